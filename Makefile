@@ -1,0 +1,51 @@
+# Everything runs from a virtual environment in .venv, installed from constraints.txt.
+
+MANIFEST ?= manifests/quickstart.yaml
+PROVIDER ?= local
+RUN_FLAGS ?=
+PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11,\
+  $(shell $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
+
+BIN := .venv/bin
+INSTALLED := .venv/installed-$(shell cksum pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
+
+.PHONY: run test lint bench campaign clean FORCE
+.PRECIOUS: outputs/%/results.csv
+
+run: $(INSTALLED) ## make the images of MANIFEST (embedded service: no key, no cost)
+	$(BIN)/nanobanana-batch run $(MANIFEST) --provider $(PROVIDER) $(RUN_FLAGS)
+
+# A target like any other: `make outputs/parti/results.csv`. The program itself knows best whether there
+# is something to do (a table behind the manifest, a deleted image), so it is always asked; it sends
+# nothing and leaves the file untouched when there is not, and fails while rows are incomplete.
+outputs/%/results.csv: manifests/%.yaml $(INSTALLED) FORCE
+	$(BIN)/nanobanana-batch run $< --out outputs/$* --provider $(PROVIDER) $(RUN_FLAGS)
+
+outputs/%/results.csv: manifests/%.csv $(INSTALLED) FORCE
+	$(BIN)/nanobanana-batch run $< --out outputs/$* --provider $(PROVIDER) $(RUN_FLAGS)
+
+test: lint ## lint, strict types, tests
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(INSTALLED) ## figures, by hand
+	$(BIN)/python -m benchmarks.parti
+
+clean: ## the environment and caches; outputs stay
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): pyproject.toml constraints.txt
+ifeq ($(PYTHON),)
+	@echo "Python 3.11 or newer is needed; name it with: make PYTHON=/path/to/python3" >&2; exit 1
+endif
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+	  { echo "This Python has no venv module (on Debian: apt-get install python3-venv)" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@rm -f .venv/installed-* && touch $@
+FORCE:
