@@ -1,0 +1,132 @@
+"""The few file operations that promises rest on, as one object that a test can replace.
+
+Power loss forgets whatever was not synced: a file's bytes until `sync`, a name until `sync_folder`.
+Everything that must survive goes through here, so that a model of such a disk can stand in for it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from nanobanana_batch.errors import DiskFailed
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+_NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
+
+
+def as_disk_failure(error: OSError, doing: str) -> DiskFailed:
+    """The error that stops a run, from what the operating system said."""
+    if error.errno in _NO_SPACE:
+        return DiskFailed(f"The disk is full ({doing}).", hint="Free some space and run the same command again.")
+    return DiskFailed(f"The disk refused to write: {error.strerror} ({doing}).", hint="See to it, then run again.")
+
+
+class Disk:
+    """The real file system; each method is one step whose loss or order matters."""
+
+    def make_folder(self, path: Path) -> None:
+        """Create a folder and its parents, each name synced into the folder above it."""
+        if path.is_dir():
+            return
+        self.make_folder(path.parent)
+        with suppress(FileExistsError):
+            path.mkdir()
+        self.sync_folder(path.parent)
+
+    def create(self, path: Path) -> int:
+        """Open a new, empty file for writing; an old one of that name is emptied."""
+        return os.open(path, os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_CLOEXEC, 0o666)
+
+    def write(self, fd: int, data: bytes | memoryview) -> None:
+        """Write all of `data`; a short write is continued."""
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+
+    def sync(self, fd: int) -> None:
+        """Make the file's bytes survive power loss."""
+        os.fsync(fd)
+
+    def close(self, fd: int) -> None:
+        """Close without syncing."""
+        os.close(fd)
+
+    def replace(self, source: Path, target: Path) -> None:
+        """Give `source` the name `target`, replacing what had it."""
+        os.replace(source, target)
+
+    def place(self, source: Path, target: Path) -> bool:
+        """Give `source` the name `target` unless something has it already; says whether it did."""
+        try:
+            os.link(source, target)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in _NO_HARD_LINKS:
+                raise
+            if os.path.lexists(target):
+                return False
+            os.rename(source, target)
+            return True
+        os.unlink(source)
+        return True
+
+    def remove(self, path: Path) -> None:
+        """Remove a file if it is there."""
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+
+    def sync_folder(self, path: Path) -> None:
+        """Make the names in a folder survive power loss."""
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def write_atomically(disk: Disk, path: Path, chunks: Iterable[bytes]) -> None:
+    """Write a whole file so that readers see the old one or the new one, also after power loss.
+
+    The temporary file stands in the same folder, since a rename is atomic only within one file system.
+    An unchanged file is left alone with its time stamp: Make looks at that.
+
+    Raises:
+        DiskFailed: the disk is full or refuses; the old file is untouched.
+    """
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        fd = disk.create(temporary)
+        try:
+            for chunk in chunks:
+                disk.write(fd, chunk)
+            disk.sync(fd)
+        finally:
+            disk.close(fd)
+        if same_content(temporary, path):
+            disk.remove(temporary)
+            return
+        disk.replace(temporary, path)
+        disk.sync_folder(path.parent)
+    except OSError as error:
+        with suppress(OSError):
+            disk.remove(temporary)
+        raise as_disk_failure(error, f"writing {path.name}") from error
+
+
+def same_content(one: Path, other: Path) -> bool:
+    """Whether both files exist and hold the same bytes; read in pieces."""
+    try:
+        if one.stat().st_size != other.stat().st_size:
+            return False
+        with one.open("rb") as a, other.open("rb") as b:
+            while piece := a.read(1 << 20):
+                if piece != b.read(1 << 20):
+                    return False
+        return True
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,208 @@
+"""A body is accepted as an image only when its own structure says that it is whole.
+
+The type is read from the bytes, never from a name or a header; a PNG is walked to its IEND (each
+chunk's CRC checked), a JPEG to its end marker, a WebP to its RIFF length. Pixels are not decoded:
+that would cost 100 times as much. Bytes after the end are tolerated, missing ones never are.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from nanobanana_batch.errors import ImageRejected
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """What a whole image is: its media type, the extension its file gets, width and height in pixels."""
+
+    media_type: str
+    extension: str
+    width: int
+    height: int
+
+
+def identify(data: memoryview) -> Format:
+    """The format of a whole image.
+
+    Args:
+        data: all bytes of the body.
+
+    Raises:
+        ImageRejected: the bytes are no PNG, JPEG or WebP, or the image is cut or damaged.
+    """
+    for matches, read in _READERS:
+        if matches(data):
+            try:
+                return read(data)
+            except (struct.error, IndexError) as error:
+                raise ImageRejected("the image is cut off") from error
+    raise ImageRejected(_what_it_is_instead(bytes(data[:64])))
+
+
+def _what_it_is_instead(head: bytes) -> str:
+    if not head:
+        return "the body is empty"
+    text = head.lstrip().lower()
+    if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")):
+        return "the body is a web page, not an image"
+    if text.startswith((b"{", b"[")):
+        return "the body is JSON, not an image"
+    return f"the body is not a PNG, JPEG or WebP image (it begins with {head[:8]!r})"
+
+
+# --- PNG -------------------------------------------------------------------------------------------
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+def _is_png(data: memoryview) -> bool:
+    return bytes(data[:8]) == _PNG_SIGNATURE
+
+
+def _read_png(data: memoryview) -> Format:
+    chunks = _png_chunks(data)
+    kind, header = next(chunks)
+    if kind != b"IHDR" or len(header) != 13:
+        raise ImageRejected("the PNG does not begin with its header")
+    width, height = struct.unpack(">II", header[:8])
+    has_pixels = any([kind == b"IDAT" for kind, _ in chunks])
+    if not has_pixels or not width or not height:
+        raise ImageRejected("the PNG has no pixels")
+    return Format("image/png", "png", width, height)
+
+
+def _png_chunks(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
+    at = 8
+    while True:
+        length, kind = struct.unpack_from(">I4s", data, at)
+        body = data[at + 8 : at + 8 + length]
+        (crc,) = struct.unpack_from(">I", data, at + 8 + length)
+        if zlib.crc32(body, zlib.crc32(kind)) != crc:
+            raise ImageRejected(f"the PNG is damaged in its {kind.decode('latin-1')} chunk")
+        yield kind, body
+        if kind == b"IEND":
+            return
+        at += 12 + length
+
+
+# --- JPEG ------------------------------------------------------------------------------------------
+
+_SOI, _EOI, _SOS, _TEM = 0xD8, 0xD9, 0xDA, 0x01
+_RESTARTS = range(0xD0, 0xD8)
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+
+def _is_jpeg(data: memoryview) -> bool:
+    return bytes(data[:3]) == b"\xff\xd8\xff"
+
+
+def _read_jpeg(data: memoryview) -> Format:
+    size: tuple[int, int] | None = None
+    scanned = False
+    for marker, body in _jpeg_segments(data):
+        if marker in _FRAMES:
+            height, width = struct.unpack_from(">HH", body, 1)
+            size = (width, height)
+        scanned = scanned or marker == _SOS
+    if size is None or not scanned or not all(size):
+        raise ImageRejected("the JPEG has no picture in it")
+    return Format("image/jpeg", "jpg", *size)
+
+
+def _jpeg_segments(data: memoryview) -> Iterator[tuple[int, memoryview]]:
+    at = 2
+    whole = bytes(data)
+    while True:
+        if data[at] != 0xFF:
+            raise ImageRejected("the JPEG is damaged between two segments")
+        while data[at] == 0xFF:
+            at += 1
+        marker = data[at]
+        at += 1
+        if marker == _EOI:
+            return
+        if marker in _RESTARTS or marker in (_SOI, _TEM):
+            continue
+        (length,) = struct.unpack_from(">H", data, at)
+        if length < 2 or at + length > len(data):
+            raise ImageRejected("the JPEG is cut off")
+        yield marker, data[at + 2 : at + length]
+        at += length
+        if marker == _SOS:
+            at = _after_scan(whole, at)
+
+
+def _after_scan(data: bytes, at: int) -> int:
+    """Where the first marker after the entropy-coded data stands (stuffed bytes and restarts skipped)."""
+    while True:
+        at = data.find(b"\xff", at)
+        if at < 0 or at + 1 >= len(data):
+            raise ImageRejected("the JPEG is cut off before its end marker")
+        if data[at + 1] != 0 and data[at + 1] not in _RESTARTS:
+            return at
+        at += 2
+
+
+# --- WebP ------------------------------------------------------------------------------------------
+
+
+def _is_webp(data: memoryview) -> bool:
+    return bytes(data[:4]) == b"RIFF" and bytes(data[8:12]) == b"WEBP"
+
+
+def _read_webp(data: memoryview) -> Format:
+    (riff_length,) = struct.unpack_from("<I", data, 4)
+    if riff_length + 8 > len(data):
+        raise ImageRejected("the WebP is cut off: shorter than its own length says")
+    size: tuple[int, int] | None = None
+    pixels = False
+    for kind, body in _webp_chunks(data[: riff_length + 8]):
+        if kind in _WEBP_SIZES:
+            size = size or _WEBP_SIZES[kind](body)
+        pixels = pixels or kind in (b"VP8 ", b"VP8L", b"ANMF")
+    if size is None or not pixels:
+        raise ImageRejected("the WebP has no picture in it")
+    return Format("image/webp", "webp", *size)
+
+
+def _webp_chunks(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
+    at = 12
+    while at < len(data):
+        kind, length = struct.unpack_from("<4sI", data, at)
+        if at + 8 + length > len(data):
+            raise ImageRejected("the WebP is cut off inside a chunk")
+        yield kind, data[at + 8 : at + 8 + length]
+        at += 8 + length + (length & 1)
+
+
+def _lossy_size(body: memoryview) -> tuple[int, int]:
+    if bytes(body[3:6]) != b"\x9d\x01\x2a":
+        raise ImageRejected("the WebP's key frame is damaged")
+    width, height = struct.unpack_from("<HH", body, 6)
+    return width & 0x3FFF, height & 0x3FFF
+
+
+def _lossless_size(body: memoryview) -> tuple[int, int]:
+    (bits,) = struct.unpack_from("<I", body, 1)
+    return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+
+
+def _extended_size(body: memoryview) -> tuple[int, int]:
+    return int.from_bytes(body[4:7], "little") + 1, int.from_bytes(body[7:10], "little") + 1
+
+
+_WEBP_SIZES: dict[bytes, Callable[[memoryview], tuple[int, int]]] = {
+    b"VP8X": _extended_size,
+    b"VP8 ": _lossy_size,
+    b"VP8L": _lossless_size,
+}
+
+_READERS: tuple[tuple[Callable[[memoryview], bool], Callable[[memoryview], Format]], ...] = (
+    (_is_png, _read_png),
+    (_is_jpeg, _read_jpeg),
+    (_is_webp, _read_webp),
+)

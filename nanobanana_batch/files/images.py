@@ -1,0 +1,135 @@
+"""A paid image gets its final name only after it was checked, hashed and synced; it never takes another's.
+
+bytes -> `.part` file in the same folder -> structure checked -> SHA-256 -> sync -> name -> folder synced
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from nanobanana_batch.errors import ImageRejected
+from nanobanana_batch.files.disk import Disk, as_disk_failure, same_content
+from nanobanana_batch.files.formats import Format, identify
+from nanobanana_batch.model import Image
+
+IMAGE_FOLDER = "images"
+EXTENSIONS = ("png", "jpg", "webp")
+MAX_IMAGE_BYTES = 256 * 1024 * 1024
+"""More than any 16-megapixel image of the contract needs; what is larger is not one."""
+
+
+def stem_is_taken(folder: Path, stem: str) -> bool:
+    """Whether a file of the image folder already has this name with any of our extensions."""
+    return any(os.path.lexists(folder / IMAGE_FOLDER / f"{stem}.{extension}") for extension in EXTENSIONS)
+
+
+class ImageFile:
+    """One image on its way to disk. Blocking: call it in a thread, once per file or per MiB.
+
+    Used as a context manager it leaves no temporary file behind, whatever happens.
+    """
+
+    def __init__(self, disk: Disk, folder: Path, stem: str) -> None:
+        self._disk = disk
+        self._folder = folder / IMAGE_FOLDER
+        self._stem = stem
+        self._temporary = self._folder / f".{stem}.part"
+        self._fd: int | None = None
+        self._hash = hashlib.sha256()
+        self._size = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._fd is not None:
+            self._disk.close(self._fd)
+            self._fd = None
+            self._disk.remove(self._temporary)
+
+    def write(self, data: bytes) -> None:
+        """Append bytes.
+
+        Raises:
+            ImageRejected: the body is larger than any image of the contract.
+            DiskFailed: the disk is full or refuses.
+        """
+        self._size += len(data)
+        if self._size > MAX_IMAGE_BYTES:
+            raise ImageRejected(f"the body is larger than {MAX_IMAGE_BYTES} bytes")
+        try:
+            if self._fd is None:
+                self._fd = self._disk.create(self._temporary)
+            self._disk.write(self._fd, data)
+        except OSError as error:
+            raise as_disk_failure(error, f"saving {self._stem}") from error
+        self._hash.update(data)
+
+    def write_last(self, data: bytes) -> Image:
+        """`write`, then `finish`, as one blocking call."""
+        self.write(data)
+        return self.finish()
+
+    def finish(self) -> Image:
+        """Check, sync and name the file.
+
+        Raises:
+            ImageRejected: it is not one whole image; nothing is kept.
+            DiskFailed: the disk is full or refuses; nothing is kept.
+        """
+        found = self._check()
+        try:
+            path = self._name(found.extension)
+        except OSError as error:
+            raise as_disk_failure(error, f"saving {self._stem}") from error
+        return Image(
+            path=f"{IMAGE_FOLDER}/{path.name}",
+            media_type=found.media_type,
+            width=found.width,
+            height=found.height,
+            size_bytes=self._size,
+            sha256=self._hash.hexdigest(),
+        )
+
+    def _check(self) -> Format:
+        if self._fd is None or not self._size:
+            raise ImageRejected("the body is empty")
+        with mmap.mmap(self._fd, 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
+            return _identify_mapped(view)
+
+    def _name(self, extension: str) -> Path:
+        assert self._fd is not None
+        self._disk.sync(self._fd)
+        self._disk.close(self._fd)
+        self._fd = None
+        try:
+            target = self._place(extension)
+            self._disk.sync_folder(self._folder)
+        finally:
+            self._disk.remove(self._temporary)
+        return target
+
+    def _place(self, extension: str) -> Path:
+        """Never over another file: the same bytes there are ours from before a crash, others get a neighbour."""
+        number = 1
+        while True:
+            suffix = "" if number == 1 else f"~{number}"
+            target = self._folder / f"{self._stem}{suffix}.{extension}"
+            if self._disk.place(self._temporary, target) or same_content(self._temporary, target):
+                return target
+            number += 1
+
+
+def _identify_mapped(view: memoryview) -> Format:
+    """As `identify`; an error is raised anew, since its traceback would keep the file mapped."""
+    reason = ""
+    try:
+        return identify(view)
+    except ImageRejected as error:
+        reason = error.message
+    raise ImageRejected(reason)

@@ -1,0 +1,180 @@
+"""What people read is derived from the state, whole, in manifest order; interruptions leave no trace in it.
+
+No time stands in results.csv and nothing that depends on the order in which tasks happened to end,
+so a run that was killed twenty times ends with the bytes of one that was not.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nanobanana_batch.files.disk import Disk, write_atomically
+from nanobanana_batch.model import RowStatus
+from nanobanana_batch.state.reader import Reader, RowReport, open_reader
+
+if TYPE_CHECKING:
+    import pandas
+
+RESULTS_NAME = "results.csv"
+_ROWS_AT_ONCE = 1000
+
+BEFORE_VARIABLES = (
+    "id",
+    "status",
+    "image",
+    "prompt",
+    "model",
+    "aspect_ratio",
+    "resolution",
+    "images",
+    "output_format",
+    "web_search",
+    "image_search",
+    "thinking_level",
+    "variant",
+)
+AFTER_VARIABLES = (
+    "width",
+    "height",
+    "size_bytes",
+    "sha256",
+    "credits",
+    "task_id",
+    "error_code",
+    "error_message",
+    "row_key",
+)
+"""The columns of results.csv: these, with the manifest's own variables between the two."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How an output folder stands."""
+
+    folder: str
+    manifest: str
+    rows: int
+    counts: dict[str, int]
+    """Rows by status."""
+    left_manifest: dict[str, int]
+    """Rows that are no longer in the manifest but were sent, by status."""
+    credits_reserved: float
+    credits_used: float
+
+    def as_json(self) -> dict[str, object]:
+        """Ready for JSON."""
+        return asdict(self)
+
+
+def write_results(folder: Path, disk: Disk) -> Path:
+    """Write results.csv from the state and return its path; an unchanged file keeps its time stamp.
+
+    Raises:
+        StateFailed: the state cannot be read.
+        DiskFailed: the file cannot be written; the old one is untouched.
+    """
+    path = folder / RESULTS_NAME
+    with open_reader(folder) as reader:
+        write_atomically(disk, path, csv_pieces(reader))
+    return path
+
+
+def csv_pieces(reader: Reader) -> Iterator[bytes]:
+    """results.csv as UTF-8 in pieces of many rows; RFC 4180 quoting, `\\n` line ends."""
+    variables = reader.variables()
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(column_names(variables))
+    for number, row in enumerate(reader.rows(), start=1):
+        writer.writerow(_cells(row, variables))
+        if number % _ROWS_AT_ONCE == 0:
+            yield _drain(buffer)
+    yield _drain(buffer)
+
+
+def column_names(variables: list[str]) -> list[str]:
+    """The header; a variable with the name of a fixed column is called `var_<name>`."""
+    fixed = {*BEFORE_VARIABLES, *AFTER_VARIABLES}
+    return [*BEFORE_VARIABLES, *(f"var_{name}" if name in fixed else name for name in variables), *AFTER_VARIABLES]
+
+
+def standing(folder: Path) -> Standing:
+    """How the folder stands now; may be called while a run is going."""
+    with open_reader(folder) as reader:
+        counts = reader.counts()
+        credits = reader.credits()
+        return Standing(
+            folder=str(folder),
+            manifest=reader.meta("manifest") or "",
+            rows=sum(counts.values()),
+            counts={status.value: count for status, count in counts.items()},
+            left_manifest={status.value: count for status, count in reader.left_counts().items() if count},
+            credits_reserved=credits.reserved,
+            credits_used=credits.used,
+        )
+
+
+def read_results(folder: Path | str) -> pandas.DataFrame:
+    """results.csv as a DataFrame that keeps every text as it is.
+
+    Text columns are strings, also a prompt such as "null"; an empty cell is an empty string. The
+    counts (width, height, size_bytes, variant) are nullable integers, credits floats.
+    """
+    import pandas
+
+    frame = pandas.read_csv(Path(folder) / RESULTS_NAME, dtype=str, keep_default_na=False, encoding="utf-8")
+    for name in ("variant", "width", "height", "size_bytes"):
+        frame[name] = pandas.to_numeric(frame[name].replace("", None)).astype("Int64")
+    frame["credits"] = pandas.to_numeric(frame["credits"].replace("", None)).astype("Float64")
+    return frame
+
+
+def _cells(row: RowReport, variables: list[str]) -> list[object]:
+    request = row.request
+    done = row.status is RowStatus.COMPLETED
+    return [
+        row.id,
+        row.status.value,
+        row.path if done else None,
+        request.prompt,
+        request.model,
+        request.aspect_ratio,
+        request.resolution,
+        "|".join(request.images),
+        request.output_format,
+        _truth(request.web_search),
+        _truth(request.image_search),
+        request.thinking_level,
+        row.variant,
+        *(row.variables.get(name, "") for name in variables),
+        row.width,
+        row.height,
+        row.size_bytes,
+        row.sha256,
+        _number(row.credits),
+        row.task_id,
+        None if done else row.error_code,
+        None if done else row.error_message,
+        row.row_key,
+    ]
+
+
+def _truth(value: bool | None) -> str | None:
+    return None if value is None else str(value).lower()
+
+
+def _number(value: float | None) -> str | None:
+    """The shortest text of a number: 4, not 4.0."""
+    return None if value is None else f"{value:.10g}"
+
+
+def _drain(buffer: io.StringIO) -> bytes:
+    text = buffer.getvalue()
+    buffer.seek(0)
+    buffer.truncate()
+    return text.encode()

@@ -1,0 +1,160 @@
+"""What can become known about an attempt, one frozen type each, with the phases in which it may.
+
+A fact that does not follow from the attempt's phase is a bug that could cost money: the store stops
+the run instead of writing it.
+
+    intent -> not_sent | rejected | unknown | accepted -> ready -> saved
+    not_sent -> intent (sent again: it is known that nothing was paid)
+    unknown -> intent (sent again: the person said so) | accepted (found) | not_sent (known not to exist)
+    accepted -> failed | refused; accepted or ready -> expired
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from nanobanana_batch.model import Image, RowStatus
+
+
+class Phase(StrEnum):
+    """The latest fact of an attempt."""
+
+    INTENT = "intent"
+    NOT_SENT = "not_sent"
+    UNKNOWN = "unknown"
+    REJECTED = "rejected"
+    ACCEPTED = "accepted"
+    READY = "ready"
+    SAVED = "saved"
+    FAILED = "failed"
+    REFUSED = "refused"
+    EXPIRED = "expired"
+
+
+STATUS_OF_PHASE = {
+    Phase.INTENT: RowStatus.UNKNOWN,
+    Phase.NOT_SENT: RowStatus.PENDING,
+    Phase.UNKNOWN: RowStatus.UNKNOWN,
+    Phase.REJECTED: RowStatus.FAILED,
+    Phase.ACCEPTED: RowStatus.RUNNING,
+    Phase.READY: RowStatus.READY,
+    Phase.SAVED: RowStatus.COMPLETED,
+    Phase.FAILED: RowStatus.FAILED,
+    Phase.REFUSED: RowStatus.REFUSED,
+    Phase.EXPIRED: RowStatus.EXPIRED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A new attempt is about to be sent; nothing has been yet."""
+
+    row: int
+    attempt: int
+    number: int
+    stem: str
+    provider: str
+    body: bytes
+    fingerprint: str
+    idempotency_key: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class SentAgain:
+    """The very same request is about to be sent once more."""
+
+    attempt: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """It is certain that no task came of it."""
+
+    attempt: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """It may have been paid: no usable answer came."""
+
+    attempt: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The provider itself said no; nothing was paid. `refused` when by its content rules."""
+
+    attempt: int
+    code: str
+    message: str
+    refused: bool
+    request_id: str | None
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The provider made a task of it."""
+
+    attempt: int
+    task_id: str
+    request_id: str | None
+    credits_reserved: float | None
+    estimated_s: float | None
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The task is done: where its images are, and until when (Unix seconds)."""
+
+    attempt: int
+    links: tuple[str, ...]
+    dies_at: float
+    credits_used: float | None
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """The verified image stands under its final name, synced."""
+
+    attempt: int
+    image: Image
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A file that had been saved is gone from the folder: the task is to be read again."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The task ended without an image; `refused` when by content rules."""
+
+    attempt: int
+    code: str
+    message: str
+    retryable: bool
+    refused: bool
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """The provider says that the links are dead and has no new ones."""
+
+    attempt: int
+    message: str
+    at: float
+
+
+Fact = Intent | SentAgain | NotSent | Unanswered | Rejected | Accepted | Ready | Saved | Lost | Failed | Expired

@@ -1,0 +1,156 @@
+"""Reads the state for people, also while a run is writing it; changes nothing."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from nanobanana_batch.errors import StateFailed, UsageError
+from nanobanana_batch.model import Request, RowStatus, request_from_json
+from nanobanana_batch.state.facts import STATUS_OF_PHASE, Phase
+from nanobanana_batch.state.schema import APPLICATION_ID, VERSION
+from nanobanana_batch.state.store import STATE_NAME
+
+
+@dataclass(frozen=True, slots=True)
+class RowReport:
+    """Everything that is known of one row of the current manifest; None where it is not known."""
+
+    id: str
+    row_key: str
+    status: RowStatus
+    request: Request
+    variant: int
+    variables: dict[str, str]
+    source: str
+    path: str | None
+    width: int | None
+    height: int | None
+    size_bytes: int | None
+    sha256: str | None
+    credits: float | None
+    task_id: str | None
+    error_code: str | None
+    error_message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Credits:
+    """Credits over all attempts of the folder, as far as the provider told."""
+
+    reserved: float
+    """Of accepted requests that are not finished yet."""
+    used: float
+    """Of finished images; the reserved amount where the provider tells no other."""
+
+
+_ROWS = """
+SELECT rows.id, rows.row_key, attempts.phase, rows.request, rows.variant, rows.variables, rows.source,
+       attempts.path, attempts.width, attempts.height, attempts.size_bytes, attempts.sha256,
+       coalesce(attempts.credits_used, attempts.credits_reserved), attempts.task_id,
+       attempts.error_code, attempts.error_message
+FROM rows LEFT JOIN attempts ON attempts.attempt = rows.attempt
+WHERE rows.position IS NOT NULL
+ORDER BY rows.position
+"""
+_PHASES = """
+SELECT attempts.phase, count(*) FROM rows LEFT JOIN attempts ON attempts.attempt = rows.attempt
+WHERE rows.position IS NOT NULL AND rows.position < ? GROUP BY attempts.phase
+"""
+_CREDITS = """
+SELECT total(CASE WHEN phase IN ('accepted', 'ready') THEN credits_reserved END),
+       total(CASE WHEN phase IN ('saved', 'expired') THEN coalesce(credits_used, credits_reserved) END)
+FROM attempts
+"""
+_LEFT = """
+SELECT attempts.phase, count(*) FROM rows JOIN attempts ON attempts.attempt = rows.attempt
+WHERE rows.position IS NULL GROUP BY attempts.phase
+"""
+
+
+class Reader:
+    """Queries over one state file, all from one consistent moment each."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def rows(self) -> Iterator[RowReport]:
+        """Every row of the current manifest, in its order, streamed."""
+        for found in self._db.execute(_ROWS):
+            id_, key, phase, request, variant, variables, source, *rest = found
+            yield RowReport(
+                id_, key, _status(phase), request_from_json(request), variant, json.loads(variables), source, *rest
+            )
+
+    def variables(self) -> list[str]:
+        """Names of the manifest's variables, in its order."""
+        return list(json.loads(self.meta("variables") or "[]"))
+
+    def meta(self, name: str) -> str | None:
+        """A remembered value, or None."""
+        found = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return None if found is None else str(found[0])
+
+    def counts(self, before: int | None = None) -> dict[RowStatus, int]:
+        """Rows of the current manifest by status (only those in front of a position, if given)."""
+        counts = dict.fromkeys(RowStatus, 0)
+        for phase, count in self._db.execute(_PHASES, ((1 << 62) if before is None else before,)):
+            counts[_status(phase)] += count
+        return counts
+
+    def left_counts(self) -> dict[RowStatus, int]:
+        """Rows that left the manifest after something was sent for them, by status."""
+        counts = dict.fromkeys(RowStatus, 0)
+        for phase, count in self._db.execute(_LEFT):
+            counts[_status(phase)] += count
+        return counts
+
+    def known_keys(self) -> Iterator[tuple[str, RowStatus]]:
+        """(row key, status) of every row that the folder knows."""
+        query = "SELECT rows.row_key, attempts.phase FROM rows LEFT JOIN attempts ON attempts.attempt = rows.attempt"
+        for key, phase in self._db.execute(query):
+            yield key, _status(phase)
+
+    def status_of(self, row_key: str) -> RowStatus | None:
+        """The status of a row, or None for a row that the folder does not know."""
+        query = (
+            "SELECT attempts.phase FROM rows LEFT JOIN attempts ON attempts.attempt = rows.attempt"
+            " WHERE rows.row_key = ?"
+        )
+        found = self._db.execute(query, (row_key,)).fetchone()
+        return None if found is None else _status(found[0])
+
+    def credits(self) -> Credits:
+        """Sums over all attempts."""
+        reserved, used = self._db.execute(_CREDITS).fetchone()
+        return Credits(reserved=reserved, used=used)
+
+
+def _status(phase: str | None) -> RowStatus:
+    return RowStatus.PENDING if phase is None else STATUS_OF_PHASE[Phase(phase)]
+
+
+@contextmanager
+def open_reader(folder: Path) -> Iterator[Reader]:
+    """The state of an output folder, read-only.
+
+    Raises:
+        UsageError: the folder holds no state.
+        StateFailed: the file is damaged, too new or not ours.
+    """
+    path = folder / STATE_NAME
+    if not path.is_file():
+        raise UsageError(f"{folder} is not an output folder of this program: it has no {STATE_NAME}.")
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)) as db:
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+            (owner,) = db.execute("PRAGMA application_id").fetchone()
+            if owner != APPLICATION_ID or version > VERSION:
+                raise StateFailed(f"{path} was not written by this program or by a newer one.")
+            yield Reader(db)
+    except sqlite3.Error as error:
+        raise StateFailed(f"The state file {path} cannot be read: {error}.") from error

@@ -1,0 +1,104 @@
+"""The tables of the state file, their version, and how an older file becomes a current one.
+
+A file that is newer than this program is refused: guessing at facts about money is worse than stopping.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from nanobanana_batch.errors import StateFailed
+
+VERSION = 1
+APPLICATION_ID = 0x6E626231
+"""Marks the file as ours ("nbb1"), so that another program's database is never taken for state."""
+
+_V1 = """
+CREATE TABLE meta (
+    name  TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) WITHOUT ROWID;
+
+-- Every row that is in the manifest now, or that anything was ever sent for.
+CREATE TABLE rows (
+    row       INTEGER PRIMARY KEY,
+    row_key   TEXT NOT NULL UNIQUE,
+    position  INTEGER,               -- place in the manifest; NULL: no longer in it
+    id        TEXT NOT NULL,
+    request   TEXT NOT NULL,         -- JSON, our vocabulary
+    variant   INTEGER NOT NULL,
+    variables TEXT NOT NULL,         -- JSON object
+    source    TEXT NOT NULL,
+    stem      TEXT,                  -- name of its image file, from its first intent on
+    attempt   INTEGER                -- the latest attempt
+);
+CREATE UNIQUE INDEX rows_in_order ON rows (position) WHERE position IS NOT NULL;
+CREATE INDEX rows_new ON rows (position) WHERE position IS NOT NULL AND attempt IS NULL;
+CREATE UNIQUE INDEX rows_stem ON rows (lower(stem)) WHERE stem IS NOT NULL;
+
+-- One paid (or possibly paid) request each; facts are added as they become known, none is taken back.
+CREATE TABLE attempts (
+    attempt          INTEGER PRIMARY KEY,
+    row              INTEGER NOT NULL REFERENCES rows (row),
+    number           INTEGER NOT NULL,
+    phase            TEXT NOT NULL,
+    provider         TEXT NOT NULL,
+    body             BLOB NOT NULL,
+    fingerprint      TEXT NOT NULL,  -- SHA-256 of body
+    idempotency_key  TEXT NOT NULL UNIQUE,
+    intended_at      REAL NOT NULL,  -- all times: Unix seconds
+    task_id          TEXT,
+    request_id       TEXT,
+    credits_reserved REAL,
+    estimated_s      REAL,
+    accepted_at      REAL,
+    links            TEXT,           -- JSON list of URLs
+    ready_at         REAL,
+    dies_at          REAL,
+    credits_used     REAL,
+    path             TEXT,
+    media_type       TEXT,
+    width            INTEGER,
+    height           INTEGER,
+    size_bytes       INTEGER,
+    sha256           TEXT,
+    saved_at         REAL,
+    error_code       TEXT,
+    error_message    TEXT,
+    retryable        INTEGER,
+    ended_at         REAL,
+    UNIQUE (row, number)
+);
+CREATE UNIQUE INDEX attempts_task ON attempts (provider, task_id) WHERE task_id IS NOT NULL;
+CREATE INDEX attempts_open ON attempts (phase)
+    WHERE phase IN ('intent', 'not_sent', 'unknown', 'accepted', 'ready');
+"""
+
+_STEPS = {0: _V1}
+"""Version found -> the script that makes it the next one."""
+
+
+def bring_up_to_date(db: sqlite3.Connection) -> None:
+    """Create or migrate the tables; each step and its new version are one transaction.
+
+    Raises:
+        StateFailed: the file is newer than this program, or is another program's database.
+    """
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    (owner,) = db.execute("PRAGMA application_id").fetchone()
+    if version > VERSION:
+        raise StateFailed(
+            f"The state file has version {version}, this program knows {VERSION}.",
+            hint="Use the newer nanobanana-batch that wrote it.",
+        )
+    if owner not in (0, APPLICATION_ID) or (owner == 0 and _has_tables(db)):
+        raise StateFailed("The state file is a database of another program.")
+    for step in range(version, VERSION):
+        db.executescript(
+            f"BEGIN IMMEDIATE; {_STEPS[step]}; PRAGMA application_id = {APPLICATION_ID};"
+            f" PRAGMA user_version = {step + 1}; COMMIT;"
+        )
+
+
+def _has_tables(db: sqlite3.Connection) -> bool:
+    return bool(db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])

@@ -1,0 +1,332 @@
+"""The only writer of facts: what was sent and what came of it is on disk before the next step is taken.
+
+One SQLite file per output folder, WAL with synchronous=FULL: a commit that has returned survives
+power loss. All methods block; the engine calls them in a thread and groups facts into one commit.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nanobanana_batch.errors import StateFailed
+from nanobanana_batch.model import Request, request_from_json
+from nanobanana_batch.state import facts
+from nanobanana_batch.state.facts import Fact, Phase
+from nanobanana_batch.state.roster import Roster
+from nanobanana_batch.state.schema import bring_up_to_date
+
+STATE_NAME = "state.sqlite3"
+
+
+@dataclass(frozen=True, slots=True)
+class NewRow:
+    """A row of the manifest for which nothing was ever sent."""
+
+    row: int
+    position: int
+    row_key: str
+    id: str
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAttempt:
+    """An attempt that is not finished: all that is known of it."""
+
+    attempt: int
+    row: int
+    row_key: str
+    id: str
+    model: str
+    stem: str
+    phase: Phase
+    provider: str
+    body: bytes
+    idempotency_key: str
+    intended_at: float
+    task_id: str | None
+    estimated_s: float | None
+    accepted_at: float | None
+    links: tuple[str, ...]
+    dies_at: float | None
+    error_message: str | None
+
+
+_OPEN = """
+SELECT attempts.attempt, attempts.row, rows.row_key, rows.id, json_extract(rows.request, '$.model'), rows.stem,
+       attempts.phase, attempts.provider, attempts.body, attempts.idempotency_key, attempts.intended_at,
+       attempts.task_id, attempts.estimated_s, attempts.accepted_at, attempts.links, attempts.dies_at,
+       attempts.error_message
+FROM attempts JOIN rows USING (row)
+WHERE attempts.phase = ?
+ORDER BY attempts.dies_at, attempts.attempt
+"""
+
+
+class Store:
+    """The state file of one output folder, opened for writing. Hold the folder's lock while it is open."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        with _as_state_failure(path):
+            self._db = _connect(path)
+            bring_up_to_date(self._db)
+            found = self._db.execute("SELECT coalesce(max(attempt), 0) FROM attempts").fetchone()
+        self._path = path
+        self._last_attempt = int(found[0])
+
+    def close(self) -> None:
+        """Fold the write-ahead log into the file and close it."""
+        with _as_state_failure(self._path), self._lock:
+            self._db.close()
+
+    def next_attempt(self) -> int:
+        """A number for a new attempt; its intent makes it real."""
+        self._last_attempt += 1
+        return self._last_attempt
+
+    def apply(self, batch: Sequence[Fact]) -> None:
+        """Write facts in order, in one transaction; when this returns they survive power loss.
+
+        Raises:
+            StateFailed: the disk failed, or a fact does not follow from its attempt's phase.
+        """
+        with self._transaction():
+            for fact in batch:
+                _WRITERS[type(fact)](self._db, fact)
+
+    def take_manifest(self, roster: Roster, *, name: str, variables: Sequence[str]) -> None:
+        """Make the roster's rows the current manifest; facts about rows that left it stay.
+
+        Raises:
+            StateFailed: the disk failed; the earlier manifest stays the current one.
+        """
+        known = {"manifest": name, "variables": json.dumps(list(variables)), "digest": roster.digest}
+        if all(self.meta(key) == value for key, value in known.items()):
+            return
+        with self._transaction():
+            self._db.execute("UPDATE rows SET position = NULL WHERE position IS NOT NULL")
+            self._db.executemany(_UPSERT_ROW, roster.columns())
+            self._db.execute("DELETE FROM rows WHERE position IS NULL AND attempt IS NULL")
+            self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", known.items())
+
+    def meta(self, name: str) -> str | None:
+        """A remembered value, or None."""
+        with _as_state_failure(self._path), self._lock:
+            found = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return None if found is None else str(found[0])
+
+    def remember(self, name: str, value: str) -> None:
+        """Keep a value under a name."""
+        with self._transaction():
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+
+    def new_rows(self, after: int, before: int | None, at_most: int) -> list[NewRow]:
+        """The next rows without any attempt, in manifest order, past position `after` and below `before`."""
+        query = (
+            "SELECT row, position, row_key, id, request FROM rows WHERE position > ? AND position < ?"
+            " AND attempt IS NULL ORDER BY position LIMIT ?"
+        )
+        bound = (1 << 62) if before is None else before
+        return [
+            NewRow(row, position, key, id_, request_from_json(request))
+            for row, position, key, id_, request in self._read(query, after, bound, at_most)
+        ]
+
+    def open_attempts(self, phase: Phase) -> list[OpenAttempt]:
+        """All attempts in a phase, those whose links die first at the front."""
+        return [_open_attempt(found) for found in self._read(_OPEN, phase)]
+
+    def saved_files(self) -> Iterator[tuple[int, str, int]]:
+        """(attempt, path, size_bytes) of every saved image."""
+        yield from self._read("SELECT attempt, path, size_bytes FROM attempts WHERE phase = ?", Phase.SAVED)
+
+    def stem_is_taken(self, stem: str) -> bool:
+        """Whether a row has this file name already, without regard to case."""
+        return bool(self._read("SELECT 1 FROM rows WHERE lower(stem) = lower(?)", stem))
+
+    def task_is_known(self, provider: str, task_id: str) -> bool:
+        """Whether a task of the provider belongs to one of our attempts."""
+        return bool(self._read("SELECT 1 FROM attempts WHERE provider = ? AND task_id = ?", provider, task_id))
+
+    def unanswered_models(self, provider: str) -> list[str]:
+        """The model of each request that has no answer (yet), one entry a request."""
+        query = (
+            "SELECT json_extract(rows.request, '$.model') FROM attempts JOIN rows USING (row)"
+            " WHERE attempts.phase IN ('intent', 'unknown') AND attempts.provider = ?"
+        )
+        return [str(found[0]) for found in self._read(query, provider)]
+
+    def latest_accepted_key(self, provider: str) -> str | None:
+        """The idempotency key of the newest request that the provider has accepted."""
+        query = (
+            "SELECT idempotency_key FROM attempts WHERE provider = ? AND task_id IS NOT NULL"
+            " ORDER BY accepted_at DESC LIMIT 1"
+        )
+        found = self._read(query, provider)
+        return str(found[0][0]) if found else None
+
+    def _read(self, query: str, *values: object) -> list[Any]:
+        with _as_state_failure(self._path), self._lock:
+            return self._db.execute(query, values).fetchall()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with _as_state_failure(self._path), self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+
+_UPSERT_ROW = """
+INSERT INTO rows (row_key, position, id, request, variant, variables, source) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (row_key) DO UPDATE SET
+    position = excluded.position, id = excluded.id, variables = excluded.variables, source = excluded.source
+"""
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("PRAGMA foreign_keys = ON")
+    return db
+
+
+@contextmanager
+def _as_state_failure(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StateFailed(
+            f"The state file {path} cannot be used: {error}.",
+            hint="Nothing more was sent. Check the disk; keep the file, it knows what was paid for.",
+        ) from error
+
+
+def _open_attempt(found: Sequence[Any]) -> OpenAttempt:
+    *head, phase, provider, body, key, intended, task, estimated, accepted, links, dies, message = found
+    attempt, row, row_key, id_, model, stem = head
+    return OpenAttempt(
+        attempt, row, row_key, id_, model, stem, Phase(phase), provider, bytes(body), key, intended,
+        task, estimated, accepted, tuple(json.loads(links or "[]")), dies, message,
+    )  # fmt: skip
+
+
+# --- how each fact is written ----------------------------------------------------------------------
+
+
+def _advance(db: sqlite3.Connection, attempt: int, phase: Phase, after: Iterable[Phase], **values: object) -> None:
+    """Move an attempt on, only from a phase from which the new one may follow."""
+    columns = "".join(f", {name} = ?" for name in values)
+    allowed = list(after)
+    marks = ", ".join("?" for _ in allowed)
+    changed = db.execute(
+        f"UPDATE attempts SET phase = ?{columns} WHERE attempt = ? AND phase IN ({marks})",
+        (phase, *values.values(), attempt, *allowed),
+    ).rowcount
+    if changed != 1:
+        raise StateFailed(f"Attempt {attempt} cannot become {phase.value}: the state says otherwise.")
+
+
+def _write_intent(db: sqlite3.Connection, fact: facts.Intent) -> None:
+    db.execute(
+        "INSERT INTO attempts (attempt, row, number, phase, provider, body, fingerprint, idempotency_key, intended_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (fact.attempt, fact.row, fact.number, Phase.INTENT, fact.provider, fact.body, fact.fingerprint,
+         fact.idempotency_key, fact.at),
+    )  # fmt: skip
+    db.execute(
+        "UPDATE rows SET attempt = ?, stem = coalesce(stem, ?) WHERE row = ?", (fact.attempt, fact.stem, fact.row)
+    )
+
+
+def _write_sent_again(db: sqlite3.Connection, fact: facts.SentAgain) -> None:
+    _advance(
+        db, fact.attempt, Phase.INTENT, (Phase.NOT_SENT, Phase.UNKNOWN), intended_at=fact.at, error_message=None
+    )
+
+
+def _write_not_sent(db: sqlite3.Connection, fact: facts.NotSent) -> None:
+    _advance(db, fact.attempt, Phase.NOT_SENT, (Phase.INTENT, Phase.UNKNOWN), error_message=fact.message)
+
+
+def _write_unanswered(db: sqlite3.Connection, fact: facts.Unanswered) -> None:
+    _advance(db, fact.attempt, Phase.UNKNOWN, (Phase.INTENT, Phase.UNKNOWN), error_message=fact.message)
+
+
+def _write_rejected(db: sqlite3.Connection, fact: facts.Rejected) -> None:
+    phase = Phase.REFUSED if fact.refused else Phase.REJECTED
+    _advance(
+        db, fact.attempt, phase, (Phase.INTENT, Phase.UNKNOWN), error_code=fact.code,
+        error_message=fact.message, request_id=fact.request_id, ended_at=fact.at,
+    )  # fmt: skip
+
+
+def _write_accepted(db: sqlite3.Connection, fact: facts.Accepted) -> None:
+    _advance(
+        db, fact.attempt, Phase.ACCEPTED, (Phase.INTENT, Phase.UNKNOWN), task_id=fact.task_id,
+        request_id=fact.request_id, credits_reserved=fact.credits_reserved, estimated_s=fact.estimated_s,
+        accepted_at=fact.at, error_message=None,
+    )  # fmt: skip
+
+
+def _write_ready(db: sqlite3.Connection, fact: facts.Ready) -> None:
+    _advance(
+        db, fact.attempt, Phase.READY, (Phase.ACCEPTED, Phase.READY), links=json.dumps(fact.links),
+        dies_at=fact.dies_at, credits_used=fact.credits_used, ready_at=fact.at, error_message=None,
+    )  # fmt: skip
+
+
+def _write_saved(db: sqlite3.Connection, fact: facts.Saved) -> None:
+    image = fact.image
+    _advance(
+        db, fact.attempt, Phase.SAVED, (Phase.READY,), path=image.path, media_type=image.media_type,
+        width=image.width, height=image.height, size_bytes=image.size_bytes, sha256=image.sha256, saved_at=fact.at,
+    )  # fmt: skip
+
+
+def _write_lost(db: sqlite3.Connection, fact: facts.Lost) -> None:
+    _advance(db, fact.attempt, Phase.ACCEPTED, (Phase.SAVED,), error_message="the saved file is gone")
+
+
+def _write_failed(db: sqlite3.Connection, fact: facts.Failed) -> None:
+    phase = Phase.REFUSED if fact.refused else Phase.FAILED
+    _advance(
+        db, fact.attempt, phase, (Phase.ACCEPTED, Phase.READY), error_code=fact.code, error_message=fact.message,
+        retryable=int(fact.retryable), ended_at=fact.at,
+    )  # fmt: skip
+
+
+def _write_expired(db: sqlite3.Connection, fact: facts.Expired) -> None:
+    _advance(
+        db, fact.attempt, Phase.EXPIRED, (Phase.ACCEPTED, Phase.READY), error_code="expired",
+        error_message=fact.message, ended_at=fact.at,
+    )  # fmt: skip
+
+
+_WRITERS: dict[type, Callable[[sqlite3.Connection, Any], None]] = {
+    facts.Intent: _write_intent,
+    facts.SentAgain: _write_sent_again,
+    facts.NotSent: _write_not_sent,
+    facts.Unanswered: _write_unanswered,
+    facts.Rejected: _write_rejected,
+    facts.Accepted: _write_accepted,
+    facts.Ready: _write_ready,
+    facts.Saved: _write_saved,
+    facts.Lost: _write_lost,
+    facts.Failed: _write_failed,
+    facts.Expired: _write_expired,
+}
