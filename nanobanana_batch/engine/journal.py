@@ -1,0 +1,99 @@
+"""A fact is on disk before anyone acts on it; facts that come together share one commit.
+
+While one commit is being synced the next facts gather, so the disk sets the size of the groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from nanobanana_batch.state.facts import Fact
+from nanobanana_batch.state.store import Store
+
+T = TypeVar("T")
+
+
+class Blocking(Protocol):
+    """Runs a blocking call without holding up the event loop."""
+
+    def __call__(self, call: Callable[[], T], /) -> Awaitable[T]:
+        """The call's result; an exception of the call is raised here."""
+
+
+async def in_thread(call: Callable[[], T]) -> T:
+    """`Blocking` for real runs: a worker thread; a cancelled caller still waits for it to end."""
+    return await anyio.to_thread.run_sync(call)
+
+
+async def in_place(call: Callable[[], T]) -> T:
+    """`Blocking` for tests in virtual time, where a thread would let the clock run away."""
+    return call()
+
+
+class _Entry:
+    __slots__ = ("done", "error", "facts")
+
+    def __init__(self, facts: tuple[Fact, ...]) -> None:
+        self.facts = facts
+        self.done = anyio.Event()
+        self.error: Exception | None = None
+
+
+class Journal:
+    """The engine's way to the store; `run` has to be running while `record` is awaited."""
+
+    def __init__(self, store: Store, blocking: Blocking) -> None:
+        self._store = store
+        self._blocking = blocking
+        self._waiting: list[_Entry] = []
+        self._wake = anyio.Event()
+        self._closed = False
+        self._failure: Exception | None = None
+
+    async def record(self, *facts: Fact) -> None:
+        """Return when the facts survive power loss.
+
+        Raises:
+            StateFailed: they could not be written; the whole run stops.
+        """
+        if self._failure is not None:
+            raise self._failure
+        entry = _Entry(facts)
+        self._waiting.append(entry)
+        self._wake.set()
+        await entry.done.wait()
+        if entry.error is not None:
+            raise entry.error
+
+    def close(self) -> None:
+        """Let `run` end once everything that was handed in is written."""
+        self._closed = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Write what comes in until `close`."""
+        while True:
+            await self._wake.wait()
+            self._wake = anyio.Event()
+            while self._waiting:
+                await self._commit()
+            if self._closed:
+                return
+
+    async def _commit(self) -> None:
+        batch, self._waiting = self._waiting, []
+        facts = [fact for entry in batch for fact in entry.facts]
+        try:
+            await self._blocking(lambda: self._store.apply(facts))
+        except Exception as error:
+            self._failure = error
+            for entry in (*batch, *self._waiting):
+                entry.error = error
+                entry.done.set()
+            raise
+        for entry in batch:
+            entry.done.set()

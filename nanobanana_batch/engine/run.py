@@ -1,0 +1,146 @@
+"""One run: older work first, then new rows, until everything is terminal, held or someone stops it.
+
+Unknown requests are resolved, running tasks read and finished images fetched before anything new is
+paid for. A wish to stop ends submitting only; what is paid for is still collected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import anyio
+from anyio.streams.memory import MemoryObjectSendStream
+
+from nanobanana_batch.engine.context import Context, OnUnknown
+from nanobanana_batch.engine.download import Downloader
+from nanobanana_batch.engine.resolve import Resolver
+from nanobanana_batch.engine.submit import PaidSections, Submitter
+from nanobanana_batch.engine.wait import Waiter
+from nanobanana_batch.engine.work import Work, resumed
+from nanobanana_batch.state.facts import Phase
+from nanobanana_batch.state.store import NewRow, OpenAttempt
+
+_ROWS_AT_ONCE = 256
+
+RESUMABLE = (Phase.INTENT, Phase.UNKNOWN, Phase.ACCEPTED, Phase.READY)
+"""Phases with which a run begins before it pays for anything new."""
+
+
+class Run:
+    """The stages of one run, joined; `go` returns when there is nothing left to do."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._sections = PaidSections(context.settings.paid_grace_s, context.settings.hard_stop_grace_s)
+        self._waiter = Waiter(context, on_ready=lambda work: self._downloader.add(work))
+        self._downloader = Downloader(context, look_again=self._waiter.look_in)
+        self._resolver = Resolver(context, self._sections, on_accepted=self._waiter.add)
+        self._submitter = Submitter(
+            context, self._sections, on_accepted=self._accepted, on_unknown=self._resolver.add
+        )
+        self._stages: anyio.CancelScope | None = None
+
+    async def go(self) -> None:
+        """Resume, submit, collect.
+
+        Raises:
+            StateFailed, DiskFailed: going on could pay twice or lose what is paid for.
+        """
+        async with self._journal_running():
+            with anyio.CancelScope() as self._stages:
+                async with anyio.create_task_group() as stages:
+                    submits, incoming = anyio.create_memory_object_stream[NewRow | Work]()
+                    async with incoming:
+                        for _ in range(self._context.settings.submit_concurrency):
+                            stages.start_soon(self._submitter.work, incoming.clone())
+                    for _ in range(self._context.settings.download_concurrency):
+                        stages.start_soon(self._downloader.work)
+                    stages.start_soon(self._waiter.run)
+                    stages.start_soon(self._resolver.run)
+                    async with submits:
+                        await self._feed(submits)
+                    stages.cancel_scope.cancel()
+
+    def stop_now(self) -> None:
+        """Leave everything where it is; only paid requests on the wire get a short grace."""
+        self._sections.cut_short()
+        if self._stages is not None:
+            self._stages.cancel()
+
+    @asynccontextmanager
+    async def _journal_running(self) -> AsyncIterator[None]:
+        """The journal outlives the stages: what a stage still writes while being cancelled is written."""
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._context.journal.run)
+            try:
+                yield
+            finally:
+                self._context.journal.close()
+
+    async def _feed(self, submits: MemoryObjectSendStream[NewRow | Work]) -> None:
+        await self._resume()
+        await self._context.first_look.finished()
+        for known in self._attempts(Phase.NOT_SENT):
+            await self._submit(submits, resumed(known))
+        for row in self._new_rows():
+            await self._submit(submits, row)
+        await self._all_done()
+        if not self._context.stop.asked:
+            self._resolver.try_last_resort()
+            await self._all_done()
+        if self._context.settings.on_unknown is OnUnknown.RESUBMIT:
+            for work in self._resolver.give_up():
+                self._context.tally.unknown -= 1
+                await self._submit(submits, work)
+            await self._all_done()
+
+    async def _resume(self) -> None:
+        for phase in (Phase.INTENT, Phase.UNKNOWN):
+            for known in self._attempts(phase):
+                self._resolver.add(resumed(known))
+        for known in self._attempts(Phase.READY):
+            await self._context.slots.take()
+            self._downloader.add(resumed(known))
+        for known in self._attempts(Phase.ACCEPTED):
+            await self._context.slots.take()
+            work = resumed(known)
+            work.since = anyio.current_time()
+            self._waiter.look_in(work, 0.0)
+
+    def _attempts(self, phase: Phase) -> list[OpenAttempt]:
+        name = self._context.provider.capabilities.name
+        return [known for known in self._context.store.open_attempts(phase) if known.provider == name]
+
+    def _new_rows(self) -> Iterator[NewRow]:
+        """Rows without any attempt, in manifest order, a few at a time."""
+        after = -1
+        while not self._context.stop.asked:
+            limit = self._context.settings.limit
+            rows = self._context.store.new_rows(after, limit, _ROWS_AT_ONCE)
+            if not rows:
+                return
+            for row in rows:
+                yield row
+                if self._context.stop.asked:
+                    return
+            after = rows[-1].position
+
+    async def _submit(self, submits: MemoryObjectSendStream[NewRow | Work], item: NewRow | Work) -> None:
+        """Take the slot first, then hand the item over: nothing queues up before the semaphore."""
+        if self._context.stop.asked:
+            return
+        await self._context.slots.take()
+        await submits.send(item)
+
+    def _accepted(self, work: Work) -> None:
+        self._waiter.add(work)
+        self._resolver.try_held_again()
+
+    async def _all_done(self) -> None:
+        """Nothing in flight and nothing being found out; the one may start the other."""
+        while True:
+            await self._context.slots.all_free()
+            await self._resolver.finished()
+            if self._context.slots.are_free:
+                return

@@ -1,0 +1,178 @@
+"""The stage that costs money: intent on disk, one POST, its answer on disk, then the slot moves on.
+
+The section from intent to recorded answer cannot be cancelled, only cut short at a deadline; what
+is cut short stays an intent on disk, which the next run treats as possibly paid.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import anyio
+from anyio.streams.memory import MemoryObjectReceiveStream
+
+from nanobanana_batch.engine.context import Context
+from nanobanana_batch.engine.pace import backoff_s
+from nanobanana_batch.engine.work import Work
+from nanobanana_batch.files.images import stem_is_taken
+from nanobanana_batch.providers.base import Accepted, Decision, NotSent, Rejected, SubmitOutcome, Unknown
+from nanobanana_batch.state import facts
+from nanobanana_batch.state.store import NewRow
+
+
+class PaidSections:
+    """The stretches in which a paid request is on the wire: not cancellable, only cut short at a deadline."""
+
+    def __init__(self, grace_s: float, hard_stop_grace_s: float) -> None:
+        self._grace_s = grace_s
+        self._hard_stop_grace_s = hard_stop_grace_s
+        self._open: set[anyio.CancelScope] = set()
+
+    @contextmanager
+    def one(self) -> Iterator[anyio.CancelScope]:
+        """One such stretch."""
+        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + self._grace_s) as section:
+            self._open.add(section)
+            try:
+                yield section
+            finally:
+                self._open.discard(section)
+
+    def cut_short(self) -> None:
+        """Leave those that are open only a short grace: a person asked a second time to stop."""
+        deadline = anyio.current_time() + self._hard_stop_grace_s
+        for section in self._open:
+            section.deadline = min(section.deadline, deadline)
+
+
+class Submitter:
+    """Sends rows and attempts that are known not to have been sent."""
+
+    def __init__(
+        self,
+        context: Context,
+        sections: PaidSections,
+        *,
+        on_accepted: Callable[[Work], None],
+        on_unknown: Callable[[Work], None],
+    ) -> None:
+        self._context = context
+        self._sections = sections
+        self._on_accepted = on_accepted
+        self._on_unknown = on_unknown
+
+    async def work(self, incoming: MemoryObjectReceiveStream[NewRow | Work]) -> None:
+        """Send what comes in, each item holding a slot, until the stream ends."""
+        async with incoming:
+            async for item in incoming:
+                if self._context.stop.asked:
+                    self._context.slots.give_back()
+                elif isinstance(item, Work):
+                    await self._send(item, facts.SentAgain(item.attempt, self._context.now()))
+                else:
+                    await self._send(*self._intend(item))
+
+    def _intend(self, row: NewRow) -> tuple[Work, facts.Intent]:
+        context = self._context
+        body = context.provider.encode(row.request)
+        attempt = context.store.next_attempt()
+        stem = self._free_stem(row)
+        work = Work(attempt, row.id, row.request.model, stem, body, secrets.token_hex(24), context.now())
+        intent = facts.Intent(
+            row=row.row,
+            attempt=attempt,
+            number=1,
+            stem=stem,
+            provider=context.provider.capabilities.name,
+            body=body,
+            fingerprint=hashlib.sha256(body).hexdigest(),
+            idempotency_key=work.idempotency_key,
+            at=work.intended_at,
+        )
+        return work, intent
+
+    def _free_stem(self, row: NewRow) -> str:
+        """The id, unless a row that has left the manifest or a stranger's file has the name."""
+        context = self._context
+        if not context.store.stem_is_taken(row.id) and not stem_is_taken(context.folder, row.id):
+            return row.id
+        return f"{row.id}~{row.row_key.rpartition('-')[2][:10]}"
+
+    async def _send(self, work: Work, fact: facts.Intent | facts.SentAgain) -> None:
+        """Send until there is an answer other than "not sent"; gives the slot back unless accepted."""
+        context = self._context
+        while not context.stop.asked:
+            await context.gate.passed()
+            outcome = await self._post(work, fact)
+            if isinstance(outcome, Accepted):
+                context.outage.worked()
+                self._on_accepted(work)
+                return
+            if not self._may_send_again(work, outcome):
+                break
+            work.fails += 1
+            await context.stop.sleep(backoff_s(work.fails))
+            fact = facts.SentAgain(work.attempt, context.now())
+        context.slots.give_back()
+
+    async def _post(self, work: Work, fact: facts.Intent | facts.SentAgain) -> SubmitOutcome:
+        context = self._context
+        outcome: SubmitOutcome = Unknown("the request was cut short")
+        with self._sections.one():
+            await context.journal.record(fact)
+            outcome = await context.provider.submit(work.body, work.idempotency_key)
+            await context.journal.record(answer(work, outcome, context.now()))
+        return outcome
+
+    def _may_send_again(self, work: Work, outcome: SubmitOutcome) -> bool:
+        """Whether the same request is to be sent once more; counts what is final."""
+        context = self._context
+        match outcome:
+            case NotSent():
+                if context.outage.failed():
+                    context.stop.ask(f"The provider cannot be reached: {outcome.reason}.")
+                context.tally.note = "provider cannot be reached, trying again"
+                return True
+            case Rejected(decision=Decision.SLOW_DOWN | Decision.RETRY_REQUEST):
+                context.outage.worked()
+                context.gate.hold(outcome.retry_after_s or backoff_s(work.fails))
+                return True
+            case Rejected(decision=Decision.STOP_RUN):
+                context.stop.ask(stop_sentence(outcome))
+            case Unknown():
+                self._on_unknown(work)
+            case _:
+                context.tally.failed += 1
+        return False
+
+
+def answer(work: Work, outcome: SubmitOutcome, now: float) -> facts.Fact:
+    """The fact that an outcome of a paid request is; fills in what the attempt has learnt."""
+    match outcome:
+        case Accepted():
+            work.task_id, work.estimated_s, work.accepted_at = outcome.task_id, outcome.estimated_s, now
+            return facts.Accepted(
+                work.attempt, outcome.task_id, outcome.request_id, outcome.credits_reserved, outcome.estimated_s, now
+            )
+        case NotSent():
+            return facts.NotSent(work.attempt, outcome.reason)
+        case Rejected(decision=Decision.FAIL_ROW | Decision.REFUSE | Decision.NEW_ATTEMPT):
+            refused = outcome.decision is Decision.REFUSE
+            return facts.Rejected(work.attempt, outcome.code, outcome.message, refused, outcome.request_id, now)
+        case Rejected():
+            return facts.NotSent(work.attempt, f"{outcome.code}: {outcome.message}")
+        case Unknown():
+            return facts.Unanswered(work.attempt, outcome.reason)
+
+
+def stop_sentence(outcome: Rejected) -> str:
+    """Why the provider's answer ends the run, and what to do, in one sentence."""
+    said = f"{outcome.code}: {outcome.message}".rstrip(": .")
+    if outcome.code == "unauthorized" or outcome.code == "http_401":
+        return f"The provider rejects the API key ({said}); check it and run again."
+    if outcome.code.startswith("http_404") or outcome.code.startswith("http_405"):
+        return f"There is no such API at this address ({said}); check --base-url."
+    return f"The account's credits or quota are used up ({said}); top up and run again."

@@ -1,0 +1,181 @@
+"""What the engine may ask of a provider, and every answer it must be able to take.
+
+The answers are types, not exceptions, wherever money hangs on them: nobody can forget to catch an
+outcome that a `match` has to name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from typing import Protocol
+
+from nanobanana_batch.model import Request
+
+
+class Decision(Enum):
+    """What to do about an error of the provider."""
+
+    FAIL_ROW = "the row fails, no retry"
+    REFUSE = "the provider's content rules refused it, no retry"
+    NEW_ATTEMPT = "the task failed, a new paid one may succeed"
+    RETRY_REQUEST = "the request may be sent again"
+    SLOW_DOWN = "wait for the whole provider, then send again"
+    STOP_RUN = "nothing else will work: stop submitting"
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The provider made a task; `replayed` when it says that the key had made it before."""
+
+    task_id: str
+    request_id: str | None = None
+    credits_reserved: float | None = None
+    estimated_s: float | None = None
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The provider itself said no: no task exists, nothing is paid."""
+
+    decision: Decision
+    code: str
+    message: str
+    request_id: str | None = None
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """No byte of the request reached the provider."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """The request may have been paid; nobody knows yet."""
+
+    reason: str
+    code: str = ""
+    retry_after_s: float | None = None
+
+
+SubmitOutcome = Accepted | Rejected | NotSent | Unknown
+
+
+class TaskState(StrEnum):
+    """What the provider says of a task."""
+
+    WORKING = "working"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskReport:
+    """One task as the provider tells it.
+
+    `links` only when completed (none: it has no longer any), `error_*` and `decision` only when failed.
+    """
+
+    task_id: str
+    state: TaskState
+    links: tuple[str, ...] = ()
+    credits_used: float | None = None
+    error_code: str = ""
+    error_message: str = ""
+    decision: Decision = Decision.FAIL_ROW
+
+
+@dataclass(frozen=True, slots=True)
+class TasksRead:
+    """The outcome of reading several tasks; one that stands in neither set could not be read this time."""
+
+    reports: Mapping[str, TaskReport] = field(default_factory=dict)
+    absent: frozenset[str] = frozenset()
+    """The provider says that it does not know these."""
+    failure: str = ""
+    """Why some or all could not be read; empty when all could."""
+    retry_after_s: float | None = None
+    stop: bool = False
+    """The failure will not go away by itself (a rejected key)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedTask:
+    """One line of the provider's list of recent tasks; `created_at` in Unix seconds by its clock."""
+
+    task_id: str
+    model: str
+    created_at: float
+
+
+class Idempotency(StrEnum):
+    """Whether a repeated request under the same idempotency key is known not to be paid again."""
+
+    HONOURED = "honoured"
+    UNPROVEN = "unproven"
+    IGNORED = "ignored"
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a provider offers and asks for, as data."""
+
+    name: str
+    """Stands in the state for whose tasks they are."""
+    idempotency: Idempotency
+    read_at_once: int
+    """How many tasks one read may ask for."""
+    poll_interval_s: float
+    """Shortest time between two reads of one task."""
+    link_lifetime_s: float
+
+
+class Body(Protocol):
+    """The bytes behind a link."""
+
+    @property
+    def size_bytes(self) -> int | None:
+        """The announced length, if any."""
+
+    def pieces(self) -> AsyncIterator[bytes]:
+        """The bytes in pieces of about 1 MiB.
+
+        Raises:
+            LinkFailed: the connection broke, or fewer bytes came than were announced.
+        """
+
+
+class Provider(Protocol):
+    """A provider of images. No method but `submit` can cost anything."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it offers."""
+
+    def encode(self, request: Request) -> bytes:
+        """The exact body that `submit` sends."""
+
+    async def submit(self, body: bytes, idempotency_key: str) -> SubmitOutcome:
+        """Send a paid request once. Never raises for what the network or the provider does."""
+
+    async def read_many(self, task_ids: Collection[str]) -> TasksRead:
+        """Read up to `read_at_once` tasks."""
+
+    async def list_recent(self, since: float) -> list[ListedTask] | None:
+        """The account's tasks created since a Unix time, or None where they cannot be listed."""
+
+    async def proves_idempotency(self, used_key: str) -> bool | None:
+        """Whether the provider shows, at no cost, that it remembers a key; None: no answer this time."""
+
+    def open_link(self, url: str) -> AbstractAsyncContextManager[Body]:
+        """Open a download; the key is not sent.
+
+        Raises:
+            LinkFailed: the host gave no usable body.
+        """
