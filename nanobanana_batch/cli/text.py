@@ -1,0 +1,119 @@
+"""How things look on the screen; no decision is made here."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nanobanana_batch.catalog import ModelRules
+    from nanobanana_batch.model import Row
+    from nanobanana_batch.pipeline import Outcome
+    from nanobanana_batch.planning import Plan
+    from nanobanana_batch.results import Standing
+
+_WIDEST_CELL = 48
+
+
+def as_json(value: Any) -> str:
+    """A dataclass, or a list of them, as indented JSON."""
+    return json.dumps(_plain(value), indent=2, ensure_ascii=False)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Left-aligned columns; long cells are cut."""
+    cells = [[_cut(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells)
+
+
+def plan_text(plan: Plan) -> str:
+    """Counts, then the first rows."""
+    lines = [f"{plan.manifest}: {plan.rows} rows -> {plan.folder}", f"  to submit: {plan.to_submit}"]
+    lines += [f"  {name}: {count}" for name, count in plan.counts.items() if count and name != "pending"]
+    if plan.gone:
+        lines.append(f"  no longer in the manifest: {plan.gone}")
+    for name, counts in plan.by_field.items():
+        lines.append(f"  {name}: {_several(counts)}")
+    lines += [f"  warning: {warning}" for warning in plan.warnings]
+    if plan.first_rows:
+        lines += ["", table(("id", "prompt", "model", "ratio", "resolution"), [_row_cells(row) for row in plan.first_rows])]
+    if plan.rows > len(plan.first_rows) > 0:
+        lines.append(f"... and {plan.rows - len(plan.first_rows)} more")
+    return "\n".join(lines)
+
+
+def outcome_text(outcome: Outcome) -> str:
+    """How a run ended, where its results are, and what to do if something is left."""
+    counts = {status.value: count for status, count in outcome.counts.items()}
+    done = counts.pop("completed")
+    left = _several({name: count for name, count in counts.items() if count})
+    lines = [f"{done} of {outcome.rows} rows completed" + (f" ({left})" if left else "") + "."]
+    if outcome.stop_reason:
+        lines.append(outcome.stop_reason)
+    if outcome.credits_used:
+        lines.append(f"Credits used in this folder so far: {outcome.credits_used:g}")
+    if counts.get("unknown"):
+        lines.append("Unknown rows may have been paid. They are sent again only with --on-unknown resubmit.")
+    if outcome.exit_code in (3, 130):
+        lines.append("Run the same command again to go on.")
+    return "\n".join([*lines, f"Images:  {outcome.folder}/images", f"Results: {outcome.results}"])
+
+
+def standing_text(standing: Standing) -> str:
+    """Counts and credits of a folder."""
+    lines = [f"{standing.manifest}: {standing.rows} rows in {standing.folder}"]
+    lines += [f"  {name}: {count}" for name, count in standing.counts.items() if count]
+    if standing.left_manifest:
+        lines.append(f"  no longer in the manifest: {_several(standing.left_manifest)}")
+    lines.append(f"  credits used: {standing.credits_used:g}, reserved: {standing.credits_reserved:g}")
+    return "\n".join(lines)
+
+
+def models_text(models: Sequence[ModelRules]) -> str:
+    """One paragraph a model and dialect."""
+    return "\n\n".join(_model_text(rules) for rules in models)
+
+
+def _model_text(rules: ModelRules) -> str:
+    lines = [f"{rules.name} ({rules.title}), dialect {rules.dialect}"]
+    facts = {
+        "also called": rules.aliases,
+        "aspect ratios": rules.aspect_ratios,
+        "resolutions": rules.resolutions,
+        "output formats": rules.output_formats,
+        "thinking levels": rules.thinking_levels,
+    }
+    lines += [f"  {name}: {' '.join(values)}" for name, values in facts.items() if values]
+    searches = [name for name, offered in (("web", rules.web_search), ("images", rules.image_search)) if offered]
+    if searches:
+        lines.append(f"  searches: {' '.join(searches)}")
+    if rules.max_images is not None:
+        lines.append(f"  reference images: at most {rules.max_images}")
+    return "\n".join(lines)
+
+
+def _row_cells(row: Row) -> tuple[str, ...]:
+    request = row.request
+    return (row.id, request.prompt, request.model, request.aspect_ratio or "-", request.resolution or "-")
+
+
+def _several(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
+
+
+def _cut(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= _WIDEST_CELL else flat[: _WIDEST_CELL - 1] + "…"
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | frozenset):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,82 @@
+"""What a run would do, said before any money is spent; writes nothing and sends nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from nanobanana_batch.model import Row, RowStatus
+from nanobanana_batch.pipeline import Order, prepared
+from nanobanana_batch.state.reader import Reader, open_reader
+from nanobanana_batch.state.roster import Roster
+from nanobanana_batch.state.store import STATE_NAME
+
+_COUNTED_FIELDS = ("model", "resolution", "aspect_ratio")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is in the manifest, and how much of it is there already."""
+
+    manifest: str
+    folder: str
+    rows: int
+    to_submit: int
+    """Rows for which a run would pay."""
+    counts: dict[str, int]
+    """Rows by their status in the output folder."""
+    gone: int
+    """Rows of the folder that are no longer in the manifest; what is paid for is still collected."""
+    by_field: dict[str, dict[str, int]]
+    """Rows by model, resolution and aspect ratio."""
+    first_rows: tuple[Row, ...]
+    warnings: tuple[str, ...]
+
+
+def make_plan(order: Order, first: int) -> Plan:
+    """Read and check the manifest and compare it with its output folder.
+
+    Raises:
+        UsageError: the manifest or the profile has problems.
+    """
+    from nanobanana_batch.providers.profile import load_profile
+
+    with prepared(order, load_profile(order.provider).dialect) as ready, _reader(ready.folder) as reader:
+        counts = _statuses(ready.roster, reader)
+        known = sum(1 for _ in reader.known_keys()) if reader else 0
+        return Plan(
+            manifest=ready.manifest.name,
+            folder=str(ready.folder),
+            rows=len(ready.roster),
+            to_submit=counts[RowStatus.PENDING],
+            counts={status.value: counts[status] for status in RowStatus},
+            gone=known - counts.in_folder,
+            by_field={name: ready.roster.counts(name) for name in _COUNTED_FIELDS},
+            first_rows=tuple(ready.roster.rows(limit=first)),
+            warnings=tuple(ready.manifest.warnings),
+        )
+
+
+class _Statuses(Counter[RowStatus]):
+    in_folder = 0
+
+
+def _statuses(roster: Roster, reader: Reader | None) -> _Statuses:
+    counts = _Statuses()
+    for row in roster.rows():
+        status = reader.status_of(row.key) if reader else None
+        counts.in_folder += status is not None
+        counts[status or RowStatus.PENDING] += 1
+    return counts
+
+
+@contextmanager
+def _reader(folder: Path) -> Iterator[Reader | None]:
+    if not (folder / STATE_NAME).is_file():
+        yield None
+        return
+    with open_reader(folder) as reader:
+        yield reader

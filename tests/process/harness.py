@@ -1,0 +1,93 @@
+"""Real processes against a real service: start, kill, resume, and ask the service's ledger what was paid."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from nanobanana_batch.results import read_results
+from nanobanana_batch.service.embedded import EmbeddedService
+from nanobanana_batch.service.ledger import read_ledger
+from nanobanana_batch.service.options import ServiceOptions
+
+KEY = "canary-key-3f9ac1d27be84455"
+QUICK_PROFILE = "extends: evolink\nname: quick\npoll_interval_s: 0.1\n"
+"""The provider as it is, but asked more often, so that a test does not wait for 3 s between two reads."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A service and a folder to run in."""
+
+    folder: Path
+    service: EmbeddedService
+    data: Path
+    manifest: Path
+
+    @property
+    def out(self) -> Path:
+        """The output folder of the runs."""
+        return self.folder / "out"
+
+    def start(self, *flags: str) -> subprocess.Popen[str]:
+        """Start a run as a process of its own."""
+        return start_cli(
+            "run", str(self.manifest), "--out", str(self.out), "--provider", str(self.folder / "quick.yaml"),
+            "--base-url", self.service.base_url, *flags, cwd=self.folder,
+        )  # fmt: skip
+
+    def finish(self, *flags: str, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
+        """Run to the end."""
+        process = self.start(*flags)
+        out, err = process.communicate(timeout=timeout_s)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def bodies_paid(self) -> Counter[str]:
+        """How often each request body was paid for, by the service's own ledger."""
+        return Counter(hashlib.sha256(task.body).hexdigest() for task in read_ledger(self.data).tasks)
+
+
+@contextmanager
+def bench(folder: Path, manifest: Path, **options: object) -> Iterator[Bench]:
+    """A service with its own data, and room for an output folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "quick.yaml").write_text(QUICK_PROFILE)
+    data = folder / "service"
+    with EmbeddedService(ServiceOptions(data_dir=data, **options)) as service:  # type: ignore[arg-type]
+        yield Bench(folder, service, data, manifest.absolute())
+
+
+def start_cli(*words: str, cwd: Path, key: str | None = KEY) -> subprocess.Popen[str]:
+    """The command line as a process of its own, in its own process group."""
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
+    if key is not None:
+        environment["EVOLINK_API_KEY"] = key
+    return subprocess.Popen(
+        [sys.executable, "-c", "from nanobanana_batch.cli import main; main()", *words],
+        cwd=cwd, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+
+
+def cli(*words: str, cwd: Path, key: str | None = KEY, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    process = start_cli(*words, cwd=cwd, key=key)
+    out, err = process.communicate(timeout=timeout_s)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def wrong_hashes(out: Path) -> list[str]:
+    """Images whose bytes are not those that results.csv says."""
+    frame = read_results(out)
+    done = frame[frame["status"] == "completed"]
+    return [
+        image
+        for image, sha256 in zip(done["image"], done["sha256"], strict=True)
+        if hashlib.sha256((out / image).read_bytes()).hexdigest() != sha256
+    ]
