@@ -1,0 +1,322 @@
+"""No value that the chosen model does not allow is ever sent: what is allowed is data, in catalog.yaml.
+
+The catalogue ages, so a profile may add to it or override it (`Catalog.merged`), and a model that it
+does not know can still be let through by the caller, with the checks that hold for every model.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from importlib import resources
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+from nanobanana_batch.errors import ProfileError
+from nanobanana_batch.model import Request
+
+PROMPT_LIMIT = 2000
+"""Characters; the contract's schema."""
+
+MATCH_INPUT = "match_input_image"
+IMAGE_ENDINGS = (".jpeg", ".jpg", ".png", ".webp")
+_OTHER_ENDINGS = re.compile(
+    r"\.(gif|bmp|svg|tiff?|pdf|hei[cf]|avif|jxl|ico|psd|eps|raw|mp4|mov|webm|zip|html?)", re.IGNORECASE
+)
+_SAID_OTHERWISE = {"jpeg": "jpg", "minimal": "min", "low": "min", "maximum": "high", "max": "high"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One value that is not allowed: the field, what is wrong, what would be right."""
+
+    field: str
+    message: str
+    allowed: tuple[str, ...] = ()
+    suggestion: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRules:
+    """What one model allows in one dialect; empty means "not offered", `None` means "not stated"."""
+
+    name: str
+    dialect: str
+    title: str = ""
+    aliases: tuple[str, ...] = ()
+    aspect_ratios: tuple[str, ...] = ()
+    resolutions: tuple[str, ...] = ()
+    default_aspect_ratio: str | None = None
+    default_resolution: str | None = None
+    max_images: int | None = None
+    max_image_bytes: int | None = None
+    output_formats: tuple[str, ...] = ()
+    web_search: bool = False
+    image_search: bool = False
+    thinking_levels: tuple[str, ...] = ()
+
+
+class Catalog:
+    """All models of all dialects; immutable."""
+
+    def __init__(self, rules: Iterable[ModelRules], same_resolution: Mapping[str, str] | None = None) -> None:
+        self._rules = {(entry.dialect, entry.name): entry for entry in rules}
+        self._same_resolution = dict(same_resolution or {})
+        self._aliases = {alias: entry.name for entry in self._rules.values() for alias in entry.aliases}
+
+    @property
+    def dialects(self) -> tuple[str, ...]:
+        """The dialects that have at least one model."""
+        return tuple(dict.fromkeys(dialect for dialect, _ in self._rules))
+
+    def models(self, dialect: str) -> tuple[ModelRules, ...]:
+        """The models offered in this dialect, in the order of the catalogue."""
+        return tuple(entry for entry in self._rules.values() if entry.dialect == dialect)
+
+    def canonical(self, model: str) -> str:
+        """The model's own name for one of its aliases; any other name unchanged."""
+        return self._aliases.get(model, model)
+
+    def rules(self, model: str, dialect: str) -> ModelRules | None:
+        """What this model (or alias) allows in this dialect; `None` when it is not offered there."""
+        return self._rules.get((dialect, self.canonical(model)))
+
+    def normalised(self, request: Request, dialect: str) -> Request:
+        """The same request with aliases and values that mean the same replaced by one spelling."""
+        model = self.canonical(request.model)
+        rules = self._rules.get((dialect, model))
+        resolution = request.resolution
+        same = self._same_resolution.get(resolution or "")
+        if rules and same and resolution in rules.resolutions and same in rules.resolutions:
+            resolution = same
+        if model == request.model and resolution == request.resolution:
+            return request
+        return replace(request, model=model, resolution=resolution)
+
+    def check(self, request: Request, dialect: str, *, allow_unknown_model: bool = False) -> list[Finding]:
+        """Everything that is wrong with the request, not only the first thing."""
+        rules = self.rules(request.model, dialect)
+        return [
+            *self.check_settings(request, dialect, allow_unknown_model=allow_unknown_model),
+            *check_prompt(request.prompt),
+            *check_images(request.images, request.aspect_ratio, rules),
+        ]
+
+    def check_settings(
+        self, request: Request, dialect: str, *, allow_unknown_model: bool = False
+    ) -> list[Finding]:
+        """What is wrong apart from prompt and images: the part that many rows have in common."""
+        rules = self.rules(request.model, dialect)
+        if rules is not None:
+            return list(_check_values(request, rules, self._same_resolution))
+        return [] if allow_unknown_model else [self._unknown_model(request.model, dialect)]
+
+    def _unknown_model(self, model: str, dialect: str) -> Finding:
+        offered = tuple(entry.name for entry in self.models(dialect))
+        elsewhere = [d for d in self.dialects if (d, self.canonical(model)) in self._rules]
+        if elsewhere:
+            message = f"{shown(model)} is not offered in dialect {dialect} (it is in {', '.join(elsewhere)})"
+            return Finding("model", message, offered)
+        aliases = [a for a, name in self._aliases.items() if name in offered]
+        return Finding(
+            "model", f"unknown model {shown(model)}", offered, closest(model, [*offered, *aliases])
+        )
+
+    def merged(self, models: Mapping[str, object]) -> Catalog:
+        """This catalogue with entries of the form of catalog.yaml's `models` added or overridden."""
+        rules = dict(self._rules)
+        for name, entry in models.items():
+            known = [old for (_, model), old in self._rules.items() if model == name]
+            rules.update({(new.dialect, name): new for new in _read_model(name, entry, known)})
+        return Catalog(rules.values(), self._same_resolution)
+
+
+def load_catalog() -> Catalog:
+    """The catalogue that is shipped with the package."""
+    text = resources.files("nanobanana_batch").joinpath("catalog.yaml").read_text(encoding="utf-8")
+    # The base loader knows no types: 16:9 stays a word.
+    content = yaml.load(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader))
+    return Catalog((), content["same_resolution"]).merged(content["models"])
+
+
+def check_prompt(prompt: str) -> Iterator[Finding]:
+    """A prompt has something in it, and no more than the provider takes."""
+    if not prompt.strip():
+        yield Finding("prompt", "the prompt is empty")
+    elif len(prompt) > PROMPT_LIMIT:
+        excess = len(prompt) - PROMPT_LIMIT
+        yield Finding(
+            "prompt", f"{len(prompt)} characters; at most {PROMPT_LIMIT} are allowed, shorten it by {excess}"
+        )
+
+
+def check_images(
+    images: tuple[str, ...], aspect_ratio: str | None, rules: ModelRules | None
+) -> Iterator[Finding]:
+    """References are public image URLs, as many as the model takes, and there where they are needed."""
+    for image in images:
+        message = _image_fault(image)
+        if message:
+            yield Finding("images", message)
+    if rules and rules.max_images is not None and len(images) > rules.max_images:
+        yield Finding("images", f"{len(images)} images; {rules.name} takes at most {rules.max_images}")
+    offered = rules is None or MATCH_INPUT in rules.aspect_ratios
+    if aspect_ratio == MATCH_INPUT and offered and not images:
+        yield Finding("images", f"aspect_ratio {MATCH_INPUT} needs a reference image, and none is given")
+
+
+def _image_fault(image: str) -> str:
+    scheme = image.partition(":")[0].casefold()
+    if scheme not in ("http", "https"):
+        if ("://" in image and scheme != "file") or scheme == "data":
+            return f"{shown(image)} is not an http or https URL"
+        return (
+            f"{shown(image)} is a local file; local files have to be uploaded first, which a later version"
+            " does; give a public http or https URL"
+        )
+    try:
+        url = urlsplit(image)
+        host, secret, _ = url.hostname, url.password or url.username, url.port
+    except ValueError:
+        host, secret, url = None, None, urlsplit("")
+    if secret:
+        return "a URL with a user name or password in it is refused; give a public URL"
+    if not host or not image.partition(":")[2].startswith("//") or re.search(r"[\s\\<>\"]", image):
+        return f"{shown(image)} is not a complete URL"
+    ending = re.search(r"\.[^./]*$", url.path)
+    if ending and _OTHER_ENDINGS.fullmatch(ending[0]):
+        return f"{shown(image)} ends in {ending[0]}; reference images are {' '.join(IMAGE_ENDINGS)}"
+    return ""
+
+
+def _check_values(
+    request: Request, rules: ModelRules, same_resolution: Mapping[str, str]
+) -> Iterator[Finding]:
+    choices = (
+        ("aspect_ratio", request.aspect_ratio, rules.aspect_ratios),
+        ("resolution", request.resolution, rules.resolutions),
+        ("output_format", request.output_format, rules.output_formats),
+        ("thinking_level", request.thinking_level, rules.thinking_levels),
+    )
+    where = f"by {rules.name} in dialect {rules.dialect}"
+    for field, value, allowed in choices:
+        if value is None or value in allowed:
+            continue
+        if not allowed:
+            yield Finding(field, f"{shown(value)} is given, but {field} is not offered {where}; leave it out")
+            continue
+        same = same_resolution.get(value, "") if field == "resolution" else ""
+        suggestion = same if same in allowed else _suggest_value(value, allowed)
+        yield Finding(field, f"{shown(value)} is not allowed {where}", allowed, suggestion)
+    for field, wanted, offered in (
+        ("web_search", request.web_search, rules.web_search),
+        ("image_search", request.image_search, rules.image_search),
+    ):
+        if wanted and not offered:
+            yield Finding(field, f"not offered {where}; leave it out")
+
+
+def _suggest_value(value: str, allowed: tuple[str, ...]) -> str:
+    text = value.strip()
+    pair = re.fullmatch(r"(\d{1,5})\s*[:/xX×*.,\- ]\s*(\d{1,5})", text)  # noqa: RUF001
+    if pair and int(pair[1]) and int(pair[2]):
+        width, height = int(pair[1]), int(pair[2])
+        divisor = math.gcd(width, height)
+        ratio = f"{width // divisor}:{height // divisor}"
+        return ratio if ratio in allowed else ""
+    return closest(_SAID_OTHERWISE.get(text.casefold(), text), allowed)
+
+
+def closest(word: str, allowed: Iterable[str]) -> str:
+    """The allowed word that this one was probably meant to be, or nothing."""
+    folded = {name.casefold(): name for name in allowed}
+    key = word.strip().casefold()
+    if key in folded:
+        return folded[key]
+    found = difflib.get_close_matches(key[:200], folded, 1, 0.7) if len(key) > 2 else []
+    return folded[found[0]] if found else ""
+
+
+def shown(value: str) -> str:
+    """A value in quotes for a message: one line, and not longer than helps."""
+    return repr(value if len(value) <= 80 else value[:77] + "...")
+
+
+def _read_model(name: str, entry: object, known: list[ModelRules]) -> Iterator[ModelRules]:
+    body = _mapping(name, entry)
+    _known_keys(name, body, {"title", "aliases", "dialects"})
+    common: dict[str, Any] = {}
+    if "title" in body:
+        common["title"] = _text(name, "title", body["title"])
+    if "aliases" in body:
+        common["aliases"] = _texts(name, "aliases", body["aliases"])
+    dialects = _mapping(f"{name}, dialects", body.get("dialects", {}))
+    before = {rules.dialect: rules for rules in known}
+    if not dialects and not before:
+        raise ProfileError(f"Model {name} says nothing about any dialect.", hint="Give it `dialects: {...}`.")
+    like = known[0] if known else ModelRules(name, "")
+    for dialect in dict.fromkeys([*before, *dialects]):
+        old = before.get(dialect) or ModelRules(name, dialect, like.title, like.aliases)
+        values = _read_rules(f"{name}, {dialect}", _mapping(f"{name}, {dialect}", dialects.get(dialect, {})))
+        yield replace(old, **common, **values)
+
+
+_RULE_KEYS = {field.name for field in fields(ModelRules)} - {"name", "dialect", "title", "aliases"}
+
+
+def _read_rules(place: str, body: Mapping[str, object]) -> dict[str, Any]:
+    _known_keys(place, body, _RULE_KEYS)
+    values: dict[str, Any] = {}
+    for key, value in body.items():
+        if key in ("web_search", "image_search"):
+            values[key] = _flag(place, key, value)
+        elif key.startswith("max_"):
+            values[key] = _count(place, key, value)
+        elif key.startswith("default_"):
+            values[key] = _text(place, key, value)
+        else:
+            values[key] = _texts(place, key, value)
+    return values
+
+
+def _known_keys(place: str, body: Mapping[str, object], allowed: set[str]) -> None:
+    for key in body:
+        if key not in allowed:
+            near = closest(str(key), allowed)
+            hint = f"Did you mean {near!r}?" if near else f"Allowed: {', '.join(sorted(allowed))}."
+            raise ProfileError(f"Model {place}: unknown key {str(key)!r}.", hint=hint)
+
+
+def _mapping(place: str, value: object) -> Mapping[str, object]:
+    if not isinstance(value, Mapping):
+        raise ProfileError(f"Model {place}: expected `key: value` pairs.")
+    return value
+
+
+def _text(place: str, key: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise ProfileError(f"Model {place}: {key} has {value!r}.", hint="Put it in quotes.")
+    return value
+
+
+def _texts(place: str, key: str, value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple):
+        raise ProfileError(f"Model {place}: {key} has to be a list.")
+    return tuple(_text(place, key, item) for item in value)
+
+
+def _count(place: str, key: str, value: object) -> int:
+    if isinstance(value, bool) or not re.fullmatch(r"[0-9]{1,15}", str(value)):
+        raise ProfileError(f"Model {place}: {key} has to be a whole number, not {value!r}.")
+    return int(str(value))
+
+
+def _flag(place: str, key: str, value: object) -> bool:
+    if str(value) not in ("true", "false", "True", "False"):
+        raise ProfileError(f"Model {place}: {key} is true or false, not {value!r}.")
+    return str(value) in ("true", "True")

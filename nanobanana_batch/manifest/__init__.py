@@ -1,0 +1,9 @@
+"""From a file to validated rows, lazily; nothing here sends anything or needs a provider.
+
+`open_manifest` finds all that is wrong with the form at once, `Manifest.drafts` all that is wrong with rows.
+"""
+
+from nanobanana_batch.manifest.ids import derive_id, fold_id
+from nanobanana_batch.manifest.load import Manifest, open_manifest
+
+__all__ = ["Manifest", "derive_id", "fold_id", "open_manifest"]

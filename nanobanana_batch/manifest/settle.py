@@ -1,0 +1,143 @@
+"""Texts of a row become a checked request here, in one place for every kind of manifest.
+
+Rows differ in their prompts and share nearly everything else, so what does not depend on prompt and
+images is settled once for each combination of texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from nanobanana_batch.catalog import Catalog, Finding, ModelRules, check_images, check_prompt, closest, shown
+from nanobanana_batch.manifest.template import Value, as_text
+from nanobanana_batch.model import Request
+
+TRUE = ("true", "yes", "on", "1")
+FALSE = ("false", "no", "off", "0")
+MAX_VARIANTS = 1_000_000
+
+_SETTINGS = (
+    "model",
+    "aspect_ratio",
+    "resolution",
+    "output_format",
+    "web_search",
+    "image_search",
+    "thinking_level",
+)
+_CACHE_SIZE = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    request: Request
+    rules: ModelRules | None
+    findings: tuple[Finding, ...]
+
+
+class Settler:
+    """Checks rows against the catalogue for one dialect."""
+
+    def __init__(self, catalog: Catalog, dialect: str, *, allow_unknown_model: bool) -> None:
+        self.warnings: list[str] = []
+        self._catalog = catalog
+        self._dialect = dialect
+        self._allow_unknown_model = allow_unknown_model
+        self._cache: dict[tuple[Value | None, ...], _Settled] = {}
+
+    def settle(self, values: Mapping[str, Value], prompt: str) -> tuple[Request, list[Finding]]:
+        """The request that these values ask for, and all that is wrong with it."""
+        key = tuple([values.get(name) for name in _SETTINGS])
+        settled = self._cache.get(key)
+        if settled is None:
+            if len(self._cache) >= _CACHE_SIZE:
+                self._cache.clear()
+            settled = self._cache[key] = self._settings(key)
+        images = image_list(values["images"]) if "images" in values else ()
+        base = settled.request
+        findings = [
+            *settled.findings,
+            *check_prompt(prompt),
+            *check_images(images, base.aspect_ratio, settled.rules),
+        ]
+        request = Request(
+            base.model,
+            prompt,
+            base.aspect_ratio,
+            base.resolution,
+            images,
+            base.output_format,
+            base.web_search,
+            base.image_search,
+            base.thinking_level,
+        )
+        return request, findings
+
+    def _settings(self, key: tuple[Value | None, ...]) -> _Settled:
+        texts = {name: as_text(value).strip() for name, value in zip(_SETTINGS, key, strict=True) if value}
+        findings: list[Finding] = []
+        request = Request(
+            model=texts.get("model", ""),
+            prompt="",
+            aspect_ratio=texts.get("aspect_ratio") or None,
+            resolution=texts.get("resolution") or None,
+            output_format=texts.get("output_format") or None,
+            web_search=_flag(texts, "web_search", findings),
+            image_search=_flag(texts, "image_search", findings),
+            thinking_level=texts.get("thinking_level") or None,
+        )
+        if not request.model:
+            offered = tuple(rules.name for rules in self._catalog.models(self._dialect))
+            return _Settled(request, None, (*findings, Finding("model", "no model is given", offered)))
+        request = self._catalog.normalised(request, self._dialect)
+        findings += self._catalog.check_settings(
+            request, self._dialect, allow_unknown_model=self._allow_unknown_model
+        )
+        rules = self._catalog.rules(request.model, self._dialect)
+        if rules is None:
+            self._warn(request.model)
+        return _Settled(_without_idle_searches(request, rules), rules, tuple(findings))
+
+    def _warn(self, model: str) -> None:
+        where = f"in dialect {self._dialect}"
+        text = f"the catalogue does not know model {shown(model)} {where}; it is sent as written"
+        if self._allow_unknown_model and text not in self.warnings:
+            self.warnings.append(text)
+
+
+def _without_idle_searches(request: Request, rules: ModelRules | None) -> Request:
+    # Switched off where there is none, it must not reach the wire: the service may refuse the name.
+    if rules is None:
+        return request
+    if request.web_search is False and not rules.web_search:
+        request = replace(request, web_search=None)
+    if request.image_search is False and not rules.image_search:
+        request = replace(request, image_search=None)
+    return request
+
+
+def _flag(texts: Mapping[str, str], name: str, findings: list[Finding]) -> bool | None:
+    text = texts.get(name, "")
+    if not text:
+        return None
+    word = text.casefold()
+    if word not in TRUE and word not in FALSE:
+        allowed = (*TRUE, *FALSE)
+        findings.append(
+            Finding(name, f"{shown(text)} is neither yes nor no", allowed, closest(word, allowed))
+        )
+    return word in TRUE
+
+
+def image_list(value: Value) -> tuple[str, ...]:
+    """Several images in one text are separated by `|`."""
+    parts = value.split("|") if isinstance(value, str) else value
+    return tuple(part.strip() for part in parts if part.strip())
+
+
+def variant_count(value: Value) -> int:
+    """How many times a row is wanted; 0 for what is no such number."""
+    text = as_text(value).strip()
+    digits = text.isascii() and text.isdigit() and len(text) <= len(str(MAX_VARIANTS))
+    return int(text) if digits and int(text) <= MAX_VARIANTS else 0
