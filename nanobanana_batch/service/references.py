@@ -1,0 +1,99 @@
+"""A reference image is fetched from this machine or not at all: no URL makes the service call out.
+
+Only loopback addresses are contacted, without proxies and without following redirects; every other URL
+becomes a labelled tile.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
+from email.message import Message
+from io import BytesIO
+from typing import IO
+from urllib.parse import urlsplit
+
+from PIL import Image
+
+_TIMEOUT_S = 5.0
+_FORMATS = ("JPEG", "PNG", "WEBP")
+_CHUNK = 256 * 1024
+
+
+class ReferenceProblem(Exception):
+    """The task fails: `code` is its task error."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """`image` is None for a URL that was not contacted."""
+
+    host: str
+    name: str
+    image: Image.Image | None
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
+    ) -> None:
+        return None
+
+
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
+
+
+def load_references(urls: Sequence[str], max_bytes: int) -> tuple[Reference, ...]:
+    return tuple(_load(url, max_bytes) for url in urls)
+
+
+def _load(url: str, max_bytes: int) -> Reference:
+    parts = urlsplit(url)
+    host, name = parts.hostname or "", parts.path.rpartition("/")[2]
+    if not is_loopback(host):
+        return Reference(host, name, None)
+    return Reference(host, name, _decode(_fetch(url, max_bytes), name))
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _fetch(url: str, max_bytes: int) -> bytes:
+    deadline = time.monotonic() + _TIMEOUT_S
+    body = bytearray()
+    try:
+        with _opener.open(url, timeout=_TIMEOUT_S) as reply:
+            while chunk := reply.read1(_CHUNK):
+                body += chunk
+                if len(body) > max_bytes:
+                    raise ReferenceProblem("image_processing_error", "A reference image is too large.")
+                if time.monotonic() > deadline:
+                    raise TimeoutError
+    except (OSError, ValueError) as exc:
+        raise ReferenceProblem("resource_not_found", "A reference image could not be downloaded.") from exc
+    return bytes(body)
+
+
+def _decode(body: bytes, name: str) -> Image.Image:
+    try:
+        image = Image.open(BytesIO(body), formats=_FORMATS)
+        image.load()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as exc:
+        message = f"The reference image {name} is no readable JPEG, PNG or WebP."
+        raise ReferenceProblem("image_processing_error", message) from exc
+    return image

@@ -1,0 +1,146 @@
+"""One server per data folder: it holds the folder's lock for as long as the database is open."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+
+from nanobanana_batch.service.app import make_app
+from nanobanana_batch.service.options import ServiceError, ServiceOptions
+from nanobanana_batch.service.wire import ExposedProtocol
+
+LOCK_NAME = "service.lock"
+LOG_NAME = "service.log"
+_LOGGERS = ("uvicorn.error", "nanobanana_batch.service")
+_KEEP_ALIVE_S = 75  # longer than clients keep idle connections: a close must not cross a request
+_GRACE_S = 2
+
+
+def serve(options: ServiceOptions, ready: Callable[[str], None] | None = None) -> None:
+    """Blocks until SIGINT or SIGTERM; `ready` is told the base URL once connections are accepted."""
+    _make_folder(options.data_dir)
+    with _locked(options), _logging(options.data_dir), _listening(options) as listener:
+        config = uvicorn.Config(
+            make_app(options),
+            http=ExposedProtocol,
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=_GRACE_S,
+        )
+        server = _Server(config, _base_url(listener), ready)
+        if options.until_stdin_closes:
+            threading.Thread(target=_end_with_stdin, args=(server,), daemon=True).start()
+        server.run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, base_url: str, ready: Callable[[str], None] | None) -> None:
+        super().__init__(config)
+        self._base_url = base_url
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self._ready is not None:
+            self._ready(self._base_url)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Unlike uvicorn's, does not raise the signal again at the end: being told to end is no failure."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {one: signal.signal(one, self._end) for one in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for one, handler in before.items():
+                signal.signal(one, handler)
+
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+def _end_with_stdin(server: _Server) -> None:
+    while os.read(0, 4096):
+        pass
+    server.should_exit = True
+
+
+def _make_folder(data_dir: Path) -> None:
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise ServiceError(f"cannot make the data folder {data_dir}: {exc.strerror}") from exc
+
+
+@contextmanager
+def _locked(options: ServiceOptions) -> Iterator[None]:
+    deadline = time.monotonic() + options.lock_wait_s
+    lock = os.open(options.data_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        while not _try_lock(lock):
+            if time.monotonic() >= deadline:
+                raise ServiceError(f"another service uses the data folder {options.data_dir}")
+            time.sleep(0.05)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _try_lock(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextmanager
+def _logging(data_dir: Path) -> Iterator[None]:
+    handler = logging.FileHandler(data_dir / LOG_NAME)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    for name in _LOGGERS:
+        logging.getLogger(name).addHandler(handler)
+        logging.getLogger(name).setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        for name in _LOGGERS:
+            logging.getLogger(name).removeHandler(handler)
+        handler.close()
+
+
+@contextmanager
+def _listening(options: ServiceOptions) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((options.host, options.port))
+        except OSError as exc:
+            raise ServiceError(
+                f"cannot listen on {options.host} port {options.port}: {exc.strerror}"
+            ) from exc
+        yield listener
+
+
+def _base_url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,138 @@
+"""A task that was charged ends: completed with its picture on disk, or failed and refunded.
+
+A restart goes on where it was: only what the clock cannot tell is written, the end. `_finish` is where a
+task is settled; who wants to be told of it (a callback) is told from there, after the money is settled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import secrets
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+
+from nanobanana_batch.service import contract
+from nanobanana_batch.service.images import ImageFolder
+from nanobanana_batch.service.references import Reference, ReferenceProblem, load_references
+from nanobanana_batch.service.render import Renderer, RenderSpec
+from nanobanana_batch.service.sizes import matching_size, nearest_ratio, pixel_size
+from nanobanana_batch.service.store import Store, Task
+from nanobanana_batch.service.validate import Checked
+
+_RENDERERS = 2
+_SWEEP_S = 60.0
+_log = logging.getLogger("nanobanana_batch.service")
+
+
+class TaskRunner:
+    """Waits out each task's latency, renders it, settles it; deletes pictures that outlived their links."""
+
+    def __init__(self, store: Store, images: ImageFolder, renderer: Renderer, link_lifetime_s: float) -> None:
+        self._store = store
+        self._images = images
+        self._renderer = renderer
+        self._lifetime_s = link_lifetime_s
+        self._due: asyncio.Queue[int] = asyncio.Queue()
+        self._pool = ThreadPoolExecutor(_RENDERERS, thread_name_prefix="render")
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        for task in self._store.unfinished():
+            self.add(task)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._sweep())
+                for _ in range(_RENDERERS):
+                    group.create_task(self._work())
+        finally:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def add(self, task: Task) -> None:
+        if task.fate != "stuck_task":
+            delay = max(0.0, task.due_at - time.time())
+            asyncio.get_running_loop().call_later(delay, self._due.put_nowait, task.seq)
+
+    async def _work(self) -> None:
+        while True:
+            await self._finish(self._store.by_seq(await self._due.get()))
+
+    async def _finish(self, task: Task) -> None:
+        if task.fate is not None and task.fate.startswith("fail:"):
+            self._fail(task, task.fate.removeprefix("fail:"))
+            return
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._pool, self._make_image, task)
+        except ReferenceProblem as problem:
+            self._fail(task, problem.code, problem.message)
+        except Exception:
+            _log.exception("task %s: rendering failed", task.id)
+            self._fail(task, "service_error")
+        else:
+            self._store.complete(task, new_token())
+
+    def _fail(self, task: Task, code: str, message: str | None = None) -> None:
+        _log.info("task %s failed: %s", task.id, code)
+        self._store.fail(task, code, message or contract.TASK_ERRORS.get(code, "The task failed."))
+
+    def _make_image(self, task: Task) -> None:
+        """On a rendering thread: touches files, never the store."""
+        checked = stored_request(task.request)
+        references = load_references(checked.images, checked.image_bytes)
+        self._images.write(task, self._renderer.render(_spec(task, checked, references)))
+
+    async def _sweep(self) -> None:
+        while True:
+            gone = self._store.outlived(time.time() - self._lifetime_s)
+            for task in gone:
+                self._images.delete(task)
+            if gone:
+                self._store.images_gone(gone)
+            await asyncio.sleep(min(_SWEEP_S, max(0.1, self._lifetime_s / 4)))
+
+
+def new_token() -> str:
+    return secrets.token_urlsafe(24)
+
+
+def request_to_store(checked: Checked) -> str:
+    return json.dumps(asdict(checked))
+
+
+def stored_request(text: str) -> Checked:
+    values = json.loads(text)
+    return Checked(**{**values, "images": tuple(values["images"])})
+
+
+def _spec(task: Task, checked: Checked, references: tuple[Reference, ...]) -> RenderSpec:
+    (width, height), ratio = _size(task, checked, references)
+    same = task.fate == "same_image"
+    return RenderSpec(
+        prompt="The same picture for several tasks." if same else checked.prompt,
+        model=checked.model,
+        ratio=ratio,
+        width=width,
+        height=height,
+        seed=0 if same else task.render_seed,
+        output_format=checked.output_format,
+        references=() if same else references,
+    )
+
+
+def _size(task: Task, checked: Checked, references: tuple[Reference, ...]) -> tuple[tuple[int, int], str]:
+    first = references[0].image if references else None
+    known = first.size if first is not None else (1, 1)  # an image that was never fetched counts as square
+    if checked.ratio == "match_input_image":
+        return matching_size(known, checked.resolution), checked.ratio
+    ratio = checked.ratio
+    if ratio == "auto":
+        offer = contract.OFFERS[_dialect(task)][checked.model]
+        ratio = nearest_ratio(known, offer.ratios)
+    return pixel_size(ratio, checked.resolution), ratio
+
+
+def _dialect(task: Task) -> contract.Dialect:
+    return "evolink" if task.dialect == "evolink" else "unified"
