@@ -1,17 +1,17 @@
 """Every error that a caller may see, as one tree; this file imports nothing of ours.
 
-    NanobananaError
-    |- UsageError            exit 2: nothing was sent
-    |  |- ManifestError      the manifest has problems, all of them listed
-    |  |- ProfileError       a provider profile cannot be used
-    |  `- KeyProblem         no API key, or one of an impossible form
-    |- FolderInUse           exit 4: another process works on this output folder
-    |- RunStopped            exit 3: stopped early, the same command resumes
-    |  |- StateFailed        the state file cannot be read or written
-    |  `- DiskFailed         the disk is full or refuses to write
-    |- ServiceFailed         the embedded service did not start or went away
-    |- ImageRejected         bytes that are not the whole image they claim to be
-    `- LinkFailed            a download link gave no usable body
+NanobananaError
+|- UsageError            exit 2: nothing was sent
+|  |- ManifestError      the manifest has problems, all of them listed
+|  |- ProfileError       a provider profile cannot be used
+|  `- KeyProblem         no API key, or one of an impossible form
+|- FolderInUse           exit 4: another process works on this output folder
+|- RunStopped            exit 3: stopped early, the same command resumes
+|  |- StateFailed        the state file cannot be read or written
+|  `- DiskFailed         the disk is full or refuses to write
+|- ServiceFailed         the embedded service did not start or went away
+|- ImageRejected         bytes that are not the whole image they claim to be
+`- LinkFailed            a download link gave no usable body
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ class Problem:
     suggestion: str = ""
 
     def __str__(self) -> str:
-        text = f"{self.source}: {self.field}: {self.message}" if self.field else f"{self.source}: {self.message}"
+        text = (
+            f"{self.source}: {self.field}: {self.message}" if self.field else f"{self.source}: {self.message}"
+        )
         if self.allowed:
             text += f"; allowed: {' '.join(self.allowed)}"
         if self.suggestion:

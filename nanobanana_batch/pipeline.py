@@ -154,12 +154,14 @@ def api_key(order: Order, profile: Profile) -> str:
         try:
             return check_key(order.key_file.read_text(encoding="utf-8").rstrip("\r\n"), str(order.key_file))
         except (OSError, UnicodeDecodeError) as error:
-            raise KeyProblem(f"The key file {order.key_file} cannot be read ({type(error).__name__}).") from error
+            raise KeyProblem(
+                f"The key file {order.key_file} cannot be read ({type(error).__name__})."
+            ) from error
     key = os.environ.get(profile.key_env, "")
     if not key:
         raise KeyProblem(
-            f"There is no API key: set {profile.key_env} to yours, or try --provider local, which needs none and"
-            " costs nothing."
+            f"There is no API key: set {profile.key_env} to yours,"
+            " or try --provider local, which needs none and costs nothing."
         )
     return check_key(key, profile.key_env)
 

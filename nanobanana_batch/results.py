@@ -100,7 +100,11 @@ def csv_pieces(reader: Reader) -> Iterator[bytes]:
 def column_names(variables: list[str]) -> list[str]:
     """The header; a variable with the name of a fixed column is called `var_<name>`."""
     fixed = {*BEFORE_VARIABLES, *AFTER_VARIABLES}
-    return [*BEFORE_VARIABLES, *(f"var_{name}" if name in fixed else name for name in variables), *AFTER_VARIABLES]
+    return [
+        *BEFORE_VARIABLES,
+        *(f"var_{name}" if name in fixed else name for name in variables),
+        *AFTER_VARIABLES,
+    ]
 
 
 def standing(folder: Path) -> Standing:

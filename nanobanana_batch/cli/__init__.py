@@ -6,8 +6,8 @@ import sys
 
 import click
 
-from nanobanana_batch.cli.manifest_commands import plan, run
 from nanobanana_batch.cli.folder_commands import results, status
+from nanobanana_batch.cli.manifest_commands import plan, run
 from nanobanana_batch.cli.service_commands import models, serve
 from nanobanana_batch.errors import NanobananaError
 
@@ -17,7 +17,9 @@ nothing sent; 3 stopped early, run it again later; 4 folder in use; 130 interrup
 """
 
 
-@click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(package_name="nanobanana-batch")
 def commands() -> None:
     """Make images in bulk with the Nanobanana image API.

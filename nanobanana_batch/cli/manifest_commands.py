@@ -31,8 +31,12 @@ _MANIFEST_OPTIONS = (
         metavar="NAME|FILE",
         help="evolink, unified, local (embedded, free), local-unified, or a profile file.",
     ),
-    click.option("--defaults", multiple=True, callback=_pairs, metavar="NAME=VALUE", help="Fill what rows do not give."),
-    click.option("--variables", multiple=True, metavar="NAME", help="A column that looks like a typo, but is none."),
+    click.option(
+        "--defaults", multiple=True, callback=_pairs, metavar="NAME=VALUE", help="Fill what rows do not give."
+    ),
+    click.option(
+        "--variables", multiple=True, metavar="NAME", help="A column that looks like a typo, but is none."
+    ),
     click.option("--allow-unknown-model", is_flag=True, help="Send models that the catalogue does not know."),
 )
 
@@ -62,7 +66,11 @@ def plan(rows: int, json_: bool, **order: Any) -> None:
 @click.option("--key-file", type=click.Path(path_type=Path), help="Read the API key from this file.")
 @click.option("--concurrency", default=64, show_default=True, type=click.IntRange(1), help="Tasks in flight.")
 @click.option(
-    "--submit-concurrency", default=8, show_default=True, type=click.IntRange(1), help="Paid requests at once."
+    "--submit-concurrency",
+    default=8,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Paid requests at once.",
 )
 @click.option("--limit", type=click.IntRange(0), metavar="N", help="Only the first N rows of the manifest.")
 @click.option(
@@ -74,7 +82,12 @@ def plan(rows: int, json_: bool, **order: Any) -> None:
 )
 @click.option("--no-progress", is_flag=True, help="No progress line.")
 def run(
-    concurrency: int, submit_concurrency: int, limit: int | None, on_unknown: str, no_progress: bool, **order: Any
+    concurrency: int,
+    submit_concurrency: int,
+    limit: int | None,
+    on_unknown: str,
+    no_progress: bool,
+    **order: Any,
 ) -> int:
     """Make what MANIFEST asks for and is not made yet; run it again to resume."""
     from nanobanana_batch import pipeline

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Never
 
 from tqdm import tqdm
 
@@ -26,7 +27,7 @@ def progress(*, shown: bool) -> Iterator[Tally]:
         _show(bar, tally)
 
 
-def _show(bar: tqdm[None], tally: Tally) -> None:
+def _show(bar: tqdm[Never], tally: Tally) -> None:
     if bar.total != tally.total:
         bar.total, bar.initial = tally.total, tally.completed + tally.failed
     parts = [f"{tally.in_flight} in flight", f"{tally.credits:g} credits"]

@@ -26,7 +26,10 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Left-aligned columns; long cells are cut."""
     cells = [[_cut(cell) for cell in row] for row in (header, *rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    )
 
 
 def plan_text(plan: Plan) -> str:
@@ -39,7 +42,12 @@ def plan_text(plan: Plan) -> str:
         lines.append(f"  {name}: {_several(counts)}")
     lines += [f"  warning: {warning}" for warning in plan.warnings]
     if plan.first_rows:
-        lines += ["", table(("id", "prompt", "model", "ratio", "resolution"), [_row_cells(row) for row in plan.first_rows])]
+        lines += [
+            "",
+            table(
+                ("id", "prompt", "model", "ratio", "resolution"), [_row_cells(row) for row in plan.first_rows]
+            ),
+        ]
     if plan.rows > len(plan.first_rows) > 0:
         lines.append(f"... and {plan.rows - len(plan.first_rows)} more")
     return "\n".join(lines)
@@ -87,7 +95,9 @@ def _model_text(rules: ModelRules) -> str:
         "thinking levels": rules.thinking_levels,
     }
     lines += [f"  {name}: {' '.join(values)}" for name, values in facts.items() if values]
-    searches = [name for name, offered in (("web", rules.web_search), ("images", rules.image_search)) if offered]
+    searches = [
+        name for name, offered in (("web", rules.web_search), ("images", rules.image_search)) if offered
+    ]
     if searches:
         lines.append(f"  searches: {' '.join(searches)}")
     if rules.max_images is not None:

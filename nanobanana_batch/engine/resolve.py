@@ -35,7 +35,9 @@ _LIST_WINDOW_S = 60.0
 class Resolver:
     """All requests that may have been paid. They hold no slot until a task is found for them."""
 
-    def __init__(self, context: Context, sections: PaidSections, *, on_accepted: Callable[[Work], None]) -> None:
+    def __init__(
+        self, context: Context, sections: PaidSections, *, on_accepted: Callable[[Work], None]
+    ) -> None:
         self._context = context
         self._sections = sections
         self._on_accepted = on_accepted
@@ -108,14 +110,20 @@ class Resolver:
         if self._trust is Idempotency.UNPROVEN:
             name = self._context.provider.capabilities.name
             accepted = self._context.store.latest_accepted_key(name)
-            own = min(batch, key=lambda work: work.intended_at).idempotency_key if self._may_ask_own_key else None
+            own = (
+                min(batch, key=lambda work: work.intended_at).idempotency_key
+                if self._may_ask_own_key
+                else None
+            )
             key = accepted or own
             shown = await self._ask_about(key) if key else None
             if shown:
                 self._trust = Idempotency.HONOURED
             elif shown is False and accepted:
                 self._trust = Idempotency.IGNORED
-                self._context.tally.note = "the provider does not remember idempotency keys; they are not relied on"
+                self._context.tally.note = (
+                    "the provider does not remember idempotency keys; they are not relied on"
+                )
         return self._trust is Idempotency.HONOURED
 
     async def _ask_about(self, key: str) -> bool | None:

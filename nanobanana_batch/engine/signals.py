@@ -20,7 +20,7 @@ async def listen(run: Run, stop: Stop, tally: Tally) -> None:
         async for _ in signals:
             if asked:
                 run.stop_now()
-                return
+                continue
             asked = True
             stop.ask("Interrupted.", interrupted=True)
             tally.note = "finishing what is paid for; interrupt once more to stop now"

@@ -155,13 +155,20 @@ def answer(work: Work, outcome: SubmitOutcome, now: float) -> facts.Fact:
         case Accepted():
             work.task_id, work.estimated_s, work.accepted_at = outcome.task_id, outcome.estimated_s, now
             return facts.Accepted(
-                work.attempt, outcome.task_id, outcome.request_id, outcome.credits_reserved, outcome.estimated_s, now
+                work.attempt,
+                outcome.task_id,
+                outcome.request_id,
+                outcome.credits_reserved,
+                outcome.estimated_s,
+                now,
             )
         case NotSent():
             return facts.NotSent(work.attempt, outcome.reason)
         case Rejected(decision=Decision.FAIL_ROW | Decision.REFUSE | Decision.NEW_ATTEMPT):
             refused = outcome.decision is Decision.REFUSE
-            return facts.Rejected(work.attempt, outcome.code, outcome.message, refused, outcome.request_id, now)
+            return facts.Rejected(
+                work.attempt, outcome.code, outcome.message, refused, outcome.request_id, now
+            )
         case Rejected():
             return facts.NotSent(work.attempt, f"{outcome.code}: {outcome.message}")
         case Unknown():

@@ -72,7 +72,11 @@ class Waiter:
         batch: list[Work] = []
         if not self._due or self._due[0][0] > anyio.current_time():
             return batch
-        while self._due and self._due[0][0] <= horizon and len(batch) < self._context.provider.capabilities.read_at_once:
+        while (
+            self._due
+            and self._due[0][0] <= horizon
+            and len(batch) < self._context.provider.capabilities.read_at_once
+        ):
             batch.append(heapq.heappop(self._due)[2])
         return batch
 
@@ -102,7 +106,11 @@ class Waiter:
         ended: list[tuple[Work, TaskReport]] = []
         for work in batch:
             report = read.reports.get(work.task_id)
-            if report is not None and report.state is not TaskState.WORKING and not self._is_empty_success(work, report):
+            if (
+                report is not None
+                and report.state is not TaskState.WORKING
+                and not self._is_empty_success(work, report)
+            ):
                 ended.append((work, report))
             else:
                 self._look_again(work, report, read)
@@ -120,7 +128,9 @@ class Waiter:
         if report is not None and report.state is TaskState.WORKING:
             work.fails = 0
             age = anyio.current_time() - work.since
-            self.look_in(work, min(max(self._interval_s, age * 0.1), max(_LONGEST_INTERVAL_S, self._interval_s)))
+            self.look_in(
+                work, min(max(self._interval_s, age * 0.1), max(_LONGEST_INTERVAL_S, self._interval_s))
+            )
             return
         work.fails += 1
         if read.stop or (work.task_id in read.absent and work.fails >= self._context.settings.absent_tries):
@@ -137,7 +147,9 @@ class Waiter:
         if report.state is TaskState.FAILED:
             refused = report.decision is Decision.REFUSE
             retryable = report.decision is Decision.NEW_ATTEMPT
-            return facts.Failed(work.attempt, report.error_code, report.error_message, retryable, refused, now)
+            return facts.Failed(
+                work.attempt, report.error_code, report.error_message, retryable, refused, now
+            )
         fresh = tuple(link for link in report.links if link not in work.dead_links)
         if not fresh:
             return facts.Expired(work.attempt, "its links are dead and the provider has no others", now)

@@ -21,8 +21,12 @@ _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, er
 def as_disk_failure(error: OSError, doing: str) -> DiskFailed:
     """The error that stops a run, from what the operating system said."""
     if error.errno in _NO_SPACE:
-        return DiskFailed(f"The disk is full ({doing}).", hint="Free some space and run the same command again.")
-    return DiskFailed(f"The disk refused to write: {error.strerror} ({doing}).", hint="See to it, then run again.")
+        return DiskFailed(
+            f"The disk is full ({doing}).", hint="Free some space and run the same command again."
+        )
+    return DiskFailed(
+        f"The disk refused to write: {error.strerror} ({doing}).", hint="See to it, then run again."
+    )
 
 
 class Disk:

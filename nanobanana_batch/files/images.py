@@ -46,7 +46,9 @@ class ImageFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._fd is not None:
             self._disk.close(self._fd)
             self._fd = None
@@ -115,7 +117,7 @@ class ImageFile:
         return target
 
     def _place(self, extension: str) -> Path:
-        """Never over another file: the same bytes there are ours from before a crash, others get a neighbour."""
+        """Never over another file: the same bytes are ours from before a crash, others get a neighbour."""
         number = 1
         while True:
             suffix = "" if number == 1 else f"~{number}"

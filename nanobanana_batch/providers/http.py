@@ -63,13 +63,15 @@ NOTHING_SENT: dict[type[Exception], str] = {
     httpx.UnsupportedProtocol: "the address is no http(s) address",
     httpx.ProxyError: "the proxy refused to connect",
 }
-"""The errors of httpx's own transport after which nothing can have been sent; after any other, something may have."""
+"""The errors of httpx's own transport after which nothing was sent; after others something may be."""
 
 
 class PaidHttp:
     """Sends paid requests: each once, on a fresh connection, no redirects, a total deadline."""
 
-    def __init__(self, headers: Mapping[str, str], at_once: int, timeouts: Timeouts, *, loopback: bool) -> None:
+    def __init__(
+        self, headers: Mapping[str, str], at_once: int, timeouts: Timeouts, *, loopback: bool
+    ) -> None:
         limits = httpx.Limits(max_connections=at_once, max_keepalive_connections=0)
         self._deadline_s = timeouts.paid_s
         self._client = httpx.AsyncClient(
@@ -111,7 +113,11 @@ class FreeHttp:
         timeout = httpx.Timeout(timeouts.read_s, connect=timeouts.connect_s)
         transport = AiohttpTransport(client=_new_session)
         self._api = httpx.AsyncClient(
-            headers=headers, timeout=timeout, transport=transport, follow_redirects=False, trust_env=not loopback
+            headers=headers,
+            timeout=timeout,
+            transport=transport,
+            follow_redirects=False,
+            trust_env=not loopback,
         )
         self._links = httpx.AsyncClient(
             headers={"Accept": "image/*", "Accept-Encoding": "identity"},

@@ -1,4 +1,4 @@
-"""A provider is a small YAML file: where it is, how it names things, which key it wants. No secret is in it."""
+"""A provider is a small YAML file: its address, its names for things, which key it wants; never a secret."""
 
 from __future__ import annotations
 
@@ -63,7 +63,9 @@ def load_profile(name_or_file: str) -> Profile:
         raise ProfileError(f"Profile {name_or_file}: {_first_fault(error)}.") from error
     unknown = [field for field in profile.fields if field not in REQUEST_FIELDS]
     if unknown:
-        raise ProfileError(f"Profile {name_or_file}: fields: {unknown[0]!r} is none of {', '.join(REQUEST_FIELDS)}.")
+        raise ProfileError(
+            f"Profile {name_or_file}: fields: {unknown[0]!r} is none of {', '.join(REQUEST_FIELDS)}."
+        )
     return profile
 
 
@@ -75,7 +77,9 @@ def check_address(profile: Profile, base_url: str | None) -> Address:
     """
     url = (base_url or profile.base_url or "").rstrip("/")
     if not url:
-        raise ProfileError(f"Provider {profile.name} has no address of its own.", hint="Give one with --base-url URL.")
+        raise ProfileError(
+            f"Provider {profile.name} has no address of its own.", hint="Give one with --base-url URL."
+        )
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.username:
         raise ProfileError(f"{url!r} is not an address such as https://api.example.com.")
@@ -94,7 +98,9 @@ def _read(name_or_file: str) -> dict[str, Any]:
             text = Path(name_or_file).read_text(encoding="utf-8")
         else:
             known = ", ".join(BUILT_IN)
-            raise ProfileError(f"There is no provider {name_or_file!r}.", hint=f"Known: {known}, or a .yaml file.")
+            raise ProfileError(
+                f"There is no provider {name_or_file!r}.", hint=f"Known: {known}, or a .yaml file."
+            )
         raw = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ProfileError(f"Profile {name_or_file} cannot be read: {error}.") from error

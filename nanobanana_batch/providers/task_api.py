@@ -69,7 +69,12 @@ def check_key(key: str, where: str) -> str:
 
 @asynccontextmanager
 async def open_task_api(
-    profile: Profile, address: Address, key: str, *, submits_at_once: int, timeouts: Timeouts = Timeouts()  # noqa: B008
+    profile: Profile,
+    address: Address,
+    key: str,
+    *,
+    submits_at_once: int,
+    timeouts: Timeouts = Timeouts(),  # noqa: B008
 ) -> AsyncIterator[TaskApi]:
     """A provider of this family, its connections open for the length of the block."""
     headers = {"Authorization": f"Bearer {key}", "User-Agent": "nanobanana-batch"}

@@ -157,4 +157,6 @@ class Expired:
     at: float
 
 
-Fact = Intent | SentAgain | NotSent | Unanswered | Rejected | Accepted | Ready | Saved | Lost | Failed | Expired
+Fact = (
+    Intent | SentAgain | NotSent | Unanswered | Rejected | Accepted | Ready | Saved | Lost | Failed | Expired
+)

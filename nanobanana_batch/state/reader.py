@@ -83,7 +83,14 @@ class Reader:
         for found in self._db.execute(_ROWS):
             id_, key, phase, request, variant, variables, source, *rest = found
             yield RowReport(
-                id_, key, _status(phase), request_from_json(request), variant, json.loads(variables), source, *rest
+                id_,
+                key,
+                _status(phase),
+                request_from_json(request),
+                variant,
+                json.loads(variables),
+                source,
+                *rest,
             )
 
     def variables(self) -> list[str]:
@@ -111,7 +118,10 @@ class Reader:
 
     def known_keys(self) -> Iterator[tuple[str, RowStatus]]:
         """(row key, status) of every row that the folder knows."""
-        query = "SELECT rows.row_key, attempts.phase FROM rows LEFT JOIN attempts ON attempts.attempt = rows.attempt"
+        query = (
+            "SELECT rows.row_key, attempts.phase FROM rows"
+            " LEFT JOIN attempts ON attempts.attempt = rows.attempt"
+        )
         for key, phase in self._db.execute(query):
             yield key, _status(phase)
 

@@ -18,8 +18,8 @@ from nanobanana_batch.model import Draft, Row, request_from_json, row_key
 
 _TABLE = """
 CREATE TABLE roster (
-    position INTEGER PRIMARY KEY, base_key TEXT, occurrence INTEGER, row_key TEXT, id TEXT, folded TEXT UNIQUE,
-    request TEXT, variant INTEGER, variables TEXT, source TEXT
+    position INTEGER PRIMARY KEY, base_key TEXT, occurrence INTEGER, row_key TEXT,
+    id TEXT, folded TEXT UNIQUE, request TEXT, variant INTEGER, variables TEXT, source TEXT
 );
 CREATE INDEX roster_repeats ON roster (base_key, occurrence);
 """
@@ -44,7 +44,9 @@ class Roster:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._db.close()
 
     def __len__(self) -> int:
@@ -63,7 +65,8 @@ class Roster:
     def rows(self, limit: int | None = None) -> Iterator[Row]:
         """The rows in manifest order, streamed."""
         cursor = self._db.execute(
-            "SELECT position, row_key, id, request, variant, variables, source FROM roster ORDER BY position LIMIT ?",
+            "SELECT position, row_key, id, request, variant, variables, source FROM roster"
+            " ORDER BY position LIMIT ?",
             (-1 if limit is None else limit,),
         )
         for position, key, id_, request, variant, variables, source in cursor:
@@ -95,14 +98,27 @@ class Roster:
         variables = json.dumps(dict(draft.variables), ensure_ascii=False)
         self._db.execute(
             "INSERT INTO roster VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (self._count, base, occurrence, key, id_, self._fold_id(id_), request, draft.variant, variables, draft.source),
+            (
+                self._count,
+                base,
+                occurrence,
+                key,
+                id_,
+                self._fold_id(id_),
+                request,
+                draft.variant,
+                variables,
+                draft.source,
+            ),
         )
         self._count += 1
         for part in (key, id_, variables, draft.source):
             self._digest.update(part.encode() + b"\0")
 
     def _occurrence(self, base: str) -> int:
-        (last,) = self._db.execute("SELECT max(occurrence) FROM roster WHERE base_key = ?", (base,)).fetchone()
+        (last,) = self._db.execute(
+            "SELECT max(occurrence) FROM roster WHERE base_key = ?", (base,)
+        ).fetchone()
         return 0 if last is None else int(last) + 1
 
     def _free_id(self, draft: Draft, key: str, problems: ProblemLog) -> str | None:
@@ -113,7 +129,9 @@ class Roster:
             return draft.id
         other, source = taken
         same = "" if other == draft.id else f" (ids are compared without regard to case: {other!r})"
-        problems.add(Problem(draft.source, f"{draft.id!r} is already the id of the row at {source}{same}", field="id"))
+        problems.add(
+            Problem(draft.source, f"{draft.id!r} is already the id of the row at {source}{same}", field="id")
+        )
         return None
 
     def _free_derived_id(self, id_: str) -> str:
@@ -124,5 +142,7 @@ class Roster:
         return candidate
 
     def _holder(self, id_: str) -> tuple[str, str] | None:
-        found = self._db.execute("SELECT id, source FROM roster WHERE folded = ?", (self._fold_id(id_),)).fetchone()
+        found = self._db.execute(
+            "SELECT id, source FROM roster WHERE folded = ?", (self._fold_id(id_),)
+        ).fetchone()
         return None if found is None else (str(found[0]), str(found[1]))

@@ -60,10 +60,10 @@ class OpenAttempt:
 
 
 _OPEN = """
-SELECT attempts.attempt, attempts.row, rows.row_key, rows.id, json_extract(rows.request, '$.model'), rows.stem,
-       attempts.phase, attempts.provider, attempts.body, attempts.idempotency_key, attempts.intended_at,
-       attempts.task_id, attempts.estimated_s, attempts.accepted_at, attempts.links, attempts.dies_at,
-       attempts.error_message
+SELECT attempts.attempt, attempts.row, rows.row_key, rows.id, json_extract(rows.request, '$.model'),
+       rows.stem, attempts.phase, attempts.provider, attempts.body, attempts.idempotency_key,
+       attempts.intended_at, attempts.task_id, attempts.estimated_s, attempts.accepted_at, attempts.links,
+       attempts.dies_at, attempts.error_message
 FROM attempts JOIN rows USING (row)
 WHERE attempts.phase = ?
 ORDER BY attempts.dies_at, attempts.attempt
@@ -154,7 +154,9 @@ class Store:
 
     def task_is_known(self, provider: str, task_id: str) -> bool:
         """Whether a task of the provider belongs to one of our attempts."""
-        return bool(self._read("SELECT 1 FROM attempts WHERE provider = ? AND task_id = ?", provider, task_id))
+        return bool(
+            self._read("SELECT 1 FROM attempts WHERE provider = ? AND task_id = ?", provider, task_id)
+        )
 
     def unanswered_models(self, provider: str) -> list[str]:
         """The model of each request that has no answer (yet), one entry a request."""
@@ -220,15 +222,32 @@ def _open_attempt(found: Sequence[Any]) -> OpenAttempt:
     *head, phase, provider, body, key, intended, task, estimated, accepted, links, dies, message = found
     attempt, row, row_key, id_, model, stem = head
     return OpenAttempt(
-        attempt, row, row_key, id_, model, stem, Phase(phase), provider, bytes(body), key, intended,
-        task, estimated, accepted, tuple(json.loads(links or "[]")), dies, message,
-    )  # fmt: skip
+        attempt,
+        row,
+        row_key,
+        id_,
+        model,
+        stem,
+        Phase(phase),
+        provider,
+        bytes(body),
+        key,
+        intended,
+        task,
+        estimated,
+        accepted,
+        tuple(json.loads(links or "[]")),
+        dies,
+        message,
+    )
 
 
 # --- how each fact is written ----------------------------------------------------------------------
 
 
-def _advance(db: sqlite3.Connection, attempt: int, phase: Phase, after: Iterable[Phase], **values: object) -> None:
+def _advance(
+    db: sqlite3.Connection, attempt: int, phase: Phase, after: Iterable[Phase], **values: object
+) -> None:
     """Move an attempt on, only from a phase from which the new one may follow."""
     columns = "".join(f", {name} = ?" for name in values)
     allowed = list(after)
@@ -243,19 +262,34 @@ def _advance(db: sqlite3.Connection, attempt: int, phase: Phase, after: Iterable
 
 def _write_intent(db: sqlite3.Connection, fact: facts.Intent) -> None:
     db.execute(
-        "INSERT INTO attempts (attempt, row, number, phase, provider, body, fingerprint, idempotency_key, intended_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (fact.attempt, fact.row, fact.number, Phase.INTENT, fact.provider, fact.body, fact.fingerprint,
-         fact.idempotency_key, fact.at),
-    )  # fmt: skip
+        "INSERT INTO attempts (attempt, row, number, phase, provider, body, fingerprint, idempotency_key,"
+        " intended_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            fact.attempt,
+            fact.row,
+            fact.number,
+            Phase.INTENT,
+            fact.provider,
+            fact.body,
+            fact.fingerprint,
+            fact.idempotency_key,
+            fact.at,
+        ),
+    )
     db.execute(
-        "UPDATE rows SET attempt = ?, stem = coalesce(stem, ?) WHERE row = ?", (fact.attempt, fact.stem, fact.row)
+        "UPDATE rows SET attempt = ?, stem = coalesce(stem, ?) WHERE row = ?",
+        (fact.attempt, fact.stem, fact.row),
     )
 
 
 def _write_sent_again(db: sqlite3.Connection, fact: facts.SentAgain) -> None:
     _advance(
-        db, fact.attempt, Phase.INTENT, (Phase.NOT_SENT, Phase.UNKNOWN), intended_at=fact.at, error_message=None
+        db,
+        fact.attempt,
+        Phase.INTENT,
+        (Phase.NOT_SENT, Phase.UNKNOWN),
+        intended_at=fact.at,
+        error_message=None,
     )
 
 
@@ -270,32 +304,61 @@ def _write_unanswered(db: sqlite3.Connection, fact: facts.Unanswered) -> None:
 def _write_rejected(db: sqlite3.Connection, fact: facts.Rejected) -> None:
     phase = Phase.REFUSED if fact.refused else Phase.REJECTED
     _advance(
-        db, fact.attempt, phase, (Phase.INTENT, Phase.UNKNOWN), error_code=fact.code,
-        error_message=fact.message, request_id=fact.request_id, ended_at=fact.at,
-    )  # fmt: skip
+        db,
+        fact.attempt,
+        phase,
+        (Phase.INTENT, Phase.UNKNOWN),
+        error_code=fact.code,
+        error_message=fact.message,
+        request_id=fact.request_id,
+        ended_at=fact.at,
+    )
 
 
 def _write_accepted(db: sqlite3.Connection, fact: facts.Accepted) -> None:
     _advance(
-        db, fact.attempt, Phase.ACCEPTED, (Phase.INTENT, Phase.UNKNOWN), task_id=fact.task_id,
-        request_id=fact.request_id, credits_reserved=fact.credits_reserved, estimated_s=fact.estimated_s,
-        accepted_at=fact.at, error_message=None,
-    )  # fmt: skip
+        db,
+        fact.attempt,
+        Phase.ACCEPTED,
+        (Phase.INTENT, Phase.UNKNOWN),
+        task_id=fact.task_id,
+        request_id=fact.request_id,
+        credits_reserved=fact.credits_reserved,
+        estimated_s=fact.estimated_s,
+        accepted_at=fact.at,
+        error_message=None,
+    )
 
 
 def _write_ready(db: sqlite3.Connection, fact: facts.Ready) -> None:
     _advance(
-        db, fact.attempt, Phase.READY, (Phase.ACCEPTED, Phase.READY), links=json.dumps(fact.links),
-        dies_at=fact.dies_at, credits_used=fact.credits_used, ready_at=fact.at, error_message=None,
-    )  # fmt: skip
+        db,
+        fact.attempt,
+        Phase.READY,
+        (Phase.ACCEPTED, Phase.READY),
+        links=json.dumps(fact.links),
+        dies_at=fact.dies_at,
+        credits_used=fact.credits_used,
+        ready_at=fact.at,
+        error_message=None,
+    )
 
 
 def _write_saved(db: sqlite3.Connection, fact: facts.Saved) -> None:
     image = fact.image
     _advance(
-        db, fact.attempt, Phase.SAVED, (Phase.READY,), path=image.path, media_type=image.media_type,
-        width=image.width, height=image.height, size_bytes=image.size_bytes, sha256=image.sha256, saved_at=fact.at,
-    )  # fmt: skip
+        db,
+        fact.attempt,
+        Phase.SAVED,
+        (Phase.READY,),
+        path=image.path,
+        media_type=image.media_type,
+        width=image.width,
+        height=image.height,
+        size_bytes=image.size_bytes,
+        sha256=image.sha256,
+        saved_at=fact.at,
+    )
 
 
 def _write_lost(db: sqlite3.Connection, fact: facts.Lost) -> None:
@@ -305,16 +368,27 @@ def _write_lost(db: sqlite3.Connection, fact: facts.Lost) -> None:
 def _write_failed(db: sqlite3.Connection, fact: facts.Failed) -> None:
     phase = Phase.REFUSED if fact.refused else Phase.FAILED
     _advance(
-        db, fact.attempt, phase, (Phase.ACCEPTED, Phase.READY), error_code=fact.code, error_message=fact.message,
-        retryable=int(fact.retryable), ended_at=fact.at,
-    )  # fmt: skip
+        db,
+        fact.attempt,
+        phase,
+        (Phase.ACCEPTED, Phase.READY),
+        error_code=fact.code,
+        error_message=fact.message,
+        retryable=int(fact.retryable),
+        ended_at=fact.at,
+    )
 
 
 def _write_expired(db: sqlite3.Connection, fact: facts.Expired) -> None:
     _advance(
-        db, fact.attempt, Phase.EXPIRED, (Phase.ACCEPTED, Phase.READY), error_code="expired",
-        error_message=fact.message, ended_at=fact.at,
-    )  # fmt: skip
+        db,
+        fact.attempt,
+        Phase.EXPIRED,
+        (Phase.ACCEPTED, Phase.READY),
+        error_code="expired",
+        error_message=fact.message,
+        ended_at=fact.at,
+    )
 
 
 _WRITERS: dict[type, Callable[[sqlite3.Connection, Any], None]] = {

@@ -1,6 +1,6 @@
 """Kill a run again and again, resume it, and compare with a run that nobody touched.
 
-    python -m tests.campaign.kill --manifest manifests/parti.yaml --kills 20
+python -m tests.campaign.kill --manifest manifests/parti.yaml --kills 20
 """
 
 from __future__ import annotations
@@ -34,8 +34,16 @@ class Verdict:
     seconds: float
 
 
-def campaign(folder: Path, manifest: Path, *, kills: int, span_s: float, flags: tuple[str, ...] = (), seed: int = 1,
-             **options: object) -> Verdict:  # fmt: skip
+def campaign(
+    folder: Path,
+    manifest: Path,
+    *,
+    kills: int,
+    span_s: float,
+    flags: tuple[str, ...] = (),
+    seed: int = 1,
+    **options: object,
+) -> Verdict:
     """Run to the end under kills at random moments of the first `span_s` seconds, and once undisturbed."""
     chance = random.Random(seed)
     began = time.monotonic()
@@ -62,7 +70,9 @@ def campaign(folder: Path, manifest: Path, *, kills: int, span_s: float, flags: 
     )
 
 
-def _kill_often(bench: Bench, kills: int, span_s: float, chance: random.Random, flags: tuple[str, ...]) -> int:
+def _kill_often(
+    bench: Bench, kills: int, span_s: float, chance: random.Random, flags: tuple[str, ...]
+) -> int:
     done = 0
     for _ in range(kills):
         process = bench.start(*flags)
@@ -80,15 +90,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--manifest", type=Path, default=Path("manifests/parti.yaml"))
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--span", type=float, default=5.0, help="seconds after its start within which a run is killed")
+    parser.add_argument(
+        "--span", type=float, default=5.0, help="seconds after its start within which a run is killed"
+    )
     parser.add_argument("--flags", default="", help="more flags of the run")
     parser.add_argument("--no-idempotency", action="store_true")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         verdict = campaign(
-            Path(folder), given.manifest, kills=given.kills, span_s=given.span, flags=tuple(given.flags.split()),
+            Path(folder),
+            given.manifest,
+            kills=given.kills,
+            span_s=given.span,
+            flags=tuple(given.flags.split()),
             idempotency=not given.no_idempotency,
-        )  # fmt: skip
+        )
     print(verdict)
     if verdict.paid_twice or verdict.wrong_hashes or verdict.completed + verdict.held != verdict.rows:
         raise SystemExit(1)

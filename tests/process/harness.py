@@ -39,9 +39,17 @@ class Bench:
     def start(self, *flags: str) -> subprocess.Popen[str]:
         """Start a run as a process of its own."""
         return start_cli(
-            "run", str(self.manifest), "--out", str(self.out), "--provider", str(self.folder / "quick.yaml"),
-            "--base-url", self.service.base_url, *flags, cwd=self.folder,
-        )  # fmt: skip
+            "run",
+            str(self.manifest),
+            "--out",
+            str(self.out),
+            "--provider",
+            str(self.folder / "quick.yaml"),
+            "--base-url",
+            self.service.base_url,
+            *flags,
+            cwd=self.folder,
+        )
 
     def finish(self, *flags: str, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
         """Run to the end."""
@@ -71,11 +79,18 @@ def start_cli(*words: str, cwd: Path, key: str | None = KEY) -> subprocess.Popen
         environment["EVOLINK_API_KEY"] = key
     return subprocess.Popen(
         [sys.executable, "-c", "from nanobanana_batch.cli import main; main()", *words],
-        cwd=cwd, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
+        cwd=cwd,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
 
 
-def cli(*words: str, cwd: Path, key: str | None = KEY, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+def cli(
+    *words: str, cwd: Path, key: str | None = KEY, timeout_s: float = 120
+) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
     process = start_cli(*words, cwd=cwd, key=key)
     out, err = process.communicate(timeout=timeout_s)

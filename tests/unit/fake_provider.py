@@ -1,0 +1,173 @@
+"""A provider in memory that behaves, or misbehaves, as a test scripts it; its ledger is the judge."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+
+import anyio
+import anyio.lowlevel
+from PIL import Image as Picture
+
+from nanobanana_batch.errors import LinkFailed
+from nanobanana_batch.model import Request
+from nanobanana_batch.providers.base import (
+    Accepted,
+    Body,
+    Capabilities,
+    Idempotency,
+    ListedTask,
+    SubmitOutcome,
+    TaskReport,
+    TasksRead,
+    TaskState,
+    Unknown,
+)
+
+
+def picture(text: str) -> bytes:
+    """A small real PNG that differs by text."""
+    shade = sum(text.encode()) % 256
+    buffer = io.BytesIO()
+    Picture.new("RGB", (8, 6), (shade, 255 - shade, len(text) % 256)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@dataclass
+class FakeTask:
+    """A paid task."""
+
+    id: str
+    body: bytes
+    key: str
+    model: str
+    created: float
+    done_at: float
+    link: int = 0
+
+
+Script = Callable[[int], SubmitOutcome | str | None]
+"""What becomes of the n-th submit (0-based): an outcome, "lost" (task made, no answer), None: fine."""
+
+
+@dataclass
+class MemoryBody:
+    """See `base.Body`."""
+
+    data: bytes
+    size_bytes: int | None
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Two pieces, so that streaming is exercised."""
+        middle = len(self.data) // 2
+        for piece in (self.data[:middle], self.data[middle:]):
+            await anyio.lowlevel.checkpoint()
+            if piece:
+                yield piece
+
+
+@dataclass
+class FakeProvider:
+    """See `base.Provider`."""
+
+    idempotency: Idempotency = Idempotency.UNPROVEN
+    remembers_keys: bool = True
+    lists_tasks: bool = True
+    latency_s: float = 20.0
+    submit_s: float = 0.2
+    on_submit: Script = lambda n: None
+    on_link: Callable[[int, FakeTask], bytes | LinkFailed | None] = lambda n, task: None
+    on_read: Callable[[int, FakeTask], TaskReport | None] = lambda n, task: None
+    tasks: dict[str, FakeTask] = field(default_factory=dict)
+    submits: int = 0
+    reads: Counter[str] = field(default_factory=Counter)
+    batches: list[tuple[float, int]] = field(default_factory=list)
+    links: int = 0
+    most_running: int = 0
+    probes: int = 0
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """50 a read, 3 s apart, links of a day."""
+        return Capabilities("fake", self.idempotency, 50, 3.0, 86400.0)
+
+    def encode(self, request: Request) -> bytes:
+        """Our own vocabulary as JSON."""
+        return json.dumps(request.given(), sort_keys=True).encode()
+
+    async def submit(self, body: bytes, idempotency_key: str) -> SubmitOutcome:
+        """Make a task, unless the script says otherwise."""
+        number, self.submits = self.submits, self.submits + 1
+        await anyio.sleep(self.submit_s)
+        earlier = [
+            task for task in self.tasks.values() if task.key == idempotency_key and self.remembers_keys
+        ]
+        scripted = self.on_submit(number)
+        if scripted is not None and not isinstance(scripted, str):
+            return scripted
+        task = earlier[0] if earlier else self._make(body, idempotency_key)
+        if scripted == "lost":
+            return Unknown("the reply was lost")
+        return Accepted(task.id, credits_reserved=2.0, estimated_s=self.latency_s, replayed=bool(earlier))
+
+    async def read_many(self, task_ids: Collection[str]) -> TasksRead:
+        """The state of tasks by the clock."""
+        await anyio.sleep(0.05)
+        self.batches.append((anyio.current_time(), len(task_ids)))
+        reports = {}
+        for id_ in task_ids:
+            self.reads[id_] += 1
+            if id_ in self.tasks:
+                task = self.tasks[id_]
+                reports[id_] = self.on_read(self.reads[id_], task) or self._report(task)
+        return TasksRead(reports=reports, absent=frozenset(task_ids) - frozenset(self.tasks))
+
+    async def list_recent(self, since: float) -> list[ListedTask] | None:
+        """All tasks."""
+        if not self.lists_tasks:
+            return None
+        return [ListedTask(task.id, task.model, task.created) for task in self.tasks.values()]
+
+    async def proves_idempotency(self, used_key: str) -> bool | None:
+        """Whether the key was seen."""
+        self.probes += 1
+        return self.remembers_keys and any(task.key == used_key for task in self.tasks.values())
+
+    def open_link(self, url: str) -> AbstractAsyncContextManager[Body]:
+        """The picture of a task."""
+        return self._open(url)
+
+    def paid(self) -> Counter[bytes]:
+        """How often each body was paid for."""
+        return Counter(task.body for task in self.tasks.values())
+
+    @asynccontextmanager
+    async def _open(self, url: str) -> AsyncIterator[Body]:
+        number, self.links = self.links, self.links + 1
+        task = self.tasks[url.rpartition("/")[0].rpartition("/")[2]]
+        scripted = self.on_link(number, task)
+        if isinstance(scripted, LinkFailed):
+            raise scripted
+        data = picture(task.body.decode()) if scripted is None else scripted
+        yield MemoryBody(data, len(data))
+
+    def _make(self, body: bytes, key: str) -> FakeTask:
+        now = anyio.current_time()
+        task = FakeTask(
+            f"task-{len(self.tasks)}", body, key, json.loads(body)["model"], now, now + self.latency_s
+        )
+        self.tasks[task.id] = task
+        self.most_running = max(
+            self.most_running, sum(1 for task in self.tasks.values() if task.done_at > now)
+        )
+        return task
+
+    def _report(self, task: FakeTask) -> TaskReport:
+        if anyio.current_time() < task.done_at:
+            return TaskReport(task.id, TaskState.WORKING)
+        link = f"https://links.example/{task.id}/{task.link}"
+        return TaskReport(task.id, TaskState.COMPLETED, links=(link,), credits_used=2.0)

@@ -1,0 +1,105 @@
+"""One run of the engine in virtual time: hours of polling in milliseconds, on a real state file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+import trio.testing
+
+from nanobanana_batch.engine.context import Context, Settings
+from nanobanana_batch.engine.journal import Journal, in_place
+from nanobanana_batch.engine.pace import Gate, Outage
+from nanobanana_batch.engine.run import RESUMABLE, Run
+from nanobanana_batch.engine.work import FirstLook, Slots, Stop, Tally
+from nanobanana_batch.errors import ProblemLog
+from nanobanana_batch.files.disk import Disk
+from nanobanana_batch.files.images import IMAGE_FOLDER
+from nanobanana_batch.manifest import derive_id, fold_id
+from nanobanana_batch.model import Draft, Request, RowStatus
+from nanobanana_batch.state.reader import RowReport, open_reader
+from nanobanana_batch.state.roster import Roster
+from nanobanana_batch.state.store import STATE_NAME, Store
+from tests.unit.fake_provider import FakeProvider
+
+Beside = Callable[[Run, Stop], Coroutine[Any, Any, None]]
+
+
+@dataclass
+class Night:
+    """A folder, a provider, and runs over them."""
+
+    folder: Path
+    provider: FakeProvider
+    prompts: list[str]
+    settings: Settings = field(default_factory=Settings)
+    disk: Disk = field(default_factory=Disk)
+    make_store: Callable[[Path], Store] = Store
+    stop: Stop = field(default_factory=Stop)
+    tally: Tally = field(default_factory=Tally)
+    took_s: float = 0.0
+
+    def run(self, beside: Beside | None = None) -> None:
+        """One run to its end; `beside` runs next to it and may interfere."""
+        self.folder.joinpath(IMAGE_FOLDER).mkdir(parents=True, exist_ok=True)
+        clock = trio.testing.MockClock(autojump_threshold=0)
+        anyio.run(self._go, beside, backend="trio", backend_options={"clock": clock})
+
+    def rows(self) -> list[RowReport]:
+        """What the state says of every row."""
+        with open_reader(self.folder) as reader:
+            return list(reader.rows())
+
+    def statuses(self) -> list[RowStatus]:
+        """The status of every row in manifest order."""
+        return [row.status for row in self.rows()]
+
+    async def _go(self, beside: Beside | None) -> None:
+        self.stop, self.tally = Stop(), Tally()
+        store = self.make_store(self.folder / STATE_NAME)
+        try:
+            self._take_manifest(store)
+            context = self._context(store)
+            began = anyio.current_time()
+            async with anyio.create_task_group() as group:
+                engine = Run(context)
+                if beside is not None:
+                    group.start_soon(beside, engine, self.stop)
+                await engine.go()
+                self.took_s = anyio.current_time() - began
+                group.cancel_scope.cancel()
+        finally:
+            store.close()
+
+    def _take_manifest(self, store: Store) -> None:
+        problems = ProblemLog()
+        with Roster(derive_id, fold_id) as roster:
+            drafts = (
+                Draft(f"test:{n}", Request("model-a", prompt), f"row-{n}")
+                for n, prompt in enumerate(self.prompts)
+            )
+            roster.add_all(drafts, problems)
+            problems.raise_if_any()
+            store.take_manifest(roster, name="night", variables=())
+
+    def _context(self, store: Store) -> Context:
+        earlier = {known.attempt for phase in RESUMABLE for known in store.open_attempts(phase)}
+        return Context(
+            settings=self.settings,
+            provider=self.provider,
+            store=store,
+            journal=Journal(store, in_place),
+            disk=self.disk,
+            folder=self.folder,
+            blocking=in_place,
+            slots=Slots(self.settings.concurrency, self.tally),
+            stop=self.stop,
+            gate=Gate(),
+            outage=Outage(self.settings.max_outage_s, self.settings.first_contact_s),
+            tally=self.tally,
+            first_look=FirstLook(earlier),
+            now=anyio.current_time,
+        )
