@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanobanana_batch.catalog import load_catalog
-from nanobanana_batch.errors import KeyProblem, NanobananaError, ProblemLog, ServiceFailed
+from nanobanana_batch.errors import KeyProblem, NanobananaError, ProblemLog, ServiceFailed, UsageError
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.images import IMAGE_FOLDER
 from nanobanana_batch.files.lock import only_writer
@@ -62,6 +62,8 @@ class Outcome:
     rows: int
     counts: Mapping[RowStatus, int]
     credits_used: float
+    elsewhere: Mapping[str, int]
+    """Unfinished rows that were sent to another provider, by its name; only that one can collect them."""
     stop_reason: str
     interrupted: bool
 
@@ -104,6 +106,8 @@ def prepared(order: Order, dialect: str) -> Iterator[Prepared]:
     with Roster(derive_id, fold_id) as roster:
         roster.add_all(manifest.drafts(problems), problems)
         problems.raise_if_any()
+        if not len(roster):
+            raise UsageError(f"{order.manifest} has no rows; there is nothing to make.")
         yield Prepared(manifest, roster, order.out or OUTPUTS / manifest.name)
 
 
@@ -129,7 +133,7 @@ def run(order: Order, settings: Settings, tally: Tally) -> Outcome:
             if _has_work(store, profile.name, settings.limit):
                 _drive(store, disk, ready.folder, connect(ready.folder), settings, tally, stop)
             results = write_results(ready.folder, disk)
-            return _outcome(ready.folder, results, settings.limit, stop)
+            return _outcome(ready.folder, results, settings.limit, stop, store.open_elsewhere(profile.name))
 
 
 def count_up(tally: Tally, folder: Path, limit: int | None) -> None:
@@ -299,7 +303,18 @@ def _first_of_ours(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return group
 
 
-def _outcome(folder: Path, results: Path, limit: int | None, stop: Stop) -> Outcome:
+def _outcome(
+    folder: Path, results: Path, limit: int | None, stop: Stop, elsewhere: Mapping[str, int]
+) -> Outcome:
     with open_reader(folder) as reader:
         counts, credits = reader.counts(before=limit), reader.credits()
-    return Outcome(folder, results, sum(counts.values()), counts, credits.used, stop.reason, stop.interrupted)
+    return Outcome(
+        folder=folder,
+        results=results,
+        rows=sum(counts.values()),
+        counts=counts,
+        credits_used=credits.used,
+        elsewhere=elsewhere,
+        stop_reason=stop.reason,
+        interrupted=stop.interrupted,
+    )

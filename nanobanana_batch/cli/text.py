@@ -61,6 +61,10 @@ def outcome_text(outcome: Outcome) -> str:
     lines = [f"{done} of {outcome.rows} rows completed" + (f" ({left})" if left else "") + "."]
     if outcome.stop_reason:
         lines.append(outcome.stop_reason)
+    for name, count in outcome.elsewhere.items():
+        lines.append(
+            f"{count} unfinished rows were sent to {name}; run with --provider {name} to collect them."
+        )
     if outcome.credits_used:
         lines.append(f"Credits used in this folder so far: {outcome.credits_used:g}")
     if counts.get("unknown"):

@@ -28,8 +28,8 @@ class Gate:
 
     async def passed(self) -> None:
         """Return when the gate is open."""
-        while (wait := self._open_at - anyio.current_time()) > 0:
-            await anyio.sleep(wait)
+        while self._open_at > anyio.current_time():  # noqa: ASYNC110 - a hold may lengthen meanwhile
+            await anyio.sleep_until(self._open_at)
 
 
 class Outage:

@@ -109,6 +109,7 @@ class Submitter:
             outcome = await self._post(work, fact)
             if isinstance(outcome, Accepted):
                 context.outage.worked()
+                context.tally.all_well()
                 self._on_accepted(work)
                 return
             if not self._may_send_again(work, outcome):

@@ -89,6 +89,8 @@ class Waiter:
             self._reads.release()
         if read.failure:
             self._note_failure(read)
+        elif not context.stop.asked:
+            context.tally.all_well()
         await self._record_ends(batch, read)
         for work in batch:
             context.first_look.at(work)

@@ -67,6 +67,10 @@ class Tally:
     """What is holding the run up just now, if anything."""
     changed: Callable[[], None] = lambda: None
 
+    def all_well(self) -> None:
+        """The provider works: nothing is holding the run up."""
+        self.note = ""
+
 
 class Slots:
     """The bounded semaphore: how many tasks may be in flight."""

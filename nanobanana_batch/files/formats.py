@@ -69,8 +69,8 @@ def _read_png(data: memoryview) -> Format:
     if kind != b"IHDR" or len(header) != 13:
         raise ImageRejected("the PNG does not begin with its header")
     width, height = struct.unpack(">II", header[:8])
-    has_pixels = any([kind == b"IDAT" for kind, _ in chunks])
-    if not has_pixels or not width or not height:
+    kinds = {kind for kind, _ in chunks}
+    if b"IDAT" not in kinds or not width or not height:
         raise ImageRejected("the PNG has no pixels")
     return Format("image/png", "png", width, height)
 

@@ -144,6 +144,14 @@ class Store:
         """All attempts in a phase, those whose links die first at the front."""
         return [_open_attempt(found) for found in self._read(_OPEN, phase)]
 
+    def open_elsewhere(self, provider: str) -> dict[str, int]:
+        """How many unfinished attempts belong to each other provider."""
+        query = (
+            "SELECT provider, count(*) FROM attempts WHERE provider != ?"
+            " AND phase IN ('intent', 'not_sent', 'unknown', 'accepted', 'ready') GROUP BY provider"
+        )
+        return {str(name): int(count) for name, count in self._read(query, provider)}
+
     def saved_files(self) -> Iterator[tuple[int, str, int]]:
         """(attempt, path, size_bytes) of every saved image."""
         yield from self._read("SELECT attempt, path, size_bytes FROM attempts WHERE phase = ?", Phase.SAVED)
