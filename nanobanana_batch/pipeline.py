@@ -6,18 +6,19 @@ and leaves the deciding to them.
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanobanana_batch.catalog import load_catalog
-from nanobanana_batch.errors import KeyProblem, NanobananaError, ProblemLog, ServiceFailed, UsageError
+from nanobanana_batch.connection import Connect, Connection, prepare, remembered
+from nanobanana_batch.errors import NanobananaError, ProblemLog, UsageError
 from nanobanana_batch.files.disk import Disk
-from nanobanana_batch.files.images import IMAGE_FOLDER
+from nanobanana_batch.files.folder import Folder, choose, create, find
 from nanobanana_batch.files.lock import only_writer
 from nanobanana_batch.manifest import Manifest, derive_id, fold_id, open_manifest
 from nanobanana_batch.model import RowStatus
@@ -26,17 +27,16 @@ from nanobanana_batch.state import facts
 from nanobanana_batch.state.facts import Phase
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.roster import Roster
-from nanobanana_batch.state.store import STATE_NAME, Store
+from nanobanana_batch.state.store import Store
 
 if TYPE_CHECKING:
     from nanobanana_batch.engine.context import Settings
     from nanobanana_batch.engine.work import Stop, Tally
     from nanobanana_batch.providers.base import Provider
-    from nanobanana_batch.providers.profile import Address, Profile
 
 OUTPUTS = Path("outputs")
-_LOCAL_KEY = "embedded-service"
-_LOCAL_FOLDER = ".service"
+CONNECTION = "connection"
+"""Name under which the state remembers how the provider was reached last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +45,29 @@ class Order:
 
     manifest: Path
     out: Path | None = None
-    provider: str = "evolink"
-    base_url: str | None = None
-    key_file: Path | None = None
+    connection: Connection = field(default_factory=Connection)
     defaults: Mapping[str, str] = field(default_factory=dict)
     variables: tuple[str, ...] = ()
     allow_unknown_model: bool = False
+    state_dir: Path | None = None
+    risk_network_filesystem: bool = False
+
+
+class Retry(StrEnum):
+    """Which rows of a folder are to be made again."""
+
+    FAILED = "failed"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+    EXPIRED = "expired"
+
+
+_RETRIED_PHASES = {
+    Retry.FAILED: frozenset({Phase.FAILED, Phase.REJECTED}),
+    Retry.REFUSED: frozenset({Phase.REFUSED}),
+    Retry.EXPIRED: frozenset({Phase.EXPIRED}),
+    Retry.UNKNOWN: frozenset[Phase](),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +79,8 @@ class Outcome:
     rows: int
     counts: Mapping[RowStatus, int]
     credits_used: float
+    same_bytes: int
+    """Images with the same bytes as an earlier row's."""
     elsewhere: Mapping[str, int]
     """Unfinished rows that were sent to another provider, by its name; only that one can collect them."""
     stop_reason: str
@@ -77,24 +96,14 @@ class Outcome:
         return 3 if self.stop_reason else 1
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A manifest that was read and checked as a whole."""
-
-    manifest: Manifest
-    roster: Roster
-    folder: Path
-
-
-@contextmanager
-def prepared(order: Order, dialect: str) -> Iterator[Prepared]:
-    """Read and check the whole manifest.
+def open_ordered(order: Order, dialect: str) -> Manifest:
+    """The manifest of an order, its form checked; rows are not read yet.
 
     Raises:
-        ManifestError: it has problems; all of them are listed.
+        ManifestError: its form has problems; all of them are listed.
         UsageError: a default given with it has none of the names that exist.
     """
-    manifest = open_manifest(
+    return open_manifest(
         order.manifest,
         catalog=load_catalog(),
         dialect=dialect,
@@ -102,13 +111,33 @@ def prepared(order: Order, dialect: str) -> Iterator[Prepared]:
         variables=order.variables,
         allow_unknown_model=order.allow_unknown_model,
     )
+
+
+@contextmanager
+def expanded(manifest: Manifest) -> Iterator[Roster]:
+    """All rows of a manifest, read and checked.
+
+    Raises:
+        ManifestError: rows have problems; all of them are listed.
+        UsageError: it has no rows.
+    """
     problems = ProblemLog()
     with Roster(derive_id, fold_id) as roster:
         roster.add_all(manifest.drafts(problems), problems)
         problems.raise_if_any()
         if not len(roster):
-            raise UsageError(f"{order.manifest} has no rows; there is nothing to make.")
-        yield Prepared(manifest, roster, order.out or OUTPUTS / manifest.name)
+            raise UsageError(f"{manifest.path} has no rows; there is nothing to make.")
+        yield roster
+
+
+def folder_of(order: Order, manifest: Manifest) -> Folder:
+    """The output folder of an order; nothing is created.
+
+    Raises:
+        UsageError: its state would stand where it is not safe.
+    """
+    path = order.out or OUTPUTS / manifest.name
+    return choose(path, order.state_dir, risk_network=order.risk_network_filesystem)
 
 
 def run(order: Order, settings: Settings, tally: Tally) -> Outcome:
@@ -119,108 +148,92 @@ def run(order: Order, settings: Settings, tally: Tally) -> Outcome:
         FolderInUse: another run works on the folder; nothing was sent.
         RunStopped: going on could pay twice or lose what is paid for.
     """
-    from nanobanana_batch.engine.work import Stop
-    from nanobanana_batch.providers.profile import load_profile
-
-    profile = load_profile(order.provider)
-    connect = _provider_opener(order, profile, settings)
-    disk, stop = Disk(), Stop()
-    with prepared(order, profile.dialect) as ready:
-        disk.make_folder(ready.folder / IMAGE_FOLDER)
-        with only_writer(ready.folder), _open_store(ready) as store:
-            _notice_lost_files(store, ready.folder)
-            count_up(tally, ready.folder, settings.limit)
-            if _has_work(store, profile.name, settings.limit):
-                _drive(store, disk, ready.folder, connect(ready.folder), settings, tally, stop)
-            results = write_results(ready.folder, disk)
-            return _outcome(ready.folder, results, settings.limit, stop, store.open_elsewhere(profile.name))
-
-
-def count_up(tally: Tally, folder: Path, limit: int | None) -> None:
-    """Set a tally to how the folder stands."""
-    with open_reader(folder) as reader:
-        counts = reader.counts(before=limit)
-        tally.credits = reader.credits().used
-    tally.total = sum(counts.values())
-    tally.completed = counts[RowStatus.COMPLETED]
-    tally.failed = counts[RowStatus.FAILED] + counts[RowStatus.REFUSED] + counts[RowStatus.EXPIRED]
+    profile, connect = prepare(order.connection, settings.submit_concurrency)
+    disk = Disk()
+    manifest = open_ordered(order, profile.dialect)
+    folder = folder_of(order, manifest)
+    with ExitStack() as held:
+        # The lock first where there is a folder: a second process leaves at once, however long the manifest.
+        is_locked = folder.state_folder.is_dir()
+        if is_locked:
+            held.enter_context(only_writer(folder.state_folder))
+        roster = held.enter_context(expanded(manifest))
+        create(folder, disk)
+        if not is_locked:
+            held.enter_context(only_writer(folder.state_folder))
+        store = held.enter_context(_opened(folder, disk))
+        store.take_manifest(roster, name=manifest.name, variables=manifest.variables)
+        store.remember(CONNECTION, order.connection.as_text())
+        return _work(store, disk, folder, profile.name, connect, settings, tally)
 
 
-def api_key(order: Order, profile: Profile) -> str:
-    """The API key, from the file that the person names or else from the environment.
+def retry(path: Path, only: Retry, now: Connection, settings: Settings, tally: Tally) -> Outcome:
+    """Pay again for the rows of a folder that ended in one way; the manifest is not read again.
 
     Raises:
-        KeyProblem: there is none, or it cannot be one; it is never in the text.
+        UsageError: there is no such folder, or no key for its provider.
+        FolderInUse: another run works on the folder; nothing was sent.
+        RunStopped: going on could pay twice or lose what is paid for.
     """
-    from nanobanana_batch.providers.task_api import check_key
+    from nanobanana_batch.engine.context import OnUnknown
 
-    if order.key_file is not None:
-        try:
-            return check_key(order.key_file.read_text(encoding="utf-8").rstrip("\r\n"), str(order.key_file))
-        except (OSError, UnicodeDecodeError) as error:
-            raise KeyProblem(
-                f"The key file {order.key_file} cannot be read ({type(error).__name__})."
-            ) from error
-    key = os.environ.get(profile.key_env, "")
-    if not key:
-        raise KeyProblem(
-            f"There is no API key: set {profile.key_env} to yours,"
-            " or try --provider local, which needs none and costs nothing."
-        )
-    return check_key(key, profile.key_env)
+    resend = OnUnknown.RESUBMIT if only is Retry.UNKNOWN else OnUnknown.HOLD
+    settings = replace(settings, new_rows=False, on_unknown=resend, retried=_RETRIED_PHASES[only])
+    return _resume(path, now, settings, tally)
 
 
-_Connect = Callable[[Path], AbstractAsyncContextManager["Provider"]]
+def collect(path: Path, now: Connection, settings: Settings, tally: Tally) -> Outcome:
+    """Fetch what a folder has paid for and does not have; nothing new is paid for.
+
+    Raises:
+        UsageError: there is no such folder, or no key for its provider.
+        FolderInUse: another run works on the folder.
+        RunStopped: the state or the disk fails.
+    """
+    return _resume(path, now, replace(settings, new_rows=False), tally)
 
 
-def _provider_opener(order: Order, profile: Profile, settings: Settings) -> _Connect:
-    """Check address and key now; connect later, and only if there is something to do."""
-    from nanobanana_batch.providers.profile import check_address
-
-    if not profile.embedded or order.base_url is not None:
-        address, key = check_address(profile, order.base_url), api_key(order, profile)
-        return lambda folder: _open_api(profile, address, key, settings)
-    return lambda folder: _open_embedded(profile, folder, settings)
-
-
-@asynccontextmanager
-async def _open_api(
-    profile: Profile, address: Address, key: str, settings: Settings
-) -> AsyncIterator[Provider]:
-    from nanobanana_batch.providers.task_api import open_task_api
-
-    async with open_task_api(profile, address, key, submits_at_once=settings.submit_concurrency) as provider:
-        yield provider
+def _resume(path: Path, now: Connection, settings: Settings, tally: Tally) -> Outcome:
+    disk, folder = Disk(), find(path)
+    with open_reader(folder.state) as reader:
+        connection = remembered(reader.meta(CONNECTION), now)
+    profile, connect = prepare(connection, settings.submit_concurrency)
+    with only_writer(folder.state_folder), _opened(folder, disk) as store:
+        return _work(store, disk, folder, profile.name, connect, settings, tally)
 
 
-@asynccontextmanager
-async def _open_embedded(profile: Profile, folder: Path, settings: Settings) -> AsyncIterator[Provider]:
-    """The embedded service for the length of the block; its data stays in the folder for a resumed run."""
-    from nanobanana_batch.providers.profile import check_address
-    from nanobanana_batch.service.embedded import EmbeddedService
-    from nanobanana_batch.service.options import ServiceError, ServiceOptions
+def _work(
+    store: Store,
+    disk: Disk,
+    folder: Folder,
+    provider: str,
+    connect: Connect,
+    settings: Settings,
+    tally: Tally,
+) -> Outcome:
+    from nanobanana_batch.engine.work import Stop
 
-    try:
-        with EmbeddedService(ServiceOptions(data_dir=folder / _LOCAL_FOLDER)) as service:
-            url = service.base_url + ("/unified" if profile.dialect == "unified" else "")
-            address = check_address(profile, url)
-            async with _open_api(profile, address, _LOCAL_KEY, settings) as provider:
-                yield provider
-    except ServiceError as error:
-        raise ServiceFailed(str(error)) from error
+    stop = Stop()
+    notice_lost_files(store, folder.path)
+    _count_up(tally, folder, settings.limit)
+    if _has_work(store, provider, settings):
+        _drive(store, disk, folder, connect(folder.path), settings, tally, stop)
+    results = write_results(folder, disk)
+    return _outcome(folder, results, settings.limit, stop, store.open_elsewhere(provider))
 
 
 @contextmanager
-def _open_store(ready: Prepared) -> Iterator[Store]:
-    store = Store(ready.folder / STATE_NAME)
+def _opened(folder: Folder, disk: Disk) -> Iterator[Store]:
+    """The folder's store; the name of a new state file survives power loss before anything is paid for."""
+    store = Store(folder.state)
     try:
-        store.take_manifest(ready.roster, name=ready.manifest.name, variables=ready.manifest.variables)
+        disk.sync_folder(folder.state_folder)
         yield store
     finally:
         store.close()
 
 
-def _notice_lost_files(store: Store, folder: Path) -> None:
+def notice_lost_files(store: Store, folder: Path) -> None:
     """An image that vanished from the folder is fetched again while its task still has links."""
     lost = [attempt for attempt, path, size in store.saved_files() if not _is_there(folder / path, size)]
     store.apply([facts.Lost(attempt) for attempt in lost])
@@ -233,18 +246,29 @@ def _is_there(path: Path, size_bytes: int) -> bool:
         return False
 
 
-def _has_work(store: Store, provider: str, limit: int | None) -> bool:
+def _count_up(tally: Tally, folder: Folder, limit: int | None) -> None:
+    with open_reader(folder.state) as reader:
+        counts = reader.counts(before=limit)
+        tally.credits = reader.credits().used
+    tally.total = sum(counts.values())
+    tally.completed = counts[RowStatus.COMPLETED]
+    tally.failed = counts[RowStatus.FAILED] + counts[RowStatus.REFUSED] + counts[RowStatus.EXPIRED]
+
+
+def _has_work(store: Store, provider: str, settings: Settings) -> bool:
     from nanobanana_batch.engine.run import RESUMABLE
 
     phases = (*RESUMABLE, Phase.NOT_SENT)
-    waiting = any(known.provider == provider for phase in phases for known in store.open_attempts(phase))
-    return waiting or bool(store.new_rows(-1, limit, 1))
+    if any(known.provider == provider for phase in phases for known in store.open_attempts(phase)):
+        return True
+    wanted = settings.phases_to_send()
+    return wanted is not None and bool(store.rows_to_send(-1, settings.limit, 1, wanted))
 
 
 def _drive(
     store: Store,
     disk: Disk,
-    folder: Path,
+    folder: Folder,
     connection: AbstractAsyncContextManager[Provider],
     settings: Settings,
     tally: Tally,
@@ -257,6 +281,7 @@ def _drive(
     from nanobanana_batch.engine.pace import Gate, Outage
     from nanobanana_batch.engine.run import RESUMABLE, Run
     from nanobanana_batch.engine.signals import listen
+    from nanobanana_batch.engine.space import Space
     from nanobanana_batch.engine.work import FirstLook, Slots
 
     async def drive() -> None:
@@ -267,15 +292,17 @@ def _drive(
                 for known in store.open_attempts(phase)
                 if known.provider == provider.capabilities.name
             }
+            slots = Slots(settings.concurrency, tally)
             context = Context(
                 settings=settings,
                 provider=provider,
                 store=store,
                 journal=Journal(store, in_thread),
                 disk=disk,
-                folder=folder,
+                folder=folder.path,
+                space=Space(disk, folder, slots, stop),
                 blocking=in_thread,
-                slots=Slots(settings.concurrency, tally),
+                slots=slots,
                 stop=stop,
                 gate=Gate(),
                 outage=Outage(settings.max_outage_s, settings.first_contact_s),
@@ -304,16 +331,17 @@ def _first_of_ours(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 def _outcome(
-    folder: Path, results: Path, limit: int | None, stop: Stop, elsewhere: Mapping[str, int]
+    folder: Folder, results: Path, limit: int | None, stop: Stop, elsewhere: Mapping[str, int]
 ) -> Outcome:
-    with open_reader(folder) as reader:
-        counts, credits = reader.counts(before=limit), reader.credits()
+    with open_reader(folder.state) as reader:
+        counts, credits, same = reader.counts(before=limit), reader.credits(), reader.same_bytes()
     return Outcome(
-        folder=folder,
+        folder=folder.path,
         results=results,
         rows=sum(counts.values()),
         counts=counts,
         credits_used=credits.used,
+        same_bytes=same,
         elsewhere=elsewhere,
         stop_reason=stop.reason,
         interrupted=stop.interrupted,

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nanobanana_batch.model import Row, RowStatus
-from nanobanana_batch.pipeline import Order, prepared
+from nanobanana_batch.pipeline import Order, expanded, folder_of, open_ordered
 from nanobanana_batch.state.reader import Reader, open_reader
 from nanobanana_batch.state.roster import Roster
-from nanobanana_batch.state.store import STATE_NAME
 
 _COUNTED_FIELDS = ("model", "resolution", "aspect_ratio")
 
@@ -44,19 +43,21 @@ def make_plan(order: Order, first: int) -> Plan:
     """
     from nanobanana_batch.providers.profile import load_profile
 
-    with prepared(order, load_profile(order.provider).dialect) as ready, _reader(ready.folder) as reader:
-        counts = _statuses(ready.roster, reader)
+    manifest = open_ordered(order, load_profile(order.connection.provider).dialect)
+    folder = folder_of(order, manifest)
+    with expanded(manifest) as roster, _reader(folder.state) as reader:
+        counts = _statuses(roster, reader)
         known = sum(1 for _ in reader.known_keys()) if reader else 0
         return Plan(
-            manifest=ready.manifest.name,
-            folder=str(ready.folder),
-            rows=len(ready.roster),
+            manifest=manifest.name,
+            folder=str(folder.path),
+            rows=len(roster),
             to_submit=counts[RowStatus.PENDING],
             counts={status.value: counts[status] for status in RowStatus},
             gone=known - counts.in_folder,
-            by_field={name: ready.roster.counts(name) for name in _COUNTED_FIELDS},
-            first_rows=tuple(ready.roster.rows(limit=first)),
-            warnings=tuple(ready.manifest.warnings),
+            by_field={name: roster.counts(name) for name in _COUNTED_FIELDS},
+            first_rows=tuple(roster.rows(limit=first)),
+            warnings=tuple(manifest.warnings),
         )
 
 
@@ -74,9 +75,9 @@ def _statuses(roster: Roster, reader: Reader | None) -> _Statuses:
 
 
 @contextmanager
-def _reader(folder: Path) -> Iterator[Reader | None]:
-    if not (folder / STATE_NAME).is_file():
+def _reader(state: Path) -> Iterator[Reader | None]:
+    if not state.is_file():
         yield None
         return
-    with open_reader(folder) as reader:
+    with open_reader(state) as reader:
         yield reader

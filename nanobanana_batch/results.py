@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanobanana_batch.files.disk import Disk, write_atomically
+from nanobanana_batch.files.folder import RESULTS_NAME, Folder
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.state.reader import Reader, RowReport, open_reader
 
 if TYPE_CHECKING:
     import pandas
 
-RESULTS_NAME = "results.csv"
 _ROWS_AT_ONCE = 1000
 
 BEFORE_VARIABLES = (
@@ -43,6 +43,7 @@ AFTER_VARIABLES = (
     "height",
     "size_bytes",
     "sha256",
+    "duplicate_of",
     "credits",
     "task_id",
     "error_code",
@@ -71,15 +72,15 @@ class Standing:
         return asdict(self)
 
 
-def write_results(folder: Path, disk: Disk) -> Path:
+def write_results(folder: Folder, disk: Disk) -> Path:
     """Write results.csv from the state and return its path; an unchanged file keeps its time stamp.
 
     Raises:
         StateFailed: the state cannot be read.
         DiskFailed: the file cannot be written; the old one is untouched.
     """
-    path = folder / RESULTS_NAME
-    with open_reader(folder) as reader:
+    path = folder.path / RESULTS_NAME
+    with open_reader(folder.state) as reader:
         write_atomically(disk, path, csv_pieces(reader))
     return path
 
@@ -89,9 +90,11 @@ def csv_pieces(reader: Reader) -> Iterator[bytes]:
     variables = reader.variables()
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
+    quoting = csv.writer(buffer, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(column_names(variables))
     for number, row in enumerate(reader.rows(), start=1):
-        writer.writerow(_cells(row, variables))
+        cells = _cells(row, variables)
+        (quoting if _has_return(cells) else writer).writerow(cells)
         if number % _ROWS_AT_ONCE == 0:
             yield _drain(buffer)
     yield _drain(buffer)
@@ -100,20 +103,24 @@ def csv_pieces(reader: Reader) -> Iterator[bytes]:
 def column_names(variables: list[str]) -> list[str]:
     """The header; a variable with the name of a fixed column is called `var_<name>`."""
     fixed = {*BEFORE_VARIABLES, *AFTER_VARIABLES}
-    return [
-        *BEFORE_VARIABLES,
-        *(f"var_{name}" if name in fixed else name for name in variables),
-        *AFTER_VARIABLES,
-    ]
+    taken = fixed | set(variables)
+    names = []
+    for name in variables:
+        column = name
+        while name in fixed and column in taken:
+            column = f"var_{column}"
+        taken.add(column)
+        names.append(column)
+    return [*BEFORE_VARIABLES, *names, *AFTER_VARIABLES]
 
 
-def standing(folder: Path) -> Standing:
+def standing(folder: Folder) -> Standing:
     """How the folder stands now; may be called while a run is going."""
-    with open_reader(folder) as reader:
+    with open_reader(folder.state) as reader:
         counts = reader.counts()
         credits = reader.credits()
         return Standing(
-            folder=str(folder),
+            folder=str(folder.path),
             manifest=reader.meta("manifest") or "",
             rows=sum(counts.values()),
             counts={status.value: count for status, count in counts.items()},
@@ -160,12 +167,18 @@ def _cells(row: RowReport, variables: list[str]) -> list[object]:
         row.height,
         row.size_bytes,
         row.sha256,
+        row.duplicate_of,
         _number(row.credits),
         row.task_id,
         None if done else row.error_code,
         None if done else row.error_message,
         row.row_key,
     ]
+
+
+def _has_return(cells: list[object]) -> bool:
+    """Before Python 3.13 the writer leaves a lone carriage return unquoted, and readers end the row there."""
+    return any(isinstance(cell, str) and "\r" in cell for cell in cells)
 
 
 def _truth(value: bool | None) -> str | None:

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from nanobanana_batch.cli.folder_commands import results, status
+from nanobanana_batch.cli.folder_commands import audit, results, retry, status
 from nanobanana_batch.cli.manifest_commands import plan, run
 from nanobanana_batch.cli.service_commands import models, serve
 from nanobanana_batch.errors import NanobananaError
@@ -29,7 +29,7 @@ def commands() -> None:
     """
 
 
-for command in (plan, run, status, results, serve, models):
+for command in (plan, run, status, retry, results, audit, serve, models):
     commands.add_command(command)
 
 

@@ -1,4 +1,4 @@
-"""`status` and `results`: how an output folder stands."""
+"""`status`, `results`, `retry` and `audit`: how an output folder stands, and setting it right."""
 
 from __future__ import annotations
 
@@ -6,27 +6,85 @@ from pathlib import Path
 
 import click
 
-from nanobanana_batch.cli.text import as_json, standing_text
-
-_FOLDER = click.argument("folder", type=click.Path(path_type=Path))
+from nanobanana_batch.cli.options import (
+    as_json_flag,
+    base_url,
+    concurrency,
+    folder,
+    key_file,
+    no_progress,
+    work,
+)
+from nanobanana_batch.cli.text import as_json, audit_text, standing_text
 
 
 @click.command()
-@_FOLDER
-@click.option("--json", "json_", is_flag=True, help="As JSON.")
+@folder
+@as_json_flag
 def status(folder: Path, json_: bool) -> None:
     """Say how the output FOLDER stands; also while a run is going."""
+    from nanobanana_batch.files.folder import find
     from nanobanana_batch.results import standing
 
-    found = standing(folder)
+    found = standing(find(folder))
     click.echo(as_json(found) if json_ else standing_text(found))
 
 
 @click.command()
-@_FOLDER
+@folder
 def results(folder: Path) -> None:
     """Write results.csv of the output FOLDER anew from its state, and print its path."""
     from nanobanana_batch.files.disk import Disk
+    from nanobanana_batch.files.folder import find
     from nanobanana_batch.results import write_results
 
-    click.echo(write_results(folder, Disk()))
+    click.echo(write_results(find(folder), Disk()))
+
+
+@click.command()
+@folder
+@click.option(
+    "--only",
+    required=True,
+    type=click.Choice(["failed", "refused", "unknown", "expired"]),
+    help="Which rows to pay for again.",
+)
+@base_url
+@key_file
+@concurrency
+@no_progress
+def retry(
+    folder: Path, only: str, base_url: str | None, key_file: Path | None, concurrency: int, no_progress: bool
+) -> int:
+    """Pay again for rows of the output FOLDER that did not complete, with the provider of its last run."""
+    from nanobanana_batch import pipeline
+    from nanobanana_batch.connection import Connection
+    from nanobanana_batch.engine.context import Settings
+
+    settings = Settings(concurrency=concurrency, submit_concurrency=min(8, concurrency))
+    now, again = Connection(base_url=base_url, key_file=key_file), pipeline.Retry(only)
+    return work(no_progress, lambda tally: pipeline.retry(folder, again, now, settings, tally))
+
+
+@click.command()
+@folder
+@click.option("--repair", is_flag=True, help="First fetch what is paid for and can still be had.")
+@base_url
+@key_file
+@no_progress
+@as_json_flag
+def audit(
+    folder: Path, repair: bool, base_url: str | None, key_file: Path | None, no_progress: bool, json_: bool
+) -> int:
+    """Compare what was sent, paid and saved in the output FOLDER; exit 0 only if all is explained."""
+    from nanobanana_batch.auditing import make_audit, repair_folder
+    from nanobanana_batch.cli.progress import progress
+    from nanobanana_batch.connection import Connection
+    from nanobanana_batch.files.folder import find
+
+    if repair:
+        with progress(shown=not no_progress) as tally:
+            repair_folder(folder, Connection(base_url=base_url, key_file=key_file), tally)
+    found = make_audit(find(folder))
+    click.echo(as_json(found) if json_ else audit_text(found))
+    return found.exit_code

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
-from nanobanana_batch.cli.text import as_json, outcome_text, plan_text
+from nanobanana_batch.cli.options import PATH, base_url, concurrency, key_file, no_progress, work
+from nanobanana_batch.cli.text import as_json, plan_text
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -22,8 +23,8 @@ def _pairs(_: click.Context, option: click.Parameter, values: tuple[str, ...]) -
 
 
 _MANIFEST_OPTIONS = (
-    click.argument("manifest", type=click.Path(path_type=Path)),
-    click.option("--out", type=click.Path(path_type=Path), help="Output folder.  [default: outputs/<name>]"),
+    click.argument("manifest", type=PATH),
+    click.option("--out", type=PATH, help="Output folder.  [default: outputs/<name>]"),
     click.option(
         "--provider",
         default="evolink",
@@ -38,6 +39,12 @@ _MANIFEST_OPTIONS = (
         "--variables", multiple=True, metavar="NAME", help="A column that looks like a typo, but is none."
     ),
     click.option("--allow-unknown-model", is_flag=True, help="Send models that the catalogue does not know."),
+    click.option("--state-dir", type=PATH, help="Keep the state below this local folder instead."),
+    click.option(
+        "--risk-network-filesystem",
+        is_flag=True,
+        help="Keep the state on a network file system: two runs on it may pay twice.",
+    ),
 )
 
 
@@ -51,20 +58,21 @@ def _manifest_options(command: Command) -> Command:
 @_manifest_options
 @click.option("--rows", default=10, show_default=True, type=click.IntRange(0), help="How many rows to show.")
 @click.option("--json", "json_", is_flag=True, help="As JSON on stdout.")
-def plan(rows: int, json_: bool, **order: Any) -> None:
+def plan(rows: int, json_: bool, provider: str, **order: Any) -> None:
     """Say what a run of MANIFEST would do: counts, the first rows, all problems. Sends nothing."""
+    from nanobanana_batch.connection import Connection
     from nanobanana_batch.pipeline import Order
     from nanobanana_batch.planning import make_plan
 
-    made = make_plan(Order(**order), first=rows)
+    made = make_plan(Order(connection=Connection(provider), **order), first=rows)
     click.echo(as_json(made) if json_ else plan_text(made))
 
 
 @click.command()
 @_manifest_options
-@click.option("--base-url", metavar="URL", help="Where the provider is, if not where its profile says.")
-@click.option("--key-file", type=click.Path(path_type=Path), help="Read the API key from this file.")
-@click.option("--concurrency", default=64, show_default=True, type=click.IntRange(1), help="Tasks in flight.")
+@base_url
+@key_file
+@concurrency
 @click.option(
     "--submit-concurrency",
     default=8,
@@ -80,18 +88,21 @@ def plan(rows: int, json_: bool, **order: Any) -> None:
     type=click.Choice(["hold", "resubmit"]),
     help="What to do with requests that may have been paid and cannot be found at the provider.",
 )
-@click.option("--no-progress", is_flag=True, help="No progress line.")
+@no_progress
 def run(
     concurrency: int,
     submit_concurrency: int,
     limit: int | None,
     on_unknown: str,
     no_progress: bool,
+    provider: str,
+    base_url: str | None,
+    key_file: Path | None,
     **order: Any,
 ) -> int:
     """Make what MANIFEST asks for and is not made yet; run it again to resume."""
     from nanobanana_batch import pipeline
-    from nanobanana_batch.cli.progress import progress
+    from nanobanana_batch.connection import Connection
     from nanobanana_batch.engine.context import OnUnknown, Settings
 
     settings = Settings(
@@ -100,7 +111,5 @@ def run(
         limit=limit,
         on_unknown=OnUnknown(on_unknown),
     )
-    with progress(shown=not no_progress) as tally:
-        outcome = pipeline.run(pipeline.Order(**order), settings, tally)
-    click.echo(outcome_text(outcome), err=True)
-    return outcome.exit_code
+    asked = pipeline.Order(connection=Connection(provider, base_url, key_file), **order)
+    return work(no_progress, lambda tally: pipeline.run(asked, settings, tally))

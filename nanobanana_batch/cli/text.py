@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nanobanana_batch.auditing import Audit
     from nanobanana_batch.catalog import ModelRules
     from nanobanana_batch.model import Row
     from nanobanana_batch.pipeline import Outcome
@@ -67,8 +68,15 @@ def outcome_text(outcome: Outcome) -> str:
         )
     if outcome.credits_used:
         lines.append(f"Credits used in this folder so far: {outcome.credits_used:g}")
+    if outcome.same_bytes:
+        lines.append(
+            f"{outcome.same_bytes} images have the bytes of another row's: see duplicate_of in the results."
+        )
     if counts.get("unknown"):
-        lines.append("Unknown rows may have been paid. They are sent again only with --on-unknown resubmit.")
+        lines.append(
+            "Unknown rows may have been paid: look in your account."
+            f" `nanobanana-batch retry {outcome.folder} --only unknown` sends them again."
+        )
     if outcome.exit_code in (3, 130):
         lines.append("Run the same command again to go on.")
     return "\n".join([*lines, f"Images:  {outcome.folder}/images", f"Results: {outcome.results}"])
@@ -81,6 +89,20 @@ def standing_text(standing: Standing) -> str:
     if standing.left_manifest:
         lines.append(f"  no longer in the manifest: {_several(standing.left_manifest)}")
     lines.append(f"  credits used: {standing.credits_used:g}, reserved: {standing.credits_reserved:g}")
+    return "\n".join(lines)
+
+
+def audit_text(audit: Audit) -> str:
+    """Totals, then every finding with what to do."""
+    totals = audit.totals
+    lines = [
+        f"{audit.folder}: {totals.attempts} requests, {totals.accepted} tasks, {totals.saved} images saved,"
+        f" {totals.files} files",
+        f"  credits reserved: {totals.credits_reserved:g}, used: {totals.credits_used:g},"
+        f" refunded: {totals.credits_refunded:g}",
+    ]
+    lines += [f"  {found.kind}: {found.what}: {found.detail}; {found.advice}" for found in audit.findings]
+    lines.append("Everything is explained." if not audit.findings else f"{len(audit.findings)} findings.")
     return "\n".join(lines)
 
 

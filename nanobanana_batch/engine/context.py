@@ -9,9 +9,11 @@ from pathlib import Path
 
 from nanobanana_batch.engine.journal import Blocking, Journal
 from nanobanana_batch.engine.pace import Gate, Outage
+from nanobanana_batch.engine.space import Space
 from nanobanana_batch.engine.work import FirstLook, Slots, Stop, Tally
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.providers.base import Provider
+from nanobanana_batch.state.facts import Phase
 from nanobanana_batch.state.store import Store
 
 
@@ -35,6 +37,10 @@ class Settings:
     on_unknown: OnUnknown = OnUnknown.HOLD
     limit: int | None = None
     """Only the first so many rows of the manifest."""
+    new_rows: bool = True
+    """Whether rows that were never sent are sent."""
+    retried: frozenset[Phase] = frozenset()
+    """Rows whose latest attempt ended so are paid for once more."""
     max_outage_s: float = 8 * 3600.0
     first_contact_s: float = 60.0
     """How long to try a provider that has never answered in this run."""
@@ -45,6 +51,10 @@ class Settings:
     resolve_tries: int = 6
     download_tries: int = 8
     absent_tries: int = 3
+
+    def phases_to_send(self) -> frozenset[Phase] | None:
+        """Which rows are paid for: none of these phases means new ones, None no rows at all."""
+        return frozenset() if self.new_rows else (self.retried or None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +67,7 @@ class Context:
     journal: Journal
     disk: Disk
     folder: Path
+    space: Space
     blocking: Blocking
     slots: Slots
     stop: Stop

@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Callable
+from contextlib import aclosing
 
 import anyio
 
@@ -62,16 +63,20 @@ class Downloader:
             context.slots.give_back()
             return
         await context.journal.record(facts.Saved(work.attempt, image, context.now()))
+        context.space.seen(image.size_bytes)
         context.tally.completed += 1
         context.slots.give_back()
 
     async def _save(self, work: Work) -> Image:
         """Stream to disk: one thread hop for a small image, one per MiB for a large one."""
         context = self._context
-        async with context.provider.open_link(work.links[0]) as body:
+        async with (
+            context.provider.open_link(work.links[0]) as body,
+            aclosing(body.pieces()) as pieces,
+        ):
             with ImageFile(context.disk, context.folder, work.stem) as file:
                 last = b""
-                async for piece in body.pieces():
+                async for piece in pieces:
                     if last:
                         await context.blocking(lambda data=last: file.write(data))  # type: ignore[misc]
                     last = piece

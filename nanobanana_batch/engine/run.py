@@ -19,7 +19,7 @@ from nanobanana_batch.engine.submit import PaidSections, Submitter
 from nanobanana_batch.engine.wait import Waiter
 from nanobanana_batch.engine.work import Work, resumed
 from nanobanana_batch.state.facts import Phase
-from nanobanana_batch.state.store import NewRow, OpenAttempt
+from nanobanana_batch.state.store import OpenAttempt, RowToSend
 
 _ROWS_AT_ONCE = 256
 
@@ -50,7 +50,7 @@ class Run:
         async with self._journal_running():
             with anyio.CancelScope() as self._stages:
                 async with anyio.create_task_group() as stages:
-                    submits, incoming = anyio.create_memory_object_stream[NewRow | Work]()
+                    submits, incoming = anyio.create_memory_object_stream[RowToSend | Work]()
                     async with incoming:
                         for _ in range(self._context.settings.submit_concurrency):
                             stages.start_soon(self._submitter.work, incoming.clone())
@@ -78,12 +78,12 @@ class Run:
             finally:
                 self._context.journal.close()
 
-    async def _feed(self, submits: MemoryObjectSendStream[NewRow | Work]) -> None:
+    async def _feed(self, submits: MemoryObjectSendStream[RowToSend | Work]) -> None:
         await self._resume()
         await self._context.first_look.finished()
         for known in self._attempts(Phase.NOT_SENT):
             await self._submit(submits, resumed(known))
-        for row in self._new_rows():
+        for row in self._rows_to_send():
             await self._submit(submits, row)
         await self._all_done()
         if not self._context.stop.asked:
@@ -112,12 +112,12 @@ class Run:
         name = self._context.provider.capabilities.name
         return [known for known in self._context.store.open_attempts(phase) if known.provider == name]
 
-    def _new_rows(self) -> Iterator[NewRow]:
-        """Rows without any attempt, in manifest order, a few at a time."""
-        after = -1
-        while not self._context.stop.asked:
-            limit = self._context.settings.limit
-            rows = self._context.store.new_rows(after, limit, _ROWS_AT_ONCE)
+    def _rows_to_send(self) -> Iterator[RowToSend]:
+        """The rows to pay for, in manifest order, a few at a time."""
+        settings, after = self._context.settings, -1
+        phases = settings.phases_to_send()
+        while phases is not None and not self._context.stop.asked:
+            rows = self._context.store.rows_to_send(after, settings.limit, _ROWS_AT_ONCE, phases)
             if not rows:
                 return
             for row in rows:
@@ -126,7 +126,9 @@ class Run:
                     return
             after = rows[-1].position
 
-    async def _submit(self, submits: MemoryObjectSendStream[NewRow | Work], item: NewRow | Work) -> None:
+    async def _submit(
+        self, submits: MemoryObjectSendStream[RowToSend | Work], item: RowToSend | Work
+    ) -> None:
         """Take the slot first, then hand the item over: nothing queues up before the semaphore."""
         if self._context.stop.asked:
             return

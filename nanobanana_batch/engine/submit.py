@@ -20,7 +20,7 @@ from nanobanana_batch.engine.work import Work
 from nanobanana_batch.files.images import stem_is_taken
 from nanobanana_batch.providers.base import Accepted, Decision, NotSent, Rejected, SubmitOutcome, Unknown
 from nanobanana_batch.state import facts
-from nanobanana_batch.state.store import NewRow
+from nanobanana_batch.state.store import RowToSend
 
 
 class PaidSections:
@@ -64,27 +64,27 @@ class Submitter:
         self._on_accepted = on_accepted
         self._on_unknown = on_unknown
 
-    async def work(self, incoming: MemoryObjectReceiveStream[NewRow | Work]) -> None:
+    async def work(self, incoming: MemoryObjectReceiveStream[RowToSend | Work]) -> None:
         """Send what comes in, each item holding a slot, until the stream ends."""
         async with incoming:
             async for item in incoming:
-                if self._context.stop.asked:
+                if self._context.stop.asked or not await self._context.space.enough_for_one_more():
                     self._context.slots.give_back()
                 elif isinstance(item, Work):
                     await self._send(item, facts.SentAgain(item.attempt, self._context.now()))
                 else:
                     await self._send(*self._intend(item))
 
-    def _intend(self, row: NewRow) -> tuple[Work, facts.Intent]:
+    def _intend(self, row: RowToSend) -> tuple[Work, facts.Intent]:
         context = self._context
         body = context.provider.encode(row.request)
         attempt = context.store.next_attempt()
-        stem = self._free_stem(row)
+        stem = row.stem or self._free_stem(row)
         work = Work(attempt, row.id, row.request.model, stem, body, secrets.token_hex(24), context.now())
         intent = facts.Intent(
             row=row.row,
             attempt=attempt,
-            number=1,
+            number=row.number,
             stem=stem,
             provider=context.provider.capabilities.name,
             body=body,
@@ -94,7 +94,7 @@ class Submitter:
         )
         return work, intent
 
-    def _free_stem(self, row: NewRow) -> str:
+    def _free_stem(self, row: RowToSend) -> str:
         """The id, unless a row that has left the manifest or a stranger's file has the name."""
         context = self._context
         if not context.store.stem_is_taken(row.id) and not stem_is_taken(context.folder, row.id):

@@ -96,6 +96,11 @@ class Slots:
             self._empty.set()
 
     @property
+    def taken(self) -> int:
+        """How many are."""
+        return self._taken
+
+    @property
     def are_free(self) -> bool:
         """Whether nothing is in flight."""
         return not self._taken

@@ -84,6 +84,11 @@ class Disk:
         with suppress(FileNotFoundError):
             os.unlink(path)
 
+    def free_bytes(self, path: Path) -> int:
+        """Bytes that may still be written where an existing path stands."""
+        found = os.statvfs(path)
+        return found.f_bavail * found.f_frsize
+
     def sync_folder(self, path: Path) -> None:
         """Make the names in a folder survive power loss."""
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -116,10 +121,12 @@ def write_atomically(disk: Disk, path: Path, chunks: Iterable[bytes]) -> None:
             return
         disk.replace(temporary, path)
         disk.sync_folder(path.parent)
-    except OSError as error:
+    except BaseException as error:
         with suppress(OSError):
             disk.remove(temporary)
-        raise as_disk_failure(error, f"writing {path.name}") from error
+        if isinstance(error, OSError):
+            raise as_disk_failure(error, f"writing {path.name}") from error
+        raise
 
 
 def same_content(one: Path, other: Path) -> bool:

@@ -164,7 +164,7 @@ def _read_webp(data: memoryview) -> Format:
         if kind in _WEBP_SIZES:
             size = size or _WEBP_SIZES[kind](body)
         pixels = pixels or kind in (b"VP8 ", b"VP8L", b"ANMF")
-    if size is None or not pixels:
+    if size is None or not pixels or not all(size):
         raise ImageRejected("the WebP has no picture in it")
     return Format("image/webp", "webp", *size)
 

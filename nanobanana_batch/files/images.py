@@ -50,8 +50,8 @@ class ImageFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._fd is not None:
-            self._disk.close(self._fd)
-            self._fd = None
+            fd, self._fd = self._fd, None
+            self._disk.close(fd)
             self._disk.remove(self._temporary)
 
     def write(self, data: bytes) -> None:
@@ -107,9 +107,9 @@ class ImageFile:
     def _name(self, extension: str) -> Path:
         assert self._fd is not None
         self._disk.sync(self._fd)
-        self._disk.close(self._fd)
-        self._fd = None
+        fd, self._fd = self._fd, None  # a close that fails has closed all the same
         try:
+            self._disk.close(fd)
             target = self._place(extension)
             self._disk.sync_folder(self._folder)
         finally:

@@ -6,7 +6,7 @@ outcome that a `match` has to name.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
@@ -143,7 +143,7 @@ class Body(Protocol):
     def size_bytes(self) -> int | None:
         """The announced length, if any."""
 
-    def pieces(self) -> AsyncIterator[bytes]:
+    def pieces(self) -> AsyncGenerator[bytes, None]:
         """The bytes in pieces of about 1 MiB.
 
         Raises:

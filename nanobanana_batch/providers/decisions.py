@@ -43,6 +43,9 @@ BY_STATUS = {
 }
 """HTTP statuses that say by themselves that no task was made; any other is an unknown outcome."""
 
+UNDECIDED = frozenset({"paid_outcome_unknown", "idempotency_conflict"})
+"""Codes that speak of an earlier request under the same key, which may have been paid, whatever the status."""
+
 BY_TASK_CODE = {
     "content_policy_violation": REFUSE,
     "content_filter": REFUSE,
@@ -73,7 +76,7 @@ def on_rejection(status: int, code: str, *, own_words: bool) -> Decision | None:
     `own_words` says that the body was the provider's error envelope. Without it a 404 or 405 means
     that the address is wrong, for this row and for all.
     """
-    if status not in BY_STATUS:
+    if status not in BY_STATUS or code in UNDECIDED:
         return None
     if not own_words and status in (404, 405):
         return STOP

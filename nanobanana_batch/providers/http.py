@@ -9,11 +9,11 @@ whether something was sent: it reports a lost reply as a connect timeout.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 import aiohttp
 import anyio
@@ -105,13 +105,22 @@ class PaidHttp:
         await self._client.aclose()
 
 
+class _Transport(AiohttpTransport):
+    """httpx over aiohttp; as it is, it sends an empty chunked body with a redirected GET."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        # Some hosts answer a GET with a body by 403, and that would count as a dead link.
+        await request.aread()
+        return await super().handle_async_request(request)
+
+
 class FreeHttp:
     """Requests that cost nothing: reads with the key, downloads without it."""
 
     def __init__(self, headers: Mapping[str, str], timeouts: Timeouts, *, loopback: bool) -> None:
         self._timeouts = timeouts
         timeout = httpx.Timeout(timeouts.read_s, connect=timeouts.connect_s)
-        transport = AiohttpTransport(client=_new_session)
+        transport = _Transport(client=_new_session)
         self._api = httpx.AsyncClient(
             headers=headers,
             timeout=timeout,
@@ -122,7 +131,7 @@ class FreeHttp:
         self._links = httpx.AsyncClient(
             headers={"Accept": "image/*", "Accept-Encoding": "identity"},
             timeout=timeout,
-            transport=AiohttpTransport(client=_new_session),
+            transport=_Transport(client=_new_session),
             follow_redirects=True,
             max_redirects=_LINK_REDIRECTS,
             trust_env=not loopback,
@@ -184,20 +193,20 @@ class LinkBody:
         announced = response.headers.get("content-length", "")
         self.size_bytes: int | None = int(announced) if announced.isdecimal() else None
 
-    async def pieces(self) -> AsyncIterator[bytes]:
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
         """The bytes in pieces of about 1 MiB; fewer than announced is an error."""
         deadline = anyio.current_time() + self._deadline_s
         waiting, total = bytearray(), 0
-        stream = self._response.aiter_bytes()
         try:
-            async for chunk in stream:
-                waiting += chunk
-                total += len(chunk)
-                if anyio.current_time() > deadline:
-                    raise LinkFailed(f"the download took longer than {self._deadline_s:g} s")
-                if len(waiting) >= PIECE_BYTES:
-                    yield bytes(waiting)
-                    waiting.clear()
+            async with aclosing(_chunks(self._response)) as chunks:
+                async for chunk in chunks:
+                    waiting += chunk
+                    total += len(chunk)
+                    if anyio.current_time() > deadline:
+                        raise LinkFailed(f"the download took longer than {self._deadline_s:g} s")
+                    if len(waiting) >= PIECE_BYTES:
+                        yield bytes(waiting)
+                        waiting.clear()
         except (httpx.HTTPError, httpx.StreamError, aiohttp.ClientError, OSError) as error:
             raise LinkFailed(f"the download broke off after {total} bytes: {_words(error)}") from error
         if self.size_bytes is not None and total != self.size_bytes:
@@ -208,11 +217,17 @@ class LinkBody:
 
 async def _whole(response: httpx.Response) -> Reply:
     body = bytearray()
-    async for chunk in response.aiter_bytes():
-        body += chunk
-        if len(body) > MAX_REPLY_BYTES:
-            raise NoReply(f"the reply is larger than {MAX_REPLY_BYTES} bytes")
+    async with aclosing(_chunks(response)) as chunks:
+        async for chunk in chunks:
+            body += chunk
+            if len(body) > MAX_REPLY_BYTES:
+                raise NoReply(f"the reply is larger than {MAX_REPLY_BYTES} bytes")
     return Reply(response.status_code, {k.lower(): v for k, v in response.headers.items()}, bytes(body))
+
+
+def _chunks(response: httpx.Response) -> AsyncGenerator[bytes, None]:
+    """The body as it comes; httpx returns a generator and types it as an iterator, which cannot be closed."""
+    return cast("AsyncGenerator[bytes, None]", response.aiter_bytes())
 
 
 def _new_session() -> aiohttp.ClientSession:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -80,13 +81,27 @@ def check_address(profile: Profile, base_url: str | None) -> Address:
         raise ProfileError(
             f"Provider {profile.name} has no address of its own.", hint="Give one with --base-url URL."
         )
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.username:
-        raise ProfileError(f"{url!r} is not an address such as https://api.example.com.")
+    parts = _address_parts(url)
+    if parts is None:
+        raise ProfileError(
+            "The provider's address is not one such as https://api.example.com"
+            " (a host, perhaps a port and a path; no name, key or query)."
+        )
     is_loopback = parts.hostname in _LOOPBACK
     if parts.scheme == "http" and not is_loopback:
         raise ProfileError(f"{url} is plain HTTP: the key would travel in clear.", hint="Use https://.")
     return Address(url, is_loopback)
+
+
+def _address_parts(url: str) -> SplitResult | None:
+    """None where a request could go elsewhere than it seems, or could not be sent at all."""
+    try:
+        parts = urlsplit(url)
+        has_port = parts.port != 0
+    except ValueError:
+        return None
+    is_plain = re.fullmatch(r"(?i:https?)://[A-Za-z0-9._:\[\]-]+(/[A-Za-z0-9._~%/-]*)?", url) is not None
+    return parts if is_plain and has_port and parts.hostname else None
 
 
 def _read(name_or_file: str) -> dict[str, Any]:
@@ -117,8 +132,10 @@ def _with_parent(raw: Mapping[str, Any], seen: tuple[str, ...]) -> dict[str, Any
     if parent in seen or len(seen) > 8:
         raise ProfileError(f"Profile {seen[0]} extends itself.")
     inherited = _with_parent(_read(str(parent)), (*seen, str(parent)))
-    fields = {**inherited.get("fields", {}), **(settings.get("fields") or {})}
-    return {**inherited, **settings, "fields": fields}
+    own, theirs = settings.get("fields") or {}, inherited.get("fields") or {}
+    if isinstance(own, dict) and isinstance(theirs, dict):
+        settings["fields"] = {**theirs, **own}
+    return {**inherited, **settings}
 
 
 def _first_fault(error: ValidationError) -> str:

@@ -8,6 +8,7 @@ as if it had not been read.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -176,7 +177,7 @@ class TaskApi:
         if not isinstance(tasks, list):
             return _failed_read(reply)
         reports = {report.task_id: report for report in map(read_task, tasks) if report is not None}
-        named = {task.get("id") for task in tasks if isinstance(task, dict)}
+        named = {str(task.get("id")) for task in tasks if isinstance(task, dict)}
         wanted = set(task_ids)
         return TasksRead(
             reports={id_: report for id_, report in reports.items() if id_ in wanted},
@@ -294,7 +295,7 @@ def read_task(task: object) -> TaskReport | None:
 def retry_after_s(reply: Reply, error: Mapping[str, Any] | None) -> float | None:
     """Seconds to wait: `Retry-After` as seconds or date, else "retry after N seconds" in the body."""
     value = reply.headers.get("retry-after", "").strip()
-    if value.isdecimal():
+    if re.fullmatch(r"[0-9]{1,9}", value):
         return float(value)
     if value:
         try:
@@ -309,8 +310,8 @@ def retry_after_s(reply: Reply, error: Mapping[str, Any] | None) -> float | None
 def _failed_task(task_id: str, task: Mapping[str, Any]) -> TaskReport:
     error = _object(task.get("error"))
     default = "request_cancelled" if task.get("status") == "cancelled" else "unknown_error"
-    code = str(error.get("code") or default)
-    message = str(error.get("message") or "the provider gave no reason")
+    code = _text(error.get("code") or default)
+    message = _text(error.get("message") or "the provider gave no reason")
     decision = decisions.on_failed_task(code)
     return TaskReport(task_id, TaskState.FAILED, error_code=code, error_message=message, decision=decision)
 
@@ -346,7 +347,11 @@ def _object(value: object) -> dict[str, Any]:
 def _number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _is_safe_id(task_id: str) -> bool:
@@ -364,7 +369,12 @@ def _code_and_message(reply: Reply, error: Mapping[str, Any] | None) -> tuple[st
     if error is None:
         return f"http_{reply.status}", "the body is not the provider's error message"
     code = error.get("code")
-    return str(code if code not in (None, "") else f"http_{reply.status}"), str(error.get("message") or "")
+    return _text(code if code not in (None, "") else f"http_{reply.status}"), _text(error.get("message") or "")
+
+
+def _text(value: object) -> str:
+    """As a string that can be stored: JSON may hold halves of surrogate pairs, UTF-8 cannot."""
+    return str(value).encode("utf-8", "replace").decode()
 
 
 def _failed_read(reply: Reply) -> TasksRead:

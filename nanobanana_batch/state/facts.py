@@ -32,6 +32,9 @@ class Phase(StrEnum):
     EXPIRED = "expired"
 
 
+ENDED_WITHOUT_IMAGE = frozenset({Phase.REJECTED, Phase.FAILED, Phase.REFUSED, Phase.EXPIRED})
+"""Only after these may a row be paid for once more, by a new attempt."""
+
 STATUS_OF_PHASE = {
     Phase.INTENT: RowStatus.UNKNOWN,
     Phase.NOT_SENT: RowStatus.PENDING,

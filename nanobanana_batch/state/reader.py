@@ -13,7 +13,6 @@ from nanobanana_batch.errors import StateFailed, UsageError
 from nanobanana_batch.model import Request, RowStatus, request_from_json
 from nanobanana_batch.state.facts import STATUS_OF_PHASE, Phase
 from nanobanana_batch.state.schema import APPLICATION_ID, VERSION
-from nanobanana_batch.state.store import STATE_NAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +35,24 @@ class RowReport:
     task_id: str | None
     error_code: str | None
     error_message: str | None
+    duplicate_of: str | None
+    """The id of the first row in the manifest whose image has the same bytes, if that is another row."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptReport:
+    """One attempt of any row, also of rows that left the manifest; None where a thing is not known."""
+
+    attempt: int
+    row_key: str
+    id: str
+    phase: Phase
+    task_id: str | None
+    credits_reserved: float | None
+    credits_used: float | None
+    path: str | None
+    sha256: str | None
+    error_message: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +69,18 @@ _ROWS = """
 SELECT rows.id, rows.row_key, attempts.phase, rows.request, rows.variant, rows.variables, rows.source,
        attempts.path, attempts.width, attempts.height, attempts.size_bytes, attempts.sha256,
        coalesce(attempts.credits_used, attempts.credits_reserved), attempts.task_id,
-       attempts.error_code, attempts.error_message
+       attempts.error_code, attempts.error_message,
+       (SELECT earlier.id FROM attempts AS same JOIN rows AS earlier ON earlier.attempt = same.attempt
+        WHERE same.sha256 = attempts.sha256 AND same.phase = 'saved' AND earlier.position < rows.position
+        ORDER BY earlier.position LIMIT 1)
 FROM rows LEFT JOIN attempts ON attempts.attempt = rows.attempt
 WHERE rows.position IS NOT NULL
 ORDER BY rows.position
+"""
+_ATTEMPTS = """
+SELECT attempts.attempt, rows.row_key, rows.id, attempts.phase, attempts.task_id, attempts.credits_reserved,
+       attempts.credits_used, attempts.path, attempts.sha256, attempts.error_message
+FROM attempts JOIN rows USING (row) ORDER BY attempts.attempt
 """
 _PHASES = """
 SELECT attempts.phase, count(*) FROM rows LEFT JOIN attempts ON attempts.attempt = rows.attempt
@@ -65,6 +90,12 @@ _CREDITS = """
 SELECT total(CASE WHEN phase IN ('accepted', 'ready') THEN credits_reserved END),
        total(CASE WHEN phase IN ('saved', 'expired') THEN coalesce(credits_used, credits_reserved) END)
 FROM attempts
+"""
+_SAME_BYTES = """
+SELECT coalesce(sum(images - 1), 0) FROM (
+    SELECT count(*) AS images FROM rows JOIN attempts ON attempts.attempt = rows.attempt
+    WHERE rows.position IS NOT NULL AND attempts.phase = 'saved' GROUP BY attempts.sha256
+)
 """
 _LEFT = """
 SELECT attempts.phase, count(*) FROM rows JOIN attempts ON attempts.attempt = rows.attempt
@@ -92,6 +123,11 @@ class Reader:
                 source,
                 *rest,
             )
+
+    def attempts(self) -> Iterator[AttemptReport]:
+        """Every attempt, in the order of their intents, streamed."""
+        for attempt, row_key, id_, phase, *rest in self._db.execute(_ATTEMPTS):
+            yield AttemptReport(attempt, row_key, id_, Phase(phase), *rest)
 
     def variables(self) -> list[str]:
         """Names of the manifest's variables, in its order."""
@@ -134,6 +170,11 @@ class Reader:
         found = self._db.execute(query, (row_key,)).fetchone()
         return None if found is None else _status(found[0])
 
+    def same_bytes(self) -> int:
+        """How many images of the current manifest have the same bytes as an earlier row's."""
+        (count,) = self._db.execute(_SAME_BYTES).fetchone()
+        return int(count)
+
     def credits(self) -> Credits:
         """Sums over all attempts."""
         reserved, used = self._db.execute(_CREDITS).fetchone()
@@ -145,16 +186,15 @@ def _status(phase: str | None) -> RowStatus:
 
 
 @contextmanager
-def open_reader(folder: Path) -> Iterator[Reader]:
-    """The state of an output folder, read-only.
+def open_reader(path: Path) -> Iterator[Reader]:
+    """A state file, read-only.
 
     Raises:
-        UsageError: the folder holds no state.
+        UsageError: there is none.
         StateFailed: the file is damaged, too new or not ours.
     """
-    path = folder / STATE_NAME
     if not path.is_file():
-        raise UsageError(f"{folder} is not an output folder of this program: it has no {STATE_NAME}.")
+        raise UsageError(f"{path.parent} is not an output folder of this program: it has no {path.name}.")
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)) as db:
             (version,) = db.execute("PRAGMA user_version").fetchone()

@@ -70,6 +70,7 @@ CREATE TABLE attempts (
     UNIQUE (row, number)
 );
 CREATE UNIQUE INDEX attempts_task ON attempts (provider, task_id) WHERE task_id IS NOT NULL;
+CREATE INDEX attempts_sha256 ON attempts (sha256) WHERE sha256 IS NOT NULL;
 CREATE INDEX attempts_open ON attempts (phase)
     WHERE phase IN ('intent', 'not_sent', 'unknown', 'accepted', 'ready');
 """

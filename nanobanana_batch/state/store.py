@@ -7,10 +7,11 @@ power loss. All methods block; the engine calls them in a thread and groups fact
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,18 +23,20 @@ from nanobanana_batch.state.facts import Fact, Phase
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.schema import bring_up_to_date
 
-STATE_NAME = "state.sqlite3"
-
 
 @dataclass(frozen=True, slots=True)
-class NewRow:
-    """A row of the manifest for which nothing was ever sent."""
+class RowToSend:
+    """A row of the manifest that is to be paid for."""
 
     row: int
     position: int
     row_key: str
     id: str
     request: Request
+    number: int
+    """Of the attempt to come, 1-based."""
+    stem: str | None
+    """The file name that it has had since its first attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,16 @@ WHERE attempts.phase = ?
 ORDER BY attempts.dies_at, attempts.attempt
 """
 
+_NEW = """
+SELECT row, position, row_key, id, request, 1, stem FROM rows
+WHERE position > ? AND position < ? AND attempt IS NULL ORDER BY position LIMIT ?
+"""
+_RETRIED = """
+SELECT rows.row, position, row_key, id, request, number + 1, stem
+FROM rows JOIN attempts ON attempts.attempt = rows.attempt
+WHERE position > ? AND position < ? AND phase IN ({marks}) ORDER BY position LIMIT ?
+"""
+
 
 class Store:
     """The state file of one output folder, opened for writing. Hold the folder's lock while it is open."""
@@ -76,8 +89,9 @@ class Store:
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
         with _as_state_failure(path):
+            if not path.exists():
+                _create(path)
             self._db = _connect(path)
-            bring_up_to_date(self._db)
             found = self._db.execute("SELECT coalesce(max(attempt), 0) FROM attempts").fetchone()
         self._path = path
         self._last_attempt = int(found[0])
@@ -128,16 +142,20 @@ class Store:
         with self._transaction():
             self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
 
-    def new_rows(self, after: int, before: int | None, at_most: int) -> list[NewRow]:
-        """The next rows without any attempt, in manifest order, past position `after` and below `before`."""
-        query = (
-            "SELECT row, position, row_key, id, request FROM rows WHERE position > ? AND position < ?"
-            " AND attempt IS NULL ORDER BY position LIMIT ?"
-        )
+    def rows_to_send(
+        self, after: int, before: int | None, at_most: int, phases: Collection[Phase]
+    ) -> list[RowToSend]:
+        """The next rows past position `after` and below `before`, in manifest order.
+
+        Without `phases` those without any attempt, else those whose latest attempt is in one of them.
+        """
         bound = (1 << 62) if before is None else before
+        query = _RETRIED.format(marks=", ".join("?" for _ in phases)) if phases else _NEW
         return [
-            NewRow(row, position, key, id_, request_from_json(request))
-            for row, position, key, id_, request in self._read(query, after, bound, at_most)
+            RowToSend(row, position, key, id_, request_from_json(request), number, stem)
+            for row, position, key, id_, request, number, stem in self._read(
+                query, after, bound, *phases, at_most
+            )
         ]
 
     def open_attempts(self, phase: Phase) -> list[OpenAttempt]:
@@ -207,19 +225,53 @@ ON CONFLICT (row_key) DO UPDATE SET
 """
 
 
+_HEADER_BYTES = 100
+
+
+def _create(path: Path) -> None:
+    """Make the file whole under another name first, so that an empty one is known to be damaged."""
+    new = path.with_name(f".{path.name}.new")
+    for left_over in (new, new.with_name(f"{new.name}-journal")):
+        left_over.unlink(missing_ok=True)
+    with closing(sqlite3.connect(new, isolation_level=None)) as db:
+        bring_up_to_date(db)
+    os.replace(new, path)
+
+
 def _connect(path: Path) -> sqlite3.Connection:
+    if path.stat().st_size < _HEADER_BYTES:  # SQLite takes a file of 0 or 1 byte for a new one
+        raise StateFailed(
+            f"The state file {path} is empty: it was damaged.",
+            hint="Nothing was sent. It knew what was paid for: restore it, or remove it to pay for all anew.",
+        )
     db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = FULL")
-    db.execute("PRAGMA foreign_keys = ON")
+    try:
+        _refuse_damage(db, path)
+        bring_up_to_date(db)
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA foreign_keys = ON")
+    except BaseException:
+        db.close()
+        raise
     return db
+
+
+def _refuse_damage(db: sqlite3.Connection, path: Path) -> None:
+    """A page that is missing could hide what was paid for."""
+    (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise StateFailed(
+            f"The state file {path} is damaged ({verdict}); nothing was sent.",
+            hint="Bring back a good copy: it knows what was paid for.",
+        )
 
 
 @contextmanager
 def _as_state_failure(path: Path) -> Iterator[None]:
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         raise StateFailed(
             f"The state file {path} cannot be used: {error}.",
             hint="Nothing more was sent. Check the disk; keep the file, it knows what was paid for.",
@@ -269,6 +321,10 @@ def _advance(
 
 
 def _write_intent(db: sqlite3.Connection, fact: facts.Intent) -> None:
+    query = "SELECT phase FROM rows JOIN attempts USING (attempt) WHERE rows.row = ?"
+    earlier = db.execute(query, (fact.row,)).fetchone()
+    if earlier is not None and Phase(earlier[0]) not in facts.ENDED_WITHOUT_IMAGE:
+        raise StateFailed(f"Row {fact.row} cannot be paid for again: its last attempt is {earlier[0]}.")
     db.execute(
         "INSERT INTO attempts (attempt, row, number, phase, provider, body, fingerprint, idempotency_key,"
         " intended_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",

@@ -1,113 +1,212 @@
-"""Kill a run again and again, resume it, and compare with a run that nobody touched.
+"""Kill runs again and again, resume them, and compare with a run that nobody touched.
 
-python -m tests.campaign.kill --manifest manifests/parti.yaml --kills 20
+    python -m tests.campaign.kill --kills 1000
+    python -m tests.campaign.kill --kills 20 --manifest manifests/parti.yaml
+
+Without a manifest: small tables, over and over, with one and with eight paid requests at once, with
+idempotency keys honoured and ignored, with lost replies and failing tasks; half of the kills at random
+moments, half right after an event in the service's ledger. The ledger is the judge.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from nanobanana_batch.results import read_results
-from tests.process.harness import Bench, bench, wrong_hashes
+from nanobanana_batch.service.options import Faults
+from tests.process.harness import Bench, bench, small_manifest, wrong_hashes
+
+EVENTS = ("accepted", "charged", "completed", "failed", "refunded")
+_LATENCY_S = 0.25
+_FAULTS = Faults(lost_reply_after=0.05, fail_task=0.05, fail_code="invalid_parameters", seed=3)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the service's ledger and the folder say after all kills."""
+    """What the service's ledger and the folders say after all kills."""
 
-    kills: int
-    rows: int
-    completed: int
-    paid: int
-    paid_twice: int
-    held: int
-    wrong_hashes: int
-    same_results: bool
-    seconds: float
+    kills: int = 0
+    rows: int = 0
+    completed: int = 0
+    failed: int = 0
+    held: int = 0
+    paid: int = 0
+    paid_twice: int = 0
+    lost: int = 0
+    """Paid tasks of which the client knows nothing and holds no row, or files without their bytes."""
+    differing: int = 0
+    """Folders in which a row that is not held has other results than in an undisturbed run."""
+    seconds: float = 0.0
+
+    def __add__(self, other: Verdict) -> Verdict:
+        names = Verdict.__dataclass_fields__
+        return Verdict(**{name: getattr(self, name) + getattr(other, name) for name in names})
+
+
+Moment = Callable[[Bench, "subprocess.Popen[str]"], bool]
+"""Waits for the moment to kill; False when the run ended before."""
+
+
+def at_random(chance: random.Random, span_s: float) -> Moment:
+    """Any moment of the first `span_s` seconds."""
+
+    def wait(it: Bench, process: subprocess.Popen[str]) -> bool:
+        try:
+            process.wait(timeout=chance.uniform(0.0, span_s))
+        except subprocess.TimeoutExpired:
+            return True
+        return False
+
+    return wait
+
+
+def after_event(kind: str, count: int) -> Moment:
+    """Right after the n-th new event of a kind in the service's ledger."""
+
+    def wait(it: Bench, process: subprocess.Popen[str]) -> bool:
+        wanted = _events(it, kind) + count
+        while process.poll() is None:
+            if _events(it, kind) >= wanted:
+                return True
+            time.sleep(0.002)
+        return False
+
+    return wait
+
+
+def _events(it: Bench, kind: str) -> int:
+    with closing(sqlite3.connect(f"{(it.data / 'service.sqlite3').as_uri()}?mode=ro", uri=True)) as db:
+        found = db.execute("SELECT count(*) FROM ledger WHERE event = ?", (kind,)).fetchone()
+    return int(found[0])
+
+
+def moments(chance: random.Random, span_s: float) -> Iterator[Moment]:
+    """Half at random, half after each kind of event in turn."""
+    for kind in itertools.cycle(EVENTS):
+        yield at_random(chance, span_s)
+        yield after_event(kind, 1 if kind in ("failed", "refunded") else chance.randint(1, 12))
 
 
 def campaign(
     folder: Path,
     manifest: Path,
+    when: Iterator[Moment],
     *,
     kills: int,
-    span_s: float,
     flags: tuple[str, ...] = (),
-    seed: int = 1,
     **options: object,
 ) -> Verdict:
-    """Run to the end under kills at random moments of the first `span_s` seconds, and once undisturbed."""
-    chance = random.Random(seed)
+    """One folder: kill up to so many times, run to the end, judge; and once undisturbed, to compare."""
     began = time.monotonic()
     with bench(folder / "killed", manifest, seed=7, **options) as killed:
-        done = _kill_often(killed, kills, span_s, chance, flags)
+        done = _kill_often(killed, kills, when, flags)
         last = killed.finish(*flags)
-        paid = killed.bodies_paid()
+        if last.returncode not in (0, 1):
+            raise RuntimeError(last.stderr)
+        paid, tasks = killed.bodies_paid(), killed.tasks_paid()
         frame = read_results(killed.out)
     with bench(folder / "calm", manifest, seed=7, **options) as calm:
         calm.finish(*flags)
-        same = (calm.out / "results.csv").read_bytes() == (killed.out / "results.csv").read_bytes()
-    if last.returncode not in (0, 1):
-        raise RuntimeError(last.stderr)
+        same = _same_results(killed.out, calm.out)
+    held = int((frame["status"] == "unknown").sum())
+    unseen = len(tasks - set(frame["task_id"]))
     return Verdict(
         kills=done,
         rows=len(frame),
         completed=int((frame["status"] == "completed").sum()),
+        failed=int((frame["status"] == "failed").sum()),
+        held=held,
         paid=sum(paid.values()),
         paid_twice=sum(count - 1 for count in paid.values()),
-        held=int((frame["status"] == "unknown").sum()),
-        wrong_hashes=len(wrong_hashes(killed.out)),
-        same_results=same,
+        lost=max(0, unseen - held) + len(wrong_hashes(killed.out)),
+        differing=int(not same),
         seconds=time.monotonic() - began,
     )
 
 
-def _kill_often(
-    bench: Bench, kills: int, span_s: float, chance: random.Random, flags: tuple[str, ...]
-) -> int:
+def _same_results(killed: Path, calm: Path) -> bool:
+    """Byte by byte; where rows are held in either run, the others of both line by line."""
+    one, other = ((folder / "results.csv").read_text().splitlines() for folder in (killed, calm))
+    pairs = zip(one, other, strict=True)
+    return all(a == b or ",unknown," in a or ",unknown," in b for a, b in pairs)
+
+
+def _kill_often(it: Bench, kills: int, when: Iterator[Moment], flags: tuple[str, ...]) -> int:
     """Kill until it was done often enough, or the run has come to its end before."""
     for done in range(kills):
-        process = bench.start(*flags)
-        try:
-            process.communicate(timeout=chance.uniform(0.0, span_s))
-        except subprocess.TimeoutExpired:
-            os.kill(process.pid, signal.SIGKILL)
+        process = it.start(*flags)
+        if not next(when)(it, process):
             process.communicate()
-        else:
             return done
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
     return kills
 
 
-def main() -> None:
-    """Print the verdict; fail on anything paid twice or lost."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--manifest", type=Path, default=Path("manifests/parti.yaml"))
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument(
-        "--span", type=float, default=2.5, help="seconds after its start within which a run is killed"
-    )
-    parser.add_argument("--flags", default="", help="more flags of the run")
-    parser.add_argument("--no-idempotency", action="store_true")
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        verdict = campaign(
-            Path(folder),
-            given.manifest,
-            kills=given.kills,
-            span_s=given.span,
-            flags=tuple(given.flags.split()),
-            idempotency=not given.no_idempotency,
+def many(folder: Path, kills: int, *, submits: int, honoured: bool, seed: int, rows: int = 150) -> Verdict:
+    """Folder after folder until there were enough kills."""
+    chance = random.Random(seed)
+    flags = ("--submit-concurrency", str(submits), "--concurrency", "16")
+    total = Verdict()
+    while total.kills < kills:
+        place = folder / f"{submits}-{honoured}-{total.rows}"
+        total += campaign(
+            place,
+            small_manifest(folder, rows),
+            moments(chance, 2.0),
+            kills=min(25, kills - total.kills),
+            flags=flags,
+            idempotency=honoured,
+            latency_s=_LATENCY_S,
+            faults=_FAULTS,
         )
-    print(verdict)
-    if verdict.paid_twice or verdict.wrong_hashes or verdict.completed + verdict.held != verdict.rows:
+    return total
+
+
+def _real_manifest(folder: Path, manifest: Path, kills: int, span_s: float, honoured: bool) -> Verdict:
+    """One run of a real manifest with so many kills at random moments."""
+    when = itertools.repeat(at_random(random.Random(1), span_s))
+    return campaign(folder, manifest, when, kills=kills, idempotency=honoured)
+
+
+def main() -> None:
+    """Print a line for each kind of run; fail on anything paid twice or lost."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--kills", type=int, default=1000)
+    parser.add_argument("--manifest", type=Path)
+    parser.add_argument("--span", type=float, default=2.5, help="seconds within which a random kill falls")
+    parser.add_argument("--no-idempotency", action="store_true", help="with --manifest")
+    given = parser.parse_args()
+    total = Verdict()
+    with tempfile.TemporaryDirectory() as name:
+        if given.manifest is not None:
+            total = _real_manifest(
+                Path(name), given.manifest, given.kills, given.span, not given.no_idempotency
+            )
+            print(total)
+        else:
+            for honoured, submits in itertools.product((True, False), (1, 8)):
+                verdict = many(Path(name), given.kills // 4, submits=submits, honoured=honoured, seed=submits)
+                print(
+                    f"keys {'honoured' if honoured else 'ignored'}, {submits} at once: {verdict}", flush=True
+                )
+                total += verdict
+            print(f"in all: {total}")
+    if total.paid_twice or total.lost or total.completed + total.failed + total.held != total.rows:
         raise SystemExit(1)
 
 

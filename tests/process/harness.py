@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nanobanana_batch.results import read_results
@@ -17,6 +17,7 @@ from nanobanana_batch.service.embedded import EmbeddedService
 from nanobanana_batch.service.ledger import read_ledger
 from nanobanana_batch.service.options import ServiceOptions
 
+MODEL = "gemini-3.1-flash-image-preview"
 KEY = "canary-key-3f9ac1d27be84455"
 QUICK_PROFILE = "extends: evolink\nname: quick\npoll_interval_s: 0.1\n"
 """The provider as it is, but asked more often, so that a test does not wait for 3 s between two reads."""
@@ -30,11 +31,16 @@ class Bench:
     service: EmbeddedService
     data: Path
     manifest: Path
+    out_name: str = "out"
 
     @property
     def out(self) -> Path:
         """The output folder of the runs."""
-        return self.folder / "out"
+        return self.folder / self.out_name
+
+    def another(self, manifest: Path) -> Bench:
+        """The same service, another manifest and output folder."""
+        return replace(self, manifest=manifest.absolute(), out_name=f"out-{manifest.stem}")
 
     def start(self, *flags: str) -> subprocess.Popen[str]:
         """Start a run as a process of its own."""
@@ -57,6 +63,10 @@ class Bench:
         out, err = process.communicate(timeout=timeout_s)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
+    def tasks_paid(self) -> set[str]:
+        """The ids of all tasks that were charged for."""
+        return {task.id for task in read_ledger(self.data).tasks}
+
     def bodies_paid(self) -> Counter[str]:
         """How often each request body was paid for, by the service's own ledger."""
         return Counter(hashlib.sha256(task.body).hexdigest() for task in read_ledger(self.data).tasks)
@@ -70,6 +80,15 @@ def bench(folder: Path, manifest: Path, **options: object) -> Iterator[Bench]:
     data = folder / "service"
     with EmbeddedService(ServiceOptions(data_dir=data, **options)) as service:  # type: ignore[arg-type]
         yield Bench(folder, service, data, manifest.absolute())
+
+
+def small_manifest(folder: Path, rows: int, name: str = "small") -> Path:
+    """A table of rows with small pictures; prompts differ between names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.csv"
+    lines = [f"row-{n},picture {n} of {name},{MODEL},1:1,0.5K" for n in range(rows)]
+    path.write_text("\n".join(["id,prompt,model,aspect_ratio,resolution", *lines]) + "\n")
+    return path
 
 
 def start_cli(*words: str, cwd: Path, key: str | None = KEY) -> subprocess.Popen[str]:

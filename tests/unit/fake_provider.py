@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -61,7 +61,7 @@ class MemoryBody:
     data: bytes
     size_bytes: int | None
 
-    async def pieces(self) -> AsyncIterator[bytes]:
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
         """Two pieces, so that streaming is exercised."""
         middle = len(self.data) // 2
         for piece in (self.data[:middle], self.data[middle:]):

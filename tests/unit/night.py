@@ -14,15 +14,17 @@ from nanobanana_batch.engine.context import Context, Settings
 from nanobanana_batch.engine.journal import Journal, in_place
 from nanobanana_batch.engine.pace import Gate, Outage
 from nanobanana_batch.engine.run import RESUMABLE, Run
+from nanobanana_batch.engine.space import Space
 from nanobanana_batch.engine.work import FirstLook, Slots, Stop, Tally
 from nanobanana_batch.errors import ProblemLog
 from nanobanana_batch.files.disk import Disk
+from nanobanana_batch.files.folder import STATE_NAME, Folder
 from nanobanana_batch.files.images import IMAGE_FOLDER
 from nanobanana_batch.manifest import derive_id, fold_id
 from nanobanana_batch.model import Draft, Request, RowStatus
 from nanobanana_batch.state.reader import RowReport, open_reader
 from nanobanana_batch.state.roster import Roster
-from nanobanana_batch.state.store import STATE_NAME, Store
+from nanobanana_batch.state.store import Store
 from tests.unit.fake_provider import FakeProvider
 
 Beside = Callable[[Run, Stop], Coroutine[Any, Any, None]]
@@ -41,6 +43,7 @@ class Night:
     stop: Stop = field(default_factory=Stop)
     tally: Tally = field(default_factory=Tally)
     took_s: float = 0.0
+    now: Callable[[], float] = anyio.current_time
 
     def run(self, beside: Beside | None = None) -> None:
         """One run to its end; `beside` runs next to it and may interfere."""
@@ -50,7 +53,7 @@ class Night:
 
     def rows(self) -> list[RowReport]:
         """What the state says of every row."""
-        with open_reader(self.folder) as reader:
+        with open_reader(self.folder / STATE_NAME) as reader:
             return list(reader.rows())
 
     def statuses(self) -> list[RowStatus]:
@@ -87,6 +90,7 @@ class Night:
 
     def _context(self, store: Store) -> Context:
         earlier = {known.attempt for phase in RESUMABLE for known in store.open_attempts(phase)}
+        slots = Slots(self.settings.concurrency, self.tally)
         return Context(
             settings=self.settings,
             provider=self.provider,
@@ -94,12 +98,13 @@ class Night:
             journal=Journal(store, in_place),
             disk=self.disk,
             folder=self.folder,
+            space=Space(self.disk, Folder(self.folder, self.folder), slots, self.stop),
             blocking=in_place,
-            slots=Slots(self.settings.concurrency, self.tally),
+            slots=slots,
             stop=self.stop,
             gate=Gate(),
             outage=Outage(self.settings.max_outage_s, self.settings.first_contact_s),
             tally=self.tally,
             first_look=FirstLook(earlier),
-            now=anyio.current_time,
+            now=self.now,
         )

@@ -1,0 +1,219 @@
+"""Joins what was sent, answered, paid, saved and hashed, and lists everything that is not explained.
+
+It reads every image of the folder, and trusts no status: a row is in order only when its paid task
+has its file, and the file still has the bytes that were saved.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nanobanana_batch.files.folder import Folder, find
+from nanobanana_batch.files.images import IMAGE_FOLDER
+from nanobanana_batch.files.lock import only_writer
+from nanobanana_batch.state.facts import Phase
+from nanobanana_batch.state.reader import AttemptReport, open_reader
+
+if TYPE_CHECKING:
+    from nanobanana_batch.connection import Connection
+    from nanobanana_batch.engine.work import Tally
+
+_PAID = frozenset({Phase.ACCEPTED, Phase.READY, Phase.SAVED, Phase.EXPIRED})
+_UNANSWERED = frozenset({Phase.INTENT, Phase.UNKNOWN})
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is not explained."""
+
+    kind: str
+    """duplicate, orphan, unknown, missing, changed, stray or same_bytes."""
+    what: str
+    """The row's id, or a file's path."""
+    detail: str
+    advice: str
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Counts and credits over all attempts of the folder; credits as the provider told them."""
+
+    attempts: int
+    accepted: int
+    """With a task id."""
+    saved: int
+    files: int
+    """Images in the folder."""
+    credits_reserved: float
+    """Of all accepted requests."""
+    credits_used: float
+    """Of saved and expired ones; what was reserved where the provider told nothing else."""
+    credits_refunded: float
+    """Reserved for tasks that failed or were refused: the provider refunds these (contract: "Query")."""
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What an audit found."""
+
+    folder: str
+    totals: Totals
+    findings: tuple[Finding, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0 only when there is nothing left to explain."""
+        return 1 if self.findings else 0
+
+
+def make_audit(folder: Folder) -> Audit:
+    """Look at the state and at every file; changes nothing.
+
+    Raises:
+        UsageError: the folder holds no state.
+        StateFailed: the state file is damaged.
+    """
+    with open_reader(folder.state) as reader:
+        attempts = list(reader.attempts())
+    saved = [attempt for attempt in attempts if attempt.phase is Phase.SAVED]
+    files = _files(folder.path)
+    findings = [
+        *_paid_twice(attempts),
+        *(
+            _finding("orphan", attempt, _ORPHAN[attempt.phase])
+            for attempt in attempts
+            if attempt.phase in _ORPHAN
+        ),
+        *(_finding("unknown", attempt, _UNKNOWN) for attempt in attempts if attempt.phase in _UNANSWERED),
+        *_damaged(folder.path, saved),
+        *_strays(files, {attempt.path for attempt in saved}),
+        *_same_bytes(saved),
+    ]
+    return Audit(str(folder.path), _totals(attempts, len(files)), tuple(findings))
+
+
+def repair_folder(path: Path, now: Connection, tally: Tally) -> None:
+    """Fetch what is paid for and can still be had: missing and changed images, running and finished tasks.
+
+    A changed file stays as it is; the image is saved next to it.
+
+    Raises:
+        FolderInUse: a run works on the folder.
+        UsageError: there is no such folder, or no key for its provider.
+    """
+    from nanobanana_batch.engine.context import Settings
+    from nanobanana_batch.pipeline import collect
+    from nanobanana_batch.state import facts
+    from nanobanana_batch.state.store import Store
+
+    folder = find(path)
+    with open_reader(folder.state) as reader:
+        saved = [attempt for attempt in reader.attempts() if attempt.phase is Phase.SAVED]
+    broken = [attempt.attempt for attempt in saved if _fault_of(folder.path, attempt)]
+    if broken:
+        with only_writer(folder.state_folder):
+            store = Store(folder.state)
+            try:
+                store.apply([facts.Lost(attempt) for attempt in broken])
+            finally:
+                store.close()
+    collect(path, now, Settings(), tally)
+
+
+_RERUN = "run again or `audit --repair` fetches it"
+_ORPHAN = {
+    Phase.ACCEPTED: ("paid, not fetched yet", _RERUN),
+    Phase.READY: ("paid and finished, not fetched yet", _RERUN),
+    Phase.EXPIRED: ("paid, and its links died before it was fetched", "ask the provider with the task id"),
+}
+_UNKNOWN = (
+    "may have been paid: no answer came",
+    "look in your account; `retry --only unknown` sends it again",
+)
+
+
+def _finding(kind: str, attempt: AttemptReport, words: tuple[str, str]) -> Finding:
+    detail, advice = words
+    task = f" (task {attempt.task_id})" if attempt.task_id else ""
+    said = f": {attempt.error_message}" if attempt.error_message else ""
+    return Finding(kind, attempt.id, f"{detail}{task}{said}", advice)
+
+
+def _paid_twice(attempts: Iterable[AttemptReport]) -> Iterable[Finding]:
+    paid: dict[str, list[AttemptReport]] = {}
+    for attempt in attempts:
+        if attempt.phase in _PAID:
+            paid.setdefault(attempt.row_key, []).append(attempt)
+    for several in paid.values():
+        if len(several) > 1:
+            tasks = ", ".join(str(attempt.task_id) for attempt in several)
+            yield Finding(
+                "duplicate", several[0].id, f"paid {len(several)} times ({tasks})", "see who asked for it"
+            )
+
+
+def _damaged(folder: Path, saved: Iterable[AttemptReport]) -> Iterable[Finding]:
+    for attempt in saved:
+        fault = _fault_of(folder, attempt)
+        if fault == "missing":
+            yield Finding("missing", str(attempt.path), f"the image of {attempt.id} is gone", _RERUN)
+        elif fault:
+            advice = "`audit --repair` fetches the image again and leaves this file alone"
+            yield Finding(
+                "changed", str(attempt.path), f"the bytes of {attempt.id} are not those saved", advice
+            )
+
+
+def _fault_of(folder: Path, attempt: AttemptReport) -> str:
+    try:
+        with (folder / str(attempt.path)).open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return "missing"
+    return "" if found == attempt.sha256 else "changed"
+
+
+def _files(folder: Path) -> list[str]:
+    images = folder / IMAGE_FOLDER
+    if not images.is_dir():
+        return []
+    return sorted(path.relative_to(folder).as_posix() for path in images.rglob("*") if not path.is_dir())
+
+
+def _strays(files: Iterable[str], owned: set[str | None]) -> Iterable[Finding]:
+    for path in files:
+        if path not in owned:
+            yield Finding("stray", path, "no row owns this file", "yours to keep or to remove")
+
+
+def _same_bytes(saved: Iterable[AttemptReport]) -> Iterable[Finding]:
+    first: dict[str | None, AttemptReport] = {}
+    for attempt in saved:
+        other = first.setdefault(attempt.sha256, attempt)
+        if other is not attempt and other.row_key != attempt.row_key:
+            detail = f"has the very bytes of {other.id}"
+            yield Finding(
+                "same_bytes", attempt.id, detail, "look at both; the provider may have mixed them up"
+            )
+
+
+def _totals(attempts: list[AttemptReport], files: int) -> Totals:
+    accepted = [attempt for attempt in attempts if attempt.task_id]
+    spent = [attempt for attempt in accepted if attempt.phase in (Phase.SAVED, Phase.EXPIRED)]
+    refunded = [attempt for attempt in accepted if attempt.phase in (Phase.FAILED, Phase.REFUSED)]
+    return Totals(
+        attempts=len(attempts),
+        accepted=len(accepted),
+        saved=sum(attempt.phase is Phase.SAVED for attempt in attempts),
+        files=files,
+        credits_reserved=sum(attempt.credits_reserved or 0.0 for attempt in accepted),
+        credits_used=sum(
+            attempt.credits_reserved or 0.0 if attempt.credits_used is None else attempt.credits_used
+            for attempt in spent
+        ),
+        credits_refunded=sum(attempt.credits_reserved or 0.0 for attempt in refunded),
+    )

@@ -1,0 +1,37 @@
+"""What several commands share: options, and doing work under a progress line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from nanobanana_batch.engine.work import Tally
+    from nanobanana_batch.pipeline import Outcome
+
+PATH = click.Path(path_type=Path)
+
+concurrency = click.option(
+    "--concurrency", default=64, show_default=True, type=click.IntRange(1), help="Tasks in flight."
+)
+base_url = click.option(
+    "--base-url", metavar="URL", help="Where the provider is, if not where its profile says."
+)
+key_file = click.option("--key-file", type=PATH, help="Read the API key from this file.")
+no_progress = click.option("--no-progress", is_flag=True, help="No progress line.")
+as_json_flag = click.option("--json", "json_", is_flag=True, help="As JSON.")
+folder = click.argument("folder", type=PATH)
+
+
+def work(no_progress: bool, job: Callable[[Tally], Outcome]) -> int:
+    """Do a job under a progress line, say how it ended, and give its exit code."""
+    from nanobanana_batch.cli.progress import progress
+    from nanobanana_batch.cli.text import outcome_text
+
+    with progress(shown=not no_progress) as tally:
+        outcome = job(tally)
+    click.echo(outcome_text(outcome), err=True)
+    return outcome.exit_code

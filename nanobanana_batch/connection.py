@@ -1,0 +1,117 @@
+"""From what a person says about a provider to an open connection; the key is checked before it is used."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nanobanana_batch.errors import KeyProblem, ServiceFailed
+from nanobanana_batch.providers.base import Provider
+
+if TYPE_CHECKING:
+    from nanobanana_batch.providers.profile import Address, Profile
+
+_LOCAL_KEY = "embedded-service"
+_LOCAL_FOLDER = ".service"
+
+Connect = Callable[[Path], AbstractAsyncContextManager[Provider]]
+"""Opens the provider for the work on an output folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Which provider, where, and where the key is."""
+
+    provider: str = "evolink"
+    """A built-in profile's name, or a profile file."""
+    base_url: str | None = None
+    key_file: Path | None = None
+
+    def as_text(self) -> str:
+        """For the state, so that later commands find the same provider; a key is not in it."""
+        path = Path(self.provider)
+        provider = str(path.absolute()) if path.suffix in (".yaml", ".yml") else self.provider
+        return json.dumps({"provider": provider, "base_url": self.base_url})
+
+
+def remembered(text: str | None, now: Connection) -> Connection:
+    """The provider that `as_text` wrote down, with the address and the key that are given now."""
+    known: dict[str, Any] = json.loads(text) if text else {}
+    return replace(
+        now,
+        provider=known.get("provider", now.provider),
+        base_url=now.base_url or known.get("base_url"),
+    )
+
+
+def prepare(connection: Connection, submits_at_once: int) -> tuple[Profile, Connect]:
+    """Check profile, address and key now; connect later, and only if there is something to do.
+
+    Raises:
+        ProfileError: there is no such profile, or it has no usable address.
+        KeyProblem: there is no key, or it cannot be one.
+    """
+    from nanobanana_batch.providers.profile import check_address, load_profile
+
+    profile = load_profile(connection.provider)
+    if profile.embedded and connection.base_url is None:
+        return profile, lambda folder: _open_embedded(profile, folder, submits_at_once)
+    address, key = check_address(profile, connection.base_url), api_key(connection, profile)
+    return profile, lambda folder: _open_api(profile, address, key, submits_at_once)
+
+
+def api_key(connection: Connection, profile: Profile) -> str:
+    """The API key, from the file that the person names or else from the environment.
+
+    Raises:
+        KeyProblem: there is none, or it cannot be one; it is never in the text.
+    """
+    from nanobanana_batch.providers.task_api import check_key
+
+    if connection.key_file is not None:
+        try:
+            text = connection.key_file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise KeyProblem(
+                f"The key file {connection.key_file} cannot be read ({type(error).__name__})."
+            ) from None
+        return check_key(text.rstrip("\r\n"), str(connection.key_file))
+    key = os.environ.get(profile.key_env, "")
+    if not key:
+        raise KeyProblem(
+            f"There is no API key: set {profile.key_env} to yours,"
+            " or try --provider local, which needs none and costs nothing."
+        )
+    return check_key(key, profile.key_env)
+
+
+@asynccontextmanager
+async def _open_api(
+    profile: Profile, address: Address, key: str, submits_at_once: int
+) -> AsyncIterator[Provider]:
+    from nanobanana_batch.providers.task_api import open_task_api
+
+    async with open_task_api(profile, address, key, submits_at_once=submits_at_once) as provider:
+        yield provider
+
+
+@asynccontextmanager
+async def _open_embedded(profile: Profile, folder: Path, submits_at_once: int) -> AsyncIterator[Provider]:
+    """The embedded service for the length of the block; its data stays in the folder for a resumed run."""
+    from nanobanana_batch.providers.profile import check_address
+    from nanobanana_batch.service.embedded import EmbeddedService
+    from nanobanana_batch.service.options import ServiceError, ServiceOptions
+
+    try:
+        with EmbeddedService(ServiceOptions(data_dir=folder / _LOCAL_FOLDER)) as service:
+            url = service.base_url + ("/unified" if profile.dialect == "unified" else "")
+            address = check_address(profile, url)
+            async with _open_api(profile, address, _LOCAL_KEY, submits_at_once) as provider:
+                yield provider
+    except ServiceError as error:
+        raise ServiceFailed(str(error)) from error

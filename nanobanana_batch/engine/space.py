@@ -1,0 +1,58 @@
+"""Nothing is paid for that would not fit on the disk: free space is compared with what is in flight.
+
+How large an image will be is not known before it is there. Until the first one a generous guess is
+used, then twice the largest seen.
+"""
+
+from __future__ import annotations
+
+from nanobanana_batch.engine.work import Slots, Stop
+from nanobanana_batch.files.disk import Disk
+from nanobanana_batch.files.folder import Folder
+
+RESERVE_BYTES = 64 << 20
+"""Kept free for the state, results.csv and the log."""
+_FIRST_GUESS_BYTES = 8 << 20
+_LOOK_AGAIN_S = 1.0
+
+
+class Space:
+    """Free space on the disks of one output folder."""
+
+    def __init__(self, disk: Disk, folder: Folder, slots: Slots, stop: Stop) -> None:
+        self._disk = disk
+        self._places = {folder.path, folder.state_folder}
+        self._slots = slots
+        self._stop = stop
+        self._largest_bytes = 0
+        self._waiting = 0
+
+    def seen(self, size_bytes: int) -> None:
+        """An image of this size was saved."""
+        self._largest_bytes = max(self._largest_bytes, size_bytes)
+
+    async def enough_for_one_more(self) -> bool:
+        """Wait until there is room for all that is in flight and one more.
+
+        False, and a wish to stop, if there never will be. The caller holds a slot already. What is in
+        flight may turn out smaller than expected, so it is waited for; when only those who wait here
+        are left, nothing will change any more.
+        """
+        self._waiting += 1
+        try:
+            while not self._stop.asked:
+                in_flight = self._slots.taken - self._waiting
+                free = min(self._disk.free_bytes(place) for place in self._places)
+                if free >= RESERVE_BYTES + (in_flight + 1) * self._expected_bytes():
+                    return True
+                if not in_flight:
+                    self._stop.ask(
+                        f"The disk has only {free >> 20} MiB left, too little for an image; free some."
+                    )
+                await self._stop.sleep(_LOOK_AGAIN_S)
+        finally:
+            self._waiting -= 1
+        return False
+
+    def _expected_bytes(self) -> int:
+        return 2 * self._largest_bytes if self._largest_bytes else _FIRST_GUESS_BYTES

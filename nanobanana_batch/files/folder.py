@@ -1,0 +1,119 @@
+"""Where an output folder keeps its state, and the one process that may write there.
+
+The state stands in the folder itself. On a network file system neither its lock nor its write-ahead
+log can be trusted, so there the folder is refused, unless the person puts the state on a local disk
+(the folder then holds a pointer to it) or takes the risk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+from nanobanana_batch.errors import StateFailed, UsageError
+from nanobanana_batch.files import filesystem
+from nanobanana_batch.files.disk import Disk, write_atomically
+from nanobanana_batch.files.images import IMAGE_FOLDER
+from nanobanana_batch.files.lock import LOCK_NAME
+
+STATE_NAME = "state.sqlite3"
+POINTER_NAME = "state-dir.json"
+RESULTS_NAME = "results.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """An output folder and the place of its state."""
+
+    path: Path
+    state_folder: Path
+
+    @property
+    def state(self) -> Path:
+        """The state file."""
+        return self.state_folder / STATE_NAME
+
+
+def find(path: Path) -> Folder:
+    """An output folder as it is; its state is where its pointer says, or else in the folder itself.
+
+    Raises:
+        UsageError: the pointer is damaged, or points to a disk of another machine.
+    """
+    pointer = path / POINTER_NAME
+    if not pointer.is_file():
+        return Folder(path, path)
+    try:
+        found = json.loads(pointer.read_text(encoding="utf-8"))
+        host, state_folder = str(found["host"]), Path(found["path"])
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise UsageError(f"{pointer} is damaged: it has to name host and path of the state.") from error
+    if host != platform.node():
+        raise UsageError(f"The state of {path} is on the machine {host}, in {state_folder}; run it there.")
+    return Folder(path, state_folder)
+
+
+def choose(path: Path, state_dir: Path | None, *, risk_network: bool) -> Folder:
+    """Where the state of a folder is, or is to be; nothing is created.
+
+    Raises:
+        UsageError: it would stand on a network file system, or it already stands elsewhere.
+    """
+    folder = find(path)
+    if state_dir is not None:
+        wanted = Folder(path, _below(state_dir, path))
+        if folder.state.exists() and folder.state_folder.resolve() != wanted.state_folder:
+            raise UsageError(
+                f"The state of {path} is in {folder.state_folder} already; leave out --state-dir."
+            )
+        folder = wanted
+    kind = filesystem.type_of(folder.state_folder)
+    if kind in filesystem.NETWORK and not risk_network:
+        raise UsageError(
+            f"{folder.state_folder} is on a network file system ({kind}),"
+            " where two runs could not see each other and pay twice.",
+            hint="Put the state on a local disk with --state-dir DIR (images may stay where they are),"
+            " or take that risk with --risk-network-filesystem.",
+        )
+    return folder
+
+
+def create(folder: Folder, disk: Disk) -> None:
+    """Make the folders, and the pointer if the state stands elsewhere; all names survive power loss.
+
+    Raises:
+        UsageError: another command has put the state elsewhere in the same moment.
+        StateFailed: the folder was worked on, but its state is gone.
+    """
+    _refuse_amnesia(folder)
+    disk.make_folder(folder.path / IMAGE_FOLDER)
+    if folder.state_folder != folder.path:
+        disk.make_folder(folder.state_folder)
+        pointer = {"host": platform.node(), "path": str(folder.state_folder)}
+        write_atomically(disk, folder.path / POINTER_NAME, [json.dumps(pointer, indent=2).encode() + b"\n"])
+    if find(folder.path).state_folder != folder.state_folder:
+        raise UsageError(f"The state of {folder.path} has just been put elsewhere; look at {POINTER_NAME}.")
+
+
+def _refuse_amnesia(folder: Folder) -> None:
+    """Without its state a folder that was worked on would pay for every row again."""
+    if folder.state.is_file() and folder.state.stat().st_size:
+        return
+    was_locked = (folder.state_folder / LOCK_NAME).exists()
+    images = folder.path / IMAGE_FOLDER
+    has_images = images.is_dir() and any(not path.name.startswith(".") for path in images.iterdir())
+    if was_locked and (has_images or (folder.path / RESULTS_NAME).exists()):
+        raise StateFailed(
+            f"{folder.path} has images of an earlier run, but its state file {folder.state} is gone or empty:"
+            " nobody knows any more what was paid for, so nothing was sent.",
+            hint="Bring the file back, or give another folder with --out.",
+        )
+
+
+def _below(state_dir: Path, path: Path) -> Path:
+    """A folder of its own for each output folder, so that one --state-dir serves many."""
+    place = str(path.resolve())
+    return state_dir.resolve() / f"{path.resolve().name}-{hashlib.sha256(place.encode()).hexdigest()[:10]}"

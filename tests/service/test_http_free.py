@@ -1,0 +1,432 @@
+"""Reads change nothing unless they make sense; downloads get no key and are whole or fail: real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from nanobanana_batch.errors import LinkFailed
+from nanobanana_batch.providers.base import Accepted, TaskReport, TasksRead, TaskState
+from nanobanana_batch.providers.http import Timeouts
+from tests.service.test_http_paid import (
+    KEY,
+    Answer,
+    Seen,
+    Server,
+    closed_port,
+    drip,
+    half_a_body,
+    half_a_chunked_body,
+    half_a_head,
+    hang_up,
+    no_http,
+    provider,
+    reset,
+    send,
+    serving,
+)
+
+IDS = [f"task-{n}" for n in range(50)]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """What runs in production."""
+    return "asyncio"
+
+
+def task(id_: str) -> dict[str, Any]:
+    """A finished task."""
+    return {"id": id_, "status": "completed", "results": [f"https://x/{id_}.png"]}
+
+
+def report(id_: str) -> TaskReport:
+    """What it is read as."""
+    return TaskReport(id_, TaskState.COMPLETED, links=(f"https://x/{id_}.png",))
+
+
+def api(*, batch: Answer | None = None, absent: tuple[str, ...] = ()) -> Answer:
+    """A provider that knows every task but some."""
+
+    async def answer(request: Seen, writer: asyncio.StreamWriter) -> None:
+        if request.line.startswith("POST /v1/tasks/batch "):
+            if batch is not None:
+                await batch(request, writer)
+                return
+            ids = json.loads(request.body)["task_ids"]
+            found = {"data": [task(id_) for id_ in ids if id_ not in absent]}
+            await send(200, json.dumps(found).encode())(request, writer)
+            return
+        id_ = request.line.split()[1].rpartition("/")[2]
+        body = {"error": {"code": "task_not_found", "message": "no"}} if id_ in absent else task(id_)
+        await send(404 if id_ in absent else 200, json.dumps(body).encode())(request, writer)
+
+    return answer
+
+
+def lines(server: Server) -> list[str]:
+    """What was asked, without repetitions of the protocol's name."""
+    return [request.line.removesuffix(" HTTP/1.1") for request in server.seen]
+
+
+@pytest.mark.anyio
+async def test_fifty_tasks_are_one_read() -> None:
+    """With the key, and in the contract's words."""
+    async with serving(api()) as server, provider(server.url) as opened:
+        assert opened.capabilities.read_at_once == 50
+        read = await opened.read_many(IDS)
+        assert lines(server) == ["POST /v1/tasks/batch"]
+        assert json.loads(server.seen[0].body) == {"task_ids": IDS}
+        assert server.seen[0].headers["authorization"] == f"Bearer {KEY}"
+    assert read == TasksRead(reports={id_: report(id_) for id_ in IDS})
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("status", [400, 404, 405])
+async def test_without_a_batch_tasks_are_read_one_by_one_from_then_on(status: int) -> None:
+    """The answer is believed once; it is not asked again at every poll."""
+    async with serving(api(batch=send(status, b"{}"), absent=("task-3",))) as server, provider(server.url) as opened:
+        first = await opened.read_many(IDS[:5])
+        second = await opened.read_many(IDS[:2])
+        asked = lines(server)
+    assert asked[0] == "POST /v1/tasks/batch"
+    assert sorted(asked[1:6]) == [f"GET /v1/tasks/{id_}" for id_ in IDS[:5]]
+    assert sorted(asked[6:]) == [f"GET /v1/tasks/{id_}" for id_ in IDS[:2]]
+    known = [id_ for id_ in IDS[:5] if id_ != "task-3"]
+    assert first == TasksRead(reports={id_: report(id_) for id_ in known}, absent=frozenset({"task-3"}))
+    assert second.reports == {id_: report(id_) for id_ in IDS[:2]}
+
+
+@pytest.mark.anyio
+async def test_what_the_provider_does_not_know_is_absent() -> None:
+    """Absent is said, not guessed: what came back without sense is not absent."""
+    found = {"data": [task("task-0"), {"id": "task-1", "status": "done"}, task("stranger"), None, {"id": [1]}]}
+    async with serving(api(batch=send(200, json.dumps(found).encode()))) as server, provider(server.url) as opened:
+        read = await opened.read_many(["task-0", "task-1", "task-2"])
+    assert read == TasksRead(reports={"task-0": report("task-0")}, absent=frozenset({"task-2"}))
+
+
+NONSENSE: dict[str, Answer] = {
+    "html": send(200, b"<html>sign in</html>"),
+    "html 502": send(502, b"<html>bad gateway</html>"),
+    "empty": send(200, b""),
+    "list": send(200, b"[]"),
+    "no data": send(200, b'{"data": {}}'),
+    "error": send(500, b'{"error": {"code": "internal_error", "message": "x"}}'),
+    "redirect": send(302, b"", "Location: http://127.0.0.1:1/\r\n"),
+    "hang up": hang_up,
+    "reset": reset,
+    "half": half_a_body,
+    "half chunked": half_a_chunked_body,
+    "half head": half_a_head,
+    "no http": no_http,
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", NONSENSE)
+async def test_a_read_that_makes_no_sense_changes_nothing(name: str) -> None:
+    """Neither absent nor failed: nothing was learned, and the batch is tried again next time."""
+    async with serving(NONSENSE[name]) as server, provider(server.url) as opened:
+        for _ in range(2):
+            read = await opened.read_many(IDS[:3])
+            assert read.failure
+            assert (read.reports, read.absent, read.stop) == ({}, frozenset(), False)
+        assert {line.partition(" ")[0] for line in lines(server)} == {"POST"}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", NONSENSE)
+async def test_a_single_read_that_makes_no_sense_changes_nothing(name: str) -> None:
+    """As above, without a batch; another provider's 404 page is no word about a task."""
+    page = NONSENSE[name] if name != "html" else send(404, b"<html>not found</html>")
+
+    async def answer(request: Seen, writer: asyncio.StreamWriter) -> None:
+        await (send(405, b"") if request.line.startswith("POST") else page)(request, writer)
+
+    async with serving(answer) as server, provider(server.url) as opened:
+        read = await opened.read_many(IDS[:3])
+    assert read.failure
+    assert (read.reports, read.absent) == ({}, frozenset())
+
+
+@pytest.mark.anyio
+async def test_another_tasks_answer_is_not_taken() -> None:
+    """A mixed-up proxy must not give a row somebody else's image."""
+
+    async def answer(request: Seen, writer: asyncio.StreamWriter) -> None:
+        body = b"" if request.line.startswith("POST") else json.dumps(task("stranger")).encode()
+        await send(405 if request.line.startswith("POST") else 200, body)(request, writer)
+
+    async with serving(answer) as server, provider(server.url) as opened:
+        read = await opened.read_many(["task-0"])
+    assert (read.reports, read.absent) == ({}, frozenset())
+    assert read.failure
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("status", "headers", "stop", "wait"),
+    [(401, "", True, None), (402, "", True, None), (429, "Retry-After: 9\r\n", False, 9.0), (503, "", False, None)],
+)
+async def test_a_read_says_whether_to_wait_or_to_stop(
+    status: int, headers: str, stop: bool, wait: float | None
+) -> None:
+    """A rejected key does not go away by itself, a busy provider does."""
+    body = b'{"error": {"code": %d, "message": "x"}}' % status
+    async with serving(send(status, body, headers)) as server, provider(server.url) as opened:
+        read = await opened.read_many(["task-0"])
+    assert (read.stop, read.retry_after_s) == (stop, wait)
+    assert str(status) in read.failure
+
+
+@pytest.mark.anyio
+async def test_a_redirected_read_is_not_followed() -> None:
+    """The key would go along."""
+    async with serving(api()) as other:
+        async with (
+            serving(send(307, b"", f"Location: {other.url}/v1/tasks/batch\r\n")) as server,
+            provider(server.url) as opened,
+        ):
+            assert (await opened.read_many(["task-0"])).failure
+        assert other.connections == 0
+
+
+@pytest.mark.anyio
+async def test_recent_tasks_are_listed_until_the_time_that_was_asked() -> None:
+    """Pages of 50, newest first; older ones are left out."""
+    listed = [{"id": f"t{n}", "model": "m", "created_at": 1000 - n} for n in range(120)]
+
+    async def answer(request: Seen, writer: asyncio.StreamWriter) -> None:
+        page = int(request.line.split("page=")[1].split("&")[0])
+        await send(200, json.dumps({"data": listed[(page - 1) * 50 : page * 50]}).encode())(request, writer)
+
+    async with serving(answer) as server, provider(server.url) as opened:
+        found = await opened.list_recent(930)
+        assert found is not None
+        assert [(task.task_id, task.model, task.created_at) for task in found] == [
+            (f"t{n}", "m", 1000.0 - n) for n in range(71)
+        ]
+        assert len(server.seen) == 2
+        everything = await opened.list_recent(0)
+        assert everything is not None
+        assert len(everything) == 120
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "answer",
+    [
+        send(404, b"{}"),
+        send(200, b"<html>"),
+        send(200, b'{"data": [{"id": "t", "model": "m"}]}'),
+        send(200, b'{"data": ["t"]}'),
+        hang_up,
+    ],
+)
+async def test_a_list_that_is_not_whole_is_none(answer: Answer) -> None:
+    """A task that was overlooked would be taken for one that does not exist, and paid again."""
+    async with serving(answer) as server, provider(server.url) as opened:
+        assert await opened.list_recent(0) is None
+
+
+@pytest.mark.anyio
+async def test_a_list_without_end_is_none() -> None:
+    """Not all tasks were seen, so none is known to be missing."""
+    page = {"data": [{"id": f"t{n}", "model": "m", "created_at": 9e9} for n in range(50)]}
+    async with serving(send(200, json.dumps(page).encode())) as server, provider(server.url) as opened:
+        assert await opened.list_recent(0) is None
+
+
+CONFLICT = b'{"error": {"code": "idempotency_conflict", "message": "x"}}'
+INVALID = b'{"error": {"code": "invalid_request", "message": "x"}}'
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("answers", "proved", "asked"),
+    [
+        ([send(409, CONFLICT)], True, 1),
+        ([send(400, CONFLICT)], True, 1),
+        ([send(400, INVALID), send(409, CONFLICT)], True, 2),
+        ([send(400, INVALID), send(400, INVALID)], False, 2),
+        ([send(500, b"")], None, 1),
+        ([send(429, b"")], None, 1),
+        ([hang_up], None, 1),
+    ],
+)
+async def test_memory_of_keys_is_proved_only_by_a_conflict(
+    answers: list[Answer], proved: bool | None, asked: int
+) -> None:
+    """With bodies of which no task can come."""
+    rest = iter(answers)
+
+    async def answer(request: Seen, writer: asyncio.StreamWriter) -> None:
+        await next(rest)(request, writer)
+
+    async with serving(answer) as server, provider(server.url) as opened:
+        assert await opened.proves_idempotency("key-0123456789abcdef") is proved
+        assert len(server.seen) == asked
+        assert {request.headers["idempotency-key"] for request in server.seen} == {"key-0123456789abcdef"}
+        assert all(b'"prompt"' not in request.body for request in server.seen)
+
+
+# --- links -----------------------------------------------------------------------------------------
+
+
+async def download(url: str, link: str, timeouts: Timeouts | None = None) -> bytes:
+    """The bytes behind a link, by a provider at an address."""
+    async with provider(url, timeouts or Timeouts(5, 5, 5, 5, 5)) as opened, opened.open_link(link) as body:
+        return b"".join([piece async for piece in body.pieces()])
+
+
+@pytest.mark.anyio
+async def test_a_link_is_fetched_whole_in_pieces_and_without_the_key() -> None:
+    """The host of a link is not the provider."""
+    data = bytes(range(256)) * 10_000
+    async with serving(send(200, data)) as links, serving(api()) as server, provider(server.url) as opened:
+        assert (await opened.read_many(["task-0"])).reports
+        async with opened.open_link(f"{links.url}/image.png") as body:
+            assert body.size_bytes == len(data)
+            pieces = [piece async for piece in body.pieces()]
+        (request,) = links.seen
+    assert b"".join(pieces) == data
+    assert 2 <= len(pieces) <= 4
+    assert "authorization" not in request.headers
+    assert KEY not in str(request)
+
+
+@pytest.mark.anyio
+async def test_a_redirected_link_is_followed_without_the_key() -> None:
+    """Storage hosts redirect; each gets the bare request."""
+    async with serving(send(200, b"image")) as storage:
+        location = f"Location: {storage.url}/real.png\r\nSet-Cookie: a=b\r\n"
+        async with serving(send(302, b"", location)) as links:
+            assert await download("http://127.0.0.1:9", f"{links.url}/image.png") == b"image"
+            assert KEY not in str([*links.seen, *storage.seen])
+        (request,) = storage.seen
+    assert "authorization" not in request.headers
+    assert "transfer-encoding" not in request.headers
+    assert "content-length" not in request.headers
+
+
+@pytest.mark.anyio
+async def test_the_key_of_a_link_at_the_providers_own_host_is_not_sent_either() -> None:
+    """A link is a link."""
+    async with serving(send(200, b"image")) as server:
+        assert await download(server.url, f"{server.url}/image.png") == b"image"
+        assert KEY not in str(server.seen)
+
+
+@pytest.mark.anyio
+async def test_a_link_that_redirects_in_circles_fails() -> None:
+    """It is not dead: the host said nothing of that."""
+    async with serving(send(302, b"", "Location: /again\r\n")) as links:
+        with pytest.raises(LinkFailed) as caught:
+            await download("http://127.0.0.1:9", f"{links.url}/image.png")
+        assert not caught.value.dead
+        assert 1 < len(links.seen) < 10
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("status", "dead"),
+    [(403, True), (404, True), (410, True)]
+    + [(status, False) for status in (201, 204, 206, 304, 400, 401, 408, 429, 500, 502, 503)],
+)
+async def test_a_link_is_dead_only_by_its_hosts_word(status: int, dead: bool) -> None:
+    """Everything else may work again, and the image is paid for."""
+    body = b"" if status in (204, 304) else b"no"
+    async with serving(send(status, body)) as links:
+        with pytest.raises(LinkFailed, match=str(status)) as caught:
+            await download("http://127.0.0.1:9", f"{links.url}/image.png")
+        assert caught.value.dead is dead
+
+
+BROKEN: dict[str, Answer] = {
+    "hang up": hang_up,
+    "reset": reset,
+    "half": half_a_body,
+    "half chunked": half_a_chunked_body,
+    "half head": half_a_head,
+    "no http": no_http,
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", BROKEN)
+async def test_a_download_that_breaks_off_fails_and_is_not_dead(name: str) -> None:
+    """Half an image is no image."""
+    async with serving(BROKEN[name]) as links:
+        with pytest.raises(LinkFailed) as caught:
+            await download("http://127.0.0.1:9", f"{links.url}/image.png")
+        assert not caught.value.dead
+
+
+@pytest.mark.anyio
+async def test_fewer_bytes_than_announced_fail_also_when_the_library_does_not_mind() -> None:
+    """A compressed body of another length than announced."""
+
+    async def gzipped(request: Seen, writer: asyncio.StreamWriter) -> None:
+        import gzip
+
+        data = gzip.compress(b"image" * 100)
+        head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(data)}\r\n\r\n"
+        writer.write(head.encode() + data)
+
+    async with serving(gzipped) as links:
+        with pytest.raises(LinkFailed, match="announced"):
+            await download("http://127.0.0.1:9", f"{links.url}/image.png")
+        assert links.seen[0].headers["accept-encoding"] == "identity"
+
+
+@pytest.mark.anyio
+async def test_a_body_without_a_length_is_taken_to_its_end() -> None:
+    """Whether it is a whole image is for its structure to say."""
+
+    async def until_closed(request: Seen, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nimage")
+        await writer.drain()
+        writer.close()
+
+    async with serving(until_closed) as links:
+        assert await download("http://127.0.0.1:9", f"{links.url}/image.png") == b"image"
+
+
+@pytest.mark.anyio
+async def test_a_download_that_drips_ends_at_its_deadline() -> None:
+    """It must not hold a slot for a day."""
+    async with serving(drip) as links:
+        with pytest.raises(LinkFailed, match="longer than") as caught:
+            quick = Timeouts(read_s=5, link_s=0.2)
+            await asyncio.wait_for(download("http://127.0.0.1:9", f"{links.url}/image.png", quick), 20)
+        assert not caught.value.dead
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "make", [lambda: f"http://127.0.0.1:{closed_port()}/x", lambda: "http://[bad", lambda: "https://\ud800/x"]
+)
+async def test_a_link_that_cannot_be_opened_fails_and_is_not_dead(make: Callable[[], str]) -> None:
+    """Whatever stands in it."""
+    with pytest.raises(LinkFailed) as caught:
+        await download("http://127.0.0.1:9", make())
+    assert not caught.value.dead
+
+
+@pytest.mark.anyio
+async def test_the_key_goes_with_submits_and_reads_only() -> None:
+    """All that one provider sends in a row's life, over two hosts."""
+    async with serving(send(200, b"image")) as links, serving(api(batch=send(405))) as server:
+        async with provider(server.url) as opened:
+            await opened.submit(b"{}", "key-0123456789abcdef")
+            await opened.read_many(["task-0"])
+            async with opened.open_link(f"{links.url}/1.png") as body:
+                assert [piece async for piece in body.pieces()] == [b"image"]
+        assert {request.headers.get("authorization") for request in server.seen} == {f"Bearer {KEY}"}
+        assert {request.headers.get("authorization") for request in links.seen} == {None}
+    assert Accepted("x").replayed is False

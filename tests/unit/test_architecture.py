@@ -1,0 +1,244 @@
+"""Imports point down, as docs/design.md says; read from the source, so that no room is forgotten."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import nanobanana_batch
+
+PACKAGE = Path(nanobanana_batch.__file__).parent
+NAME = "nanobanana_batch"
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import, wherever in a file it stands."""
+
+    importer: str
+    target: str
+    at_start: bool
+    """Carried out when the file is imported: not in a function, not for type checkers only."""
+    for_types: bool
+
+    def __str__(self) -> str:
+        return f"{self.importer} imports {self.target}"
+
+
+def files() -> dict[str, Path]:
+    """Every module of the package by its dotted name, without the package's."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        found[".".join(part for part in parts if part != "__init__")] = path
+    return found
+
+
+FILES = files()
+
+
+def is_type_checking(node: ast.stmt) -> bool:
+    """Whether a statement is `if TYPE_CHECKING:`."""
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def targets(node: ast.Import | ast.ImportFrom, module: str, path: Path) -> Iterator[str]:
+    """What an import statement names; names that are modules of ours count as such."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+        return
+    base = node.module or ""
+    if node.level:
+        package = [NAME, *filter(None, module.split("."))]
+        package = package if path.name == "__init__.py" else package[:-1]
+        base = ".".join([*package[: len(package) - node.level + 1], *filter(None, [node.module])])
+    for alias in node.names:
+        inner = f"{base}.{alias.name}".removeprefix(f"{NAME}.")
+        yield f"{base}.{alias.name}" if base.startswith(NAME) and inner in FILES else base
+
+
+def imports_of(module: str) -> list[Import]:
+    """All imports of a module."""
+    path = FILES[module]
+    found: list[Import] = []
+
+    def walk(nodes: list[ast.stmt], at_start: bool, for_types: bool) -> None:
+        for node in nodes:
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                found.extend(
+                    Import(module, target, at_start and not for_types, for_types)
+                    for target in targets(node, module, path)
+                )
+            inside = at_start and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            blocks = [getattr(node, name, []) for name in ("body", "orelse", "finalbody")]
+            blocks += [handler.body for handler in getattr(node, "handlers", [])]
+            blocks += [case.body for case in getattr(node, "cases", [])]
+            for number, block in enumerate(blocks):
+                walk(block, inside, for_types or (number == 0 and is_type_checking(node)))
+
+    walk(ast.parse(path.read_text(encoding="utf-8")).body, True, False)
+    return found
+
+
+IMPORTS = [found for module in FILES for found in imports_of(module)]
+
+
+def ours(target: str) -> str | None:
+    """The module's name without the package's, or None for what is not ours."""
+    if target == NAME:
+        return ""
+    return target.removeprefix(f"{NAME}.") if target.startswith(f"{NAME}.") else None
+
+
+def room(module: str) -> str:
+    """The first part of a name."""
+    return module.partition(".")[0]
+
+
+BELOW: dict[str, set[str]] = {
+    "errors": set(),
+    "model": set(),
+    "catalog": {"errors", "model"},
+    "files": {"errors", "model"},
+    "state": {"errors", "model"},
+    "manifest": {"errors", "model", "catalog"},
+    "providers": {"errors", "model"},
+    "engine": {"errors", "model", "files", "state", "providers"},
+    "results": {"errors", "model", "files", "state"},
+    "audit": {"errors", "model", "files", "state"},
+    "exports": {"errors", "model", "files", "state", "results"},
+    "service": set(),
+    "connection": {"errors", "model", "providers", "service"},
+    "pipeline": {"errors", "model", "files", "state", "manifest", "catalog", "providers", "engine", "results"}
+    | {"connection", "service"},
+    "planning": {"errors", "model", "files", "state", "manifest", "catalog", "providers", "pipeline", "results"},
+    "cli": {"errors", "model", "files", "state", "catalog", "engine", "results", "audit", "exports", "service"}
+    | {"connection", "pipeline", "planning"},
+}
+"""Each room and whom it may know; `cli` and what composes the rooms stand at the end."""
+
+
+def wrong(rule: str, allowed: set[str], importers: list[str]) -> list[str]:
+    """Imports of ours by some modules that are not among the allowed rooms."""
+    return [
+        f"{found} ({rule})"
+        for found in IMPORTS
+        if found.importer in importers
+        and (target := ours(found.target)) is not None
+        and target != ""
+        and room(target) not in {*allowed, room(found.importer)}
+    ]
+
+
+def test_every_room_has_a_rule() -> None:
+    """A new one has to say where it stands."""
+    assert {room(module) for module in FILES} - {""} <= set(BELOW)
+
+
+@pytest.mark.parametrize("name", BELOW)
+def test_a_room_knows_only_those_below(name: str) -> None:
+    """cli -> engine -> {providers, state, files} -> model -> errors, and beside that as the table says."""
+    assert wrong("not below it", BELOW[name], [module for module in FILES if room(module) == name]) == []
+
+
+def reachable(start: str) -> set[str]:
+    """Every name that a room leads to, also in functions, and what those import."""
+    seen: set[str] = set()
+    waiting = [module for module in FILES if room(module) == start]
+    while waiting:
+        module = waiting.pop()
+        for found in IMPORTS:
+            if found.importer == module and found.target not in seen and not found.for_types:
+                seen.add(found.target)
+                target = ours(found.target)
+                if target in FILES:
+                    waiting.append(target)
+    return seen
+
+
+@pytest.mark.parametrize("name", ["manifest", "state", "results", "exports"])
+def test_what_people_read_and_write_knows_no_network(name: str) -> None:
+    """Not even around a corner: no HTTP client, no anyio, no provider."""
+    led_to = {target.partition(".")[0] for target in reachable(name)}
+    assert not led_to & {"httpx", "aiohttp", "httpx_aiohttp", "anyio", "asyncio", "requests", "urllib3"}
+    assert not {target for target in reachable(name) if (ours(target) or "").startswith("providers")}
+
+
+def test_the_engine_knows_no_concrete_provider() -> None:
+    """Another kind of provider is another file, and no change in the engine."""
+    known = {found.target for found in IMPORTS if room(found.importer) == "engine" and "providers" in found.target}
+    assert known == {f"{NAME}.providers.base"}
+
+
+def test_the_service_shares_nothing_with_the_client() -> None:
+    """A service that used the client's parser, tables or state could not catch its mistakes."""
+    shared = {ours(found.target) for found in IMPORTS if room(found.importer) == "service"} - {None}
+    assert {room(str(target)) for target in shared} <= {"service"}
+
+
+@pytest.mark.parametrize(
+    ("library", "allowed"),
+    [
+        ("httpx", ("providers.http",)),
+        ("aiohttp", ("providers.http",)),
+        ("httpx_aiohttp", ("providers.http",)),
+        ("sqlite3", ("state", "service", "audit")),
+        ("pandas", ("results", "exports")),
+        ("fcntl", ("files.lock",)),
+        ("click", ("cli",)),
+        ("tqdm", ("cli",)),
+        ("fastapi", ("service",)),
+        ("uvicorn", ("service",)),
+        ("PIL", ("service", "exports")),
+    ],
+)
+def test_a_library_is_known_to_few(library: str, allowed: tuple[str, ...]) -> None:
+    """What only one room imports can be replaced in one room."""
+    importers = {found.importer for found in IMPORTS if found.target.partition(".")[0] == library}
+    strangers = {
+        module for module in importers if not any(module == name or module.startswith(f"{name}.") for name in allowed)
+    }
+    assert not strangers
+
+
+def test_the_libraries_above_are_really_found() -> None:
+    """The test would hold nothing if it saw no imports."""
+    seen = {found.target.partition(".")[0] for found in IMPORTS}
+    assert {"httpx", "aiohttp", "sqlite3", "pandas", "fcntl", "click", "fastapi", "anyio"} <= seen
+
+
+def test_there_is_no_cycle_at_the_start() -> None:
+    """Modules can be imported in any order."""
+    below = {
+        module: {
+            target
+            for found in IMPORTS
+            if found.importer == module and found.at_start and (target := ours(found.target)) in FILES
+        }
+        for module in FILES
+    }
+    left = dict(below)
+    while free := [module for module, needs in left.items() if not needs & set(left)]:
+        for module in free:
+            del left[module]
+    assert not left, f"a cycle is in {sorted(left)}"
+
+
+def test_starting_the_command_line_loads_no_heavy_library() -> None:
+    """`--help` and `status` answer at once: what is heavy is imported where it is used."""
+    started, waiting = {"cli"}, ["cli"]
+    loaded: set[str] = set()
+    while waiting:
+        module = waiting.pop()
+        for found in IMPORTS:
+            if found.importer == module and found.at_start:
+                loaded.add(found.target.partition(".")[0])
+                target = ours(found.target)
+                if target in FILES and target not in started:
+                    started.add(str(target))
+                    waiting.append(str(target))
+    assert not loaded & {"pandas", "httpx", "aiohttp", "fastapi", "uvicorn", "PIL", "pydantic"}

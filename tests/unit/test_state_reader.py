@@ -1,0 +1,116 @@
+"""People read what the writer has committed, also while it is writing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nanobanana_batch.errors import UsageError
+from nanobanana_batch.model import Image, Request, RowStatus
+from nanobanana_batch.state import facts
+from nanobanana_batch.state.facts import STATUS_OF_PHASE, Phase
+from nanobanana_batch.state.reader import open_reader
+from nanobanana_batch.state.store import Store
+from tests.unit.test_state_store import FACTS, IMAGE, drafts, intent, reports, take
+
+
+def test_every_phase_has_a_status() -> None:
+    """The words that people see; what may have been paid is never called pending."""
+    assert {phase: status.value for phase, status in STATUS_OF_PHASE.items()} == {
+        Phase.INTENT: "unknown",
+        Phase.NOT_SENT: "pending",
+        Phase.UNKNOWN: "unknown",
+        Phase.REJECTED: "failed",
+        Phase.ACCEPTED: "running",
+        Phase.READY: "ready",
+        Phase.SAVED: "completed",
+        Phase.FAILED: "failed",
+        Phase.REFUSED: "refused",
+        Phase.EXPIRED: "expired",
+    }
+
+
+def test_a_reader_sees_commits_while_the_writer_goes_on(tmp_path: Path) -> None:
+    """`status` answers during a run, and each answer is from one moment."""
+    path = tmp_path / "state.sqlite3"
+    store = Store(path)
+    take(store, drafts("0", "1"))
+    with open_reader(path) as reader:
+        assert reader.counts()[RowStatus.PENDING] == 2
+        streamed = reader.rows()
+        assert next(streamed).status is RowStatus.PENDING
+        store.apply([intent(1), intent(2, attempt=2), FACTS["Accepted"](2)])
+        assert next(streamed).status is RowStatus.PENDING
+        assert next(streamed, None) is None
+        assert reader.counts()[RowStatus.RUNNING] == 1
+    store.close()
+
+
+def test_a_reader_writes_nothing(tmp_path: Path) -> None:
+    """Not even where it could."""
+    path = tmp_path / "state.sqlite3"
+    store = Store(path)
+    take(store, drafts("0"))
+    store.close()
+    before = path.read_bytes()
+    with open_reader(path) as reader:
+        assert reader.meta("manifest") == "test"
+        assert reader.meta("none") is None
+    assert path.read_bytes() == before
+
+
+def test_counts_credits_and_statuses(tmp_path: Path) -> None:
+    """Reserved until finished, then what was used, or the reserved amount where nobody says."""
+    path = tmp_path / "state.sqlite3"
+    store = Store(path)
+    take(store, drafts(*"012345"))
+    for row in range(1, 6):
+        store.apply([intent(row, attempt=row)])
+    for row in range(1, 5):
+        store.apply([facts.Accepted(row, f"t{row}", None, 4.0, None, 1.0)])
+    store.apply([facts.Ready(1, ("https://x",), 9.0, 2.5, 2.0), facts.Saved(1, IMAGE, 3.0)])
+    other = Image("images/row-2.png", "image/png", 9, 5, 100, "cd" * 32)
+    store.apply([facts.Ready(2, ("https://x",), 9.0, None, 2.0), facts.Saved(2, other, 3.0)])
+    store.apply([facts.Failed(3, "service_error", "no", True, False, 3.0)])
+    with open_reader(path) as reader:
+        counts = {status: count for status, count in reader.counts().items() if count}
+        assert counts == {
+            RowStatus.COMPLETED: 2,
+            RowStatus.FAILED: 1,
+            RowStatus.RUNNING: 1,
+            RowStatus.UNKNOWN: 1,
+            RowStatus.PENDING: 1,
+        }
+        assert sum(reader.counts(before=2).values()) == reader.counts(before=2)[RowStatus.COMPLETED] == 2
+        assert (reader.credits().reserved, reader.credits().used) == (4.0, 6.5)
+        keys = dict(reader.known_keys())
+        assert [reader.status_of(key) for key in keys] == list(keys.values())
+        assert reader.status_of("r1-nobody") is None
+    store.close()
+    first, *_ = reports(path)
+    assert (first.path, first.width, first.height, first.size_bytes) == (IMAGE.path, 9, 5, 100)
+    assert (first.sha256, first.credits, first.task_id) == (IMAGE.sha256, 2.5, "t1")
+    assert (first.id, first.request, first.variables) == ("row-0", Request("model-a", "0"), {"n": "0"})
+
+
+def test_images_with_the_same_bytes_name_the_first_of_them(tmp_path: Path) -> None:
+    """A provider that returns one picture for two prompts is not believed silently."""
+    path = tmp_path / "state.sqlite3"
+    store = Store(path)
+    take(store, drafts("0", "1", "2"))
+    for row in (3, 1, 2):
+        image = Image(f"images/{row}.png", "image/png", 1, 1, 1, "same" if row != 2 else "other")
+        store.apply([intent(row, attempt=row), FACTS["Accepted"](row), FACTS["Ready"](row)])
+        store.apply([facts.Saved(row, image, 1.0)])
+    store.close()
+    assert [report.duplicate_of for report in reports(path)] == [None, None, "row-0"]
+    with open_reader(path) as reader:
+        assert reader.same_bytes() == 1
+
+
+def test_a_folder_without_state_is_a_usage_error(tmp_path: Path) -> None:
+    """And no state appears by looking for it."""
+    with pytest.raises(UsageError, match="not an output folder"), open_reader(tmp_path / "state.sqlite3"):
+        pass
+    assert list(tmp_path.iterdir()) == []

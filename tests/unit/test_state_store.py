@@ -1,0 +1,471 @@
+"""No fact that could cost money is written out of turn, half, or into a file that is not ours."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from nanobanana_batch.errors import ProblemLog, StateFailed
+from nanobanana_batch.manifest import derive_id, fold_id
+from nanobanana_batch.model import Draft, Image, Request, RowStatus
+from nanobanana_batch.state import facts
+from nanobanana_batch.state.facts import Fact, Phase
+from nanobanana_batch.state.reader import RowReport, open_reader
+from nanobanana_batch.state.roster import Roster
+from nanobanana_batch.state.schema import APPLICATION_ID, VERSION
+from nanobanana_batch.state.store import Store
+
+IMAGE = Image("images/row-0.png", "image/png", 9, 5, 100, "ab" * 32)
+
+
+def drafts(*prompts: str, ids: tuple[str, ...] = ()) -> list[Draft]:
+    """One row a prompt; ids `row-<prompt>` unless given."""
+    names = ids or tuple(f"row-{prompt}" for prompt in prompts)
+    return [
+        Draft(f"test:{n}", Request("model-a", prompt), id_, variables=(("n", str(n)),))
+        for n, (prompt, id_) in enumerate(zip(prompts, names, strict=True))
+    ]
+
+
+def take(store: Store, rows: list[Draft], variables: tuple[str, ...] = ("n",)) -> None:
+    """Make the rows the current manifest."""
+    problems = ProblemLog()
+    with Roster(derive_id, fold_id) as roster:
+        roster.add_all(rows, problems)
+        problems.raise_if_any()
+        store.take_manifest(roster, name="test", variables=variables)
+
+
+def intent(row: int, attempt: int = 1, number: int = 1, **changes: str) -> facts.Intent:
+    """An intent with a key and a stem of its own."""
+    values = {"stem": f"row-{row}", "provider": "p", "fingerprint": "f", "idempotency_key": f"key-{attempt}"}
+    return facts.Intent(row=row, attempt=attempt, number=number, body=b"{}", at=1.0, **{**values, **changes})
+
+
+FACTS: dict[str, Callable[[int], Fact]] = {
+    "SentAgain": lambda a: facts.SentAgain(a, 2.0),
+    "NotSent": lambda a: facts.NotSent(a, "refused"),
+    "Unanswered": lambda a: facts.Unanswered(a, "cut"),
+    "Rejected": lambda a: facts.Rejected(a, "invalid_request", "no", False, "req", 2.0),
+    "Rejected, refused": lambda a: facts.Rejected(a, "content_policy_violation", "no", True, "req", 2.0),
+    "Accepted": lambda a: facts.Accepted(a, f"task-{a}", "req", 4.0, 20.0, 2.0),
+    "Ready": lambda a: facts.Ready(a, ("https://x/1",), 99.0, 3.0, 3.0),
+    "Saved": lambda a: facts.Saved(a, IMAGE, 4.0),
+    "Lost": lambda a: facts.Lost(a),
+    "Failed": lambda a: facts.Failed(a, "service_error", "no", True, False, 5.0),
+    "Failed, refused": lambda a: facts.Failed(a, "content_filter", "no", True, True, 5.0),
+    "Expired": lambda a: facts.Expired(a, "gone", 5.0),
+}
+PATH_TO: dict[Phase, tuple[str, ...]] = {
+    Phase.INTENT: (),
+    Phase.NOT_SENT: ("NotSent",),
+    Phase.UNKNOWN: ("Unanswered",),
+    Phase.REJECTED: ("Rejected",),
+    Phase.ACCEPTED: ("Accepted",),
+    Phase.READY: ("Accepted", "Ready"),
+    Phase.SAVED: ("Accepted", "Ready", "Saved"),
+    Phase.FAILED: ("Accepted", "Failed"),
+    Phase.REFUSED: ("Rejected, refused",),
+    Phase.EXPIRED: ("Accepted", "Expired"),
+}
+UNSURE, AT_WORK = {Phase.INTENT, Phase.UNKNOWN}, {Phase.ACCEPTED, Phase.READY}
+ALLOWED: dict[str, tuple[set[Phase], Phase]] = {
+    "SentAgain": ({Phase.NOT_SENT, Phase.UNKNOWN}, Phase.INTENT),
+    "NotSent": (UNSURE, Phase.NOT_SENT),
+    "Unanswered": (UNSURE, Phase.UNKNOWN),
+    "Rejected": (UNSURE, Phase.REJECTED),
+    "Rejected, refused": (UNSURE, Phase.REFUSED),
+    "Accepted": (UNSURE, Phase.ACCEPTED),
+    "Ready": (AT_WORK, Phase.READY),
+    "Saved": ({Phase.READY}, Phase.SAVED),
+    "Lost": ({Phase.SAVED}, Phase.ACCEPTED),
+    "Failed": (AT_WORK, Phase.FAILED),
+    "Failed, refused": (AT_WORK, Phase.REFUSED),
+    "Expired": (AT_WORK, Phase.EXPIRED),
+}
+MAY_BE_PAID_AGAIN = {Phase.REJECTED, Phase.FAILED, Phase.REFUSED, Phase.EXPIRED}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the state file is to be."""
+    return tmp_path / "state.sqlite3"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[Store]:
+    """A store with three rows."""
+    store = Store(path)
+    take(store, drafts("0", "1", "2"))
+    yield store
+    store.close()
+
+
+def in_phase(store: Store, phase: Phase) -> None:
+    """Bring attempt 1 of row 1 into a phase, one commit a fact."""
+    store.apply([intent(1)])
+    for name in PATH_TO[phase]:
+        store.apply([FACTS[name](1)])
+
+
+def phase_of(path: Path, attempt: int = 1) -> Phase:
+    """What the file says."""
+    with closing(sqlite3.connect(path)) as db:
+        (found,) = db.execute("SELECT phase FROM attempts WHERE attempt = ?", (attempt,)).fetchone()
+    return Phase(found)
+
+
+def reports(path: Path) -> list[RowReport]:
+    """What people would read."""
+    with open_reader(path) as reader:
+        return list(reader.rows())
+
+
+def everything(path: Path) -> list[str]:
+    """Each table as SQL text."""
+    with closing(sqlite3.connect(path)) as db:
+        return list(db.iterdump())
+
+
+@pytest.mark.parametrize("name", FACTS)
+@pytest.mark.parametrize("phase", Phase)
+def test_a_fact_is_taken_only_where_it_follows(store: Store, path: Path, phase: Phase, name: str) -> None:
+    """All pairs of phase and fact: what the table above does not allow changes nothing."""
+    in_phase(store, phase)
+    before = everything(path)
+    allowed, then = ALLOWED[name]
+    if phase in allowed:
+        store.apply([FACTS[name](1)])
+        assert phase_of(path) is then
+    else:
+        with pytest.raises(StateFailed, match="Attempt 1 cannot become"):
+            store.apply([FACTS[name](1)])
+        assert everything(path) == before
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_a_fact_about_an_attempt_that_nobody_intended_is_refused(store: Store, name: str) -> None:
+    """There is no answer without a request."""
+    with pytest.raises(StateFailed):
+        store.apply([FACTS[name](7)])
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_a_row_is_paid_for_again_only_after_an_attempt_without_an_image(
+    store: Store, path: Path, phase: Phase
+) -> None:
+    """A second attempt beside a running, unanswered or successful one would pay twice."""
+    in_phase(store, phase)
+    if phase in MAY_BE_PAID_AGAIN:
+        store.apply([intent(1, attempt=2, number=2, stem="row-1")])
+        assert phase_of(path, 2) is Phase.INTENT
+        assert reports(path)[0].status is RowStatus.UNKNOWN
+    else:
+        with pytest.raises(StateFailed, match="cannot be paid for again"):
+            store.apply([intent(1, attempt=2, number=2, stem="row-1")])
+        assert phase_of(path) is phase
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        intent(2, attempt=2, idempotency_key="key-1"),
+        intent(2, attempt=2, stem="ROW-1"),
+        intent(9, attempt=2),
+        intent(2, attempt=1),
+    ],
+    ids=["same idempotency key", "same file name", "no such row", "same attempt"],
+)
+def test_an_intent_that_is_not_unique_is_refused(store: Store, path: Path, second: facts.Intent) -> None:
+    """A shared key would return another row's task, a shared name another row's file."""
+    store.apply([intent(1)])
+    before = everything(path)
+    with pytest.raises(StateFailed):
+        store.apply([second])
+    assert everything(path) == before
+
+
+def test_one_task_belongs_to_one_attempt(store: Store) -> None:
+    """The same task id for two rows means that something is wrong; another provider may use it."""
+    store.apply([intent(1), FACTS["Accepted"](1), intent(2, attempt=2), intent(3, attempt=3, provider="q")])
+    with pytest.raises(StateFailed):
+        store.apply([facts.Accepted(2, "task-1", None, None, None, 2.0)])
+    store.apply([facts.Accepted(3, "task-1", None, None, None, 2.0)])
+    assert store.task_is_known("p", "task-1")
+    assert store.task_is_known("q", "task-1")
+    assert not store.task_is_known("r", "task-1")
+
+
+def test_a_batch_is_written_whole_or_not_at_all(store: Store, path: Path) -> None:
+    """The good facts in front of a bad one are not kept, and the store goes on working."""
+    before = everything(path)
+    with pytest.raises(StateFailed):
+        store.apply([intent(1), FACTS["Accepted"](1), FACTS["Saved"](1)])
+    assert everything(path) == before
+    store.apply([intent(1), FACTS["Accepted"](1), FACTS["Ready"](1), FACTS["Saved"](1)])
+    assert phase_of(path) is Phase.SAVED
+
+
+def test_a_fact_is_in_the_file_when_apply_returns(store: Store, path: Path) -> None:
+    """Another process sees it at once: nothing waits for a close."""
+    store.apply([intent(1), FACTS["Accepted"](1)])
+    code = (
+        "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute("
+        "'SELECT phase, task_id, credits_reserved FROM attempts').fetchall())"
+    )
+    seen = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    assert seen.stdout.strip() == "[('accepted', 'task-1', 4.0)]"
+
+
+def test_every_commit_is_synced(store: Store, path: Path) -> None:
+    """WAL stands in the file, FULL holds for the connection that writes: together they survive power loss."""
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert store._read("PRAGMA synchronous") == [(2,)]
+    assert store._read("PRAGMA foreign_keys") == [(1,)]
+
+
+def test_all_facts_of_an_attempt_come_back(store: Store) -> None:
+    """What a resumed run needs is what was written."""
+    store.apply([intent(1, stem="a"), FACTS["Accepted"](1), FACTS["Ready"](1)])
+    (known,) = store.open_attempts(Phase.READY)
+    assert (known.attempt, known.row, known.id, known.stem, known.model) == (1, 1, "row-0", "a", "model-a")
+    assert (known.body, known.idempotency_key, known.provider) == (b"{}", "key-1", "p")
+    assert (known.task_id, known.links, known.dies_at) == ("task-1", ("https://x/1",), 99.0)
+    assert (known.intended_at, known.accepted_at, known.estimated_s) == (1.0, 2.0, 20.0)
+
+
+def test_links_that_die_first_come_first(store: Store) -> None:
+    """A resumed run fetches what has the least time left."""
+    for row, dies in ((1, 30.0), (2, 10.0), (3, 20.0)):
+        store.apply([intent(row, attempt=row), FACTS["Accepted"](row)])
+        store.apply([facts.Ready(row, ("https://x/1",), dies, None, 3.0)])
+    assert [known.row for known in store.open_attempts(Phase.READY)] == [2, 3, 1]
+
+
+def test_attempt_numbers_go_on_after_a_restart(store: Store, path: Path) -> None:
+    """A number is never used for two requests."""
+    assert store.next_attempt() == 1
+    store.apply([intent(1, attempt=store.next_attempt())])
+    store.close()
+    again = Store(path)
+    assert again.next_attempt() == 3
+    again.close()
+
+
+def test_only_rows_without_any_attempt_are_new(store: Store) -> None:
+    """Whatever became of an attempt, its row is not sent by itself; limits are positions."""
+    store.apply([intent(2), FACTS["Unanswered"](1)])
+    assert [row.position for row in store.rows_to_send(-1, None, 10, ())] == [0, 2]
+    assert [row.position for row in store.rows_to_send(0, None, 10, ())] == [2]
+    assert [row.position for row in store.rows_to_send(-1, 2, 10, ())] == [0]
+    assert [row.position for row in store.rows_to_send(-1, None, 1, ())] == [0]
+
+
+def test_rows_to_be_retried_keep_their_file_name(store: Store) -> None:
+    """Chosen by how their latest attempt ended; the next attempt has the next number."""
+    store.apply([intent(1, stem="first-name"), FACTS["Rejected"](1)])
+    store.apply([intent(2, attempt=2), FACTS["Unanswered"](2)])
+    (row,) = store.rows_to_send(-1, None, 10, {Phase.REJECTED, Phase.FAILED})
+    assert (row.row, row.number, row.stem) == (1, 2, "first-name")
+    store.apply([intent(1, attempt=3, number=2, stem="first-name"), FACTS["Accepted"](3)])
+    assert store.rows_to_send(-1, None, 10, {Phase.REJECTED, Phase.FAILED}) == []
+
+
+def test_names_of_files_are_compared_without_case(store: Store) -> None:
+    """Some file systems would take one for the other."""
+    store.apply([intent(1, stem="Cat")])
+    assert store.stem_is_taken("cAT")
+    assert not store.stem_is_taken("cats")
+
+
+def test_what_belongs_to_another_provider_is_counted(store: Store) -> None:
+    """Only unfinished attempts, each under its provider's name."""
+    store.apply([intent(1, attempt=1, provider="a"), FACTS["Accepted"](1)])
+    store.apply([intent(2, attempt=2, provider="b"), FACTS["Unanswered"](2)])
+    store.apply([intent(3, attempt=3, provider="b"), FACTS["Rejected"](3)])
+    assert store.open_elsewhere("a") == {"b": 1}
+    assert store.open_elsewhere("c") == {"a": 1, "b": 1}
+
+
+def test_the_newest_accepted_key_is_known(store: Store) -> None:
+    """By the time of acceptance, of this provider alone."""
+    assert store.latest_accepted_key("p") is None
+    for row, at in ((1, 5.0), (2, 9.0), (3, 7.0)):
+        store.apply([intent(row, attempt=row)])
+        store.apply([facts.Accepted(row, f"t{row}", None, None, None, at)])
+    assert store.latest_accepted_key("p") == "key-2"
+    assert store.latest_accepted_key("q") is None
+
+
+def test_unanswered_requests_are_counted_by_model(store: Store) -> None:
+    """An intent without an answer counts like an unknown one."""
+    store.apply([intent(1), intent(2, attempt=2), FACTS["Unanswered"](2)])
+    store.apply([intent(3, attempt=3), FACTS["Accepted"](3)])
+    assert store.unanswered_models("p") == ["model-a", "model-a"]
+    assert store.unanswered_models("q") == []
+
+
+# --- the manifest changes --------------------------------------------------------------------------
+
+
+def test_a_manifest_may_be_reordered_renamed_and_cut_without_paying_again(store: Store, path: Path) -> None:
+    """Attempts follow the request, not the place or the name of a row."""
+    store.apply([intent(1), FACTS["Accepted"](1), intent(2, attempt=2), FACTS["Unanswered"](2)])
+    take(store, drafts("9", "1", "0", ids=("new", "one", "zero")))
+    found = {report.request.prompt: report for report in reports(path)}
+    assert list(found) == ["9", "1", "0"]
+    assert (found["0"].id, found["0"].status, found["0"].task_id) == ("zero", RowStatus.RUNNING, "task-1")
+    assert (found["1"].id, found["1"].status) == ("one", RowStatus.UNKNOWN)
+    assert found["9"].status is RowStatus.PENDING
+    assert [row.id for row in store.rows_to_send(-1, None, 10, ())] == ["new"]
+
+
+def test_rows_that_leave_are_kept_only_if_something_was_sent(store: Store, path: Path) -> None:
+    """What is paid for is still collected; what never was sent is forgotten; both may come back."""
+    store.apply([intent(1), FACTS["Accepted"](1)])
+    take(store, drafts("5"))
+    assert [report.request.prompt for report in reports(path)] == ["5"]
+    with open_reader(path) as reader:
+        assert {count for _, count in reader.known_keys()} == {RowStatus.RUNNING, RowStatus.PENDING}
+        assert sum(reader.left_counts().values()) == 1
+        assert reader.left_counts()[RowStatus.RUNNING] == 1
+    assert [known.task_id for known in store.open_attempts(Phase.ACCEPTED)] == ["task-1"]
+    take(store, drafts("1", "0"))
+    assert [report.status for report in reports(path)] == [RowStatus.PENDING, RowStatus.RUNNING]
+
+
+def test_swapped_places_do_not_clash(store: Store, path: Path) -> None:
+    """Every place is unique, also while they change."""
+    take(store, drafts("2", "1", "0"))
+    assert [report.request.prompt for report in reports(path)] == ["2", "1", "0"]
+
+
+def test_new_variables_are_taken_over(store: Store, path: Path) -> None:
+    """They are no part of the request, but people read them."""
+    take(store, [Draft("t", Request("model-a", "0"), "row-0", variables=(("mood", "é"),))], ("mood",))
+    (report,) = reports(path)
+    assert report.variables == {"mood": "é"}
+    with open_reader(path) as reader:
+        assert reader.variables() == ["mood"]
+
+
+def test_an_unchanged_manifest_is_not_written_again(store: Store, path: Path) -> None:
+    """A second run over a million rows begins at once."""
+    with closing(sqlite3.connect(path)) as db:
+        (before,) = db.execute("PRAGMA data_version").fetchone()
+        take(store, drafts("0", "1", "2"))
+        assert db.execute("PRAGMA data_version").fetchone() == (before,)
+        take(store, drafts("0", "1", "3"))
+        assert db.execute("PRAGMA data_version").fetchone() != (before,)
+
+
+def test_what_is_remembered_is_there_after_a_restart(store: Store, path: Path) -> None:
+    """Small facts of the folder: the last value counts."""
+    assert store.meta("x") is None
+    store.remember("x", "1")
+    store.remember("x", "zwei")
+    store.close()
+    again = Store(path)
+    assert again.meta("x") == "zwei"
+    again.close()
+
+
+# --- files that are not ours, or not whole ---------------------------------------------------------
+
+
+def made(path: Path, rows: int = 200) -> bytes:
+    """A state file of some pages with one running task, closed; its bytes."""
+    store = Store(path)
+    take(store, drafts(*(f"{n} {'x' * 100}" for n in range(rows)), ids=tuple(f"r{n}" for n in range(rows))))
+    store.apply([intent(1), FACTS["Accepted"](1)])
+    store.close()
+    return path.read_bytes()
+
+
+def test_a_newer_file_is_refused_and_left_as_it_is(path: Path) -> None:
+    """Guessing at facts about money is worse than stopping; both writer and reader say so."""
+    made(path)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(f"PRAGMA user_version = {VERSION + 1}")
+    before = path.read_bytes()
+    with pytest.raises(StateFailed, match=rf"version {VERSION + 1}.*knows {VERSION}.*newer"):
+        Store(path)
+    with pytest.raises(StateFailed, match="newer"), open_reader(path):
+        pass
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("owner", [0, 12345])
+def test_a_database_of_another_program_is_refused_and_left_as_it_is(path: Path, owner: int) -> None:
+    """Not a byte of it is changed."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("CREATE TABLE photos (id INTEGER)")
+        db.execute(f"PRAGMA application_id = {owner}")
+    before = path.read_bytes()
+    with pytest.raises(StateFailed, match="another program"):
+        Store(path)
+    with pytest.raises(StateFailed, match="not written by this program"), open_reader(path):
+        pass
+    assert path.read_bytes() == before
+
+
+def test_a_file_that_was_cut_is_refused_at_every_length(path: Path) -> None:
+    """Above all one of no bytes: it must not pass for a new state that has paid for nothing."""
+    whole = made(path)
+    assert len(whole) > 10 * 4096
+    for length in [0, 1, 15, 16, 99, 100, 511, 512, 1000, *range(4096, len(whole), 4096)]:
+        path.write_bytes(whole[:length])
+        for side in ("-wal", "-shm"):
+            path.with_name(path.name + side).unlink(missing_ok=True)
+        with pytest.raises(StateFailed, match=str(path)):
+            Store(path).close()
+        assert path.read_bytes() == whole[:length]
+
+
+@pytest.mark.parametrize("body", [b"\0" * 8192, b"garbage " * 1000, b"SQLite format 3\0" + b"\xff" * 5000])
+def test_garbage_is_refused(path: Path, body: bytes) -> None:
+    """With the path, and what it means for money."""
+    path.write_bytes(body)
+    with pytest.raises(StateFailed, match=str(path)) as caught:
+        Store(path)
+    assert caught.value.exit_code == 3
+    with pytest.raises(StateFailed, match=str(path)), open_reader(path) as reader:
+        list(reader.rows())
+
+
+def test_a_killed_creation_leaves_no_state_that_counts(path: Path) -> None:
+    """Until it is whole the file has another name, and what is left of that is cleared away."""
+    new = path.with_name(f".{path.name}.new")
+    new.write_bytes(b"half")
+    new.with_name(f"{new.name}-journal").write_bytes(b"half")
+    store = Store(path)
+    take(store, drafts("0"))
+    store.close()
+    assert sorted(found.name for found in path.parent.iterdir()) == [path.name]
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
+
+
+def test_a_state_that_cannot_be_written_stops_the_run(path: Path) -> None:
+    """A failed write is an error, never a lost fact."""
+    made(path)
+    store = Store(path)
+    store._db.execute("PRAGMA query_only = ON")
+    with pytest.raises(StateFailed, match="Nothing more was sent"):
+        store.apply([FACTS["Ready"](1)])
+    store._db.execute("PRAGMA query_only = OFF")
+    assert phase_of(path) is Phase.ACCEPTED
+    store.close()
+
+
+def test_a_folder_that_does_not_exist_is_a_state_failure(tmp_path: Path) -> None:
+    """Not a traceback."""
+    with pytest.raises(StateFailed):
+        Store(tmp_path / "none" / "state.sqlite3")
