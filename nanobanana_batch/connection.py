@@ -49,20 +49,33 @@ def remembered(text: str | None, now: Connection) -> Connection:
     )
 
 
-def prepare(connection: Connection, submits_at_once: int) -> tuple[Profile, Connect]:
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A checked connection that is not open yet."""
+
+    dialect: str
+    name: str
+    """Profile and host, as the state names the provider of a task."""
+    is_embedded: bool
+    connect: Connect
+
+
+def prepare(connection: Connection, submits_at_once: int) -> Line:
     """Check profile, address and key now; connect later, and only if there is something to do.
 
     Raises:
         ProfileError: there is no such profile, or it has no usable address.
         KeyProblem: there is no key, or it cannot be one.
     """
-    from nanobanana_batch.providers.profile import check_address, load_profile
+    from nanobanana_batch.providers.profile import check_address, identity, load_profile
 
     profile = load_profile(connection.provider)
     if profile.embedded and connection.base_url is None:
-        return profile, lambda folder: _open_embedded(profile, folder, submits_at_once)
+        embedded: Connect = lambda folder: _open_embedded(profile, folder, submits_at_once)  # noqa: E731
+        return Line(profile.dialect, profile.name, True, embedded)
     address, key = check_address(profile, connection.base_url), api_key(connection, profile)
-    return profile, lambda folder: _open_api(profile, address, key, submits_at_once)
+    connect: Connect = lambda folder: _open_api(profile, address, key, submits_at_once)  # noqa: E731
+    return Line(profile.dialect, identity(profile, address), False, connect)
 
 
 def api_key(connection: Connection, profile: Profile) -> str:

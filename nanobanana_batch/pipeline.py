@@ -6,6 +6,7 @@ and leaves the deciding to them.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanobanana_batch.catalog import load_catalog
-from nanobanana_batch.connection import Connect, Connection, prepare, remembered
+from nanobanana_batch.connection import Connection, Line, prepare, remembered
 from nanobanana_batch.errors import NanobananaError, ProblemLog, UsageError
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import Folder, choose, create, find
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from nanobanana_batch.providers.base import Provider
 
 OUTPUTS = Path("outputs")
+_EMBEDDED_OUTAGE_S = 20.0
+"""A service of our own that does not answer for so long has died."""
 CONNECTION = "connection"
 """Name under which the state remembers how the provider was reached last."""
 
@@ -148,9 +151,9 @@ def run(order: Order, settings: Settings, tally: Tally) -> Outcome:
         FolderInUse: another run works on the folder; nothing was sent.
         RunStopped: going on could pay twice or lose what is paid for.
     """
-    profile, connect = prepare(order.connection, settings.submit_concurrency)
+    line = prepare(order.connection, settings.submit_concurrency)
     disk = Disk()
-    manifest = open_ordered(order, profile.dialect)
+    manifest = open_ordered(order, line.dialect)
     folder = folder_of(order, manifest)
     with ExitStack() as held:
         # The lock first where there is a folder: a second process leaves at once, however long the manifest.
@@ -164,7 +167,7 @@ def run(order: Order, settings: Settings, tally: Tally) -> Outcome:
         store = held.enter_context(_opened(folder, disk))
         store.take_manifest(roster, name=manifest.name, variables=manifest.variables)
         store.remember(CONNECTION, order.connection.as_text())
-        return _work(store, disk, folder, profile.name, connect, settings, tally)
+        return _work(store, disk, folder, line, settings, tally)
 
 
 def retry(path: Path, only: Retry, now: Connection, settings: Settings, tally: Tally) -> Outcome:
@@ -197,17 +200,16 @@ def _resume(path: Path, now: Connection, settings: Settings, tally: Tally) -> Ou
     disk, folder = Disk(), find(path)
     with open_reader(folder.state) as reader:
         connection = remembered(reader.meta(CONNECTION), now)
-    profile, connect = prepare(connection, settings.submit_concurrency)
+    line = prepare(connection, settings.submit_concurrency)
     with only_writer(folder.state_folder), _opened(folder, disk) as store:
-        return _work(store, disk, folder, profile.name, connect, settings, tally)
+        return _work(store, disk, folder, line, settings, tally)
 
 
 def _work(
     store: Store,
     disk: Disk,
     folder: Folder,
-    provider: str,
-    connect: Connect,
+    line: Line,
     settings: Settings,
     tally: Tally,
 ) -> Outcome:
@@ -216,10 +218,12 @@ def _work(
     stop = Stop()
     notice_lost_files(store, folder.path)
     _count_up(tally, folder, settings.limit)
-    if _has_work(store, provider, settings):
-        _drive(store, disk, folder, connect(folder.path), settings, tally, stop)
+    if line.is_embedded:
+        settings = replace(settings, max_outage_s=_EMBEDDED_OUTAGE_S)
+    if _has_work(store, line.name, settings):
+        _drive(store, disk, folder, line.connect(folder.path), settings, tally, stop)
     results = write_results(folder, disk)
-    return _outcome(folder, results, settings.limit, stop, store.open_elsewhere(provider))
+    return _outcome(folder, results, settings.limit, stop, store.open_elsewhere(line.name))
 
 
 @contextmanager
@@ -234,16 +238,37 @@ def _opened(folder: Folder, disk: Disk) -> Iterator[Store]:
 
 
 def notice_lost_files(store: Store, folder: Path) -> None:
-    """An image that vanished from the folder is fetched again while its task still has links."""
-    lost = [attempt for attempt, path, size in store.saved_files() if not _is_there(folder / path, size)]
-    store.apply([facts.Lost(attempt) for attempt in lost])
+    """An image that vanished is fetched again while its task has links; one that is back counts again.
+
+    Raises:
+        UsageError: all images are gone at once: they were moved rather than lost.
+    """
+    lost, saved = [], 0
+    for file in store.saved_files():
+        saved += file.is_saved
+        is_there = _size_of(folder / file.path) == file.size_bytes
+        if file.is_saved and not is_there:
+            lost.append(facts.Lost(file.attempt))
+        elif is_there and not file.is_saved and _sha256(folder / file.path) == file.sha256:
+            store.apply([facts.Found(file.attempt)])
+    if len(lost) == saved > 1:
+        raise UsageError(
+            f"All {saved} images of {folder} are gone; nothing was sent.",
+            hint="Bring them back, or let `audit --repair` fetch what the provider still has.",
+        )
+    store.apply(lost)
 
 
-def _is_there(path: Path, size_bytes: int) -> bool:
+def _size_of(path: Path) -> int | None:
     try:
-        return path.stat().st_size == size_bytes
+        return path.stat().st_size
     except FileNotFoundError:
-        return False
+        return None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _count_up(tally: Tally, folder: Folder, limit: int | None) -> None:
@@ -258,11 +283,9 @@ def _count_up(tally: Tally, folder: Folder, limit: int | None) -> None:
 def _has_work(store: Store, provider: str, settings: Settings) -> bool:
     from nanobanana_batch.engine.run import RESUMABLE
 
-    phases = (*RESUMABLE, Phase.NOT_SENT)
-    if any(known.provider == provider for phase in phases for known in store.open_attempts(phase)):
+    if any(known.provider == provider for phase in RESUMABLE for known in store.open_attempts(phase)):
         return True
-    wanted = settings.phases_to_send()
-    return wanted is not None and bool(store.rows_to_send(-1, settings.limit, 1, wanted))
+    return any(store.rows_to_send(-1, settings.limit, 1, phases) for phases in settings.phases_to_send())
 
 
 def _drive(
@@ -308,6 +331,7 @@ def _drive(
                 outage=Outage(settings.max_outage_s, settings.first_contact_s),
                 tally=tally,
                 first_look=FirstLook(earlier),
+                arriving=set(),
                 now=time.time,
             )
             engine = Run(context)

@@ -63,9 +63,7 @@ def outcome_text(outcome: Outcome) -> str:
     if outcome.stop_reason:
         lines.append(outcome.stop_reason)
     for name, count in outcome.elsewhere.items():
-        lines.append(
-            f"{count} unfinished rows were sent to {name}; run with --provider {name} to collect them."
-        )
+        lines.append(f"{count} unfinished rows were sent to {name}; a run with that provider collects them.")
     if outcome.credits_used:
         lines.append(f"Credits used in this folder so far: {outcome.credits_used:g}")
     if outcome.same_bytes:

@@ -49,12 +49,22 @@ class Settings:
     hard_stop_grace_s: float = 3.0
     """What is left of that when a person asks a second time to stop."""
     resolve_tries: int = 6
+    read_tries: int = 3
+    """Reads in a row that say "no such task", or fail while stopping, before a task is set aside."""
     download_tries: int = 8
-    absent_tries: int = 3
+    """Downloads in a row that fail before a task is set aside."""
+    gone_tries: int = 6
+    """How often the image has to be said to be gone before that is believed."""
+    stuck_after_s: float = 1800.0
+    """A task that works longer gives its slot back and is looked at now and then."""
+    revisit_s: float = 600.0
+    """How often what was set aside is looked at."""
 
-    def phases_to_send(self) -> frozenset[Phase] | None:
-        """Which rows are paid for: none of these phases means new ones, None no rows at all."""
-        return frozenset() if self.new_rows else (self.retried or None)
+    def phases_to_send(self) -> list[frozenset[Phase]]:
+        """Which rows are paid for, in turn; the empty set stands for rows that were never sent."""
+        if self.new_rows:
+            return [frozenset({Phase.NOT_SENT}), frozenset()]
+        return [self.retried] if self.retried else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,5 +85,7 @@ class Context:
     outage: Outage
     tally: Tally
     first_look: FirstLook
+    arriving: set[str]
+    """Task ids whose acceptance is just being written down."""
     now: Callable[[], float]
     """Unix seconds, only written down and compared with the provider's times; nothing waits by it."""

@@ -25,9 +25,16 @@ from nanobanana_batch.state import facts
 class Downloader:
     """All finished images that are not on disk yet."""
 
-    def __init__(self, context: Context, *, look_again: Callable[[Work, float], None]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        *,
+        look_again: Callable[[Work, float], None],
+        set_aside: Callable[[Work], None],
+    ) -> None:
         self._context = context
         self._look_again = look_again
+        self._set_aside = set_aside
         self._queue: list[tuple[float, int, Work]] = []
         self._order = itertools.count()
         self._arrived = anyio.Event()
@@ -65,6 +72,7 @@ class Downloader:
         await context.journal.record(facts.Saved(work.attempt, image, context.now()))
         context.space.seen(image.size_bytes)
         context.tally.completed += 1
+        context.tally.credits += work.credits_used
         context.slots.give_back()
 
     async def _save(self, work: Work) -> Image:
@@ -84,11 +92,14 @@ class Downloader:
 
     def _try_again(self, work: Work, error: LinkFailed | ImageRejected) -> None:
         context = self._context
-        work.fails += 1
+        work.failed_downloads += 1
         if isinstance(error, LinkFailed) and error.dead:
             work.dead_links |= {work.links[0]}
-        if work.fails >= context.settings.download_tries:
+            work.gone += 1
+        if context.stop.asked and work.failed_downloads >= context.settings.read_tries:
+            self._set_aside(work)
+        elif work.failed_downloads >= context.settings.download_tries:
             context.tally.note = f"{work.id}: {error.message}"
-            context.slots.give_back()
-            return
-        self._look_again(work, backoff_s(work.fails))
+            self._set_aside(work)
+        else:
+            self._look_again(work, backoff_s(work.failed_downloads, first_s=2.0))

@@ -9,11 +9,17 @@ import random
 
 import anyio
 
+from nanobanana_batch.engine.work import Stop
+
 
 def backoff_s(failures: int, *, first_s: float = 0.5, longest_s: float = 60.0) -> float:
     """A waiting time after the given number of failures in a row, full jitter (0 to the doubled bound)."""
     bound = min(longest_s, first_s * 2.0 ** min(failures, 30))
     return random.uniform(0.0, bound)
+
+
+LONGEST_HOLD_S = 900.0
+"""More than this nobody is believed: finished images have links that die."""
 
 
 class Gate:
@@ -24,12 +30,17 @@ class Gate:
 
     def hold(self, seconds: float) -> None:
         """Let nobody pass for this long from now on."""
-        self._open_at = max(self._open_at, anyio.current_time() + seconds)
+        self._open_at = max(self._open_at, anyio.current_time() + min(seconds, LONGEST_HOLD_S))
 
-    async def passed(self) -> None:
-        """Return when the gate is open."""
-        while self._open_at > anyio.current_time():  # noqa: ASYNC110 - a hold may lengthen meanwhile
-            await anyio.sleep_until(self._open_at)
+    async def passed(self, stop: Stop | None = None) -> None:
+        """Return when the gate is open, or when someone asks to stop."""
+        while (wait := self._open_at - anyio.current_time()) > 0:
+            if stop is None:
+                await anyio.sleep(wait)
+            elif stop.asked:
+                return
+            else:
+                await stop.sleep(wait)
 
 
 class Outage:

@@ -1,8 +1,8 @@
 """Finds out what became of requests that got no answer. None of them is ever simply sent anew.
 
-In this order: the same key with identical bytes, where the provider is known to remember keys; the
-provider's task list, when exactly one task that is nobody's fits exactly one such request; else the
-row is held, and only a person's word (`--on-unknown resubmit`) sends it again.
+In this order: the same key with identical bytes, where the provider is known to remember keys that
+far back; the provider's task list, when exactly one task that is nobody's fits exactly one such
+request; else the row is held, and only a person's word (`--on-unknown resubmit`) sends it again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import anyio
 
 from nanobanana_batch.engine.context import Context
 from nanobanana_batch.engine.pace import backoff_s
-from nanobanana_batch.engine.submit import PaidSections, answer, stop_sentence
+from nanobanana_batch.engine.submit import PaidSections, record_answer, stop_sentence
 from nanobanana_batch.engine.work import Work
 from nanobanana_batch.providers.base import (
     Accepted,
@@ -26,10 +26,11 @@ from nanobanana_batch.providers.base import (
     SubmitOutcome,
     Unknown,
 )
-from nanobanana_batch.state import facts
 
 _LIST_WINDOW_S = 60.0
 """How far a task's time, by the provider's clock, may lie from the request's, by ours."""
+_SAME_AGE_S = 600.0
+"""A key that is remembered speaks for requests that are older by no more than this."""
 
 
 class Resolver:
@@ -42,9 +43,11 @@ class Resolver:
         self._sections = sections
         self._on_accepted = on_accepted
         self._trust = context.provider.capabilities.idempotency
-        self._may_ask_own_key = False
+        self._remembered: dict[str, bool] = {}
+        """Keys that the provider was asked about, and whether it knew them."""
         self._open: list[Work] = []
         self._held: list[Work] = []
+        self._had_evidence = False
         self._wake = anyio.Event()
         self._idle = anyio.Event()
         self._idle.set()
@@ -72,15 +75,14 @@ class Resolver:
         await self._idle.wait()
 
     def try_held_again(self) -> None:
-        """There is new evidence: a request was accepted, so its key can be asked about."""
-        if self._trust is Idempotency.UNPROVEN:
+        """There is new evidence: the first request of this run was accepted; its key can be asked about."""
+        if not self._had_evidence:
+            self._had_evidence = True
             self._reopen()
 
     def try_last_resort(self) -> None:
-        """No request will be accepted any more: ask about the keys of the held requests themselves."""
-        if self._trust is Idempotency.UNPROVEN:
-            self._may_ask_own_key = True
-            self._reopen()
+        """Nothing else is left to do: look once more at all that is held."""
+        self._reopen()
 
     def give_up(self) -> list[Work]:
         """Those for which nothing could be found out; they are no longer looked after here."""
@@ -88,90 +90,139 @@ class Resolver:
         return given_up
 
     def _reopen(self) -> None:
-        for work in self.give_up():
-            self._context.tally.unknown -= 1
-            self.add(work)
+        if self._trust is not Idempotency.IGNORED:
+            for work in self.give_up():
+                self._context.tally.unknown -= 1
+                self.add(work)
 
     async def _resolve(self, batch: list[Work]) -> None:
-        if self._context.stop.asked:
-            self._set_aside(batch)
-        elif await self._keys_are_honoured(batch):
-            for work in batch:
+        left: list[Work] = []
+        for work in batch:
+            if self._context.stop.asked:
+                self._set_aside(work)
+            elif await self._may_repeat(work):
                 await self._repeat(work)
-        else:
-            await self._look_in_list(batch)
+            else:
+                left.append(work)
+        if left:
+            await self._look_in_list(left)
 
-    async def _keys_are_honoured(self, batch: list[Work]) -> bool:
-        """Whether repeating is safe: by the profile's word, or because the provider has shown it.
+    async def _may_repeat(self, work: Work) -> bool:
+        """Whether the provider would answer with the first task, if there is one.
 
-        The key of an accepted request is asked about. Without one the oldest request's own key has
-        to do, as a last resort: it says something only if that request has arrived.
+        By the profile's word, for as long as it says that keys live; or because the provider has
+        shown that it remembers a key as old as this one, or this very key. A key of another account
+        says nothing, and a row that nobody wants any more is only followed, never paid for.
         """
-        if self._trust is Idempotency.UNPROVEN:
-            name = self._context.provider.capabilities.name
-            accepted = self._context.store.latest_accepted_key(name)
-            own = (
-                min(batch, key=lambda work: work.intended_at).idempotency_key
-                if self._may_ask_own_key
-                else None
-            )
-            key = accepted or own
-            shown = await self._ask_about(key) if key else None
-            if shown:
-                self._trust = Idempotency.HONOURED
-            elif shown is False and accepted:
-                self._trust = Idempotency.IGNORED
-                self._context.tally.note = (
-                    "the provider does not remember idempotency keys; they are not relied on"
-                )
-        return self._trust is Idempotency.HONOURED
+        offered = self._context.provider.capabilities
+        if self._trust is Idempotency.IGNORED or not self._is_our_account(work):
+            return False
+        if self._trust is Idempotency.HONOURED and work.is_wanted:
+            return self._context.now() - work.intended_at < offered.key_lifetime_s
+        if work.is_wanted and await self._remembers_that_far_back(work):
+            return True
+        return await self._remembers(work.idempotency_key)
 
-    async def _ask_about(self, key: str) -> bool | None:
+    async def _remembers_that_far_back(self, work: Work) -> bool:
+        offered = self._context.provider.capabilities
+        key = self._context.store.accepted_key_near(offered.name, offered.account, work.attempt, _SAME_AGE_S)
+        if key is None:
+            return False
+        remembered = await self._remembers(key)
+        if not remembered:
+            self._context.tally.note = "the provider does not remember idempotency keys"
+        return remembered
+
+    async def _remembers(self, key: str) -> bool:
         for tries in range(self._context.settings.resolve_tries):
-            await self._context.gate.passed()
+            if key in self._remembered or self._context.stop.asked:
+                break
+            await self._context.gate.passed(self._context.stop)
             shown = await self._context.provider.proves_idempotency(key)
-            if shown is not None or self._context.stop.asked:
-                return shown
-            await self._context.stop.sleep(backoff_s(tries))
-        return None
+            if shown is None:
+                await self._context.stop.sleep(backoff_s(tries))
+            else:
+                self._remembered[key] = shown
+        return self._remembered.get(key, False)
 
     async def _repeat(self, work: Work) -> None:
         """The same bytes under the same key: the provider answers with the first task, or makes it now."""
         context = self._context
         outcome: SubmitOutcome = Unknown("the run was stopped")
         for tries in range(context.settings.resolve_tries):
-            await context.gate.passed()
+            await context.gate.passed(context.stop)
             if context.stop.asked:
                 break
             outcome = Unknown("the repeated request was cut short")
             with self._sections.one():
                 outcome = await context.provider.submit(work.body, work.idempotency_key)
-                if isinstance(outcome, Accepted):
-                    await context.journal.record(answer(work, outcome, context.now()))
+                outcome = await record_answer(context, work, outcome)
             if isinstance(outcome, Accepted):
+                await self._notice_ignored_key(work, outcome)
                 await self._follow(work)
                 return
-            if await self._is_settled(work, outcome):
+            if self._is_settled(work, outcome):
                 return
-            await context.stop.sleep(wait_s(outcome) or backoff_s(tries))
-        await self._hold(work, reason(outcome))
+            await context.stop.sleep(self._wait_s(outcome) or backoff_s(tries))
+        self._set_aside(work)
+
+    def _is_settled(self, work: Work, outcome: SubmitOutcome) -> bool:
+        """Whether repeating once more is pointless; the answer itself is on disk already."""
+        context = self._context
+        match outcome:
+            case Rejected(is_verdict=True, decision=Decision.FAIL_ROW | Decision.REFUSE):
+                context.tally.unknown -= 1
+                context.tally.failed += 1
+                context.first_look.at(work)
+            case (
+                Rejected(decision=Decision.FAIL_ROW | Decision.REFUSE) | Unknown(code="idempotency_conflict")
+            ):
+                self._set_aside(work)
+            case Rejected(decision=Decision.STOP_RUN):
+                context.stop.ask(stop_sentence(outcome))
+                self._set_aside(work)
+            case _:
+                if isinstance(outcome, NotSent) and context.outage.failed():
+                    context.stop.ask(f"The provider cannot be reached: {outcome.reason}.")
+                return False
+        return True
+
+    async def _notice_ignored_key(self, work: Work, accepted: Accepted) -> None:
+        """A new task where the list shows a stranger of that time: the profile is wrong about keys."""
+        if accepted.replayed or self._trust is not Idempotency.HONOURED:
+            return
+        strangers = [task for task in await self._strangers(work) if fits(task, work)]
+        if strangers:
+            self._trust = Idempotency.IGNORED
+            self._context.tally.note = "the provider does not honour idempotency keys as its profile says"
 
     async def _look_in_list(self, batch: list[Work]) -> None:
         """Adopt what fits beyond doubt; hold the rest."""
         context = self._context
-        name = context.provider.capabilities.name
-        since = min(work.intended_at for work in batch) - _LIST_WINDOW_S
-        listed = await context.provider.list_recent(since)
-        # Looked up after the list was read: a task on it has had its intent on disk before.
-        strangers = [task for task in listed or () if not context.store.task_is_known(name, task.task_id)]
-        unknown = Counter(context.store.unanswered_models(name))
         for work in batch:
+            strangers = await self._strangers(work) if self._is_our_account(work) else []
+            # Counted after the list was read: a task on it has had its intent on disk before.
+            unknown = Counter(context.store.unanswered_models(context.provider.capabilities.name))
             task = match(work, strangers, unknown[work.model])
-            if task is None:
-                await self._hold(work, "the provider does not show what became of it")
-            else:
-                await context.journal.record(answer(work, Accepted(task.task_id), context.now()))
+            outcome: SubmitOutcome = Unknown("the provider does not show what became of it")
+            if task is not None:
+                outcome = Accepted(task.task_id)
+            outcome = await record_answer(context, work, outcome)
+            if isinstance(outcome, Accepted):
                 await self._follow(work)
+            else:
+                self._set_aside(work)
+
+    def _is_our_account(self, work: Work) -> bool:
+        """Another account's requests cannot be asked about with this key."""
+        return work.account == self._context.provider.capabilities.account
+
+    async def _strangers(self, work: Work) -> list[ListedTask]:
+        """The provider's recent tasks that belong to no attempt of ours."""
+        context = self._context
+        listed = await context.provider.list_recent(work.intended_at - _LIST_WINDOW_S)
+        name = context.provider.capabilities.name
+        return [task for task in listed or () if not context.store.task_is_known(name, task.task_id)]
 
     async def _follow(self, work: Work) -> None:
         """The task is known: from here on it is like any other."""
@@ -180,33 +231,14 @@ class Resolver:
         await self._context.slots.take()
         self._on_accepted(work)
 
-    async def _hold(self, work: Work, why: str) -> None:
-        await self._context.journal.record(facts.Unanswered(work.attempt, f"may have been paid: {why}"))
-        self._set_aside([work])
+    def _set_aside(self, work: Work) -> None:
+        """Held: `unknown` in the state."""
+        self._held.append(work)
+        self._context.first_look.at(work)
 
-    def _set_aside(self, works: list[Work]) -> None:
-        for work in works:
-            self._held.append(work)
-            self._context.first_look.at(work)
-
-    async def _is_settled(self, work: Work, outcome: SubmitOutcome) -> bool:
-        """Whether repeating once more is pointless; what is final is written down."""
-        context = self._context
-        match outcome:
-            case Unknown(code="idempotency_conflict"):
-                await self._hold(work, "the provider knows its key with another body")
-            case Rejected(decision=Decision.FAIL_ROW | Decision.REFUSE):
-                await context.journal.record(answer(work, outcome, context.now()))
-                context.tally.unknown -= 1
-                context.tally.failed += 1
-            case Rejected(decision=Decision.STOP_RUN):
-                context.stop.ask(stop_sentence(outcome))
-                await self._hold(work, f"{outcome.code}: {outcome.message}")
-            case _:
-                if isinstance(outcome, NotSent) and context.outage.failed():
-                    context.stop.ask(f"The provider cannot be reached: {outcome.reason}.")
-                return False
-        return True
+    @staticmethod
+    def _wait_s(outcome: SubmitOutcome) -> float | None:
+        return outcome.retry_after_s if isinstance(outcome, Unknown | Rejected) else None
 
 
 def match(work: Work, strangers: list[ListedTask], unknown_of_model: int) -> ListedTask | None:
@@ -214,25 +246,10 @@ def match(work: Work, strangers: list[ListedTask], unknown_of_model: int) -> Lis
 
     It is the model's only stranger near in time, and no other request of the model lacks an answer.
     """
-    fitting = [task for task in strangers if task.model == work.model and _is_near(task, work)]
+    fitting = [task for task in strangers if fits(task, work)]
     return fitting[0] if unknown_of_model == 1 and len(fitting) == 1 else None
 
 
-def _is_near(task: ListedTask, work: Work) -> bool:
-    return abs(task.created_at - work.intended_at) <= _LIST_WINDOW_S
-
-
-def wait_s(outcome: SubmitOutcome) -> float | None:
-    """How long the provider asks to wait, if it does."""
-    return outcome.retry_after_s if isinstance(outcome, Unknown | Rejected) else None
-
-
-def reason(outcome: SubmitOutcome) -> str:
-    """What the last answer to a repeated request was, for a person."""
-    match outcome:
-        case Unknown() | NotSent():
-            return outcome.reason
-        case Rejected():
-            return f"{outcome.code}: {outcome.message}"
-        case Accepted():
-            return outcome.task_id
+def fits(task: ListedTask, work: Work) -> bool:
+    """Whether a task can have come of a request, by model and time."""
+    return task.model == work.model and abs(task.created_at - work.intended_at) <= _LIST_WINDOW_S

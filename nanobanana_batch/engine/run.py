@@ -19,7 +19,7 @@ from nanobanana_batch.engine.submit import PaidSections, Submitter
 from nanobanana_batch.engine.wait import Waiter
 from nanobanana_batch.engine.work import Work, resumed
 from nanobanana_batch.state.facts import Phase
-from nanobanana_batch.state.store import OpenAttempt, RowToSend
+from nanobanana_batch.state.store import RowToSend
 
 _ROWS_AT_ONCE = 256
 
@@ -34,7 +34,9 @@ class Run:
         self._context = context
         self._sections = PaidSections(context.settings.paid_grace_s, context.settings.hard_stop_grace_s)
         self._waiter = Waiter(context, on_ready=lambda work: self._downloader.add(work))
-        self._downloader = Downloader(context, look_again=self._waiter.look_in)
+        self._downloader = Downloader(
+            context, look_again=self._waiter.look_after, set_aside=self._waiter.set_aside
+        )
         self._resolver = Resolver(context, self._sections, on_accepted=self._waiter.add)
         self._submitter = Submitter(
             context, self._sections, on_accepted=self._accepted, on_unknown=self._resolver.add
@@ -81,42 +83,47 @@ class Run:
     async def _feed(self, submits: MemoryObjectSendStream[RowToSend | Work]) -> None:
         await self._resume()
         await self._context.first_look.finished()
-        for known in self._attempts(Phase.NOT_SENT):
-            await self._submit(submits, resumed(known))
         for row in self._rows_to_send():
             await self._submit(submits, row)
         await self._all_done()
         if not self._context.stop.asked:
             self._resolver.try_last_resort()
+            await self._waiter.revisit()
             await self._all_done()
         if self._context.settings.on_unknown is OnUnknown.RESUBMIT:
             for work in self._resolver.give_up():
-                self._context.tally.unknown -= 1
-                await self._submit(submits, work)
+                if work.is_wanted:
+                    await self._submit(submits, work)
             await self._all_done()
 
     async def _resume(self) -> None:
-        for phase in (Phase.INTENT, Phase.UNKNOWN):
-            for known in self._attempts(phase):
-                self._resolver.add(resumed(known))
-        for known in self._attempts(Phase.READY):
+        """Everything is looked up before anything moves: what is resolved is not to be found twice."""
+        unknown = [work for phase in (Phase.INTENT, Phase.UNKNOWN) for work in self._attempts(phase)]
+        ready, running = self._attempts(Phase.READY), self._attempts(Phase.ACCEPTED)
+        for work in unknown:
+            self._resolver.add(work)
+        for work in ready:
             await self._context.slots.take()
-            self._downloader.add(resumed(known))
-        for known in self._attempts(Phase.ACCEPTED):
+            self._downloader.add(work)
+        for work in running:
             await self._context.slots.take()
-            work = resumed(known)
-            work.since = anyio.current_time()
-            self._waiter.look_in(work, 0.0)
+            self._waiter.look_now(work)
 
-    def _attempts(self, phase: Phase) -> list[OpenAttempt]:
-        name = self._context.provider.capabilities.name
-        return [known for known in self._context.store.open_attempts(phase) if known.provider == name]
+    def _attempts(self, phase: Phase) -> list[Work]:
+        """Those of this provider; another's tasks cannot be read here."""
+        name, limit = self._context.provider.capabilities.name, self._context.settings.limit
+        known = self._context.store.open_attempts(phase)
+        return [resumed(one, limit) for one in known if one.provider == name]
 
     def _rows_to_send(self) -> Iterator[RowToSend]:
-        """The rows to pay for, in manifest order, a few at a time."""
+        """The rows to pay for: those known not to have been sent, then new ones, each in manifest order."""
+        for phases in self._context.settings.phases_to_send():
+            yield from self._rows_in(phases)
+
+    def _rows_in(self, phases: frozenset[Phase]) -> Iterator[RowToSend]:
+        """A few at a time: a row that comes back to one of the phases is not met twice."""
         settings, after = self._context.settings, -1
-        phases = settings.phases_to_send()
-        while phases is not None and not self._context.stop.asked:
+        while not self._context.stop.asked:
             rows = self._context.store.rows_to_send(after, settings.limit, _ROWS_AT_ONCE, phases)
             if not rows:
                 return

@@ -1,14 +1,16 @@
 """Reads running tasks, many at once and never more often than the provider asks, until they end.
 
-A read that fails or makes no sense changes nothing. A task is never given up here in favour of a new
-one: what cannot be read now is read later, in this run or the next.
+A read that fails or makes no sense changes nothing. A task is never given up in favour of a new one:
+what cannot be read or fetched now is set aside, without a slot, and looked at again later, at the
+end of the run, and in the next run.
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable
 
 import anyio
 import anyio.abc
@@ -21,6 +23,8 @@ from nanobanana_batch.state import facts
 
 _LONGEST_INTERVAL_S = 15.0
 _LONGEST_FIRST_WAIT_S = 20.0
+_TICKS = 4
+"""Parts of the shortest interval at whose ends tasks are read together."""
 
 
 class Waiter:
@@ -30,25 +34,44 @@ class Waiter:
         self._context = context
         self._on_ready = on_ready
         self._interval_s = context.provider.capabilities.poll_interval_s
+        self._tick_s = self._interval_s / _TICKS
         self._due: list[tuple[float, int, Work]] = []
         self._order = itertools.count()
         self._wake = anyio.Event()
         self._reads = anyio.Semaphore(context.settings.read_concurrency)
+        self._aside: list[Work] = []
 
     def add(self, work: Work) -> None:
         """Watch a task that was just accepted."""
-        work.since, work.fails = anyio.current_time(), 0
+        work.since, work.failed_reads = anyio.current_time(), 0
         expected = (work.estimated_s or 0.0) * 0.5
-        self.look_in(work, min(max(expected, self._interval_s), _LONGEST_FIRST_WAIT_S))
+        self._look_in(work, min(max(expected, self._interval_s), _LONGEST_FIRST_WAIT_S))
 
-    def look_in(self, work: Work, seconds: float) -> None:
-        """Read the task in so many seconds."""
-        heapq.heappush(self._due, (anyio.current_time() + seconds, next(self._order), work))
-        self._wake.set()
+    def look_now(self, work: Work) -> None:
+        """Read a task of an earlier run."""
+        self._look_in(work, 0.0)
+
+    def look_after(self, work: Work, seconds: float) -> None:
+        """Read a task again, at the earliest when the provider's interval is over."""
+        self._look_in(work, max(seconds, self._interval_s))
+
+    def set_aside(self, work: Work) -> None:
+        """Give the slot back; its status in the state stays as it is."""
+        self._aside.append(work)
+        self._context.slots.give_back()
+
+    async def revisit(self) -> None:
+        """Look once more at all that is set aside, as slots allow."""
+        works, self._aside = self._aside, []
+        for work in works:
+            await self._context.slots.take()
+            work.failed_reads = work.failed_downloads = 0
+            self.look_now(work)
 
     async def run(self) -> None:
-        """Read what is due, until cancelled."""
+        """Read what is due, and now and then what is set aside, until cancelled."""
         async with anyio.create_task_group() as readers:
+            readers.start_soon(self._revisit_regularly)
             while True:
                 await self._until_due()
                 await self._reads.acquire()
@@ -57,26 +80,31 @@ class Waiter:
                 else:
                     self._reads.release()
 
+    async def _revisit_regularly(self) -> None:
+        while True:
+            await anyio.sleep(self._context.settings.revisit_s)
+            await self.revisit()
+
+    def _look_in(self, work: Work, seconds: float) -> None:
+        """Not before that time; on the next tick after it, so that tasks are read together."""
+        at = math.ceil((anyio.current_time() + seconds) / self._tick_s) * self._tick_s
+        heapq.heappush(self._due, (at, next(self._order), work))
+        self._wake.set()
+
     async def _until_due(self) -> None:
         while True:
             self._wake = anyio.Event()
-            wait = self._due[0][0] - anyio.current_time() if self._due else float("inf")
+            wait = self._due[0][0] - anyio.current_time() if self._due else math.inf
             if wait <= 0:
                 return
             with anyio.move_on_after(wait):
                 await self._wake.wait()
 
     def _take_due(self) -> list[Work]:
-        """Up to one read's worth; what is due in a moment comes along, so that reads are full."""
-        horizon = anyio.current_time() + self._interval_s * 0.25
+        """Up to one read's worth."""
+        now, most = anyio.current_time(), self._context.provider.capabilities.read_at_once
         batch: list[Work] = []
-        if not self._due or self._due[0][0] > anyio.current_time():
-            return batch
-        while (
-            self._due
-            and self._due[0][0] <= horizon
-            and len(batch) < self._context.provider.capabilities.read_at_once
-        ):
+        while self._due and self._due[0][0] <= now and len(batch) < most:
             batch.append(heapq.heappop(self._due)[2])
         return batch
 
@@ -87,64 +115,65 @@ class Waiter:
             read = await context.provider.read_many([work.task_id for work in batch])
         finally:
             self._reads.release()
-        if read.failure:
-            self._note_failure(read)
-        elif not context.stop.asked:
-            context.tally.all_well()
-        await self._record_ends(batch, read)
+        self._note(read)
+        await self._follow(batch, read)
         for work in batch:
             context.first_look.at(work)
 
-    def _note_failure(self, read: TasksRead) -> None:
+    def _note(self, read: TasksRead) -> None:
         context = self._context
+        if read.reports or read.absent or not read.failure:
+            context.outage.worked()
+        if not read.failure:
+            if not context.stop.asked:
+                context.tally.all_well()
+            return
         context.tally.note = f"reading tasks fails: {read.failure}"
         if read.retry_after_s is not None:
             context.gate.hold(read.retry_after_s)
         if read.stop:
             context.stop.ask(f"Running tasks cannot be read ({read.failure}).")
+        elif not read.reports and context.outage.failed():
+            context.stop.ask(f"The provider cannot be reached ({read.failure}).")
 
-    async def _record_ends(self, batch: list[Work], read: TasksRead) -> None:
+    async def _follow(self, batch: list[Work], read: TasksRead) -> None:
         """Write all ends of one read in one go, then act on them."""
-        ended: list[tuple[Work, TaskReport]] = []
+        ends: list[tuple[Work, facts.Fact]] = []
         for work in batch:
             report = read.reports.get(work.task_id)
-            if (
-                report is not None
-                and report.state is not TaskState.WORKING
-                and not self._is_empty_success(work, report)
-            ):
-                ended.append((work, report))
+            end = self._end(work, report) if report is not None else None
+            if end is not None:
+                ends.append((work, end))
+            elif report is not None and report.state is TaskState.WORKING:
+                self._still_working(work)
             else:
-                self._look_again(work, report, read)
-        if not ended:
+                self._not_read(work, read)
+        if ends:
+            await self._context.journal.record(*(end for _, end in ends))
+        for work, end in ends:
+            self._act(work, end)
+
+    def _still_working(self, work: Work) -> None:
+        work.failed_reads = 0
+        age_s = anyio.current_time() - work.since
+        if age_s > self._context.settings.stuck_after_s:
+            self.set_aside(work)
             return
-        await self._context.journal.record(*(self._fact(work, report) for work, report in ended))
-        for work, report in ended:
-            self._act(work, report)
+        longest_s = max(_LONGEST_INTERVAL_S, self._interval_s)
+        self._look_in(work, min(max(self._interval_s, age_s * 0.1), longest_s))
 
-    def _is_empty_success(self, work: Work, report: TaskReport) -> bool:
-        """Completed without links: an end only when the links that there were are known to be dead."""
-        return report.state is TaskState.COMPLETED and not report.links and not work.dead_links
-
-    def _look_again(self, work: Work, report: TaskReport | None, read: TasksRead) -> None:
-        if report is not None and report.state is TaskState.WORKING:
-            work.fails = 0
-            age = anyio.current_time() - work.since
-            self.look_in(
-                work, min(max(self._interval_s, age * 0.1), max(_LONGEST_INTERVAL_S, self._interval_s))
-            )
+    def _not_read(self, work: Work, read: TasksRead) -> None:
+        """No answer, nonsense, "no such task", or finished without a link."""
+        work.failed_reads += 1
+        hopeless = work.task_id in read.absent or self._context.stop.asked
+        give_up = hopeless and work.failed_reads >= self._context.settings.read_tries
+        if read.stop or give_up or self._is_believed_gone(work):
+            self.set_aside(work)
             return
-        work.fails += 1
-        if read.stop or (work.task_id in read.absent and work.fails >= self._context.settings.absent_tries):
-            self._set_aside(work)
-            return
-        self.look_in(work, self._interval_s + backoff_s(work.fails))
+        self.look_after(work, self._interval_s + backoff_s(work.failed_reads))
 
-    def _set_aside(self, work: Work) -> None:
-        """It stays `running` in the state, and the next run reads it again."""
-        self._context.slots.give_back()
-
-    def _fact(self, work: Work, report: TaskReport) -> facts.Fact:
+    def _end(self, work: Work, report: TaskReport) -> facts.Fact | None:
+        """What a report ends the waiting with, if it does."""
         now = self._context.now()
         if report.state is TaskState.FAILED:
             refused = report.decision is Decision.REFUSE
@@ -152,24 +181,40 @@ class Waiter:
             return facts.Failed(
                 work.attempt, report.error_code, report.error_message, retryable, refused, now
             )
-        fresh = tuple(link for link in report.links if link not in work.dead_links)
-        if not fresh:
+        if report.state is not TaskState.COMPLETED:
+            return None
+        work.failed_reads = 0
+        if links := self._links_to_try(work, report):
+            lifetime_s = self._context.provider.capabilities.link_lifetime_s
+            work.links, work.dies_at = links, work.accepted_at + lifetime_s
+            return facts.Ready(work.attempt, links, work.dies_at, report.credits_used, now)
+        work.gone += 1
+        if self._is_believed_gone(work) and (work.dead_links or self._is_past_life(work)):
             return facts.Expired(work.attempt, "its links are dead and the provider has no others", now)
+        return None
+
+    def _links_to_try(self, work: Work, report: TaskReport) -> tuple[str, ...]:
+        """New links first, then known ones that were not tried; a dead one again until it is believed."""
+        known = dict.fromkeys((*report.links, *work.links))
+        untried = tuple(link for link in known if link not in work.dead_links)
+        if untried or self._is_believed_gone(work):
+            return untried
+        return report.links
+
+    def _is_believed_gone(self, work: Work) -> bool:
+        """One refusal may be a slip of the link's host; past the links' life it was to be expected."""
+        return work.gone >= (1 if self._is_past_life(work) else self._context.settings.gone_tries)
+
+    def _is_past_life(self, work: Work) -> bool:
         lifetime_s = self._context.provider.capabilities.link_lifetime_s
-        work.links, work.dies_at = fresh, work.accepted_at + lifetime_s
-        return facts.Ready(work.attempt, fresh, work.dies_at, report.credits_used, now)
+        return self._context.now() - work.accepted_at >= lifetime_s
 
-    def _act(self, work: Work, report: TaskReport) -> None:
+    def _act(self, work: Work, end: facts.Fact) -> None:
         context = self._context
-        context.outage.worked()
-        if report.state is TaskState.COMPLETED and work.links and set(work.links) - work.dead_links:
-            context.tally.credits += report.credits_used or 0.0
-            self._on_ready(work)
-            return
-        context.tally.failed += 1
-        context.slots.give_back()
-
-
-def oldest_first(works: Iterable[Work]) -> list[Work]:
-    """Those whose links die first at the front."""
-    return sorted(works, key=lambda work: (work.dies_at or work.accepted_at, work.attempt))
+        match end:
+            case facts.Ready():
+                work.credits_used = end.credits_used or 0.0
+                self._on_ready(work)
+            case _:
+                context.tally.failed += 1
+                context.slots.give_back()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
+from nanobanana_batch.state.facts import Phase
 from nanobanana_batch.state.store import OpenAttempt
 
 
@@ -20,22 +21,32 @@ class Work:
     stem: str
     body: bytes
     idempotency_key: str
+    account: str
     intended_at: float
+    is_wanted: bool = True
+    """Its row is in the manifest (and within --limit): it may be sent again."""
+    is_doubtful: bool = False
+    """An earlier sending of it may have been paid: no later answer can say that nothing was."""
     task_id: str = ""
     estimated_s: float | None = None
     accepted_at: float = 0.0
     """Unix seconds; only to say when links will die."""
     links: tuple[str, ...] = ()
     dies_at: float = 0.0
+    credits_used: float = 0.0
     dead_links: frozenset[str] = field(default_factory=frozenset)
     """Links of which their host said that they are gone."""
+    gone: int = 0
+    """How often its image was said to be gone: a dead link, or no link at all."""
     since: float = 0.0
     """Loop time at which waiting for it began."""
-    fails: int = 0
-    """Failures in a row at the present stage."""
+    failed_submits: int = 0
+    failed_reads: int = 0
+    failed_downloads: int = 0
+    """In a row, each."""
 
 
-def resumed(known: OpenAttempt) -> Work:
+def resumed(known: OpenAttempt, limit: int | None) -> Work:
     """An attempt of an earlier run, as the state knows it."""
     return Work(
         attempt=known.attempt,
@@ -44,12 +55,16 @@ def resumed(known: OpenAttempt) -> Work:
         stem=known.stem,
         body=known.body,
         idempotency_key=known.idempotency_key,
+        account=known.account,
         intended_at=known.intended_at,
+        is_wanted=known.position is not None and (limit is None or known.position < limit),
+        is_doubtful=known.phase in (Phase.INTENT, Phase.UNKNOWN),
         task_id=known.task_id or "",
         estimated_s=known.estimated_s,
         accepted_at=known.accepted_at or known.intended_at,
         links=known.links,
         dies_at=known.dies_at or 0.0,
+        since=anyio.current_time(),
     )
 
 

@@ -42,8 +42,13 @@ class Disk:
         self.sync_folder(path.parent)
 
     def create(self, path: Path) -> int:
-        """Open a new, empty file for writing; an old one of that name is emptied."""
-        return os.open(path, os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_CLOEXEC, 0o666)
+        """Open a new, empty file for writing.
+
+        An old one of that name is removed, not emptied: after a kill between the two steps of
+        `place` it is the finished file under a second name.
+        """
+        self.remove(path)
+        return os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o666)
 
     def write(self, fd: int, data: bytes | memoryview) -> None:
         """Write all of `data`; a short write is continued."""
@@ -107,7 +112,7 @@ def write_atomically(disk: Disk, path: Path, chunks: Iterable[bytes]) -> None:
     Raises:
         DiskFailed: the disk is full or refuses; the old file is untouched.
     """
-    temporary = path.with_name(f".{path.name}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         fd = disk.create(temporary)
         try:

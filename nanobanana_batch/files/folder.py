@@ -15,7 +15,7 @@ from pathlib import Path
 
 from nanobanana_batch.errors import StateFailed, UsageError
 from nanobanana_batch.files import filesystem
-from nanobanana_batch.files.disk import Disk, write_atomically
+from nanobanana_batch.files.disk import Disk, as_disk_failure, write_atomically
 from nanobanana_batch.files.images import IMAGE_FOLDER
 from nanobanana_batch.files.lock import LOCK_NAME
 
@@ -85,15 +85,22 @@ def create(folder: Folder, disk: Disk) -> None:
     """Make the folders, and the pointer if the state stands elsewhere; all names survive power loss.
 
     Raises:
-        UsageError: another command has put the state elsewhere in the same moment.
+        UsageError: it cannot be made there, or another command has put the state elsewhere meanwhile.
+        DiskFailed: the disk is full or refuses.
         StateFailed: the folder was worked on, but its state is gone.
     """
     _refuse_amnesia(folder)
-    disk.make_folder(folder.path / IMAGE_FOLDER)
-    if folder.state_folder != folder.path:
-        disk.make_folder(folder.state_folder)
-        pointer = {"host": platform.node(), "path": str(folder.state_folder)}
-        write_atomically(disk, folder.path / POINTER_NAME, [json.dumps(pointer, indent=2).encode() + b"\n"])
+    try:
+        disk.make_folder(folder.path / IMAGE_FOLDER)
+        if folder.state_folder != folder.path:
+            disk.make_folder(folder.state_folder)
+            pointer = {"host": platform.node(), "path": str(folder.state_folder)}
+            text = json.dumps(pointer, indent=2) + "\n"
+            write_atomically(disk, folder.path / POINTER_NAME, [text.encode()])
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        raise UsageError(f"{folder.path} cannot be an output folder: {error.strerror}.") from error
+    except OSError as error:
+        raise as_disk_failure(error, f"making {folder.path}") from error
     if find(folder.path).state_folder != folder.state_folder:
         raise UsageError(f"The state of {folder.path} has just been put elsewhere; look at {POINTER_NAME}.")
 

@@ -101,8 +101,11 @@ class ImageFile:
     def _check(self) -> Format:
         if self._fd is None or not self._size:
             raise ImageRejected("the body is empty")
-        with mmap.mmap(self._fd, 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
-            return _identify_mapped(view)
+        try:
+            with mmap.mmap(self._fd, 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
+                return _identify_mapped(view)
+        except OSError as error:
+            raise as_disk_failure(error, f"checking {self._stem}") from error
 
     def _name(self, extension: str) -> Path:
         assert self._fd is not None

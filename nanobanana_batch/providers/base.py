@@ -46,6 +46,8 @@ class Rejected:
     message: str
     request_id: str | None = None
     retry_after_s: float | None = None
+    is_verdict: bool = False
+    """The provider itself judged this very request (its own envelope, HTTP 400, 404, 413 or 422)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +129,12 @@ class Capabilities:
     """What a provider offers and asks for, as data."""
 
     name: str
-    """Stands in the state for whose tasks they are."""
+    """Profile and host: stands in the state for whose tasks they are."""
+    account: str
+    """A mark of the API key, which tells accounts apart and does not give the key away."""
     idempotency: Idempotency
+    key_lifetime_s: float
+    """How long the provider remembers an idempotency key, where `idempotency` is `honoured`."""
     read_at_once: int
     """How many tasks one read may ask for."""
     poll_interval_s: float

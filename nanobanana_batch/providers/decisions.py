@@ -43,8 +43,11 @@ BY_STATUS = {
 }
 """HTTP statuses that say by themselves that no task was made; any other is an unknown outcome."""
 
+VERDICTS = frozenset({400, 404, 413, 422})
+"""Of these, those that judge the request itself and not who sends it or when."""
+
 UNDECIDED = frozenset({"paid_outcome_unknown", "idempotency_conflict"})
-"""Codes that speak of an earlier request under the same key, which may have been paid, whatever the status."""
+"""Codes about an earlier request under the same key, which may have been paid, whatever the status."""
 
 BY_TASK_CODE = {
     "content_policy_violation": REFUSE,

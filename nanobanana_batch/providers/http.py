@@ -72,6 +72,7 @@ class PaidHttp:
     def __init__(
         self, headers: Mapping[str, str], at_once: int, timeouts: Timeouts, *, loopback: bool
     ) -> None:
+        self._secret = _secret_of(headers)
         limits = httpx.Limits(max_connections=at_once, max_keepalive_connections=0)
         self._deadline_s = timeouts.paid_s
         self._client = httpx.AsyncClient(
@@ -92,7 +93,7 @@ class PaidHttp:
         try:
             with anyio.fail_after(self._deadline_s):
                 async with self._client.stream("POST", url, content=body, headers=headers) as response:
-                    return await _whole(response)
+                    return await _whole(response, self._secret)
         except tuple(NOTHING_SENT) as error:
             raise NothingSent(f"{NOTHING_SENT[_listed(error)]}: {_words(error)}") from error
         except TimeoutError as error:
@@ -118,6 +119,7 @@ class FreeHttp:
     """Requests that cost nothing: reads with the key, downloads without it."""
 
     def __init__(self, headers: Mapping[str, str], timeouts: Timeouts, *, loopback: bool) -> None:
+        self._secret = _secret_of(headers)
         self._timeouts = timeouts
         timeout = httpx.Timeout(timeouts.read_s, connect=timeouts.connect_s)
         transport = _Transport(client=_new_session)
@@ -147,7 +149,7 @@ class FreeHttp:
         try:
             with anyio.fail_after(self._timeouts.free_s):
                 async with self._api.stream(method, url, content=content, headers=headers) as response:
-                    return await _whole(response)
+                    return await _whole(response, self._secret)
         except TimeoutError as error:
             raise NoReply(f"no complete reply within {self._timeouts.free_s:g} s") from error
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, aiohttp.ClientError, OSError) as error:
@@ -209,25 +211,34 @@ class LinkBody:
                         waiting.clear()
         except (httpx.HTTPError, httpx.StreamError, aiohttp.ClientError, OSError) as error:
             raise LinkFailed(f"the download broke off after {total} bytes: {_words(error)}") from error
-        if self.size_bytes is not None and total != self.size_bytes:
-            raise LinkFailed(f"the download has {total} bytes, {self.size_bytes} were announced")
+        on_the_wire = self._response.num_bytes_downloaded
+        if self.size_bytes is not None and on_the_wire != self.size_bytes:
+            raise LinkFailed(f"the download has {on_the_wire} bytes, {self.size_bytes} were announced")
         if waiting:
             yield bytes(waiting)
 
 
-async def _whole(response: httpx.Response) -> Reply:
+async def _whole(response: httpx.Response, secret: bytes) -> Reply:
+    """The whole reply; a key that the provider echoes ends here."""
     body = bytearray()
     async with aclosing(_chunks(response)) as chunks:
         async for chunk in chunks:
             body += chunk
             if len(body) > MAX_REPLY_BYTES:
                 raise NoReply(f"the reply is larger than {MAX_REPLY_BYTES} bytes")
-    return Reply(response.status_code, {k.lower(): v for k, v in response.headers.items()}, bytes(body))
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return Reply(
+        response.status_code, headers, bytes(body).replace(secret, b"[key]") if secret else bytes(body)
+    )
 
 
 def _chunks(response: httpx.Response) -> AsyncGenerator[bytes, None]:
     """The body as it comes; httpx returns a generator and types it as an iterator, which cannot be closed."""
     return cast("AsyncGenerator[bytes, None]", response.aiter_bytes())
+
+
+def _secret_of(headers: Mapping[str, str]) -> bytes:
+    return headers.get("Authorization", "").removeprefix("Bearer ").encode()
 
 
 def _new_session() -> aiohttp.ClientSession:

@@ -35,6 +35,7 @@ class Profile(BaseModel):
     key_env: str
     fields: dict[str, str | None]
     idempotency: Idempotency = Idempotency.UNPROVEN
+    idempotency_lifetime_s: Seconds = 86400.0
     poll_interval_s: Seconds = 3.0
     link_lifetime_s: Seconds = 86400.0
 
@@ -102,6 +103,18 @@ def _address_parts(url: str) -> SplitResult | None:
         return None
     is_plain = re.fullmatch(r"(?i:https?)://[A-Za-z0-9._:\[\]-]+(/[A-Za-z0-9._~%/-]*)?", url) is not None
     return parts if is_plain and has_port and parts.hostname else None
+
+
+def identity(profile: Profile, address: Address) -> str:
+    """By what name tasks of a provider are known: its profile and host.
+
+    On loopback the port does not count: a test service that comes back on another one is the same.
+    """
+    if profile.embedded and address.is_loopback:
+        return profile.name
+    parts = urlsplit(address.url)
+    place = parts.hostname if address.is_loopback else f"{parts.netloc}{parts.path}"
+    return f"{profile.name}@{place}"
 
 
 def _read(name_or_file: str) -> dict[str, Any]:

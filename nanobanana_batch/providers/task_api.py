@@ -7,6 +7,7 @@ as if it had not been read.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -36,7 +37,7 @@ from nanobanana_batch.providers.base import (
     Unknown,
 )
 from nanobanana_batch.providers.http import FreeHttp, NoReply, NothingSent, PaidHttp, Reply, Timeouts
-from nanobanana_batch.providers.profile import Address, Profile
+from nanobanana_batch.providers.profile import Address, Profile, identity
 
 BATCH_LIMIT = 50
 """Ids in one `POST /v1/tasks/batch` (contract: "Many at once")."""
@@ -83,15 +84,19 @@ async def open_task_api(
         paid = PaidHttp(headers, submits_at_once, timeouts, loopback=address.is_loopback)
         stack.push_async_callback(paid.aclose)
         free = await stack.enter_async_context(FreeHttp(headers, timeouts, loopback=address.is_loopback))
-        yield TaskApi(profile, address.url, paid, free)
+        yield TaskApi(profile, address, _mark(key), paid, free)
 
 
 class TaskApi:
     """See `base.Provider`."""
 
-    def __init__(self, profile: Profile, base_url: str, paid: PaidHttp, free: FreeHttp) -> None:
+    def __init__(
+        self, profile: Profile, address: Address, account: str, paid: PaidHttp, free: FreeHttp
+    ) -> None:
         self._profile = profile
-        self._base_url = base_url
+        self._base_url = address.url
+        self._name = identity(profile, address)
+        self._account = account
         self._paid = paid
         self._free = free
         self._has_batch = True
@@ -100,7 +105,9 @@ class TaskApi:
     def capabilities(self) -> Capabilities:
         """What the profile says."""
         return Capabilities(
-            name=self._profile.name,
+            name=self._name,
+            account=self._account,
+            key_lifetime_s=self._profile.idempotency_lifetime_s,
             idempotency=self._profile.idempotency,
             read_at_once=BATCH_LIMIT,
             poll_interval_s=self._profile.poll_interval_s,
@@ -179,10 +186,10 @@ class TaskApi:
         reports = {report.task_id: report for report in map(read_task, tasks) if report is not None}
         named = {str(task.get("id")) for task in tasks if isinstance(task, dict)}
         wanted = set(task_ids)
-        return TasksRead(
-            reports={id_: report for id_, report in reports.items() if id_ in wanted},
-            absent=frozenset(wanted - named),
-        )
+        found = TasksRead({id_: report for id_, report in reports.items() if id_ in wanted})
+        missing = wanted - named
+        # Absence from a batch may be a slip; only the task's own address can say that there is none.
+        return _merged([found, await self._read_singly(missing)]) if missing else found
 
     async def _read_singly(self, task_ids: Collection[str]) -> TasksRead:
         reads: list[TasksRead] = []
@@ -220,6 +227,10 @@ class TaskApi:
             return None
         listed = [_listed_task(task) for task in tasks]
         return None if None in listed else [task for task in listed if task is not None]
+
+
+def _mark(key: str) -> str:
+    return hashlib.sha256(b"nanobanana-batch account " + key.encode()).hexdigest()[:12]
 
 
 # --- encoding --------------------------------------------------------------------------------------
@@ -273,7 +284,8 @@ def read_submit_reply(reply: Reply) -> SubmitOutcome:
     decision = decisions.on_rejection(reply.status, code, own_words=error is not None)
     if decision is None:
         return Unknown(f"HTTP {reply.status}: {message}", code=code, retry_after_s=wait)
-    return Rejected(decision, code, message, request_id, wait)
+    is_verdict = error is not None and reply.status in decisions.VERDICTS
+    return Rejected(decision, code, message, request_id, wait, is_verdict)
 
 
 def read_task(task: object) -> TaskReport | None:
@@ -369,7 +381,9 @@ def _code_and_message(reply: Reply, error: Mapping[str, Any] | None) -> tuple[st
     if error is None:
         return f"http_{reply.status}", "the body is not the provider's error message"
     code = error.get("code")
-    return _text(code if code not in (None, "") else f"http_{reply.status}"), _text(error.get("message") or "")
+    return _text(code if code not in (None, "") else f"http_{reply.status}"), _text(
+        error.get("message") or ""
+    )
 
 
 def _text(value: object) -> str:

@@ -7,6 +7,7 @@ the run instead of writing it.
     not_sent -> intent (sent again: it is known that nothing was paid)
     unknown -> intent (sent again: the person said so) | accepted (found) | not_sent (known not to exist)
     accepted -> failed | refused; accepted or ready -> expired
+    saved -> accepted (its file is gone); accepted, ready or expired -> saved (its file is back)
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Phase(StrEnum):
     EXPIRED = "expired"
 
 
-ENDED_WITHOUT_IMAGE = frozenset({Phase.REJECTED, Phase.FAILED, Phase.REFUSED, Phase.EXPIRED})
+ENDED_WITHOUT_IMAGE = frozenset({Phase.NOT_SENT, Phase.REJECTED, Phase.FAILED, Phase.REFUSED, Phase.EXPIRED})
 """Only after these may a row be paid for once more, by a new attempt."""
 
 STATUS_OF_PHASE = {
@@ -58,6 +59,7 @@ class Intent:
     number: int
     stem: str
     provider: str
+    account: str
     body: bytes
     fingerprint: str
     idempotency_key: str
@@ -140,6 +142,13 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """A file that had been gone is back, with the bytes that were saved."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """The task ended without an image; `refused` when by content rules."""
 
@@ -161,5 +170,16 @@ class Expired:
 
 
 Fact = (
-    Intent | SentAgain | NotSent | Unanswered | Rejected | Accepted | Ready | Saved | Lost | Failed | Expired
+    Intent
+    | SentAgain
+    | NotSent
+    | Unanswered
+    | Rejected
+    | Accepted
+    | Ready
+    | Saved
+    | Lost
+    | Found
+    | Failed
+    | Expired
 )

@@ -30,11 +30,12 @@ CREATE TABLE rows (
     variables TEXT NOT NULL,         -- JSON object
     source    TEXT NOT NULL,
     stem      TEXT,                  -- name of its image file, from its first intent on
+    stem_key  TEXT,                  -- stem without regard to case and Unicode form
     attempt   INTEGER                -- the latest attempt
 );
 CREATE UNIQUE INDEX rows_in_order ON rows (position) WHERE position IS NOT NULL;
 CREATE INDEX rows_new ON rows (position) WHERE position IS NOT NULL AND attempt IS NULL;
-CREATE UNIQUE INDEX rows_stem ON rows (lower(stem)) WHERE stem IS NOT NULL;
+CREATE UNIQUE INDEX rows_stem ON rows (stem_key) WHERE stem_key IS NOT NULL;
 
 -- One paid (or possibly paid) request each; facts are added as they become known, none is taken back.
 CREATE TABLE attempts (
@@ -42,7 +43,8 @@ CREATE TABLE attempts (
     row              INTEGER NOT NULL REFERENCES rows (row),
     number           INTEGER NOT NULL,
     phase            TEXT NOT NULL,
-    provider         TEXT NOT NULL,
+    provider         TEXT NOT NULL,  -- profile and host
+    account          TEXT NOT NULL,  -- a mark of the key, by which it cannot be found
     body             BLOB NOT NULL,
     fingerprint      TEXT NOT NULL,  -- SHA-256 of body
     idempotency_key  TEXT NOT NULL UNIQUE,

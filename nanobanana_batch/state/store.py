@@ -10,6 +10,7 @@ import json
 import os
 import sqlite3
 import threading
+import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -50,7 +51,10 @@ class OpenAttempt:
     model: str
     stem: str
     phase: Phase
+    position: int | None
+    """In the manifest; None when its row has left it."""
     provider: str
+    account: str
     body: bytes
     idempotency_key: str
     intended_at: float
@@ -62,13 +66,25 @@ class OpenAttempt:
     error_message: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class SavedFile:
+    """An image that was saved once; `is_saved` says whether the state still counts on it."""
+
+    attempt: int
+    path: str
+    size_bytes: int
+    sha256: str
+    is_saved: bool
+
+
 _OPEN = """
 SELECT attempts.attempt, attempts.row, rows.row_key, rows.id, json_extract(rows.request, '$.model'),
-       rows.stem, attempts.phase, attempts.provider, attempts.body, attempts.idempotency_key,
-       attempts.intended_at, attempts.task_id, attempts.estimated_s, attempts.accepted_at, attempts.links,
-       attempts.dies_at, attempts.error_message
+       rows.stem, attempts.phase, rows.position, attempts.provider, attempts.account, attempts.body,
+       attempts.idempotency_key, attempts.intended_at, attempts.task_id, attempts.estimated_s,
+       attempts.accepted_at, attempts.links, attempts.dies_at, attempts.error_message
 FROM attempts JOIN rows USING (row)
-WHERE attempts.phase = ?
+WHERE attempts.phase = ? AND attempts.phase IN ('intent', 'not_sent', 'unknown', 'accepted', 'ready')
+  AND (attempts.phase != 'not_sent' OR rows.attempt = attempts.attempt)
 ORDER BY attempts.dies_at, attempts.attempt
 """
 
@@ -166,17 +182,26 @@ class Store:
         """How many unfinished attempts belong to each other provider."""
         query = (
             "SELECT provider, count(*) FROM attempts WHERE provider != ?"
-            " AND phase IN ('intent', 'not_sent', 'unknown', 'accepted', 'ready') GROUP BY provider"
+            " AND phase IN ('intent', 'unknown', 'accepted', 'ready') GROUP BY provider"
         )
         return {str(name): int(count) for name, count in self._read(query, provider)}
 
-    def saved_files(self) -> Iterator[tuple[int, str, int]]:
-        """(attempt, path, size_bytes) of every saved image."""
-        yield from self._read("SELECT attempt, path, size_bytes FROM attempts WHERE phase = ?", Phase.SAVED)
+    def saved_files(self) -> Iterator[SavedFile]:
+        """Every file that was ever saved, and whether the state counts on it; a few at a time."""
+        query = (
+            "SELECT attempt, path, size_bytes, sha256, phase = 'saved' FROM attempts"
+            " WHERE attempt > ? AND sha256 IS NOT NULL ORDER BY attempt LIMIT 1000"
+        )
+        after = 0
+        while found := self._read(query, after):
+            for attempt, path, size_bytes, sha256, is_saved in found:
+                yield SavedFile(attempt, path, size_bytes, sha256, bool(is_saved))
+            after = int(found[-1][0])
 
     def stem_is_taken(self, stem: str) -> bool:
         """Whether a row has this file name already, without regard to case."""
-        return bool(self._read("SELECT 1 FROM rows WHERE lower(stem) = lower(?)", stem))
+        query = "SELECT 1 FROM rows WHERE stem_key IS NOT NULL AND stem_key = ?"
+        return bool(self._read(query, _without_case(stem)))
 
     def task_is_known(self, provider: str, task_id: str) -> bool:
         """Whether a task of the provider belongs to one of our attempts."""
@@ -192,13 +217,25 @@ class Store:
         )
         return [str(found[0]) for found in self._read(query, provider)]
 
-    def latest_accepted_key(self, provider: str) -> str | None:
-        """The idempotency key of the newest request that the provider has accepted."""
-        query = (
-            "SELECT idempotency_key FROM attempts WHERE provider = ? AND task_id IS NOT NULL"
-            " ORDER BY accepted_at DESC LIMIT 1"
+    def accepted_key_near(self, provider: str, account: str, attempt: int, within_s: float) -> str | None:
+        """The idempotency key of an accepted request that is about as old as an attempt, or older.
+
+        The newest one before the attempt; without one the oldest after it, if it was accepted at most
+        `within_s` after the attempt's intent.
+        """
+        older = (
+            "SELECT idempotency_key FROM attempts WHERE attempt < ? AND provider = ? AND account = ?"
+            " AND task_id IS NOT NULL ORDER BY attempt DESC LIMIT 1"
         )
-        found = self._read(query, provider)
+        younger = (
+            "SELECT later.idempotency_key FROM attempts AS later, attempts AS asked"
+            " WHERE asked.attempt = ? AND later.attempt > asked.attempt AND later.provider = ?"
+            " AND later.account = ? AND later.task_id IS NOT NULL"
+            " AND later.accepted_at BETWEEN asked.intended_at AND asked.intended_at + ?"
+            " ORDER BY later.attempt LIMIT 1"
+        )
+        found = self._read(older, attempt, provider, account)
+        found = found or self._read(younger, attempt, provider, account, within_s)
         return str(found[0][0]) if found else None
 
     def _read(self, query: str, *values: object) -> list[Any]:
@@ -226,6 +263,11 @@ ON CONFLICT (row_key) DO UPDATE SET
 
 
 _HEADER_BYTES = 100
+
+
+def _without_case(name: str) -> str:
+    """How file systems that know no case, or one Unicode form only, see a name."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
 
 
 def _create(path: Path) -> None:
@@ -279,8 +321,8 @@ def _as_state_failure(path: Path) -> Iterator[None]:
 
 
 def _open_attempt(found: Sequence[Any]) -> OpenAttempt:
-    *head, phase, provider, body, key, intended, task, estimated, accepted, links, dies, message = found
-    attempt, row, row_key, id_, model, stem = head
+    attempt, row, row_key, id_, model, stem, phase, position, provider, account, *rest = found
+    body, key, intended, task, estimated, accepted, links, dies, message = rest
     return OpenAttempt(
         attempt,
         row,
@@ -289,7 +331,9 @@ def _open_attempt(found: Sequence[Any]) -> OpenAttempt:
         model,
         stem,
         Phase(phase),
+        position,
         provider,
+        account,
         bytes(body),
         key,
         intended,
@@ -326,14 +370,15 @@ def _write_intent(db: sqlite3.Connection, fact: facts.Intent) -> None:
     if earlier is not None and Phase(earlier[0]) not in facts.ENDED_WITHOUT_IMAGE:
         raise StateFailed(f"Row {fact.row} cannot be paid for again: its last attempt is {earlier[0]}.")
     db.execute(
-        "INSERT INTO attempts (attempt, row, number, phase, provider, body, fingerprint, idempotency_key,"
-        " intended_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO attempts (attempt, row, number, phase, provider, account, body, fingerprint,"
+        " idempotency_key, intended_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             fact.attempt,
             fact.row,
             fact.number,
             Phase.INTENT,
             fact.provider,
+            fact.account,
             fact.body,
             fact.fingerprint,
             fact.idempotency_key,
@@ -341,12 +386,14 @@ def _write_intent(db: sqlite3.Connection, fact: facts.Intent) -> None:
         ),
     )
     db.execute(
-        "UPDATE rows SET attempt = ?, stem = coalesce(stem, ?) WHERE row = ?",
-        (fact.attempt, fact.stem, fact.row),
+        "UPDATE rows SET attempt = ?, stem = ?, stem_key = ? WHERE row = ?",
+        (fact.attempt, fact.stem, _without_case(fact.stem), fact.row),
     )
 
 
 def _write_sent_again(db: sqlite3.Connection, fact: facts.SentAgain) -> None:
+    if db.execute("SELECT 1 FROM rows WHERE attempt = ?", (fact.attempt,)).fetchone() is None:
+        raise StateFailed(f"Attempt {fact.attempt} cannot be sent again: its row has a later one.")
     _advance(
         db,
         fact.attempt,
@@ -358,7 +405,7 @@ def _write_sent_again(db: sqlite3.Connection, fact: facts.SentAgain) -> None:
 
 
 def _write_not_sent(db: sqlite3.Connection, fact: facts.NotSent) -> None:
-    _advance(db, fact.attempt, Phase.NOT_SENT, (Phase.INTENT, Phase.UNKNOWN), error_message=fact.message)
+    _advance(db, fact.attempt, Phase.NOT_SENT, (Phase.INTENT,), error_message=fact.message)
 
 
 def _write_unanswered(db: sqlite3.Connection, fact: facts.Unanswered) -> None:
@@ -429,6 +476,20 @@ def _write_lost(db: sqlite3.Connection, fact: facts.Lost) -> None:
     _advance(db, fact.attempt, Phase.ACCEPTED, (Phase.SAVED,), error_message="the saved file is gone")
 
 
+def _write_found(db: sqlite3.Connection, fact: facts.Found) -> None:
+    query = "SELECT 1 FROM attempts WHERE attempt = ? AND sha256 IS NOT NULL"
+    if db.execute(query, (fact.attempt,)).fetchone() is None:
+        raise StateFailed(f"Attempt {fact.attempt} cannot become saved: it never was.")
+    _advance(
+        db,
+        fact.attempt,
+        Phase.SAVED,
+        (Phase.ACCEPTED, Phase.READY, Phase.EXPIRED),
+        error_code=None,
+        error_message=None,
+    )
+
+
 def _write_failed(db: sqlite3.Connection, fact: facts.Failed) -> None:
     phase = Phase.REFUSED if fact.refused else Phase.FAILED
     _advance(
@@ -465,6 +526,7 @@ _WRITERS: dict[type, Callable[[sqlite3.Connection, Any], None]] = {
     facts.Ready: _write_ready,
     facts.Saved: _write_saved,
     facts.Lost: _write_lost,
+    facts.Found: _write_found,
     facts.Failed: _write_failed,
     facts.Expired: _write_expired,
 }

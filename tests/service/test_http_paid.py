@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from nanobanana_batch.providers import http
-from nanobanana_batch.providers.base import Accepted, NotSent, Unknown
+from nanobanana_batch.providers.base import Accepted, NotSent, Rejected, Unknown
 from nanobanana_batch.providers.http import NOTHING_SENT, NoReply, NothingSent, PaidHttp, Reply, Timeouts
 from nanobanana_batch.providers.profile import check_address, load_profile
 from nanobanana_batch.providers.task_api import TaskApi, open_task_api
@@ -75,7 +75,9 @@ async def read_request(reader: asyncio.StreamReader, connection: int) -> Seen | 
             return None
         head += line
     first, *lines = head.decode("latin-1").split("\r\n")
-    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
+    headers = {
+        name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)
+    }
     body = await reader.readexactly(int(headers.get("content-length", "0")))
     return Seen(connection, first, headers, body)
 
@@ -164,11 +166,10 @@ async def silence(request: Seen, writer: asyncio.StreamWriter) -> None:
 @asynccontextmanager
 async def client(timeouts: Timeouts = QUICK, at_once: int = 4) -> AsyncIterator[PaidHttp]:
     """Sends paid requests."""
-    paid = PaidHttp({"Authorization": f"Bearer {KEY}"}, at_once, timeouts, loopback=True)
-    try:
-        yield paid
-    finally:
-        await paid.aclose()
+    profile = load_profile("evolink")
+    address = check_address(profile, "http://127.0.0.1:9")
+    async with open_task_api(profile, address, KEY, submits_at_once=at_once, timeouts=timeouts) as opened:
+        yield opened._paid
 
 
 @asynccontextmanager
@@ -205,11 +206,19 @@ async def test_a_refused_connection_has_sent_nothing() -> None:
         assert isinstance(await opened.submit(BODY, "key-0123456789abcdef"), NotSent)
 
 
-MISBEHAVIOURS = [hang_up, reset, half_a_head, half_a_body, half_a_chunked_body, no_http, bad_gzip]
+MISBEHAVIOURS: list[Answer] = [
+    hang_up,
+    reset,
+    half_a_head,
+    half_a_body,
+    half_a_chunked_body,
+    no_http,
+    bad_gzip,
+]
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("answer", MISBEHAVIOURS, ids=lambda it: it.__name__)
+@pytest.mark.parametrize("answer", MISBEHAVIOURS, ids=lambda it: str(it.__name__))
 async def test_no_whole_reply_is_unknown_and_sent_once(answer: Answer) -> None:
     """The request arrived, so it may have been paid: no retry, no other name for it."""
     async with serving(answer) as server, client() as paid:
@@ -239,7 +248,7 @@ async def test_a_connection_closed_before_anything_was_read_is_unknown() -> None
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("answer", [drip, silence], ids=lambda it: it.__name__)
+@pytest.mark.parametrize("answer", [drip, silence], ids=lambda it: str(it.__name__))
 async def test_a_reply_that_never_ends_ends_at_the_deadline(answer: Answer) -> None:
     """The deadline is for the whole, not between two bytes."""
     async with serving(answer) as server, client(Timeouts(read_s=60, paid_s=0.3)) as paid:
@@ -274,7 +283,9 @@ async def test_a_redirect_is_not_followed(status: int) -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("location", ["ftp://elsewhere/x", "http://[bad", "//", "\xff", "http://x:99999/", ""])
+@pytest.mark.parametrize(
+    "location", ["ftp://elsewhere/x", "http://[bad", "//", "\xff", "http://x:99999/", ""]
+)
 async def test_a_redirect_to_nonsense_is_unknown_too(location: str) -> None:
     """httpx looks at the address although it does not follow: its complaint is not "nothing sent"."""
     async with serving(send(302, b"", f"Location: {location}\r\n")) as server, provider(server.url) as opened:
@@ -330,10 +341,15 @@ async def test_a_submit_is_the_contracts_request() -> None:
 @pytest.mark.anyio
 async def test_a_cancelled_request_is_cancelled() -> None:
     """Cancellation is not swallowed, nor is it an outcome."""
-    async with serving(silence) as server, client() as paid:
+    arrived = asyncio.Event()
+
+    async def wait(request: Seen, writer: asyncio.StreamWriter) -> None:
+        arrived.set()
+        await silence(request, writer)
+
+    async with serving(wait) as server, client() as paid:
         task = asyncio.ensure_future(paid.post(f"{server.url}/v1", BODY, {}))
-        while not server.seen:
-            await asyncio.sleep(0.001)
+        await arrived.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -385,6 +401,9 @@ MAY_HAVE_BEEN_SENT = {
 }
 
 
+TRANSPORT_ERRORS = sorted(tree(httpx.TransportError), key=str)
+
+
 def test_every_transport_error_of_httpx_is_known_here() -> None:
     """A new one in a later version is not silently put anywhere."""
     ours = {kind.__name__ for kind in tree(httpx.TransportError) if kind.__module__.startswith("httpx")}
@@ -394,7 +413,7 @@ def test_every_transport_error_of_httpx_is_known_here() -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("kind", sorted(tree(httpx.TransportError), key=lambda it: it.__name__), ids=lambda it: it.__name__)
+@pytest.mark.parametrize("kind", TRANSPORT_ERRORS, ids=[kind.__name__ for kind in TRANSPORT_ERRORS])
 async def test_each_transport_error_has_its_outcome(kind: type[Exception]) -> None:
     """Only those after which nothing can have been sent say so."""
     expected = NothingSent if kind.__name__ in MEANS_NOTHING_SENT else NoReply
@@ -404,8 +423,15 @@ async def test_each_transport_error_has_its_outcome(kind: type[Exception]) -> No
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     "kind",
-    [httpx.DecodingError, httpx.TooManyRedirects, httpx.InvalidURL, ConnectionResetError, TimeoutError, OSError],
-    ids=lambda it: it.__name__,
+    [
+        httpx.DecodingError,
+        httpx.TooManyRedirects,
+        httpx.InvalidURL,
+        ConnectionResetError,
+        TimeoutError,
+        OSError,
+    ],
+    ids=lambda it: str(it.__name__),
 )
 async def test_other_errors_may_have_been_sent(kind: type[Exception]) -> None:
     """What comes from elsewhere in the library or the system is not trusted."""
@@ -415,3 +441,16 @@ async def test_other_errors_may_have_been_sent(kind: type[Exception]) -> None:
 def test_a_reply_is_complete_or_none() -> None:
     """There is no field for "partly"."""
     assert Reply(200, {}, b"").body == b""
+
+
+@pytest.mark.anyio
+async def test_a_key_that_the_provider_repeats_ends_here() -> None:
+    """Error messages are stored and shown; some providers quote the key in them."""
+    body = b'{"error":{"code":"unauthorized","message":"no such key: %s"}}' % KEY.encode()
+    async with serving(send(401, body)) as server, provider(server.url) as opened:
+        outcome = await opened.submit(BODY, "key-0123456789abcdef")
+        read = await opened.read_many(["task-0"])
+    assert isinstance(outcome, Rejected)
+    assert outcome.message == "no such key: [key]"
+    assert read.stop
+    assert KEY not in repr(outcome) + repr(read)

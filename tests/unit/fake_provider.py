@@ -76,6 +76,8 @@ class FakeProvider:
 
     idempotency: Idempotency = Idempotency.UNPROVEN
     remembers_keys: bool = True
+    key_lifetime_s: float = 86400.0
+    account: str = "one"
     lists_tasks: bool = True
     latency_s: float = 20.0
     submit_s: float = 0.2
@@ -93,7 +95,7 @@ class FakeProvider:
     @property
     def capabilities(self) -> Capabilities:
         """50 a read, 3 s apart, links of a day."""
-        return Capabilities("fake", self.idempotency, 50, 3.0, 86400.0)
+        return Capabilities("fake", self.account, self.idempotency, self.key_lifetime_s, 50, 3.0, 86400.0)
 
     def encode(self, request: Request) -> bytes:
         """Our own vocabulary as JSON."""

@@ -106,5 +106,6 @@ class Night:
             outage=Outage(self.settings.max_outage_s, self.settings.first_contact_s),
             tally=self.tally,
             first_look=FirstLook(earlier),
+            arriving=set(),
             now=self.now,
         )

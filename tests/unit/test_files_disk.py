@@ -47,7 +47,7 @@ def test_a_failing_disk_leaves_the_old_file(tmp_path: Path, step: str, code: int
     """Each step may fail; the old bytes stay, the temporary file does not."""
     path = tmp_path / "a.csv"
     path.write_bytes(b"old")
-    with pytest.raises(DiskFailed, match="a.csv"):
+    with pytest.raises(DiskFailed, match=r"a\.csv"):
         write_atomically(WatchedDisk(step, code), path, [b"new"])
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["a.csv"]

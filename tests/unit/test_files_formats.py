@@ -6,6 +6,7 @@ import io
 import struct
 import zlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -33,6 +34,11 @@ def encoded(kind: str, picture: Picture.Image | None = None, **options: Any) -> 
     buffer = io.BytesIO()
     (picture or scene()).save(buffer, kind, **options)
     return buffer.getvalue()
+
+
+def in_mode(mode: str) -> bytes:
+    """A PNG as Pillow writes it."""
+    return encoded("PNG", scene(mode))
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:
@@ -90,10 +96,7 @@ def animated() -> bytes:
 
 
 PNGS: dict[str, Callable[[], bytes]] = {
-    **{
-        f"png-{mode}": lambda mode=mode: encoded("PNG", scene(mode))
-        for mode in ("1", "L", "RGB", "RGBA", "P")
-    },  # type: ignore[misc]
+    **{f"png-{mode}": partial(in_mode, mode) for mode in ("1", "L", "RGB", "RGBA", "P")},
     "png-16-bit-gray": lambda: encoded("PNG", scene("L").convert("I;16")),
     "png-16-bit": deep_png,
     "png-interlaced": interlaced_png,
@@ -120,6 +123,14 @@ KINDS = {**PNGS, **JPEGS, **WEBPS}
 def identified(data: bytes) -> Format:
     """`identify` over bytes."""
     return identify(memoryview(data))
+
+
+def found_in(data: bytes) -> Format | None:
+    """The format, or None for what is rejected; any other error comes through."""
+    try:
+        return identified(data)
+    except ImageRejected:
+        return None
 
 
 def expected_type(name: str) -> tuple[str, str]:
@@ -225,12 +236,8 @@ def test_a_shell_without_pixels_is_no_image(body: bytes) -> None:
 )
 def test_garbage_is_rejected_and_nothing_else_happens(head: bytes, rest: bytes) -> None:
     """Whatever follows a signature: one error type, no other."""
-    try:
-        found = identified(head + rest)
-    except ImageRejected as error:
-        assert error.message
-    else:
-        assert found.width > 0
+    found = found_in(head + rest)
+    assert found is None or (found.width > 0 and found.height > 0)
 
 
 SMALL = {name: make() for name, make in KINDS.items()}
@@ -247,10 +254,5 @@ def test_a_damaged_image_is_rejected_or_still_has_a_size(name: str, edits: list[
     for place, new in edits:
         at = place % len(data) if data else 0
         data[at : at + 2] = new
-    try:
-        found = identified(bytes(data))
-    except ImageRejected as error:
-        assert error.message
-    else:
-        assert found.width > 0
-        assert found.height > 0
+    found = found_in(bytes(data))
+    assert found is None or (found.width > 0 and found.height > 0)

@@ -208,19 +208,25 @@ def test_a_rejected_body_leaves_nothing(folder: Path, body: bytes) -> None:
 @pytest.mark.parametrize("write", [lambda file: None, lambda file: file.write(b"")])
 def test_an_empty_body_is_rejected(folder: Path, write: Callable[[ImageFile], Any]) -> None:
     """Nothing written is no image, and no crash of mmap."""
-    with pytest.raises(ImageRejected, match="empty"), ImageFile(Disk(), folder, "cat") as file:
+    with ImageFile(Disk(), folder, "cat") as file:
         write(file)
-        file.finish()
+        with pytest.raises(ImageRejected, match="empty"):
+            file.finish()
     assert names(folder) == []
 
 
 def test_an_exception_in_between_leaves_nothing(folder: Path) -> None:
     """A cut connection or a cancelled task does not litter."""
     before = len(os.listdir("/proc/self/fd"))
-    with pytest.raises(KeyboardInterrupt), ImageFile(Disk(), folder, "cat") as file:
-        file.write(picture()[:20])
-        assert names(folder) == [".cat.part"]
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with ImageFile(Disk(), folder, "cat") as file:
+            file.write(picture()[:20])
+            assert names(folder) == [".cat.part"]
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert names(folder) == []
     assert len(os.listdir("/proc/self/fd")) == before
 

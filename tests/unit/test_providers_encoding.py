@@ -74,7 +74,10 @@ def test_the_same_request_has_the_same_bytes() -> None:
 
 @pytest.mark.parametrize(
     ("profile", "request_"),
-    [("evolink", Request("m", "p", output_format="png")), ("unified", Request("m", "p", thinking_level="min"))],
+    [
+        ("evolink", Request("m", "p", output_format="png")),
+        ("unified", Request("m", "p", thinking_level="min")),
+    ],
 )
 def test_a_field_that_is_not_offered_is_never_dropped_silently(profile: str, request_: Request) -> None:
     """Paying for something else than was asked is worse than an error."""

@@ -29,7 +29,9 @@ def profile_file(folder: Path, text: str, name: str = "mine.yaml") -> str:
         ("local-unified", "unified", None, "NANOBANANA_LOCAL_KEY", True),
     ],
 )
-def test_built_in_profiles(name: str, dialect: str, base_url: str | None, key_env: str, embedded: bool) -> None:
+def test_built_in_profiles(
+    name: str, dialect: str, base_url: str | None, key_env: str, embedded: bool
+) -> None:
     """Contract, first table."""
     profile = load_profile(name)
     assert (profile.name, profile.dialect, profile.base_url) == (name, dialect, base_url)
@@ -168,7 +170,16 @@ def test_a_provider_without_an_address_asks_for_one() -> None:
 
 @pytest.mark.parametrize(
     "key",
-    ["", "sk-canary\n", "sk-canary\r\nX: y", " sk-canary", "sk canary", "sk-canary\t", "sk-cänary", "sk-canary\0"],
+    [
+        "",
+        "sk-canary\n",
+        "sk-canary\r\nX: y",
+        " sk-canary",
+        "sk canary",
+        "sk-canary\t",
+        "sk-cänary",
+        "sk-canary\0",
+    ],
 )
 def test_a_key_of_an_impossible_form_is_refused_and_not_shown(key: str) -> None:
     """A stray newline would end up in an error text of the HTTP library, with the key."""

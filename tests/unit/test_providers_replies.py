@@ -9,7 +9,7 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanobanana_batch.providers.base import Accepted, Decision, Rejected, TaskReport, TaskState, Unknown
@@ -57,7 +57,9 @@ def test_a_task_without_usage_is_accepted() -> None:
     assert read_submit_reply(reply(200, {"id": "t-1"})) == Accepted("t-1")
 
 
-@pytest.mark.parametrize(("value", "replayed"), [("true", True), ("True", True), ("false", False), ("", False)])
+@pytest.mark.parametrize(
+    ("value", "replayed"), [("true", True), ("True", True), ("false", False), ("", False)]
+)
 def test_a_replay_is_noticed(value: str, replayed: bool) -> None:
     """The first task of this key, not a second one."""
     found = read_submit_reply(reply(200, TASK, {"idempotency-replayed": value}))
@@ -104,6 +106,7 @@ def test_a_success_without_a_usable_id_may_have_been_paid(body: object) -> None:
     assert isinstance(read_submit_reply(reply(200, body)), Unknown)
 
 
+VERDICTS = {400, 404, 413, 422}
 REJECTIONS = [
     (400, "invalid_request", FAIL),
     (400, "invalid_task_id", FAIL),
@@ -125,14 +128,25 @@ REJECTIONS = [
 def test_the_providers_own_no_is_a_rejection(status: int, code: str, decision: Decision) -> None:
     """Contract, table of errors; with code and message, and the request id for support."""
     found = read_submit_reply(reply(status, envelope(code), {"x-request-id": "req"}))
-    assert found == Rejected(decision, code, "because", "req", None)
+    assert found == Rejected(decision, code, "because", "req", None, is_verdict=status in VERDICTS)
 
 
-@pytest.mark.parametrize(("status", "decision"), sorted({(status, what) for status, _, what in REJECTIONS}, key=str))
+@pytest.mark.parametrize(
+    ("status", "decision"), sorted({(status, what) for status, _, what in REJECTIONS}, key=str)
+)
 def test_integer_codes_of_older_pages_mean_the_same(status: int, decision: Decision) -> None:
     """The status as a number in place of the code."""
     found = read_submit_reply(reply(status, envelope(status)))
-    assert found == Rejected(decision, str(status), "because", None, None)
+    assert found == Rejected(decision, str(status), "because", None, None, is_verdict=status in VERDICTS)
+
+
+@pytest.mark.parametrize("status", [400, 404, 413, 422])
+def test_only_the_provider_itself_judges_a_request(status: int) -> None:
+    """A proxy's page with the same status says nothing of it, nor does a rejected key or a rate limit."""
+    own, page = read_submit_reply(reply(status, envelope("x"))), read_submit_reply(reply(status, HTML))
+    assert isinstance(own, Rejected)
+    assert isinstance(page, Rejected)
+    assert (own.is_verdict, page.is_verdict) == (True, False)
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 520, 524, 408, 409, 425])
@@ -343,11 +357,14 @@ def test_nonsense_is_as_if_it_had_not_been_read(task: object) -> None:
 
 _json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(sorted(TASK)), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(sorted(TASK)), inner, max_size=4)
+    ),
     max_leaves=8,
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from([*sorted(TASK), "error", "results", "result_data"]), _json))
 def test_no_shape_of_a_task_is_an_exception(task: dict[str, Any]) -> None:
     """A report or nothing."""
@@ -355,7 +372,10 @@ def test_no_shape_of_a_task_is_an_exception(task: dict[str, Any]) -> None:
     assert report is None or report.task_id == task.get("id", "t")
 
 
-@given(status=st.integers(100, 599), body=st.binary(max_size=30) | _json.map(lambda it: json.dumps(it).encode()))
+@settings(deadline=None)
+@given(
+    status=st.integers(100, 599), body=st.binary(max_size=30) | _json.map(lambda it: json.dumps(it).encode())
+)
 def test_no_reply_is_an_exception_and_only_listed_statuses_reject(status: int, body: bytes) -> None:
     """What may have been paid is never called rejected."""
     found = read_submit_reply(Reply(status, {}, body))

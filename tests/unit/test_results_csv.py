@@ -146,7 +146,9 @@ def test_every_text_comes_back_as_it_was(store: Store, tmp_path: Path) -> None:
 
 def test_rows_stand_in_manifest_order_with_what_became_of_them(store: Store, tmp_path: Path) -> None:
     """Whatever the order in which tasks ended; all fields as text that needs no explanation."""
-    request = Request("m", "p", "1:1", "2K", ("https://x/a.png", "https://x/b.png"), "png", True, False, "high")
+    request = Request(
+        "m", "p", "1:1", "2K", ("https://x/a.png", "https://x/b.png"), "png", True, False, "high"
+    )
     take(store, [Draft("m:1", request, "z", variant=2), draft("b", 1), draft("c", 2), draft("d", 3)], ())
     store.apply([intent(3, attempt=1, stem="c"), FACTS["Rejected"](1)])
     store.apply([intent(1, attempt=2, stem="z"), FACTS["Accepted"](2), FACTS["Ready"](2)])
@@ -198,7 +200,9 @@ def test_a_lost_file_is_not_shown_as_an_image(store: Store, tmp_path: Path) -> N
     assert read_results(tmp_path)["image"].tolist() == [""]
 
 
-@pytest.mark.parametrize(("credits", "text"), [(4.0, "4"), (0.1 + 0.2, "0.3"), (2.5, "2.5"), (1e6, "1000000")])
+@pytest.mark.parametrize(
+    ("credits", "text"), [(4.0, "4"), (0.1 + 0.2, "0.3"), (2.5, "2.5"), (1e6, "1000000")]
+)
 def test_credits_are_written_short(store: Store, tmp_path: Path, credits: float, text: str) -> None:
     """4, not 4.0, and no rounding noise."""
     take(store, [draft("a")])

@@ -41,12 +41,15 @@ def test_a_row_comes_back_as_it_was_given() -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "two"), [("Cat", "cat"), ("caf\u00e9", "cafe\u0301"), ("stra\u00dfe", "STRASSE"), ("same", "same")]
+    ("one", "two"),
+    [("Cat", "cat"), ("caf\u00e9", "cafe\u0301"), ("stra\u00dfe", "STRASSE"), ("same", "same")],
 )
 def test_ids_that_some_file_system_takes_for_one_are_reported_with_both_places(one: str, two: str) -> None:
     """The second is left out, the first stays; the rest is still looked at."""
     problems = ProblemLog()
-    rows = rows_of([draft("a", one, 1), draft("b", two, 2), draft("c", "other", 3), draft("d", one, 4)], problems)
+    rows = rows_of(
+        [draft("a", one, 1), draft("b", two, 2), draft("c", "other", 3), draft("d", one, 4)], problems
+    )
     assert [row.id for row in rows] == [one, "other"]
     first, second = problems
     assert (first.source, first.field, second.source) == ("m.csv:2", "id", "m.csv:4")

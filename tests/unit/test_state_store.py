@@ -44,7 +44,13 @@ def take(store: Store, rows: list[Draft], variables: tuple[str, ...] = ("n",)) -
 
 def intent(row: int, attempt: int = 1, number: int = 1, **changes: str) -> facts.Intent:
     """An intent with a key and a stem of its own."""
-    values = {"stem": f"row-{row}", "provider": "p", "fingerprint": "f", "idempotency_key": f"key-{attempt}"}
+    values = {
+        "stem": f"row-{row}",
+        "provider": "p",
+        "account": "me",
+        "fingerprint": "f",
+        "idempotency_key": f"key-{attempt}",
+    }
     return facts.Intent(row=row, attempt=attempt, number=number, body=b"{}", at=1.0, **{**values, **changes})
 
 
@@ -58,6 +64,7 @@ FACTS: dict[str, Callable[[int], Fact]] = {
     "Ready": lambda a: facts.Ready(a, ("https://x/1",), 99.0, 3.0, 3.0),
     "Saved": lambda a: facts.Saved(a, IMAGE, 4.0),
     "Lost": lambda a: facts.Lost(a),
+    "Found": lambda a: facts.Found(a),
     "Failed": lambda a: facts.Failed(a, "service_error", "no", True, False, 5.0),
     "Failed, refused": lambda a: facts.Failed(a, "content_filter", "no", True, True, 5.0),
     "Expired": lambda a: facts.Expired(a, "gone", 5.0),
@@ -77,7 +84,7 @@ PATH_TO: dict[Phase, tuple[str, ...]] = {
 UNSURE, AT_WORK = {Phase.INTENT, Phase.UNKNOWN}, {Phase.ACCEPTED, Phase.READY}
 ALLOWED: dict[str, tuple[set[Phase], Phase]] = {
     "SentAgain": ({Phase.NOT_SENT, Phase.UNKNOWN}, Phase.INTENT),
-    "NotSent": (UNSURE, Phase.NOT_SENT),
+    "NotSent": ({Phase.INTENT}, Phase.NOT_SENT),
     "Unanswered": (UNSURE, Phase.UNKNOWN),
     "Rejected": (UNSURE, Phase.REJECTED),
     "Rejected, refused": (UNSURE, Phase.REFUSED),
@@ -85,11 +92,12 @@ ALLOWED: dict[str, tuple[set[Phase], Phase]] = {
     "Ready": (AT_WORK, Phase.READY),
     "Saved": ({Phase.READY}, Phase.SAVED),
     "Lost": ({Phase.SAVED}, Phase.ACCEPTED),
+    "Found": (set(), Phase.SAVED),
     "Failed": (AT_WORK, Phase.FAILED),
     "Failed, refused": (AT_WORK, Phase.REFUSED),
     "Expired": (AT_WORK, Phase.EXPIRED),
 }
-MAY_BE_PAID_AGAIN = {Phase.REJECTED, Phase.FAILED, Phase.REFUSED, Phase.EXPIRED}
+MAY_BE_PAID_AGAIN = {Phase.NOT_SENT, Phase.REJECTED, Phase.FAILED, Phase.REFUSED, Phase.EXPIRED}
 
 
 @pytest.fixture
@@ -294,14 +302,41 @@ def test_what_belongs_to_another_provider_is_counted(store: Store) -> None:
     assert store.open_elsewhere("c") == {"a": 1, "b": 1}
 
 
-def test_the_newest_accepted_key_is_known(store: Store) -> None:
-    """By the time of acceptance, of this provider alone."""
-    assert store.latest_accepted_key("p") is None
-    for row, at in ((1, 5.0), (2, 9.0), (3, 7.0)):
+def test_a_request_that_was_replaced_is_not_sent_again(store: Store, path: Path) -> None:
+    """Both would be paid for: the later attempt is the row's, the earlier one is over."""
+    store.apply([intent(1), FACTS["NotSent"](1), intent(1, attempt=2, number=2)])
+    assert store.open_attempts(Phase.NOT_SENT) == []
+    with pytest.raises(StateFailed, match="later one"):
+        store.apply([FACTS["SentAgain"](1)])
+    assert phase_of(path) is Phase.NOT_SENT
+
+
+@pytest.mark.parametrize("then", [(), ("Ready",), ("Expired",)])
+def test_a_lost_file_that_is_back_counts_again(store: Store, path: Path, then: tuple[str, ...]) -> None:
+    """With all that was known of it, whatever was tried meanwhile."""
+    in_phase(store, Phase.SAVED)
+    before = reports(path)
+    store.apply([FACTS[name](1) for name in ("Lost", *then)])
+    assert [known.is_saved for known in store.saved_files()] == [False]
+    store.apply([facts.Found(1)])
+    assert reports(path) == before
+    (known,) = store.saved_files()
+    assert (known.attempt, known.path, known.size_bytes) == (1, IMAGE.path, IMAGE.size_bytes)
+    assert (known.sha256, known.is_saved) == (IMAGE.sha256, True)
+
+
+def test_a_key_to_ask_about_is_an_accepted_one_of_the_same_age(store: Store) -> None:
+    """The newest accepted before the attempt, else one soon after; of this provider and account."""
+    for row in (1, 2, 3):
         store.apply([intent(row, attempt=row)])
-        store.apply([facts.Accepted(row, f"t{row}", None, None, None, at)])
-    assert store.latest_accepted_key("p") == "key-2"
-    assert store.latest_accepted_key("q") is None
+    assert store.accepted_key_near("p", "me", 2, 60.0) is None
+    store.apply([facts.Accepted(3, "t3", None, None, None, 50.0)])
+    assert store.accepted_key_near("p", "me", 2, 60.0) == "key-3"
+    assert store.accepted_key_near("p", "me", 2, 10.0) is None
+    store.apply([facts.Accepted(1, "t1", None, None, None, 90.0)])
+    assert store.accepted_key_near("p", "me", 2, 10.0) == "key-1"
+    assert store.accepted_key_near("q", "me", 2, 60.0) is None
+    assert store.accepted_key_near("p", "you", 2, 60.0) is None
 
 
 def test_unanswered_requests_are_counted_by_model(store: Store) -> None:

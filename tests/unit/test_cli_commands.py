@@ -1,0 +1,313 @@
+"""Each command says what is wrong in a sentence, ends with the right code, and leaves no traces."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from nanobanana_batch.cli import main
+from nanobanana_batch.files.lock import only_writer
+from nanobanana_batch.model import Draft, Image, Request
+from nanobanana_batch.state import facts
+from nanobanana_batch.state.store import Store
+from tests.unit.test_state_store import FACTS, intent, take
+
+KEY = "canary-key-5d1f"
+MODEL = "gemini-3.1-flash-image-preview"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Runs a command in an empty folder, without any key."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("EVOLINK_API_KEY", "NANOBANANA_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+    def command(*words: object) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["nanobanana-batch", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        return Ended(int(ended.value.code or 0), printed.out, printed.err)
+
+    return command
+
+
+def manifest(folder: Path, rows: int = 3, **changes: str) -> Path:
+    """A table of prompts; a change is made in its second row."""
+    path = folder / "m.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["id", "prompt", "model", "aspect_ratio", "resolution"])
+        for n in range(rows):
+            row = {
+                "id": f"r{n}",
+                "prompt": f"p {n}",
+                "model": MODEL,
+                "aspect_ratio": "1:1",
+                "resolution": "1K",
+            }
+            table.writerow({**row, **(changes if n == 1 else {})}.values())
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An output folder with one row completed, one running, one new."""
+    path = tmp_path / "out"
+    (path / "images").mkdir(parents=True)
+    store = Store(path / "state.sqlite3")
+    take(store, [Draft("m:1", Request("m", f"p{n}"), f"r{n}") for n in range(3)], ())
+    store.apply([intent(1, attempt=1, stem="r0"), FACTS["Accepted"](1), FACTS["Ready"](1)])
+    store.apply([facts.Saved(1, Image("images/r0.png", "image/png", 9, 5, 100, "ab" * 32), 1.0)])
+    store.apply([intent(2, attempt=2, stem="r1"), FACTS["Accepted"](2)])
+    store.close()
+    return path
+
+
+def left_by(run_folder: Path) -> list[str]:
+    """Everything that stands in the folder of the test."""
+    return sorted(path.name for path in run_folder.iterdir())
+
+
+# --- nothing is sent, nothing is created -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("provider", "variable"), [("evolink", "EVOLINK_API_KEY"), ("unified", "NANOBANANA_API_KEY")]
+)
+def test_without_a_key_one_sentence_names_the_variable(
+    run: Run, tmp_path: Path, provider: str, variable: str
+) -> None:
+    """Exit 2, before the manifest is even read; no folder appears."""
+    path = manifest(tmp_path)
+    ended = run("run", path, "--provider", provider, "--base-url", "https://api.example.com", "--out", "out")
+    assert (ended.code, ended.out) == (2, "")
+    assert variable in ended.err
+    assert "--provider local" in ended.err
+    assert len(ended.err.strip().splitlines()) == 1
+    assert left_by(tmp_path) == ["m.csv"]
+
+
+@pytest.mark.parametrize("key", [f"{KEY}\n", f" {KEY}", f"{KEY}\r\nX-Other: 1", "schlüssel-canary"])
+def test_a_key_that_cannot_be_one_is_not_shown(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    """Exit 2; the text names the variable, never what is in it."""
+    monkeypatch.setenv("EVOLINK_API_KEY", key)
+    ended = run("run", manifest(tmp_path), "--out", "out")
+    assert ended.code == 2
+    assert "EVOLINK_API_KEY" in ended.err
+    assert "canary" not in ended.err + ended.out
+    assert left_by(tmp_path) == ["m.csv"]
+
+
+def test_a_manifest_with_problems_lists_them_all_and_creates_nothing(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each with its row and what is allowed."""
+    monkeypatch.setenv("EVOLINK_API_KEY", KEY)
+    path = manifest(tmp_path, aspect_ratio="7:5", resolution="9K")
+    for command in ("run", "plan"):
+        ended = run(command, path, "--out", "out")
+        assert (ended.code, ended.out) == (2, "")
+        assert "7:5" in ended.err
+        assert "9K" in ended.err
+        assert "16:9" in ended.err
+        assert "m.csv" in ended.err
+        assert "2 problems" in ended.err
+        assert "Traceback" not in ended.err
+        assert left_by(tmp_path) == ["m.csv"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "none.csv"),
+        ("plan", "none.csv"),
+        ("plan", "m.csv", "--provider", "nobody"),
+        ("run", "m.csv", "--provider", "nobody"),
+        ("run", "m.csv", "--provider", "none.yaml"),
+        ("run", "m.csv", "--base-url", "http://api.example.com"),
+        ("run", "m.csv", "--base-url", "nonsense"),
+        ("run", "m.csv", "--key-file", "none.txt"),
+        ("run", "m.csv", "--concurrency", "0"),
+        ("run", "m.csv", "--on-unknown", "guess"),
+        ("run", "m.csv", "--defaults", "nonsense"),
+        ("run",),
+        ("nonsense",),
+        ("status", "none"),
+        ("results", "none"),
+        ("serve", "--fault", "nonsense=1"),
+        ("serve", "--latency", "fast"),
+    ],
+)
+def test_wrong_usage_ends_with_2_and_creates_nothing(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """A sentence, no traceback."""
+    monkeypatch.setenv("EVOLINK_API_KEY", KEY)
+    manifest(tmp_path)
+    ended = run(*words)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.strip()
+    assert "Traceback" not in ended.err
+    assert KEY not in ended.err
+    assert left_by(tmp_path) == ["m.csv"]
+
+
+def test_an_output_folder_that_cannot_be_made_is_wrong_usage(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file stands where the folder is to be."""
+    monkeypatch.setenv("EVOLINK_API_KEY", KEY)
+    (tmp_path / "out").write_text("a file")
+    ended = run("run", manifest(tmp_path), "--out", "out")
+    assert ended.code == 2
+    assert "out" in ended.err
+    assert "Traceback" not in ended.err
+    assert (tmp_path / "out").read_text() == "a file"
+
+
+def test_a_folder_in_use_ends_with_4(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    """Having sent nothing and changed nothing."""
+    monkeypatch.setenv("EVOLINK_API_KEY", KEY)
+    path = manifest(tmp_path)
+    before = (folder / "state.sqlite3").read_bytes()
+    with only_writer(folder):
+        ended = run("run", path, "--out", folder, "--base-url", "http://127.0.0.1:9")
+    assert ended.code == 4
+    assert "nothing was sent" in ended.err
+    assert (folder / "state.sqlite3").read_bytes() == before
+
+
+def test_a_damaged_state_ends_with_3_and_stays_as_it_is(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    """An emptied state file must not pass for a folder that has paid for nothing."""
+    monkeypatch.setenv("EVOLINK_API_KEY", KEY)
+    path = manifest(tmp_path)
+    for content in (b"", b"garbage" * 1000):
+        (folder / "state.sqlite3").write_bytes(content)
+        ended = run("run", path, "--out", folder, "--base-url", "http://127.0.0.1:9")
+        assert ended.code == 3
+        assert "state.sqlite3" in ended.err
+        assert "Traceback" not in ended.err
+        assert (folder / "state.sqlite3").read_bytes() == content
+
+
+# --- what the commands say -------------------------------------------------------------------------
+
+
+def test_plan_says_what_would_be_made_and_creates_nothing(run: Run, tmp_path: Path) -> None:
+    """Without any key."""
+    ended = run("plan", manifest(tmp_path), "--out", "out", "--json", "--rows", "2")
+    assert ended.code == 0
+    plan = json.loads(ended.out)
+    assert (plan["rows"], plan["to_submit"], plan["manifest"], plan["folder"]) == (3, 3, "m", "out")
+    assert plan["by_field"]["model"] == {MODEL: 3}
+    assert [row["id"] for row in plan["first_rows"]] == ["r0", "r1"]
+    assert plan["first_rows"][0]["request"]["prompt"] == "p 0"
+    text = run("plan", manifest(tmp_path), "--out", "out", "--rows", "1")
+    assert "to submit: 3" in text.out
+    assert "p 0" in text.out
+    assert "and 2 more" in text.out
+    assert left_by(tmp_path) == ["m.csv"]
+
+
+def test_plan_counts_what_is_there_already(run: Run, tmp_path: Path) -> None:
+    """A row that was sent is not to be submitted; one that left is counted."""
+    path = manifest(tmp_path)
+    plan = json.loads(run("plan", path, "--out", "out", "--json").out)
+    store_rows = [
+        Draft("m:1", Request(MODEL, row["request"]["prompt"], "1:1", "1K"), row["id"])
+        for row in plan["first_rows"]
+    ]
+    (tmp_path / "out").mkdir()
+    store = Store(tmp_path / "out" / "state.sqlite3")
+    take(store, [*store_rows[:2], Draft("m:9", Request("m", "left"), "left")], ())
+    store.apply(
+        [intent(1, attempt=1, stem="r0"), FACTS["Unanswered"](1), intent(3, attempt=2), FACTS["Accepted"](2)]
+    )
+    store.close()
+    plan = json.loads(run("plan", path, "--out", "out", "--json").out)
+    assert (plan["to_submit"], plan["counts"]["unknown"], plan["gone"]) == (2, 1, 1)
+
+
+def test_status_as_json_and_as_text(run: Run, folder: Path) -> None:
+    """Counts and credits, also while another process holds the folder."""
+    with only_writer(folder):
+        ended = run("status", folder, "--json")
+        text = run("status", folder)
+    found = json.loads(ended.out)
+    assert (ended.code, found["rows"], found["credits_used"], found["credits_reserved"]) == (0, 3, 3.0, 4.0)
+    assert {name: count for name, count in found["counts"].items() if count} == {
+        "completed": 1,
+        "running": 1,
+        "pending": 1,
+    }
+    assert "completed: 1" in text.out
+    assert "credits used: 3, reserved: 4" in text.out
+
+
+def test_results_prints_the_path_of_what_it_wrote(run: Run, folder: Path) -> None:
+    """On stdout, for a shell to use."""
+    ended = run("results", folder)
+    assert (ended.code, ended.out.strip()) == (0, str(folder / "results.csv"))
+    with (folder / "results.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["id"], row["status"], row["image"]) for row in rows] == [
+        ("r0", "completed", "images/r0.png"),
+        ("r1", "running", ""),
+        ("r2", "pending", ""),
+    ]
+
+
+def test_models_lists_the_catalogue(run: Run) -> None:
+    """Every dialect; as JSON for programs."""
+    found = json.loads(run("models", "--json").out)
+    assert {(rules["name"], rules["dialect"]) for rules in found} >= {(MODEL, "evolink"), (MODEL, "unified")}
+    text = run("models")
+    assert text.code == 0
+    assert f"{MODEL} (Nano Banana 2), dialect evolink" in text.out
+    assert "21:9" in text.out
+
+
+COMMANDS = ["plan", "run", "status", "retry", "results", "audit", "serve", "models"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(run: Run, command: str) -> None:
+    """What it does, and each option with a word."""
+    ended = run(command, "--help")
+    assert (ended.code, ended.err) == (0, "")
+    assert f"nanobanana-batch {command} " in ended.out.splitlines()[0]
+    assert len(ended.out.splitlines()) > 5
+
+
+def test_the_help_names_commands_and_exit_codes(run: Run) -> None:
+    """Makefiles depend on both."""
+    ended = run("--help")
+    assert ended.code == 0
+    assert all(f"\n  {command} " in ended.out for command in COMMANDS)
+    assert "130 interrupted" in ended.out
