@@ -22,7 +22,6 @@ from nanobanana_batch.providers.base import Accepted, Decision, NotSent, Rejecte
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.store import RowToSend
 
-
 _TROUBLE = 3
 """Requests in a row without a usable answer."""
 

@@ -9,6 +9,7 @@ whether something was sent: it reports a lost reply as a connect timeout.
 
 from __future__ import annotations
 
+import urllib.request
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ PIECE_BYTES = 1 << 20
 MAX_REPLY_BYTES = 16 << 20
 _DEAD = {403, 404, 410}
 _LINK_REDIRECTS = 5
+_SHORTEST_SECRET = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +108,36 @@ class PaidHttp:
         await self._client.aclose()
 
 
-class _Transport(AiohttpTransport):
-    """httpx over aiohttp; as it is, it sends an empty chunked body with a redirected GET."""
+class _Transport(httpx.AsyncBaseTransport):
+    """httpx over aiohttp, through the environment's proxies, as paid requests go.
+
+    httpx itself leaves proxies to its own transport: behind a mandatory proxy rows would be paid for
+    and never fetched.
+    """
+
+    def __init__(self, *, use_proxies: bool) -> None:
+        self._direct = AiohttpTransport(client=_new_session)
+        proxies = urllib.request.getproxies() if use_proxies else {}
+        self._proxied = {
+            scheme: AiohttpTransport(client=_new_session, proxy=httpx.Proxy(url))
+            for scheme, url in proxies.items()
+            if scheme in ("http", "https")
+        }
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        # Some hosts answer a GET with a body by 403, and that would count as a dead link.
+        # A redirected GET would go out with an empty chunked body; some hosts answer that with 403,
+        # which would count as a dead link.
         await request.aread()
-        return await super().handle_async_request(request)
+        return await self._for(request.url).handle_async_request(request)
+
+    async def aclose(self) -> None:
+        for transport in (self._direct, *self._proxied.values()):
+            await transport.aclose()
+
+    def _for(self, url: httpx.URL) -> AiohttpTransport:
+        if url.scheme not in self._proxied or urllib.request.proxy_bypass(url.host):
+            return self._direct
+        return self._proxied[url.scheme]
 
 
 class FreeHttp:
@@ -122,7 +147,7 @@ class FreeHttp:
         self._secret = _secret_of(headers)
         self._timeouts = timeouts
         timeout = httpx.Timeout(timeouts.read_s, connect=timeouts.connect_s)
-        transport = _Transport(client=_new_session)
+        transport = _Transport(use_proxies=not loopback)
         self._api = httpx.AsyncClient(
             headers=headers,
             timeout=timeout,
@@ -133,7 +158,7 @@ class FreeHttp:
         self._links = httpx.AsyncClient(
             headers={"Accept": "image/*", "Accept-Encoding": "identity"},
             timeout=timeout,
-            transport=_Transport(client=_new_session),
+            transport=_Transport(use_proxies=not loopback),
             follow_redirects=True,
             max_redirects=_LINK_REDIRECTS,
             trust_env=not loopback,
@@ -238,7 +263,9 @@ def _chunks(response: httpx.Response) -> AsyncGenerator[bytes, None]:
 
 
 def _secret_of(headers: Mapping[str, str]) -> bytes:
-    return headers.get("Authorization", "").removeprefix("Bearer ").encode()
+    """The key, if it is long enough to be told from other text."""
+    key = headers.get("Authorization", "").removeprefix("Bearer ").encode()
+    return key if len(key) >= _SHORTEST_SECRET else b""
 
 
 def _new_session() -> aiohttp.ClientSession:

@@ -43,6 +43,7 @@ BATCH_LIMIT = 50
 """Ids in one `POST /v1/tasks/batch` (contract: "Many at once")."""
 _SINGLE_READS_AT_ONCE = 16
 _LIST_PAGES = 10
+_LONGEST_TEXT = 2000
 _PROBES = (b"idempotency probe, not a request", b'{"model":"idempotency-probe-no-such-model"}')
 _KEY_FORM = re.compile(r"[\x21-\x7e]{1,4096}")
 
@@ -388,7 +389,8 @@ def _code_and_message(reply: Reply, error: Mapping[str, Any] | None) -> tuple[st
 
 def _text(value: object) -> str:
     """As a string that can be stored: JSON may hold halves of surrogate pairs, UTF-8 cannot."""
-    return str(value).encode("utf-8", "replace").decode()
+    text = str(value).encode("utf-8", "replace").decode()
+    return text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + " [...]"
 
 
 def _failed_read(reply: Reply) -> TasksRead:

@@ -189,6 +189,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--manifest", type=Path)
     parser.add_argument("--span", type=float, default=2.5, help="seconds within which a random kill falls")
+    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--no-idempotency", action="store_true", help="with --manifest")
     given = parser.parse_args()
     total = Verdict()
@@ -200,10 +201,9 @@ def main() -> None:
             print(total)
         else:
             for honoured, submits in itertools.product((True, False), (1, 8)):
-                verdict = many(Path(name), given.kills // 4, submits=submits, honoured=honoured, seed=submits)
-                print(
-                    f"keys {'honoured' if honoured else 'ignored'}, {submits} at once: {verdict}", flush=True
-                )
+                seed, words = given.seed + submits, "honoured" if honoured else "ignored"
+                verdict = many(Path(name), given.kills // 4, submits=submits, honoured=honoured, seed=seed)
+                print(f"keys {words}, {submits} at once: {verdict}", flush=True)
                 total += verdict
             print(f"in all: {total}")
     if total.paid_twice or total.lost or total.completed + total.failed + total.held != total.rows:

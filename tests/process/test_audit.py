@@ -77,6 +77,8 @@ def test_an_expired_row_is_an_orphan_until_it_is_made_again(tmp_path: Path) -> N
     """Paid and lost: audit names the task; `retry --only expired` pays once more, and only for that row."""
     table = small_manifest(tmp_path, 3)
     with bench(tmp_path, table, latency_s=0.2, link_lifetime_s=0.0) as it:
+        profile = tmp_path / "quick.yaml"
+        profile.write_text(profile.read_text() + "link_lifetime_s: 0.01\n")
         it.finish()
         assert list(read_results(it.out)["status"]) == ["expired"] * 3
         code, _, findings = audit(it)

@@ -12,7 +12,7 @@ import pytest
 
 from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.providers.base import Accepted, TaskReport, TasksRead, TaskState
-from nanobanana_batch.providers.http import Timeouts
+from nanobanana_batch.providers.http import FreeHttp, Timeouts
 from tests.service.test_http_paid import (
     KEY,
     Answer,
@@ -445,3 +445,31 @@ async def test_the_key_goes_with_submits_and_reads_only() -> None:
         assert {request.headers.get("authorization") for request in server.seen} == {f"Bearer {KEY}"}
         assert {request.headers.get("authorization") for request in links.seen} == {None}
     assert Accepted("x").replayed is False
+
+
+@pytest.mark.anyio
+async def test_links_go_through_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind a mandatory proxy a paid image must be fetched the way it was asked for; NO_PROXY holds."""
+    asked: list[bytes] = []
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        asked.append(head.split(b"\r\n")[0])
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nimage")
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(proxy, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    async with FreeHttp({}, Timeouts(), loopback=False) as http:
+        async with http.open_link("http://links.example/a.png") as body:
+            assert b"".join([piece async for piece in body.pieces()]) == b"image"
+        with pytest.raises(LinkFailed):
+            async with http.open_link("http://127.0.0.1:1/a.png"):
+                pass
+    server.close()
+    await server.wait_closed()
+    assert asked == [b"GET http://links.example/a.png HTTP/1.1"]
