@@ -35,6 +35,10 @@ lint: $(INSTALLED)
 bench: $(INSTALLED) ## figures, by hand
 	$(BIN)/python -m benchmarks.parti
 
+campaign: $(INSTALLED) ## an hour of kills, crowds and interrupts, judged by the service's ledger
+	$(BIN)/python -m tests.campaign.kill --kills 1000
+	$(BIN)/python -m tests.campaign.crowd --pairs 50 --step 0.01
+
 clean: ## the environment and caches; outputs stay
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -27,8 +27,10 @@ class Plan:
     """Rows for which a run would pay."""
     counts: dict[str, int]
     """Rows by their status in the output folder."""
+    changed: int
+    """Of the rows to submit, those whose id the folder knows with another request."""
     gone: int
-    """Rows of the folder that are no longer in the manifest; what is paid for is still collected."""
+    """Requests of the folder that the manifest no longer has (left or changed); what is paid is collected."""
     by_field: dict[str, dict[str, int]]
     """Rows by model, resolution and aspect ratio."""
     first_rows: tuple[Row, ...]
@@ -54,6 +56,7 @@ def make_plan(order: Order, first: int) -> Plan:
             rows=len(roster),
             to_submit=counts[RowStatus.PENDING],
             counts={status.value: counts[status] for status in RowStatus},
+            changed=counts.changed,
             gone=known - counts.in_folder,
             by_field={name: roster.counts(name) for name in _COUNTED_FIELDS},
             first_rows=tuple(roster.rows(limit=first)),
@@ -63,6 +66,7 @@ def make_plan(order: Order, first: int) -> Plan:
 
 class _Statuses(Counter[RowStatus]):
     in_folder = 0
+    changed = 0
 
 
 def _statuses(roster: Roster, reader: Reader | None) -> _Statuses:
@@ -70,6 +74,7 @@ def _statuses(roster: Roster, reader: Reader | None) -> _Statuses:
     for row in roster.rows():
         status = reader.status_of(row.key) if reader else None
         counts.in_folder += status is not None
+        counts.changed += reader is not None and status is None and reader.has_id(row.id)
         counts[status or RowStatus.PENDING] += 1
     return counts
 

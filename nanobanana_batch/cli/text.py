@@ -36,9 +36,13 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def plan_text(plan: Plan) -> str:
     """Counts, then the first rows."""
     lines = [f"{plan.manifest}: {plan.rows} rows -> {plan.folder}", f"  to submit: {plan.to_submit}"]
+    if plan.changed:
+        lines.append(f"    of these changed since the last run: {plan.changed} (the old images stay)")
     lines += [f"  {name}: {count}" for name, count in plan.counts.items() if count and name != "pending"]
     if plan.gone:
-        lines.append(f"  no longer in the manifest: {plan.gone}")
+        lines.append(
+            f"  requests that the manifest no longer has: {plan.gone} (what is paid is still collected)"
+        )
     for name, counts in plan.by_field.items():
         lines.append(f"  {name}: {_several(counts)}")
     lines += [f"  warning: {warning}" for warning in plan.warnings]

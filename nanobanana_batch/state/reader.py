@@ -175,6 +175,10 @@ class Reader:
         (count,) = self._db.execute(_SAME_BYTES).fetchone()
         return int(count)
 
+    def has_id(self, id_: str) -> bool:
+        """Whether some row of the folder has this id."""
+        return self._db.execute("SELECT 1 FROM rows WHERE id = ? LIMIT 1", (id_,)).fetchone() is not None
+
     def credits(self) -> Credits:
         """Sums over all attempts."""
         reserved, used = self._db.execute(_CREDITS).fetchone()

@@ -33,6 +33,7 @@ CREATE TABLE rows (
     stem_key  TEXT,                  -- stem without regard to case and Unicode form
     attempt   INTEGER                -- the latest attempt
 );
+CREATE INDEX rows_id ON rows (id);
 CREATE UNIQUE INDEX rows_in_order ON rows (position) WHERE position IS NOT NULL;
 CREATE INDEX rows_new ON rows (position) WHERE position IS NOT NULL AND attempt IS NULL;
 CREATE UNIQUE INDEX rows_stem ON rows (stem_key) WHERE stem_key IS NOT NULL;

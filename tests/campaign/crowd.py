@@ -59,7 +59,7 @@ def interrupts(folder: Path, step_s: float, until_s: float) -> Tally:
     """One run after the other, each interrupted a step later than the one before, each resumed to its end."""
     tally = Tally()
     with bench(folder, small_manifest(folder, 4), latency_s=0.1) as it:
-        for number in range(int(until_s / step_s)):
+        for number in range(round(until_s / step_s)):
             own = Bench(
                 folder, it.service, it.data, small_manifest(folder, 4, f"cut-{number}"), f"out-{number}"
             )
