@@ -10,13 +10,14 @@ from functools import partial
 
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp
 
 from nanobanana_batch.service import openapi
 from nanobanana_batch.service.admin import Admin
 from nanobanana_batch.service.context import Context, error_reply
 from nanobanana_batch.service.contract import DIALECTS, PREFIX, Dialect
+from nanobanana_batch.service.docs_page import page
 from nanobanana_batch.service.envelope import ApiError, server_error
 from nanobanana_batch.service.links import Links
 from nanobanana_batch.service.options import ServiceOptions
@@ -36,8 +37,10 @@ def make_app(options: ServiceOptions) -> ASGIApp:
         description=openapi.DESCRIPTION,
         version="1",
         lifespan=partial(_lifespan, context),
+        docs_url=None,
         redoc_url=None,
     )
+    app.add_route("/docs", lambda _: HTMLResponse(page(app.openapi())), include_in_schema=False)
     _handle_errors(app, options)
     submit, reads = Submit(context), Reads(context)
     for dialect in DIALECTS:

@@ -228,7 +228,12 @@ def test_unknown_paths_and_methods_are_envelopes(api: Api) -> None:
 
 
 def test_the_documentation_describes_both_dialects(api: Api) -> None:
-    assert api.http.get("/docs").status_code == 200
+    docs = api.http.get("/docs")
+    assert docs.status_code == 200
+    assert "/unified/v1/images/generations" in docs.text
+    assert "idempotency_conflict" in docs.text
+    assert "<script" not in docs.text
+    assert "src=" not in docs.text
     paths = api.http.get("/openapi.json").json()["paths"]
     assert not [path for path in paths if path.startswith("/admin")]
     for prefix, ratio, models in (("", "size", 7), ("/unified", "aspect_ratio", 2)):
