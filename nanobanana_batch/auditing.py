@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nanobanana_batch.files.folder import Folder, find
+from nanobanana_batch.files.folder import Folder, find, held
 from nanobanana_batch.files.images import IMAGE_FOLDER
-from nanobanana_batch.files.lock import only_writer
 from nanobanana_batch.state.facts import Phase
 from nanobanana_batch.state.reader import AttemptReport, open_reader
 
@@ -111,16 +110,15 @@ def repair_folder(path: Path, now: Connection, tally: Tally) -> None:
     from nanobanana_batch.state.store import Store
 
     folder = find(path)
-    with open_reader(folder.state) as reader:
-        saved = [attempt for attempt in reader.attempts() if attempt.phase is Phase.SAVED]
-    broken = [attempt.attempt for attempt in saved if _fault_of(folder.path, attempt)]
-    if broken:
-        with only_writer(folder.state_folder):
-            store = Store(folder.state)
-            try:
-                store.apply([facts.Lost(attempt) for attempt in broken])
-            finally:
-                store.close()
+    with held(folder):
+        with open_reader(folder.state) as reader:
+            saved = [attempt for attempt in reader.attempts() if attempt.phase is Phase.SAVED]
+        broken = [attempt.attempt for attempt in saved if _fault_of(folder.path, attempt)]
+        store = Store(folder.state)
+        try:
+            store.apply([facts.Lost(attempt) for attempt in broken])
+        finally:
+            store.close()
     collect(path, now, Settings(), tally)
 
 

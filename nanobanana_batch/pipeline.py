@@ -19,7 +19,7 @@ from nanobanana_batch.catalog import load_catalog
 from nanobanana_batch.connection import Connection, Line, prepare, remembered
 from nanobanana_batch.errors import NanobananaError, ProblemLog, UsageError
 from nanobanana_batch.files.disk import Disk
-from nanobanana_batch.files.folder import Folder, choose, create, find
+from nanobanana_batch.files.folder import Folder, choose, create, find, held, make, was_worked_on
 from nanobanana_batch.files.lock import only_writer
 from nanobanana_batch.manifest import Manifest, derive_id, fold_id, open_manifest
 from nanobanana_batch.model import RowStatus
@@ -86,6 +86,8 @@ class Outcome:
     """Images with the same bytes as an earlier row's."""
     elsewhere: Mapping[str, int]
     """Unfinished rows that were sent to another provider, by its name; only that one can collect them."""
+    had_work: bool
+    """Whether there was anything to send or to collect."""
     stop_reason: str
     interrupted: bool
 
@@ -154,17 +156,23 @@ def run(order: Order, settings: Settings, tally: Tally) -> Outcome:
     line = prepare(order.connection, settings.submit_concurrency)
     disk = Disk()
     manifest = open_ordered(order, line.dialect)
-    folder = folder_of(order, manifest)
-    with ExitStack() as held:
+    path = folder_of(order, manifest).path
+    worked_on = was_worked_on(path)
+    with ExitStack() as locks:
         # The lock first where there is a folder: a second process leaves at once, however long the manifest.
-        is_locked = folder.state_folder.is_dir()
+        is_locked = path.is_dir()
         if is_locked:
-            held.enter_context(only_writer(folder.state_folder))
-        roster = held.enter_context(expanded(manifest))
-        create(folder, disk)
+            locks.enter_context(only_writer(path))
+        roster = locks.enter_context(expanded(manifest))
         if not is_locked:
-            held.enter_context(only_writer(folder.state_folder))
-        store = held.enter_context(_opened(folder, disk))
+            make(path, disk)
+            locks.enter_context(only_writer(path))
+        folder = folder_of(order, manifest)  # under the lock: nobody can put the state elsewhere any more
+        create(folder, disk, worked_on=worked_on)
+        if folder.state_folder != path:
+            locks.enter_context(only_writer(folder.state_folder))
+        store = locks.enter_context(_opened(folder, disk))
+        _refuse_mixing(store, line)
         store.take_manifest(roster, name=manifest.name, variables=manifest.variables)
         store.remember(CONNECTION, order.connection.as_text())
         return _work(store, disk, folder, line, settings, tally)
@@ -201,8 +209,21 @@ def _resume(path: Path, now: Connection, settings: Settings, tally: Tally) -> Ou
     with open_reader(folder.state) as reader:
         connection = remembered(reader.meta(CONNECTION), now)
     line = prepare(connection, settings.submit_concurrency)
-    with only_writer(folder.state_folder), _opened(folder, disk) as store:
+    with held(folder), _opened(folder, disk) as store:
         return _work(store, disk, folder, line, settings, tally)
+
+
+def _refuse_mixing(store: Store, line: Line) -> None:
+    """Placeholders and real images in one folder could not be told apart."""
+    from nanobanana_batch.providers.profile import is_practice
+
+    others = [name for name in store.providers() if is_practice(name) != is_practice(line.name)]
+    if others:
+        kind = "placeholders of a service on this machine" if is_practice(others[0]) else "real images"
+        raise UsageError(
+            f"This folder holds {kind} ({others[0]}); {line.name} would mix them; nothing was sent.",
+            hint="Give another folder with --out.",
+        )
 
 
 def _work(
@@ -220,10 +241,12 @@ def _work(
     _count_up(tally, folder, settings.limit)
     if line.is_embedded:
         settings = replace(settings, max_outage_s=_EMBEDDED_OUTAGE_S)
-    if _has_work(store, line.name, settings):
+    had_work = _has_work(store, line.name, settings)
+    if had_work:
         _drive(store, disk, folder, line.connect(folder.path), settings, tally, stop)
     results = write_results(folder, disk)
-    return _outcome(folder, results, settings.limit, stop, store.open_elsewhere(line.name))
+    elsewhere = store.open_elsewhere(line.name)
+    return _outcome(folder, results, settings.limit, stop, elsewhere, had_work=had_work)
 
 
 @contextmanager
@@ -285,7 +308,10 @@ def _has_work(store: Store, provider: str, settings: Settings) -> bool:
 
     if any(known.provider == provider for phase in RESUMABLE for known in store.open_attempts(phase)):
         return True
-    return any(store.rows_to_send(-1, settings.limit, 1, phases) for phases in settings.phases_to_send())
+    return any(
+        store.rows_to_send(-1, settings.limit, 1, phases, repeated=repeated)
+        for phases, repeated in settings.rows_to_send()
+    )
 
 
 def _drive(
@@ -355,7 +381,13 @@ def _first_of_ours(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 def _outcome(
-    folder: Folder, results: Path, limit: int | None, stop: Stop, elsewhere: Mapping[str, int]
+    folder: Folder,
+    results: Path,
+    limit: int | None,
+    stop: Stop,
+    elsewhere: Mapping[str, int],
+    *,
+    had_work: bool,
 ) -> Outcome:
     with open_reader(folder.state) as reader:
         counts, credits, same = reader.counts(before=limit), reader.credits(), reader.same_bytes()
@@ -367,6 +399,7 @@ def _outcome(
         credits_used=credits.used,
         same_bytes=same,
         elsewhere=elsewhere,
+        had_work=had_work,
         stop_reason=stop.reason,
         interrupted=stop.interrupted,
     )

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from nanobanana_batch.files.folder import refuse_amnesia, was_worked_on
 from nanobanana_batch.model import Row, RowStatus
 from nanobanana_batch.pipeline import Order, expanded, folder_of, open_ordered
 from nanobanana_batch.state.reader import Reader, open_reader
@@ -47,6 +48,7 @@ def make_plan(order: Order, first: int) -> Plan:
 
     manifest = open_ordered(order, load_profile(order.connection.provider).dialect)
     folder = folder_of(order, manifest)
+    refuse_amnesia(folder, worked_on=was_worked_on(folder.path))
     with expanded(manifest) as roster, _reader(folder.state) as reader:
         counts = _statuses(roster, reader)
         known = sum(1 for _ in reader.known_keys()) if reader else 0

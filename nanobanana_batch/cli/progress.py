@@ -19,10 +19,12 @@ def progress(*, shown: bool) -> Iterator[Tally]:
     """A tally whose changes are shown as they come, if stderr is a terminal."""
     tally = Tally()
     if not shown or not sys.stderr.isatty():
+        tally.announce = lambda text: print(text, file=sys.stderr, flush=True)
         yield tally
         return
     with tqdm(total=0, unit="row", bar_format=_FORMAT, dynamic_ncols=True, leave=True, delay=0.1) as bar:
         tally.changed = lambda: _show(bar, tally)
+        tally.announce = lambda text: bar.write(text, file=sys.stderr)
         yield tally
         _show(bar, tally)
 
@@ -35,5 +37,5 @@ def _show(bar: tqdm[Never], tally: Tally) -> None:
         parts.insert(0, f"{tally.failed} failed")
     if tally.unknown:
         parts.insert(0, f"{tally.unknown} unknown")
-    bar.set_postfix_str(", ".join([*parts, tally.note] if tally.note else parts), refresh=False)
+    bar.set_postfix_str(", ".join(parts), refresh=False)
     bar.update(tally.completed + tally.failed - bar.n)

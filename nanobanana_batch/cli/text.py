@@ -64,6 +64,8 @@ def outcome_text(outcome: Outcome) -> str:
     done = counts.pop("completed")
     left = _several({name: count for name, count in counts.items() if count})
     lines = [f"{done} of {outcome.rows} rows completed" + (f" ({left})" if left else "") + "."]
+    if not outcome.had_work:
+        lines.append("There was nothing to do; nothing was sent.")
     if outcome.stop_reason:
         lines.append(outcome.stop_reason)
     for name, count in outcome.elsewhere.items():
@@ -74,6 +76,12 @@ def outcome_text(outcome: Outcome) -> str:
         lines.append(
             f"{outcome.same_bytes} images have the bytes of another row's: see duplicate_of in the results."
         )
+    for only in ("failed", "refused", "expired"):
+        if counts.get(only):
+            lines.append(
+                f"Why rows {only}: see error_code in the results."
+                f" `nanobanana-batch retry {outcome.folder} --only {only}` pays for them again."
+            )
     if counts.get("unknown"):
         lines.append(
             "Unknown rows may have been paid: look in your account."

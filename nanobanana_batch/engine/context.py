@@ -60,11 +60,16 @@ class Settings:
     revisit_s: float = 600.0
     """How often what was set aside is looked at."""
 
-    def phases_to_send(self) -> list[frozenset[Phase]]:
-        """Which rows are paid for, in turn; the empty set stands for rows that were never sent."""
+    def rows_to_send(self) -> list[tuple[frozenset[Phase], bool]]:
+        """Which rows are paid for, in turn: (phases of the latest attempt, only if there was one before).
+
+        The empty set stands for rows that were never sent. A retry that could not be sent is still
+        that retry; a row that was never sent at all is not made by one.
+        """
+        not_sent = frozenset({Phase.NOT_SENT})
         if self.new_rows:
-            return [frozenset({Phase.NOT_SENT}), frozenset()]
-        return [self.retried] if self.retried else []
+            return [(not_sent, False), (frozenset(), False)]
+        return [(self.retried, False), (not_sent, True)] if self.retried else []
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,7 @@ class Downloader:
         if context.stop.asked and work.failed_downloads >= context.settings.read_tries:
             self._set_aside(work)
         elif work.failed_downloads >= context.settings.download_tries:
-            context.tally.note = f"{work.id}: {error.message}"
+            context.tally.trouble(f"{work.id}: {error.message}")
             self._set_aside(work)
         else:
             self._look_again(work, backoff_s(work.failed_downloads, first_s=2.0))

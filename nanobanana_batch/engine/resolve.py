@@ -48,6 +48,8 @@ class Resolver:
         self._open: list[Work] = []
         self._held: list[Work] = []
         self._had_evidence = False
+        self._no_answers = False
+        """The provider was asked about a key in vain: not worth asking about the others now."""
         self._wake = anyio.Event()
         self._idle = anyio.Event()
         self._idle.set()
@@ -97,6 +99,7 @@ class Resolver:
 
     async def _resolve(self, batch: list[Work]) -> None:
         left: list[Work] = []
+        self._no_answers = False
         for work in batch:
             if self._context.stop.asked:
                 self._set_aside(work)
@@ -130,19 +133,23 @@ class Resolver:
             return False
         remembered = await self._remembers(key)
         if not remembered:
-            self._context.tally.note = "the provider does not remember idempotency keys"
+            self._context.tally.trouble("the provider does not remember idempotency keys")
         return remembered
 
     async def _remembers(self, key: str) -> bool:
-        for tries in range(self._context.settings.resolve_tries):
-            if key in self._remembered or self._context.stop.asked:
+        context = self._context
+        for tries in range(context.settings.resolve_tries):
+            if key in self._remembered or self._no_answers or context.stop.asked:
                 break
-            await self._context.gate.passed(self._context.stop)
-            shown = await self._context.provider.proves_idempotency(key)
-            if shown is None:
-                await self._context.stop.sleep(backoff_s(tries))
-            else:
+            await context.gate.passed(context.stop)
+            shown = await context.provider.proves_idempotency(key)
+            if shown is not None:
                 self._remembered[key] = shown
+            elif context.outage.failed():
+                context.stop.ask("The provider does not answer.")
+            else:
+                await context.stop.sleep(backoff_s(tries))
+        self._no_answers = self._no_answers or key not in self._remembered
         return self._remembered.get(key, False)
 
     async def _repeat(self, work: Work) -> None:
@@ -194,12 +201,15 @@ class Resolver:
         strangers = [task for task in await self._strangers(work) if fits(task, work)]
         if strangers:
             self._trust = Idempotency.IGNORED
-            self._context.tally.note = "the provider does not honour idempotency keys as its profile says"
+            self._context.tally.trouble("the provider does not honour idempotency keys as its profile says")
 
     async def _look_in_list(self, batch: list[Work]) -> None:
         """Adopt what fits beyond doubt; hold the rest."""
         context = self._context
         for work in batch:
+            if context.stop.asked:
+                self._set_aside(work)
+                continue
             strangers = await self._strangers(work) if self._is_our_account(work) else []
             # Counted after the list was read: a task on it has had its intent on disk before.
             unknown = Counter(context.store.unanswered_models(context.provider.capabilities.name))

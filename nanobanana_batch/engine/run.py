@@ -117,14 +117,16 @@ class Run:
 
     def _rows_to_send(self) -> Iterator[RowToSend]:
         """The rows to pay for: those known not to have been sent, then new ones, each in manifest order."""
-        for phases in self._context.settings.phases_to_send():
-            yield from self._rows_in(phases)
+        for phases, repeated in self._context.settings.rows_to_send():
+            yield from self._rows_in(phases, repeated)
 
-    def _rows_in(self, phases: frozenset[Phase]) -> Iterator[RowToSend]:
+    def _rows_in(self, phases: frozenset[Phase], repeated: bool) -> Iterator[RowToSend]:
         """A few at a time: a row that comes back to one of the phases is not met twice."""
         settings, after = self._context.settings, -1
         while not self._context.stop.asked:
-            rows = self._context.store.rows_to_send(after, settings.limit, _ROWS_AT_ONCE, phases)
+            rows = self._context.store.rows_to_send(
+                after, settings.limit, _ROWS_AT_ONCE, phases, repeated=repeated
+            )
             if not rows:
                 return
             for row in rows:
@@ -140,7 +142,8 @@ class Run:
         if self._context.stop.asked:
             return
         await self._context.slots.take()
-        await submits.send(item)
+        with self._context.space.handing_over():
+            await submits.send(item)
 
     def _accepted(self, work: Work) -> None:
         self._waiter.add(work)

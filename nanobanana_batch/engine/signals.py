@@ -23,5 +23,7 @@ async def listen(run: Run, stop: Stop, tally: Tally) -> None:
                 continue
             asked = True
             stop.ask("Interrupted.", interrupted=True)
-            tally.note = "finishing what is paid for; interrupt once more to stop now"
-            tally.changed()
+            tally.announce(
+                f"Stopping: {tally.in_flight} tasks that are paid for are being collected."
+                " Interrupt again to stop at once."
+            )

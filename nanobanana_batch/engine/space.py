@@ -6,8 +6,11 @@ used, then twice the largest seen.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from nanobanana_batch.engine.work import Slots, Stop
-from nanobanana_batch.files.disk import Disk
+from nanobanana_batch.files.disk import Disk, as_disk_failure
 from nanobanana_batch.files.folder import Folder
 
 RESERVE_BYTES = 64 << 20
@@ -42,17 +45,31 @@ class Space:
         try:
             while not self._stop.asked:
                 in_flight = self._slots.taken - self._waiting
-                free = min(self._disk.free_bytes(place) for place in self._places)
+                free = self._free_bytes()
                 if free >= RESERVE_BYTES + (in_flight + 1) * self._expected_bytes():
                     return True
                 if not in_flight:
-                    self._stop.ask(
-                        f"The disk has only {free >> 20} MiB left, too little for an image; free some."
-                    )
+                    self._stop.ask(f"The disk has only {free >> 20} MiB left, too little for an image.")
                 await self._stop.sleep(_LOOK_AGAIN_S)
         finally:
             self._waiting -= 1
         return False
+
+    @contextmanager
+    def handing_over(self) -> Iterator[None]:
+        """A row that has its slot and is waiting for someone to submit it is not in flight."""
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+
+    def _free_bytes(self) -> int:
+        try:
+            return min(self._disk.free_bytes(place) for place in self._places)
+        except OSError as error:
+            self._stop.ask(str(as_disk_failure(error, "looking for free space")))
+            return 0
 
     def _expected_bytes(self) -> int:
         return 2 * self._largest_bytes if self._largest_bytes else _FIRST_GUESS_BYTES

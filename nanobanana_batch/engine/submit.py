@@ -76,7 +76,8 @@ class Submitter:
                 if not await self._context.space.enough_for_one_more():
                     self._context.slots.give_back()
                 elif isinstance(item, Work):
-                    await self._send(item, facts.SentAgain(item.attempt, self._context.now()))
+                    item.intended_at = self._context.now()
+                    await self._send(item, facts.SentAgain(item.attempt, item.intended_at))
                 else:
                     await self._send(*self._intend(item))
 
@@ -161,7 +162,7 @@ class Submitter:
             case NotSent():
                 if context.outage.failed():
                     context.stop.ask(f"The provider cannot be reached: {outcome.reason}.")
-                context.tally.note = "provider cannot be reached, trying again"
+                context.tally.trouble("provider cannot be reached, trying again")
                 return True
             case Rejected(decision=Decision.SLOW_DOWN | Decision.RETRY_REQUEST):
                 context.outage.worked()
@@ -178,6 +179,7 @@ class Submitter:
             case Rejected() if work.is_doubtful and not outcome.is_verdict:
                 self._on_unknown(work)
             case _:
+                context.outage.worked()
                 context.tally.failed += 1
         return False
 

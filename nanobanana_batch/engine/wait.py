@@ -63,10 +63,12 @@ class Waiter:
     async def revisit(self) -> None:
         """Look once more at all that is set aside, as slots allow."""
         works, self._aside = self._aside, []
-        for work in works:
+        while works and not self._context.stop.asked:
             await self._context.slots.take()
+            work = works.pop(0)
             work.failed_reads = work.failed_downloads = 0
             self.look_now(work)
+        self._aside += works
 
     async def run(self) -> None:
         """Read what is due, and now and then what is set aside, until cancelled."""
@@ -83,7 +85,8 @@ class Waiter:
     async def _revisit_regularly(self) -> None:
         while True:
             await anyio.sleep(self._context.settings.revisit_s)
-            await self.revisit()
+            if not self._context.stop.asked:
+                await self.revisit()
 
     def _look_in(self, work: Work, seconds: float) -> None:
         """Not before that time; on the next tick after it, so that tasks are read together."""
@@ -128,7 +131,7 @@ class Waiter:
             if not context.stop.asked:
                 context.tally.all_well()
             return
-        context.tally.note = f"reading tasks fails: {read.failure}"
+        context.tally.trouble(f"reading tasks fails: {read.failure}")
         if read.retry_after_s is not None:
             context.gate.hold(read.retry_after_s)
         if read.stop:
@@ -167,7 +170,11 @@ class Waiter:
         work.failed_reads += 1
         hopeless = work.task_id in read.absent or self._context.stop.asked
         give_up = hopeless and work.failed_reads >= self._context.settings.read_tries
-        if read.stop or give_up or self._is_believed_gone(work):
+        settings = self._context.settings
+        provider_works = not read.failure or bool(read.reports)
+        longest_s = settings.stuck_after_s + (0.0 if provider_works else settings.max_outage_s)
+        is_stuck = anyio.current_time() - work.since > longest_s
+        if read.stop or give_up or is_stuck or self._is_believed_gone(work):
             self.set_aside(work)
             return
         self.look_after(work, self._interval_s + backoff_s(work.failed_reads))

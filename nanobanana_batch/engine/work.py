@@ -78,13 +78,20 @@ class Tally:
     unknown: int = 0
     in_flight: int = 0
     credits: float = 0.0
-    note: str = ""
-    """What is holding the run up just now, if anything."""
     changed: Callable[[], None] = lambda: None
+    announce: Callable[[str], None] = lambda text: None
+    """Says something to the person, on a line of its own."""
+    _trouble: str = ""
+
+    def trouble(self, text: str) -> None:
+        """Something is holding the run up; said once until all is well again."""
+        if not self._trouble:
+            self.announce(text)
+        self._trouble = text
 
     def all_well(self) -> None:
         """The provider works: nothing is holding the run up."""
-        self.note = ""
+        self._trouble = ""
 
 
 class Slots:

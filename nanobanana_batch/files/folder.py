@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from nanobanana_batch.errors import StateFailed, UsageError
 from nanobanana_batch.files import filesystem
 from nanobanana_batch.files.disk import Disk, as_disk_failure, write_atomically
 from nanobanana_batch.files.images import IMAGE_FOLDER
-from nanobanana_batch.files.lock import LOCK_NAME
+from nanobanana_batch.files.lock import LOCK_NAME, only_writer
 
 STATE_NAME = "state.sqlite3"
 POINTER_NAME = "state-dir.json"
@@ -81,41 +83,70 @@ def choose(path: Path, state_dir: Path | None, *, risk_network: bool) -> Folder:
     return folder
 
 
-def create(folder: Folder, disk: Disk) -> None:
-    """Make the folders, and the pointer if the state stands elsewhere; all names survive power loss.
+def was_worked_on(path: Path) -> bool:
+    """Whether a run has ever held this folder. Ask before locking it: a lock leaves the same trace."""
+    return (path / LOCK_NAME).exists() or (path / POINTER_NAME).exists()
+
+
+@contextmanager
+def held(folder: Folder) -> Iterator[None]:
+    """Be the only writer of a folder and of its state.
 
     Raises:
-        UsageError: it cannot be made there, or another command has put the state elsewhere meanwhile.
+        FolderInUse: another process is; said at once.
+    """
+    with only_writer(folder.path), ExitStack() as also:
+        if folder.state_folder != folder.path:
+            also.enter_context(only_writer(folder.state_folder))
+        yield
+
+
+def make(path: Path, disk: Disk) -> None:
+    """Make an output folder; its name survives power loss.
+
+    Raises:
+        UsageError: it cannot be made there.
+        DiskFailed: the disk is full or refuses.
+    """
+    try:
+        disk.make_folder(path)
+    except (FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
+        raise UsageError(f"{path} cannot be made: {error.strerror}.") from error
+    except OSError as error:
+        raise as_disk_failure(error, f"making {path}") from error
+
+
+def create(folder: Folder, disk: Disk, *, worked_on: bool) -> None:
+    """Make what belongs into a folder, and the pointer if the state stands elsewhere. Hold its lock.
+
+    Raises:
+        UsageError: it cannot be made there.
         DiskFailed: the disk is full or refuses.
         StateFailed: the folder was worked on, but its state is gone.
     """
-    _refuse_amnesia(folder)
-    try:
-        disk.make_folder(folder.path / IMAGE_FOLDER)
-        if folder.state_folder != folder.path:
-            disk.make_folder(folder.state_folder)
-            pointer = {"host": platform.node(), "path": str(folder.state_folder)}
-            text = json.dumps(pointer, indent=2) + "\n"
-            write_atomically(disk, folder.path / POINTER_NAME, [text.encode()])
-    except (FileExistsError, NotADirectoryError, PermissionError) as error:
-        raise UsageError(f"{folder.path} cannot be an output folder: {error.strerror}.") from error
-    except OSError as error:
-        raise as_disk_failure(error, f"making {folder.path}") from error
-    if find(folder.path).state_folder != folder.state_folder:
-        raise UsageError(f"The state of {folder.path} has just been put elsewhere; look at {POINTER_NAME}.")
+    refuse_amnesia(folder, worked_on=worked_on)
+    make(folder.path / IMAGE_FOLDER, disk)
+    if folder.state_folder != folder.path:
+        make(folder.state_folder, disk)
+        pointer = {"host": platform.node(), "path": str(folder.state_folder)}
+        text = json.dumps(pointer, indent=2) + "\n"
+        write_atomically(disk, folder.path / POINTER_NAME, [text.encode()])
 
 
-def _refuse_amnesia(folder: Folder) -> None:
-    """Without its state a folder that was worked on would pay for every row again."""
-    if folder.state.is_file() and folder.state.stat().st_size:
+def refuse_amnesia(folder: Folder, *, worked_on: bool) -> None:
+    """Without its state a folder that was worked on would pay for every row again.
+
+    Raises:
+        StateFailed: there are images or results of an earlier run, and no state.
+    """
+    if not worked_on or (folder.state.is_file() and folder.state.stat().st_size):
         return
-    was_locked = (folder.state_folder / LOCK_NAME).exists()
     images = folder.path / IMAGE_FOLDER
     has_images = images.is_dir() and any(not path.name.startswith(".") for path in images.iterdir())
-    if was_locked and (has_images or (folder.path / RESULTS_NAME).exists()):
+    if has_images or (folder.path / RESULTS_NAME).exists():
         raise StateFailed(
-            f"{folder.path} has images of an earlier run, but its state file {folder.state} is gone or empty:"
-            " nobody knows any more what was paid for, so nothing was sent.",
+            f"{folder.path} has images or results of an earlier run, but its state file {folder.state}"
+            " is gone or empty: nobody knows any more what was paid for, so nothing was sent.",
             hint="Bring the file back, or give another folder with --out.",
         )
 

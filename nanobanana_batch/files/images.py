@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -51,8 +52,11 @@ class ImageFile:
     ) -> None:
         if self._fd is not None:
             fd, self._fd = self._fd, None
-            self._disk.close(fd)
-            self._disk.remove(self._temporary)
+            # A disk that fails here as well must not hide what is already being raised.
+            with suppress(OSError):
+                self._disk.close(fd)
+            with suppress(OSError):
+                self._disk.remove(self._temporary)
 
     def write(self, data: bytes) -> None:
         """Append bytes.

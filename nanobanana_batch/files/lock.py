@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from nanobanana_batch.errors import FolderInUse
+from nanobanana_batch.errors import FolderInUse, UsageError
 
 LOCK_NAME = ".run.lock"
 
@@ -19,8 +19,12 @@ def only_writer(folder: Path) -> Iterator[None]:
 
     Raises:
         FolderInUse: another process holds it; at once, without waiting.
+        UsageError: this user may not write there.
     """
-    fd = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fd = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be an output folder: {error.strerror}.") from error
     try:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

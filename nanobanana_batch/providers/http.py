@@ -119,9 +119,9 @@ class _Transport(httpx.AsyncBaseTransport):
         self._direct = AiohttpTransport(client=_new_session)
         proxies = urllib.request.getproxies() if use_proxies else {}
         self._proxied = {
-            scheme: AiohttpTransport(client=_new_session, proxy=httpx.Proxy(url))
-            for scheme, url in proxies.items()
-            if scheme in ("http", "https")
+            scheme: AiohttpTransport(client=_new_session, proxy=httpx.Proxy(_with_scheme(url)))
+            for scheme in ("http", "https")
+            if (url := proxies.get(scheme) or proxies.get("all"))
         }
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -260,6 +260,10 @@ async def _whole(response: httpx.Response, secret: bytes) -> Reply:
 def _chunks(response: httpx.Response) -> AsyncGenerator[bytes, None]:
     """The body as it comes; httpx returns a generator and types it as an iterator, which cannot be closed."""
     return cast("AsyncGenerator[bytes, None]", response.aiter_bytes())
+
+
+def _with_scheme(proxy: str) -> str:
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def _secret_of(headers: Mapping[str, str]) -> bytes:

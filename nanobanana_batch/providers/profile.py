@@ -117,6 +117,12 @@ def identity(profile: Profile, address: Address) -> str:
     return f"{profile.name}@{place}"
 
 
+def is_practice(name: str) -> bool:
+    """Whether a provider of this name (see `identity`) is a service on this machine, which costs nothing."""
+    _, at, host = name.rpartition("@")
+    return not at or host in _LOOPBACK
+
+
 def _read(name_or_file: str) -> dict[str, Any]:
     try:
         if name_or_file in BUILT_IN:

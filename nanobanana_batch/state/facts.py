@@ -7,7 +7,7 @@ the run instead of writing it.
     not_sent -> intent (sent again: it is known that nothing was paid)
     unknown -> intent (sent again: the person said so) | accepted (found) | not_sent (known not to exist)
     accepted -> failed | refused; accepted or ready -> expired
-    saved -> accepted (its file is gone); accepted, ready or expired -> saved (its file is back)
+    saved -> accepted (its file is gone); any of the later phases -> saved (its file is back)
 """
 
 from __future__ import annotations

@@ -65,14 +65,22 @@ class Credits:
     """Of finished images; the reserved amount where the provider tells no other."""
 
 
+# The bytes that several rows share are few and found once: asked for row by row this takes quadratic time.
 _ROWS = """
+WITH shared AS MATERIALIZED (
+    SELECT attempts.sha256 AS sha256, min(rows.position) AS first
+    FROM rows JOIN attempts ON attempts.attempt = rows.attempt
+    WHERE rows.position IS NOT NULL AND attempts.phase = 'saved'
+    GROUP BY attempts.sha256 HAVING count(*) > 1
+)
 SELECT rows.id, rows.row_key, attempts.phase, rows.request, rows.variant, rows.variables, rows.source,
        attempts.path, attempts.width, attempts.height, attempts.size_bytes, attempts.sha256,
-       coalesce(attempts.credits_used, attempts.credits_reserved), attempts.task_id,
+       CASE WHEN attempts.phase IN ('failed', 'refused') AND attempts.task_id IS NOT NULL THEN 0
+            ELSE coalesce(attempts.credits_used, attempts.credits_reserved) END,
+       attempts.task_id,
        attempts.error_code, attempts.error_message,
-       (SELECT earlier.id FROM attempts AS same JOIN rows AS earlier ON earlier.attempt = same.attempt
-        WHERE same.sha256 = attempts.sha256 AND same.phase = 'saved' AND earlier.position < rows.position
-        ORDER BY earlier.position LIMIT 1)
+       (SELECT earlier.id FROM shared JOIN rows AS earlier ON earlier.position = shared.first
+        WHERE shared.sha256 = attempts.sha256 AND shared.first < rows.position)
 FROM rows LEFT JOIN attempts ON attempts.attempt = rows.attempt
 WHERE rows.position IS NOT NULL
 ORDER BY rows.position

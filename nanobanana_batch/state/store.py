@@ -95,7 +95,7 @@ WHERE position > ? AND position < ? AND attempt IS NULL ORDER BY position LIMIT 
 _RETRIED = """
 SELECT rows.row, position, row_key, id, request, number + 1, stem
 FROM rows JOIN attempts ON attempts.attempt = rows.attempt
-WHERE position > ? AND position < ? AND phase IN ({marks}) ORDER BY position LIMIT ?
+WHERE position > ? AND position < ? AND phase IN ({marks}) AND number > ? ORDER BY position LIMIT ?
 """
 
 
@@ -159,18 +159,25 @@ class Store:
             self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
 
     def rows_to_send(
-        self, after: int, before: int | None, at_most: int, phases: Collection[Phase]
+        self,
+        after: int,
+        before: int | None,
+        at_most: int,
+        phases: Collection[Phase],
+        *,
+        repeated: bool = False,
     ) -> list[RowToSend]:
         """The next rows past position `after` and below `before`, in manifest order.
 
-        Without `phases` those without any attempt, else those whose latest attempt is in one of them.
+        Without `phases` those without any attempt, else those whose latest attempt is in one of them;
+        `repeated`: only those that had an attempt before that one.
         """
         bound = (1 << 62) if before is None else before
         query = _RETRIED.format(marks=", ".join("?" for _ in phases)) if phases else _NEW
         return [
             RowToSend(row, position, key, id_, request_from_json(request), number, stem)
             for row, position, key, id_, request, number, stem in self._read(
-                query, after, bound, *phases, at_most
+                query, after, bound, *([*phases, int(repeated)] if phases else []), at_most
             )
         ]
 
@@ -185,6 +192,10 @@ class Store:
             " AND phase IN ('intent', 'unknown', 'accepted', 'ready') GROUP BY provider"
         )
         return {str(name): int(count) for name, count in self._read(query, provider)}
+
+    def providers(self) -> list[str]:
+        """The names of all providers to which something was sent."""
+        return [str(found[0]) for found in self._read("SELECT DISTINCT provider FROM attempts")]
 
     def saved_files(self) -> Iterator[SavedFile]:
         """Every file that was ever saved, and whether the state counts on it; a few at a time."""
@@ -220,19 +231,22 @@ class Store:
     def accepted_key_near(self, provider: str, account: str, attempt: int, within_s: float) -> str | None:
         """The idempotency key of an accepted request that is about as old as an attempt, or older.
 
-        The newest one before the attempt; without one the oldest after it, if it was accepted at most
-        `within_s` after the attempt's intent.
+        The newest one before the attempt that was not sent again since; without one the oldest that was
+        accepted at most `within_s` after the attempt's intent.
         """
         older = (
-            "SELECT idempotency_key FROM attempts WHERE attempt < ? AND provider = ? AND account = ?"
-            " AND task_id IS NOT NULL ORDER BY attempt DESC LIMIT 1"
+            "SELECT earlier.idempotency_key FROM attempts AS earlier, attempts AS asked"
+            " WHERE asked.attempt = ? AND earlier.attempt < asked.attempt"
+            " AND earlier.intended_at <= asked.intended_at"
+            " AND earlier.provider = ? AND earlier.account = ? AND earlier.task_id IS NOT NULL"
+            " ORDER BY earlier.attempt DESC LIMIT 1"
         )
         younger = (
-            "SELECT later.idempotency_key FROM attempts AS later, attempts AS asked"
-            " WHERE asked.attempt = ? AND later.attempt > asked.attempt AND later.provider = ?"
-            " AND later.account = ? AND later.task_id IS NOT NULL"
+            "SELECT later.idempotency_key FROM attempts AS later, attempts AS asked WHERE asked.attempt = ?"
+            " AND later.attempt != asked.attempt AND later.provider = ? AND later.account = ?"
+            " AND later.task_id IS NOT NULL"
             " AND later.accepted_at BETWEEN asked.intended_at AND asked.intended_at + ?"
-            " ORDER BY later.attempt LIMIT 1"
+            " ORDER BY later.accepted_at LIMIT 1"
         )
         found = self._read(older, attempt, provider, account)
         found = found or self._read(younger, attempt, provider, account, within_s)
@@ -284,7 +298,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     if path.stat().st_size < _HEADER_BYTES:  # SQLite takes a file of 0 or 1 byte for a new one
         raise StateFailed(
             f"The state file {path} is empty: it was damaged.",
-            hint="Nothing was sent. It knew what was paid for: restore it, or remove it to pay for all anew.",
+            hint="It knew what was paid for: bring it back, or give another folder with --out.",
         )
     db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
     try:
@@ -484,7 +498,7 @@ def _write_found(db: sqlite3.Connection, fact: facts.Found) -> None:
         db,
         fact.attempt,
         Phase.SAVED,
-        (Phase.ACCEPTED, Phase.READY, Phase.EXPIRED),
+        (Phase.ACCEPTED, Phase.READY, Phase.EXPIRED, Phase.FAILED, Phase.REFUSED),
         error_code=None,
         error_message=None,
     )

@@ -78,6 +78,8 @@ class FakeProvider:
     remembers_keys: bool = True
     key_lifetime_s: float = 86400.0
     account: str = "one"
+    clock_offset_s: float = 0.0
+    """What the provider's clock shows more than the test's."""
     lists_tasks: bool = True
     latency_s: float = 20.0
     submit_s: float = 0.2
@@ -132,7 +134,10 @@ class FakeProvider:
         """All tasks."""
         if not self.lists_tasks:
             return None
-        return [ListedTask(task.id, task.model, task.created) for task in self.tasks.values()]
+        return [
+            ListedTask(task.id, task.model, task.created + self.clock_offset_s)
+            for task in self.tasks.values()
+        ]
 
     async def proves_idempotency(self, used_key: str) -> bool | None:
         """Whether the key was seen."""

@@ -105,7 +105,7 @@ class ForgetfulDisk(Disk):
 def night_on(disk: ForgetfulDisk, provider: FakeProvider, settings: Settings | None = None) -> Night:
     """A run as the pipeline opens it: folders made, the state's name synced."""
     folder = Folder(disk.root, disk.root)
-    create(folder, disk)
+    create(folder, disk, worked_on=False)
     Store(folder.state).close()
     disk.sync_folder(disk.root)
     return Night(disk.root, provider, PROMPTS, settings or Settings(submit_concurrency=2), disk)
@@ -180,7 +180,7 @@ def test_new_folders_survive(tmp_path: Path) -> None:
     """Every name on the way to a new output folder is synced."""
     disk = ForgetfulDisk(tmp_path)
     path = tmp_path / "outputs" / "one"
-    create(Folder(path, path), disk)
+    create(Folder(path, path), disk, worked_on=False)
     assert (
         disk.survivors(tmp_path.parent / f"{tmp_path.name}-after") / "outputs" / "one" / "images"
     ).is_dir()

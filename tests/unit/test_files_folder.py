@@ -74,14 +74,14 @@ def test_every_output_folder_has_its_own_place_below_one_state_dir(tmp_path: Pat
 def test_the_pointer_is_followed_without_the_flag(tmp_path: Path) -> None:
     """Once made, the folder knows where its state is."""
     folder = choose(tmp_path / "out", tmp_path / "state", risk_network=False)
-    create(folder, Disk())
+    create(folder, Disk(), worked_on=False)
     assert find(tmp_path / "out").state == folder.state
     assert choose(tmp_path / "out", None, risk_network=False) == folder
 
 
 def test_the_pointer_of_another_machine_is_refused(tmp_path: Path) -> None:
     """A local disk of another host cannot be reached: going on would begin a second state."""
-    create(choose(tmp_path / "out", tmp_path / "state", risk_network=False), Disk())
+    create(choose(tmp_path / "out", tmp_path / "state", risk_network=False), Disk(), worked_on=False)
     pointer = tmp_path / "out" / POINTER_NAME
     told = json.loads(pointer.read_text())
     assert told["host"] == platform.node()
