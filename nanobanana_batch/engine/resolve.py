@@ -78,7 +78,7 @@ class Resolver:
 
     def try_held_again(self) -> None:
         """There is new evidence: the first request of this run was accepted; its key can be asked about."""
-        if not self._had_evidence:
+        if not self._had_evidence and self._trust is not Idempotency.IGNORED:
             self._had_evidence = True
             self._reopen()
 
@@ -92,10 +92,9 @@ class Resolver:
         return given_up
 
     def _reopen(self) -> None:
-        if self._trust is not Idempotency.IGNORED:
-            for work in self.give_up():
-                self._context.tally.unknown -= 1
-                self.add(work)
+        for work in self.give_up():
+            self._context.tally.unknown -= 1
+            self.add(work)
 
     async def _resolve(self, batch: list[Work]) -> None:
         left: list[Work] = []

@@ -93,6 +93,7 @@ class Run:
         if self._context.settings.on_unknown is OnUnknown.RESUBMIT:
             for work in self._resolver.give_up():
                 if work.is_wanted:
+                    self._context.tally.unknown -= 1
                     await self._submit(submits, work)
             await self._all_done()
 

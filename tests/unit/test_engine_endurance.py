@@ -23,6 +23,8 @@ from nanobanana_batch.pipeline import notice_lost_files
 from nanobanana_batch.providers.base import (
     Body,
     Decision,
+    Idempotency,
+    ListedTask,
     NotSent,
     Rejected,
     SubmitOutcome,
@@ -291,3 +293,18 @@ def test_a_folder_that_nobody_worked_on_may_hold_files(tmp_path: Path) -> None:
     folder = choose(tmp_path, None, risk_network=False)
     create(folder, Disk(), worked_on=was_worked_on(tmp_path))
     assert (tmp_path / "images" / "mine.png").read_bytes() == b"mine"
+
+
+def test_the_list_is_read_once_more_before_a_person_pays_again(tmp_path: Path) -> None:
+    """Keys are ignored and the list failed at first: its late word still counts."""
+
+    class Late(FakeProvider):
+        async def list_recent(self, since: float) -> list[ListedTask] | None:
+            return None if anyio.current_time() < 10 else await super().list_recent(since)
+
+    provider = Late(idempotency=Idempotency.IGNORED, remembers_keys=False)
+    provider.on_submit = lambda n: "lost" if n == 0 else None
+    it = Night(tmp_path, provider, PROMPTS[:2], Settings(on_unknown=OnUnknown.RESUBMIT))
+    it.run()
+    assert it.statuses() == [DONE, DONE]
+    assert sorted(provider.paid().values()) == [1, 1]
