@@ -85,8 +85,7 @@ class Waiter:
     async def _revisit_regularly(self) -> None:
         while True:
             await anyio.sleep(self._context.settings.revisit_s)
-            if not self._context.stop.asked:
-                await self.revisit()
+            await self.revisit()
 
     def _look_in(self, work: Work, seconds: float) -> None:
         """Not before that time; on the next tick after it, so that tasks are read together."""
