@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 REQUEST_FIELDS = (
@@ -28,6 +28,20 @@ ROW_KEY_VERSION = "r1"
 
 
 @dataclass(frozen=True, slots=True)
+class LocalImage:
+    """A reference image on this machine, as it was when the manifest was read."""
+
+    name: str
+    """As the person wrote it: stands among the request's images."""
+    path: str
+    """Absolute."""
+    sha256: str
+    """Of its content; this and not the name is what a row asks for."""
+    size_bytes: int
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """What is asked of the provider, free of any dialect; `None` and `()` mean "not given, not sent"."""
 
@@ -40,6 +54,8 @@ class Request:
     web_search: bool | None = None
     image_search: bool | None = None
     thinking_level: str | None = None
+    files: tuple[LocalImage, ...] = ()
+    """Those of `images` that are local files; none is left when the request is sent."""
 
     def given(self) -> dict[str, object]:
         """The fields that were given, in the order of the vocabulary; JSON-ready."""
@@ -48,10 +64,19 @@ class Request:
         return {name: value for name, value in fields.items() if value is not None}
 
 
+def request_as_json(request: Request) -> str:
+    """The whole request as JSON text: what was given, and what its local files were."""
+    fields = request.given()
+    if request.files:
+        fields["files"] = [asdict(file) for file in request.files]
+    return json.dumps(fields, ensure_ascii=False)
+
+
 def request_from_json(text: str) -> Request:
-    """The request whose `given()` was stored as JSON text."""
+    """The request that `request_as_json` stored."""
     fields = json.loads(text)
     fields["images"] = tuple(fields.get("images", ()))
+    fields["files"] = tuple(LocalImage(**file) for file in fields.get("files", ()))
     return Request(**fields)
 
 
@@ -87,15 +112,24 @@ def row_key(request: Request, variant: int, occurrence: int = 0) -> str:
     """The identity of a row: hash of its canonical request, variant and occurrence.
 
     `occurrence` counts earlier rows of the same manifest with the same request and variant: who
-    writes a prompt twice wants two images, and keeps both when the rows change places.
+    writes a prompt twice wants two images, and keeps both when the rows change places. A local file
+    counts by its content, so that renaming it costs nothing.
     """
     canonical = json.dumps(
-        {"request": request.given(), "variant": variant, "occurrence": occurrence},
+        {"request": _canonical(request), "variant": variant, "occurrence": occurrence},
         sort_keys=True,
         ensure_ascii=True,
         separators=(",", ":"),
     )
     return f"{ROW_KEY_VERSION}-{hashlib.sha256(canonical.encode()).hexdigest()}"
+
+
+def _canonical(request: Request) -> dict[str, object]:
+    fields = request.given()
+    if request.files:
+        contents = {file.name: {"sha256": file.sha256} for file in request.files}
+        fields["images"] = [contents.get(image, image) for image in request.images]
+    return fields
 
 
 class RowStatus(StrEnum):

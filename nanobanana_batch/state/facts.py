@@ -36,6 +36,9 @@ class Phase(StrEnum):
 ENDED_WITHOUT_IMAGE = frozenset({Phase.NOT_SENT, Phase.REJECTED, Phase.FAILED, Phase.REFUSED, Phase.EXPIRED})
 """Only after these may a row be paid for once more, by a new attempt."""
 
+MISSED = "resource_not_found"
+"""The code of a task that failed since something its request names is not there."""
+
 STATUS_OF_PHASE = {
     Phase.INTENT: RowStatus.UNKNOWN,
     Phase.NOT_SENT: RowStatus.PENDING,
@@ -64,6 +67,9 @@ class Intent:
     fingerprint: str
     idempotency_key: str
     at: float
+    credits_expected: float | None = None
+    uploads: tuple[int, ...] = ()
+    """The uploaded files that its body names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +110,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The provider made a task of it."""
+    """The provider made a task of it; `is_replay` when it says that an earlier sending of it had done so."""
 
     attempt: int
     task_id: str
@@ -112,6 +118,7 @@ class Accepted:
     credits_reserved: float | None
     estimated_s: float | None
     at: float
+    is_replay: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +176,28 @@ class Expired:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class FileUploaded:
+    """The provider holds a local reference image for us, until `expires_at`."""
+
+    upload: int
+    provider: str
+    account: str
+    sha256: str
+    file_id: str
+    url: str
+    expires_at: float
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class FileDeleted:
+    """An uploaded file is about to be deleted: from now on no request may name it."""
+
+    upload: int
+    at: float
+
+
 Fact = (
     Intent
     | SentAgain
@@ -182,4 +211,6 @@ Fact = (
     | Found
     | Failed
     | Expired
+    | FileUploaded
+    | FileDeleted
 )

@@ -32,6 +32,7 @@ class RowReport:
     size_bytes: int | None
     sha256: str | None
     credits: float | None
+    """Of all its attempts."""
     task_id: str | None
     error_code: str | None
     error_message: str | None
@@ -53,6 +54,8 @@ class AttemptReport:
     path: str | None
     sha256: str | None
     error_message: str | None
+    sent: int
+    """How many of its sendings may have been paid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,8 @@ class Credits:
     """Of accepted requests that are not finished yet."""
     used: float
     """Of finished images; the reserved amount where the provider tells no other."""
+    unknown: float
+    """Of requests without an answer, as far as their price was known when they were sent."""
 
 
 # The bytes that several rows share are few and found once: asked for row by row this takes quadratic time.
@@ -75,8 +80,9 @@ WITH shared AS MATERIALIZED (
 )
 SELECT rows.id, rows.row_key, attempts.phase, rows.request, rows.variant, rows.variables, rows.source,
        attempts.path, attempts.width, attempts.height, attempts.size_bytes, attempts.sha256,
-       CASE WHEN attempts.phase IN ('failed', 'refused') AND attempts.task_id IS NOT NULL THEN 0
-            ELSE coalesce(attempts.credits_used, attempts.credits_reserved) END,
+       (SELECT sum(CASE WHEN each.phase IN ('failed', 'refused') AND each.task_id IS NOT NULL THEN 0
+                        ELSE coalesce(each.credits_used, each.credits_reserved) END)
+        FROM attempts AS each WHERE each.row = rows.row),
        attempts.task_id,
        attempts.error_code, attempts.error_message,
        (SELECT earlier.id FROM shared JOIN rows AS earlier ON earlier.position = shared.first
@@ -87,7 +93,7 @@ ORDER BY rows.position
 """
 _ATTEMPTS = """
 SELECT attempts.attempt, rows.row_key, rows.id, attempts.phase, attempts.task_id, attempts.credits_reserved,
-       attempts.credits_used, attempts.path, attempts.sha256, attempts.error_message
+       attempts.credits_used, attempts.path, attempts.sha256, attempts.error_message, {sent}
 FROM attempts JOIN rows USING (row) ORDER BY attempts.attempt
 """
 _PHASES = """
@@ -96,7 +102,8 @@ WHERE rows.position IS NOT NULL AND rows.position < ? GROUP BY attempts.phase
 """
 _CREDITS = """
 SELECT total(CASE WHEN phase IN ('accepted', 'ready') THEN credits_reserved END),
-       total(CASE WHEN phase IN ('saved', 'expired') THEN coalesce(credits_used, credits_reserved) END)
+       total(CASE WHEN phase IN ('saved', 'expired') THEN coalesce(credits_used, credits_reserved) END),
+       total(CASE WHEN phase IN ('intent', 'unknown') THEN credits_expected END)
 FROM attempts
 """
 _SAME_BYTES = """
@@ -114,8 +121,20 @@ WHERE rows.position IS NULL GROUP BY attempts.phase
 class Reader:
     """Queries over one state file, all from one consistent moment each."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: sqlite3.Connection, version: int) -> None:
         self._db = db
+        self._version = version
+
+    def checked_version(self) -> int:
+        """The version of the file, each page of which is in order.
+
+        Raises:
+            StateFailed: it is damaged.
+        """
+        (verdict,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise StateFailed(f"The state file is damaged ({verdict}).")
+        return self._version
 
     def rows(self) -> Iterator[RowReport]:
         """Every row of the current manifest, in its order, streamed."""
@@ -134,7 +153,8 @@ class Reader:
 
     def attempts(self) -> Iterator[AttemptReport]:
         """Every attempt, in the order of their intents, streamed."""
-        for attempt, row_key, id_, phase, *rest in self._db.execute(_ATTEMPTS):
+        query = _ATTEMPTS.format(sent="attempts.sent" if self._version > 1 else "1")
+        for attempt, row_key, id_, phase, *rest in self._db.execute(query):
             yield AttemptReport(attempt, row_key, id_, Phase(phase), *rest)
 
     def variables(self) -> list[str]:
@@ -189,8 +209,8 @@ class Reader:
 
     def credits(self) -> Credits:
         """Sums over all attempts."""
-        reserved, used = self._db.execute(_CREDITS).fetchone()
-        return Credits(reserved=reserved, used=used)
+        reserved, used, unknown = self._db.execute(_CREDITS).fetchone()
+        return Credits(reserved=reserved, used=used, unknown=unknown)
 
 
 def _status(phase: str | None) -> RowStatus:
@@ -213,6 +233,6 @@ def open_reader(path: Path) -> Iterator[Reader]:
             (owner,) = db.execute("PRAGMA application_id").fetchone()
             if owner != APPLICATION_ID or version > VERSION:
                 raise StateFailed(f"{path} was not written by this program or by a newer one.")
-            yield Reader(db)
+            yield Reader(db, version)
     except sqlite3.Error as error:
         raise StateFailed(f"The state file {path} cannot be read: {error}.") from error

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from nanobanana_batch.errors import Problem, ProblemLog
-from nanobanana_batch.model import Draft, Row, request_from_json, row_key
+from nanobanana_batch.model import Draft, Row, request_as_json, request_from_json, row_key
 
 _TABLE = """
 CREATE TABLE roster (
@@ -54,7 +54,7 @@ class Roster:
 
     @property
     def digest(self) -> str:
-        """Changes when any row, its place, its id or its variables change."""
+        """Changes when any row, its place, its id, its variables or the paths of its files change."""
         return self._digest.hexdigest()
 
     def add_all(self, drafts: Iterable[Draft], problems: ProblemLog) -> None:
@@ -94,7 +94,7 @@ class Roster:
         id_ = self._free_id(draft, key, problems)
         if id_ is None:
             return
-        request = json.dumps(draft.request.given(), ensure_ascii=False)
+        request = request_as_json(draft.request)
         variables = json.dumps(dict(draft.variables), ensure_ascii=False)
         self._db.execute(
             "INSERT INTO roster VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -112,7 +112,7 @@ class Roster:
             ),
         )
         self._count += 1
-        for part in (key, id_, variables, draft.source):
+        for part in (key, id_, request, variables, draft.source):
             self._digest.update(part.encode() + b"\0")
 
     def _occurrence(self, base: str) -> int:

@@ -9,7 +9,7 @@ import sqlite3
 
 from nanobanana_batch.errors import StateFailed
 
-VERSION = 1
+VERSION = 2
 APPLICATION_ID = 0x6E626231
 """Marks the file as ours ("nbb1"), so that another program's database is never taken for state."""
 
@@ -78,7 +78,38 @@ CREATE INDEX attempts_open ON attempts (phase)
     WHERE phase IN ('intent', 'not_sent', 'unknown', 'accepted', 'ready');
 """
 
-_STEPS = {0: _V1}
+_V2 = """
+-- What a request is expected to cost, for --max-credits; NULL where nobody knows.
+ALTER TABLE attempts ADD COLUMN credits_expected REAL;
+-- How many of its sendings may have been paid, each for itself: 1, and one more whenever a person had a
+-- request sent again of which nobody knows what became.
+ALTER TABLE attempts ADD COLUMN sent INTEGER NOT NULL DEFAULT 1;
+
+-- Local reference images that the provider holds for us; it deletes them by itself at expires_at.
+CREATE TABLE uploads (
+    upload      INTEGER PRIMARY KEY,
+    provider    TEXT NOT NULL,
+    account     TEXT NOT NULL,
+    sha256      TEXT NOT NULL,       -- of the file's content
+    file_id     TEXT NOT NULL,
+    url         TEXT NOT NULL,
+    uploaded_at REAL NOT NULL,       -- all times: Unix seconds
+    expires_at  REAL NOT NULL,
+    missed_at   REAL,                -- the provider could not find what a request named
+    deleted_at  REAL
+);
+CREATE INDEX attempts_unsaved ON attempts (phase) WHERE phase != 'saved';
+CREATE INDEX uploads_content ON uploads (provider, account, sha256, expires_at);
+
+-- Which uploaded files an attempt's body names.
+CREATE TABLE attempt_uploads (
+    attempt INTEGER NOT NULL REFERENCES attempts (attempt),
+    upload  INTEGER NOT NULL REFERENCES uploads (upload),
+    PRIMARY KEY (attempt, upload)
+) WITHOUT ROWID;
+"""
+
+_STEPS = {0: _V1, 1: _V2}
 """Version found -> the script that makes it the next one."""
 
 

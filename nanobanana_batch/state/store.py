@@ -10,8 +10,8 @@ import json
 import os
 import sqlite3
 import threading
-import unicodedata
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from array import array
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +19,11 @@ from typing import Any
 
 from nanobanana_batch.errors import StateFailed
 from nanobanana_batch.model import Request, request_from_json
-from nanobanana_batch.state import facts
 from nanobanana_batch.state.facts import Fact, Phase
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.schema import bring_up_to_date
+from nanobanana_batch.state.uploads import Uploads
+from nanobanana_batch.state.writers import WRITERS, without_case
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class OpenAttempt:
 
     attempt: int
     row: int
+    number: int
     row_key: str
     id: str
     model: str
@@ -78,9 +80,10 @@ class SavedFile:
 
 
 _OPEN = """
-SELECT attempts.attempt, attempts.row, rows.row_key, rows.id, json_extract(rows.request, '$.model'),
-       rows.stem, attempts.phase, rows.position, attempts.provider, attempts.account, attempts.body,
-       attempts.idempotency_key, attempts.intended_at, attempts.task_id, attempts.estimated_s,
+SELECT attempts.attempt, attempts.row, attempts.number, rows.row_key, rows.id,
+       json_extract(rows.request, '$.model'), rows.stem, attempts.phase, rows.position,
+       attempts.provider, attempts.account, attempts.body, attempts.idempotency_key,
+       attempts.intended_at, attempts.task_id, attempts.estimated_s,
        attempts.accepted_at, attempts.links, attempts.dies_at, attempts.error_message
 FROM attempts JOIN rows USING (row)
 WHERE attempts.phase = ? AND attempts.phase IN ('intent', 'not_sent', 'unknown', 'accepted', 'ready')
@@ -92,11 +95,29 @@ _NEW = """
 SELECT row, position, row_key, id, request, 1, stem FROM rows
 WHERE position > ? AND position < ? AND attempt IS NULL ORDER BY position LIMIT ?
 """
-_RETRIED = """
-SELECT rows.row, position, row_key, id, request, number + 1, stem
-FROM rows JOIN attempts ON attempts.attempt = rows.attempt
-WHERE position > ? AND position < ? AND phase IN ({marks}) AND number > ? ORDER BY position LIMIT ?
+_ONE = """
+SELECT rows.row, position, row_key, id, request, coalesce(number, 0) + 1, stem
+FROM rows LEFT JOIN attempts ON attempts.attempt = rows.attempt WHERE rows.row = ?
 """
+_REPEATED = """
+SELECT rows.row FROM attempts JOIN rows ON rows.attempt = attempts.attempt
+WHERE attempts.phase != 'saved' AND attempts.phase IN ({phases}) AND position < ? AND number > ?
+  AND (? IS NULL OR (retryable = 1 AND number < ?))
+ORDER BY position
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """Which rows get another attempt: those whose latest one is in one of the phases.
+
+    `had_more`: only if there was one before that. `retryable_below`: only if the provider's reason may
+    pass, and while they had fewer attempts than this.
+    """
+
+    phases: frozenset[Phase]
+    had_more: bool = False
+    retryable_below: int | None = None
 
 
 class Store:
@@ -130,7 +151,7 @@ class Store:
         """
         with self._transaction():
             for fact in batch:
-                _WRITERS[type(fact)](self._db, fact)
+                WRITERS[type(fact)](self._db, fact)
 
     def take_manifest(self, roster: Roster, *, name: str, variables: Sequence[str]) -> None:
         """Make the roster's rows the current manifest; facts about rows that left it stay.
@@ -158,28 +179,22 @@ class Store:
         with self._transaction():
             self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
 
-    def rows_to_send(
-        self,
-        after: int,
-        before: int | None,
-        at_most: int,
-        phases: Collection[Phase],
-        *,
-        repeated: bool = False,
-    ) -> list[RowToSend]:
-        """The next rows past position `after` and below `before`, in manifest order.
+    def new_rows(self, after: int, before: int | None, at_most: int) -> list[RowToSend]:
+        """The next rows without any attempt, past position `after` and below `before`, in manifest order."""
+        return [_row_to_send(found) for found in self._read(_NEW, after, _bound(before), at_most)]
 
-        Without `phases` those without any attempt, else those whose latest attempt is in one of them;
-        `repeated`: only those that had an attempt before that one.
-        """
-        bound = (1 << 62) if before is None else before
-        query = _RETRIED.format(marks=", ".join("?" for _ in phases)) if phases else _NEW
-        return [
-            RowToSend(row, position, key, id_, request_from_json(request), number, stem)
-            for row, position, key, id_, request, number, stem in self._read(
-                query, after, bound, *([*phases, int(repeated)] if phases else []), at_most
-            )
-        ]
+    def rows_to_repeat(self, which: Repeat, before: int | None) -> Sequence[int]:
+        """All rows below position `before` that are to get another attempt, in manifest order."""
+        phases = ", ".join(f"'{phase.value}'" for phase in sorted(which.phases))
+        query = _REPEATED.format(phases=phases)
+        least = 1 if which.had_more else 0
+        most = which.retryable_below
+        return array("q", (found[0] for found in self._read(query, _bound(before), least, most, most)))
+
+    def row_to_send(self, row: int) -> RowToSend:
+        """One row, with the number of its next attempt."""
+        (found,) = self._read(_ONE, row)
+        return _row_to_send(found)
 
     def open_attempts(self, phase: Phase) -> list[OpenAttempt]:
         """All attempts in a phase, those whose links die first at the front."""
@@ -212,7 +227,7 @@ class Store:
     def stem_is_taken(self, stem: str) -> bool:
         """Whether a row has this file name already, without regard to case."""
         query = "SELECT 1 FROM rows WHERE stem_key IS NOT NULL AND stem_key = ?"
-        return bool(self._read(query, _without_case(stem)))
+        return bool(self._read(query, without_case(stem)))
 
     def task_is_known(self, provider: str, task_id: str) -> bool:
         """Whether a task of the provider belongs to one of our attempts."""
@@ -252,6 +267,40 @@ class Store:
         found = found or self._read(younger, attempt, provider, account, within_s)
         return str(found[0][0]) if found else None
 
+    def credits_of_ended(self) -> float:
+        """What finished attempts have cost; the reserved or expected amount where nobody told."""
+        query = (
+            "SELECT total(coalesce(credits_used, credits_reserved, credits_expected)) FROM attempts"
+            " WHERE phase IN ('saved', 'expired')"
+        )
+        return float(self._read(query)[0][0])
+
+    def credits_of_open(self) -> list[tuple[int, Phase, Request, float | None]]:
+        """(attempt, phase, request, credits) of all that may still cost something; None: not told."""
+        query = (
+            "SELECT attempts.attempt, phase, request,"
+            " coalesce(credits_used, credits_reserved, credits_expected) FROM attempts"
+            " JOIN rows USING (row) WHERE phase IN ('intent', 'unknown', 'accepted', 'ready')"
+        )
+        return [
+            (attempt, Phase(phase), request_from_json(request), credits)
+            for attempt, phase, request, credits in self._read(query)
+        ]
+
+    def prices(self) -> list[tuple[Request, float]]:
+        """The most that was ever reserved for each kind of request, with one request of the kind."""
+        query = (
+            "SELECT request, max(credits_reserved) FROM attempts JOIN rows USING (row)"
+            " WHERE credits_reserved IS NOT NULL"
+            " GROUP BY json_array_length(request, '$.images'),"
+            " json_remove(request, '$.prompt', '$.aspect_ratio', '$.output_format', '$.images')"
+        )
+        return [(request_from_json(request), price) for request, price in self._read(query)]
+
+    def uploads(self, provider: str, account: str) -> Uploads:
+        """The local files that a provider holds for this folder."""
+        return Uploads(self._read, provider, account)
+
     def _read(self, query: str, *values: object) -> list[Any]:
         with _as_state_failure(self._path), self._lock:
             return self._db.execute(query, values).fetchall()
@@ -272,16 +321,12 @@ class Store:
 _UPSERT_ROW = """
 INSERT INTO rows (row_key, position, id, request, variant, variables, source) VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (row_key) DO UPDATE SET
-    position = excluded.position, id = excluded.id, variables = excluded.variables, source = excluded.source
+    position = excluded.position, id = excluded.id, variables = excluded.variables, source = excluded.source,
+    request = excluded.request
 """
 
 
 _HEADER_BYTES = 100
-
-
-def _without_case(name: str) -> str:
-    """How file systems that know no case, or one Unicode form only, see a name."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
 
 
 def _create(path: Path) -> None:
@@ -334,12 +379,22 @@ def _as_state_failure(path: Path) -> Iterator[None]:
         ) from error
 
 
+def _bound(before: int | None) -> int:
+    return (1 << 62) if before is None else before
+
+
+def _row_to_send(found: Sequence[Any]) -> RowToSend:
+    row, position, key, id_, request, number, stem = found
+    return RowToSend(row, position, key, id_, request_from_json(request), number, stem)
+
+
 def _open_attempt(found: Sequence[Any]) -> OpenAttempt:
-    attempt, row, row_key, id_, model, stem, phase, position, provider, account, *rest = found
+    attempt, row, number, row_key, id_, model, stem, phase, position, provider, account, *rest = found
     body, key, intended, task, estimated, accepted, links, dies, message = rest
     return OpenAttempt(
         attempt,
         row,
+        number,
         row_key,
         id_,
         model,
@@ -358,189 +413,3 @@ def _open_attempt(found: Sequence[Any]) -> OpenAttempt:
         dies,
         message,
     )
-
-
-# --- how each fact is written ----------------------------------------------------------------------
-
-
-def _advance(
-    db: sqlite3.Connection, attempt: int, phase: Phase, after: Iterable[Phase], **values: object
-) -> None:
-    """Move an attempt on, only from a phase from which the new one may follow."""
-    columns = "".join(f", {name} = ?" for name in values)
-    allowed = list(after)
-    marks = ", ".join("?" for _ in allowed)
-    changed = db.execute(
-        f"UPDATE attempts SET phase = ?{columns} WHERE attempt = ? AND phase IN ({marks})",
-        (phase, *values.values(), attempt, *allowed),
-    ).rowcount
-    if changed != 1:
-        raise StateFailed(f"Attempt {attempt} cannot become {phase.value}: the state says otherwise.")
-
-
-def _write_intent(db: sqlite3.Connection, fact: facts.Intent) -> None:
-    query = "SELECT phase FROM rows JOIN attempts USING (attempt) WHERE rows.row = ?"
-    earlier = db.execute(query, (fact.row,)).fetchone()
-    if earlier is not None and Phase(earlier[0]) not in facts.ENDED_WITHOUT_IMAGE:
-        raise StateFailed(f"Row {fact.row} cannot be paid for again: its last attempt is {earlier[0]}.")
-    db.execute(
-        "INSERT INTO attempts (attempt, row, number, phase, provider, account, body, fingerprint,"
-        " idempotency_key, intended_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            fact.attempt,
-            fact.row,
-            fact.number,
-            Phase.INTENT,
-            fact.provider,
-            fact.account,
-            fact.body,
-            fact.fingerprint,
-            fact.idempotency_key,
-            fact.at,
-        ),
-    )
-    db.execute(
-        "UPDATE rows SET attempt = ?, stem = ?, stem_key = ? WHERE row = ?",
-        (fact.attempt, fact.stem, _without_case(fact.stem), fact.row),
-    )
-
-
-def _write_sent_again(db: sqlite3.Connection, fact: facts.SentAgain) -> None:
-    if db.execute("SELECT 1 FROM rows WHERE attempt = ?", (fact.attempt,)).fetchone() is None:
-        raise StateFailed(f"Attempt {fact.attempt} cannot be sent again: its row has a later one.")
-    _advance(
-        db,
-        fact.attempt,
-        Phase.INTENT,
-        (Phase.NOT_SENT, Phase.UNKNOWN),
-        intended_at=fact.at,
-        error_message=None,
-    )
-
-
-def _write_not_sent(db: sqlite3.Connection, fact: facts.NotSent) -> None:
-    _advance(db, fact.attempt, Phase.NOT_SENT, (Phase.INTENT,), error_message=fact.message)
-
-
-def _write_unanswered(db: sqlite3.Connection, fact: facts.Unanswered) -> None:
-    _advance(db, fact.attempt, Phase.UNKNOWN, (Phase.INTENT, Phase.UNKNOWN), error_message=fact.message)
-
-
-def _write_rejected(db: sqlite3.Connection, fact: facts.Rejected) -> None:
-    phase = Phase.REFUSED if fact.refused else Phase.REJECTED
-    _advance(
-        db,
-        fact.attempt,
-        phase,
-        (Phase.INTENT, Phase.UNKNOWN),
-        error_code=fact.code,
-        error_message=fact.message,
-        request_id=fact.request_id,
-        ended_at=fact.at,
-    )
-
-
-def _write_accepted(db: sqlite3.Connection, fact: facts.Accepted) -> None:
-    _advance(
-        db,
-        fact.attempt,
-        Phase.ACCEPTED,
-        (Phase.INTENT, Phase.UNKNOWN),
-        task_id=fact.task_id,
-        request_id=fact.request_id,
-        credits_reserved=fact.credits_reserved,
-        estimated_s=fact.estimated_s,
-        accepted_at=fact.at,
-        error_message=None,
-    )
-
-
-def _write_ready(db: sqlite3.Connection, fact: facts.Ready) -> None:
-    _advance(
-        db,
-        fact.attempt,
-        Phase.READY,
-        (Phase.ACCEPTED, Phase.READY),
-        links=json.dumps(fact.links),
-        dies_at=fact.dies_at,
-        credits_used=fact.credits_used,
-        ready_at=fact.at,
-        error_message=None,
-    )
-
-
-def _write_saved(db: sqlite3.Connection, fact: facts.Saved) -> None:
-    image = fact.image
-    _advance(
-        db,
-        fact.attempt,
-        Phase.SAVED,
-        (Phase.READY,),
-        path=image.path,
-        media_type=image.media_type,
-        width=image.width,
-        height=image.height,
-        size_bytes=image.size_bytes,
-        sha256=image.sha256,
-        saved_at=fact.at,
-    )
-
-
-def _write_lost(db: sqlite3.Connection, fact: facts.Lost) -> None:
-    _advance(db, fact.attempt, Phase.ACCEPTED, (Phase.SAVED,), error_message="the saved file is gone")
-
-
-def _write_found(db: sqlite3.Connection, fact: facts.Found) -> None:
-    query = "SELECT 1 FROM attempts WHERE attempt = ? AND sha256 IS NOT NULL"
-    if db.execute(query, (fact.attempt,)).fetchone() is None:
-        raise StateFailed(f"Attempt {fact.attempt} cannot become saved: it never was.")
-    _advance(
-        db,
-        fact.attempt,
-        Phase.SAVED,
-        (Phase.ACCEPTED, Phase.READY, Phase.EXPIRED, Phase.FAILED, Phase.REFUSED),
-        error_code=None,
-        error_message=None,
-    )
-
-
-def _write_failed(db: sqlite3.Connection, fact: facts.Failed) -> None:
-    phase = Phase.REFUSED if fact.refused else Phase.FAILED
-    _advance(
-        db,
-        fact.attempt,
-        phase,
-        (Phase.ACCEPTED, Phase.READY),
-        error_code=fact.code,
-        error_message=fact.message,
-        retryable=int(fact.retryable),
-        ended_at=fact.at,
-    )
-
-
-def _write_expired(db: sqlite3.Connection, fact: facts.Expired) -> None:
-    _advance(
-        db,
-        fact.attempt,
-        Phase.EXPIRED,
-        (Phase.ACCEPTED, Phase.READY),
-        error_code="expired",
-        error_message=fact.message,
-        ended_at=fact.at,
-    )
-
-
-_WRITERS: dict[type, Callable[[sqlite3.Connection, Any], None]] = {
-    facts.Intent: _write_intent,
-    facts.SentAgain: _write_sent_again,
-    facts.NotSent: _write_not_sent,
-    facts.Unanswered: _write_unanswered,
-    facts.Rejected: _write_rejected,
-    facts.Accepted: _write_accepted,
-    facts.Ready: _write_ready,
-    facts.Saved: _write_saved,
-    facts.Lost: _write_lost,
-    facts.Found: _write_found,
-    facts.Failed: _write_failed,
-    facts.Expired: _write_expired,
-}

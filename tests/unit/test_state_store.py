@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from nanobanana_batch.state.facts import Fact, Phase
 from nanobanana_batch.state.reader import RowReport, open_reader
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.schema import APPLICATION_ID, VERSION
-from nanobanana_batch.state.store import Store
+from nanobanana_batch.state.store import Repeat, Store
 
 IMAGE = Image("images/row-0.png", "image/png", 9, 5, 100, "ab" * 32)
 
@@ -42,9 +43,9 @@ def take(store: Store, rows: list[Draft], variables: tuple[str, ...] = ("n",)) -
         store.take_manifest(roster, name="test", variables=variables)
 
 
-def intent(row: int, attempt: int = 1, number: int = 1, **changes: str) -> facts.Intent:
+def intent(row: int, attempt: int = 1, number: int = 1, **changes: Any) -> facts.Intent:
     """An intent with a key and a stem of its own."""
-    values = {
+    values: dict[str, Any] = {
         "stem": f"row-{row}",
         "provider": "p",
         "account": "me",
@@ -270,20 +271,22 @@ def test_attempt_numbers_go_on_after_a_restart(store: Store, path: Path) -> None
 def test_only_rows_without_any_attempt_are_new(store: Store) -> None:
     """Whatever became of an attempt, its row is not sent by itself; limits are positions."""
     store.apply([intent(2), FACTS["Unanswered"](1)])
-    assert [row.position for row in store.rows_to_send(-1, None, 10, ())] == [0, 2]
-    assert [row.position for row in store.rows_to_send(0, None, 10, ())] == [2]
-    assert [row.position for row in store.rows_to_send(-1, 2, 10, ())] == [0]
-    assert [row.position for row in store.rows_to_send(-1, None, 1, ())] == [0]
+    assert [row.position for row in store.new_rows(-1, None, 10)] == [0, 2]
+    assert [row.position for row in store.new_rows(0, None, 10)] == [2]
+    assert [row.position for row in store.new_rows(-1, 2, 10)] == [0]
+    assert [row.position for row in store.new_rows(-1, None, 1)] == [0]
 
 
 def test_rows_to_be_retried_keep_their_file_name(store: Store) -> None:
     """Chosen by how their latest attempt ended; the next attempt has the next number."""
     store.apply([intent(1, stem="first-name"), FACTS["Rejected"](1)])
     store.apply([intent(2, attempt=2), FACTS["Unanswered"](2)])
-    (row,) = store.rows_to_send(-1, None, 10, {Phase.REJECTED, Phase.FAILED})
+    which = Repeat(frozenset({Phase.REJECTED, Phase.FAILED}))
+    assert list(store.rows_to_repeat(which, None)) == [1]
+    row = store.row_to_send(1)
     assert (row.row, row.number, row.stem) == (1, 2, "first-name")
     store.apply([intent(1, attempt=3, number=2, stem="first-name"), FACTS["Accepted"](3)])
-    assert store.rows_to_send(-1, None, 10, {Phase.REJECTED, Phase.FAILED}) == []
+    assert list(store.rows_to_repeat(which, None)) == []
 
 
 def test_names_of_files_are_compared_without_case(store: Store) -> None:
@@ -359,7 +362,7 @@ def test_a_manifest_may_be_reordered_renamed_and_cut_without_paying_again(store:
     assert (found["0"].id, found["0"].status, found["0"].task_id) == ("zero", RowStatus.RUNNING, "task-1")
     assert (found["1"].id, found["1"].status) == ("one", RowStatus.UNKNOWN)
     assert found["9"].status is RowStatus.PENDING
-    assert [row.id for row in store.rows_to_send(-1, None, 10, ())] == ["new"]
+    assert [row.id for row in store.new_rows(-1, None, 10)] == ["new"]
 
 
 def test_rows_that_leave_are_kept_only_if_something_was_sent(store: Store, path: Path) -> None:
