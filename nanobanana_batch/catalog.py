@@ -17,12 +17,13 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from nanobanana_batch.errors import ProfileError
 from nanobanana_batch.model import Request
 
 PROMPT_LIMIT = 2000
 """Characters; the contract's schema."""
 
+CONTRACT = "contract"
+ANY_RESOLUTION = "any"
 MATCH_INPUT = "match_input_image"
 IMAGE_ENDINGS = (".jpeg", ".jpg", ".png", ".webp")
 _OTHER_ENDINGS = re.compile(
@@ -59,6 +60,11 @@ class ModelRules:
     web_search: bool = False
     image_search: bool = False
     thinking_levels: tuple[str, ...] = ()
+    credits: Mapping[str, float] | None = None
+    """What one image costs by resolution, or `any`; the contract names no prices, a profile may."""
+    credits_as_of: str = ""
+    source: str = CONTRACT
+    """Who says all this."""
 
 
 class Catalog:
@@ -127,13 +133,45 @@ class Catalog:
             "model", f"unknown model {shown(model)}", offered, closest(model, [*offered, *aliases])
         )
 
-    def merged(self, models: Mapping[str, object]) -> Catalog:
-        """This catalogue with entries of the form of catalog.yaml's `models` added or overridden."""
-        rules = dict(self._rules)
-        for name, entry in models.items():
+    def price(self, request: Request, dialect: str) -> float | None:
+        """What the request costs by the price list, in credits; `None` where it does not say."""
+        rules = self.rules(request.model, dialect)
+        if rules is None or rules.credits is None:
+            return None
+        resolution = request.resolution or rules.default_resolution or ""
+        names = (resolution, self._same_resolution.get(resolution, ""), ANY_RESOLUTION)
+        return next((rules.credits[name] for name in names if name in rules.credits), None)
+
+    def merged(self, models: object, source: str = CONTRACT) -> tuple[Catalog, list[Finding]]:
+        """This catalogue with entries of the form of catalog.yaml's `models` added or overridden.
+
+        What is wrong with the entries is all listed, each by its path.
+        """
+        reader, rules = _Reader(), dict(self._rules)
+        for name, entry in reader.pairs("models", models):
             known = [old for (_, model), old in self._rules.items() if model == name]
-            rules.update({(new.dialect, name): new for new in _read_model(name, entry, known)})
-        return Catalog(rules.values(), self._same_resolution)
+            for new in reader.model(name, entry, known):
+                old = rules.get((new.dialect, name))
+                if new != old:
+                    said_by = f"{old.source}, changed by {source}" if old else source
+                    rules[new.dialect, name] = replace(new, source=said_by)
+        reader.check_aliases(rules.values())
+        return Catalog(rules.values(), self._same_resolution), reader.findings
+
+    def priced(self, prices: object, dialect: str, as_of: str) -> tuple[Catalog, list[Finding]]:
+        """This catalogue with prices: model -> credits, or model -> resolution -> credits."""
+        reader, rules = _Reader(), dict(self._rules)
+        for name, entry in reader.pairs("prices", prices):
+            known = self.rules(name, dialect)
+            if known is None:
+                offered = tuple(entry.name for entry in self.models(dialect))
+                message = f"unknown model in dialect {dialect}; a new one belongs under models, too"
+                reader.found(f"prices.{name}", message, offered, closest(name, offered))
+                continue
+            read = reader.credits(f"prices.{name}", entry, known.resolutions)
+            credits = {self._same_resolution.get(size, size): amount for size, amount in read.items()}
+            rules[dialect, known.name] = replace(known, credits=credits, credits_as_of=as_of)
+        return Catalog(rules.values(), self._same_resolution), reader.findings
 
 
 def load_catalog() -> Catalog:
@@ -141,7 +179,9 @@ def load_catalog() -> Catalog:
     text = resources.files("nanobanana_batch").joinpath("catalog.yaml").read_text(encoding="utf-8")
     # The base loader knows no types: 16:9 stays a word.
     content = yaml.load(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader))
-    return Catalog((), content["same_resolution"]).merged(content["models"])
+    catalog, findings = Catalog((), content["same_resolution"]).merged(content["models"])
+    assert not findings, findings
+    return catalog
 
 
 def check_prompt(prompt: str) -> Iterator[Finding]:
@@ -158,9 +198,12 @@ def check_prompt(prompt: str) -> Iterator[Finding]:
 def check_images(
     images: tuple[str, ...], aspect_ratio: str | None, rules: ModelRules | None
 ) -> Iterator[Finding]:
-    """References are public image URLs, as many as the model takes, and there where they are needed."""
+    """References are image URLs or local files, as many as the model takes, and there where they are needed.
+
+    What a local file is, is not looked at here.
+    """
     for image in images:
-        message = _image_fault(image)
+        message = "" if is_local(image) else _image_fault(image)
         if message:
             yield Finding("images", message)
     if rules and rules.max_images is not None and len(images) > rules.max_images:
@@ -170,15 +213,17 @@ def check_images(
         yield Finding("images", f"aspect_ratio {MATCH_INPUT} needs a reference image, and none is given")
 
 
+def is_local(image: str) -> bool:
+    """Whether a reference image is a file on this machine rather than a URL."""
+    return re.match(r"(https?|data|file):|[^/]*://", image, re.IGNORECASE) is None
+
+
 def _image_fault(image: str) -> str:
     scheme = image.partition(":")[0].casefold()
+    if scheme == "file":
+        return f"{shown(image)}: write a local file as its path, without file://"
     if scheme not in ("http", "https"):
-        if ("://" in image and scheme != "file") or scheme == "data":
-            return f"{shown(image)} is not an http or https URL"
-        return (
-            f"{shown(image)} is a local file; local files have to be uploaded first, which a later version"
-            " does; give a public http or https URL"
-        )
+        return f"{shown(image)} is not an http or https URL"
     try:
         url = urlsplit(image)
         host, secret, _ = url.hostname, url.password or url.username, url.port
@@ -247,76 +292,96 @@ def shown(value: str) -> str:
     return repr(value if len(value) <= 80 else value[:77] + "...")
 
 
-def _read_model(name: str, entry: object, known: list[ModelRules]) -> Iterator[ModelRules]:
-    body = _mapping(name, entry)
-    _known_keys(name, body, {"title", "aliases", "dialects"})
-    common: dict[str, Any] = {}
-    if "title" in body:
-        common["title"] = _text(name, "title", body["title"])
-    if "aliases" in body:
-        common["aliases"] = _texts(name, "aliases", body["aliases"])
-    dialects = _mapping(f"{name}, dialects", body.get("dialects", {}))
-    before = {rules.dialect: rules for rules in known}
-    if not dialects and not before:
-        raise ProfileError(f"Model {name} says nothing about any dialect.", hint="Give it `dialects: {...}`.")
-    like = known[0] if known else ModelRules(name, "")
-    for dialect in dict.fromkeys([*before, *dialects]):
-        old = before.get(dialect) or ModelRules(name, dialect, like.title, like.aliases)
-        values = _read_rules(f"{name}, {dialect}", _mapping(f"{name}, {dialect}", dialects.get(dialect, {})))
-        yield replace(old, **common, **values)
+_RULE_KEYS = tuple(
+    field.name
+    for field in fields(ModelRules)
+    if field.name not in ("name", "dialect", "title", "aliases", "credits", "credits_as_of", "source")
+)
 
 
-_RULE_KEYS = {field.name for field in fields(ModelRules)} - {"name", "dialect", "title", "aliases"}
+class _Reader:
+    """Reads entries of a person's file; whatever is wrong is noted by its path and left out."""
 
+    def __init__(self) -> None:
+        self.findings: list[Finding] = []
 
-def _read_rules(place: str, body: Mapping[str, object]) -> dict[str, Any]:
-    _known_keys(place, body, _RULE_KEYS)
-    values: dict[str, Any] = {}
-    for key, value in body.items():
+    def found(self, path: str, message: str, allowed: Iterable[str] = (), suggestion: str = "") -> None:
+        self.findings.append(Finding(path, message, tuple(allowed), suggestion))
+
+    def pairs(self, path: str, value: object, allowed: Iterable[str] | None = None) -> list[tuple[str, Any]]:
+        if not isinstance(value, Mapping):
+            self.found(path, "has to be `key: value` pairs")
+            return []
+        known = tuple(value if allowed is None else allowed)
+        for key in value:
+            if key not in known:
+                self.found(f"{path}.{key}", "unknown key", sorted(known), closest(str(key), known))
+        return [(str(key), value[key]) for key in value if key in known]
+
+    def model(self, name: str, entry: object, known: list[ModelRules]) -> Iterator[ModelRules]:
+        path = f"models.{name}"
+        body = dict(self.pairs(path, entry, ("title", "aliases", "dialects")))
+        common = {key: self.value(f"{path}.{key}", key, body[key]) for key in body if key != "dialects"}
+        common = {key: value for key, value in common.items() if value is not None}
+        dialects = dict(self.pairs(f"{path}.dialects", body["dialects"])) if "dialects" in body else {}
+        before = {rules.dialect: rules for rules in known}
+        if not dialects and not before:
+            self.found(path, "says nothing about any dialect; give it `dialects: {...}`")
+        like = known[0] if known else ModelRules(name, "")
+        for dialect in dict.fromkeys([*before, *dialects]):
+            old = before.get(dialect) or ModelRules(name, dialect, like.title, like.aliases)
+            values = self.rules(f"{path}.dialects.{dialect}", dialects.get(dialect, {}))
+            yield replace(old, **common, **values)
+
+    def rules(self, path: str, entry: object) -> dict[str, Any]:
+        values = {
+            key: self.value(f"{path}.{key}", key, value) for key, value in self.pairs(path, entry, _RULE_KEYS)
+        }
+        return {key: value for key, value in values.items() if value is not None}
+
+    def value(self, path: str, key: str, value: object) -> Any:
+        """In the type that the field of this name has, or None when it is wrong."""
         if key in ("web_search", "image_search"):
-            values[key] = _flag(place, key, value)
+            if value in ("true", "false"):
+                return value == "true"
+            self.found(path, f"{_said(value)} is neither true nor false")
         elif key.startswith("max_"):
-            values[key] = _count(place, key, value)
-        elif key.startswith("default_"):
-            values[key] = _text(place, key, value)
+            if isinstance(value, str) and re.fullmatch(r"[0-9]{1,15}", value):
+                return int(value)
+            self.found(path, f"{_said(value)} is not a whole number")
+        elif key == "title" or key.startswith("default_"):
+            if isinstance(value, str):
+                return value
+            self.found(path, f"{_said(value)} is not a text")
+        elif isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return tuple(value)
         else:
-            values[key] = _texts(place, key, value)
-    return values
+            self.found(path, f"{_said(value)} is not a list of texts, such as [1K, 2K]")
+        return None
+
+    def credits(self, path: str, entry: object, resolutions: tuple[str, ...]) -> dict[str, float]:
+        given = [(path, ANY_RESOLUTION, entry)]
+        if isinstance(entry, Mapping):
+            pairs = self.pairs(path, entry, (*resolutions, ANY_RESOLUTION))
+            given = [(f"{path}.{name}", name, value) for name, value in pairs]
+        credits = {}
+        for place, name, value in given:
+            if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value):
+                credits[name] = float(value)
+            else:
+                self.found(place, f"{_said(value)} is not a number of credits, such as 2 or 2.5")
+        return credits
+
+    def check_aliases(self, rules: Iterable[ModelRules]) -> None:
+        owners: dict[str, str] = {entry.name: entry.name for entry in rules}
+        for entry in rules:
+            for alias in entry.aliases:
+                owner = owners.setdefault(alias, entry.name)
+                if owner != entry.name:
+                    self.found(f"models.{entry.name}.aliases", f"{shown(alias)} already means {owner}")
 
 
-def _known_keys(place: str, body: Mapping[str, object], allowed: set[str]) -> None:
-    for key in body:
-        if key not in allowed:
-            near = closest(str(key), allowed)
-            hint = f"Did you mean {near!r}?" if near else f"Allowed: {', '.join(sorted(allowed))}."
-            raise ProfileError(f"Model {place}: unknown key {str(key)!r}.", hint=hint)
-
-
-def _mapping(place: str, value: object) -> Mapping[str, object]:
-    if not isinstance(value, Mapping):
-        raise ProfileError(f"Model {place}: expected `key: value` pairs.")
-    return value
-
-
-def _text(place: str, key: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise ProfileError(f"Model {place}: {key} has {value!r}.", hint="Put it in quotes.")
-    return value
-
-
-def _texts(place: str, key: str, value: object) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple):
-        raise ProfileError(f"Model {place}: {key} has to be a list.")
-    return tuple(_text(place, key, item) for item in value)
-
-
-def _count(place: str, key: str, value: object) -> int:
-    if isinstance(value, bool) or not re.fullmatch(r"[0-9]{1,15}", str(value)):
-        raise ProfileError(f"Model {place}: {key} has to be a whole number, not {value!r}.")
-    return int(str(value))
-
-
-def _flag(place: str, key: str, value: object) -> bool:
-    if str(value) not in ("true", "false", "True", "False"):
-        raise ProfileError(f"Model {place}: {key} is true or false, not {value!r}.")
-    return str(value) in ("true", "True")
+def _said(value: object) -> str:
+    if isinstance(value, str):
+        return shown(value)
+    return "nothing" if value is None else "a list" if isinstance(value, list) else "a mapping"

@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nanobanana_batch.catalog import ModelRules, load_catalog
 from nanobanana_batch.errors import KeyProblem, ServiceFailed
-from nanobanana_batch.providers.base import Provider
+from nanobanana_batch.model import Request
+from nanobanana_batch.providers.base import Observer, Provider
 
 if TYPE_CHECKING:
     from nanobanana_batch.providers.profile import Address, Profile
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
 _LOCAL_KEY = "embedded-service"
 _LOCAL_FOLDER = ".service"
 
-Connect = Callable[[Path], AbstractAsyncContextManager[Provider]]
-"""Opens the provider for the work on an output folder."""
+Connect = Callable[[Path, Observer | None], AbstractAsyncContextManager[Provider]]
+"""Opens the provider for the work on an output folder, and tells the observer of every request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,8 @@ class Connection:
     """A built-in profile's name, or a profile file."""
     base_url: str | None = None
     key_file: Path | None = None
+    debug: bool = False
+    """Whether the observer is told what replies say."""
 
     def as_text(self) -> str:
         """For the state, so that later commands find the same provider; a key is not in it."""
@@ -57,7 +61,10 @@ class Line:
     name: str
     """Profile and host, as the state names the provider of a task."""
     is_embedded: bool
+    offers_callbacks: bool
     connect: Connect
+    price: Callable[[Request], float | None] = lambda request: None
+    """What a request costs by the price list, in credits, if that says."""
 
 
 def prepare(connection: Connection, submits_at_once: int) -> Line:
@@ -67,15 +74,42 @@ def prepare(connection: Connection, submits_at_once: int) -> Line:
         ProfileError: there is no such profile, or it has no usable address.
         KeyProblem: there is no key, or it cannot be one.
     """
-    from nanobanana_batch.providers.profile import check_address, identity, load_profile
+    from nanobanana_batch.providers.profile import catalog_for, check_address, identity, load_profile
 
     profile = load_profile(connection.provider)
+    calls_back, debug = profile.callback_field is not None, connection.debug
+    catalog = catalog_for(profile)
+
+    def price(request: Request) -> float | None:
+        return catalog.price(request, profile.dialect)
+
     if profile.embedded and connection.base_url is None:
-        embedded: Connect = lambda folder: _open_embedded(profile, folder, submits_at_once)  # noqa: E731
-        return Line(profile.dialect, profile.name, True, embedded)
+
+        def embedded(folder: Path, observer: Observer | None) -> AbstractAsyncContextManager[Provider]:
+            return _open_embedded(profile, folder, submits_at_once, observer, debug=debug)
+
+        return Line(profile.dialect, profile.name, True, calls_back, embedded, price)
     address, key = check_address(profile, connection.base_url), api_key(connection, profile)
-    connect: Connect = lambda folder: _open_api(profile, address, key, submits_at_once)  # noqa: E731
-    return Line(profile.dialect, identity(profile, address), False, connect)
+
+    def connect(folder: Path, observer: Observer | None) -> AbstractAsyncContextManager[Provider]:
+        return _open_api(profile, address, key, submits_at_once, observer, debug=debug)
+
+    return Line(profile.dialect, identity(profile, address), False, calls_back, connect, price)
+
+
+def known_models(provider: str | None) -> list[ModelRules]:
+    """What a provider offers, with its profile's own models and prices; by default all that is built in.
+
+    Raises:
+        ProfileError: there is no such profile, or something is wrong with it.
+    """
+    from nanobanana_batch.providers.profile import catalog_for, load_profile
+
+    if provider is not None:
+        profile = load_profile(provider)
+        return list(catalog_for(profile).models(profile.dialect))
+    catalog = load_catalog()
+    return [rules for dialect in catalog.dialects for rules in catalog.models(dialect)]
 
 
 def api_key(connection: Connection, profile: Profile) -> str:
@@ -105,16 +139,26 @@ def api_key(connection: Connection, profile: Profile) -> str:
 
 @asynccontextmanager
 async def _open_api(
-    profile: Profile, address: Address, key: str, submits_at_once: int
+    profile: Profile,
+    address: Address,
+    key: str,
+    submits_at_once: int,
+    observer: Observer | None,
+    *,
+    debug: bool,
 ) -> AsyncIterator[Provider]:
     from nanobanana_batch.providers.task_api import open_task_api
 
-    async with open_task_api(profile, address, key, submits_at_once=submits_at_once) as provider:
+    async with open_task_api(
+        profile, address, key, submits_at_once=submits_at_once, observer=observer, debug=debug
+    ) as provider:
         yield provider
 
 
 @asynccontextmanager
-async def _open_embedded(profile: Profile, folder: Path, submits_at_once: int) -> AsyncIterator[Provider]:
+async def _open_embedded(
+    profile: Profile, folder: Path, submits_at_once: int, observer: Observer | None, *, debug: bool
+) -> AsyncIterator[Provider]:
     """The embedded service for the length of the block; its data stays in the folder for a resumed run."""
     from nanobanana_batch.providers.profile import check_address
     from nanobanana_batch.service.embedded import EmbeddedService
@@ -124,7 +168,9 @@ async def _open_embedded(profile: Profile, folder: Path, submits_at_once: int) -
         with EmbeddedService(ServiceOptions(data_dir=folder / _LOCAL_FOLDER)) as service:
             url = service.base_url + ("/unified" if profile.dialect == "unified" else "")
             address = check_address(profile, url)
-            async with _open_api(profile, address, _LOCAL_KEY, submits_at_once) as provider:
+            async with _open_api(
+                profile, address, _LOCAL_KEY, submits_at_once, observer, debug=debug
+            ) as provider:
                 yield provider
     except ServiceError as error:
         raise ServiceFailed(str(error)) from error

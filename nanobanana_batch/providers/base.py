@@ -6,10 +6,11 @@ outcome that a `match` has to name.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
+from pathlib import Path
 from typing import Protocol
 
 from nanobanana_batch.model import Request
@@ -64,6 +65,9 @@ class Unknown:
     reason: str
     code: str = ""
     retry_after_s: float | None = None
+    request_id: str | None = None
+    is_reply: bool = False
+    """A whole reply came, only no usable one."""
 
 
 SubmitOutcome = Accepted | Rejected | NotSent | Unknown
@@ -103,6 +107,8 @@ class TasksRead:
     failure: str = ""
     """Why some or all could not be read; empty when all could."""
     retry_after_s: float | None = None
+    requests: int = 1
+    """How many requests it took."""
     stop: bool = False
     """The failure will not go away by itself (a rejected key)."""
 
@@ -140,6 +146,77 @@ class Capabilities:
     poll_interval_s: float
     """Shortest time between two reads of one task."""
     link_lifetime_s: float
+    reads_per_s: float = 10.0
+    """Most requests a second that ask about tasks."""
+    offers_callbacks: bool = False
+    """Whether a request may name a callback URL."""
+    offers_uploads: bool = False
+    """Whether local reference images can be uploaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRead:
+    """What a free question about the account was answered with; also the proof that the provider is up."""
+
+    is_up: bool
+    """The provider itself answered, be it with a refusal: it takes requests."""
+    remaining_credits: float | None = None
+    """Of the key, else of the user; None where it is not told, or unlimited."""
+    is_unlimited: bool = False
+    rejected: str = ""
+    """Why the key is not accepted; empty when it is, or when nobody said."""
+    failure: str = ""
+    """Why there is no usable answer; empty when there is one."""
+    retry_after_s: float | None = None
+    provider_time: float | None = None
+    """Unix seconds by the provider's clock (its `Date` header)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """A file that the provider holds for us: its public address, until `expires_at` (Unix seconds)."""
+
+    file_id: str
+    url: str
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class UploadFailed:
+    """A file that was not taken; uploads cost nothing, so that trying again is always safe.
+
+    `decision` is FAIL_ROW (this file is not accepted), STOP_RUN (nothing will be), SLOW_DOWN or
+    RETRY_REQUEST; `is_full` when the account holds as many files as it may.
+    """
+
+    decision: Decision
+    code: str
+    message: str
+    is_full: bool = False
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request and what came of it, for a log; neither the key nor a link or a query is in it."""
+
+    method: str
+    route: str
+    """The path with its ids left open, such as `/v1/tasks/{id}`, or `link:` and a link's host."""
+    status: int | None
+    """None: there was no reply."""
+    ms: float
+    request_id: str | None
+    failure: str
+    """Why there is no complete reply; empty when there is one."""
+    sent_bytes: int
+    received_bytes: int
+    body: str | None = None
+    """The beginning of the reply, where it was asked for; the body sent stands in the state."""
+
+
+Observer = Callable[[Exchange], None]
+"""Is told of every request, once, when it has ended."""
 
 
 class Body(Protocol):
@@ -164,8 +241,8 @@ class Provider(Protocol):
     def capabilities(self) -> Capabilities:
         """What it offers."""
 
-    def encode(self, request: Request) -> bytes:
-        """The exact body that `submit` sends."""
+    def encode(self, request: Request, callback_url: str | None = None) -> bytes:
+        """The exact body that `submit` sends; reference images are public URLs by now."""
 
     async def submit(self, body: bytes, idempotency_key: str) -> SubmitOutcome:
         """Send a paid request once. Never raises for what the network or the provider does."""
@@ -178,6 +255,15 @@ class Provider(Protocol):
 
     async def proves_idempotency(self, used_key: str) -> bool | None:
         """Whether the provider shows, at no cost, that it remembers a key; None: no answer this time."""
+
+    async def read_account(self) -> AccountRead:
+        """Ask something that costs nothing: is the provider up, is the key accepted, what is left."""
+
+    async def upload(self, path: Path, media_type: str) -> Uploaded | UploadFailed:
+        """Give the provider a local reference image."""
+
+    async def delete_upload(self, file_id: str) -> bool:
+        """Delete a file that was uploaded; True when it is gone, also when it had been before."""
 
     def open_link(self, url: str) -> AbstractAsyncContextManager[Body]:
         """Open a download; the key is not sent.

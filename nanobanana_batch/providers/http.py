@@ -9,12 +9,14 @@ whether something was sent: it reports a lost reply as a connect timeout.
 
 from __future__ import annotations
 
+import os
+import traceback
 import urllib.request
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self, cast
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any, BinaryIO, cast
 
 import aiohttp
 import anyio
@@ -22,12 +24,14 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from nanobanana_batch.errors import LinkFailed
+from nanobanana_batch.providers.profile import Address
+from nanobanana_batch.providers.watch import Secret, Seen, Watch, link_route
 
 PIECE_BYTES = 1 << 20
 MAX_REPLY_BYTES = 16 << 20
 _DEAD = {403, 404, 410}
 _LINK_REDIRECTS = 5
-_SHORTEST_SECRET = 8
+USER_AGENT = "nanobanana-batch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,44 +72,118 @@ NOTHING_SENT: dict[type[Exception], str] = {
 """The errors of httpx's own transport after which nothing was sent; after others something may be."""
 
 
-class PaidHttp:
+_LIBRARY_ERRORS = (
+    httpx.HTTPError,
+    httpx.StreamError,
+    httpx.InvalidURL,
+    aiohttp.ClientError,
+    OSError,
+)
+"""What the HTTP libraries raise when a request fails."""
+
+
+class _Client:
+    """Requests to one address with the key: it goes nowhere else, since no redirect is followed."""
+
+    def __init__(self, base_url: str, client: httpx.AsyncClient, watch: Watch, deadline_s: float) -> None:
+        self._base_url = base_url
+        self._client = client
+        self._watch = watch
+        self._deadline_s = deadline_s
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+    async def _reply(self, seen: Seen, method: str, path: str, **content: Any) -> Reply:
+        """Send once and read the whole reply; the library's own errors."""
+        with anyio.fail_after(self._deadline_s):
+            async with self._client.stream(method, f"{self._base_url}{path}", **content) as response:
+                return await _whole(response, seen, self._watch.secret)
+
+    @contextmanager
+    def _or_no_reply(self) -> Iterator[None]:
+        try:
+            yield
+        except TimeoutError as error:
+            raise NoReply(f"no complete reply within {self._deadline_s:g} s") from error
+        except _LIBRARY_ERRORS as error:
+            raise NoReply(self._words(error)) from self._shown(error)
+
+    def _words(self, error: Exception) -> str:
+        return self._watch.secret.removed(_words(error))
+
+    def _shown(self, error: Exception) -> Exception | None:
+        """The cause of an error, unless it quotes the key: what is no HTTP is quoted by the library."""
+        text = "".join(traceback.format_exception(error))
+        return error if self._watch.secret.removed(text) == text else None
+
+
+class PaidHttp(_Client):
     """Sends paid requests: each once, on a fresh connection, no redirects, a total deadline."""
 
     def __init__(
-        self, headers: Mapping[str, str], at_once: int, timeouts: Timeouts, *, loopback: bool
+        self, address: Address, headers: Mapping[str, str], at_once: int, timeouts: Timeouts, watch: Watch
     ) -> None:
-        self._secret = _secret_of(headers)
-        limits = httpx.Limits(max_connections=at_once, max_keepalive_connections=0)
-        self._deadline_s = timeouts.paid_s
-        self._client = httpx.AsyncClient(
+        client = httpx.AsyncClient(
             headers=headers,
-            limits=limits,
+            limits=httpx.Limits(max_connections=at_once, max_keepalive_connections=0),
             timeout=httpx.Timeout(timeouts.read_s, connect=timeouts.connect_s, read=timeouts.paid_s),
             follow_redirects=False,
-            trust_env=not loopback,
+            cookies=_no_cookies(),
+            trust_env=not address.is_loopback,
         )
+        super().__init__(address.url, client, watch, timeouts.paid_s)
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
+    async def post(self, route: str, body: bytes, headers: Mapping[str, str]) -> Reply:
         """Send once and read the whole reply.
 
         Raises:
             NothingSent: it is certain that nothing was sent.
             NoReply: anything else that is not a complete reply.
         """
-        try:
-            with anyio.fail_after(self._deadline_s):
-                async with self._client.stream("POST", url, content=body, headers=headers) as response:
-                    return await _whole(response, self._secret)
-        except tuple(NOTHING_SENT) as error:
-            raise NothingSent(f"{NOTHING_SENT[_listed(error)]}: {_words(error)}") from error
-        except TimeoutError as error:
-            raise NoReply(f"no complete reply within {self._deadline_s:g} s") from error
-        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError) as error:
-            raise NoReply(_words(error)) from error
+        with (
+            self._watch.exchange("POST", route, len(body)) as seen,
+            self._or_no_reply(),
+            self._or_nothing_sent(),
+        ):
+            return await self._reply(seen, "POST", route, content=body, headers=headers)
 
-    async def aclose(self) -> None:
-        """Close all connections."""
-        await self._client.aclose()
+    @contextmanager
+    def _or_nothing_sent(self) -> Iterator[None]:
+        try:
+            yield
+        except tuple(NOTHING_SENT) as error:
+            raise NothingSent(f"{NOTHING_SENT[_listed(error)]}: {self._words(error)}") from self._shown(error)
+
+
+class FilesHttp(_Client):
+    """Requests to the host that holds uploaded files; a file goes out as a stream."""
+
+    def __init__(
+        self, address: Address, headers: Mapping[str, str], timeouts: Timeouts, watch: Watch
+    ) -> None:
+        client = httpx.AsyncClient(
+            headers=headers,
+            timeout=httpx.Timeout(timeouts.read_s, connect=timeouts.connect_s),
+            follow_redirects=False,
+            cookies=_no_cookies(),
+            trust_env=not address.is_loopback,
+        )
+        super().__init__(address.url, client, watch, timeouts.link_s)
+
+    async def request(
+        self, method: str, route: str, file: tuple[str, BinaryIO, str] | None = None, **parts: str
+    ) -> Reply:
+        """Send a request, with a file (name, content, media type) as multipart, and read the whole reply.
+
+        Raises:
+            NoReply: no complete reply came.
+        """
+        files = {"file": file} if file is not None else None
+        size_bytes = os.fstat(file[1].fileno()).st_size if file is not None else 0
+        with self._watch.exchange(method, route, size_bytes) as seen, self._or_no_reply():
+            return await self._reply(seen, method, route.format(**parts), files=files)
 
 
 class _Transport(httpx.AsyncBaseTransport):
@@ -140,75 +218,81 @@ class _Transport(httpx.AsyncBaseTransport):
         return self._proxied[url.scheme]
 
 
-class FreeHttp:
-    """Requests that cost nothing: reads with the key, downloads without it."""
+class FreeHttp(_Client):
+    """Reads, which cost nothing."""
 
-    def __init__(self, headers: Mapping[str, str], timeouts: Timeouts, *, loopback: bool) -> None:
-        self._secret = _secret_of(headers)
-        self._timeouts = timeouts
-        timeout = httpx.Timeout(timeouts.read_s, connect=timeouts.connect_s)
-        transport = _Transport(use_proxies=not loopback)
-        self._api = httpx.AsyncClient(
+    def __init__(
+        self, address: Address, headers: Mapping[str, str], timeouts: Timeouts, watch: Watch
+    ) -> None:
+        client = httpx.AsyncClient(
             headers=headers,
-            timeout=timeout,
-            transport=transport,
+            timeout=httpx.Timeout(timeouts.read_s, connect=timeouts.connect_s),
+            transport=_Transport(use_proxies=not address.is_loopback),
             follow_redirects=False,
-            trust_env=not loopback,
+            cookies=_no_cookies(),
         )
-        self._links = httpx.AsyncClient(
-            headers={"Accept": "image/*", "Accept-Encoding": "identity"},
-            timeout=timeout,
-            transport=_Transport(use_proxies=not loopback),
-            follow_redirects=True,
-            max_redirects=_LINK_REDIRECTS,
-            trust_env=not loopback,
-        )
+        super().__init__(address.url, client, watch, timeouts.free_s)
 
-    async def request(self, method: str, url: str, content: bytes | None = None) -> Reply:
-        """Send a request that may be repeated and read the whole reply.
+    async def request(
+        self, method: str, route: str, content: bytes | None = None, query: str = "", **parts: str
+    ) -> Reply:
+        """Send a request that may be repeated and read the whole reply; `parts` fill the route's ids.
 
         Raises:
             NoReply: no complete reply came.
         """
         headers = {"Content-Type": "application/json"} if content is not None else None
-        try:
-            with anyio.fail_after(self._timeouts.free_s):
-                async with self._api.stream(method, url, content=content, headers=headers) as response:
-                    return await _whole(response, self._secret)
-        except TimeoutError as error:
-            raise NoReply(f"no complete reply within {self._timeouts.free_s:g} s") from error
-        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, aiohttp.ClientError, OSError) as error:
-            raise NoReply(_words(error)) from error
+        path = route.format(**parts) + (f"?{query}" if query else "")
+        with self._watch.exchange(method, route, len(content or b"")) as seen, self._or_no_reply():
+            return await self._reply(seen, method, path, content=content, headers=headers)
+
+
+class LinkHttp:
+    """Downloads from hosts that are not the provider's: without the key, redirects are followed."""
+
+    def __init__(self, timeouts: Timeouts, watch: Watch, *, use_proxies: bool) -> None:
+        self._timeouts = timeouts
+        self._watch = watch
+        self._client = httpx.AsyncClient(
+            headers={"Accept": "image/*", "Accept-Encoding": "identity", "User-Agent": USER_AGENT},
+            timeout=httpx.Timeout(timeouts.read_s, connect=timeouts.connect_s),
+            transport=_Transport(use_proxies=use_proxies),
+            follow_redirects=True,
+            cookies=_no_cookies(),
+            max_redirects=_LINK_REDIRECTS,
+        )
 
     @asynccontextmanager
-    async def open_link(self, url: str) -> AsyncIterator[LinkBody]:
+    async def open(self, url: str) -> AsyncIterator[LinkBody]:
         """Open a download.
 
         Raises:
             LinkFailed: no connection, or a status other than 200.
         """
-        async with AsyncExitStack() as stack:
-            try:
-                with anyio.fail_after(self._timeouts.free_s):
-                    response = await stack.enter_async_context(self._links.stream("GET", url))
-            except TimeoutError as error:
-                raise LinkFailed("the link's host did not answer in time") from error
-            except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError, ValueError) as error:
-                raise LinkFailed(f"the link cannot be opened: {_words(error)}") from error
-            if response.status_code != 200:
-                raise LinkFailed(
-                    f"the link answered HTTP {response.status_code}", dead=response.status_code in _DEAD
-                )
-            yield LinkBody(response, self._timeouts.link_s)
+        with self._watch.exchange("GET", link_route(url)) as seen:
+            async with AsyncExitStack() as stack:
+                response = await self._response(url, stack)
+                seen.status = response.status_code
+                if response.status_code != 200:
+                    dead = response.status_code in _DEAD
+                    raise LinkFailed(f"the link answered HTTP {response.status_code}", dead=dead)
+                try:
+                    yield LinkBody(response, self._timeouts.link_s)
+                finally:
+                    seen.received_bytes = response.num_bytes_downloaded
 
-    async def __aenter__(self) -> Self:
-        return self
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._api.aclose()
-        await self._links.aclose()
+    async def _response(self, url: str, stack: AsyncExitStack) -> httpx.Response:
+        try:
+            with anyio.fail_after(self._timeouts.free_s):
+                return await stack.enter_async_context(self._client.stream("GET", url))
+        except TimeoutError as error:
+            raise LinkFailed("the link's host did not answer in time") from error
+        except (*_LIBRARY_ERRORS, ValueError) as error:
+            raise LinkFailed(f"the link cannot be opened: {_words(error)}") from error
 
 
 class LinkBody:
@@ -243,18 +327,20 @@ class LinkBody:
             yield bytes(waiting)
 
 
-async def _whole(response: httpx.Response, secret: bytes) -> Reply:
+async def _whole(response: httpx.Response, seen: Seen, secret: Secret) -> Reply:
     """The whole reply; a key that the provider echoes ends here."""
+    seen.status = response.status_code
+    headers = {name.lower(): secret.removed(value) for name, value in response.headers.items()}
+    seen.request_id = headers.get("x-request-id")
     body = bytearray()
     async with aclosing(_chunks(response)) as chunks:
         async for chunk in chunks:
             body += chunk
+            seen.received_bytes = len(body)
             if len(body) > MAX_REPLY_BYTES:
                 raise NoReply(f"the reply is larger than {MAX_REPLY_BYTES} bytes")
-    headers = {name.lower(): value for name, value in response.headers.items()}
-    return Reply(
-        response.status_code, headers, bytes(body).replace(secret, b"[key]") if secret else bytes(body)
-    )
+    seen.body = secret.removed_from(bytes(body))
+    return Reply(response.status_code, headers, seen.body)
 
 
 def _chunks(response: httpx.Response) -> AsyncGenerator[bytes, None]:
@@ -266,10 +352,9 @@ def _with_scheme(proxy: str) -> str:
     return proxy if "://" in proxy else f"http://{proxy}"
 
 
-def _secret_of(headers: Mapping[str, str]) -> bytes:
-    """The key, if it is long enough to be told from other text."""
-    key = headers.get("Authorization", "").removeprefix("Bearer ").encode()
-    return key if len(key) >= _SHORTEST_SECRET else b""
+def _no_cookies() -> CookieJar:
+    """A jar that takes none: each request stands for itself."""
+    return CookieJar(DefaultCookiePolicy(allowed_domains=[]))
 
 
 def _new_session() -> aiohttp.ClientSession:

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
-from pathlib import Path
+from datetime import date
 from typing import Annotated, Any
 from urllib.parse import SplitResult, urlsplit
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic_core import ErrorDetails
 
+from nanobanana_batch.catalog import Catalog, Finding, closest, load_catalog, shown
 from nanobanana_batch.errors import ProfileError
 from nanobanana_batch.model import REQUEST_FIELDS
 from nanobanana_batch.providers.base import Idempotency
+from nanobanana_batch.providers.profile_file import Settings, read_settings
 
-BUILT_IN = ("evolink", "unified", "local", "local-unified")
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
-Seconds = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+WireName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)*$")]
 
 
 class Profile(BaseModel):
@@ -29,15 +29,22 @@ class Profile(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
-    dialect: str
+    dialect: str = Field(min_length=1)
     embedded: bool = False
     base_url: str | None = None
-    key_env: str
-    fields: dict[str, str | None]
+    key_env: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    fields: dict[str, WireName | None]
     idempotency: Idempotency = Idempotency.UNPROVEN
-    idempotency_lifetime_s: Seconds = 86400.0
-    poll_interval_s: Seconds = 3.0
-    link_lifetime_s: Seconds = 86400.0
+    idempotency_lifetime_s: Positive = 86400.0
+    poll_interval_s: Positive = 3.0
+    link_lifetime_s: Positive = 86400.0
+    reads_per_s: Positive = 10.0
+    callback_field: WireName | None = None
+    files_url: str | None = None
+    models: dict[str, Any] = {}
+    prices: dict[str, Any] = {}
+    prices_as_of: date | None = None
+    _file: str = PrivateAttr("")
 
     def wire_name(self, field: str) -> str | None:
         """What the provider calls a field of ours (dots nest); None where it does not offer it."""
@@ -56,19 +63,32 @@ def load_profile(name_or_file: str) -> Profile:
     """A built-in profile by name, or one from a YAML file.
 
     Raises:
-        ProfileError: there is no such profile, or it is malformed.
+        ProfileError: there is no such profile, or something is wrong with it; all of it is listed.
     """
-    raw = _with_parent(_read(name_or_file), seen=(name_or_file,))
-    try:
-        profile = Profile.model_validate(raw)
-    except ValidationError as error:
-        raise ProfileError(f"Profile {name_or_file}: {_first_fault(error)}.") from error
-    unknown = [field for field in profile.fields if field not in REQUEST_FIELDS]
-    if unknown:
-        raise ProfileError(
-            f"Profile {name_or_file}: fields: {unknown[0]!r} is none of {', '.join(REQUEST_FIELDS)}."
-        )
+    settings = read_settings(name_or_file)
+    profile = _validated(settings)
+    profile._file = name_or_file
+    _check_names(profile, settings)
+    _check_addresses(profile, settings)
+    for finding in _extended(profile)[1]:
+        settings.found(finding.field, finding.message, finding.allowed, finding.suggestion)
+    if settings.problems:
+        lines = [str(problem) for problem in settings.problems]
+        noun = "problem" if len(lines) == 1 else "problems"
+        raise ProfileError("\n".join([*lines, f"{len(lines)} {noun} in the profile; nothing was sent."]))
     return profile
+
+
+def catalog_for(profile: Profile) -> Catalog:
+    """What the provider offers: the built-in catalogue with the profile's own models and prices."""
+    return _extended(profile)[0]
+
+
+def _extended(profile: Profile) -> tuple[Catalog, list[Finding]]:
+    catalog, of_models = load_catalog().merged(profile.models, profile._file)
+    as_of = profile.prices_as_of.isoformat() if profile.prices_as_of else ""
+    catalog, of_prices = catalog.priced(profile.prices, profile.dialect, as_of)
+    return catalog, [*of_models, *of_prices]
 
 
 def check_address(profile: Profile, base_url: str | None) -> Address:
@@ -77,21 +97,59 @@ def check_address(profile: Profile, base_url: str | None) -> Address:
     Raises:
         ProfileError: there is none, it is no URL, or it is plain HTTP to another machine.
     """
-    url = (base_url or profile.base_url or "").rstrip("/")
+    url = base_url or profile.base_url or ""
     if not url:
         raise ProfileError(
             f"Provider {profile.name} has no address of its own.", hint="Give one with --base-url URL."
         )
+    return _checked(url, "The provider's address")
+
+
+def files_address(profile: Profile, address: Address) -> Address | None:
+    """Where local files are uploaded to; None where that is not offered.
+
+    A profile's `files_url` goes with its `base_url`: at another base URL than that, the files are there
+    too, so that the key goes nowhere else than a person said.
+
+    Raises:
+        ProfileError: it is no URL, or it is plain HTTP to another machine.
+    """
+    if profile.files_url is None:
+        return None
+    files = _checked(profile.files_url, "files_url")
+    is_own = profile.base_url is None or profile.base_url.rstrip("/") == address.url
+    return files if is_own else address
+
+
+def _checked(url: str, what: str) -> Address:
+    given, url = url, url.rstrip("/")
     parts = _address_parts(url)
     if parts is None:
         raise ProfileError(
-            "The provider's address is not one such as https://api.example.com"
-            " (a host, perhaps a port and a path; no name, key or query)."
+            f"{what} cannot be used: {_fault_of(given)}.",
+            hint="It is one such as https://api.example.com: a host, perhaps a port and a path.",
         )
     is_loopback = parts.hostname in _LOOPBACK
     if parts.scheme == "http" and not is_loopback:
         raise ProfileError(f"{url} is plain HTTP: the key would travel in clear.", hint="Use https://.")
     return Address(url, is_loopback)
+
+
+def _fault_of(url: str) -> str:
+    """What is wrong with an address; it is not repeated, since it may hold a key."""
+    scheme, separator, rest = url.partition("://")
+    host = rest.partition("/")[0]
+    if "@" in rest:
+        return "it holds a user name, a password or a key"
+    if "?" in url or "#" in url:
+        return "it has a query or a fragment"
+    if not separator:
+        return "it does not begin with https://"
+    if scheme.lower() not in ("http", "https"):
+        return "it begins with something else than https://"
+    if not host:
+        return "it names no host"
+    return "its host or port is malformed, or its path has characters that no path has"
 
 
 def _address_parts(url: str) -> SplitResult | None:
@@ -123,41 +181,98 @@ def is_practice(name: str) -> bool:
     return not at or host in _LOOPBACK
 
 
-def _read(name_or_file: str) -> dict[str, Any]:
+# --- what is wrong with a profile ------------------------------------------------------------------
+
+_SECONDS = "seconds above 0, such as 3 or 0.5"
+_WIRE = "a name, dots nest: model_params.web_search; or null: not offered"
+_ALLOWED = {
+    "name": "letters, digits, and . _ - behind the first; at most 64",
+    "dialect": "evolink, unified, or one that models have an entry for",
+    "embedded": "true or false",
+    "base_url": "an address such as https://api.example.com",
+    "files_url": "an address such as https://files.example.com, or null: not offered",
+    "key_env": "the name of an environment variable, such as MY_API_KEY (the key itself is never here)",
+    "fields": "our name: the provider's",
+    "idempotency": "honoured, unproven or ignored",
+    "idempotency_lifetime_s": _SECONDS,
+    "poll_interval_s": _SECONDS,
+    "link_lifetime_s": _SECONDS,
+    "reads_per_s": "a number above 0",
+    "callback_field": _WIRE,
+    "models": "model: entry, of the form of the built-in catalogue",
+    "prices": "model: credits, or model: {resolution: credits}",
+    "prices_as_of": "a date such as 2026-11-21",
+}
+"""What each setting may be, in words; the keys are all that there are."""
+
+
+_STAND_INS: dict[str, Any] = {"name": "x", "dialect": "evolink", "key_env": "X", "fields": {}}
+
+
+def _validated(settings: Settings) -> Profile:
+    """The profile; what is wrong with it is noted and left out, so that the rest can be looked at too."""
     try:
-        if name_or_file in BUILT_IN:
-            folder = resources.files("nanobanana_batch.providers") / "profiles"
-            text = (folder / f"{name_or_file}.yaml").read_text(encoding="utf-8")
-        elif name_or_file.endswith((".yaml", ".yml")):
-            text = Path(name_or_file).read_text(encoding="utf-8")
+        return Profile.model_validate(settings.values)
+    except ValidationError as error:
+        faults = error.errors(include_url=False)
+    values = dict(settings.values)
+    for fault in faults:
+        _tell(fault, settings)
+        key, *inner = (str(part) for part in fault["loc"])
+        if inner:
+            values[key] = {name: value for name, value in values[key].items() if name != inner[0]}
         else:
-            known = ", ".join(BUILT_IN)
-            raise ProfileError(
-                f"There is no provider {name_or_file!r}.", hint=f"Known: {known}, or a .yaml file."
-            )
-        raw = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ProfileError(f"Profile {name_or_file} cannot be read: {error}.") from error
-    if not isinstance(raw, dict):
-        raise ProfileError(f"Profile {name_or_file} is not a mapping of settings.")
-    return raw
+            values.pop(key, None)
+    if "dialect" not in values:
+        values.pop("prices", None)  # they are checked against the dialect's models
+    return Profile.model_validate({**_STAND_INS, **values})
 
 
-def _with_parent(raw: Mapping[str, Any], seen: tuple[str, ...]) -> dict[str, Any]:
-    settings = dict(raw)
-    parent = settings.pop("extends", None)
-    if parent is None:
-        return settings
-    if parent in seen or len(seen) > 8:
-        raise ProfileError(f"Profile {seen[0]} extends itself.")
-    inherited = _with_parent(_read(str(parent)), (*seen, str(parent)))
-    own, theirs = settings.get("fields") or {}, inherited.get("fields") or {}
-    if isinstance(own, dict) and isinstance(theirs, dict):
-        settings["fields"] = {**theirs, **own}
-    return {**inherited, **settings}
+def _tell(fault: ErrorDetails, settings: Settings) -> None:
+    path = ".".join(str(part) for part in fault["loc"])
+    key = str(fault["loc"][0])
+    if fault["type"] == "extra_forbidden":
+        names = ("extends", *_ALLOWED)
+        settings.found(path, "unknown key", names, closest(key, names))
+        return
+    allowed = (_WIRE,) if path.startswith("fields.") else (_ALLOWED[key],)
+    if fault["type"] == "missing":
+        settings.found(path, "is missing; give it, or begin with `extends: evolink`", allowed)
+    else:
+        # What stands in the place of the key's name may be the key.
+        given = "this" if key == "key_env" else _given(fault["input"])
+        settings.found(path, f"{given} is not allowed", allowed)
 
 
-def _first_fault(error: ValidationError) -> str:
-    fault = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in fault["loc"])
-    return f"{where}: {fault['msg']}"
+def _given(value: object) -> str:
+    if isinstance(value, str):
+        return shown(value)
+    return "nothing" if value is None else "a list" if isinstance(value, list) else "a mapping"
+
+
+def _check_names(profile: Profile, settings: Settings) -> None:
+    """Each field has a name of its own: of two with one name, one would be sent and both be paid for."""
+    for name in profile.fields:
+        if name not in REQUEST_FIELDS:
+            settings.found(f"fields.{name}", "unknown field", REQUEST_FIELDS, closest(name, REQUEST_FIELDS))
+    for name in ("model", "prompt"):
+        if profile.wire_name(name) is None:
+            settings.found(f"fields.{name}", "cannot be left out")
+    taken = {f"fields.{name}": profile.wire_name(name) for name in REQUEST_FIELDS}
+    paths = {**taken, "callback_field": profile.callback_field}
+    wires = [(path, wire) for path, wire in paths.items() if wire is not None]
+    for number, (path, wire) in enumerate(wires):
+        for other, earlier in wires[:number]:
+            if f"{wire}.".startswith(f"{earlier}.") or f"{earlier}.".startswith(f"{wire}."):
+                settings.found(path, f"{shown(wire)} collides with {other} ({shown(earlier)})")
+
+
+def _check_addresses(profile: Profile, settings: Settings) -> None:
+    # Files that go to the base URL have no address of their own.
+    files_url = None if profile.files_url == profile.base_url else profile.files_url
+    for path, url in (("base_url", profile.base_url), ("files_url", files_url)):
+        try:
+            if url is not None:
+                _checked(url, "this")
+        except ProfileError as error:
+            settings.found(path, str(error).removesuffix("."))

@@ -1,59 +1,66 @@
-"""The submit -> task id -> query -> links API of the contract, in the words of a profile.
-
-Encoding and parsing are plain functions over bytes; what they do not understand changes nothing:
-a reply to a paid request that makes no sense is an unknown outcome, a task that makes no sense is
-as if it had not been read.
-"""
+"""The submit -> task id -> query -> links API of the contract, in the words of a profile."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import anyio
 
 from nanobanana_batch.errors import KeyProblem
 from nanobanana_batch.model import Request
-from nanobanana_batch.providers import decisions
 from nanobanana_batch.providers.base import (
-    Accepted,
+    AccountRead,
     Body,
     Capabilities,
     Decision,
     ListedTask,
     NotSent,
+    Observer,
     Rejected,
     SubmitOutcome,
-    TaskReport,
     TasksRead,
-    TaskState,
     Unknown,
+    Uploaded,
+    UploadFailed,
 )
-from nanobanana_batch.providers.http import FreeHttp, NoReply, NothingSent, PaidHttp, Reply, Timeouts
-from nanobanana_batch.providers.profile import Address, Profile, identity
+from nanobanana_batch.providers.files_api import FilesApi
+from nanobanana_batch.providers.http import (
+    USER_AGENT,
+    FilesHttp,
+    FreeHttp,
+    LinkHttp,
+    NoReply,
+    NothingSent,
+    PaidHttp,
+    Timeouts,
+)
+from nanobanana_batch.providers.profile import Address, Profile, files_address, identity
+from nanobanana_batch.providers.replies import (
+    error_of,
+    failed_read,
+    json_object,
+    merged,
+    read_credits_reply,
+    read_listed_task,
+    read_submit_reply,
+    read_task,
+)
+from nanobanana_batch.providers.watch import Secret, Watch
 
 BATCH_LIMIT = 50
 """Ids in one `POST /v1/tasks/batch` (contract: "Many at once")."""
 _SINGLE_READS_AT_ONCE = 16
 _LIST_PAGES = 10
-_LONGEST_TEXT = 2000
 _PROBES = (b"idempotency probe, not a request", b'{"model":"idempotency-probe-no-such-model"}')
+_NO_TASK = "task-unified-0-00000000"
 _KEY_FORM = re.compile(r"[\x21-\x7e]{1,4096}")
-
-_STATES = {
-    "pending": TaskState.WORKING,
-    "processing": TaskState.WORKING,
-    "completed": TaskState.COMPLETED,
-    "failed": TaskState.FAILED,
-    "cancelled": TaskState.FAILED,
-}
 
 
 def check_key(key: str, where: str) -> str:
@@ -78,28 +85,46 @@ async def open_task_api(
     *,
     submits_at_once: int,
     timeouts: Timeouts = Timeouts(),  # noqa: B008
+    observer: Observer | None = None,
+    debug: bool = False,
 ) -> AsyncIterator[TaskApi]:
-    """A provider of this family, its connections open for the length of the block."""
-    headers = {"Authorization": f"Bearer {key}", "User-Agent": "nanobanana-batch"}
+    """A provider of this family, its connections open for the length of the block.
+
+    The observer is told of every request; with `debug` also what the replies said.
+    """
+    watch = Watch(Secret(key), observer, debug=debug)
+    headers = {"Authorization": f"Bearer {key}", "User-Agent": USER_AGENT}
+    files_at = files_address(profile, address)
+    paid = PaidHttp(address, headers, submits_at_once, timeouts, watch)
+    free = FreeHttp(address, headers, timeouts, watch)
+    links = LinkHttp(timeouts, watch, use_proxies=not address.is_loopback)
+    files = FilesHttp(files_at, headers, timeouts, watch) if files_at else None
     async with AsyncExitStack() as stack:
-        paid = PaidHttp(headers, submits_at_once, timeouts, loopback=address.is_loopback)
-        stack.push_async_callback(paid.aclose)
-        free = await stack.enter_async_context(FreeHttp(headers, timeouts, loopback=address.is_loopback))
-        yield TaskApi(profile, address, _mark(key), paid, free)
+        for close in (paid.aclose, free.aclose, links.aclose, *([files.aclose] if files else [])):
+            stack.push_async_callback(close)
+        line = _Connections(paid, free, links, FilesApi(files) if files else None)
+        yield TaskApi(profile, identity(profile, address), _mark(key), line)
+
+
+@dataclass(frozen=True, slots=True)
+class _Connections:
+    paid: PaidHttp
+    free: FreeHttp
+    links: LinkHttp
+    files: FilesApi | None
 
 
 class TaskApi:
     """See `base.Provider`."""
 
-    def __init__(
-        self, profile: Profile, address: Address, account: str, paid: PaidHttp, free: FreeHttp
-    ) -> None:
+    def __init__(self, profile: Profile, name: str, account: str, connections: _Connections) -> None:
         self._profile = profile
-        self._base_url = address.url
-        self._name = identity(profile, address)
+        self._name = name
         self._account = account
-        self._paid = paid
-        self._free = free
+        self._paid = connections.paid
+        self._free = connections.free
+        self._links = connections.links
+        self._files = connections.files
         self._has_batch = True
 
     @property
@@ -110,20 +135,23 @@ class TaskApi:
             account=self._account,
             key_lifetime_s=self._profile.idempotency_lifetime_s,
             idempotency=self._profile.idempotency,
-            read_at_once=BATCH_LIMIT,
+            read_at_once=BATCH_LIMIT if self._has_batch else 1,
             poll_interval_s=self._profile.poll_interval_s,
             link_lifetime_s=self._profile.link_lifetime_s,
+            reads_per_s=self._profile.reads_per_s,
+            offers_callbacks=self._profile.callback_field is not None,
+            offers_uploads=self._files is not None,
         )
 
-    def encode(self, request: Request) -> bytes:
+    def encode(self, request: Request, callback_url: str | None = None) -> bytes:
         """The JSON body of a submit; fields that the row does not give are not in it."""
-        return encode(request, self._profile)
+        return encode(request, self._profile, callback_url)
 
     async def submit(self, body: bytes, idempotency_key: str) -> SubmitOutcome:
         """Contract: "Submit"."""
         headers = {"Content-Type": "application/json", "Idempotency-Key": idempotency_key}
         try:
-            reply = await self._paid.post(f"{self._base_url}/v1/images/generations", body, headers)
+            reply = await self._paid.post("/v1/images/generations", body, headers)
         except NothingSent as error:
             return NotSent(str(error))
         except NoReply as error:
@@ -160,7 +188,7 @@ class TaskApi:
         for body in _PROBES:
             outcome = await self.submit(body, used_key)
             match outcome:
-                case Unknown(code="idempotency_conflict") | Rejected(code="idempotency_conflict"):
+                case Unknown(code="idempotency_conflict"):
                     return True
                 case Rejected(decision=Decision.FAIL_ROW):
                     continue
@@ -168,29 +196,49 @@ class TaskApi:
                     return None
         return False
 
+    async def read_account(self) -> AccountRead:
+        """Contract: "Account"; where that is not offered, a task that nobody has shows that it answers."""
+        try:
+            reply = await self._free.request("GET", "/v1/credits")
+            if reply.status in (404, 405) and error_of(reply) is None:
+                reply = await self._free.request("GET", "/v1/tasks/{id}", id=_NO_TASK)
+        except NoReply as error:
+            return AccountRead(is_up=False, failure=str(error))
+        return read_credits_reply(reply)
+
+    async def upload(self, path: Path, media_type: str) -> Uploaded | UploadFailed:
+        """Contract: "Files"."""
+        if self._files is None:
+            return UploadFailed(Decision.FAIL_ROW, "not_offered", f"{self._name} takes no local files")
+        return await self._files.upload(path, media_type)
+
+    async def delete_upload(self, file_id: str) -> bool:
+        """Contract: "Files"."""
+        return self._files is not None and await self._files.delete(file_id)
+
     def open_link(self, url: str) -> AbstractAsyncContextManager[Body]:
         """Contract: links need no key, so none is sent."""
-        return self._free.open_link(url)
+        return self._links.open(url)
 
     async def _read_batch(self, task_ids: Collection[str]) -> TasksRead | None:
         """None when the provider has no such endpoint (404, 405 or 400: contract, "Many at once")."""
         body = json.dumps({"task_ids": list(task_ids)}).encode()
         try:
-            reply = await self._free.request("POST", f"{self._base_url}/v1/tasks/batch", body)
+            reply = await self._free.request("POST", "/v1/tasks/batch", body)
         except NoReply as error:
             return TasksRead(failure=str(error))
         if reply.status in (400, 404, 405):
             return None
-        tasks = _json_object(reply).get("data") if reply.status == 200 else None
+        tasks = json_object(reply).get("data") if reply.status == 200 else None
         if not isinstance(tasks, list):
-            return _failed_read(reply)
+            return failed_read(reply)
         reports = {report.task_id: report for report in map(read_task, tasks) if report is not None}
         named = {str(task.get("id")) for task in tasks if isinstance(task, dict)}
         wanted = set(task_ids)
         found = TasksRead({id_: report for id_, report in reports.items() if id_ in wanted})
         missing = wanted - named
         # Absence from a batch may be a slip; only the task's own address can say that there is none.
-        return _merged([found, await self._read_singly(missing)]) if missing else found
+        return merged([found, await self._read_singly(missing)]) if missing else found
 
     async def _read_singly(self, task_ids: Collection[str]) -> TasksRead:
         reads: list[TasksRead] = []
@@ -203,30 +251,30 @@ class TaskApi:
         async with anyio.create_task_group() as tasks:
             for task_id in task_ids:
                 tasks.start_soon(read_one, task_id)
-        return _merged(reads)
+        return merged(reads)
 
     async def _read_one(self, task_id: str) -> TasksRead:
         try:
-            reply = await self._free.request("GET", f"{self._base_url}/v1/tasks/{task_id}")
+            reply = await self._free.request("GET", "/v1/tasks/{id}", id=task_id)
         except NoReply as error:
             return TasksRead(failure=str(error))
-        if reply.status == 404 and _error_of(reply) is not None:
+        if reply.status == 404 and error_of(reply) is not None:
             return TasksRead(absent=frozenset({task_id}))
-        report = read_task(_json_object(reply)) if reply.status == 200 else None
+        report = read_task(json_object(reply)) if reply.status == 200 else None
         if report is None or report.task_id != task_id:
-            return _failed_read(reply)
+            return failed_read(reply)
         return TasksRead(reports={task_id: report})
 
     async def _list_page(self, page: int) -> list[ListedTask] | None:
         query = f"type=image&page={page}&page_size={BATCH_LIMIT}"
         try:
-            reply = await self._free.request("GET", f"{self._base_url}/v1/tasks?{query}")
+            reply = await self._free.request("GET", "/v1/tasks", query=query)
         except NoReply:
             return None
-        tasks = _json_object(reply).get("data") if reply.status == 200 else None
+        tasks = json_object(reply).get("data") if reply.status == 200 else None
         if not isinstance(tasks, list):
             return None
-        listed = [_listed_task(task) for task in tasks]
+        listed = [read_listed_task(task) for task in tasks]
         return None if None in listed else [task for task in listed if task is not None]
 
 
@@ -237,7 +285,7 @@ def _mark(key: str) -> str:
 # --- encoding --------------------------------------------------------------------------------------
 
 
-def encode(request: Request, profile: Profile) -> bytes:
+def encode(request: Request, profile: Profile, callback_url: str | None = None) -> bytes:
     """The JSON body in the provider's words.
 
     Raises:
@@ -251,6 +299,10 @@ def encode(request: Request, profile: Profile) -> bytes:
         if wire_name is None:
             raise ValueError(f"{profile.name} does not offer {name}")
         _put(wire, wire_name, given[name])
+    if callback_url is not None:
+        if profile.callback_field is None:
+            raise ValueError(f"{profile.name} does not offer callbacks")
+        _put(wire, profile.callback_field, callback_url)
     return json.dumps(wire, ensure_ascii=False, separators=(",", ":")).encode()
 
 
@@ -259,157 +311,3 @@ def _put(wire: dict[str, Any], dotted: str, value: object) -> None:
     for parent in parents:
         wire = wire.setdefault(parent, {})
     wire[last] = value
-
-
-# --- parsing ---------------------------------------------------------------------------------------
-
-
-def read_submit_reply(reply: Reply) -> SubmitOutcome:
-    """What a complete reply to a submit means."""
-    body = _json_object(reply)
-    request_id = reply.headers.get("x-request-id")
-    if 200 <= reply.status < 300:
-        task_id = body.get("id")
-        if not isinstance(task_id, str) or not task_id or not _is_safe_id(task_id):
-            return Unknown(f"HTTP {reply.status} without a task id")
-        return Accepted(
-            task_id=task_id,
-            request_id=request_id,
-            credits_reserved=_number(_object(body.get("usage")).get("credits_reserved")),
-            estimated_s=_number(_object(body.get("task_info")).get("estimated_time")),
-            replayed=reply.headers.get("idempotency-replayed", "").strip().lower() == "true",
-        )
-    error = _error_of(reply)
-    code, message = _code_and_message(reply, error)
-    wait = retry_after_s(reply, error)
-    decision = decisions.on_rejection(reply.status, code, own_words=error is not None)
-    if decision is None:
-        return Unknown(f"HTTP {reply.status}: {message}", code=code, retry_after_s=wait)
-    is_verdict = error is not None and reply.status in decisions.VERDICTS
-    return Rejected(decision, code, message, request_id, wait, is_verdict)
-
-
-def read_task(task: object) -> TaskReport | None:
-    """One task of a query; None when it makes no sense."""
-    if not isinstance(task, dict):
-        return None
-    task_id, state = task.get("id"), _STATES.get(str(task.get("status")))
-    if not isinstance(task_id, str) or state is None:
-        return None
-    if state is TaskState.COMPLETED:
-        links = _links(task)
-        used = _number(_object(task.get("usage")).get("credits_used"))
-        return TaskReport(task_id, state, links=links, credits_used=used)
-    if state is TaskState.FAILED:
-        return _failed_task(task_id, task)
-    return TaskReport(task_id, state)
-
-
-def retry_after_s(reply: Reply, error: Mapping[str, Any] | None) -> float | None:
-    """Seconds to wait: `Retry-After` as seconds or date, else "retry after N seconds" in the body."""
-    value = reply.headers.get("retry-after", "").strip()
-    if re.fullmatch(r"[0-9]{1,9}", value):
-        return float(value)
-    if value:
-        try:
-            return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-        except (ValueError, TypeError):
-            pass
-    suggestion = str((error or {}).get("fallback_suggestion", ""))
-    found = re.search(r"retry after (\d{1,6})\s*second", suggestion, re.IGNORECASE)
-    return float(found[1]) if found else None
-
-
-def _failed_task(task_id: str, task: Mapping[str, Any]) -> TaskReport:
-    error = _object(task.get("error"))
-    default = "request_cancelled" if task.get("status") == "cancelled" else "unknown_error"
-    code = _text(error.get("code") or default)
-    message = _text(error.get("message") or "the provider gave no reason")
-    decision = decisions.on_failed_task(code)
-    return TaskReport(task_id, TaskState.FAILED, error_code=code, error_message=message, decision=decision)
-
-
-def _links(task: Mapping[str, Any]) -> tuple[str, ...]:
-    results = task.get("results")
-    links = [link for link in results if isinstance(link, str)] if isinstance(results, list) else []
-    if not links and isinstance(data := task.get("result_data"), list):
-        links = [url for item in data if isinstance(url := _object(item).get("image_url"), str)]
-    return tuple(link for link in links if link.startswith(("https://", "http://")))
-
-
-def _listed_task(task: object) -> ListedTask | None:
-    fields = _object(task)
-    task_id = fields.get("id")
-    created = _number(fields.get("created_at", fields.get("created")))
-    if not isinstance(task_id, str) or created is None:
-        return None
-    return ListedTask(task_id, str(fields.get("model", "")), created)
-
-
-def _json_object(reply: Reply) -> dict[str, Any]:
-    try:
-        return _object(json.loads(reply.body))
-    except (ValueError, RecursionError):
-        return {}
-
-
-def _object(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _is_safe_id(task_id: str) -> bool:
-    return re.fullmatch(r"[A-Za-z0-9._-]{1,200}", task_id) is not None
-
-
-def _error_of(reply: Reply) -> dict[str, Any] | None:
-    """The provider's error envelope, if the body is one."""
-    error = _json_object(reply).get("error")
-    return error if isinstance(error, dict) else None
-
-
-def _code_and_message(reply: Reply, error: Mapping[str, Any] | None) -> tuple[str, str]:
-    """Code and message of an error; integer codes of older pages are as good as strings."""
-    if error is None:
-        return f"http_{reply.status}", "the body is not the provider's error message"
-    code = error.get("code")
-    return _text(code if code not in (None, "") else f"http_{reply.status}"), _text(
-        error.get("message") or ""
-    )
-
-
-def _text(value: object) -> str:
-    """As a string that can be stored: JSON may hold halves of surrogate pairs, UTF-8 cannot."""
-    text = str(value).encode("utf-8", "replace").decode()
-    return text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + " [...]"
-
-
-def _failed_read(reply: Reply) -> TasksRead:
-    error = _error_of(reply)
-    code, message = _code_and_message(reply, error)
-    return TasksRead(
-        failure=f"HTTP {reply.status}: {code}: {message}",
-        retry_after_s=retry_after_s(reply, error),
-        stop=decisions.on_rejection(reply.status, code, own_words=error is not None) is Decision.STOP_RUN,
-    )
-
-
-def _merged(reads: list[TasksRead]) -> TasksRead:
-    failures = [read.failure for read in reads if read.failure]
-    waits = [read.retry_after_s for read in reads if read.retry_after_s is not None]
-    return TasksRead(
-        reports={id_: report for read in reads for id_, report in read.reports.items()},
-        absent=frozenset().union(*(read.absent for read in reads)),
-        failure=failures[0] if failures else "",
-        retry_after_s=max(waits, default=None),
-        stop=any(read.stop for read in reads),
-    )

@@ -6,13 +6,15 @@ import asyncio
 import gzip
 import json
 from collections.abc import Callable
+from contextlib import aclosing
 from typing import Any
 
 import pytest
 
 from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.providers.base import Accepted, TaskReport, TasksRead, TaskState
-from nanobanana_batch.providers.http import FreeHttp, Timeouts
+from nanobanana_batch.providers.http import LinkHttp, Timeouts
+from nanobanana_batch.providers.watch import Secret, Watch
 from tests.service.test_http_paid import (
     KEY,
     Answer,
@@ -101,7 +103,8 @@ async def test_without_a_batch_tasks_are_read_one_by_one_from_then_on(status: in
     assert sorted(asked[1:6]) == [f"GET /v1/tasks/{id_}" for id_ in IDS[:5]]
     assert sorted(asked[6:]) == [f"GET /v1/tasks/{id_}" for id_ in IDS[:2]]
     known = [id_ for id_ in IDS[:5] if id_ != "task-3"]
-    assert first == TasksRead(reports={id_: report(id_) for id_ in known}, absent=frozenset({"task-3"}))
+    reports = {id_: report(id_) for id_ in known}
+    assert first == TasksRead(reports, absent=frozenset({"task-3"}), requests=5)
     assert second.reports == {id_: report(id_) for id_ in IDS[:2]}
 
 
@@ -464,11 +467,12 @@ async def test_links_go_through_the_proxy_of_the_environment(monkeypatch: pytest
     port = server.sockets[0].getsockname()[1]
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    async with FreeHttp({}, Timeouts(), loopback=False) as http:
-        async with http.open_link("http://links.example/a.png") as body:
+    http = LinkHttp(Timeouts(), Watch(Secret("")), use_proxies=True)
+    async with aclosing(http):
+        async with http.open("http://links.example/a.png") as body:
             assert b"".join([piece async for piece in body.pieces()]) == b"image"
         with pytest.raises(LinkFailed):
-            async with http.open_link("http://127.0.0.1:1/a.png"):
+            async with http.open("http://127.0.0.1:1/a.png"):
                 pass
     server.close()
     await server.wait_closed()

@@ -164,10 +164,12 @@ async def silence(request: Seen, writer: asyncio.StreamWriter) -> None:
 
 
 @asynccontextmanager
-async def client(timeouts: Timeouts = QUICK, at_once: int = 4) -> AsyncIterator[PaidHttp]:
-    """Sends paid requests."""
+async def client(
+    url: str = "http://127.0.0.1:9", timeouts: Timeouts = QUICK, at_once: int = 4
+) -> AsyncIterator[PaidHttp]:
+    """Sends paid requests to an address."""
     profile = load_profile("evolink")
-    address = check_address(profile, "http://127.0.0.1:9")
+    address = check_address(profile, url)
     async with open_task_api(profile, address, KEY, submits_at_once=at_once, timeouts=timeouts) as opened:
         yield opened._paid
 
@@ -199,9 +201,9 @@ def closed_port() -> int:
 @pytest.mark.anyio
 async def test_a_refused_connection_has_sent_nothing() -> None:
     """The one case in which the same request is simply sent again."""
-    async with client() as paid:
+    async with client(f"http://127.0.0.1:{closed_port()}") as paid:
         with pytest.raises(NothingSent, match="connection was not made"):
-            await paid.post(f"http://127.0.0.1:{closed_port()}/v1", BODY, {})
+            await paid.post("/v1", BODY, {})
     async with provider(f"http://127.0.0.1:{closed_port()}") as opened:
         assert isinstance(await opened.submit(BODY, "key-0123456789abcdef"), NotSent)
 
@@ -221,9 +223,9 @@ MISBEHAVIOURS: list[Answer] = [
 @pytest.mark.parametrize("answer", MISBEHAVIOURS, ids=lambda it: str(it.__name__))
 async def test_no_whole_reply_is_unknown_and_sent_once(answer: Answer) -> None:
     """The request arrived, so it may have been paid: no retry, no other name for it."""
-    async with serving(answer) as server, client() as paid:
+    async with serving(answer) as server, client(server.url) as paid:
         with pytest.raises(NoReply):
-            await paid.post(f"{server.url}/v1", BODY, {})
+            await paid.post("/v1", BODY, {})
         assert [request.body for request in server.seen] == [BODY]
     async with serving(answer) as server, provider(server.url) as opened:
         assert isinstance(await opened.submit(BODY, "key-0123456789abcdef"), Unknown)
@@ -240,9 +242,9 @@ async def test_a_connection_closed_before_anything_was_read_is_unknown() -> None
         closed.set()
 
     listener = await asyncio.start_server(slam, "127.0.0.1", 0)
-    async with client() as paid:
+    async with client(f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}") as paid:
         with pytest.raises(NoReply):
-            await paid.post(f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/v1", BODY, {})
+            await paid.post("/v1", BODY, {})
         assert closed.is_set()
     listener.close()
 
@@ -251,9 +253,9 @@ async def test_a_connection_closed_before_anything_was_read_is_unknown() -> None
 @pytest.mark.parametrize("answer", [drip, silence], ids=lambda it: str(it.__name__))
 async def test_a_reply_that_never_ends_ends_at_the_deadline(answer: Answer) -> None:
     """The deadline is for the whole, not between two bytes."""
-    async with serving(answer) as server, client(Timeouts(read_s=60, paid_s=0.3)) as paid:
+    async with serving(answer) as server, client(server.url, Timeouts(read_s=60, paid_s=0.3)) as paid:
         with pytest.raises(NoReply, match=r"within 0\.3 s"):
-            await asyncio.wait_for(paid.post(f"{server.url}/v1", BODY, {}), 20)
+            await asyncio.wait_for(paid.post("/v1", BODY, {}), 20)
         assert len(server.seen) == 1
 
 
@@ -261,11 +263,11 @@ async def test_a_reply_that_never_ends_ends_at_the_deadline(answer: Answer) -> N
 async def test_a_reply_without_end_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is cut off at a size that no reply needs."""
     monkeypatch.setattr(http, "MAX_REPLY_BYTES", 100)
-    async with serving(send(body=b"x" * 101)) as server, client() as paid:
+    async with serving(send(body=b"x" * 101)) as server, client(server.url) as paid:
         with pytest.raises(NoReply, match="larger"):
-            await paid.post(f"{server.url}/v1", BODY, {})
-    async with serving(send(body=b"x" * 100)) as server, client() as paid:
-        assert (await paid.post(f"{server.url}/v1", BODY, {})).body == b"x" * 100
+            await paid.post("/v1", BODY, {})
+    async with serving(send(body=b"x" * 100)) as server, client(server.url) as paid:
+        assert (await paid.post("/v1", BODY, {})).body == b"x" * 100
 
 
 @pytest.mark.anyio
@@ -274,8 +276,8 @@ async def test_a_redirect_is_not_followed(status: int) -> None:
     """Neither the request nor the key goes to another host; it may have been paid."""
     async with serving(send()) as other:
         async with serving(send(status, b"", f"Location: {other.url}/v1\r\n")) as server:
-            async with client() as paid:
-                assert (await paid.post(f"{server.url}/v1", BODY, {})).status == status
+            async with client(server.url) as paid:
+                assert (await paid.post("/v1", BODY, {})).status == status
             async with provider(server.url) as opened:
                 assert isinstance(await opened.submit(BODY, "key-0123456789abcdef"), Unknown)
             assert len(server.seen) == 2
@@ -296,10 +298,10 @@ async def test_a_redirect_to_nonsense_is_unknown_too(location: str) -> None:
 @pytest.mark.anyio
 async def test_every_paid_request_has_a_connection_of_its_own() -> None:
     """A kept one may be closed by the server in the same moment, and nobody could tell what arrived."""
-    async with serving(send(headers="Connection: keep-alive\r\n")) as server, client() as paid:
+    async with serving(send(headers="Connection: keep-alive\r\n")) as server, client(server.url) as paid:
         for _ in range(5):
-            assert (await paid.post(f"{server.url}/v1", BODY, {})).status == 200
-        await asyncio.gather(*(paid.post(f"{server.url}/v1", BODY, {}) for _ in range(12)))
+            assert (await paid.post("/v1", BODY, {})).status == 200
+        await asyncio.gather(*(paid.post("/v1", BODY, {}) for _ in range(12)))
         assert server.connections == 17
         assert sorted(request.connection for request in server.seen) == list(range(17))
 
@@ -317,8 +319,8 @@ async def test_no_more_connections_than_paid_requests_at_once() -> None:
         running -= 1
         await send()(request, writer)
 
-    async with serving(count) as server, client(at_once=3) as paid:
-        await asyncio.gather(*(paid.post(f"{server.url}/v1", BODY, {}) for _ in range(12)))
+    async with serving(count) as server, client(server.url, at_once=3) as paid:
+        await asyncio.gather(*(paid.post("/v1", BODY, {}) for _ in range(12)))
         assert len(server.seen) == 12
     assert most == 3
 
@@ -347,8 +349,8 @@ async def test_a_cancelled_request_is_cancelled() -> None:
         arrived.set()
         await silence(request, writer)
 
-    async with serving(wait) as server, client() as paid:
-        task = asyncio.ensure_future(paid.post(f"{server.url}/v1", BODY, {}))
+    async with serving(wait) as server, client(server.url) as paid:
+        task = asyncio.ensure_future(paid.post("/v1", BODY, {}))
         await arrived.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -379,7 +381,7 @@ async def outcome_of(kind: type[Exception]) -> type[Exception]:
         await paid._client.aclose()
         paid._client = httpx.AsyncClient(transport=Raising(kind))
         try:
-            await paid.post("http://127.0.0.1:9/v1", BODY, {})
+            await paid.post("/v1", BODY, {})
         except (NothingSent, NoReply) as error:
             return type(error)
     raise AssertionError("no error")

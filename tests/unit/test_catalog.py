@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from nanobanana_batch.catalog import PROMPT_LIMIT, Catalog, Finding, ModelRules, closest, load_catalog
-from nanobanana_batch.errors import ProfileError
 from nanobanana_batch.model import Request
 
 FLASH = "gemini-3.1-flash-image-preview"
@@ -103,7 +102,6 @@ def test_every_problem_of_a_request_is_found(catalog: Catalog) -> None:
             "image_search",
             "thinking_level",
             "images",
-            "images",
         ]
     )
 
@@ -149,9 +147,7 @@ def test_prompt_says_how_long_it_is(catalog: Catalog) -> None:
 @pytest.mark.parametrize(
     ("image", "part"),
     [
-        ("ref.png", "uploaded"),
-        ("C:\\pictures\\ref.png", "uploaded"),
-        ("file:///pictures/ref.png", "uploaded"),
+        ("file:///pictures/ref.png", "its path"),
         ("ftp://example.org/a.png", "http"),
         ("s3://bucket/a.png", "http"),
         ("data:image/png;base64,AAAA", "http"),
@@ -165,7 +161,7 @@ def test_prompt_says_how_long_it_is(catalog: Catalog) -> None:
     ],
 )
 def test_image_has_to_be_a_url_of_an_image(catalog: Catalog, image: str, part: str) -> None:
-    """Local files, other schemes, other types and broken URLs are told apart."""
+    """Other schemes, other types and broken URLs are told apart."""
     found = only(catalog.check(Request(FLASH, "a cat", images=(image,)), "evolink"))
     assert found.field == "images"
     assert part in found.message
@@ -175,6 +171,14 @@ def test_password_in_a_url_is_not_repeated(catalog: Catalog) -> None:
     """A message may end up in a log."""
     request = Request(FLASH, "a cat", images=("https://me:hunter2@example.org/a.png",))
     assert "hunter2" not in only(catalog.check(request, "evolink")).message
+
+
+@pytest.mark.parametrize("image", ["ref.png", "C:\\pictures\\ref.png", "data", "a:b.png", "../x/y.webp"])
+def test_local_files_are_not_looked_at_here(catalog: Catalog, image: str) -> None:
+    """The catalogue knows no folder; they count, though."""
+    assert catalog.check(Request(FLASH, "a cat", images=(image,)), "evolink") == []
+    many = Request(BETA, "a cat", images=(image, *(URL,) * 5))
+    assert "6 images" in only(catalog.check(many, "evolink")).message
 
 
 @pytest.mark.parametrize("image", [URL, "http://example.org/render?id=7", "https://example.org/a.JPEG"])
@@ -189,41 +193,159 @@ def test_match_input_image_needs_an_image(catalog: Catalog) -> None:
     assert "reference image" in only(catalog.check(request, "unified")).message
 
 
+def merged(catalog: Catalog, models: object, source: str = "mine.yaml") -> Catalog:
+    """With entries in which nothing is wrong."""
+    found, findings = catalog.merged(models, source)
+    assert findings == []
+    return found
+
+
+def priced(catalog: Catalog, prices: object, dialect: str = "evolink") -> Catalog:
+    """With prices in which nothing is wrong."""
+    found, findings = catalog.priced(prices, dialect, "2026-11-01")
+    assert findings == []
+    return found
+
+
 def test_merged_overrides_and_adds(catalog: Catalog) -> None:
     """A profile changes what it names and leaves the rest."""
-    merged = catalog.merged(
+    found = merged(
+        catalog,
         {
-            FLASH: {"dialects": {"evolink": {"max_images": 3}}},
+            FLASH: {"dialects": {"evolink": {"max_images": "3"}}},
             "new-one": {"title": "New", "dialects": {"mine": {"resolutions": ["1K"], "web_search": "true"}}},
-        }
+        },
     )
-    assert rules(merged, FLASH, "evolink").max_images == 3
-    assert rules(merged, FLASH, "evolink").aspect_ratios == rules(catalog, FLASH, "evolink").aspect_ratios
-    assert rules(merged, FLASH, "unified") == rules(catalog, FLASH, "unified")
-    assert rules(merged, "new-one", "mine").web_search
-    assert merged.dialects == ("evolink", "unified", "mine")
+    assert rules(found, FLASH, "evolink").max_images == 3
+    assert rules(found, FLASH, "evolink").aspect_ratios == rules(catalog, FLASH, "evolink").aspect_ratios
+    assert rules(found, FLASH, "unified") == rules(catalog, FLASH, "unified")
+    assert rules(found, "new-one", "mine").web_search
+    assert found.dialects == ("evolink", "unified", "mine")
     assert catalog.rules("new-one", "mine") is None
 
 
+def test_every_entry_says_where_it_is_from(catalog: Catalog) -> None:
+    """The contract, a file, or one after the other."""
+    found = merged(
+        catalog,
+        {
+            FLASH: {"dialects": {"evolink": {"max_images": "3"}}},
+            "new-one": {"dialects": {"evolink": {"resolutions": ["1K"]}}},
+        },
+    )
+    assert {entry.source for entry in catalog.models("evolink")} == {"contract"}
+    assert rules(found, FLASH, "evolink").source == "contract, changed by mine.yaml"
+    assert rules(found, FLASH, "unified").source == "contract"
+    assert rules(found, "new-one", "evolink").source == "mine.yaml"
+
+
 @pytest.mark.parametrize(
-    "entry",
+    ("entry", "path", "said"),
     [
-        [],
-        {},
-        {"dialect": {}},
-        {"dialects": {"evolink": {"resolution": ["1K"]}}},
-        {"dialects": {"evolink": {"resolutions": "1K"}}},
-        {"dialects": {"evolink": {"aspect_ratios": [969]}}},
-        {"dialects": {"evolink": {"max_images": "many"}}},
-        {"dialects": {"evolink": {"max_images": True}}},
-        {"dialects": {"evolink": {"web_search": "maybe"}}},
-        {"title": 1, "dialects": {"evolink": {}}},
+        ([], "", "key: value"),
+        ({}, "", "dialect"),
+        ({"dialect": {}, "title": "x", "dialects": {"evolink": {}}}, ".dialect", "unknown key"),
+        ({"dialects": {"evolink": {"resolution": ["1K"]}}}, ".dialects.evolink.resolution", "unknown key"),
+        ({"dialects": {"evolink": {"resolutions": "1K"}}}, ".dialects.evolink.resolutions", "list"),
+        ({"dialects": {"evolink": {"aspect_ratios": [None]}}}, ".dialects.evolink.aspect_ratios", "list"),
+        ({"dialects": {"evolink": {"max_images": "many"}}}, ".dialects.evolink.max_images", "whole number"),
+        ({"dialects": {"evolink": {"max_images": "-1"}}}, ".dialects.evolink.max_images", "whole number"),
+        ({"dialects": {"evolink": {"web_search": "maybe"}}}, ".dialects.evolink.web_search", "true"),
+        (
+            {"dialects": {"evolink": {"default_resolution": []}}},
+            ".dialects.evolink.default_resolution",
+            "text",
+        ),
+        ({"dialects": {"evolink": []}}, ".dialects.evolink", "key: value"),
+        ({"dialects": []}, ".dialects", "key: value"),
+        ({"title": ["x"], "dialects": {"evolink": {}}}, ".title", "text"),
+        ({"aliases": [FLASH], "dialects": {"evolink": {}}}, ".aliases", "already means"),
+        ({"aliases": ["gemini-2.5-flash-image"], "dialects": {"evolink": {}}}, ".aliases", "already means"),
     ],
 )
-def test_merged_refuses_what_it_does_not_understand(catalog: Catalog, entry: object) -> None:
+def test_merged_lists_what_it_does_not_understand(
+    catalog: Catalog, entry: object, path: str, said: str
+) -> None:
     """A misread entry would refuse or let through the wrong rows."""
-    with pytest.raises(ProfileError, match="new-one"):
-        catalog.merged({"new-one": entry})
+    _, findings = catalog.merged({"new-one": entry})
+    assert f"models.new-one{path}" in [finding.field for finding in findings]
+    assert any(said in finding.message for finding in findings)
+
+
+def test_all_that_is_wrong_with_entries_is_listed(catalog: Catalog) -> None:
+    """With what was probably meant."""
+    _, findings = catalog.merged(
+        {FLASH: {"tittle": "x", "dialects": {"evolink": {"max_imgaes": "1", "web_search": "2"}}}}
+    )
+    assert [(finding.field, finding.suggestion) for finding in findings] == [
+        (f"models.{FLASH}.tittle", "title"),
+        (f"models.{FLASH}.dialects.evolink.max_imgaes", "max_images"),
+        (f"models.{FLASH}.dialects.evolink.web_search", ""),
+    ]
+
+
+def test_the_contract_names_no_prices(catalog: Catalog) -> None:
+    """None is invented."""
+    assert {entry.credits for dialect in catalog.dialects for entry in catalog.models(dialect)} == {None}
+    assert catalog.price(Request(FLASH, "a cat"), "evolink") is None
+
+
+@pytest.mark.parametrize(
+    ("model", "resolution", "price"),
+    [
+        (FLASH, "1K", 2.0),
+        (FLASH, "4K", 7.5),
+        (FLASH, None, 3.0),
+        (FLASH, "0.5K", 1.0),
+        (FLASH, "8K", 1.0),
+        (BETA, None, 4.0),
+        ("gemini-2.5-flash-image", None, 4.0),
+        (PRO, "1K", 5.0),
+        (PRO, "2K", None),
+        (PRO, None, None),
+        ("unheard-of", "1K", None),
+    ],
+)
+def test_a_request_has_its_price(
+    catalog: Catalog, model: str, resolution: str | None, price: float | None
+) -> None:
+    """By model and resolution, the default one where none is given; aliases cost what their model does."""
+    found = priced(
+        catalog,
+        {FLASH: {"1K": "2", "2K": "3", "4K": "7.5", "any": "1"}, BETA: "4", PRO: {"1K": "5"}},
+    )
+    assert found.price(Request(model, "a cat", resolution=resolution), "evolink") == price
+    assert found.price(Request(model, "a cat", resolution=resolution), "unified") is None
+
+
+def test_two_names_of_one_resolution_cost_the_same(catalog: Catalog) -> None:
+    """512 and 0.5K, whichever of them the list names."""
+    for name in ("512", "0.5K"):
+        found = priced(catalog, {FLASH: {name: "2"}}, "unified")
+        prices = [
+            found.price(found.normalised(Request(FLASH, "a cat", resolution=size), "unified"), "unified")
+            for size in ("512", "0.5K")
+        ]
+        assert prices == [2.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("prices", "path", "suggestion"),
+    [
+        ({"nano-bananna-beta": "1"}, "prices.nano-bananna-beta", BETA),
+        ({FLASH: {"3K": "1"}}, f"prices.{FLASH}.3K", ""),
+        ({FLASH: {"1K": "cheap"}}, f"prices.{FLASH}.1K", ""),
+        ({FLASH: {"1K": "-1"}}, f"prices.{FLASH}.1K", ""),
+        ({FLASH: {"1K": None}}, f"prices.{FLASH}.1K", ""),
+        ({FLASH: {"1K": "inf"}}, f"prices.{FLASH}.1K", ""),
+        ({FLASH: ["1"]}, f"prices.{FLASH}", ""),
+        (["1"], "prices", ""),
+    ],
+)
+def test_a_price_that_is_none_is_listed(catalog: Catalog, prices: object, path: str, suggestion: str) -> None:
+    """A budget would rest on it."""
+    _, (finding,) = catalog.priced(prices, "evolink", "")
+    assert (finding.field, finding.suggestion) == (path, suggestion)
 
 
 def test_closest_suggests_nothing_far_away() -> None:

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from nanobanana_batch.errors import KeyProblem, ProfileError
-from nanobanana_batch.model import REQUEST_FIELDS
+from nanobanana_batch.model import REQUEST_FIELDS, Request
+from nanobanana_batch.providers import profile as profile_module
 from nanobanana_batch.providers.base import Idempotency
-from nanobanana_batch.providers.profile import BUILT_IN, check_address, load_profile
+from nanobanana_batch.providers.profile import catalog_for, check_address, files_address, load_profile
+from nanobanana_batch.providers.profile_file import BUILT_IN
 from nanobanana_batch.providers.task_api import check_key
 
 
@@ -60,26 +62,168 @@ def test_a_profile_may_extend_another(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("extends: evolink\nbase_ulr: https://x\n", "base_ulr"),
-        ("name: x\ndialect: evolink\nfields: {}\n", "key_env"),
-        ("extends: evolink\nfields: {ratio: size}\n", "'ratio' is none of"),
-        ("extends: evolink\npoll_interval_s: 0\n", "poll_interval_s"),
-        ("extends: evolink\npoll_interval_s: fast\n", "poll_interval_s"),
-        ("extends: evolink\nidempotency: maybe\n", "idempotency"),
+        ("extends: evolink\nbase_ulr: https://x\n", r":2: base_ulr: unknown key; .*mean 'base_url'"),
+        ("name: x\ndialect: evolink\nfields: {}\n", r"key_env: is missing"),
+        ("extends: evolink\nfields:\n  ratio: size\n", r":3: fields.ratio: unknown field; allowed: prompt"),
+        ("extends: evolink\nfields: {aspect_ratoi: size}\n", "mean 'aspect_ratio'"),
+        ("extends: evolink\nfields: {resolution: 2K}\n", r"fields.resolution: '2K' is not allowed"),
+        ("extends: evolink\nfields: {resolution: a..b}\n", r"fields.resolution: 'a..b' is not allowed"),
+        ("extends: evolink\nfields: {resolution: size}\n", r"'size' collides with fields.aspect_ratio"),
+        ("extends: evolink\nfields: {resolution: model_params}\n", "collides"),
+        ("extends: evolink\nfields: {resolution: model}\n", "collides"),
+        ("extends: evolink\ncallback_field: prompt\n", "callback_field: 'prompt' collides"),
+        ("extends: evolink\nfields: {prompt: null}\n", "fields.prompt: cannot be left out"),
+        ("extends: evolink\npoll_interval_s: 0\n", r":2: poll_interval_s: '0' is not .*: seconds above"),
+        ("extends: evolink\npoll_interval_s: fast\n", "'fast' is not allowed"),
+        ("extends: evolink\nreads_per_s: inf\n", "reads_per_s"),
+        ("extends: evolink\nidempotency: maybe\n", "honoured, unproven or ignored"),
         ("extends: evolink\nname: a/b\n", "name"),
-        ("extends: nobody\n", "no provider 'nobody'"),
-        ("extends: evolink\nfields: none\n", "fields"),
-        ("extends: evolink\nfields: [a]\n", "fields"),
+        ("extends: evolink\nname:\n", "name: nothing is not allowed"),
+        ("extends: nobody\n", "nobody"),
+        ("extends: [a]\n", "extends: has to be"),
+        ("extends: evolink\nfields: none\n", "fields: 'none' is not allowed"),
+        ("extends: evolink\nfields: [a]\n", "fields: a list is not allowed"),
+        ("extends: evolink\nbase_url: http://x.example\n", r":2: base_url: .*in clear"),
+        ("extends: evolink\nfiles_url: ftp://x\n", r":2: files_url: this cannot be used"),
+        ("extends: evolink\nname: a\nname: b\n", r":3: name: stands twice, first in .*:2"),
+        ("extends: evolink\nfields: {model: a, model: b}\n", r":2: fields.model: stands twice"),
+        ("extends: evolink\n? [a, b]\n: c\n", "one word"),
+        ("extends: evolink\nprices_as_of: yesterday\n", "a date such as"),
+        ("extends: evolink\nmodels: [x]\n", "models: a list is not allowed"),
+        ("extends: evolink\nmodels:\n  x:\n    dialect: {}\n", r":4: models.x.dialect: unknown key"),
+        ("extends: evolink\nprices:\n  nano-banana-beat: 1\n", r":3: prices.nano.*mean 'nano-banana-beta'"),
         ("- a\n", "not a mapping"),
-        ("a: [\n", "cannot be read"),
+        ("a: [\n", r"mine.yaml:2:1: not valid YAML"),
+        ("a: &a [*a]\n", "too deep|YAML"),
         ("", "not a mapping"),
     ],
 )
 def test_a_wrong_profile_is_refused_with_what_is_wrong(tmp_path: Path, text: str, said: str) -> None:
-    """The name of the file and of the line's key, not a traceback."""
+    """The file, the line, the path inside and what is allowed, not a traceback."""
     with pytest.raises(ProfileError, match=said) as caught:
         load_profile(profile_file(tmp_path, text))
     assert caught.value.exit_code == 2
+
+
+def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
+    """Of every kind, each with its line."""
+    text = """extends: evolink
+poll_interval_s: often
+colour: blue
+base_url: http://x.example
+fields:
+  resolution: size
+  ratio: x
+models:
+  new-one: {dialects: {evolink: {max_images: many}}}
+prices:
+  nano-banana-beta: {1K: 3}
+poll_interval_s: 4
+"""
+    with pytest.raises(ProfileError) as caught:
+        load_profile(profile_file(tmp_path, text))
+    lines = str(caught.value).split("\n")
+    found = [line.partition("mine.yaml:")[2].split(": ")[:2] for line in lines[:-1]]
+    assert sorted(found) == [
+        ["11", "prices.nano-banana-beta.1K"],
+        ["12", "poll_interval_s"],
+        ["2", "poll_interval_s"],
+        ["3", "colour"],
+        ["4", "base_url"],
+        ["6", "fields.resolution"],
+        ["7", "fields.ratio"],
+        ["9", "models.new-one.dialects.evolink.max_images"],
+    ]
+    assert lines[-1] == "8 problems in the profile; nothing was sent."
+
+
+@pytest.mark.parametrize("line", ["key_env: sk-canary-9b1", "api_key: sk-canary-9b1"])
+def test_a_key_that_was_put_into_a_profile_is_not_repeated(tmp_path: Path, line: str) -> None:
+    """A message may end up in a log."""
+    with pytest.raises(ProfileError) as caught:
+        load_profile(profile_file(tmp_path, f"extends: evolink\n{line}\n"))
+    assert "canary" not in str(caught.value)
+
+
+def test_values_are_what_was_written(tmp_path: Path) -> None:
+    """16:9 is no 969, `no` no false, and 010 no 8."""
+    text = """extends: evolink
+name: no
+models:
+  new-one:
+    dialects:
+      evolink: {aspect_ratios: [16:9, 1:1], resolutions: [512, 0.5K, 010], web_search: true}
+"""
+    profile = load_profile(profile_file(tmp_path, text))
+    rules = catalog_for(profile).rules("new-one", "evolink")
+    assert rules is not None
+    assert profile.name == "no"
+    assert rules.aspect_ratios == ("16:9", "1:1")
+    assert rules.resolutions == ("512", "0.5K", "010")
+    assert rules.web_search
+
+
+def test_models_and_prices_of_a_profile(tmp_path: Path) -> None:
+    """Added to the built-in ones, on top of those of the profile that it extends."""
+    house = """extends: evolink
+name: house
+models:
+  new-one: {title: New, dialects: {evolink: {resolutions: [1K, 2K]}}}
+prices: {new-one: {1K: 2, 2K: 3}, nano-banana-beta: 4}
+prices_as_of: 2026-11-01
+"""
+    profile_file(tmp_path, house, "house.yaml")
+    mine = "extends: house.yaml\nmodels: {new-one: {title: Newer}}\nprices: {new-one: {2K: 2.5}}\n"
+    file = profile_file(tmp_path, mine)
+    catalog = catalog_for(load_profile(file))
+    rules = catalog.rules("new-one", "evolink")
+    assert rules is not None
+    assert (rules.title, rules.credits) == ("Newer", {"1K": 2.0, "2K": 2.5})
+    assert (rules.source, rules.credits_as_of) == (file, "2026-11-01")
+    assert catalog.price(Request("nano-banana-beta", "p"), "evolink") == 4.0
+    assert catalog.rules("gemini-3-pro-image-preview", "evolink") is not None
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_a_built_in_profile_changes_no_model(name: str) -> None:
+    """The contract is in the catalogue; prices are in neither."""
+    catalog = catalog_for(load_profile(name))
+    assert {rules.source for dialect in catalog.dialects for rules in catalog.models(dialect)} == {"contract"}
+
+
+@pytest.mark.parametrize("name", ["evolink", "unified"])
+def test_a_provider_is_a_file(tmp_path: Path, name: str) -> None:
+    """Both built-in dialects could have been a person's own: nothing in them is special."""
+    text = (Path(profile_module.__file__).parent / "profiles" / f"{name}.yaml").read_text("utf-8")
+    own, built_in = load_profile(profile_file(tmp_path, text)), load_profile(name)
+    assert own.model_dump() == built_in.model_dump()
+
+
+def test_the_example_of_the_readme_is_a_profile(tmp_path: Path) -> None:
+    """People begin with it."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    (example,) = [block for block in readme.split("```yaml\n") if block.startswith("extends: evolink")]
+    profile = load_profile(profile_file(tmp_path, example.partition("```")[0]))
+    assert profile.wire_name("aspect_ratio") == "ratio"
+    assert catalog_for(profile).price(Request("next-year", "p", resolution="2K"), "evolink") == 3.5
+
+
+def test_a_file_that_is_no_text_or_too_large_is_refused(tmp_path: Path) -> None:
+    """In a sentence, and before it fills the memory."""
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(b"name: x\nkey_env: \xff\n")
+    with pytest.raises(ProfileError, match=r"mine.yaml:2: not UTF-8"):
+        load_profile(str(path))
+    path.write_bytes(b"#" * (1 << 20) + b"\n")
+    with pytest.raises(ProfileError, match="larger than 1 MiB"):
+        load_profile(str(path))
+    bomb = [
+        f"{name}: &{name} [{', '.join([f'*{last}'] * 10)}]"
+        for last, name in zip("abcde", "bcdef", strict=True)
+    ]
+    path.write_text("\n".join(["a: &a [x, x, x, x, x, x, x, x, x, x]", *bomb]))
+    with pytest.raises(ProfileError, match="too large"):
+        load_profile(str(path))
 
 
 def test_a_profile_that_extends_itself_is_refused(tmp_path: Path) -> None:
@@ -193,3 +337,44 @@ def test_a_key_is_not_changed() -> None:
     """Whatever visible ASCII it is made of."""
     key = "sk-~!@#$%^&*()_+=/09azAZ"
     assert check_key(key, "X") == key
+
+
+# --- where files go --------------------------------------------------------------------------------
+
+OWN_FILES = "extends: evolink\nname: mine\nfiles_url: https://files.mine.example\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "base_url", "files"),
+    [
+        ("extends: evolink\n", None, "https://files-api.evolink.ai"),
+        ("extends: evolink\n", "https://api.evolink.ai/", "https://files-api.evolink.ai"),
+        ("extends: evolink\n", "https://other.example", "https://other.example"),
+        ("extends: evolink\n", "http://127.0.0.1:9", "http://127.0.0.1:9"),
+        ("extends: evolink\nbase_url: https://mine.example\n", None, "https://mine.example"),
+        ("extends: evolink\nbase_url: https://mine.example\nfiles_url: null\n", None, None),
+        (OWN_FILES + "base_url: https://mine.example\n", None, "https://files.mine.example"),
+        (OWN_FILES + "base_url: https://mine.example\n", "https://other.example", "https://other.example"),
+        (OWN_FILES + "base_url: null\n", "https://other.example", "https://files.mine.example"),
+        ("extends: unified\n", "https://other.example", None),
+    ],
+)
+def test_files_go_with_the_address(
+    tmp_path: Path, text: str, base_url: str | None, files: str | None
+) -> None:
+    """A key for one provider is never sent to the files host of another."""
+    profile = load_profile(profile_file(tmp_path, text))
+    found = files_address(profile, check_address(profile, base_url))
+    assert (found.url if found else None) == files
+
+
+@pytest.mark.parametrize(
+    "url", ["http://files.example.com", "files.example.com", "https://u:p@files.example"]
+)
+def test_a_files_address_is_checked_like_the_other(tmp_path: Path, url: str) -> None:
+    """HTTPS or loopback, and nothing hidden in it; also where a profile did not come from a file."""
+    with pytest.raises(ProfileError, match=r"files_url"):
+        load_profile(profile_file(tmp_path, f"extends: evolink\nfiles_url: {url}\n"))
+    profile = load_profile("evolink").model_copy(update={"files_url": url})
+    with pytest.raises(ProfileError, match=r"files_url|plain HTTP"):
+        files_address(profile, check_address(profile, None))

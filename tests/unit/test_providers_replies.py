@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from nanobanana_batch.providers.base import Accepted, Decision, Rejected, TaskReport, TaskState, Unknown
 from nanobanana_batch.providers.http import Reply
-from nanobanana_batch.providers.task_api import read_submit_reply, read_task, retry_after_s
+from nanobanana_batch.providers.replies import read_submit_reply, read_task, retry_after_s
 
 FAIL, REFUSE, AGAIN = Decision.FAIL_ROW, Decision.REFUSE, Decision.NEW_ATTEMPT
 SLOW, STOP = Decision.SLOW_DOWN, Decision.STOP_RUN
@@ -219,6 +219,12 @@ def test_text_that_cannot_be_stored_is_made_storable() -> None:
         ({"retry-after": "7"}, {"fallback_suggestion": "retry after 60 seconds"}, 7.0),
         ({}, {"fallback_suggestion": "retry after 60 seconds"}, 60.0),
         ({}, {"fallback_suggestion": "Please Retry After 5 second(s)."}, 5.0),
+        ({}, {"message": "Too many requests, retry after 60 seconds"}, 60.0),
+        ({}, {"message": "try again in 45s"}, 45.0),
+        ({}, {"message": "retry after 9 seconds", "fallback_suggestion": "retry after 3 minutes"}, 180.0),
+        ({}, {"fallback_suggestion": "retry after 1 min"}, 60.0),
+        ({}, {"message": "retry after 5 students"}, None),
+        ({}, {"message": "60 seconds"}, None),
         ({"retry-after": "soon"}, {"fallback_suggestion": "retry after 60 seconds"}, 60.0),
         ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, {}, 0.0),
         ({"retry-after": "-5"}, {}, None),
@@ -243,6 +249,14 @@ def test_a_wait_until_a_date() -> None:
     wait = retry_after_s(reply(429, b"", {"retry-after": until}), None)
     assert wait is not None
     assert 7100 < wait <= 7200
+
+
+def test_a_wait_until_a_date_is_counted_by_the_providers_clock() -> None:
+    """Ours may be years away."""
+    date, until = "Wed, 21 Oct 2015 07:28:00 GMT", "Wed, 21 Oct 2015 07:29:30 GMT"
+    assert retry_after_s(reply(429, b"", {"date": date, "retry-after": until}), None) == 90.0
+    assert retry_after_s(reply(429, b"", {"date": until, "retry-after": date}), None) == 0.0
+    assert retry_after_s(reply(429, b"", {"date": "noon", "retry-after": until}), None) == 0.0
 
 
 def test_a_rate_limit_carries_its_wait() -> None:
