@@ -37,6 +37,21 @@ class Admin:
         self._local(request)
         return reply(dict(sorted(self._context.counts.items())))
 
+    async def callbacks(self, request: Request) -> Response:
+        """How many are owed, and what became of the others."""
+        self._local(request)
+        return reply(self._context.store.outbox.counts())
+
+    async def outage(self, request: Request) -> Response:
+        """`{"length_s": 30}` begins one now, 0 ends it."""
+        self._local(request)
+        values = json_object(await read_body(request, self._context.options.max_body_bytes))
+        length_s = values.get("length_s")
+        if isinstance(length_s, bool) or not isinstance(length_s, int | float) or not 0 <= length_s <= 1e6:
+            raise invalid("length_s must be a number of seconds from 0.", "length_s")
+        self._context.outages.begin(length_s)
+        return reply({"left_s": self._context.outages.left_s()})
+
     async def faults(self, request: Request) -> Response:
         self._local(request)
         return reply(self._context.faults.as_json())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,14 +14,18 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from nanobanana_batch.service.callbacks import Callbacks
 from nanobanana_batch.service.envelope import ApiError
 from nanobanana_batch.service.faults import FaultPlan
 from nanobanana_batch.service.images import ImageFolder
+from nanobanana_batch.service.network import Network
 from nanobanana_batch.service.options import ServiceError, ServiceOptions
+from nanobanana_batch.service.outages import Outages
 from nanobanana_batch.service.render import PlaceholderRenderer
 from nanobanana_batch.service.store import Store
 from nanobanana_batch.service.tasks import TaskRunner
 
+_HOST_FORM = re.compile(r"[A-Za-z0-9.\-_]+(:[0-9]{1,5})?|\[[0-9a-fA-F:.]+\](:[0-9]{1,5})?")
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -30,17 +35,28 @@ class Context:
     store: Store
     images: ImageFolder
     runner: TaskRunner
+    callbacks: Callbacks
     faults: FaultPlan
+    outages: Outages
     accounts: frozenset[str] | None  # hashes of the only keys allowed; None: any key
     counts: Counter[str] = field(default_factory=Counter)
 
     @classmethod
-    def open(cls, options: ServiceOptions) -> Context:
-        store = Store(options.data_dir, options.credits)
+    def open(cls, options: ServiceOptions, network: Network) -> Context:
+        store = Store(options.data_dir, options.credits, unlimited=options.unlimited_credits)
+        faults = FaultPlan(options.faults)
         images = ImageFolder(options.data_dir)
-        runner = TaskRunner(store, images, PlaceholderRenderer(), options.link_lifetime_s)
+        callbacks = Callbacks(
+            store,
+            faults,
+            options.base_url,
+            allow_loopback=options.allow_loopback_callbacks,
+            network=network,
+        )
+        lifetime_s = options.link_lifetime_s
+        runner = TaskRunner(store, images, PlaceholderRenderer(), lifetime_s, callbacks.look)
         accounts = _read_keys(options.key_file) if options.key_file else None
-        return cls(options, store, images, runner, FaultPlan(options.faults), accounts)
+        return cls(options, store, images, runner, callbacks, faults, Outages(options.outages), accounts)
 
     def account(self, request: Request) -> str:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
@@ -90,6 +106,14 @@ def reply(value: Any, status: int = 200, headers: Mapping[str, str] | None = Non
 
 def error_reply(error: ApiError, options: ServiceOptions) -> Response:
     return reply(error.body(integer_codes=options.integer_codes), error.status, error.headers)
+
+
+def base_url(request: Request) -> str:
+    """The service as the caller calls it, so that links lead where the caller can follow."""
+    host = request.headers.get("host", "")
+    if not _HOST_FORM.fullmatch(host):
+        host = "{}:{}".format(*request.scope["server"])
+    return f"{request.scope['scheme']}://{host}"
 
 
 def switched_off(path: str) -> ApiError:

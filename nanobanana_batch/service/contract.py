@@ -16,15 +16,30 @@ PREFIX: dict[Dialect, str] = {"evolink": "", "unified": "/unified"}
 PROMPT_MAX_CHARS = 2_000
 URL_MAX_CHARS = 2_048
 BATCH_MAX_IDS = 50
+PAGE_MAX = 1_000_000
 PAGE_SIZE_DEFAULT = 50
 PAGE_SIZE_MAX = 100
-IMAGE_EXTENSIONS = (".jpeg", ".jpg", ".png", ".webp")
 OUTPUT_FORMATS = ("jpg", "png", "webp")
 THINKING_LEVELS = ("auto", "min", "high")
-TASK_STATUSES = ("pending", "processing", "completed", "failed")
+TASK_STATUSES = ("pending", "processing", "completed", "failed", "cancelled")
 ALIASES = {"gemini-2.5-flash-image": "nano-banana-beta"}
 
 MB = 1_000_000
+
+FILE_TYPES = {"JPEG": "jpg", "PNG": "png", "GIF": "gif", "WEBP": "webp"}
+MIME_TYPES = {"jpg": "image/jpeg", "png": "image/png", "gif": "image/gif", "webp": "image/webp"}
+
+# The schema publishes what the checks enforce: these patterns are both. Anchored, and without flags, for the
+# engines of all languages. A name, an IPv4 address, or an IPv6 address written in full (or ::1).
+_HOST = r"(?:[A-Za-z0-9._-]+|\[::1\]|\[(?:[0-9A-Fa-f]{1,4}:){7}[0-9A-Fa-f]{1,4}\])"
+_PORT = r"(?::(?:6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[0-9]{1,4}))?"
+_URL_CHARS = r"[!$-;=@A-Z_a-z~%\[\]]"
+_EXTENSION = r"\.(?:[Jj][Pp][Ee]?[Gg]|[Pp][Nn][Gg]|[Ww][Ee][Bb][Pp])"
+_TAIL = rf"(?:\?(?:{_URL_CHARS}|\?)*)?(?:#(?:{_URL_CHARS}|\?)*)?"
+IMAGE_URL = rf"^[Hh][Tt][Tt][Pp][Ss]?://{_HOST}{_PORT}/{_URL_CHARS}*{_EXTENSION}{_TAIL}$"
+FILE_NAME = r"^[^/\\\x00-\x1f\x7f]{1,200}$"
+UPLOAD_PATH = r"^[A-Za-z0-9_-]+(?:/[A-Za-z0-9_-]+)*$"
+UPLOAD_PATH_MAX_CHARS = 200
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -134,6 +149,20 @@ CNY_PER_CREDIT = 0.07
 def price(model: str, resolution: str) -> int:
     return _PRICES.get(model, _PRICE_OTHERS) + 2 * _STEP[resolution]
 
+
+REJECTIONS = {
+    "invalid_request": 400,
+    "unauthorized": 401,
+    "insufficient_quota": 402,
+    "quota_exceeded": 402,
+    "insufficient_token_quota": 402,
+    "token_daily_quota_exceeded": 402,
+    "model_access_denied": 403,
+    "permission_denied": 403,
+    "model_not_found": 404,
+    "request_too_large_error": 413,
+}
+"""Codes of a refused submit; what each has for a status."""
 
 TASK_ERRORS: dict[str, str] = {
     "content_policy_violation": "The request was refused by the content policy.",

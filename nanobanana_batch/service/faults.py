@@ -9,21 +9,15 @@ from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import Any
 
-from nanobanana_batch.service.options import Faults
+from nanobanana_batch.service.options import FAULT_GROUPS, Faults
 
-BEFORE_SUBMIT = ("rate_429", "rate_5xx_before", "lost_reply_before", "html_reply", "empty_reply")
-AFTER_SUBMIT = ("rate_5xx_after", "lost_reply_after", "empty_reply_after", "drip_reply", "slow_reply")
-FATES = ("stuck_task", "refuse_task", "fail_task", "same_image")
-READS = ("nonsense_read", "rate_429_read", "rate_5xx_read", "lost_reply_read")
-DOWNLOADS = (
-    "dead_link",
-    "rate_5xx_download",
-    "wrong_type_download",
-    "truncated_download",
-    "cut_download",
-    "oversized_download",
-    "drip_download",
-)
+BEFORE_SUBMIT = FAULT_GROUPS["submit, not charged"]
+AFTER_SUBMIT = FAULT_GROUPS["submit, charged"]
+FATES = FAULT_GROUPS["tasks"]
+READS = FAULT_GROUPS["reads"]
+DOWNLOADS = FAULT_GROUPS["links"]
+UPLOADS = FAULT_GROUPS["uploads"]
+CALLBACKS = FAULT_GROUPS["callbacks"]
 
 
 class FaultPlan:

@@ -10,10 +10,12 @@ from typing import Any
 
 from nanobanana_batch.service.store import DATABASE_NAME
 
+_ENDS = ("completed", "failed", "cancelled")
 # A body that was charged again after its earlier tasks were refunded is no duplicate.
 _DUPLICATES = """
 SELECT coalesce(sum(n - 1), 0) FROM (
-    SELECT count(*) AS n FROM tasks WHERE state != 'failed' GROUP BY account, body_sha256 HAVING count(*) > 1
+    SELECT count(*) AS n FROM tasks WHERE state NOT IN ('failed', 'cancelled')
+    GROUP BY account, body_sha256 HAVING count(*) > 1
 )
 """
 
@@ -23,6 +25,7 @@ class Summary:
     paid_tasks: int
     completed: int
     failed: int
+    cancelled: int
     refunded: int
     unfinished: int
     credits_charged: int
@@ -41,7 +44,7 @@ class PaidTask:
     account: str
     dialect: str
     model: str
-    state: str  # open, completed, failed
+    state: str  # open, completed, failed, cancelled
     credits: int
     body: bytes
     body_sha256: str
@@ -67,14 +70,15 @@ def read_ledger(data_dir: Path) -> Ledger:
 def summarise(db: sqlite3.Connection) -> Summary:
     grouped = db.execute("SELECT event, count(*), sum(credits) FROM ledger GROUP BY event")
     events = {event: (count, credits) for event, count, credits in grouped}
-    count = {name: events.get(name, (0, 0))[0] for name in ("charged", "completed", "failed", "refunded")}
+    count = {name: events.get(name, (0, 0))[0] for name in ("charged", "refunded", *_ENDS)}
     credits = {name: events.get(name, (0, 0))[1] for name in ("charged", "completed", "refunded")}
     return Summary(
         paid_tasks=count["charged"],
         completed=count["completed"],
         failed=count["failed"],
+        cancelled=count["cancelled"],
         refunded=count["refunded"],
-        unfinished=count["charged"] - count["completed"] - count["failed"],
+        unfinished=count["charged"] - sum(count[name] for name in _ENDS),
         credits_charged=credits["charged"],
         credits_refunded=credits["refunded"],
         credits_used=credits["completed"],

@@ -12,7 +12,7 @@ from nanobanana_batch.service.envelope import ApiError
 from nanobanana_batch.service.faults import DOWNLOADS
 from nanobanana_batch.service.images import CONTENT_TYPES
 from nanobanana_batch.service.store import Task
-from nanobanana_batch.service.submit import failing
+from nanobanana_batch.service.trouble import failing
 from nanobanana_batch.service.wire import CutReply, DrippedReply, OversizedReply
 
 _MISSING_PAGE = "<html><head><title>Not Found</title></head><body><h1>Not Found</h1></body></html>"

@@ -2,165 +2,137 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
+
+from fastapi import FastAPI
 
 from nanobanana_batch.service import contract
 from nanobanana_batch.service.contract import ALIASES, NAMES, OFFERS, Dialect, Offer
-
-Schema = dict[str, Any]
-
-DESCRIPTION = """Both dialects of the Nanobanana image API: `evolink` at `/v1`, `unified` at `/unified/v1`.
-Images are labelled placeholders. Every call but a link needs `Authorization: Bearer KEY`; any non-empty key
-is an account of its own unless the service was started with a key file."""
-
-_ERRORS = {
-    400: "invalid_request, invalid_task_id",
-    401: "unauthorized",
-    402: "insufficient_quota",
-    403: "model_access_denied, permission_denied",
-    404: "task_not_found, model_not_found, not_found",
-    409: "idempotency_conflict, paid_outcome_unknown",
-    413: "request_too_large_error",
-    429: "rate_limit_exceeded",
-    500: "internal_error",
-    502: "upstream_error, or HTML from a proxy, or nothing",
-    503: "service_unavailable_error",
-    504: "upstream_error",
-}
-_STRING: Schema = {"type": "string"}
-_INTEGER: Schema = {"type": "integer"}
-_NUMBER: Schema = {"type": "number"}
-_BOOLEAN: Schema = {"type": "boolean"}
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    summary: str
-    operation_id: str
-    tag: str
-    responses: dict[int | str, dict[str, Any]]
-    extra: dict[str, Any] = field(default_factory=dict)
-
-
-def _object(required: str = "", **properties: Schema) -> Schema:
-    schema: Schema = {"type": "object", "properties": properties}
-    return schema | ({"required": required.split()} if required else {})
-
-
-def _list(items: Schema) -> Schema:
-    return {"type": "array", "items": items}
-
-
-def _enum(values: tuple[str, ...], default: str | None = None) -> Schema:
-    schema: Schema = {"type": "string", "enum": list(values)}
-    return schema | ({"default": default} if default else {})
-
-
-_ERROR = _object(
-    "error",
-    error=_object(
-        "code message type",
-        code={"oneOf": [_STRING, _INTEGER]},
-        message=_STRING,
-        type=_STRING,
-        param=_STRING,
-        fallback_suggestion={"type": "string", "example": "retry after 60 seconds"},
-    ),
+from nanobanana_batch.service.schema import (
+    BINARY,
+    BOOLEAN,
+    ERROR,
+    INTEGER,
+    NUMBER,
+    SECURITY_NAME,
+    STRING,
+    Operation,
+    Schema,
+    array,
+    in_path,
+    in_query,
+    json_content,
+    one_of,
+    record,
+    responses,
+    secured,
+    text,
 )
 
-
-def _responses(schema: Schema, *errors: int) -> dict[int | str, dict[str, Any]]:
-    replies: dict[int | str, dict[str, Any]] = {
-        200: {"description": "OK", "content": {"application/json": {"schema": schema}}}
-    }
-    for status in (*errors, 429, 500, 502, 503, 504):
-        content = {"application/json": {"schema": _ERROR}}
-        replies[status] = {"description": _ERRORS[status], "content": content}
-    return replies
+DESCRIPTION = """Both dialects of the Nanobanana image API: `evolink` at `/v1`, `unified` at `/unified/v1`.
+The files API is at `/api/v1/files`, and once more under `/unified`. Images are labelled placeholders. Every
+call but a link needs `Authorization: Bearer KEY`; any non-empty key is an account of its own unless the
+service was started with a key file."""
 
 
-def _json_body(schema: Schema) -> Schema:
-    return {"required": True, "content": {"application/json": {"schema": schema}}}
+def described(app: FastAPI) -> dict[str, Any]:
+    """The schema of the application, with what FastAPI cannot know of it."""
+    schema = FastAPI.openapi(app)
+    scheme = {"type": "http", "scheme": "bearer"}
+    schema.setdefault("components", {})["securitySchemes"] = {SECURITY_NAME: scheme}
+    return schema
 
 
-_BEARER: Schema = {"name": "Authorization", "in": "header", "required": True, "schema": _STRING}
+_HTTPS = "^[Hh][Tt][Tt][Pp][Ss]://"
+_CALLBACK = """Told by a POST of what a read of the task replies, once the task is completed, failed or
+cancelled and billing is confirmed. HTTPS only, never to an internal address: not in any spelling, and not
+by a name that resolves to one. 10 s for an answer, any 2xx is success; otherwise at most 3 retries, 1, 2
+and 4 s apart, and no redirect is followed. Not signed: take it as a hint, and read the task."""
 _KEY: Schema = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{16,96}$"},
+    "schema": text("^[A-Za-z0-9._-]{16,96}$"),
 }
 
 
-def _query(name: str, schema: Schema) -> Schema:
-    return {"name": name, "in": "query", "required": False, "schema": schema}
+_PROMPT = {"type": "string", "minLength": 1, "maxLength": contract.PROMPT_MAX_CHARS, "pattern": r"\S"}
+_TASK_ID = text("^task-unified-[0-9]{1,12}-[a-z0-9]{8}$")
 
 
 def _model_schema(dialect: Dialect, model: str, offer: Offer) -> Schema:
     names = NAMES[dialect]
     spellings = (model, *(alias for alias, actual in ALIASES.items() if actual == model))
-    url = {"type": "string", "format": "uri", "maxLength": contract.URL_MAX_CHARS}
+    image = text(contract.IMAGE_URL, contract.URL_MAX_CHARS) | {"format": "image-url"}
     properties: Schema = {
-        "model": _enum(spellings),
-        "prompt": {"type": "string", "minLength": 1, "maxLength": contract.PROMPT_MAX_CHARS},
-        names.ratio: _enum(offer.ratios, offer.default_ratio),
-        "image_urls": _list(url) | {"maxItems": offer.max_images},
+        "model": one_of(spellings),
+        "prompt": _PROMPT,
+        names.ratio: one_of(offer.ratios, offer.default_ratio),
+        "image_urls": array(image) | {"maxItems": offer.max_images},
     }
     if offer.resolutions:
-        properties[names.resolution] = _enum(offer.resolutions, offer.default_resolution)
+        properties[names.resolution] = one_of(offer.resolutions, offer.default_resolution)
     if names.callback:
-        properties[names.callback] = url | {"pattern": "^https://"}
+        url = text(_HTTPS, contract.URL_MAX_CHARS) | {"format": "callback-url"}
+        properties[names.callback] = url | {"description": _CALLBACK}
     for name, schema in _optional(names, offer).items():
         outer, _, inner = name.partition(".")
         if inner:
-            nested = properties.setdefault(outer, _object() | {"additionalProperties": False})
-            nested["properties"][inner] = schema
+            properties.setdefault(outer, record())["properties"][inner] = schema
         else:
             properties[outer] = schema
-    schema = _object("model prompt", **properties)
-    return schema | {"title": model, "additionalProperties": False}
+    schema = record("model prompt", **properties) | {"title": model}
+    return schema | (_needs_image(names.ratio) if "match_input_image" in offer.ratios else {})
+
+
+def _needs_image(ratio: str) -> Schema:
+    asked = {"properties": {ratio: {"const": "match_input_image"}}, "required": [ratio]}
+    return {"if": asked, "then": {"properties": {"image_urls": {"minItems": 1}}, "required": ["image_urls"]}}
 
 
 def _optional(names: contract.Names, offer: Offer) -> dict[str, Schema]:
     fields: list[tuple[str | None, bool, Schema]] = [
-        (names.web_search, offer.web_search, _BOOLEAN),
-        (names.image_search, offer.image_search, _BOOLEAN),
-        (names.thinking_level, offer.thinking_level, _enum(contract.THINKING_LEVELS)),
-        (names.output_format, offer.output_format, _enum(contract.OUTPUT_FORMATS, "png")),
+        (names.web_search, offer.web_search, BOOLEAN),
+        (names.image_search, offer.image_search, BOOLEAN),
+        (names.thinking_level, offer.thinking_level, one_of(contract.THINKING_LEVELS)),
+        (names.output_format, offer.output_format, one_of(contract.OUTPUT_FORMATS, "png")),
     ]
     return {name: schema for name, offered, schema in fields if name and offered}
 
 
+# An account sees its tasks under both roots, whichever it made them under.
+_MODELS = tuple(dict.fromkeys(model for offers in OFFERS.values() for model in offers))
+
+
 def _task_schema(dialect: Dialect) -> Schema:
     properties: Schema = {
-        "created": _INTEGER,
-        "id": {"type": "string", "pattern": "^task-unified-[0-9]+-[a-z0-9]{8}$"},
-        "model": _enum(tuple(OFFERS[dialect])),
-        "object": _enum(("image.generation.task",)),
+        "created": INTEGER,
+        "id": _TASK_ID,
+        "model": one_of(_MODELS),
+        "object": one_of(("image.generation.task",)),
         "progress": {"type": "integer", "minimum": 0, "maximum": 100},
-        "status": _enum(contract.TASK_STATUSES),
-        "task_info": _object("can_cancel estimated_time", can_cancel=_BOOLEAN, estimated_time=_INTEGER),
-        "type": _enum(("image",)),
-        "results": _list({"type": "string", "format": "uri"}),
-        "result_data": _list(_object("image_url", image_url=_STRING)),
-        "error": _object(
+        "status": one_of(contract.TASK_STATUSES),
+        "task_info": record("can_cancel estimated_time", can_cancel=BOOLEAN, estimated_time=INTEGER),
+        "type": one_of(("image",)),
+        "results": array({"type": "string", "format": "uri"}),
+        "result_data": array(record("image_url", image_url=STRING)),
+        "error": record(
             "code message type",
-            code=_enum(tuple(contract.TASK_ERRORS)),
-            message=_STRING,
-            type=_enum(("task_error",)),
+            code=one_of(tuple(contract.TASK_ERRORS)),
+            message=STRING,
+            type=one_of(("task_error",)),
         ),
     }
     if dialect == "evolink":
-        properties["usage"] = _object(
+        properties["usage"] = record(
             "billing_rule credits_reserved user_group",
-            billing_rule=_enum(("per_call",)),
-            credits_reserved=_NUMBER,
-            user_group=_STRING,
-            credits_used=_NUMBER,
-            cost=_object("credits usd cny", credits=_NUMBER, usd=_NUMBER, cny=_NUMBER),
+            billing_rule=one_of(("per_call",)),
+            credits_reserved=NUMBER,
+            user_group=STRING,
+            credits_used=NUMBER,
+            cost=record("credits usd cny", credits=NUMBER, usd=NUMBER, cny=NUMBER),
         )
-    return _object("created id model object progress status task_info type", **properties)
+    return record("created id model object progress status task_info type", **properties)
 
 
 def submit(dialect: Dialect) -> Operation:
@@ -169,46 +141,45 @@ def submit(dialect: Dialect) -> Operation:
         "Submit an image",
         f"submit_{dialect}",
         dialect,
-        _responses(_task_schema(dialect), 400, 401, 402, 403, 404, 409, 413),
-        {"parameters": [_BEARER, _KEY], "requestBody": _json_body({"oneOf": models})},
+        responses(_task_schema(dialect), 400, 401, 402, 403, 404, 409, 413),
+        secured(_KEY, body=json_content({"oneOf": models})),
     )
 
 
 def task(dialect: Dialect) -> Operation:
-    path = {"name": "task_id", "in": "path", "required": True, "schema": _STRING}
     return Operation(
         "Read a task",
         f"task_{dialect}",
         dialect,
-        _responses(_task_schema(dialect), 400, 401, 404),
-        {"parameters": [path, _BEARER]},
+        responses(_task_schema(dialect), 400, 401, 404),
+        secured(in_path("task_id", _TASK_ID)),
     )
 
 
 def batch(dialect: Dialect) -> Operation:
-    ids = _list(_STRING) | {"minItems": 1, "maxItems": contract.BATCH_MAX_IDS}
-    body = _object("task_ids", task_ids=ids) | {"additionalProperties": False}
+    ids = array(STRING) | {"minItems": 1, "maxItems": contract.BATCH_MAX_IDS}
+    body = record("task_ids", task_ids=ids)
     return Operation(
         "Read up to 50 tasks; unknown ids are absent",
         f"batch_{dialect}",
         dialect,
-        _responses(_object("data", data=_list(_task_schema(dialect))), 400, 401, 404, 413),
-        {"parameters": [_BEARER], "requestBody": _json_body(body)},
+        responses(record("data", data=array(_task_schema(dialect))), 400, 401, 404, 413),
+        secured(body=json_content(body)),
     )
 
 
 def recent(dialect: Dialect) -> Operation:
-    row = _object(
+    row = record(
         "id model type status progress created_at has_results",
-        id=_STRING,
-        model=_STRING,
-        type=_STRING,
-        status=_enum(contract.TASK_STATUSES),
-        progress=_INTEGER,
-        created_at=_INTEGER,
-        has_results=_BOOLEAN,
+        id=STRING,
+        model=STRING,
+        type=STRING,
+        status=one_of(contract.TASK_STATUSES),
+        progress=INTEGER,
+        created_at=INTEGER,
+        has_results=BOOLEAN,
     )
-    page = {"type": "integer", "minimum": 1, "default": 1}
+    page = {"type": "integer", "minimum": 1, "maximum": contract.PAGE_MAX, "default": 1}
     size = {
         "type": "integer",
         "minimum": 1,
@@ -216,55 +187,54 @@ def recent(dialect: Dialect) -> Operation:
         "default": contract.PAGE_SIZE_DEFAULT,
     }
     queries = [
-        _query("status", _enum(contract.TASK_STATUSES)),
-        _query("type", _STRING),
-        _query("model", _STRING),
-        _query("page", page),
-        _query("page_size", size),
+        in_query("status", one_of(("", *contract.TASK_STATUSES))),
+        in_query("type", STRING),
+        in_query("model", STRING),
+        in_query("page", page),
+        in_query("page_size", size),
     ]
-    reply = _object(
-        "data total page page_size", data=_list(row), total=_INTEGER, page=_INTEGER, page_size=_INTEGER
+    reply = record(
+        "data total page page_size", data=array(row), total=INTEGER, page=INTEGER, page_size=INTEGER
     )
     return Operation(
         "Recent tasks, newest first",
         f"recent_{dialect}",
         dialect,
-        _responses(reply, 400, 401, 404),
-        {"parameters": [_BEARER, *queries]},
+        responses(reply, 400, 401, 404),
+        secured(*queries),
     )
 
 
 def credits(dialect: Dialect) -> Operation:
-    user = _object("remaining_credits used_credits", remaining_credits=_NUMBER, used_credits=_NUMBER)
-    token = _object(
+    user = record("remaining_credits used_credits", remaining_credits=NUMBER, used_credits=NUMBER)
+    token = record(
         "remaining_credits unlimited_credits used_credits",
-        remaining_credits=_NUMBER,
-        unlimited_credits=_BOOLEAN,
-        used_credits=_NUMBER,
+        remaining_credits=NUMBER,
+        unlimited_credits=BOOLEAN,
+        used_credits=NUMBER,
     )
-    reply = _object(
+    reply = record(
         "data message success",
-        data=_object("token user", token=token, user=user),
-        message=_STRING,
-        success=_BOOLEAN,
+        data=record("token user", token=token, user=user),
+        message=STRING,
+        success=BOOLEAN,
     )
-    return Operation(
-        "Credits left", f"credits_{dialect}", dialect, _responses(reply, 401), {"parameters": [_BEARER]}
-    )
+    return Operation("Credits left", f"credits_{dialect}", dialect, responses(reply, 401), secured())
 
 
-_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_IMAGE_KINDS = ("png", "jpeg", "webp")
 LINK = Operation(
     "An image, by its link",
     "link",
     "links",
-    {
-        200: {
-            "description": "The image",
-            "content": {f"image/{kind}": _BINARY for kind in ("png", "jpeg", "webp")},
+    responses(STRING)
+    | {
+        200: {"description": "The image", "content": {f"image/{kind}": BINARY for kind in _IMAGE_KINDS}},
+        404: {"description": "No such link", "content": {"text/html": {"schema": STRING}}},
+        410: {
+            "description": "The link has expired",
+            "content": json_content(ERROR) | {"text/html": {"schema": STRING}},
         },
-        404: {"description": "No such link", "content": {"text/html": {"schema": _STRING}}},
-        410: {"description": "The link has expired", "content": {"application/json": {"schema": _ERROR}}},
     },
-    {"parameters": [{"name": "name", "in": "path", "required": True, "schema": _STRING}]},
+    {"parameters": [in_path("name", STRING)]},
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from hashlib import sha256
 from typing import Any
@@ -11,15 +10,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from nanobanana_batch.service import replies, validate
-from nanobanana_batch.service.context import Context, error_reply, read_body, reply, switched_off
+from nanobanana_batch.service.context import Context, base_url, read_body, reply, switched_off
+from nanobanana_batch.service.contract import PREFIX
 from nanobanana_batch.service.envelope import ApiError
 from nanobanana_batch.service.faults import READS
 from nanobanana_batch.service.store import Task
-from nanobanana_batch.service.submit import failing, rate_limited
 from nanobanana_batch.service.tasks import new_token
+from nanobanana_batch.service.trouble import failing, rate_limited
 from nanobanana_batch.service.wire import LostReply
 
-_HOST_FORM = re.compile(r"[A-Za-z0-9.\-_]+(:[0-9]{1,5})?|\[[0-9a-fA-F:.]+\](:[0-9]{1,5})?")
 _NONSENSE: tuple[Any, ...] = (
     [],
     {},
@@ -64,11 +63,15 @@ class Reads:
         return reply({"data": data, "total": total, "page": query.page, "page_size": query.page_size})
 
     async def credits(self, request: Request) -> Response:
-        return reply(replies.credits(self._context.store.balance(self._context.account(request))))
+        balance = self._context.store.balance(self._context.account(request))
+        return reply(replies.credits(balance, unlimited=self._context.options.unlimited_credits))
 
     def _shown(self, task: Task, request: Request) -> dict[str, Any]:
-        link = f"{_base_url(request)}/files/{self._token(task)}.{task.extension}"
-        return replies.queried(task, time.time(), link)
+        link = f"{base_url(request)}/files/{self._token(task)}.{task.extension}"
+        shown = replies.queried(task, time.time(), link)
+        if request.url.path.startswith(f"{PREFIX['unified']}/"):
+            shown.pop("usage", None)
+        return shown
 
     def _token(self, task: Task) -> str | None:
         """The task's link; a new one in place of one that died before its time."""
@@ -92,14 +95,7 @@ class Reads:
         if fault == "nonsense_read":
             return reply(faults.choose(_NONSENSE, fault, subject))
         if fault == "rate_429_read":
-            return error_reply(rate_limited(self._context), self._context.options)
+            return rate_limited(self._context)
         if fault == "rate_5xx_read":
             return failing(self._context, fault, subject)
         return LostReply() if fault == "lost_reply_read" else None
-
-
-def _base_url(request: Request) -> str:
-    host = request.headers.get("host", "")
-    if not _HOST_FORM.fullmatch(host):
-        host = "{}:{}".format(*request.scope["server"])
-    return f"{request.scope['scheme']}://{host}"

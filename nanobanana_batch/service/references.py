@@ -10,10 +10,11 @@ import ipaddress
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.message import Message
 from io import BytesIO
+from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
@@ -52,13 +53,18 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
 
 
-def load_references(urls: Sequence[str], max_bytes: int) -> tuple[Reference, ...]:
-    return tuple(_load(url, max_bytes) for url in urls)
+def load_references(
+    urls: Sequence[str], max_bytes: int, own: Mapping[str, Path | None]
+) -> tuple[Reference, ...]:
+    """`own` are URLs of files that this service holds; None: it did, and they are gone."""
+    return tuple(_load(url, max_bytes, own) for url in urls)
 
 
-def _load(url: str, max_bytes: int) -> Reference:
+def _load(url: str, max_bytes: int, own: Mapping[str, Path | None]) -> Reference:
     parts = urlsplit(url)
     host, name = parts.hostname or "", parts.path.rpartition("/")[2]
+    if url in own:
+        return Reference(host, name, _decode(_read(own[url], max_bytes), name))
     if not is_loopback(host):
         return Reference(host, name, None)
     return Reference(host, name, _decode(_fetch(url, max_bytes), name))
@@ -71,6 +77,14 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _read(path: Path | None, max_bytes: int) -> bytes:
+    if path is None or not path.exists():
+        raise ReferenceProblem("resource_not_found", "A reference image has expired or was deleted.")
+    if path.stat().st_size > max_bytes:
+        raise ReferenceProblem("image_processing_error", "A reference image is too large.")
+    return path.read_bytes()
 
 
 def _fetch(url: str, max_bytes: int) -> bytes:

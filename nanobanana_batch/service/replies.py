@@ -40,6 +40,8 @@ def queried(task: Task, now: float, link: str | None) -> dict[str, Any]:
     if task.state == "failed":
         error = {"code": task.error_code, "message": task.error_message, "type": "task_error"}
         return reply | {"error": error} | _usage(task, {"credits_reserved": 0, "credits_used": 0})
+    if task.state == "cancelled":
+        return reply | _usage(task, {"credits_reserved": 0, "credits_used": 0})
     return reply | _usage(task, {"credits_reserved": task.credits})
 
 
@@ -83,7 +85,7 @@ def listed(task: Task, now: float) -> dict[str, Any]:
     }
 
 
-def credits(balance: Balance) -> dict[str, Any]:
+def credits(balance: Balance, *, unlimited: bool) -> dict[str, Any]:
     amounts = {"remaining_credits": balance.remaining, "used_credits": balance.used}
-    token = {**amounts, "unlimited_credits": False}
+    token = {**amounts, "unlimited_credits": unlimited}
     return {"data": {"token": token, "user": amounts}, "message": "success", "success": True}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import logging
 import os
@@ -31,6 +32,7 @@ def serve(options: ServiceOptions, ready: Callable[[str], None] | None = None) -
     """Blocks until SIGINT or SIGTERM; `ready` is told the base URL once connections are accepted."""
     _make_folder(options.data_dir)
     with _locked(options), _logging(options.data_dir), _listening(options) as listener:
+        options = dataclasses.replace(options, port=listener.getsockname()[1])
         config = uvicorn.Config(
             make_app(options),
             http=ExposedProtocol,
@@ -42,7 +44,7 @@ def serve(options: ServiceOptions, ready: Callable[[str], None] | None = None) -
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=_GRACE_S,
         )
-        server = _Server(config, _base_url(listener), ready)
+        server = _Server(config, options.base_url, ready)
         if options.until_stdin_closes:
             threading.Thread(target=_end_with_stdin, args=(server,), daemon=True).start()
         server.run(sockets=[listener])
@@ -139,8 +141,3 @@ def _listening(options: ServiceOptions) -> Iterator[socket.socket]:
                 f"cannot listen on {options.host} port {options.port}: {exc.strerror}"
             ) from exc
         yield listener
-
-
-def _base_url(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from nanobanana_batch.service.envelope import ApiError
 from nanobanana_batch.service.options import ServiceError
+from nanobanana_batch.service.outbox import Outbox
+from nanobanana_batch.service.uploads import Uploads
 from nanobanana_batch.service.validate import ListQuery
 
 DATABASE_NAME = "service.sqlite3"
@@ -149,12 +151,15 @@ _COLUMNS = ", ".join(f"tasks.{f.name}" for f in fields(Task))
 class Store:
     """All SQL that writes. Lives on the event loop's thread; each call is one short transaction."""
 
-    def __init__(self, data_dir: Path, credits: int) -> None:
+    def __init__(self, data_dir: Path, credits: int, *, unlimited: bool = False) -> None:
         self._credits = credits
+        self._unlimited = unlimited
         self._db = sqlite3.connect(data_dir / DATABASE_NAME, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._make_schema()
+        self.outbox = Outbox(self._db)
+        self.uploads = Uploads(self._db, data_dir)
 
     def close(self) -> None:
         self._db.close()
@@ -200,7 +205,7 @@ class Store:
 
     def create(self, new: NewTask, key: str | None) -> Task:
         with self._transaction() as db:
-            if self.balance(new.account).remaining < new.credits:
+            if not self._unlimited and self.balance(new.account).remaining < new.credits:
                 raise ApiError(
                     402, "insufficient_quota", f"The task costs {new.credits} credits; too few remain."
                 )
@@ -240,18 +245,26 @@ class Store:
                 (task.credits, task.credits, task.account),
             )
             self._record("completed", task, task.credits)
+            self.outbox.add(task.seq)
 
     def fail(self, task: Task, code: str, message: str) -> None:
+        self._refund(task, "failed", code, message)
+
+    def cancel(self, task: Task) -> None:
+        self._refund(task, "cancelled", None, None)
+
+    def _refund(self, task: Task, state: str, code: str | None, message: str | None) -> None:
         with self._transaction() as db:
             db.execute(
-                "UPDATE tasks SET state = 'failed', finished_at = ?, error_code = ?, error_message = ?"
+                "UPDATE tasks SET state = ?, finished_at = ?, error_code = ?, error_message = ?"
                 " WHERE seq = ?",
-                (time.time(), code, message, task.seq),
+                (state, time.time(), code, message, task.seq),
             )
             update = "UPDATE accounts SET reserved = reserved - ? WHERE account = ?"
             db.execute(update, (task.credits, task.account))
-            self._record("failed", task, 0)
+            self._record(state, task, 0)
             self._record("refunded", task, task.credits)
+            self.outbox.add(task.seq)
 
     def unfinished(self) -> list[Task]:
         return self._tasks("WHERE state = 'open' ORDER BY due_at", ())
@@ -321,6 +334,6 @@ class Store:
 def _status_sql(status: str | None, now: float) -> str:
     if status is None:
         return ""
-    if status in ("completed", "failed"):
+    if status not in ("pending", "processing"):
         return f" AND state = '{status}'"
     return f" AND state = 'open' AND starts_at {'>' if status == 'pending' else '<='} {now!r}"

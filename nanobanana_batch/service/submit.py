@@ -7,7 +7,6 @@ never answered with anything but its task or a conflict.
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from hashlib import sha256
 from typing import NoReturn
@@ -16,16 +15,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from nanobanana_batch.service import contract, identity, replies, validate
-from nanobanana_batch.service.context import Context, error_reply, read_body, reply
+from nanobanana_batch.service.context import Context, read_body, reply
 from nanobanana_batch.service.contract import Dialect
-from nanobanana_batch.service.envelope import SERVER_ERRORS, ApiError, server_error
+from nanobanana_batch.service.envelope import ApiError
 from nanobanana_batch.service.faults import AFTER_SUBMIT, BEFORE_SUBMIT, FATES
 from nanobanana_batch.service.store import NewTask, Task
 from nanobanana_batch.service.tasks import request_to_store
+from nanobanana_batch.service.trouble import failing, proxy_page, rate_limited
 from nanobanana_batch.service.wire import DrippedReply, LostReply
 
 _PENDING_SHARE = 0.1  # of a task's latency
-_PROXY_PAGE = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
 
 
 class Submit:
@@ -82,7 +81,12 @@ class Submit:
     ) -> Task:
         if self._context.faults.hits("slow_decision", digest):
             await asyncio.sleep(self._context.faults.faults.slow_decision_s)
-        checked = validate.submit(dialect, validate.json_object(body))
+        if self._context.faults.hits("reject_submit", digest):
+            raise self._rejection(digest)
+        allow = self._context.options.allow_loopback_callbacks
+        checked = validate.submit(dialect, validate.json_object(body), allow_loopback_callbacks=allow)
+        if checked.model in self._context.options.denied_models:
+            raise ApiError(403, "model_access_denied", f"This key may not use {checked.model}.", "model")
         # From here on without an await: no other submit comes between the count, the id and the charge.
         new = self._new_task(dialect, account, body, digest, checked)
         task = self._context.store.create(new, key)
@@ -135,13 +139,18 @@ class Submit:
             return f"fail:{code}"
         return fate
 
+    def _rejection(self, subject: str) -> ApiError:
+        faults = self._context.faults
+        code = faults.faults.reject_code or faults.choose(contract.REJECTIONS, "reject_submit", subject)
+        return ApiError(contract.REJECTIONS.get(code, 400), code, "The request is refused.")
+
     def _before(self, fault: str, subject: str) -> Response:
         if fault == "rate_429":
-            return error_reply(rate_limited(self._context), self._context.options)
+            return rate_limited(self._context)
         if fault == "lost_reply_before":
             return LostReply()
         if fault == "html_reply":
-            return Response(_PROXY_PAGE, 502, media_type="text/html")
+            return proxy_page()
         if fault == "empty_reply":
             return Response(b"", 502)
         return failing(self._context, fault, subject)
@@ -167,19 +176,3 @@ class Submit:
 def _conflict() -> NoReturn:
     message = "This Idempotency-Key was used with another body."
     raise ApiError(409, "idempotency_conflict", message, "Idempotency-Key")
-
-
-def rate_limited(context: Context) -> ApiError:
-    faults = context.faults.faults
-    where = faults.retry_after_in
-    return ApiError(
-        429,
-        "rate_limit_exceeded",
-        "Too many requests.",
-        suggestion=f"retry after {faults.retry_after_s:g} seconds" if where != "header" else None,
-        headers={"Retry-After": str(math.ceil(faults.retry_after_s))} if where != "body" else {},
-    )
-
-
-def failing(context: Context, fault: str, subject: str) -> Response:
-    return error_reply(server_error(context.faults.choose(SERVER_ERRORS, fault, subject)), context.options)

@@ -1,7 +1,7 @@
 """A task that was charged ends: completed with its picture on disk, or failed and refunded.
 
-A restart goes on where it was: only what the clock cannot tell is written, the end. `_finish` is where a
-task is settled; who wants to be told of it (a callback) is told from there, after the money is settled.
+A restart goes on where it was: only what the clock cannot tell is written, the end. The callback that a task
+asked for is owed from the same transaction on, and sent by others: `settled` only says that there is one.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import json
 import logging
 import secrets
 import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from pathlib import Path
 
 from nanobanana_batch.service import contract
 from nanobanana_batch.service.images import ImageFolder
@@ -20,6 +22,7 @@ from nanobanana_batch.service.references import Reference, ReferenceProblem, loa
 from nanobanana_batch.service.render import Renderer, RenderSpec
 from nanobanana_batch.service.sizes import matching_size, nearest_ratio, pixel_size
 from nanobanana_batch.service.store import Store, Task
+from nanobanana_batch.service.uploads import is_over
 from nanobanana_batch.service.validate import Checked
 
 _RENDERERS = 2
@@ -28,13 +31,21 @@ _log = logging.getLogger("nanobanana_batch.service")
 
 
 class TaskRunner:
-    """Waits out each task's latency, renders it, settles it; deletes pictures that outlived their links."""
+    """Waits out each task's latency, renders it, settles it; deletes what outlived its time."""
 
-    def __init__(self, store: Store, images: ImageFolder, renderer: Renderer, link_lifetime_s: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        images: ImageFolder,
+        renderer: Renderer,
+        link_lifetime_s: float,
+        settled: Callable[[], None],
+    ) -> None:
         self._store = store
         self._images = images
         self._renderer = renderer
         self._lifetime_s = link_lifetime_s
+        self._settled = settled
         self._due: asyncio.Queue[int] = asyncio.Queue()
         self._pool = ThreadPoolExecutor(_RENDERERS, thread_name_prefix="render")
 
@@ -58,14 +69,19 @@ class TaskRunner:
     async def _work(self) -> None:
         while True:
             await self._finish(self._store.by_seq(await self._due.get()))
+            self._settled()
 
     async def _finish(self, task: Task) -> None:
         if task.fate is not None and task.fate.startswith("fail:"):
             self._fail(task, task.fate.removeprefix("fail:"))
             return
+        if task.fate == "cancel_task":
+            self._store.cancel(task)
+            return
         loop = asyncio.get_running_loop()
+        checked = stored_request(task.request)
         try:
-            await loop.run_in_executor(self._pool, self._make_image, task)
+            await loop.run_in_executor(self._pool, self._make_image, task, checked, self._own(checked))
         except ReferenceProblem as problem:
             self._fail(task, problem.code, problem.message)
         except Exception:
@@ -78,10 +94,15 @@ class TaskRunner:
         _log.info("task %s failed: %s", task.id, code)
         self._store.fail(task, code, message or contract.TASK_ERRORS.get(code, "The task failed."))
 
-    def _make_image(self, task: Task) -> None:
+    def _own(self, checked: Checked) -> dict[str, Path | None]:
+        """The references that are uploaded files, and where they are; None: gone."""
+        uploads = self._store.uploads
+        found = {url: upload for url in checked.images if (upload := uploads.behind(url)) is not None}
+        return {url: None if is_over(upload) else uploads.path(upload) for url, upload in found.items()}
+
+    def _make_image(self, task: Task, checked: Checked, own: Mapping[str, Path | None]) -> None:
         """On a rendering thread: touches files, never the store."""
-        checked = stored_request(task.request)
-        references = load_references(checked.images, checked.image_bytes)
+        references = load_references(checked.images, checked.image_bytes, own)
         self._images.write(task, self._renderer.render(_spec(task, checked, references)))
 
     async def _sweep(self) -> None:
@@ -91,6 +112,7 @@ class TaskRunner:
                 self._images.delete(task)
             if gone:
                 self._store.images_gone(gone)
+            self._store.uploads.sweep()
             await asyncio.sleep(min(_SWEEP_S, max(0.1, self._lifetime_s / 4)))
 
 

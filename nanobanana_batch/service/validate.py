@@ -5,21 +5,21 @@ Pure functions from bytes and words to facts; the first thing wrong is an `ApiEr
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
 
 from nanobanana_batch.service import contract
+from nanobanana_batch.service.addresses import AddressRefused, target_of
 from nanobanana_batch.service.contract import ALIASES, NAMES, OFFERS, Dialect, Offer
 from nanobanana_batch.service.envelope import ApiError, invalid
 
 _KEY_FORM = re.compile(r"[A-Za-z0-9._-]{16,96}")
 _TASK_ID_FORM = re.compile(r"task-unified-[0-9]{1,12}-[a-z0-9]{8}")
-_NO_URL_CHARS = re.compile(r"[\x00-\x20\x7f\\<>\"{}|^`]")
+_IMAGE_URL = re.compile(contract.IMAGE_URL)
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,16 @@ def json_object(body: bytes) -> dict[str, Any]:
         raise invalid("The body is not valid JSON.") from exc
     if not isinstance(value, dict):
         raise invalid("The body must be a JSON object.")
+    if _SURROGATE.search(body):
+        _check_text(value)
     return value
+
+
+def _check_text(value: Any) -> None:
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError as exc:
+        raise invalid("The body holds half of a surrogate pair.") from exc
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -71,9 +80,9 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
 
 
-def submit(dialect: Dialect, values: Mapping[str, Any]) -> Checked:
+def submit(dialect: Dialect, values: Mapping[str, Any], *, allow_loopback_callbacks: bool = False) -> Checked:
     names = NAMES[dialect]
-    _known_fields(values, names.top_level())
+    known_fields(values, names.top_level())
     model, offer = _model(dialect, values)
     prompt = _prompt(values)
     flat = _flatten(values)
@@ -90,11 +99,13 @@ def submit(dialect: Dialect, values: Mapping[str, Any]) -> Checked:
     if names.output_format:
         formats = contract.OUTPUT_FORMATS if offer.output_format else ()
         output_format = _choice(flat, names.output_format, formats, "png")
-    callback = _callback(values) if names.callback and names.callback in values else None
+    callback = None
+    if names.callback and names.callback in values:
+        callback = _callback(values[names.callback], names.callback, allow_loopback_callbacks)
     return Checked(model, prompt, ratio, resolution, images, output_format, offer.image_bytes, callback)
 
 
-def _known_fields(values: Mapping[str, Any], known: frozenset[str], where: str = "") -> None:
+def known_fields(values: Mapping[str, Any], known: frozenset[str], where: str = "") -> None:
     for name in values:
         if name not in known:
             raise invalid(f"Unknown field {where}{name}.", f"{where}{name}")
@@ -108,7 +119,7 @@ def _flatten(values: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(nested, dict):
             raise invalid("model_params must be an object.", "model_params")
         known = frozenset({"web_search", "image_search", "thinking_level"})
-        _known_fields(nested, known, "model_params.")
+        known_fields(nested, known, "model_params.")
         flat |= {f"model_params.{name}": value for name, value in nested.items()}
     return flat
 
@@ -175,45 +186,24 @@ def _images(values: Mapping[str, Any], offer: Offer) -> tuple[str, ...]:
 
 
 def _image_url(value: Any, name: str) -> str:
-    parts = _url(value, name, ("http", "https"))
-    if not parts.path.lower().endswith(contract.IMAGE_EXTENSIONS):
-        raise invalid(f"{name} must end in one of: {' '.join(contract.IMAGE_EXTENSIONS)}.", name)
-    return str(value)
-
-
-def _url(value: Any, name: str, schemes: tuple[str, ...]) -> SplitResult:
-    if not isinstance(value, str) or _NO_URL_CHARS.search(value) or not value.isascii():
-        raise invalid(f"{name} must be a URL.", name)
-    if len(value) > contract.URL_MAX_CHARS:
+    if isinstance(value, str) and len(value) > contract.URL_MAX_CHARS:
         raise invalid(f"{name} is longer than {contract.URL_MAX_CHARS} characters.", name)
+    if not isinstance(value, str) or not _IMAGE_URL.fullmatch(value):
+        raise invalid(f"{name} must be an http or https URL that ends in .jpeg, .jpg, .png or .webp.", name)
+    return value
+
+
+def _callback(url: Any, name: str, allow_loopback: bool) -> str:
+    """Names are not resolved here: what they lead to is judged when the callback is sent."""
     try:
-        parts = urlsplit(value)
-        parts.port  # noqa: B018 - raises when the port is no number
-    except ValueError as exc:
-        raise invalid(f"{name} must be a URL.", name) from exc
-    if parts.scheme.lower() not in schemes or not parts.hostname or "@" in parts.netloc:
-        raise invalid(f"{name} must be an {' or '.join(schemes)} URL.", name)
-    return parts
-
-
-def _callback(values: Mapping[str, Any]) -> str:
-    parts = _url(values["callback_url"], "callback_url", ("https",))
-    if _internal(parts.hostname or ""):
-        raise invalid("callback_url must not lead to an internal address.", "callback_url")
-    return str(values["callback_url"])
-
-
-def _internal(host: str) -> bool:
-    if host == "localhost" or host.endswith((".localhost", ".local", ".internal")):
-        return True
-    try:
-        return not ipaddress.ip_address(host).is_global
-    except ValueError:
-        return False
+        target_of(url, allow_loopback=allow_loopback)
+    except AddressRefused as refused:
+        raise invalid(f"{name} {refused}", name) from refused
+    return str(url)
 
 
 def batch(values: Mapping[str, Any]) -> list[str]:
-    _known_fields(values, frozenset({"task_ids"}))
+    known_fields(values, frozenset({"task_ids"}))
     ids = values.get("task_ids")
     if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):
         raise invalid("task_ids must be a list of strings.", "task_ids")
@@ -239,7 +229,7 @@ def list_query(query: Mapping[str, str]) -> ListQuery:
         status,
         query.get("type") or None,
         query.get("model") or None,
-        _number(query, "page", 1, 1_000_000),
+        _number(query, "page", 1, contract.PAGE_MAX),
         _number(query, "page_size", contract.PAGE_SIZE_DEFAULT, contract.PAGE_SIZE_MAX),
     )
 

@@ -17,6 +17,7 @@ import pytest
 from nanobanana_batch.service.embedded import EmbeddedService
 from nanobanana_batch.service.ledger import Ledger, read_ledger
 from nanobanana_batch.service.options import ServiceOptions
+from tests.service.callback_world import OK, Receiver, Trap
 
 BASE = {"model": "nano-banana-beta", "prompt": "a lighthouse in fog"}
 UNIFIED = {"model": "gemini-3-pro-image-preview", "prompt": "a lighthouse in fog"}
@@ -99,6 +100,7 @@ class Api:
 
 
 Start = Callable[..., Api]
+NewReceiver = Callable[..., Receiver]
 Until = Callable[..., Any]
 
 
@@ -135,3 +137,24 @@ def api(shared_service: EmbeddedService) -> Iterator[Api]:
     api = Api(shared_service, f"account-{next(_accounts)}")
     yield api
     api.http.close()
+
+
+@pytest.fixture
+def receive() -> Iterator[NewReceiver]:
+    """Receivers of callbacks, closed after the test; `receive(answer)`."""
+    with ExitStack() as stack:
+
+        def begin(answer: Callable[[int], bytes | None] = lambda number: OK) -> Receiver:
+            receiver = Receiver(answer)
+            stack.callback(receiver.close)
+            return receiver
+
+        yield begin
+
+
+@pytest.fixture(scope="module")
+def trap() -> Iterator[Trap]:
+    """Where no connection may arrive; looking at it empties it."""
+    trap = Trap()
+    yield trap
+    trap.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import sqlite3
 import threading
 from contextlib import closing
@@ -12,8 +14,10 @@ import httpx
 import pytest
 from PIL import Image
 
+from nanobanana_batch.service.contract import REJECTIONS
 from nanobanana_batch.service.faults import FaultPlan
-from nanobanana_batch.service.options import Faults
+from nanobanana_batch.service.options import Faults, fault_names
+from nanobanana_batch.service.outages import Outages
 
 if TYPE_CHECKING:
     from tests.service.conftest import Api, Start, Until
@@ -327,3 +331,122 @@ def test_wrong_changes_of_faults_are_400_and_change_nothing(api: Api, changes: d
     before = api.admin("faults")
     assert api.http.post("/admin/faults", json=changes).status_code == 400
     assert api.admin("faults") == before
+
+
+def test_every_fault_has_a_group_and_every_rate_is_a_fault() -> None:
+    """So that help and error texts name all of them, and every rate is checked."""
+    assert len(set(fault_names())) == len(fault_names())
+    rates = {
+        field.name
+        for field in dataclasses.fields(Faults)
+        if field.default == 0.0 and isinstance(field.default, float)
+    }
+    assert rates == set(fault_names())
+
+
+@pytest.mark.parametrize("code", ["insufficient_token_quota", "permission_denied", "unauthorized", None])
+def test_a_submit_is_rejected_with_a_code(start: Start, code: str | None) -> None:
+    api = start(faults=_once("reject_submit", reject_code=code))
+    reply = api.post(BODY)
+    found = reply.json()["error"]["code"]
+    assert code in (found, None)
+    assert reply.status_code == REJECTIONS[found]
+    assert _paid(api) == 0
+    assert api.post(BODY).status_code == 200
+
+
+def test_a_repeat_of_a_paid_request_is_never_rejected(start: Start) -> None:
+    """A verdict on it would be believed, and its task lost."""
+    api = start()
+    task = api.submit(json.loads(BODY), key="0123456789abcdef")
+    api.faults(reject_submit=1.0)
+    reply = api.post(json.loads(BODY), key="0123456789abcdef")
+    assert reply.json()["id"] == task
+
+
+def test_a_denied_model_is_403(start: Start) -> None:
+    api = start(denied_models=("nano-banana-beta",))
+    reply = api.post({"model": "gemini-2.5-flash-image", "prompt": "x"})
+    assert (reply.status_code, reply.json()["error"]["code"]) == (403, "model_access_denied")
+    assert _paid(api) == 0
+    assert api.post({"model": "nano-banana-2-beta", "prompt": "x"}).status_code == 200
+
+
+@pytest.mark.parametrize("prefix", ["", "/unified"])
+def test_a_cancelled_task_is_refunded_and_its_repeat_is_no_duplicate(
+    start: Start, until: Until, prefix: str
+) -> None:
+    api = start(faults=_once("cancel_task"))
+    body = {"model": "gemini-3-pro-image-preview", "prompt": "x"}
+    task = api.submit(body, prefix=prefix)
+    until(lambda: api.read(task, prefix)["status"] == "cancelled")
+    value = api.read(task, prefix)
+    assert not {"results", "error"} & set(value)
+    assert api.http.get("/v1/tasks?status=cancelled").json()["total"] == 1
+    api.finished(api.submit(body, prefix=prefix), prefix)
+    summary = api.admin("ledger")
+    assert (summary["cancelled"], summary["refunded"], summary["unfinished"]) == (1, 1, 0)
+    assert (summary["completed"], summary["failed"], summary["duplicate_bodies"]) == (1, 0, 0)
+
+
+class TestOutages:
+    def test_begun_by_a_call_and_ended_by_one(self, start: Start) -> None:
+        api = start()
+        link = api.finished(api.submit())["results"][0]
+        assert api.http.post("/admin/outage", json={"length_s": 600}).json()["left_s"] > 590
+        calls = ["/v1/credits", "/unified/v1/credits", "/v1/tasks", "/api/v1/files/quota", link]
+        assert {api.http.get(url).status_code for url in calls} == {503}
+        assert api.post(BODY).json()["error"]["code"] == "service_unavailable_error"
+        assert api.admin("requests")["POST /v1/images/generations 503"] == 1
+        assert api.http.post("/admin/outage", json={"length_s": 0}).json() == {"left_s": 0}
+        assert {api.http.get(url).status_code for url in calls} == {200}
+        assert _paid(api) == 1
+
+    def test_links_can_be_spared(self, start: Start) -> None:
+        api = start(faults=Faults(outage_links=False))
+        link = api.finished(api.submit())["results"][0]
+        api.http.post("/admin/outage", json={"length_s": 600})
+        assert api.http.get(link).status_code == 200
+        assert api.http.get("/v1/credits").status_code == 503
+
+    @pytest.mark.parametrize(("kind", "status"), [("429", 429), ("html", 502), ("503", 503)])
+    def test_its_answer_is_chosen(self, start: Start, kind: str, status: int) -> None:
+        api = start(faults=Faults(outage_kind=kind, retry_after_s=9))  # type: ignore[arg-type]
+        api.http.post("/admin/outage", json={"length_s": 600})
+        reply = api.http.get("/v1/credits")
+        assert reply.status_code == status
+        assert ("Retry-After" in reply.headers) is (kind == "429")
+        assert reply.text.startswith("<html>") is (kind == "html")
+
+    def test_or_there_is_none(self, start: Start) -> None:
+        api = start(faults=Faults(outage_kind="close"))
+        api.http.post("/admin/outage", json={"length_s": 600})
+        assert api.raw("POST", PATH, BODY, KEY) == b""
+        assert _paid(api) == 0
+
+    @pytest.mark.parametrize("length_s", [-1, "x", None, True, 1e9])
+    def test_a_wrong_length_is_400(self, api: Api, length_s: Any) -> None:
+        assert api.http.post("/admin/outage", json={"length_s": length_s}).status_code == 400
+        assert api.http.get("/v1/credits").status_code == 200
+
+    def test_planned_ones_begin_and_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        now = 1000.0
+        monkeypatch.setattr("nanobanana_batch.service.outages.time.monotonic", lambda: now)
+        outages = Outages([(10.0, 5.0), (12.0, 1.0), (100.0, 2.0)])
+        seen = []
+        for at in (0.0, 9.9, 10.0, 12.5, 14.0, 15.0, 99.0, 101.0, 102.0):
+            now = 1000.0 + at
+            seen.append(outages.left_s())
+        assert seen == pytest.approx([0, 0, 5, 2.5, 1, 0, 0, 1, 0])
+
+    def test_a_planned_one_from_the_start(self, start: Start) -> None:
+        assert start(outages=((0.0, 600.0),)).http.get("/v1/credits").status_code == 503
+
+
+@pytest.mark.parametrize("changes", [{"outage_kind": "x"}, {"outage_links": 1}, {"rate_428": 1}])
+def test_a_wrong_fault_is_named_and_the_known_ones_are_listed(api: Api, changes: dict[str, Any]) -> None:
+    message = api.http.post("/admin/faults", json=changes).json()["error"]["message"]
+    assert next(iter(changes)) in message
+    if "rate_428" in changes:
+        assert "did you mean rate_429?" in message
+        assert "  links: dead_link, rate_5xx_download" in message

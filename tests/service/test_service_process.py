@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from click.testing import CliRunner
 
+from nanobanana_batch.cli.service_commands import serve
 from nanobanana_batch.service.embedded import EmbeddedService
-from nanobanana_batch.service.options import Faults, ServiceError, ServiceOptions
+from nanobanana_batch.service.options import Faults, ServiceError, ServiceOptions, fault_names
 
 if TYPE_CHECKING:
     from tests.service.conftest import Start, Until
@@ -224,7 +226,13 @@ def test_options_survive_the_way_to_the_child(tmp_path: Path) -> None:
         "service_error",
     )
     options = ServiceOptions(
-        tmp_path, latency_s=(0.1, 0.2), key_file=tmp_path / "keys", seed=3, faults=faults
+        tmp_path,
+        latency_s=(0.1, 0.2),
+        key_file=tmp_path / "keys",
+        seed=3,
+        denied_models=("a", "b"),
+        outages=((1.0, 2.0), (30.0, 0.5)),
+        faults=faults,
     )
     assert ServiceOptions.from_json(options.to_json()) == options
 
@@ -276,3 +284,43 @@ def test_the_judge_listens_to_this_machine_only(tmp_path: Path, peer: str, statu
             return (await client.get(f"/admin/{path}")).status_code
 
     assert anyio.run(ask) == status
+
+
+def test_the_command_says_where_it_serves(tmp_path: Path) -> None:
+    """One line, once connections are accepted; the faults and outages of the flags are in force."""
+    flags = ["--port", "0", "--data", str(tmp_path / "data"), "--outages", "0:600,700:5"]
+    flags += [
+        "--fault",
+        "outage_kind=html",
+        "--fault",
+        "outage_links=false",
+        "--deny-model",
+        "nano-banana-beta",
+    ]
+    code = "from nanobanana_batch.cli import main; main()"
+    command = [sys.executable, "-c", code, "serve", *flags]
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as service,
+        httpx.Client(trust_env=False) as client,
+    ):
+        assert service.stdout is not None
+        line = service.stdout.readline()
+        base_url = line.split()[2]
+        assert line == f"Serving on {base_url} (docs at {base_url}/docs, ledger at {base_url}/admin/ledger)\n"
+        assert client.get(f"{base_url}/v1/credits").status_code == 502
+        assert client.get(f"{base_url}/admin/faults").json()["outage_links"] is False
+        service.terminate()
+        assert service.wait(20) == 0
+
+
+@pytest.mark.parametrize("value", ["5", "5:", "x:1", "-1:5", "5:0"])
+def test_a_wrong_outage_is_a_usage_error(value: str) -> None:
+    result = CliRunner().invoke(serve, ["--outages", value])
+    assert result.exit_code == 2
+    assert "outages" in result.output
+
+
+def test_the_help_lists_every_fault() -> None:
+    result = CliRunner().invoke(serve, ["--help"])
+    listed = result.output.split("Faults, by what they hit:")[1].split()
+    assert set(fault_names()) | {"outage_kind", "reject_code"} <= set(listed)

@@ -107,7 +107,7 @@ def test_a_batch_read_leaves_out_what_is_unknown(api: Api, prefix: str) -> None:
     for task in ids:
         api.finished(task)
     data = api.http.post(f"{prefix}/v1/tasks/batch", json={"task_ids": ids}).json()["data"]
-    assert data == [api.read(task) for task in ids]
+    assert data == [api.read(task, prefix) for task in ids]
 
 
 @pytest.mark.parametrize("ids", [[], ["x"] * 51, "x", [1], None])
@@ -202,6 +202,20 @@ def test_a_small_balance_is_402_and_charges_nothing(start: Start) -> None:
     assert (reply.status_code, reply.json()["error"]["code"]) == (402, "insufficient_quota")
     assert api.admin("ledger")["paid_tasks"] == 1
     assert api.post(BETA | {"prompt": "x"}, key="a-key-that-is-not-bound").status_code == 402
+
+
+def test_unlimited_credits_never_run_out(start: Start) -> None:
+    api = start(credits=7, unlimited_credits=True)
+    api.submit()
+    api.submit({**BETA, "prompt": "more"})
+    assert api.http.get("/v1/credits").json()["data"]["token"]["unlimited_credits"] is True
+
+
+def test_each_dialect_says_of_a_task_what_it_says_of_all(api: Api) -> None:
+    """The unified one never tells the usage, though the task was made under the other root."""
+    task = api.submit(FLASH)
+    assert "usage" in api.read(task)
+    assert "usage" not in api.read(task, "/unified")
 
 
 def test_every_account_has_its_own_balance(start: Start) -> None:
