@@ -6,38 +6,34 @@ and leaves the deciding to them.
 
 from __future__ import annotations
 
-import hashlib
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nanobanana_batch.catalog import load_catalog
 from nanobanana_batch.connection import Connection, Line, prepare, remembered
-from nanobanana_batch.errors import NanobananaError, ProblemLog, UsageError
+from nanobanana_batch.errors import ProblemLog, UsageError
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import Folder, choose, create, find, held, make, was_worked_on
 from nanobanana_batch.files.lock import only_writer
 from nanobanana_batch.manifest import Manifest, derive_id, fold_id, open_manifest
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.results import write_results
-from nanobanana_batch.state import facts
+from nanobanana_batch.session import Front, Session, work
 from nanobanana_batch.state.facts import Phase
+from nanobanana_batch.state.last_run import remembered_end
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.store import Store
 
 if TYPE_CHECKING:
     from nanobanana_batch.engine.context import Settings
-    from nanobanana_batch.engine.work import Stop, Tally
-    from nanobanana_batch.providers.base import Provider
+    from nanobanana_batch.engine.work import Tally
+    from nanobanana_batch.providers.profile import Profile
 
 OUTPUTS = Path("outputs")
-_EMBEDDED_OUTAGE_S = 20.0
-"""A service of our own that does not answer for so long has died."""
 CONNECTION = "connection"
 """Name under which the state remembers how the provider was reached last."""
 
@@ -54,6 +50,8 @@ class Order:
     allow_unknown_model: bool = False
     state_dir: Path | None = None
     risk_network_filesystem: bool = False
+    front: Front | None = None
+    """Where callbacks go."""
 
 
 class Retry(StrEnum):
@@ -101,21 +99,33 @@ class Outcome:
         return 3 if self.stop_reason else 1
 
 
-def open_ordered(order: Order, dialect: str) -> Manifest:
+def open_ordered(order: Order) -> Manifest:
     """The manifest of an order, its form checked; rows are not read yet.
 
     Raises:
         ManifestError: its form has problems; all of them are listed.
+        ProfileError: there is no such provider.
         UsageError: a default given with it has none of the names that exist.
     """
+    from nanobanana_batch.providers.profile import catalog_for, load_profile
+
+    profile = load_profile(order.connection.provider)
     return open_manifest(
         order.manifest,
-        catalog=load_catalog(),
-        dialect=dialect,
+        catalog=catalog_for(profile),
+        dialect=profile.dialect,
         defaults=order.defaults,
         variables=order.variables,
         allow_unknown_model=order.allow_unknown_model,
+        no_local_images=_no_local_images(profile),
     )
+
+
+def _no_local_images(profile: Profile) -> str:
+    """Why a manifest for this provider may not name local reference images; empty when it may."""
+    if profile.files_url is not None:
+        return ""
+    return f"the provider {profile.name} takes no files; give a public http or https URL"
 
 
 @contextmanager
@@ -153,9 +163,11 @@ def run(order: Order, settings: Settings, tally: Tally) -> Outcome:
         FolderInUse: another run works on the folder; nothing was sent.
         RunStopped: going on could pay twice or lose what is paid for.
     """
-    line = prepare(order.connection, settings.submit_concurrency)
     disk = Disk()
-    manifest = open_ordered(order, line.dialect)
+    manifest = open_ordered(order)
+    line = prepare(order.connection, settings.submit_concurrency)
+    if order.front is not None and not line.offers_callbacks:
+        raise UsageError(f"{line.name} does not offer callbacks; nothing was sent.")
     path = folder_of(order, manifest).path
     worked_on = was_worked_on(path)
     with ExitStack() as locks:
@@ -175,7 +187,7 @@ def run(order: Order, settings: Settings, tally: Tally) -> Outcome:
         _refuse_mixing(store, line)
         store.take_manifest(roster, name=manifest.name, variables=manifest.variables)
         store.remember(CONNECTION, order.connection.as_text())
-        return _work(store, disk, folder, line, settings, tally)
+        return _worked(Session(store, disk, folder, line, settings, tally, order.front))
 
 
 def retry(path: Path, only: Retry, now: Connection, settings: Settings, tally: Tally) -> Outcome:
@@ -210,7 +222,7 @@ def _resume(path: Path, now: Connection, settings: Settings, tally: Tally) -> Ou
         connection = remembered(reader.meta(CONNECTION), now)
     line = prepare(connection, settings.submit_concurrency)
     with held(folder), _opened(folder, disk) as store:
-        return _work(store, disk, folder, line, settings, tally)
+        return _worked(Session(store, disk, folder, line, settings, tally))
 
 
 def _refuse_mixing(store: Store, line: Line) -> None:
@@ -226,29 +238,6 @@ def _refuse_mixing(store: Store, line: Line) -> None:
         )
 
 
-def _work(
-    store: Store,
-    disk: Disk,
-    folder: Folder,
-    line: Line,
-    settings: Settings,
-    tally: Tally,
-) -> Outcome:
-    from nanobanana_batch.engine.work import Stop
-
-    stop = Stop()
-    notice_lost_files(store, folder.path)
-    _count_up(tally, folder, settings.limit)
-    if line.is_embedded:
-        settings = replace(settings, max_outage_s=_EMBEDDED_OUTAGE_S)
-    had_work = _has_work(store, line.name, settings)
-    if had_work:
-        _drive(store, disk, folder, line.connect(folder.path), settings, tally, stop)
-    results = write_results(folder, disk)
-    elsewhere = store.open_elsewhere(line.name)
-    return _outcome(folder, results, settings.limit, stop, elsewhere, had_work=had_work)
-
-
 @contextmanager
 def _opened(folder: Folder, disk: Disk) -> Iterator[Store]:
     """The folder's store; the name of a new state file survives power loss before anything is paid for."""
@@ -260,146 +249,28 @@ def _opened(folder: Folder, disk: Disk) -> Iterator[Store]:
         store.close()
 
 
-def notice_lost_files(store: Store, folder: Path) -> None:
-    """An image that vanished is fetched again while its task has links; one that is back counts again.
-
-    Raises:
-        UsageError: all images are gone at once: they were moved rather than lost.
-    """
-    lost, saved = [], 0
-    for file in store.saved_files():
-        saved += file.is_saved
-        is_there = _size_of(folder / file.path) == file.size_bytes
-        if file.is_saved and not is_there:
-            lost.append(facts.Lost(file.attempt))
-        elif is_there and not file.is_saved and _sha256(folder / file.path) == file.sha256:
-            store.apply([facts.Found(file.attempt)])
-    if len(lost) == saved > 1:
-        raise UsageError(
-            f"All {saved} images of {folder} are gone; nothing was sent.",
-            hint="Bring them back, or let `audit --repair` fetch what the provider still has.",
-        )
-    store.apply(lost)
+def _worked(session: Session) -> Outcome:
+    with remembered_end(session.store) as say:
+        outcome = _made(session)
+        say(outcome.exit_code, outcome.stop_reason)
+    return outcome
 
 
-def _size_of(path: Path) -> int | None:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _count_up(tally: Tally, folder: Folder, limit: int | None) -> None:
-    with open_reader(folder.state) as reader:
-        counts = reader.counts(before=limit)
-        tally.credits = reader.credits().used
-    tally.total = sum(counts.values())
-    tally.completed = counts[RowStatus.COMPLETED]
-    tally.failed = counts[RowStatus.FAILED] + counts[RowStatus.REFUSED] + counts[RowStatus.EXPIRED]
-
-
-def _has_work(store: Store, provider: str, settings: Settings) -> bool:
-    from nanobanana_batch.engine.run import RESUMABLE
-
-    if any(known.provider == provider for phase in RESUMABLE for known in store.open_attempts(phase)):
-        return True
-    return any(
-        store.rows_to_send(-1, settings.limit, 1, phases, repeated=repeated)
-        for phases, repeated in settings.rows_to_send()
-    )
-
-
-def _drive(
-    store: Store,
-    disk: Disk,
-    folder: Folder,
-    connection: AbstractAsyncContextManager[Provider],
-    settings: Settings,
-    tally: Tally,
-    stop: Stop,
-) -> None:
-    import anyio
-
-    from nanobanana_batch.engine.context import Context
-    from nanobanana_batch.engine.journal import Journal, in_thread
-    from nanobanana_batch.engine.pace import Gate, Outage
-    from nanobanana_batch.engine.run import RESUMABLE, Run
-    from nanobanana_batch.engine.signals import listen
-    from nanobanana_batch.engine.space import Space
-    from nanobanana_batch.engine.work import FirstLook, Slots
-
-    async def drive() -> None:
-        async with connection as provider, anyio.create_task_group() as group:
-            earlier = {
-                known.attempt
-                for phase in RESUMABLE
-                for known in store.open_attempts(phase)
-                if known.provider == provider.capabilities.name
-            }
-            slots = Slots(settings.concurrency, tally)
-            context = Context(
-                settings=settings,
-                provider=provider,
-                store=store,
-                journal=Journal(store, in_thread),
-                disk=disk,
-                folder=folder.path,
-                space=Space(disk, folder, slots, stop),
-                blocking=in_thread,
-                slots=slots,
-                stop=stop,
-                gate=Gate(),
-                outage=Outage(settings.max_outage_s, settings.first_contact_s),
-                tally=tally,
-                first_look=FirstLook(earlier),
-                arriving=set(),
-                now=time.time,
-            )
-            engine = Run(context)
-            group.start_soon(listen, engine, stop, tally)
-            await engine.go()
-            group.cancel_scope.cancel()
-
-    try:
-        anyio.run(drive)
-    except BaseExceptionGroup as group:
-        raise _first_of_ours(group) from group
-
-
-def _first_of_ours(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """What to tell: the first error of our own tree in a group, else the group."""
-    for error in group.exceptions:
-        found = _first_of_ours(error) if isinstance(error, BaseExceptionGroup) else error
-        if isinstance(found, NanobananaError):
-            return found
-    return group
-
-
-def _outcome(
-    folder: Folder,
-    results: Path,
-    limit: int | None,
-    stop: Stop,
-    elsewhere: Mapping[str, int],
-    *,
-    had_work: bool,
-) -> Outcome:
-    with open_reader(folder.state) as reader:
-        counts, credits, same = reader.counts(before=limit), reader.credits(), reader.same_bytes()
+def _made(session: Session) -> Outcome:
+    worked = work(session)
+    results = write_results(session.folder, session.disk)
+    with open_reader(session.folder.state) as reader:
+        counts = reader.counts(before=session.settings.limit)
+        credits, same = reader.credits(), reader.same_bytes()
     return Outcome(
-        folder=folder.path,
+        folder=session.folder.path,
         results=results,
         rows=sum(counts.values()),
         counts=counts,
         credits_used=credits.used,
         same_bytes=same,
-        elsewhere=elsewhere,
-        had_work=had_work,
-        stop_reason=stop.reason,
-        interrupted=stop.interrupted,
+        elsewhere=session.store.open_elsewhere(session.line.name),
+        had_work=worked.had_work,
+        stop_reason=worked.stop_reason,
+        interrupted=worked.interrupted,
     )

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from nanobanana_batch.engine.journal import Blocking, Journal
-from nanobanana_batch.engine.pace import Gate, Outage
+from nanobanana_batch.engine.again import Again
+from nanobanana_batch.engine.breaker import Breaker
+from nanobanana_batch.engine.budget import Budget
+from nanobanana_batch.engine.ends import Ends, MaxFailures
+from nanobanana_batch.engine.hints import Hints
+from nanobanana_batch.engine.journal import Blocking, Journal, log_fact
+from nanobanana_batch.engine.pace import Gate, Outage, Rate, RetryBudget
+from nanobanana_batch.engine.slots import Slots
 from nanobanana_batch.engine.space import Space
-from nanobanana_batch.engine.work import FirstLook, Slots, Stop, Tally
+from nanobanana_batch.engine.work import FirstLook, Stop, Tally, Work
 from nanobanana_batch.files.disk import Disk
+from nanobanana_batch.files.folder import Folder
+from nanobanana_batch.files.log import NO_LOG, Log
+from nanobanana_batch.model import Request
 from nanobanana_batch.providers.base import Provider
 from nanobanana_batch.state.facts import Phase
-from nanobanana_batch.state.store import Store
+from nanobanana_batch.state.store import Repeat, Store
+
+FIRST_CONTACT_S = 600.0
 
 
 class OnUnknown(StrEnum):
@@ -32,8 +44,14 @@ class Settings:
     """Tasks in flight."""
     submit_concurrency: int = 8
     """Paid requests on the wire."""
+    submits_per_min: float | None = None
+    """New requests a minute; repetitions are not counted."""
+    max_attempts: int = 3
+    """Paid attempts for a row whose tasks fail in a way that a new one may cure; counted in the state."""
+    max_credits: float | None = None
+    max_failures: MaxFailures = field(default_factory=MaxFailures)
     download_concurrency: int = 16
-    read_concurrency: int = 4
+    read_concurrency: int = 16
     on_unknown: OnUnknown = OnUnknown.HOLD
     limit: int | None = None
     """Only the first so many rows of the manifest."""
@@ -42,7 +60,7 @@ class Settings:
     retried: frozenset[Phase] = frozenset()
     """Rows whose latest attempt ended so are paid for once more."""
     max_outage_s: float = 8 * 3600.0
-    first_contact_s: float = 60.0
+    first_contact_s: float = FIRST_CONTACT_S
     """How long to try a provider that has never answered in this run."""
     paid_grace_s: float = 90.0
     """Bound on sending one paid request and recording its answer."""
@@ -60,16 +78,22 @@ class Settings:
     revisit_s: float = 600.0
     """How often what was set aside is looked at."""
 
-    def rows_to_send(self) -> list[tuple[frozenset[Phase], bool]]:
-        """Which rows are paid for, in turn: (phases of the latest attempt, only if there was one before).
+    def rows_to_repeat(self) -> list[Repeat]:
+        """Which rows that had an attempt get another one, in turn.
 
-        The empty set stands for rows that were never sent. A retry that could not be sent is still
-        that retry; a row that was never sent at all is not made by one.
+        A retry that could not be sent is still that retry; a row that was never sent at all is not
+        made by one.
         """
-        not_sent = frozenset({Phase.NOT_SENT})
         if self.new_rows:
-            return [(not_sent, False), (frozenset(), False)]
-        return [(self.retried, False), (not_sent, True)] if self.retried else []
+            cured_by_more = Repeat(frozenset({Phase.FAILED}), retryable_below=self.max_attempts)
+            return [Repeat(frozenset({Phase.NOT_SENT})), cured_by_more]
+        if self.retried:
+            return [Repeat(self.retried), Repeat(frozenset({Phase.NOT_SENT}), had_more=True)]
+        return []
+
+    def may_try_again(self, work: Work) -> bool:
+        """Whether a row whose task failed may be paid for once more without being asked for."""
+        return work.is_wanted and work.number < self.max_attempts and (self.new_rows or bool(self.retried))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +111,78 @@ class Context:
     slots: Slots
     stop: Stop
     gate: Gate
+    rate: Rate
+    """Of new requests."""
+    retries: RetryBudget
     outage: Outage
+    breaker: Breaker
+    budget: Budget
+    ends: Ends
+    again: Again
+    hints: Hints | None
+    log: Log
     tally: Tally
     first_look: FirstLook
     arriving: set[str]
     """Task ids whose acceptance is just being written down."""
     now: Callable[[], float]
     """Unix seconds, only written down and compared with the provider's times; nothing waits by it."""
+
+
+def make_context(
+    settings: Settings,
+    provider: Provider,
+    store: Store,
+    *,
+    folder: Folder,
+    disk: Disk,
+    blocking: Blocking,
+    stop: Stop,
+    tally: Tally,
+    log: Log = NO_LOG,
+    listed_price: Callable[[Request], float | None] = lambda request: None,
+    hints: Hints | None = None,
+    now: Callable[[], float] = time.time,
+) -> Context:
+    """The parts of a run, joined; call it inside the event loop that will run them."""
+    slots, gate = Slots(settings.concurrency, tally), Gate()
+    outage = Outage(settings.max_outage_s, settings.first_contact_s)
+    budget = Budget(settings.max_credits, store, listed_price, slots, stop)
+    per_min = settings.submits_per_min
+    return Context(
+        settings=settings,
+        provider=provider,
+        store=store,
+        journal=Journal(store, blocking, after=(budget.note, lambda fact: log_fact(log, fact))),
+        disk=disk,
+        folder=folder.path,
+        space=Space(disk, folder, slots, stop),
+        blocking=blocking,
+        slots=slots,
+        stop=stop,
+        gate=gate,
+        rate=Rate(per_min / 60.0) if per_min else Rate(),
+        retries=RetryBudget(),
+        outage=outage,
+        breaker=Breaker(provider, gate, outage, stop, tally, log),
+        budget=budget,
+        ends=Ends(settings.max_failures, stop, tally, log),
+        again=Again(),
+        hints=hints,
+        log=log,
+        tally=tally,
+        first_look=FirstLook(_unfinished(store, provider)),
+        arriving=set(),
+        now=now,
+    )
+
+
+RESUMABLE = (Phase.INTENT, Phase.UNKNOWN, Phase.ACCEPTED, Phase.READY)
+"""Phases with which a run begins before it pays for anything new."""
+
+
+def _unfinished(store: Store, provider: Provider) -> set[int]:
+    name = provider.capabilities.name
+    return {
+        known.attempt for phase in RESUMABLE for known in store.open_attempts(phase) if known.provider == name
+    }

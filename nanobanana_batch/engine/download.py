@@ -71,8 +71,7 @@ class Downloader:
             return
         await context.journal.record(facts.Saved(work.attempt, image, context.now()))
         context.space.seen(image.size_bytes)
-        context.tally.completed += 1
-        context.tally.credits += work.credits_used
+        context.ends.completed(work.credits_used)
         context.slots.give_back()
 
     async def _save(self, work: Work) -> Image:
@@ -99,7 +98,7 @@ class Downloader:
         if context.stop.asked and work.failed_downloads >= context.settings.read_tries:
             self._set_aside(work)
         elif work.failed_downloads >= context.settings.download_tries:
-            context.tally.trouble(f"{work.id}: {error.message}")
+            context.tally.say_once(f"{work.id}: {error.message}; set aside, and tried again later")
             self._set_aside(work)
         else:
             self._look_again(work, backoff_s(work.failed_downloads, first_s=2.0))

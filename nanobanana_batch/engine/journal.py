@@ -5,16 +5,31 @@ While one commit is being synced the next facts gather, so the disk sets the siz
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 import anyio
 import anyio.to_thread
 
-from nanobanana_batch.state.facts import Fact
+from nanobanana_batch.files.log import Log
+from nanobanana_batch.state.facts import Fact, Saved
 from nanobanana_batch.state.store import Store
 
 T = TypeVar("T")
+
+_SNAKE = re.compile(r"(?<!^)(?=[A-Z])")
+_NOT_LOGGED = frozenset({"body", "links", "url", "fingerprint", "account", "provider", "at"})
+"""Prompts and addresses are private; the rest is in the state, or said by the line itself."""
+
+
+def log_fact(log: Log, fact: Fact) -> None:
+    """One line of the run's log for a fact."""
+    fields = {name: getattr(fact, name) for name in fact.__slots__ if name not in _NOT_LOGGED}
+    fields = {name: value for name, value in fields.items() if value not in (None, "", ())}
+    if isinstance(fact, Saved):
+        fields["image"] = fact.image.path
+    log(_SNAKE.sub("_", type(fact).__name__).lower(), **fields)
 
 
 class Blocking(Protocol):
@@ -44,10 +59,16 @@ class _Entry:
 
 
 class Journal:
-    """The engine's way to the store; `run` has to be running while `record` is awaited."""
+    """The engine's way to the store; `run` has to be running while `record` is awaited.
 
-    def __init__(self, store: Store, blocking: Blocking) -> None:
+    Each of `after` is told every fact, in order, once it is on disk and before anyone acts on it.
+    """
+
+    def __init__(
+        self, store: Store, blocking: Blocking, after: Sequence[Callable[[Fact], None]] = ()
+    ) -> None:
         self._store = store
+        self._after = after
         self._blocking = blocking
         self._waiting: list[_Entry] = []
         self._wake = anyio.Event()
@@ -95,5 +116,8 @@ class Journal:
                 entry.error = error
                 entry.done.set()
             raise
+        for fact in facts:
+            for tell in self._after:
+                tell(fact)
         for entry in batch:
             entry.done.set()

@@ -5,11 +5,16 @@ All times are monotonic seconds of the event loop; no decision rests on the wall
 
 from __future__ import annotations
 
+import math
 import random
+from typing import Literal
 
 import anyio
 
 from nanobanana_batch.engine.work import Stop
+
+LONGEST_HOLD_S = 900.0
+"""More than this nobody is believed: finished images have links that die."""
 
 
 def backoff_s(failures: int, *, first_s: float = 0.5, longest_s: float = 60.0) -> float:
@@ -18,15 +23,16 @@ def backoff_s(failures: int, *, first_s: float = 0.5, longest_s: float = 60.0) -
     return random.uniform(0.0, bound)
 
 
-LONGEST_HOLD_S = 900.0
-"""More than this nobody is believed: finished images have links that die."""
-
-
 class Gate:
     """Holds back every request to the provider until a moment; later holds only lengthen."""
 
     def __init__(self) -> None:
         self._open_at = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether everybody may pass."""
+        return self._open_at <= anyio.current_time()
 
     def hold(self, seconds: float) -> None:
         """Let nobody pass for this long from now on."""
@@ -43,22 +49,83 @@ class Gate:
                 await stop.sleep(wait)
 
 
+class Rate:
+    """At most so many a second, evenly spaced."""
+
+    def __init__(self, per_s: float = math.inf) -> None:
+        self._every_s = 1.0 / per_s
+        self._next = 0.0
+
+    def charge(self, count: int) -> None:
+        """So many more were sent than `passed` was asked for."""
+        self._next = max(self._next, anyio.current_time()) + count * self._every_s
+
+    async def passed(self, stop: Stop | None = None) -> None:
+        """Return when it is one's turn, or when someone asks to stop."""
+        now = anyio.current_time()
+        at = max(now, self._next)
+        self._next = at + self._every_s
+        if at <= now:
+            return
+        if stop is None:
+            await anyio.sleep(at - now)
+        else:
+            await stop.sleep(at - now)
+
+
+class RetryBudget:
+    """Keeps repetitions a small part of the traffic: each new request earns a share of one."""
+
+    def __init__(self, share: float = 0.2, at_first: float = 10.0, one_each_s: float = 10.0) -> None:
+        self._share = share
+        self._most = at_first
+        self._one_each_s = one_each_s
+        self._earned = at_first
+        self._since = 0.0
+
+    def earn(self) -> None:
+        """A request was sent for the first time."""
+        self._earned = min(self._most, self._earned + self._share)
+
+    async def spend(self, stop: Stop) -> None:
+        """Return when one repetition may be sent; one each few seconds always may."""
+        while not stop.asked:
+            self._drip()
+            if self._earned >= 1.0:
+                self._earned -= 1.0
+                return
+            await stop.sleep((1.0 - self._earned) * self._one_each_s + 0.001)
+
+    def _drip(self) -> None:
+        now = anyio.current_time()
+        if self._since:
+            self._earned = min(self._most, self._earned + (now - self._since) / self._one_each_s)
+        self._since = now
+
+
+Asking = Literal["submit", "read", "upload"]
+
+
 class Outage:
-    """How long nothing has worked. Who never worked is given up sooner: the address is likely wrong."""
+    """How long each way of asking has failed. Who never answered is given up sooner: a wrong address."""
 
     def __init__(self, longest_s: float, first_contact_s: float) -> None:
         self._longest_s = longest_s
-        self._first_contact_s = first_contact_s
-        self._since: float | None = None
-        self._worked = False
+        self._first_contact_s = min(first_contact_s, longest_s)
+        self._since: dict[Asking, float] = {}
+        self._has_contact = False
 
-    def worked(self) -> None:
-        """The provider has answered."""
-        self._worked = True
-        self._since = None
+    def contact(self) -> None:
+        """Something answered at the provider's address, be it with an error."""
+        self._has_contact = True
 
-    def failed(self) -> bool:
-        """The provider could not be reached; says whether to give up."""
+    def worked(self, asking: Asking) -> None:
+        """The provider has done what it was asked."""
+        self._has_contact = True
+        self._since.pop(asking, None)
+
+    def failed(self, asking: Asking) -> bool:
+        """The provider did not; says whether to give up."""
         now = anyio.current_time()
-        self._since = now if self._since is None else self._since
-        return now - self._since >= (self._longest_s if self._worked else self._first_contact_s)
+        since = self._since.setdefault(asking, now)
+        return now - since >= (self._longest_s if self._has_contact else self._first_contact_s)

@@ -14,7 +14,13 @@ import anyio
 
 from nanobanana_batch.engine.context import Context
 from nanobanana_batch.engine.pace import backoff_s
-from nanobanana_batch.engine.submit import PaidSections, record_answer, stop_sentence
+from nanobanana_batch.engine.submit import (
+    PaidSections,
+    note_rejection,
+    record_answer,
+    slow_down,
+    stop_sentence,
+)
 from nanobanana_batch.engine.work import Work
 from nanobanana_batch.providers.base import (
     Accepted,
@@ -29,6 +35,8 @@ from nanobanana_batch.providers.base import (
 
 _LIST_WINDOW_S = 60.0
 """How far a task's time, by the provider's clock, may lie from the request's, by ours."""
+_ABOUT_THE_FIRST = frozenset({"paid_outcome_unknown", "idempotency_conflict"})
+"""Answers about the first request under a key: the provider works."""
 _SAME_AGE_S = 600.0
 """A key that is remembered speaks for requests that are older by no more than this."""
 
@@ -43,6 +51,8 @@ class Resolver:
         self._sections = sections
         self._on_accepted = on_accepted
         self._trust = context.provider.capabilities.idempotency
+        self._shown_age_s = -1.0
+        """A request of this run that was as old as this had a remembered key before it."""
         self._remembered: dict[str, bool] = {}
         """Keys that the provider was asked about, and whether it knew them."""
         self._open: list[Work] = []
@@ -71,6 +81,11 @@ class Resolver:
                 batch, self._open = self._open, []
                 await self._resolve(batch)
             self._idle.set()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is being found out."""
+        return self._idle.is_set()
 
     async def finished(self) -> None:
         """Return when nothing is being found out."""
@@ -127,12 +142,17 @@ class Resolver:
 
     async def _remembers_that_far_back(self, work: Work) -> bool:
         offered = self._context.provider.capabilities
+        age_s = anyio.current_time() - work.posted_at if work.posted_at else None
+        if age_s is not None and self._shown_age_s >= 0 and age_s <= self._shown_age_s + _SAME_AGE_S:
+            return True
         key = self._context.store.accepted_key_near(offered.name, offered.account, work.attempt, _SAME_AGE_S)
         if key is None:
             return False
         remembered = await self._remembers(key)
         if not remembered:
-            self._context.tally.trouble("the provider does not remember idempotency keys")
+            self._context.tally.say_once("the provider does not remember idempotency keys")
+        elif age_s is not None:
+            self._shown_age_s = max(self._shown_age_s, age_s)
         return remembered
 
     async def _remembers(self, key: str) -> bool:
@@ -140,13 +160,13 @@ class Resolver:
         for tries in range(context.settings.resolve_tries):
             if key in self._remembered or self._no_answers or context.stop.asked:
                 break
-            await context.gate.passed(context.stop)
-            shown = await context.provider.proves_idempotency(key)
+            async with context.breaker.passed():
+                await context.gate.passed(context.stop)
+                shown = await context.provider.proves_idempotency(key)
             if shown is not None:
                 self._remembered[key] = shown
-            elif context.outage.failed():
-                context.stop.ask("The provider does not answer.")
             else:
+                context.breaker.failed("it does not say whether it remembers a key")
                 await context.stop.sleep(backoff_s(tries))
         self._no_answers = self._no_answers or key not in self._remembered
         return self._remembered.get(key, False)
@@ -156,29 +176,43 @@ class Resolver:
         context = self._context
         outcome: SubmitOutcome = Unknown("the run was stopped")
         for tries in range(context.settings.resolve_tries):
-            await context.gate.passed(context.stop)
-            if context.stop.asked:
-                break
-            outcome = Unknown("the repeated request was cut short")
-            with self._sections.one():
-                outcome = await context.provider.submit(work.body, work.idempotency_key)
-                outcome = await record_answer(context, work, outcome)
+            sent_at = anyio.current_time()
+            async with context.breaker.passed():
+                await context.retries.spend(context.stop)
+                await context.gate.passed(context.stop)
+                if context.stop.asked:
+                    break
+                sent_at = anyio.current_time()
+                outcome = Unknown("the repeated request was cut short")
+                with self._sections.one():
+                    outcome = await context.provider.submit(work.body, work.idempotency_key)
+                    outcome = await record_answer(context, work, outcome)
+                self._note_health(outcome)
             if isinstance(outcome, Accepted):
                 await self._notice_ignored_key(work, outcome)
                 await self._follow(work)
                 return
-            if self._is_settled(work, outcome):
+            if self._is_settled(work, outcome, sent_at, tries):
                 return
             await context.stop.sleep(self._wait_s(outcome) or backoff_s(tries))
         self._set_aside(work)
 
-    def _is_settled(self, work: Work, outcome: SubmitOutcome) -> bool:
+    def _note_health(self, outcome: SubmitOutcome) -> None:
+        match outcome:
+            case Accepted():
+                self._context.breaker.worked()
+            case NotSent():
+                self._context.breaker.failed(outcome.reason, is_reached=False)
+            case Unknown() if outcome.code not in _ABOUT_THE_FIRST:
+                self._context.breaker.failed(outcome.reason)
+
+    def _is_settled(self, work: Work, outcome: SubmitOutcome, sent_at: float, tries: int) -> bool:
         """Whether repeating once more is pointless; the answer itself is on disk already."""
         context = self._context
         match outcome:
             case Rejected(is_verdict=True, decision=Decision.FAIL_ROW | Decision.REFUSE):
                 context.tally.unknown -= 1
-                context.tally.failed += 1
+                note_rejection(context, work, outcome)
                 context.first_look.at(work)
             case (
                 Rejected(decision=Decision.FAIL_ROW | Decision.REFUSE) | Unknown(code="idempotency_conflict")
@@ -187,9 +221,10 @@ class Resolver:
             case Rejected(decision=Decision.STOP_RUN):
                 context.stop.ask(stop_sentence(outcome))
                 self._set_aside(work)
+            case Rejected():
+                slow_down(context, outcome, sent_at, tries)
+                return False
             case _:
-                if isinstance(outcome, NotSent) and context.outage.failed():
-                    context.stop.ask(f"The provider cannot be reached: {outcome.reason}.")
                 return False
         return True
 
@@ -200,7 +235,7 @@ class Resolver:
         strangers = [task for task in await self._strangers(work) if fits(task, work)]
         if strangers:
             self._trust = Idempotency.IGNORED
-            self._context.tally.trouble("the provider does not honour idempotency keys as its profile says")
+            self._context.tally.say_once("the provider does not honour idempotency keys as its profile says")
 
     async def _look_in_list(self, batch: list[Work]) -> None:
         """Adopt what fits beyond doubt; hold the rest."""
@@ -229,6 +264,7 @@ class Resolver:
     async def _strangers(self, work: Work) -> list[ListedTask]:
         """The provider's recent tasks that belong to no attempt of ours."""
         context = self._context
+        await context.gate.passed(context.stop)
         listed = await context.provider.list_recent(work.intended_at - _LIST_WINDOW_S)
         name = context.provider.capabilities.name
         return [task for task in listed or () if not context.store.task_is_known(name, task.task_id)]

@@ -6,7 +6,7 @@ paid for. A wish to stop ends submitting only; what is paid for is still collect
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 import anyio
@@ -19,12 +19,11 @@ from nanobanana_batch.engine.submit import PaidSections, Submitter
 from nanobanana_batch.engine.wait import Waiter
 from nanobanana_batch.engine.work import Work, resumed
 from nanobanana_batch.state.facts import Phase
-from nanobanana_batch.state.store import RowToSend
+from nanobanana_batch.state.store import Repeat, RowToSend
 
 _ROWS_AT_ONCE = 256
-
-RESUMABLE = (Phase.INTENT, Phase.UNKNOWN, Phase.ACCEPTED, Phase.READY)
-"""Phases with which a run begins before it pays for anything new."""
+_LOOK_S = 1.0
+"""How often it is looked whether a row is due for another attempt."""
 
 
 class Run:
@@ -42,6 +41,8 @@ class Run:
             context, self._sections, on_accepted=self._accepted, on_unknown=self._resolver.add
         )
         self._stages: anyio.CancelScope | None = None
+        if context.hints is not None:
+            context.hints.on_hint = self._waiter.hint
 
     async def go(self) -> None:
         """Resume, submit, collect.
@@ -81,21 +82,29 @@ class Run:
                 self._context.journal.close()
 
     async def _feed(self, submits: MemoryObjectSendStream[RowToSend | Work]) -> None:
+        # Looked up before anything moves: what fails from here on waits in `again`.
+        to_repeat = [
+            (which, self._context.store.rows_to_repeat(which, self._context.settings.limit))
+            for which in self._context.settings.rows_to_repeat()
+        ]
         await self._resume()
         await self._context.first_look.finished()
-        for row in self._rows_to_send():
+        for which, rows in to_repeat:
+            await self._repeat(submits, which, rows)
+        for row in self._new_rows():
+            await self._submit_due(submits)
             await self._submit(submits, row)
-        await self._all_done()
+        await self._all_done(submits)
         if not self._context.stop.asked:
             self._resolver.try_last_resort()
             await self._waiter.revisit()
-            await self._all_done()
+            await self._all_done(submits)
         if self._context.settings.on_unknown is OnUnknown.RESUBMIT:
             for work in self._resolver.give_up():
                 if work.is_wanted:
                     self._context.tally.unknown -= 1
                     await self._submit(submits, work)
-            await self._all_done()
+            await self._all_done(submits)
 
     async def _resume(self) -> None:
         """Everything is looked up before anything moves: what is resolved is not to be found twice."""
@@ -116,18 +125,22 @@ class Run:
         known = self._context.store.open_attempts(phase)
         return [resumed(one, limit) for one in known if one.provider == name]
 
-    def _rows_to_send(self) -> Iterator[RowToSend]:
-        """The rows to pay for: those known not to have been sent, then new ones, each in manifest order."""
-        for phases, repeated in self._context.settings.rows_to_send():
-            yield from self._rows_in(phases, repeated)
+    async def _repeat(
+        self, submits: MemoryObjectSendStream[RowToSend | Work], which: Repeat, rows: Sequence[int]
+    ) -> None:
+        """Another attempt for rows of earlier runs."""
+        for row in rows:
+            if self._context.stop.asked:
+                return
+            if Phase.NOT_SENT not in which.phases:
+                self._context.tally.failed -= 1
+            await self._submit(submits, self._context.store.row_to_send(row))
 
-    def _rows_in(self, phases: frozenset[Phase], repeated: bool) -> Iterator[RowToSend]:
-        """A few at a time: a row that comes back to one of the phases is not met twice."""
+    def _new_rows(self) -> Iterator[RowToSend]:
+        """Those that were never sent, in manifest order, a few at a time."""
         settings, after = self._context.settings, -1
-        while not self._context.stop.asked:
-            rows = self._context.store.rows_to_send(
-                after, settings.limit, _ROWS_AT_ONCE, phases, repeated=repeated
-            )
+        while settings.new_rows and not self._context.stop.asked:
+            rows = self._context.store.new_rows(after, settings.limit, _ROWS_AT_ONCE)
             if not rows:
                 return
             for row in rows:
@@ -135,6 +148,11 @@ class Run:
                 if self._context.stop.asked:
                     return
             after = rows[-1].position
+
+    async def _submit_due(self, submits: MemoryObjectSendStream[RowToSend | Work]) -> None:
+        """Rows whose task failed in this run and whose waiting time is over."""
+        while not self._context.stop.asked and (row := self._context.again.take_due()) is not None:
+            await self._submit(submits, self._context.store.row_to_send(row))
 
     async def _submit(
         self, submits: MemoryObjectSendStream[RowToSend | Work], item: RowToSend | Work
@@ -150,10 +168,19 @@ class Run:
         self._waiter.add(work)
         self._resolver.try_held_again()
 
-    async def _all_done(self) -> None:
-        """Nothing in flight and nothing being found out; the one may start the other."""
-        while True:
-            await self._context.slots.all_free()
-            await self._resolver.finished()
-            if self._context.slots.are_free:
-                return
+    async def _all_done(self, submits: MemoryObjectSendStream[RowToSend | Work]) -> None:
+        """Nothing in flight, nothing being found out, nothing waiting for another attempt."""
+        while not self._is_idle():
+            await self._submit_due(submits)
+            with anyio.move_on_after(_LOOK_S):
+                await self._context.slots.all_free()
+                await self._resolver.finished()
+                if self._again_is_done():
+                    continue
+                await anyio.sleep(_LOOK_S)
+
+    def _is_idle(self) -> bool:
+        return self._context.slots.are_free and self._resolver.is_idle and self._again_is_done()
+
+    def _again_is_done(self) -> bool:
+        return self._context.stop.asked or not len(self._context.again)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from nanobanana_batch.engine.work import Slots, Stop
+from nanobanana_batch.engine.slots import Slots
+from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.files.disk import Disk, as_disk_failure
 from nanobanana_batch.files.folder import Folder
 
@@ -41,8 +42,7 @@ class Space:
         flight may turn out smaller than expected, so it is waited for; when only those who wait here
         are left, nothing will change any more.
         """
-        self._waiting += 1
-        try:
+        with self.handing_over():
             while not self._stop.asked:
                 in_flight = self._slots.taken - self._waiting
                 free = self._free_bytes()
@@ -51,16 +51,15 @@ class Space:
                 if not in_flight:
                     self._stop.ask(f"The disk has only {free >> 20} MiB left, too little for an image.")
                 await self._stop.sleep(_LOOK_AGAIN_S)
-        finally:
-            self._waiting -= 1
         return False
 
     @contextmanager
     def handing_over(self) -> Iterator[None]:
-        """A row that has its slot and is waiting for someone to submit it is not in flight."""
+        """A row that has its slot and waits, for someone to submit it or for space, is not in flight."""
         self._waiting += 1
         try:
-            yield
+            with self._slots.waiting():
+                yield
         finally:
             self._waiting -= 1
 

@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
 
 from nanobanana_batch.engine.context import Context
 from nanobanana_batch.engine.pace import backoff_s
+from nanobanana_batch.engine.references import References, Sendable, Unusable
 from nanobanana_batch.engine.work import Work
 from nanobanana_batch.files.images import stem_is_taken
 from nanobanana_batch.providers.base import Accepted, Decision, NotSent, Rejected, SubmitOutcome, Unknown
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.store import RowToSend
 
-_TROUBLE = 3
-"""Requests in a row without a usable answer."""
+_DENIALS = frozenset({"model_access_denied", "permission_denied"})
+"""Rejections that hold for every row of a model."""
 
 
 class PaidSections:
@@ -64,49 +66,79 @@ class Submitter:
     ) -> None:
         self._context = context
         self._sections = sections
+        self._references = References(context)
         self._on_accepted = on_accepted
         self._on_unknown = on_unknown
-        self._unknown_in_a_row = 0
-        self._probe = anyio.Lock()
 
     async def work(self, incoming: MemoryObjectReceiveStream[RowToSend | Work]) -> None:
         """Send what comes in, each item holding a slot, until the stream ends."""
         async with incoming:
             async for item in incoming:
-                if not await self._context.space.enough_for_one_more():
-                    self._context.slots.give_back()
-                elif isinstance(item, Work):
-                    item.intended_at = self._context.now()
-                    await self._send(item, facts.SentAgain(item.attempt, item.intended_at))
+                if isinstance(item, Work):
+                    await self._resend(item)
                 else:
-                    await self._send(*self._intend(item))
+                    await self._send_row(item)
 
-    def _intend(self, row: RowToSend) -> tuple[Work, facts.Intent]:
-        context, offered = self._context, self._context.provider.capabilities
-        body = context.provider.encode(row.request)
-        work = Work(
-            attempt=context.store.next_attempt(),
-            id=row.id,
-            model=row.request.model,
-            stem=row.stem or self._free_stem(row),
-            body=body,
-            idempotency_key=secrets.token_hex(24),
-            account=offered.account,
-            intended_at=context.now(),
+    async def _resend(self, work: Work) -> None:
+        if await self._context.space.enough_for_one_more():
+            work.intended_at = self._context.now()
+            await self._send(work, facts.SentAgain(work.attempt, work.intended_at))
+        else:
+            self._context.slots.give_back()
+
+    async def _send_row(self, row: RowToSend) -> None:
+        """Everything that can be missing is looked at first, the money last."""
+        context = self._context
+        if not await context.space.enough_for_one_more():
+            context.slots.give_back()
+            return
+        async with self._references.ready(row.request) as ready:
+            match ready:
+                case Sendable():
+                    await self._send_ready(row, ready)
+                case Unusable():
+                    await self._fail_unsent(row, ready)
+                    context.slots.give_back()
+                case None:
+                    context.slots.give_back()
+
+    async def _send_ready(self, row: RowToSend, ready: Sendable) -> None:
+        context, attempt = self._context, self._context.store.next_attempt()
+        price = await context.budget.set_aside(attempt, row.request)
+        if context.stop.asked:
+            context.budget.give_back(attempt)
+            context.slots.give_back()
+            return
+        key = secrets.token_hex(24)
+        callback_url = None if context.hints is None else context.hints.url_for(key)
+        body = context.provider.encode(ready.request, callback_url)
+        intent = replace(
+            self._intent(row, attempt, body, key), credits_expected=price, uploads=ready.uploads
         )
-        intent = facts.Intent(
+        await self._send(_work_of(row, intent), intent)
+
+    async def _fail_unsent(self, row: RowToSend, why: Unusable) -> None:
+        """The row has failed; there is no request, and there never was one to pay for."""
+        context, attempt = self._context, self._context.store.next_attempt()
+        intent = self._intent(row, attempt, b"", secrets.token_hex(24))
+        rejected = facts.Rejected(attempt, why.code, why.message, False, None, intent.at)
+        await context.journal.record(intent, rejected)
+        context.ends.failed(why.code, why.message)
+
+    def _intent(self, row: RowToSend, attempt: int, body: bytes, key: str) -> facts.Intent:
+        offered = self._context.provider.capabilities
+        return facts.Intent(
             row=row.row,
-            attempt=work.attempt,
+            attempt=attempt,
             number=row.number,
-            stem=work.stem,
+            stem=row.stem or self._free_stem(row),
             provider=offered.name,
             account=offered.account,
             body=body,
             fingerprint=hashlib.sha256(body).hexdigest(),
-            idempotency_key=work.idempotency_key,
-            at=work.intended_at,
+            idempotency_key=key,
+            at=self._context.now(),
         )
-        return work, intent
 
     def _free_stem(self, row: RowToSend) -> str:
         """The id, unless a row that has left the manifest or a stranger's file has the name."""
@@ -118,78 +150,123 @@ class Submitter:
     async def _send(self, work: Work, fact: facts.Intent | facts.SentAgain) -> None:
         """Send until there is an answer other than "not sent"; gives the slot back unless accepted."""
         context = self._context
-        while not context.stop.asked:
-            async with self._one_at_a_time_in_trouble():
-                await context.gate.passed(context.stop)
-                if context.stop.asked:
-                    break
-                outcome = await self._post(work, fact)
-            if isinstance(outcome, Accepted):
-                self._unknown_in_a_row = 0
-                context.outage.worked()
-                context.tally.all_well()
-                self._on_accepted(work)
-                return
-            if not self._may_send_again(work, outcome):
-                break
+        while await self._send_once(work, fact):
             work.failed_submits += 1
             await context.stop.sleep(backoff_s(work.failed_submits))
             work.intended_at = context.now()
             fact = facts.SentAgain(work.attempt, work.intended_at)
+        if work.task_id:
+            self._on_accepted(work)
+            return
+        if isinstance(fact, facts.Intent) and not work.is_intended:
+            context.budget.give_back(work.attempt)
         context.slots.give_back()
 
-    @asynccontextmanager
-    async def _one_at_a_time_in_trouble(self) -> AsyncIterator[None]:
-        """While answers stay away each request is a probe that may cost a row: one is enough."""
-        if self._unknown_in_a_row < _TROUBLE:
-            yield
-            return
-        async with self._probe:
-            yield
+    async def _send_once(self, work: Work, fact: facts.Intent | facts.SentAgain) -> bool:
+        """One request, when the pace allows; says whether the same one is to be sent once more."""
+        context = self._context
+        async with context.breaker.passed():
+            await self._turn(work)
+            if context.stop.asked:
+                return False
+            sent_at = anyio.current_time()
+            outcome = await self._post(work, fact)
+            if isinstance(outcome, Accepted):
+                context.breaker.worked()
+                context.slots.went_well()
+                return False
+            return self._may_send_again(work, outcome, sent_at)
+
+    async def _turn(self, work: Work) -> None:
+        """Who had to wait for the whole provider queues up anew: nobody makes up for a pause in one burst."""
+        context = self._context
+        if work.failed_submits:
+            await context.retries.spend(context.stop)
+        else:
+            context.retries.earn()
+            await context.gate.passed(context.stop)
+            await context.rate.passed(context.stop)
+        while not context.gate.is_open and not context.stop.asked:
+            await context.gate.passed(context.stop)
+            if not work.failed_submits:
+                await context.rate.passed(context.stop)
 
     async def _post(self, work: Work, fact: facts.Intent | facts.SentAgain) -> SubmitOutcome:
         context = self._context
         with self._sections.one():
+            work.is_intended = True
             await context.journal.record(fact)
+            work.posted_at = anyio.current_time()
             outcome = await context.provider.submit(work.body, work.idempotency_key)
             return await record_answer(context, work, outcome)
         return Unknown("the request was cut short")
 
-    def _may_send_again(self, work: Work, outcome: SubmitOutcome) -> bool:
+    def _may_send_again(self, work: Work, outcome: SubmitOutcome, sent_at: float) -> bool:
         """Whether the same request is to be sent once more; counts what is final."""
         context = self._context
         match outcome:
             case NotSent():
-                if context.outage.failed():
-                    context.stop.ask(f"The provider cannot be reached: {outcome.reason}.")
-                context.tally.trouble("provider cannot be reached, trying again")
+                context.breaker.failed(outcome.reason, is_reached=False)
                 return True
             case Rejected(decision=Decision.SLOW_DOWN | Decision.RETRY_REQUEST):
-                context.outage.worked()
-                context.gate.hold(outcome.retry_after_s or backoff_s(work.failed_submits))
+                slow_down(context, outcome, sent_at, work.failed_submits)
                 return True
             case Rejected(decision=Decision.STOP_RUN):
                 context.stop.ask(stop_sentence(outcome))
                 if work.is_doubtful:
                     self._on_unknown(work)
             case Unknown():
-                self._slow_down_after(outcome)
+                self._note_trouble(outcome)
                 work.is_doubtful = True
                 self._on_unknown(work)
             case Rejected() if work.is_doubtful and not outcome.is_verdict:
                 self._on_unknown(work)
-            case _:
-                context.outage.worked()
-                context.tally.failed += 1
+            case Rejected():
+                context.breaker.worked()
+                note_rejection(context, work, outcome)
         return False
 
-    def _slow_down_after(self, outcome: Unknown) -> None:
-        """One lost reply is bad luck; several in a row are a provider in trouble, and each may cost a row."""
+    def _note_trouble(self, outcome: Unknown) -> None:
+        """One lost reply is bad luck; several in a row are a provider in trouble."""
         context = self._context
-        self._unknown_in_a_row += 1
-        context.gate.hold(outcome.retry_after_s or backoff_s(self._unknown_in_a_row - 1))
-        if context.outage.failed():
-            context.stop.ask(f"The provider gives no usable answers ({outcome.reason}).")
+        if outcome.is_reply:
+            context.outage.contact()
+        context.breaker.failed(outcome.reason)
+        if outcome.retry_after_s is not None or context.breaker.failures > 1:
+            context.gate.hold(outcome.retry_after_s or backoff_s(context.breaker.failures - 1))
+
+
+def _work_of(row: RowToSend, intent: facts.Intent) -> Work:
+    return Work(
+        attempt=intent.attempt,
+        row=row.row,
+        number=row.number,
+        id=row.id,
+        model=row.request.model,
+        stem=intent.stem,
+        body=intent.body,
+        idempotency_key=intent.idempotency_key,
+        account=intent.account,
+        intended_at=intent.at,
+    )
+
+
+def slow_down(context: Context, outcome: Rejected, sent_at: float, failures: int) -> None:
+    """The provider asks for less: nobody asks it anything for a while, and fewer tasks are in flight."""
+    is_news = context.slots.rate_limited(sent_at)
+    wait_s = backoff_s(failures) if outcome.retry_after_s is None else outcome.retry_after_s
+    context.gate.hold(wait_s)
+    context.log("rate_limited", code=outcome.code, wait_s=wait_s, in_flight_at_most=context.slots.bound)
+    if is_news:
+        context.tally.say_once("The provider asks to slow down: fewer tasks in flight until it copes.")
+    context.breaker.busy(f"{outcome.code}: {outcome.message}")
+
+
+def note_rejection(context: Context, work: Work, outcome: Rejected) -> None:
+    """The provider judged a request: its row has failed."""
+    context.ends.failed(outcome.code, outcome.message, refused=outcome.decision is Decision.REFUSE)
+    if outcome.code in _DENIALS:
+        context.ends.denied(work.model, outcome.code, outcome.message)
 
 
 async def record_answer(context: Context, work: Work, outcome: SubmitOutcome) -> SubmitOutcome:

@@ -16,13 +16,15 @@ import anyio
 import anyio.abc
 
 from nanobanana_batch.engine.context import Context
-from nanobanana_batch.engine.pace import backoff_s
+from nanobanana_batch.engine.pace import Gate, Rate, backoff_s
 from nanobanana_batch.engine.work import Work
 from nanobanana_batch.providers.base import Decision, TaskReport, TasksRead, TaskState
 from nanobanana_batch.state import facts
 
 _LONGEST_INTERVAL_S = 15.0
-_LONGEST_FIRST_WAIT_S = 20.0
+_LONGEST_FIRST_WAIT_S = 60.0
+_SHARE_OF_ESTIMATE = 0.8
+"""Of the time that the provider expects a task to take, until it is read for the first time."""
 _TICKS = 4
 """Parts of the shortest interval at whose ends tasks are read together."""
 
@@ -36,19 +38,33 @@ class Waiter:
         self._interval_s = context.provider.capabilities.poll_interval_s
         self._tick_s = self._interval_s / _TICKS
         self._due: list[tuple[float, int, Work]] = []
-        self._order = itertools.count()
+        self._order = itertools.count(1)
         self._wake = anyio.Event()
         self._reads = anyio.Semaphore(context.settings.read_concurrency)
         self._aside: list[Work] = []
+        self._rate = Rate(context.provider.capabilities.reads_per_s)
+        self._failures = 0
+        """Reads in a row that told nothing."""
+        self._pause = Gate()
 
     def add(self, work: Work) -> None:
         """Watch a task that was just accepted."""
         work.since, work.failed_reads = anyio.current_time(), 0
-        expected = (work.estimated_s or 0.0) * 0.5
-        self._look_in(work, min(max(expected, self._interval_s), _LONGEST_FIRST_WAIT_S))
+        expected = (work.estimated_s or 0.0) * _SHARE_OF_ESTIMATE
+        wait_s = min(max(expected, self._interval_s), _LONGEST_FIRST_WAIT_S)
+        self._look_in(work, max(wait_s, self._patience_s()))
+        if self._context.hints is not None and self._context.hints.watch(work):
+            self.hint(work)
+
+    def hint(self, work: Work) -> None:
+        """Someone says that a task has ended: read it at once, unless it is just being read."""
+        if work.look:
+            self._look_in(work, 0.0)
 
     def look_now(self, work: Work) -> None:
         """Read a task of an earlier run."""
+        if self._context.hints is not None:
+            self._context.hints.watch(work)
         self._look_in(work, 0.0)
 
     def look_after(self, work: Work, seconds: float) -> None:
@@ -76,6 +92,8 @@ class Waiter:
             readers.start_soon(self._revisit_regularly)
             while True:
                 await self._until_due()
+                await self._pause.passed()
+                await self._rate.passed()
                 await self._reads.acquire()
                 if batch := self._take_due():
                     readers.start_soon(self._read, batch)
@@ -90,12 +108,15 @@ class Waiter:
     def _look_in(self, work: Work, seconds: float) -> None:
         """Not before that time; on the next tick after it, so that tasks are read together."""
         at = math.ceil((anyio.current_time() + seconds) / self._tick_s) * self._tick_s
-        heapq.heappush(self._due, (at, next(self._order), work))
+        work.look = next(self._order)
+        heapq.heappush(self._due, (at, work.look, work))
         self._wake.set()
 
     async def _until_due(self) -> None:
         while True:
             self._wake = anyio.Event()
+            while self._due and self._due[0][2].look != self._due[0][1]:
+                heapq.heappop(self._due)  # it was given another turn since
             wait = self._due[0][0] - anyio.current_time() if self._due else math.inf
             if wait <= 0:
                 return
@@ -107,7 +128,10 @@ class Waiter:
         now, most = anyio.current_time(), self._context.provider.capabilities.read_at_once
         batch: list[Work] = []
         while self._due and self._due[0][0] <= now and len(batch) < most:
-            batch.append(heapq.heappop(self._due)[2])
+            _, look, work = heapq.heappop(self._due)
+            if work.look == look:
+                work.look = 0
+                batch.append(work)
         return batch
 
     async def _read(self, batch: list[Work]) -> None:
@@ -117,6 +141,7 @@ class Waiter:
             read = await context.provider.read_many([work.task_id for work in batch])
         finally:
             self._reads.release()
+        self._rate.charge(read.requests - 1)
         self._note(read)
         await self._follow(batch, read)
         for work in batch:
@@ -125,17 +150,20 @@ class Waiter:
     def _note(self, read: TasksRead) -> None:
         context = self._context
         if read.reports or read.absent or not read.failure:
-            context.outage.worked()
+            context.outage.worked("read")
+            self._failures = 0
+        else:
+            self._failures += 1
+            self._pause.hold(backoff_s(self._failures))
         if not read.failure:
-            if not context.stop.asked:
-                context.tally.all_well()
+            context.tally.all_well("read")
             return
-        context.tally.trouble(f"reading tasks fails: {read.failure}")
+        context.tally.trouble(f"reading tasks fails: {read.failure}", "read")
         if read.retry_after_s is not None:
             context.gate.hold(read.retry_after_s)
         if read.stop:
             context.stop.ask(f"Running tasks cannot be read ({read.failure}).")
-        elif not read.reports and context.outage.failed():
+        elif not read.reports and not read.absent and context.outage.failed("read"):
             context.stop.ask(f"The provider cannot be reached ({read.failure}).")
 
     async def _follow(self, batch: list[Work], read: TasksRead) -> None:
@@ -159,10 +187,28 @@ class Waiter:
         work.failed_reads = 0
         age_s = anyio.current_time() - work.since
         if age_s > self._context.settings.stuck_after_s:
+            self._report_stuck(work, age_s)
             self.set_aside(work)
             return
         longest_s = max(_LONGEST_INTERVAL_S, self._interval_s)
-        self._look_in(work, min(max(self._interval_s, age_s * 0.1), longest_s))
+        wait_s = min(max(self._interval_s, age_s * 0.1), longest_s)
+        hinted, work.hinted = work.hinted, False
+        self._look_in(work, self._interval_s if hinted else max(wait_s, self._patience_s()))
+
+    def _report_stuck(self, work: Work, age_s: float) -> None:
+        """Once a task: it is neither given up nor paid for again, but a person may want to know."""
+        if work.is_reported:
+            return
+        work.is_reported = True
+        self._context.log("stuck", id=work.id, task_id=work.task_id, age_s=round(age_s))
+        self._context.tally.announce(
+            f"{work.id}: task {work.task_id} has been working for {age_s / 60:.0f} minutes; it is set aside"
+            " and looked at now and then, here and in the next run"
+        )
+
+    def _patience_s(self) -> float:
+        """With callbacks that arrive, reads are only a safety net."""
+        return 0.0 if self._context.hints is None else self._context.hints.patience_s
 
     def _not_read(self, work: Work, read: TasksRead) -> None:
         """No answer, nonsense, "no such task", or finished without a link."""
@@ -217,10 +263,18 @@ class Waiter:
 
     def _act(self, work: Work, end: facts.Fact) -> None:
         context = self._context
+        if context.hints is not None:
+            context.hints.ended(work)
         match end:
             case facts.Ready():
                 work.credits_used = end.credits_used or 0.0
                 self._on_ready(work)
-            case _:
-                context.tally.failed += 1
-                context.slots.give_back()
+                return
+            case facts.Failed() if end.retryable and context.settings.may_try_again(work):
+                wait_s = context.again.add(work.row, work.number)
+                context.log("another_attempt", id=work.id, code=end.code, after=work.number, in_s=wait_s)
+            case facts.Failed():
+                context.ends.failed(end.code, end.message, refused=end.refused)
+            case facts.Expired():
+                context.ends.failed("expired", end.message)
+        context.slots.give_back()

@@ -1,4 +1,4 @@
-"""What the stages share: the attempts in flight, the count of slots, and the wish to stop."""
+"""What the stages share: the attempts in flight, what people see of them, and the wish to stop."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
+from nanobanana_batch.files.log import NO_LOG, Log
 from nanobanana_batch.state.facts import Phase
 from nanobanana_batch.state.store import OpenAttempt
 
@@ -16,6 +17,9 @@ class Work:
     """One attempt on its way; holds a slot from before its submit until it is terminal or set aside."""
 
     attempt: int
+    row: int
+    number: int
+    """Of this attempt among its row's, 1-based."""
     id: str
     model: str
     stem: str
@@ -23,8 +27,12 @@ class Work:
     idempotency_key: str
     account: str
     intended_at: float
+    posted_at: float = 0.0
+    """Loop time of its latest sending in this run; 0: none."""
     is_wanted: bool = True
     """Its row is in the manifest (and within --limit): it may be sent again."""
+    is_intended: bool = False
+    """Its intent is on disk, or just being written."""
     is_doubtful: bool = False
     """An earlier sending of it may have been paid: no later answer can say that nothing was."""
     task_id: str = ""
@@ -38,6 +46,12 @@ class Work:
     """Links of which their host said that they are gone."""
     gone: int = 0
     """How often its image was said to be gone: a dead link, or no link at all."""
+    look: int = 0
+    """Number of its turn among those that wait to be read; 0: it does not wait."""
+    hinted: bool = False
+    """A callback came for it."""
+    is_reported: bool = False
+    """A person was told that it seems stuck."""
     since: float = 0.0
     """Loop time at which waiting for it began."""
     failed_submits: int = 0
@@ -50,6 +64,8 @@ def resumed(known: OpenAttempt, limit: int | None) -> Work:
     """An attempt of an earlier run, as the state knows it."""
     return Work(
         attempt=known.attempt,
+        row=known.row,
+        number=known.number,
         id=known.id,
         model=known.model,
         stem=known.stem,
@@ -58,6 +74,7 @@ def resumed(known: OpenAttempt, limit: int | None) -> Work:
         account=known.account,
         intended_at=known.intended_at,
         is_wanted=known.position is not None and (limit is None or known.position < limit),
+        is_intended=True,
         is_doubtful=known.phase in (Phase.INTENT, Phase.UNKNOWN),
         task_id=known.task_id or "",
         estimated_s=known.estimated_s,
@@ -81,69 +98,38 @@ class Tally:
     changed: Callable[[], None] = lambda: None
     announce: Callable[[str], None] = lambda text: None
     """Says something to the person, on a line of its own."""
-    _trouble: str = ""
+    _troubles: dict[str, str] = field(default_factory=dict)
+    _said: set[str] = field(default_factory=set)
 
-    def trouble(self, text: str) -> None:
-        """Something is holding the run up; said once until all is well again."""
-        if not self._trouble:
+    @property
+    def held_up_by(self) -> str:
+        """What is wrong just now; empty while all is well."""
+        return next(reversed(self._troubles.values()), "")
+
+    def trouble(self, text: str, about: str = "submit") -> None:
+        """Something is holding the run up; said once until all is well again with what it is about."""
+        if about not in self._troubles:
             self.announce(text)
-        self._trouble = text
+        self._troubles[about] = text
 
-    def all_well(self) -> None:
-        """The provider works: nothing is holding the run up."""
-        self._trouble = ""
+    def all_well(self, about: str = "submit") -> None:
+        """This works again."""
+        self._troubles.pop(about, None)
 
-
-class Slots:
-    """The bounded semaphore: how many tasks may be in flight."""
-
-    def __init__(self, count: int, tally: Tally) -> None:
-        self._free = anyio.Semaphore(count)
-        self._tally = tally
-        self._taken = 0
-        self._empty = anyio.Event()
-
-    async def take(self) -> None:
-        """Wait for a free slot."""
-        await self._free.acquire()
-        self._taken += 1
-        self._show()
-
-    def give_back(self) -> None:
-        """A task is terminal or set aside."""
-        self._taken -= 1
-        self._free.release()
-        self._show()
-        if not self._taken:
-            self._empty.set()
-
-    @property
-    def taken(self) -> int:
-        """How many are."""
-        return self._taken
-
-    @property
-    def are_free(self) -> bool:
-        """Whether nothing is in flight."""
-        return not self._taken
-
-    async def all_free(self) -> None:
-        """Return when nothing is in flight."""
-        while self._taken:
-            self._empty = anyio.Event()
-            await self._empty.wait()
-
-    def _show(self) -> None:
-        self._tally.in_flight = self._taken
-        self._tally.changed()
+    def say_once(self, text: str) -> None:
+        """What a person should know, but not again and again."""
+        if text not in self._said:
+            self._said.add(text)
+            self.announce(text)
 
 
 class Stop:
     """The wish to stop submitting: the first reason given counts. `interrupted`: a person asked for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, log: Log = NO_LOG) -> None:
         self.reason = ""
         self.interrupted = False
+        self._log = log
         self._asked = anyio.Event()
 
     @property
@@ -156,6 +142,7 @@ class Stop:
         if not self.asked:
             self.reason, self.interrupted = reason, interrupted
             self._asked.set()
+            self._log("stop", reason=reason, interrupted=interrupted)
 
     async def sleep(self, seconds: float) -> None:
         """Sleep, but no longer than until someone asks to stop."""

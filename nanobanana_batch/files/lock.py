@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,9 @@ from pathlib import Path
 from nanobanana_batch.errors import FolderInUse, UsageError
 
 LOCK_NAME = ".run.lock"
+_TRIES = 20
+_LOOK_S = 0.01
+"""Longer than a look by `is_held` takes."""
 
 
 @contextmanager
@@ -18,7 +22,7 @@ def only_writer(folder: Path) -> Iterator[None]:
     """Hold the folder's lock. The descriptor is closed on exec, so no child keeps it.
 
     Raises:
-        FolderInUse: another process holds it; at once, without waiting.
+        FolderInUse: another process holds it; without waiting for it.
         UsageError: this user may not write there.
     """
     try:
@@ -26,13 +30,36 @@ def only_writer(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise UsageError(f"{folder} cannot be an output folder: {error.strerror}.") from error
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise FolderInUse(
-                f"Another run is working on {folder}; nothing was sent.",
-                hint="Wait for it, or look with `status`.",
-            ) from error
+        _lock(fd, folder)
         yield
     finally:
         os.close(fd)
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a run is working on the folder just now."""
+    try:
+        fd = os.open(folder / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def _lock(fd: int, folder: Path) -> None:
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError as error:
+            if not tries_left:
+                raise FolderInUse(
+                    f"Another run is working on {folder}; nothing was sent.",
+                    hint="Wait for it, or look with `status`.",
+                ) from error
+            time.sleep(_LOOK_S)  # it may be somebody who only looks

@@ -13,6 +13,7 @@ from nanobanana_batch.manifest.blocks import BlockReader
 from nanobanana_batch.manifest.expand import Expander
 from nanobanana_batch.manifest.forms import Form
 from nanobanana_batch.manifest.ids import ALLOWED, id_fault
+from nanobanana_batch.manifest.local_images import LocalImages
 from nanobanana_batch.manifest.names import ROW_NAMES
 from nanobanana_batch.manifest.nodes import Map, Scalar, place, read_nodes
 from nanobanana_batch.manifest.settle import Settler
@@ -56,8 +57,12 @@ def open_manifest(
     defaults: Mapping[str, str] | None = None,
     variables: Sequence[str] = (),
     allow_unknown_model: bool = False,
+    no_local_images: str = "",
 ) -> Manifest:
-    """The manifest at this path; raises `ManifestError` with everything that is wrong with its form."""
+    """The manifest at this path; raises `ManifestError` with everything that is wrong with its form.
+
+    `no_local_images` says why reference images cannot be local files; empty when they can.
+    """
     if dialect not in catalog.dialects:
         known = ", ".join(catalog.dialects)
         raise UsageError(f"The catalogue knows no dialect {shown(dialect)}.", hint=f"It has: {known}.")
@@ -70,13 +75,15 @@ def open_manifest(
         name, names, blocks = _open_yaml(path, variables, log)
     else:
         known = " ".join((*YAML_ENDINGS, *ENDINGS))
-        raise UsageError(f"{path.name}: a manifest ends in one of {known}.")
+        kind = "is a folder; a manifest is a file that" if path.is_dir() else "is no manifest: one"
+        raise UsageError(f"{path} {kind} ends in one of {known}.")
     given = _command_line_defaults(defaults or {}, names, bool(log))
     blocks = [replace(block, defaults={**given, **block.defaults}) for block in blocks]
     for block in blocks:
         _require(block, path.name, log)
     _raise_distinct(log)
-    settler = Settler(catalog, dialect, allow_unknown_model=allow_unknown_model)
+    local_images = LocalImages(path.parent, no_local_images)
+    settler = Settler(catalog, dialect, local_images, allow_unknown_model=allow_unknown_model)
     return Manifest(name, path, names, blocks, settler)
 
 

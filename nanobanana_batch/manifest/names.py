@@ -54,7 +54,7 @@ def name_fault(name: str, declared: Collection[str]) -> Finding | None:
     meant = None if name in declared else slip_of(name)
     if meant is None:
         return None
-    message = f"{name!r} looks like a slip for {meant!r}; a variable of this name has to be listed as one"
+    message = "no field has this name; a variable of yours with this name has to be listed as one"
     return Finding(name, message + " (`variables: [...]`, `--variables`)", suggestion=meant)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from nanobanana_batch.catalog import Catalog, Finding, ModelRules, check_images, check_prompt, closest, shown
+from nanobanana_batch.manifest.local_images import LocalImages
 from nanobanana_batch.manifest.template import Value, as_text
 from nanobanana_batch.model import Request
 
@@ -39,10 +40,13 @@ class _Settled:
 class Settler:
     """Checks rows against the catalogue for one dialect."""
 
-    def __init__(self, catalog: Catalog, dialect: str, *, allow_unknown_model: bool) -> None:
+    def __init__(
+        self, catalog: Catalog, dialect: str, local_images: LocalImages, *, allow_unknown_model: bool
+    ) -> None:
         self.warnings: list[str] = []
         self._catalog = catalog
         self._dialect = dialect
+        self._local_images = local_images
         self._allow_unknown_model = allow_unknown_model
         self._cache: dict[tuple[Value | None, ...], _Settled] = {}
 
@@ -55,11 +59,13 @@ class Settler:
                 self._cache.clear()
             settled = self._cache[key] = self._settings(key)
         images = image_list(values["images"]) if "images" in values else ()
+        files, wrong_files = self._local_images.find(images, settled.rules) if images else ((), [])
         base = settled.request
         findings = [
             *settled.findings,
             *check_prompt(prompt),
             *check_images(images, base.aspect_ratio, settled.rules),
+            *wrong_files,
         ]
         request = Request(
             base.model,
@@ -71,6 +77,7 @@ class Settler:
             base.web_search,
             base.image_search,
             base.thinking_level,
+            files,
         )
         return request, findings
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import anyio
 import anyio.lowlevel
@@ -17,6 +18,7 @@ from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.model import Request
 from nanobanana_batch.providers.base import (
     Accepted,
+    AccountRead,
     Body,
     Capabilities,
     Idempotency,
@@ -26,6 +28,8 @@ from nanobanana_batch.providers.base import (
     TasksRead,
     TaskState,
     Unknown,
+    Uploaded,
+    UploadFailed,
 )
 
 
@@ -48,6 +52,11 @@ class FakeTask:
     created: float
     done_at: float
     link: int = 0
+
+
+def _content(path: Path) -> bytes:
+    """Read in place: while a thread reads, the clock of a test would run away."""
+    return path.read_bytes()
 
 
 Script = Callable[[int], SubmitOutcome | str | None]
@@ -93,15 +102,33 @@ class FakeProvider:
     links: int = 0
     most_running: int = 0
     probes: int = 0
+    read_at_once: int = 50
+    on_account: Callable[[int], AccountRead] = lambda n: AccountRead(is_up=True)
+    account_reads: list[float] = field(default_factory=list)
+    """When the account was read."""
+    on_upload: Callable[[int], UploadFailed | None] = lambda n: None
+    uploads: int = 0
+    files: dict[str, bytes] = field(default_factory=dict)
 
     @property
     def capabilities(self) -> Capabilities:
         """50 a read, 3 s apart, links of a day."""
-        return Capabilities("fake", self.account, self.idempotency, self.key_lifetime_s, 50, 3.0, 86400.0)
+        return Capabilities(
+            "fake",
+            self.account,
+            self.idempotency,
+            self.key_lifetime_s,
+            self.read_at_once,
+            3.0,
+            86400.0,
+            offers_callbacks=True,
+            offers_uploads=True,
+        )
 
-    def encode(self, request: Request) -> bytes:
+    def encode(self, request: Request, callback_url: str | None = None) -> bytes:
         """Our own vocabulary as JSON."""
-        return json.dumps(request.given(), sort_keys=True).encode()
+        fields = request.given() | ({"callback_url": callback_url} if callback_url else {})
+        return json.dumps(fields, sort_keys=True).encode()
 
     async def submit(self, body: bytes, idempotency_key: str) -> SubmitOutcome:
         """Make a task, unless the script says otherwise."""
@@ -143,6 +170,29 @@ class FakeProvider:
         """Whether the key was seen."""
         self.probes += 1
         return self.remembers_keys and any(task.key == used_key for task in self.tasks.values())
+
+    async def read_account(self) -> AccountRead:
+        """Up, unless the script says otherwise."""
+        self.account_reads.append(anyio.current_time())
+        await anyio.sleep(0.05)
+        return self.on_account(len(self.account_reads) - 1)
+
+    async def upload(self, path: Path, media_type: str) -> Uploaded | UploadFailed:
+        """Hold a file, unless the script says otherwise."""
+        number, self.uploads = self.uploads, self.uploads + 1
+        await anyio.sleep(0.2)
+        scripted = self.on_upload(number)
+        if scripted is not None:
+            return scripted
+        file_id = f"file-{number}"
+        self.files[file_id] = _content(path)
+        return Uploaded(file_id, f"https://files.example/{file_id}.png", anyio.current_time() + 72 * 3600)
+
+    async def delete_upload(self, file_id: str) -> bool:
+        """Let a file go."""
+        await anyio.sleep(0.05)
+        self.files.pop(file_id, None)
+        return True
 
     def open_link(self, url: str) -> AbstractAsyncContextManager[Body]:
         """The picture of a task."""

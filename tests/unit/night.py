@@ -10,16 +10,16 @@ from typing import Any
 import anyio
 import trio.testing
 
-from nanobanana_batch.engine.context import Context, Settings
-from nanobanana_batch.engine.journal import Journal, in_place
-from nanobanana_batch.engine.pace import Gate, Outage
-from nanobanana_batch.engine.run import RESUMABLE, Run
-from nanobanana_batch.engine.space import Space
-from nanobanana_batch.engine.work import FirstLook, Slots, Stop, Tally
+from nanobanana_batch.engine.context import Context, Settings, make_context
+from nanobanana_batch.engine.hints import Hints
+from nanobanana_batch.engine.journal import in_place
+from nanobanana_batch.engine.run import Run
+from nanobanana_batch.engine.work import Stop, Tally
 from nanobanana_batch.errors import ProblemLog
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import STATE_NAME, Folder
 from nanobanana_batch.files.images import IMAGE_FOLDER
+from nanobanana_batch.files.log import Log
 from nanobanana_batch.manifest import derive_id, fold_id
 from nanobanana_batch.model import Draft, Request, RowStatus
 from nanobanana_batch.state.reader import RowReport, open_reader
@@ -44,6 +44,12 @@ class Night:
     tally: Tally = field(default_factory=Tally)
     took_s: float = 0.0
     now: Callable[[], float] = anyio.current_time
+    listed_price: Callable[[Request], float | None] = lambda request: None
+    make_hints: Callable[[Tally, Log], Hints] | None = None
+    hints: Hints | None = None
+    request_of: Callable[[str], Request] = lambda prompt: Request("model-a", prompt)
+    events: list[tuple[str, dict[str, object]]] = field(default_factory=list)
+    """What the runs said to their log."""
 
     def run(self, beside: Beside | None = None) -> None:
         """One run to its end; `beside` runs next to it and may interfere."""
@@ -60,8 +66,13 @@ class Night:
         """The status of every row in manifest order."""
         return [row.status for row in self.rows()]
 
+    def log(self, event: str, /, **fields: object) -> None:
+        """The run's log."""
+        self.events.append((event, fields))
+
     async def _go(self, beside: Beside | None) -> None:
-        self.stop, self.tally = Stop(), Tally()
+        self.stop, self.tally = Stop(self.log), Tally()
+        self.hints = self.make_hints(self.tally, self.log) if self.make_hints is not None else None
         store = self.make_store(self.folder / STATE_NAME)
         try:
             self._take_manifest(store)
@@ -81,7 +92,7 @@ class Night:
         problems = ProblemLog()
         with Roster(derive_id, fold_id) as roster:
             drafts = (
-                Draft(f"test:{n}", Request("model-a", prompt), f"row-{n}")
+                Draft(f"test:{n}", self.request_of(prompt), f"row-{n}")
                 for n, prompt in enumerate(self.prompts)
             )
             roster.add_all(drafts, problems)
@@ -89,23 +100,17 @@ class Night:
             store.take_manifest(roster, name="night", variables=())
 
     def _context(self, store: Store) -> Context:
-        earlier = {known.attempt for phase in RESUMABLE for known in store.open_attempts(phase)}
-        slots = Slots(self.settings.concurrency, self.tally)
-        return Context(
-            settings=self.settings,
-            provider=self.provider,
-            store=store,
-            journal=Journal(store, in_place),
+        return make_context(
+            self.settings,
+            self.provider,
+            store,
+            folder=Folder(self.folder, self.folder),
             disk=self.disk,
-            folder=self.folder,
-            space=Space(self.disk, Folder(self.folder, self.folder), slots, self.stop),
             blocking=in_place,
-            slots=slots,
             stop=self.stop,
-            gate=Gate(),
-            outage=Outage(self.settings.max_outage_s, self.settings.first_contact_s),
             tally=self.tally,
-            first_look=FirstLook(earlier),
-            arriving=set(),
+            log=self.log,
+            listed_price=self.listed_price,
+            hints=self.hints,
             now=self.now,
         )

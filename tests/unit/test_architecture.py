@@ -105,15 +105,17 @@ BELOW: dict[str, set[str]] = {
     "catalog": {"errors", "model"},
     "files": {"errors", "model"},
     "state": {"errors", "model"},
-    "manifest": {"errors", "model", "catalog"},
-    "providers": {"errors", "model"},
+    "manifest": {"errors", "model", "catalog", "files"},
+    "providers": {"errors", "model", "catalog"},
     "engine": {"errors", "model", "files", "state", "providers"},
     "results": {"errors", "model", "files", "state"},
     "exports": {"errors", "model", "files", "state", "results"},
     "service": set(),
-    "connection": {"errors", "model", "providers", "service"},
+    "receiver": {"errors"},
+    "connection": {"errors", "model", "catalog", "providers", "service"},
+    "session": {"errors", "model", "files", "state", "providers", "engine", "connection", "receiver"},
     "pipeline": {"errors", "model", "files", "state", "manifest", "catalog", "providers", "engine", "results"}
-    | {"connection", "service"},
+    | {"connection", "service", "session"},
     "planning": {
         "errors",
         "model",
@@ -126,8 +128,9 @@ BELOW: dict[str, set[str]] = {
         "results",
     },
     "auditing": {"errors", "model", "files", "state", "engine", "connection", "pipeline", "results"},
+    "doctor": {"errors", "files", "state", "providers", "connection"},
     "cli": {"errors", "model", "files", "state", "catalog", "engine", "results", "exports", "service"}
-    | {"connection", "pipeline", "planning", "auditing"},
+    | {"connection", "session", "receiver", "pipeline", "planning", "auditing", "doctor"},
 }
 """Each room and whom it may know; `cli` and what composes the rooms stand at the end."""
 
@@ -204,6 +207,7 @@ def test_the_service_shares_nothing_with_the_client() -> None:
         ("click", ("cli",)),
         ("tqdm", ("cli",)),
         ("fastapi", ("service",)),
+        ("h11", ("receiver", "service")),
         ("uvicorn", ("service",)),
         ("PIL", ("service", "exports")),
     ],

@@ -97,7 +97,7 @@ def left_by(run_folder: Path) -> list[str]:
 def test_without_a_key_one_sentence_names_the_variable(
     run: Run, tmp_path: Path, provider: str, variable: str
 ) -> None:
-    """Exit 2, before the manifest is even read; no folder appears."""
+    """Exit 2, before the rows are even read; no folder appears."""
     path = manifest(tmp_path)
     ended = run("run", path, "--provider", provider, "--base-url", "https://api.example.com", "--out", "out")
     assert (ended.code, ended.out) == (2, "")
@@ -216,6 +216,84 @@ def test_a_damaged_state_ends_with_3_and_stays_as_it_is(
         assert (folder / "state.sqlite3").read_bytes() == content
 
 
+def test_a_manifest_that_is_none_is_told_before_a_missing_key(run: Run, tmp_path: Path) -> None:
+    """Nobody gets a key for a manifest that cannot be read."""
+    (tmp_path / "m.txt").write_text("a fox")
+    (tmp_path / "m.csv").write_text("id,prompt,apsect_ratio\na,b,1:1\n")
+    for path, said in (
+        ("none.csv", "none.csv"),
+        (".", "is a folder"),
+        ("m.txt", "m.txt"),
+        ("m.csv", "aspect"),
+    ):
+        ended = run("run", path, "--out", "out")
+        assert ended.code == 2
+        assert said in ended.err
+        assert "EVOLINK_API_KEY" not in ended.err
+    assert left_by(tmp_path) == ["m.csv", "m.txt"]
+
+
+def test_a_folder_is_no_manifest(run: Run, tmp_path: Path) -> None:
+    """It is told that it is one, also when it is called `.`, and what a manifest is."""
+    (tmp_path / "skylines").mkdir()
+    for name in (".", "skylines"):
+        ended = run("plan", name)
+        assert ended.code == 2
+        assert f"nanobanana-batch: {name} is a folder; a manifest is a file that ends in one of" in ended.err
+        assert ".csv" in ended.err
+
+
+def test_a_slip_in_a_name_is_told_once(run: Run, tmp_path: Path) -> None:
+    """What is wrong, what to do if it is meant, and what it was to be."""
+    (tmp_path / "m.csv").write_text("id,prompt,apsect_ratio\na,b,1:1\n")
+    err = run("plan", "m.csv").err
+    assert err.count("aspect_ratio") == err.count("apsect_ratio") == 1
+    assert "did you mean 'aspect_ratio'?" in err
+    assert "--variables" in err
+
+
+def test_every_problem_has_a_line_of_its_own_below_the_first(run: Run, tmp_path: Path) -> None:
+    """The program's name stands in front once, and the lines that belong to it are indented."""
+    lines = run(
+        "plan", manifest(tmp_path, aspect_ratio="7:5", resolution="9K"), "--out", "out"
+    ).err.splitlines()
+    assert lines[0].startswith("nanobanana-batch: m.csv:3: ")
+    assert lines[1].startswith("  m.csv:3: ")
+    assert lines[2] == "  2 problems in the manifest; nothing was sent."
+    assert len(lines) == 3
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("foo", "does not begin with https://"),
+        ("ftp://api.example.com", "something else than https://"),
+        ("https://", "names no host"),
+        ("https://me:canary@api.example.com", "user name"),
+        ("https://api.example.com?key=canary", "query"),
+        ("https://api.example.com:port", "malformed"),
+        ("http://api.example.com", "in clear"),
+    ],
+)
+def test_what_is_wrong_with_an_address_is_said(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, why: str
+) -> None:
+    """The very thing, with an example, and without what may be a secret in it."""
+    monkeypatch.setenv("EVOLINK_API_KEY", KEY)
+    ended = run("run", manifest(tmp_path), "--base-url", url)
+    assert ended.code == 2
+    assert why in ended.err
+    assert "canary" not in ended.err
+
+
+def test_a_run_of_no_rows_is_wrong_usage(run: Run, tmp_path: Path) -> None:
+    """It would end with 0 and have made nothing."""
+    ended = run("run", manifest(tmp_path), "--provider", "local", "--limit", "0")
+    assert ended.code == 2
+    assert "--limit" in ended.err
+    assert left_by(tmp_path) == ["m.csv"]
+
+
 # --- what the commands say -------------------------------------------------------------------------
 
 
@@ -270,6 +348,25 @@ def test_status_as_json_and_as_text(run: Run, folder: Path) -> None:
     assert "credits used: 3, reserved: 4" in text.out
 
 
+def test_one_row_is_called_a_row(run: Run, tmp_path: Path) -> None:
+    """1 row, 2 rows."""
+    assert run("plan", manifest(tmp_path, 1), "--out", "out").out.startswith("m: 1 row -> out\n")
+    assert run("plan", manifest(tmp_path, 2), "--out", "out").out.startswith("m: 2 rows -> out\n")
+    store = Store(tmp_path / "state.sqlite3")
+    take(store, [Draft("m:1", Request("m", "p"), "r")], ())
+    store.close()
+    assert run("status", tmp_path).out.startswith("test: 1 row in ")
+
+
+def test_status_says_whether_a_run_is_going_on(run: Run, folder: Path) -> None:
+    """For programs too."""
+    with only_writer(folder):
+        assert "A run is going on" in run("status", folder).out
+        assert json.loads(run("status", folder, "--json").out)["is_running"] is True
+    found = json.loads(run("status", folder, "--json").out)
+    assert (found["is_running"], found["last_run"]) == (False, None)
+
+
 def test_results_prints_the_path_of_what_it_wrote(run: Run, folder: Path) -> None:
     """On stdout, for a shell to use."""
     ended = run("results", folder)
@@ -293,7 +390,35 @@ def test_models_lists_the_catalogue(run: Run) -> None:
     assert "21:9" in text.out
 
 
-COMMANDS = ["plan", "run", "status", "retry", "results", "audit", "serve", "models"]
+def test_models_of_a_profile_say_where_they_are_from_and_what_they_cost(run: Run, tmp_path: Path) -> None:
+    """The built-in ones, what the file changes and what it adds; prices with their day."""
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(
+        "extends: evolink\nmodels: {new-one: {title: New, dialects: {evolink: {resolutions: [1K]}}}}\n"
+        "prices: {new-one: {1K: 2.5}, nano-banana-beta: 4}\nprices_as_of: 2026-11-01\n"
+    )
+    text = run("models", "--provider", str(mine)).out
+    assert f"credits: 1K 2.5 (as of 2026-11-01)\n  from: {mine}\n" in text + "\n"
+    assert "credits: any 4 (as of 2026-11-01)\n  from: contract\n" in text
+    found = json.loads(run("models", "--provider", str(mine), "--json").out)
+    assert {rules["dialect"] for rules in found} == {"evolink"}
+    assert [rules["credits"] for rules in found if rules["name"] == "new-one"] == [{"1K": 2.5}]
+    wrong = run("models", "--provider", "nobody")
+    assert (wrong.code, wrong.out) == (2, "")
+
+
+def test_a_manifest_may_use_a_model_of_the_profile(run: Run, tmp_path: Path) -> None:
+    """`plan` checks against the same catalogue."""
+    mine, rows = tmp_path / "mine.yaml", tmp_path / "rows.csv"
+    mine.write_text(
+        "extends: evolink\nmodels: {new-one: {title: New, dialects: {evolink: {resolutions: [1K]}}}}\n"
+    )
+    rows.write_text("prompt,model,resolution\na cat,new-one,1K\n")
+    assert run("plan", str(rows), "--provider", str(mine)).code == 0
+    assert run("plan", str(rows), "--provider", "evolink").code == 2
+
+
+COMMANDS = ["plan", "run", "status", "retry", "results", "audit", "doctor", "serve", "models"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -310,4 +435,5 @@ def test_the_help_names_commands_and_exit_codes(run: Run) -> None:
     ended = run("--help")
     assert ended.code == 0
     assert all(f"\n  {command} " in ended.out for command in COMMANDS)
+    assert "..." not in ended.out.partition("\nCommands:")[2]
     assert "130 interrupted" in ended.out

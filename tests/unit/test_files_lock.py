@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from nanobanana_batch.errors import FolderInUse
-from nanobanana_batch.files.lock import only_writer
+from nanobanana_batch.files.lock import LOCK_NAME, is_held, only_writer
 
 HOLD = """
 import subprocess, sys
@@ -101,3 +103,34 @@ def test_two_folders_do_not_disturb_each_other(tmp_path: Path) -> None:
         assert (tmp_path / "a").is_dir()
         with pytest.raises(FolderInUse), only_writer(tmp_path / "b"):
             pass
+
+
+def test_whether_it_is_held_can_be_asked(tmp_path: Path) -> None:
+    """Before, during and after; a folder without a lock file gets none by being asked."""
+    assert not is_held(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    with holder(tmp_path) as other:
+        assert said(other) == "held"
+        assert is_held(tmp_path)
+    assert not is_held(tmp_path)
+    assert not is_held(tmp_path / "none")
+
+
+def test_somebody_who_asks_is_not_taken_for_a_run(tmp_path: Path) -> None:
+    """Two who look at the same moment both see that nobody works there."""
+    with only_writer(tmp_path):
+        pass
+    with (tmp_path / LOCK_NAME).open() as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        assert not is_held(tmp_path)
+
+
+def test_somebody_who_asks_turns_no_run_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that begins just then tries again after a moment, in which the look is over."""
+    with only_writer(tmp_path):
+        pass
+    with (tmp_path / LOCK_NAME).open() as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        monkeypatch.setattr(time, "sleep", lambda seconds: file.close())
+        with only_writer(tmp_path):
+            assert is_held(tmp_path)

@@ -69,7 +69,7 @@ WRONG = [
     ("aspect_ratio", "match_input_image", "not allowed"),
     ("resolution", "512", "0.5K"),
     ("resolution", "8K", "not allowed"),
-    ("images", "local.png", "uploaded"),
+    ("images", "local.png", "no such file"),
     ("images", "https://x.org/a.gif", ".jpeg .jpg .png .webp"),
     ("images", "|".join(["https://x.org/a.png"] * 15), "at most 14"),
     ("output_format", "png", "not offered"),

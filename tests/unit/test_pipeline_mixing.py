@@ -22,11 +22,11 @@ def line(name: str) -> Line:
     """A connection of this name that cannot be opened."""
 
     @asynccontextmanager
-    async def never(folder: Path):  # type: ignore[no-untyped-def]
+    async def never(folder: Path, seen: object):  # type: ignore[no-untyped-def]
         raise AssertionError("nothing may be sent")
         yield
 
-    return Line("evolink", name, is_embedded=False, connect=never)
+    return Line("evolink", name, is_embedded=False, offers_callbacks=True, connect=never)
 
 
 def folder_made_by(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Store:

@@ -1,0 +1,226 @@
+"""`--max-credits`: what a request may cost is set aside before it is sent, so many at once cannot overshoot.
+
+What counts is everything the folder has cost or may have cost: used, reserved, and requests without an
+answer. It comes from the state, so that it holds across restarts. A price is the largest that this
+folder's own replies named for such a request, else the profile's; where there is neither, one request
+goes alone and its reply tells, also what those before it have cost that got none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import anyio
+
+from nanobanana_batch.engine.slots import Slots
+from nanobanana_batch.engine.work import Stop
+from nanobanana_batch.model import Request
+from nanobanana_batch.state import facts
+from nanobanana_batch.state.facts import Fact, Phase
+from nanobanana_batch.state.store import Store
+
+_ROUNDING = 1e-6
+_LOOK_AGAIN_S = 1.0
+_MOST_IN_DOUBT = 3
+"""Requests of unknown price without an answer; after so many nobody can say that the limit holds."""
+
+
+class PriceClass(NamedTuple):
+    """Requests that cost the same, as far as anyone says."""
+
+    model: str
+    resolution: str | None
+    images: int
+    web_search: bool
+    image_search: bool
+    thinking_level: str | None
+
+
+def price_class(request: Request) -> PriceClass:
+    """What the price of a request can depend on: not its words."""
+    return PriceClass(
+        request.model,
+        request.resolution,
+        len(request.images),
+        bool(request.web_search),
+        bool(request.image_search),
+        request.thinking_level,
+    )
+
+
+class Budget:
+    """Credits of one folder; `note` is told every fact once it is on disk."""
+
+    def __init__(
+        self,
+        limit: float | None,
+        store: Store,
+        listed_price: Callable[[Request], float | None],
+        slots: Slots,
+        stop: Stop,
+    ) -> None:
+        self._limit = limit
+        self._listed_price = listed_price
+        self._slots = slots
+        self._stop = stop
+        self._costs: dict[int, float] = {}
+        """Of attempts that can still change, by attempt."""
+        self._classes: dict[int, PriceClass] = {}
+        self._held: set[int] = set()
+        """Attempts without an answer: what they cost will not come back by itself."""
+        self._unpriced: set[int] = set()
+        """Attempts that were sent although nobody knew a price."""
+        self._known: dict[PriceClass, float] = {}
+        self._changed = anyio.Event()
+        self._ended = 0.0
+        """What finished attempts have cost."""
+        if limit is not None:
+            self._look_up(store)
+
+    @property
+    def committed(self) -> float:
+        """Used, reserved and unknown credits, those that are just being sent included."""
+        return self._ended + sum(self._costs.values())
+
+    async def set_aside(self, attempt: int, request: Request) -> float | None:
+        """Wait until the request is within the limit; its expected price, None where nobody knows one.
+
+        Check the wish to stop afterwards: it is asked for when nothing in flight can make room any more.
+        """
+        kind = price_class(request)
+        if self._limit is None:
+            price = self._price(kind, request)
+            self._take(attempt, kind, price or 0.0)
+            return price
+        while not self._stop.asked:
+            price = self._price(kind, request)
+            if self._is_within(kind, price):
+                self._take(attempt, kind, price)
+                return price
+            with self._slots.waiting():
+                is_quiet = not await self._changes()
+                self._stop_if_hopeless(price, is_quiet)
+        return None
+
+    def give_back(self, attempt: int) -> None:
+        """The request was not sent after all."""
+        self._settle(attempt, 0.0)
+
+    def note(self, fact: Fact) -> None:
+        """What an attempt costs as of a fact."""
+        match fact:
+            case facts.Accepted():
+                self._learn(fact.attempt, fact.credits_reserved)
+                self._held.discard(fact.attempt)
+            case facts.Ready():
+                self._costs[fact.attempt] = _either(fact.credits_used, self._costs.get(fact.attempt)) or 0.0
+            case facts.Unanswered():
+                self._held.add(fact.attempt)
+            case facts.Rejected() | facts.Failed():
+                self._settle(fact.attempt, 0.0)
+            case facts.Saved() | facts.Expired():
+                self._settle(fact.attempt, self._costs.get(fact.attempt, 0.0))
+            case _:
+                return
+        self._tell()
+
+    def _look_up(self, store: Store) -> None:
+        """What the folder has cost so far, and what its replies said of prices."""
+        self._ended = store.credits_of_ended()
+        for request, price in store.prices():
+            kind = price_class(request)
+            self._known[kind] = max(price, self._known.get(kind, 0.0))
+        for attempt, phase, request, credits in store.credits_of_open():
+            kind = price_class(request)
+            self._take(attempt, kind, _either(credits, self._price(kind, request)))
+            if phase is Phase.UNKNOWN:
+                self._held.add(attempt)
+
+    def _price(self, kind: PriceClass, request: Request) -> float | None:
+        listed = self._listed_price(request)
+        known = self._known.get(kind)
+        return listed if known is None else max(known, listed or 0.0)
+
+    def _is_within(self, kind: PriceClass, price: float | None) -> bool:
+        assert self._limit is not None
+        if price is not None:
+            return self.committed + price <= self._limit + _ROUNDING
+        alike = {attempt for attempt in self._unpriced if self._classes[attempt] == kind}
+        is_next = alike <= self._held and len(alike) < _MOST_IN_DOUBT
+        return is_next and self.committed < self._limit - _ROUNDING
+
+    def _take(self, attempt: int, kind: PriceClass, price: float | None) -> None:
+        self._costs[attempt] = price or 0.0
+        self._classes[attempt] = kind
+        if price is None and self._limit is not None:
+            self._unpriced.add(attempt)
+
+    def _learn(self, attempt: int, reserved: float | None) -> None:
+        """A reply names its price, or shows that this provider names none."""
+        kind = self._classes.get(attempt)
+        self._costs[attempt] = _either(reserved, self._costs.get(attempt)) or 0.0
+        if kind is not None and reserved is not None:
+            self._known[kind] = max(reserved, self._known.get(kind, 0.0))
+            self._price_others(kind, reserved)
+        elif attempt in self._unpriced and attempt not in self._held:
+            self._stop.ask(
+                "The provider does not say what a request costs, so that --max-credits cannot be kept;"
+                " give `prices` in a profile file."
+            )
+
+    def _price_others(self, kind: PriceClass, price: float) -> None:
+        """Those that were sent before anyone knew."""
+        for attempt in [attempt for attempt in self._unpriced if self._classes[attempt] == kind]:
+            self._costs[attempt] = self._costs[attempt] or price
+            self._unpriced.discard(attempt)
+
+    def _settle(self, attempt: int, credits: float) -> None:
+        self._classes.pop(attempt, None)
+        self._unpriced.discard(attempt)
+        self._held.discard(attempt)
+        self._costs.pop(attempt, None)
+        self._ended += credits
+        self._tell()
+
+    def _stop_if_hopeless(self, price: float | None, is_quiet: bool) -> None:
+        """Nothing that moves could make room: not even if all of it failed and was refunded."""
+        assert self._limit is not None
+        refundable = sum(cost for attempt, cost in self._costs.items() if attempt not in self._held)
+        is_moving = self._slots.moving > 0 or not is_quiet
+        if is_moving and self.committed - refundable + (price or 0.0) <= self._limit + _ROUNDING:
+            return
+        if price is None and self.committed < self._limit - _ROUNDING:
+            self._stop.ask(_in_doubt(len(self._unpriced)))
+            return
+        self._stop.ask(
+            f"--max-credits {self._limit:g} is reached: {self.committed:g} credits are used, reserved or"
+            f" unaccounted for in this folder, and the next request costs {_said(price)}."
+            " Give a higher --max-credits to go on."
+        )
+
+    async def _changes(self) -> bool:
+        """Whether anything does; not for ever: the wish to stop is looked at too."""
+        with anyio.move_on_after(_LOOK_AGAIN_S):
+            await self._changed.wait()
+            return True
+        return False
+
+    def _tell(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
+
+
+def _either(told: float | None, else_: float | None) -> float | None:
+    return else_ if told is None else told
+
+
+def _in_doubt(count: int) -> str:
+    return (
+        f"--max-credits cannot be kept: nobody knows what a request costs, and {count} requests without an"
+        " answer may have been charged; give `prices` in a profile file."
+    )
+
+
+def _said(price: float | None) -> str:
+    return "an unknown amount" if price is None else f"{price:g}"

@@ -1,0 +1,70 @@
+"""Local reference images are checked while rows are read, so that a wrong one is found before any payment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from nanobanana_batch.catalog import Finding, ModelRules, closest, is_local, shown
+from nanobanana_batch.errors import ImageRejected
+from nanobanana_batch.files.references import References
+from nanobanana_batch.model import LocalImage
+
+DEFAULT_LIMIT_BYTES = 20_000_000
+"""Where the model states none: what the largest of the contract take."""
+_SUGGESTIONS = 100
+"""A suggestion reads a folder; nobody reads more of them than this."""
+_NAMES_READ = 10_000
+
+
+class LocalImages:
+    """The files that a manifest names, looked for in its folder."""
+
+    def __init__(self, folder: Path, refusal: str = "") -> None:
+        self._folder = folder.absolute()
+        self._refusal = refusal
+        self._references = References()
+        self._suggestions_left = _SUGGESTIONS
+
+    def find(
+        self, images: tuple[str, ...], rules: ModelRules | None
+    ) -> tuple[tuple[LocalImage, ...], list[Finding]]:
+        """The local ones among a row's images, and what is wrong with them."""
+        limit_bytes = DEFAULT_LIMIT_BYTES
+        if rules is not None and rules.max_image_bytes is not None:
+            limit_bytes = rules.max_image_bytes
+        files: list[LocalImage] = []
+        findings: list[Finding] = []
+        for name in dict.fromkeys(images):
+            if is_local(name):
+                found = self._find(name, limit_bytes)
+                if isinstance(found, LocalImage):
+                    files.append(found)
+                else:
+                    findings.append(found)
+        return tuple(files), findings
+
+    def _find(self, name: str, limit_bytes: int) -> LocalImage | Finding:
+        if self._refusal:
+            return Finding("images", f"{shown(name)} is a local file, and {self._refusal}")
+        path = self._folder / name
+        try:
+            found = self._references.look(path, limit_bytes)
+        except ImageRejected as error:
+            near = "" if os.path.exists(path) else self._near(name)
+            return Finding("images", f"the local file {shown(name)}: {error.message}", suggestion=near)
+        return LocalImage(name, str(path), found.sha256, found.size_bytes, found.media_type)
+
+    def _near(self, name: str) -> str:
+        """The file of the same folder that was probably meant."""
+        if not self._suggestions_left:
+            return ""
+        self._suggestions_left -= 1
+        before, last = os.path.split(name)
+        try:
+            with os.scandir(self._folder / before) as entries:
+                names = [entry.name for _, entry in zip(range(_NAMES_READ), entries, strict=False)]
+        except (OSError, ValueError):
+            return ""
+        near = closest(last, sorted(names))
+        return os.path.join(before, near) if near else ""

@@ -1,0 +1,231 @@
+"""One stretch of work on an opened folder: what is lost, sent, collected and written down on the way."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nanobanana_batch.connection import Line
+from nanobanana_batch.errors import NanobananaError, UsageError
+from nanobanana_batch.files.disk import Disk
+from nanobanana_batch.files.folder import Folder
+from nanobanana_batch.files.log import LOG_NAME, Log, RunLog
+from nanobanana_batch.model import RowStatus
+from nanobanana_batch.state import facts
+from nanobanana_batch.state.reader import open_reader
+from nanobanana_batch.state.store import Store
+
+if TYPE_CHECKING:
+    from nanobanana_batch.engine.context import Settings
+    from nanobanana_batch.engine.hints import Hints
+    from nanobanana_batch.engine.work import Stop, Tally
+    from nanobanana_batch.providers.base import Exchange
+    from nanobanana_batch.receiver import Address
+
+_LISTEN = "127.0.0.1:8080"
+_EMBEDDED_OUTAGE_S = 20.0
+"""A service of our own that does not answer for so long has died."""
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """Where the provider may call when a task has ended, and where that arrives on this machine."""
+
+    url: str
+    listen: Address
+
+
+def make_front(url: str | None, listen: str | None) -> Front | None:
+    """What the person says about callbacks, checked; None for none.
+
+    Raises:
+        UsageError: an address is malformed, or there is one without the other.
+    """
+    from nanobanana_batch.engine.callbacks import check_callback_url
+    from nanobanana_batch.receiver import parse_address
+
+    if url is None:
+        if listen is not None:
+            raise UsageError(
+                "--callback-listen needs --callback-url: the https address at which the provider can call."
+            )
+        return None
+    return Front(check_callback_url(url), parse_address(listen or _LISTEN))
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What the work is done with."""
+
+    store: Store
+    disk: Disk
+    folder: Folder
+    line: Line
+    settings: Settings
+    tally: Tally
+    front: Front | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Worked:
+    """How it ended. `had_work`: there was anything to send or to collect."""
+
+    had_work: bool
+    stop_reason: str
+    interrupted: bool
+
+
+def work(session: Session) -> Worked:
+    """Resume, send and collect until nothing is left or someone stops it.
+
+    Raises:
+        UsageError: something is wrong before anything is sent.
+        RunStopped: going on could pay twice or lose what is paid for.
+    """
+    from nanobanana_batch.engine.work import Stop
+
+    notice_lost_files(session.store, session.folder.path)
+    _count_up(session)
+    with RunLog(session.folder.path / LOG_NAME) as log:
+        stop = Stop(log)
+        had_work = _has_work(session)
+        if had_work:
+            log("run_begins", provider=session.line.name, rows=session.tally.total)
+            _drive(session, stop, log)
+            log("run_ends", completed=session.tally.completed, failed=session.tally.failed)
+    return Worked(had_work, stop.reason, stop.interrupted)
+
+
+def notice_lost_files(store: Store, folder: Path) -> None:
+    """An image that vanished is fetched again while its task has links; one that is back counts again.
+
+    Raises:
+        UsageError: all images are gone at once: they were moved rather than lost.
+    """
+    lost, saved = [], 0
+    for file in store.saved_files():
+        saved += file.is_saved
+        is_there = _size_of(folder / file.path) == file.size_bytes
+        if file.is_saved and not is_there:
+            lost.append(facts.Lost(file.attempt))
+        elif is_there and not file.is_saved and _sha256(folder / file.path) == file.sha256:
+            store.apply([facts.Found(file.attempt)])
+    if len(lost) == saved > 1:
+        raise UsageError(
+            f"All {saved} images of {folder} are gone; nothing was sent.",
+            hint="Bring them back, or let `audit --repair` fetch what the provider still has.",
+        )
+    store.apply(lost)
+
+
+def _size_of(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _count_up(session: Session) -> None:
+    tally = session.tally
+    with open_reader(session.folder.state) as reader:
+        counts = reader.counts(before=session.settings.limit)
+        tally.credits = reader.credits().used
+    tally.total = sum(counts.values())
+    tally.completed = counts[RowStatus.COMPLETED]
+    tally.failed = counts[RowStatus.FAILED] + counts[RowStatus.REFUSED] + counts[RowStatus.EXPIRED]
+
+
+def _has_work(session: Session) -> bool:
+    from nanobanana_batch.engine.context import RESUMABLE
+
+    store, settings, name = session.store, session.settings, session.line.name
+    if any(known.provider == name for phase in RESUMABLE for known in store.open_attempts(phase)):
+        return True
+    if settings.new_rows and store.new_rows(-1, settings.limit, 1):
+        return True
+    return any(store.rows_to_repeat(which, settings.limit) for which in settings.rows_to_repeat())
+
+
+def _drive(session: Session, stop: Stop, log: Log) -> None:
+    import anyio
+
+    from nanobanana_batch.engine.context import make_context
+    from nanobanana_batch.engine.journal import in_thread
+    from nanobanana_batch.engine.run import Run
+    from nanobanana_batch.engine.signals import listen
+
+    def seen(exchange: Exchange) -> None:
+        log("request", **_fields(exchange))
+
+    async def drive() -> None:
+        async with AsyncExitStack() as stack:
+            provider = await stack.enter_async_context(session.line.connect(session.folder.path, seen))
+            hints = await stack.enter_async_context(_hints(session, log))
+            context = make_context(
+                _patience(session),
+                provider,
+                session.store,
+                folder=session.folder,
+                disk=session.disk,
+                blocking=in_thread,
+                stop=stop,
+                tally=session.tally,
+                log=log,
+                listed_price=session.line.price,
+                hints=hints,
+            )
+            engine = Run(context)
+            async with anyio.create_task_group() as group:
+                group.start_soon(listen, engine, stop, session.tally)
+                await engine.go()
+                group.cancel_scope.cancel()
+
+    try:
+        anyio.run(drive)
+    except BaseExceptionGroup as group:
+        raise _first_of_ours(group) from group
+
+
+def _patience(session: Session) -> Settings:
+    settings = session.settings
+    if not session.line.is_embedded:
+        return settings
+    return replace(settings, max_outage_s=min(settings.max_outage_s, _EMBEDDED_OUTAGE_S))
+
+
+@asynccontextmanager
+async def _hints(session: Session, log: Log) -> AsyncIterator[Hints | None]:
+    """A receiver of callbacks for the length of the block, if the person brought a front."""
+    if session.front is None:
+        yield None
+        return
+    from nanobanana_batch.engine.hints import Hints
+    from nanobanana_batch.receiver import receiving
+
+    hints = Hints(session.front.url, session.tally, log)
+    async with receiving(session.front.listen, hints.came):
+        yield hints
+
+
+def _fields(exchange: Exchange) -> dict[str, object]:
+    """What is known of a request; what is not stays out."""
+    fields = {name: getattr(exchange, name) for name in exchange.__slots__}
+    return {name: value for name, value in fields.items() if value not in (None, "")}
+
+
+def _first_of_ours(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What to tell: the first error of our own tree in a group, else the group."""
+    for error in group.exceptions:
+        found = _first_of_ours(error) if isinstance(error, BaseExceptionGroup) else error
+        if isinstance(found, NanobananaError):
+            return found
+    return group

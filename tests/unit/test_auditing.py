@@ -1,0 +1,173 @@
+"""What an audit says of requests that were sent twice, and of a folder that a run is at work on."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from nanobanana_batch import auditing
+from nanobanana_batch.auditing import Audit, make_audit
+from nanobanana_batch.cli.text import audit_text
+from nanobanana_batch.files.folder import find
+from nanobanana_batch.files.lock import only_writer
+from nanobanana_batch.model import Image
+from nanobanana_batch.state import facts, schema
+from nanobanana_batch.state.reader import Reader, open_reader
+from nanobanana_batch.state.store import Store
+from tests.unit.test_state_store import FACTS, drafts, intent, take
+
+
+def folder_with(path: Path, *attempts: Iterable[str]) -> Path:
+    """A folder in which each row has one attempt, with these facts after its intent."""
+    (path / "images").mkdir(parents=True)
+    store = Store(path / "state.sqlite3")
+    take(store, drafts(*(str(number) for number in range(len(attempts)))))
+    for number, names in enumerate(attempts, start=1):
+        store.apply([intent(number, attempt=number), *(fact(path, name, number) for name in names)])
+    store.close()
+    return path
+
+
+def fact(path: Path, name: str, attempt: int) -> facts.Fact:
+    """A fact, and where it says so, the file that goes with it."""
+    if name == "Replayed":
+        return facts.Accepted(attempt, f"task-{attempt}", "req", 4.0, 20.0, 2.0, is_replay=True)
+    if name != "Saved":
+        return FACTS[name](attempt)
+    content = f"image {attempt}".encode()
+    (path / "images" / f"{attempt}.png").write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    return facts.Saved(attempt, Image(f"images/{attempt}.png", "image/png", 9, 5, len(content), digest), 4.0)
+
+
+def audited(path: Path) -> tuple[list[tuple[str, str]], Audit]:
+    """The findings as (kind, row or file), and everything."""
+    found = make_audit(find(path))
+    return [(one.kind, one.what) for one in found.findings], found
+
+
+RESENT = ("Unanswered", "SentAgain", "Accepted")
+
+
+@pytest.mark.parametrize("after", [(), ("Ready", "Saved"), ("Failed",), ("Expired",)])
+def test_a_request_that_was_sent_again_may_have_been_paid_twice(
+    tmp_path: Path, after: tuple[str, ...]
+) -> None:
+    """The answer to the second sending does not say what became of the first, however it ends."""
+    path = folder_with(tmp_path / "out", (*RESENT, *after), ("Accepted", "Ready", "Saved"))
+    findings, found = audited(path)
+    assert found.exit_code == 1
+    (resent,) = [one for one in found.findings if one.kind == "resent"]
+    assert resent.what == findings[0][1]
+    assert "task-1" in resent.detail
+    assert "sent 2 times" in resent.detail
+    assert "the first time may have been paid too" in resent.detail
+    assert "look in your account" in resent.advice
+
+
+def test_each_further_sending_counts(tmp_path: Path) -> None:
+    """Three of one request: two of them nobody knows about."""
+    path = folder_with(tmp_path / "out", ("Unanswered", "SentAgain", *RESENT))
+    (_, resent) = audited(path)[1].findings
+    assert "sent 3 times" in resent.detail
+    assert "each of the first 2 times" in resent.detail
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("NotSent", "SentAgain", "Accepted", "Ready", "Saved"),
+        ("Unanswered", "Accepted", "Ready", "Saved"),
+        ("Unanswered", "SentAgain", "Replayed", "Ready", "Saved"),
+    ],
+    ids=["never arrived", "found", "replayed"],
+)
+def test_what_was_paid_once_for_sure_is_no_finding(tmp_path: Path, names: tuple[str, ...]) -> None:
+    """Sent again because nothing had arrived; found by itself; or known by its key to be one and the same."""
+    assert audited(folder_with(tmp_path / "out", names))[0] == []
+
+
+def test_what_a_run_has_in_flight_is_no_finding(tmp_path: Path) -> None:
+    """Requests on the wire, tasks, links, and files that are not written down yet; what is held is one."""
+    path = folder_with(
+        tmp_path / "out",
+        (),
+        ("Accepted",),
+        ("Accepted", "Ready"),
+        ("Unanswered",),
+        ("Accepted", "Ready", "Saved"),
+        ("Accepted", "Ready", "Expired"),
+    )
+    (path / "images" / "3.png").write_bytes(b"just placed")
+    with only_writer(path):
+        findings, found = audited(path)
+        text = audit_text(found)
+    assert [kind for kind, _ in findings] == ["unknown", "orphan"]
+    assert found.in_flight == 3
+    assert "A run is going on: 3 requests in flight not looked at." in text
+    assert "2 findings." in text
+    findings, found = audited(path)
+    assert sorted(kind for kind, _ in findings) == [
+        "orphan",
+        "orphan",
+        "orphan",
+        "stray",
+        "unknown",
+        "unknown",
+    ]
+    assert found.in_flight is None
+    assert "going on" not in audit_text(found)
+
+
+def test_a_run_that_ends_meanwhile_counts_as_one_that_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was read belongs to the time when it was still at work."""
+    path = folder_with(tmp_path / "out", ("Accepted",))
+    with ExitStack() as run:
+        run.enter_context(only_writer(path))
+
+        @contextmanager
+        def read(state: Path) -> Iterator[Reader]:
+            with open_reader(state) as reader:
+                yield reader
+            run.close()
+
+        monkeypatch.setattr(auditing, "open_reader", read)
+        assert audited(path)[0] == []
+
+
+def test_a_lost_file_is_found_also_during_a_run(tmp_path: Path) -> None:
+    """What the state calls saved was saved before it said so."""
+    path = folder_with(tmp_path / "out", ("Accepted", "Ready", "Saved"))
+    (path / "images" / "1.png").unlink()
+    with only_writer(path):
+        assert audited(path)[0] == [("missing", "images/1.png")]
+
+
+def test_one_is_one(tmp_path: Path) -> None:
+    """1 request, 1 finding."""
+    text = audit_text(audited(folder_with(tmp_path / "out", ("Accepted",)))[1])
+    assert "1 request, 1 task, 0 images saved, 0 files" in text
+    assert text.endswith("1 finding.")
+
+
+def test_a_folder_of_the_first_version_can_be_audited(tmp_path: Path) -> None:
+    """Reading changes nothing, so the tables are as that version left them."""
+    path = folder_with(tmp_path / "out", ("Accepted",))
+    with sqlite3.connect(tmp_path / "old.sqlite3") as db:
+        db.executescript(schema._V1)
+        db.execute("ATTACH ? AS new", (str(path / "state.sqlite3"),))
+        for table in ("meta", "rows", "attempts"):
+            columns = ", ".join(name for _, name, *_ in db.execute(f"PRAGMA main.table_info({table})"))
+            db.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM new.{table}")
+        db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+        db.execute("PRAGMA user_version = 1")
+    db.close()
+    (tmp_path / "old.sqlite3").replace(path / "state.sqlite3")
+    assert [kind for kind, _ in audited(path)[0]] == ["orphan"]

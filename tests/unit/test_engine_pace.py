@@ -1,0 +1,407 @@
+"""Pace: how many are in flight, how often is asked, and who waits when the provider asks to slow down."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+import pytest
+import trio.testing
+
+from nanobanana_batch.engine.context import Settings
+from nanobanana_batch.engine.pace import LONGEST_HOLD_S, Gate, Rate, RetryBudget, backoff_s
+from nanobanana_batch.engine.slots import Slots
+from nanobanana_batch.engine.work import Stop, Tally
+from nanobanana_batch.model import RowStatus
+from nanobanana_batch.providers.base import (
+    AccountRead,
+    Decision,
+    Idempotency,
+    ListedTask,
+    Rejected,
+    SubmitOutcome,
+    TasksRead,
+    Unknown,
+)
+from tests.unit.fake_provider import FakeProvider
+from tests.unit.night import Night
+from tests.unit.test_engine_endurance import interrupted_at
+
+PROMPTS = [f"a picture of the number {n}" for n in range(120)]
+DONE = RowStatus.COMPLETED
+DAY_S, HOUR_S = 86400.0, 3600.0
+
+
+def slow(retry_after_s: float | None = None) -> Rejected:
+    """A 429."""
+    return Rejected(Decision.SLOW_DOWN, "rate_limit_exceeded", "slow down", retry_after_s=retry_after_s)
+
+
+def in_virtual_time(test: Callable[[], Awaitable[None]]) -> None:
+    """Run a coroutine function on a clock that jumps; it begins past the clock's zero."""
+
+    async def later() -> None:
+        await anyio.sleep(1.0)
+        await test()
+
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    anyio.run(later, backend="trio", backend_options={"clock": clock})
+
+
+@dataclass
+class Watched(FakeProvider):
+    """Keeps when it was asked what."""
+
+    sent: list[tuple[float, str]] = field(default_factory=list)
+    """When each request was sent, with its key."""
+    lists: list[float] = field(default_factory=list)
+    wire: int = 0
+    most_on_wire: int = 0
+
+    async def submit(self, body: bytes, idempotency_key: str) -> SubmitOutcome:
+        """Note it."""
+        self.sent.append((anyio.current_time(), idempotency_key))
+        self.wire += 1
+        self.most_on_wire = max(self.most_on_wire, self.wire)
+        try:
+            return await super().submit(body, idempotency_key)
+        finally:
+            self.wire -= 1
+
+    async def list_recent(self, since: float) -> list[ListedTask] | None:
+        """Note it."""
+        self.lists.append(anyio.current_time())
+        return await super().list_recent(since)
+
+    def first_sent(self) -> list[float]:
+        """When each key was sent for the first time."""
+        first: dict[str, float] = {}
+        for at, key in self.sent:
+            first.setdefault(key, at)
+        return sorted(first.values())
+
+
+def night(folder: Path, provider: FakeProvider, count: int, **settings: object) -> Night:
+    """A run over the first prompts."""
+    return Night(folder, provider, PROMPTS[:count], Settings(**settings))  # type: ignore[arg-type]
+
+
+def most_within(times: list[float], window_s: float) -> int:
+    """The most of these moments that lie in one window of that length."""
+    return max(sum(1 for time in times if begin <= time < begin + window_s) for begin in times)
+
+
+# --- how many are in flight ----------------------------------------------------------------------------
+
+
+def test_a_burst_of_rate_limits_halves_the_bound_once() -> None:
+    """Forty requests were on the wire together: their 429s are one burst, a request sent later is news."""
+
+    async def test() -> None:
+        slots = Slots(64, Tally())
+        for _ in range(40):
+            await slots.take()
+        sent_at = anyio.current_time()
+        await anyio.sleep(1.0)
+        assert [slots.rate_limited(sent_at) for _ in range(40)] == [True] + [False] * 39
+        assert slots.bound == 20
+        await anyio.sleep(1.0)
+        assert slots.rate_limited(anyio.current_time())
+        assert slots.bound == 10
+
+    in_virtual_time(test)
+
+
+def test_the_bound_never_falls_below_one_and_grows_back_by_one_a_round() -> None:
+    """After many bursts one is still in flight; a round of acceptances makes room for one more."""
+
+    async def test() -> None:
+        slots = Slots(4, Tally())
+        for _ in range(10):
+            await anyio.sleep(1.0)
+            slots.rate_limited(anyio.current_time())
+        assert slots.bound == 1
+        bounds = []
+        for _ in range(12):
+            slots.went_well()
+            bounds.append(slots.bound)
+        assert bounds[:6] == [2, 2, 2, 3, 3, 3]
+        assert bounds[-1] == 4
+        for _ in range(50):
+            slots.went_well()
+        assert slots.bound == 4
+
+    in_virtual_time(test)
+
+
+def test_a_lower_bound_admits_nobody_until_enough_have_left() -> None:
+    """Eight are in flight when the bound falls to four: the fifth that leaves lets the next one in."""
+
+    async def test() -> None:
+        slots = Slots(8, Tally())
+        for _ in range(8):
+            await slots.take()
+        slots.rate_limited(anyio.current_time())
+        async with anyio.create_task_group() as group:
+            group.start_soon(slots.take)
+            for taken in (7, 6, 5, 4):
+                slots.give_back()
+                await anyio.sleep(1.0)
+                assert slots.taken == taken
+            slots.give_back()
+            await anyio.sleep(1.0)
+            assert slots.taken == 4
+
+    in_virtual_time(test)
+
+
+def test_who_gives_up_waiting_for_a_slot_leaves_none_taken() -> None:
+    """Cancelled in the queue, or just when its turn came: the slot is there for others."""
+
+    async def test() -> None:
+        slots = Slots(1, Tally())
+        await slots.take()
+        async with anyio.create_task_group() as group:
+            group.start_soon(slots.take)
+            await anyio.sleep(1.0)
+            group.cancel_scope.cancel()
+            slots.give_back()
+        assert slots.are_free
+        await slots.take()
+        with anyio.move_on_after(5.0):
+            await slots.take()
+        slots.give_back()
+        assert slots.are_free
+
+    in_virtual_time(test)
+
+
+def test_a_storm_of_rate_limits_takes_tasks_in_flight_down_and_lets_them_grow_again(tmp_path: Path) -> None:
+    """A provider that takes ten at once, and says so: the run settles there, and every row completes."""
+
+    class Narrow(Watched):
+        async def submit(self, body: bytes, idempotency_key: str) -> SubmitOutcome:
+            running = sum(1 for task in self.tasks.values() if task.done_at > anyio.current_time())
+            self.on_submit = lambda n: slow() if running >= 10 else None
+            return await super().submit(body, idempotency_key)
+
+    provider = Narrow()
+    it = night(tmp_path, provider, 120)
+    it.run(interrupted_at(DAY_S))
+    assert it.statuses() == [DONE] * 120
+    told = [fields["in_flight_at_most"] for event, fields in it.events if event == "rate_limited"]
+    assert min(told) >= 1  # type: ignore[type-var]
+    assert len(provider.sent) <= 120 * 1.5 + 10
+    assert set(provider.paid().values()) == {1}
+
+
+def test_more_tasks_of_an_earlier_run_than_may_be_in_flight_are_collected(tmp_path: Path) -> None:
+    """Thirty run when the process dies; the next run may have three in flight, and still collects all."""
+    provider = FakeProvider(latency_s=300.0)
+
+    async def kill(engine: object, stop: object) -> None:
+        await anyio.sleep(60.0)
+        engine.stop_now()  # type: ignore[attr-defined]
+
+    night(tmp_path, provider, 30).run(kill)
+    for task in provider.tasks.values():
+        task.done_at = 30.0
+    it = night(tmp_path, provider, 33, concurrency=3)
+    it.run(interrupted_at(DAY_S))
+    assert it.statuses() == [DONE] * 33
+    assert set(provider.paid().values()) == {1}
+
+
+# --- how often is asked --------------------------------------------------------------------------------
+
+
+def test_a_rate_a_minute_holds(tmp_path: Path) -> None:
+    """Thirty a minute with eight submitters: no minute has more, and none is wasted."""
+    provider = Watched()
+    it = night(tmp_path, provider, 90, submits_per_min=30.0)
+    it.run(interrupted_at(DAY_S))
+    assert most_within(provider.first_sent(), 59.9) <= 30
+    assert it.took_s < 90 * 2.0 + 60
+
+
+def test_a_rate_holds_when_everybody_had_to_wait(tmp_path: Path) -> None:
+    """After a pause of two minutes nobody makes up for what was not sent."""
+    provider = Watched(on_submit=lambda n: slow(120.0) if n == 5 else None)
+    it = night(tmp_path, provider, 40, submits_per_min=12.0)
+    it.run(interrupted_at(DAY_S))
+    assert it.statuses() == [DONE] * 40
+    assert most_within(provider.first_sent(), 59.9) <= 12
+
+
+def test_a_rate_leaves_at_once_when_the_run_stops(tmp_path: Path) -> None:
+    """One an hour: who waits for its turn does not hold up the end, and sends nothing."""
+    provider = Watched()
+    it = night(tmp_path, provider, 10, submits_per_min=1 / 60)
+    it.run(interrupted_at(600.0))
+    assert len(provider.sent) == 1
+    assert it.took_s < 700
+
+
+def test_what_took_several_requests_is_charged_for_all_of_them() -> None:
+    """A read that had to be split in three takes the turns of three."""
+
+    async def test() -> None:
+        rate, begin = Rate(2.0), anyio.current_time()
+        await rate.passed()
+        rate.charge(2)
+        await rate.passed()
+        assert anyio.current_time() - begin == pytest.approx(1.5)
+
+    in_virtual_time(test)
+
+
+def test_repetitions_are_a_share_of_the_traffic_and_never_stuck() -> None:
+    """Ten at first, then one for each five new requests, else one each ten seconds."""
+
+    async def test() -> None:
+        budget, stop, begin = RetryBudget(), Stop(), anyio.current_time()
+        for _ in range(10):
+            await budget.spend(stop)
+        assert anyio.current_time() == begin
+        for _ in range(5):
+            budget.earn()
+        await budget.spend(stop)
+        assert anyio.current_time() == begin
+        await budget.spend(stop)
+        assert anyio.current_time() - begin == pytest.approx(10.0, abs=0.1)
+        for _ in range(1000):
+            budget.earn()
+        begin = anyio.current_time()
+        for _ in range(11):
+            await budget.spend(stop)
+        assert anyio.current_time() > begin + 5.0
+        stop.ask("enough")
+        await budget.spend(stop)
+
+    in_virtual_time(test)
+
+
+def test_many_who_want_to_repeat_share_the_budget() -> None:
+    """Eight at once for ten minutes: about seventy repetitions, not eight times as many."""
+
+    async def test() -> None:
+        budget, stop, spent = RetryBudget(), Stop(), 0
+
+        async def insist() -> None:
+            nonlocal spent
+            while True:
+                await budget.spend(stop)
+                spent += 1
+                await anyio.sleep(0.1)
+
+        async with anyio.create_task_group() as group:
+            for _ in range(8):
+                group.start_soon(insist)
+            await anyio.sleep(600.0)
+            group.cancel_scope.cancel()
+        assert 60 <= spent <= 72
+
+    in_virtual_time(test)
+
+
+def test_hours_of_rate_limits_cost_few_requests_and_no_row(tmp_path: Path) -> None:
+    """Three hours in which everything is 429: about one request each ten seconds, then all goes on."""
+    provider = Watched()
+
+    def storm(n: int) -> SubmitOutcome | None:
+        return slow() if 20.0 < anyio.current_time() < 3 * HOUR_S else None
+
+    provider.on_submit = storm
+    it = night(tmp_path, provider, 60, concurrency=8)
+    it.run(interrupted_at(DAY_S))
+    assert it.statuses() == [DONE] * 60
+    assert len(provider.sent) < 60 * 1.2 + 20 + 3 * 360
+    assert it.took_s < 4 * HOUR_S
+
+
+def test_an_endless_storm_of_rate_limits_ends_the_run(tmp_path: Path) -> None:
+    """After `--max-outage` without one accepted request: exit with what to do, nothing left in doubt."""
+    provider = Watched(on_submit=lambda n: slow() if n >= 4 else None)
+    it = night(tmp_path, provider, 30, max_outage_s=HOUR_S)
+    it.run(interrupted_at(DAY_S))
+    assert "asks to slow down" in it.stop.reason
+    assert "run again later" in it.stop.reason
+    assert HOUR_S <= it.took_s < 1.5 * HOUR_S
+    assert it.statuses().count(DONE) == 4
+    assert it.statuses().count(RowStatus.PENDING) == 26
+
+
+def test_waiting_times_are_spread_and_bounded() -> None:
+    """Full jitter: anywhere between nothing and a bound that doubles up to the longest."""
+    for failures, bound in ((0, 0.5), (1, 1.0), (4, 8.0), (7, 60.0), (10_000, 60.0)):
+        waits = [backoff_s(failures) for _ in range(400)]
+        assert max(waits) <= bound
+        assert min(waits) < bound / 4
+        assert max(waits) > bound * 3 / 4
+
+
+# --- who waits when the provider says so ---------------------------------------------------------------
+
+
+def test_a_wait_that_the_provider_asks_for_holds_back_everything(tmp_path: Path) -> None:
+    """`Retry-After: 300` on one submit: no submit, no read, no list and no other question for so long."""
+    provider = Watched(idempotency=Idempotency.IGNORED, submit_s=0.2)
+    scripted: dict[int, SubmitOutcome] = {n: Unknown("HTTP 502") for n in (8, 9, 10, 11)}
+    scripted[12] = Unknown("HTTP 503", retry_after_s=300.0, is_reply=True)
+    provider.on_submit = scripted.get
+    it = night(tmp_path, provider, 40, submit_concurrency=4)
+    it.run(interrupted_at(DAY_S))
+    (asked,) = [at for at, key in provider.sent[12:13]]
+    began, ends = asked + 0.3, asked + 300.0
+    everything = [at for at, _ in provider.sent] + provider.account_reads + provider.lists
+    everything += [at - 0.05 for at, _ in provider.batches]
+    assert [at for at in everything if began < at < ends] == []
+
+
+def test_a_wait_that_the_account_names_holds_back_everything(tmp_path: Path) -> None:
+    """A probe is answered with 503 and 200 seconds to wait: reads wait as well."""
+    provider = Watched(idempotency=Idempotency.IGNORED, lists_tasks=False, latency_s=120.0)
+    provider.on_submit = lambda n: Unknown("HTTP 502", is_reply=True) if n >= 4 else None
+    busy = AccountRead(is_up=False, failure="HTTP 503", retry_after_s=200.0)
+    provider.on_account = lambda n: busy if n == 0 else AccountRead(is_up=True)
+    it = night(tmp_path, provider, 16, submit_concurrency=4, max_outage_s=HOUR_S)
+    it.run(interrupted_at(DAY_S))
+    began = provider.account_reads[0] + 0.2
+    asked = (
+        [at - 0.05 for at, _ in provider.batches] + provider.account_reads + [at for at, _ in provider.sent]
+    )
+    assert [at for at in asked if began < at < began + 199.0] == []
+
+
+def test_a_read_that_is_told_to_wait_holds_back_submits(tmp_path: Path) -> None:
+    """It is one provider: a 429 on a read means submits too."""
+
+    class Busy(Watched):
+        told = 0.0
+
+        async def read_many(self, task_ids: object) -> TasksRead:
+            if not self.told:
+                self.told = anyio.current_time()
+                return TasksRead(failure="HTTP 429", retry_after_s=400.0)
+            return await super().read_many(task_ids)  # type: ignore[arg-type]
+
+    provider = Busy()
+    it = night(tmp_path, provider, 30, concurrency=4)
+    it.run(interrupted_at(DAY_S))
+    assert it.statuses() == [DONE] * 30
+    times = [at for at, _ in provider.sent]
+    assert [at for at in times if provider.told + 0.3 < at < provider.told + 400] == []
+
+
+def test_nobody_is_believed_to_need_more_than_a_quarter_of_an_hour() -> None:
+    """Links of finished images die meanwhile."""
+
+    async def test() -> None:
+        gate, begin = Gate(), anyio.current_time()
+        gate.hold(10 * DAY_S)
+        await gate.passed()
+        assert anyio.current_time() - begin == pytest.approx(LONGEST_HOLD_S)
+
+    in_virtual_time(test)
