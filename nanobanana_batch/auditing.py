@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from nanobanana_batch.files.folder import Folder, find, held
 from nanobanana_batch.files.images import IMAGE_FOLDER
+from nanobanana_batch.files.lock import is_held
 from nanobanana_batch.state.facts import Phase
 from nanobanana_batch.state.reader import AttemptReport, open_reader
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _PAID = frozenset({Phase.ACCEPTED, Phase.READY, Phase.SAVED, Phase.EXPIRED})
 _UNANSWERED = frozenset({Phase.INTENT, Phase.UNKNOWN})
+_IN_FLIGHT = frozenset({Phase.INTENT, Phase.ACCEPTED, Phase.READY})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class Finding:
     """One thing that is not explained."""
 
     kind: str
-    """duplicate, orphan, unknown, missing, changed, stray or same_bytes."""
+    """duplicate, resent, orphan, unknown, missing, changed, stray or same_bytes."""
     what: str
     """The row's id, or a file's path."""
     detail: str
@@ -62,6 +64,8 @@ class Audit:
     folder: str
     totals: Totals
     findings: tuple[Finding, ...]
+    in_flight: int | None
+    """Requests that a run is at work on just now, which are not looked at; None: no run is going on."""
 
     @property
     def exit_code(self) -> int:
@@ -76,23 +80,25 @@ def make_audit(folder: Folder) -> Audit:
         UsageError: the folder holds no state.
         StateFailed: the state file is damaged.
     """
+    was_running = is_held(folder.path)
     with open_reader(folder.state) as reader:
         attempts = list(reader.attempts())
+    is_running = was_running or is_held(folder.path)
+    in_flight = [attempt for attempt in attempts if is_running and attempt.phase in _IN_FLIGHT]
+    at_rest = [attempt for attempt in attempts if not is_running or attempt.phase not in _IN_FLIGHT]
     saved = [attempt for attempt in attempts if attempt.phase is Phase.SAVED]
     files = _files(folder.path)
+    # A run places a file before it writes that down: only when none is going on, a file can be a stray.
+    strays = [] if is_running else _strays(files, {attempt.path for attempt in saved})
     findings = [
         *_paid_twice(attempts),
-        *(
-            _finding("orphan", attempt, _ORPHAN[attempt.phase])
-            for attempt in attempts
-            if attempt.phase in _ORPHAN
-        ),
-        *(_finding("unknown", attempt, _UNKNOWN) for attempt in attempts if attempt.phase in _UNANSWERED),
+        *_without_image(at_rest),
         *_damaged(folder.path, saved),
-        *_strays(files, {attempt.path for attempt in saved}),
+        *strays,
         *_same_bytes(saved),
     ]
-    return Audit(str(folder.path), _totals(attempts, len(files)), tuple(findings))
+    totals = _totals(attempts, len(files))
+    return Audit(str(folder.path), totals, tuple(findings), len(in_flight) if is_running else None)
 
 
 def repair_folder(path: Path, now: Connection, tally: Tally) -> None:
@@ -139,6 +145,25 @@ def _finding(kind: str, attempt: AttemptReport, words: tuple[str, str]) -> Findi
     task = f" (task {attempt.task_id})" if attempt.task_id else ""
     said = f": {attempt.error_message}" if attempt.error_message else ""
     return Finding(kind, attempt.id, f"{detail}{task}{said}", advice)
+
+
+def _without_image(attempts: Iterable[AttemptReport]) -> Iterable[Finding]:
+    """What was, or may have been, paid for and has nothing to show for it."""
+    for attempt in attempts:
+        if attempt.phase in _ORPHAN:
+            yield _finding("orphan", attempt, _ORPHAN[attempt.phase])
+        if attempt.phase in _UNANSWERED:
+            yield _finding("unknown", attempt, _UNKNOWN)
+        if attempt.sent > 1:
+            yield _finding("resent", attempt, _resent(attempt.sent))
+
+
+def _resent(times: int) -> tuple[str, str]:
+    which = "the first time" if times == 2 else f"each of the first {times - 1} times"
+    return (
+        f"sent {times} times because no answer came; {which} may have been paid too",
+        "look in your account for another task of that time",
+    )
 
 
 def _paid_twice(attempts: Iterable[AttemptReport]) -> Iterable[Finding]:

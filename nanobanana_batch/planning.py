@@ -44,9 +44,7 @@ def make_plan(order: Order, first: int) -> Plan:
     Raises:
         UsageError: the manifest or the profile has problems.
     """
-    from nanobanana_batch.providers.profile import load_profile
-
-    manifest = open_ordered(order, load_profile(order.connection.provider).dialect)
+    manifest = open_ordered(order)
     folder = folder_of(order, manifest)
     refuse_amnesia(folder, worked_on=was_worked_on(folder.path))
     with expanded(manifest) as roster, _reader(folder.state) as reader:

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 
 from nanobanana_batch.files.disk import Disk, write_atomically
 from nanobanana_batch.files.folder import RESULTS_NAME, Folder
+from nanobanana_batch.files.lock import is_held
 from nanobanana_batch.model import RowStatus
+from nanobanana_batch.state.last_run import LastRun, last_run
 from nanobanana_batch.state.reader import Reader, RowReport, open_reader
 
 if TYPE_CHECKING:
@@ -66,6 +68,10 @@ class Standing:
     """Rows that are no longer in the manifest but were sent, by status."""
     credits_reserved: float
     credits_used: float
+    is_running: bool
+    """A run works on it just now."""
+    last_run: LastRun | None
+    """The one that is going on, or else the one before; None where no run is remembered."""
 
     def as_json(self) -> dict[str, object]:
         """Ready for JSON."""
@@ -116,6 +122,7 @@ def column_names(variables: list[str]) -> list[str]:
 
 def standing(folder: Folder) -> Standing:
     """How the folder stands now; may be called while a run is going."""
+    was_running = is_held(folder.path)
     with open_reader(folder.state) as reader:
         counts = reader.counts()
         credits = reader.credits()
@@ -127,6 +134,8 @@ def standing(folder: Folder) -> Standing:
             left_manifest={status.value: count for status, count in reader.left_counts().items() if count},
             credits_reserved=credits.reserved,
             credits_used=credits.used,
+            is_running=was_running or is_held(folder.path),
+            last_run=last_run(reader),
         )
 
 

@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from nanobanana_batch.cli.doctor_command import doctor
 from nanobanana_batch.cli.folder_commands import audit, results, retry, status
 from nanobanana_batch.cli.manifest_commands import plan, run
 from nanobanana_batch.cli.service_commands import models, serve
@@ -29,7 +30,7 @@ def commands() -> None:
     """
 
 
-for command in (plan, run, status, retry, results, audit, serve, models):
+for command in (plan, run, status, retry, results, audit, doctor, serve, models):
     commands.add_command(command)
 
 
@@ -42,7 +43,7 @@ def _exit_code() -> int:
     try:
         return int(commands.main(standalone_mode=False) or 0)
     except NanobananaError as error:
-        click.echo(f"nanobanana-batch: {error}", err=True)
+        click.echo(f"nanobanana-batch: {error}".replace("\n", "\n  "), err=True)
         return error.exit_code
     except click.ClickException as error:
         error.show()

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from nanobanana_batch.cli.options import (
     as_json_flag,
     base_url,
-    concurrency,
+    debug,
     folder,
     key_file,
     no_progress,
     work,
 )
+from nanobanana_batch.cli.run_options import with_settings
 from nanobanana_batch.cli.text import as_json, audit_text, standing_text
+
+if TYPE_CHECKING:
+    from nanobanana_batch.engine.context import Settings
 
 
 @click.command()
@@ -33,7 +38,10 @@ def status(folder: Path, json_: bool) -> None:
 @click.command()
 @folder
 def results(folder: Path) -> None:
-    """Write results.csv of the output FOLDER anew from its state, and print its path."""
+    """Write results.csv of the output FOLDER anew.
+
+    It is made from the state; its path is printed.
+    """
     from nanobanana_batch.files.disk import Disk
     from nanobanana_batch.files.folder import find
     from nanobanana_batch.results import write_results
@@ -51,18 +59,27 @@ def results(folder: Path) -> None:
 )
 @base_url
 @key_file
-@concurrency
+@with_settings
+@debug
 @no_progress
 def retry(
-    folder: Path, only: str, base_url: str | None, key_file: Path | None, concurrency: int, no_progress: bool
+    settings: Settings,
+    folder: Path,
+    only: str,
+    base_url: str | None,
+    key_file: Path | None,
+    debug: bool,
+    no_progress: bool,
 ) -> int:
-    """Pay again for rows of the output FOLDER that did not complete, with the provider of its last run."""
+    """Pay again for rows of FOLDER that did not complete.
+
+    They go to the provider of the last run on this output folder.
+    """
     from nanobanana_batch import pipeline
     from nanobanana_batch.connection import Connection
-    from nanobanana_batch.engine.context import Settings
 
-    settings = Settings(concurrency=concurrency, submit_concurrency=min(8, concurrency))
-    now, again = Connection(base_url=base_url, key_file=key_file), pipeline.Retry(only)
+    now = Connection(base_url=base_url, key_file=key_file, debug=debug)
+    again = pipeline.Retry(only)
     return work(no_progress, lambda tally: pipeline.retry(folder, again, now, settings, tally))
 
 
@@ -76,7 +93,11 @@ def retry(
 def audit(
     folder: Path, repair: bool, base_url: str | None, key_file: Path | None, no_progress: bool, json_: bool
 ) -> int:
-    """Compare what was sent, paid and saved in the output FOLDER; exit 0 only if all is explained."""
+    """Check that all that was sent, paid and saved is explained.
+
+    Lists what is not, in the output FOLDER, with what to do; exit 0 only if there is nothing. While a run is
+    going on, what it has in flight is left alone.
+    """
     from nanobanana_batch.auditing import make_audit, repair_folder
     from nanobanana_batch.cli.progress import progress
     from nanobanana_batch.connection import Connection

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from nanobanana_batch.cli.options import PATH, base_url, concurrency, key_file, no_progress, work
+from nanobanana_batch.cli.options import PATH, base_url, debug, key_file, no_progress, work
+from nanobanana_batch.cli.run_options import with_settings
 from nanobanana_batch.cli.text import as_json, plan_text
+
+if TYPE_CHECKING:
+    from nanobanana_batch.engine.context import Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -59,7 +64,10 @@ def _manifest_options(command: Command) -> Command:
 @click.option("--rows", default=10, show_default=True, type=click.IntRange(0), help="How many rows to show.")
 @click.option("--json", "json_", is_flag=True, help="As JSON on stdout.")
 def plan(rows: int, json_: bool, provider: str, **order: Any) -> None:
-    """Say what a run of MANIFEST would do: counts, the first rows, all problems. Sends nothing."""
+    """Say what a run of MANIFEST would do; send nothing.
+
+    Counts, the first rows, and all problems.
+    """
     from nanobanana_batch.connection import Connection
     from nanobanana_batch.pipeline import Order
     from nanobanana_batch.planning import make_plan
@@ -72,15 +80,8 @@ def plan(rows: int, json_: bool, provider: str, **order: Any) -> None:
 @_manifest_options
 @base_url
 @key_file
-@concurrency
-@click.option(
-    "--submit-concurrency",
-    default=8,
-    show_default=True,
-    type=click.IntRange(1),
-    help="Paid requests at once.",
-)
-@click.option("--limit", type=click.IntRange(0), metavar="N", help="Only the first N rows of the manifest.")
+@with_settings
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N rows of the manifest.")
 @click.option(
     "--on-unknown",
     default="hold",
@@ -88,28 +89,42 @@ def plan(rows: int, json_: bool, provider: str, **order: Any) -> None:
     type=click.Choice(["hold", "resubmit"]),
     help="What to do with requests that may have been paid and cannot be found at the provider.",
 )
+@click.option(
+    "--callback-url",
+    metavar="URL",
+    help="Where the provider can call this machine when a task has ended: your https front.",
+)
+@click.option(
+    "--callback-listen",
+    metavar="HOST:PORT",
+    help="Where your front sends these calls to.  [default: 127.0.0.1:8080]",
+)
+@debug
 @no_progress
 def run(
-    concurrency: int,
-    submit_concurrency: int,
+    settings: Settings,
     limit: int | None,
     on_unknown: str,
+    callback_url: str | None,
+    callback_listen: str | None,
+    debug: bool,
     no_progress: bool,
     provider: str,
     base_url: str | None,
     key_file: Path | None,
     **order: Any,
 ) -> int:
-    """Make what MANIFEST asks for and is not made yet; run it again to resume."""
+    """Make what MANIFEST asks for and is not made yet.
+
+    Run it again to resume: nothing is paid for twice.
+    """
     from nanobanana_batch import pipeline
     from nanobanana_batch.connection import Connection
-    from nanobanana_batch.engine.context import OnUnknown, Settings
+    from nanobanana_batch.engine.context import OnUnknown
+    from nanobanana_batch.session import make_front
 
-    settings = Settings(
-        concurrency=concurrency,
-        submit_concurrency=min(submit_concurrency, concurrency),
-        limit=limit,
-        on_unknown=OnUnknown(on_unknown),
-    )
-    asked = pipeline.Order(connection=Connection(provider, base_url, key_file), **order)
+    settings = replace(settings, limit=limit, on_unknown=OnUnknown(on_unknown))
+    connection = Connection(provider, base_url, key_file, debug)
+    front = make_front(callback_url, callback_listen)
+    asked = pipeline.Order(connection=connection, front=front, **order)
     return work(no_progress, lambda tally: pipeline.run(asked, settings, tally))

@@ -14,13 +14,11 @@ if TYPE_CHECKING:
 
 PATH = click.Path(path_type=Path)
 
-concurrency = click.option(
-    "--concurrency", default=64, show_default=True, type=click.IntRange(1), help="Tasks in flight."
-)
 base_url = click.option(
     "--base-url", metavar="URL", help="Where the provider is, if not where its profile says."
 )
 key_file = click.option("--key-file", type=PATH, help="Read the API key from this file.")
+debug = click.option("--debug", is_flag=True, help="Also write what replies say to run.log.")
 no_progress = click.option("--no-progress", is_flag=True, help="No progress line.")
 as_json_flag = click.option("--json", "json_", is_flag=True, help="As JSON.")
 folder = click.argument("folder", type=PATH)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Never
 
@@ -11,6 +12,8 @@ from tqdm import tqdm
 
 from nanobanana_batch.engine.work import Tally
 
+_TICK_S = 1.0
+_MOST_TROUBLE_CHARS = 70
 _FORMAT = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 
 
@@ -23,10 +26,34 @@ def progress(*, shown: bool) -> Iterator[Tally]:
         yield tally
         return
     with tqdm(total=0, unit="row", bar_format=_FORMAT, dynamic_ncols=True, leave=True, delay=0.1) as bar:
+
+        def tick() -> None:
+            _show(bar, tally)
+            bar.refresh()
+
         tally.changed = lambda: _show(bar, tally)
         tally.announce = lambda text: bar.write(text, file=sys.stderr)
-        yield tally
+        with _every_second(tick):
+            yield tally
         _show(bar, tally)
+
+
+@contextmanager
+def _every_second(tick: Callable[[], None]) -> Iterator[None]:
+    """The clock goes on when nothing else does: in an outage the line is all that there is to see."""
+    is_over = threading.Event()
+
+    def go_on() -> None:
+        while not is_over.wait(_TICK_S):
+            tick()
+
+    clock = threading.Thread(target=go_on, daemon=True)
+    clock.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        clock.join()
 
 
 def _show(bar: tqdm[Never], tally: Tally) -> None:
@@ -37,5 +64,8 @@ def _show(bar: tqdm[Never], tally: Tally) -> None:
         parts.insert(0, f"{tally.failed} failed")
     if tally.unknown:
         parts.insert(0, f"{tally.unknown} unknown")
+    if tally.held_up_by:
+        parts.append(" ".join(tally.held_up_by.split())[:_MOST_TROUBLE_CHARS])
     bar.set_postfix_str(", ".join(parts), refresh=False)
-    bar.update(tally.completed + tally.failed - bar.n)
+    bar.n = tally.completed + tally.failed  # not as a difference: the clock's thread comes here too
+    bar.update(0)

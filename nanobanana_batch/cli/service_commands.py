@@ -19,7 +19,30 @@ def _latency(_: click.Context, option: click.Parameter, value: str) -> float | t
         raise click.BadParameter(f"{value!r} is neither SECONDS nor MIN-MAX", param=option) from error
 
 
-@click.command()
+def _outages(_: click.Context, option: click.Parameter, value: str) -> tuple[tuple[float, float], ...]:
+    try:
+        pairs = [word.split(":") for word in value.split(",") if word]
+        return tuple((float(at), float(length)) for at, length in pairs)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is not AT:LENGTH,AT:LENGTH", param=option) from error
+
+
+def _say_where(base_url: str) -> None:
+    click.echo(f"Serving on {base_url} (docs at {base_url}/docs, ledger at {base_url}/admin/ledger)")
+
+
+class _ServeCommand(click.Command):
+    """Its help ends with the names of the faults."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from nanobanana_batch.service.options import FAULT_GROUPS, FAULT_PARAMETERS
+
+        with formatter.section("Faults, by what they hit"):
+            groups = {**FAULT_GROUPS, "how, when hit": FAULT_PARAMETERS}
+            formatter.write_dl([(title, " ".join(names)) for title, names in groups.items()])
+
+
+@click.command(cls=_ServeCommand)
 @click.option(
     "--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0: any free one."
 )
@@ -46,14 +69,46 @@ def _latency(_: click.Context, option: click.Parameter, value: str) -> float | t
 )
 @click.option("--list/--no-list", "recent_list", default=True, help="Whether recent tasks can be listed.")
 @click.option("--integer-codes", is_flag=True, help="Error codes as integers, as on older pages.")
+@click.option("--unlimited-credits", is_flag=True, help="No key ever runs out.")
 @click.option(
-    "--fault", "faults", multiple=True, metavar="NAME=RATE", help="Misbehave, e.g. lost_reply_after=0.02."
+    "--deny-model", "denied_models", multiple=True, metavar="MODEL", help="No key may use this model."
+)
+@click.option(
+    "--file-lifetime",
+    "file_lifetime_s",
+    default=259200.0,
+    show_default=True,
+    help="Seconds that an uploaded reference image is kept.",
+)
+@click.option("--max-files", default=100, show_default=True, help="How many of them a key may have.")
+@click.option(
+    "--allow-loopback-callbacks",
+    is_flag=True,
+    help="For tests only: callbacks may go by plain HTTP to 127.0.0.1.",
+)
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="NAME=RATE",
+    help="Misbehave, e.g. lost_reply_after=0.02, or lost_reply_after=next:2.",
+)
+@click.option(
+    "--outages",
+    default="",
+    callback=_outages,
+    metavar="AT:LENGTH,...",
+    help="Seconds after the start at which nothing works, and for how long.",
 )
 def serve(faults: tuple[str, ...], **options: Any) -> None:
     """Run the embedded API service alone, on 127.0.0.1. It draws placeholders and costs nothing.
 
     Prints its address once it accepts connections. Its API is described at /docs; who was charged for
     what stands at /admin/ledger. The unified dialect is under /unified.
+
+    A fault has a rate from 0 to 1; which requests it hits follows from the fault seed and their
+    bytes, so that a run can be repeated. The ones in force are changed by a POST to /admin/faults, and
+    an outage is begun by a POST of {"length_s": 30} to /admin/outage, from this machine only.
     """
     from nanobanana_batch.service.options import Faults, ServiceError, ServiceOptions
     from nanobanana_batch.service.server import serve as serve_until_stopped
@@ -63,17 +118,19 @@ def serve(faults: tuple[str, ...], **options: Any) -> None:
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     try:
-        serve_until_stopped(chosen, ready=click.echo)
+        serve_until_stopped(chosen, ready=_say_where)
     except ServiceError as error:
         raise ServiceFailed(str(error)) from error
 
 
 @click.command()
+@click.option(
+    "--provider", metavar="NAME|FILE", help="Only what this provider offers, with its own models and prices."
+)
 @click.option("--json", "json_", is_flag=True, help="As JSON.")
-def models(json_: bool) -> None:
-    """List the models that the catalogue knows and what each allows."""
-    from nanobanana_batch.catalog import load_catalog
+def models(provider: str | None, json_: bool) -> None:
+    """List the known models and what each allows."""
+    from nanobanana_batch.connection import known_models
 
-    catalog = load_catalog()
-    known = [rules for dialect in catalog.dialects for rules in catalog.models(dialect)]
+    known = known_models(provider)
     click.echo(as_json(known) if json_ else models_text(known))

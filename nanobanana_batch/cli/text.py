@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nanobanana_batch.auditing import Audit
     from nanobanana_batch.catalog import ModelRules
+    from nanobanana_batch.doctor import Diagnosis
     from nanobanana_batch.model import Row
     from nanobanana_batch.pipeline import Outcome
     from nanobanana_batch.planning import Plan
@@ -21,6 +22,11 @@ _WIDEST_CELL = 48
 def as_json(value: Any) -> str:
     """A dataclass, or a list of them, as indented JSON."""
     return json.dumps(_plain(value), indent=2, ensure_ascii=False)
+
+
+def counted(count: int, noun: str) -> str:
+    """A number with its noun: 1 row, 2 rows."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -35,7 +41,10 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def plan_text(plan: Plan) -> str:
     """Counts, then the first rows."""
-    lines = [f"{plan.manifest}: {plan.rows} rows -> {plan.folder}", f"  to submit: {plan.to_submit}"]
+    lines = [
+        f"{plan.manifest}: {counted(plan.rows, 'row')} -> {plan.folder}",
+        f"  to submit: {plan.to_submit}",
+    ]
     if plan.changed:
         lines.append(f"    of these changed since the last run: {plan.changed} (the old images stay)")
     lines += [f"  {name}: {count}" for name, count in plan.counts.items() if count and name != "pending"]
@@ -63,18 +72,18 @@ def outcome_text(outcome: Outcome) -> str:
     counts = {status.value: count for status, count in outcome.counts.items()}
     done = counts.pop("completed")
     left = _several({name: count for name, count in counts.items() if count})
-    lines = [f"{done} of {outcome.rows} rows completed" + (f" ({left})" if left else "") + "."]
+    lines = [f"{done} of {counted(outcome.rows, 'row')} completed" + (f" ({left})" if left else "") + "."]
     if not outcome.had_work:
         lines.append("There was nothing to do; nothing was sent.")
     if outcome.stop_reason:
         lines.append(outcome.stop_reason)
     for name, count in outcome.elsewhere.items():
-        lines.append(f"{count} unfinished rows were sent to {name}; a run with that provider collects them.")
+        lines.append(f"Unfinished rows that went to {name}: {count}; a run with that provider collects them.")
     if outcome.credits_used:
         lines.append(f"Credits used in this folder so far: {outcome.credits_used:g}")
     if outcome.same_bytes:
         lines.append(
-            f"{outcome.same_bytes} images have the bytes of another row's: see duplicate_of in the results."
+            f"Images with the bytes of another row's: {outcome.same_bytes}; see duplicate_of in the results."
         )
     for only in ("failed", "refused", "expired"):
         if counts.get(only):
@@ -94,26 +103,59 @@ def outcome_text(outcome: Outcome) -> str:
 
 def standing_text(standing: Standing) -> str:
     """Counts and credits of a folder."""
-    lines = [f"{standing.manifest}: {standing.rows} rows in {standing.folder}"]
+    lines = [f"{standing.manifest}: {counted(standing.rows, 'row')} in {standing.folder}"]
     lines += [f"  {name}: {count}" for name, count in standing.counts.items() if count]
     if standing.left_manifest:
         lines.append(f"  no longer in the manifest: {_several(standing.left_manifest)}")
     lines.append(f"  credits used: {standing.credits_used:g}, reserved: {standing.credits_reserved:g}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_run_lines(standing)])
+
+
+def _run_lines(standing: Standing) -> list[str]:
+    """Whether a run is going on, or else how the last one ended."""
+    last = standing.last_run
+    if standing.is_running:
+        since = f" (began {last.began})" if last and not last.ended else ""
+        return [f"  A run is going on{since}."]
+    if last is None:
+        return []
+    if not last.ended:
+        return [
+            f"  The last run (began {last.began}) did not end by itself; it may have been killed.",
+            "  Run the same command again to go on.",
+        ]
+    lines = [f"  The last run ended {last.ended} with exit code {last.exit_code}."]
+    return lines + ([f"  {last.reason}"] if last.reason else [])
 
 
 def audit_text(audit: Audit) -> str:
     """Totals, then every finding with what to do."""
     totals = audit.totals
     lines = [
-        f"{audit.folder}: {totals.attempts} requests, {totals.accepted} tasks, {totals.saved} images saved,"
-        f" {totals.files} files",
+        f"{audit.folder}: {counted(totals.attempts, 'request')}, {counted(totals.accepted, 'task')},"
+        f" {counted(totals.saved, 'image')} saved, {counted(totals.files, 'file')}",
         f"  credits reserved: {totals.credits_reserved:g}, used: {totals.credits_used:g},"
         f" refunded: {totals.credits_refunded:g}",
     ]
     lines += [f"  {found.kind}: {found.what}: {found.detail}; {found.advice}" for found in audit.findings]
-    lines.append("Everything is explained." if not audit.findings else f"{len(audit.findings)} findings.")
+    if audit.in_flight is not None:
+        lines.append(f"A run is going on: {counted(audit.in_flight, 'request')} in flight not looked at.")
+    lines.append(
+        f"{counted(len(audit.findings), 'finding')}." if audit.findings else "Everything is explained."
+    )
     return "\n".join(lines)
+
+
+def diagnosis_text(diagnosis: Diagnosis) -> str:
+    """One line a check; what is no ok also says what to do."""
+    width = max(len(check.name) for check in diagnosis.checks)
+    lines = []
+    for check in diagnosis.checks:
+        lines.append(f"{check.verdict:<7}  {check.name:<{width}}  {check.found}")
+        if check.advice:
+            lines.append(f"{'':<7}  {'':<{width}}  -> {check.advice}")
+    problems = sum(check.verdict == "problem" for check in diagnosis.checks)
+    return "\n".join([*lines, f"{counted(problems, 'problem')}." if problems else "All is well."])
 
 
 def models_text(models: Sequence[ModelRules]) -> str:
@@ -138,7 +180,10 @@ def _model_text(rules: ModelRules) -> str:
         lines.append(f"  searches: {' '.join(searches)}")
     if rules.max_images is not None:
         lines.append(f"  reference images: at most {rules.max_images}")
-    return "\n".join(lines)
+    if rules.credits is not None:
+        prices = ", ".join(f"{size} {credits:g}" for size, credits in rules.credits.items())
+        lines.append(f"  credits: {prices} (as of {rules.credits_as_of or 'a day that is not told'})")
+    return "\n".join([*lines, f"  from: {rules.source}"])
 
 
 def _row_cells(row: Row) -> tuple[str, ...]:

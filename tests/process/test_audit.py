@@ -12,7 +12,7 @@ import pytest
 from nanobanana_batch.results import read_results
 from nanobanana_batch.service.options import Faults
 from tests.process.harness import Bench, bench, cli, small_manifest
-from tests.process.test_run import paid
+from tests.process.test_run import paid, until
 
 
 def audit(it: Bench, *flags: str) -> tuple[int, dict[str, Any], list[tuple[str, str]]]:
@@ -107,6 +107,8 @@ def test_unknown_rows_are_audited_and_sent_again_only_by_retry(tmp_path: Path) -
         again = cli("retry", str(it.out), "--only", "unknown", cwd=it.folder)
         assert again.returncode == 0, again.stderr
         assert paid(it) == 4
+        code, _, findings = audit(it)
+        assert (code, [kind for kind, _ in findings]) == (1, ["resent"])
 
 
 @pytest.mark.parametrize("only", ["failed", "refused"])
@@ -123,6 +125,39 @@ def test_retry_pays_for_exactly_the_rows_that_ended_so(tmp_path: Path, only: str
         assert [new for old, new in zip(before, after, strict=True) if old == only] == ["completed"]
         assert paid(it) == 5
         assert audit(it)[0] == 0
+
+
+def test_a_run_is_left_alone_and_missed_when_it_is_killed(tmp_path: Path) -> None:
+    """`audit` and `status` tell what is in flight from what is an orphan, and a kill from an end."""
+    with bench(tmp_path, small_manifest(tmp_path, 4), latency_s=60.0) as it:
+        run = it.start()
+        until(lambda: paid(it) >= 4)
+        until(lambda: standing(it)["counts"]["running"] == 4)
+        code, found, findings = audit(it)
+        assert (code, found["in_flight"], findings) == (0, 4, [])
+        assert standing(it)["is_running"]
+        run.kill()
+        run.communicate()
+        code, found, findings = audit(it)
+        assert (code, found["in_flight"], [kind for kind, _ in findings]) == (1, None, ["orphan"] * 4)
+        assert "did not end by itself" in cli("status", str(it.out), cwd=tmp_path).stdout
+
+
+def test_status_says_why_the_last_run_stopped(tmp_path: Path) -> None:
+    """The very sentence that the run ended with."""
+    with bench(tmp_path, small_manifest(tmp_path, 4), latency_s=0.2, credits=1) as it:
+        done = it.finish()
+        last = standing(it)["last_run"]
+        assert (done.returncode, last["exit_code"]) == (3, 3)
+        assert last["reason"]
+        assert last["reason"] in done.stderr
+        assert last["reason"] in cli("status", str(it.out), cwd=tmp_path).stdout
+
+
+def standing(it: Bench) -> dict[str, Any]:
+    """What `status` knows."""
+    found: dict[str, Any] = json.loads(cli("status", str(it.out), "--json", cwd=it.folder).stdout)
+    return found
 
 
 def test_the_state_may_stand_on_another_disk(tmp_path: Path) -> None:

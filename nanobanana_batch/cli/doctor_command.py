@@ -1,0 +1,38 @@
+"""`doctor`: is everything there that a run needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from nanobanana_batch.cli import options
+from nanobanana_batch.cli.text import as_json, diagnosis_text
+from nanobanana_batch.connection import Connection
+
+
+@click.command()
+@click.option(
+    "--provider", default="evolink", show_default=True, metavar="NAME|FILE", help="Profile, or a file."
+)
+@options.base_url
+@options.key_file
+@click.option(
+    "--out",
+    default=Path("outputs"),
+    show_default=True,
+    type=options.PATH,
+    help="The output folder of a run, or where it is to be.",
+)
+@options.as_json_flag
+def doctor(provider: str, base_url: str | None, key_file: Path | None, out: Path, json_: bool) -> int:
+    """Check all that a run needs; costs nothing.
+
+    Program, provider, key, credits, clock, and the output folder with its disk, lock and state. Sends free
+    requests only. Exits with 1 if something stands in the way of a run.
+    """
+    from nanobanana_batch.doctor import examine
+
+    diagnosis = examine(Connection(provider, base_url, key_file), out)
+    click.echo(as_json(diagnosis) if json_ else diagnosis_text(diagnosis))
+    return diagnosis.exit_code
