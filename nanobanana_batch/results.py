@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,14 +68,12 @@ class Standing:
     """Rows that are no longer in the manifest but were sent, by status."""
     credits_reserved: float
     credits_used: float
+    credits_unknown: float
+    """What requests without an answer may have cost, as far as their price is known."""
     is_running: bool
     """A run works on it just now."""
     last_run: LastRun | None
     """The one that is going on, or else the one before; None where no run is remembered."""
-
-    def as_json(self) -> dict[str, object]:
-        """Ready for JSON."""
-        return asdict(self)
 
 
 def write_results(folder: Folder, disk: Disk) -> Path:
@@ -134,6 +132,7 @@ def standing(folder: Folder) -> Standing:
             left_manifest={status.value: count for status, count in reader.left_counts().items() if count},
             credits_reserved=credits.reserved,
             credits_used=credits.used,
+            credits_unknown=credits.unknown,
             is_running=was_running or is_held(folder.path),
             last_run=last_run(reader),
         )

@@ -107,7 +107,9 @@ def standing_text(standing: Standing) -> str:
     lines += [f"  {name}: {count}" for name, count in standing.counts.items() if count]
     if standing.left_manifest:
         lines.append(f"  no longer in the manifest: {_several(standing.left_manifest)}")
-    lines.append(f"  credits used: {standing.credits_used:g}, reserved: {standing.credits_reserved:g}")
+    doubtful = f", perhaps: {standing.credits_unknown:g}" if standing.credits_unknown else ""
+    reserved = f"reserved: {standing.credits_reserved:g}{doubtful}"
+    lines.append(f"  credits used: {standing.credits_used:g}, {reserved}")
     return "\n".join([*lines, *_run_lines(standing)])
 
 

@@ -87,7 +87,8 @@ class Breaker:
             yield
 
     async def _is_up(self) -> bool:
-        await self._stop.sleep(backoff_s(self._failures - TRIP + 1, longest_s=self._longest_pause_s))
+        pause_s = backoff_s(self._failures - TRIP + 1, longest_s=self._longest_pause_s)
+        await self._stop.sleep(self._outage.cut(pause_s, "submit"))
         await self._gate.passed(self._stop)
         if self._stop.asked:
             return False

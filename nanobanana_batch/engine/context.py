@@ -91,9 +91,9 @@ class Settings:
             return [Repeat(self.retried), Repeat(frozenset({Phase.NOT_SENT}), had_more=True)]
         return []
 
-    def may_try_again(self, work: Work) -> bool:
-        """Whether a row whose task failed may be paid for once more without being asked for."""
-        return work.is_wanted and work.number < self.max_attempts and (self.new_rows or bool(self.retried))
+    def may_try_again(self, work: Work, tasks: int) -> bool:
+        """Whether a row that had so many tasks may be paid for once more without being asked for."""
+        return work.is_wanted and tasks < self.max_attempts and (self.new_rows or bool(self.retried))
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ _NOT_LOGGED = frozenset({"body", "links", "url", "fingerprint", "account", "prov
 def log_fact(log: Log, fact: Fact) -> None:
     """One line of the run's log for a fact."""
     fields = {name: getattr(fact, name) for name in fact.__slots__ if name not in _NOT_LOGGED}
-    fields = {name: value for name, value in fields.items() if value not in (None, "", ())}
+    fields = {name: value for name, value in fields.items() if value not in (None, "", (), False)}
     if isinstance(fact, Saved):
         fields["image"] = fact.image.path
     log(_SNAKE.sub("_", type(fact).__name__).lower(), **fields)

@@ -126,6 +126,15 @@ class Outage:
 
     def failed(self, asking: Asking) -> bool:
         """The provider did not; says whether to give up."""
+        self._since.setdefault(asking, anyio.current_time())
+        return self._left_s(asking) <= 0
+
+    def cut(self, pause_s: float, asking: Asking) -> float:
+        """A pause that does not go on beyond the time at which it is given up."""
+        left_s = self._left_s(asking)
+        return min(pause_s, left_s) if left_s > 0 else pause_s
+
+    def _left_s(self, asking: Asking) -> float:
+        longest_s = self._longest_s if self._has_contact else self._first_contact_s
         now = anyio.current_time()
-        since = self._since.setdefault(asking, now)
-        return now - since >= (self._longest_s if self._has_contact else self._first_contact_s)
+        return longest_s - (now - self._since.get(asking, now))

@@ -7,6 +7,7 @@ request; else the row is held, and only a person's word (`--on-unknown resubmit`
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 
@@ -51,10 +52,10 @@ class Resolver:
         self._sections = sections
         self._on_accepted = on_accepted
         self._trust = context.provider.capabilities.idempotency
-        self._shown_age_s = -1.0
-        """A request of this run that was as old as this had a remembered key before it."""
-        self._remembered: dict[str, bool] = {}
-        """Keys that the provider was asked about, and whether it knew them."""
+        self._proof = (math.inf, -math.inf)
+        """When the oldest request was sent whose like was shown to be remembered, and when that was."""
+        self._remembered: dict[str, tuple[bool, float]] = {}
+        """Keys that the provider was asked about, whether it knew them, and when it was asked."""
         self._open: list[Work] = []
         self._held: list[Work] = []
         self._had_evidence = False
@@ -138,38 +139,49 @@ class Resolver:
             return self._context.now() - work.intended_at < offered.key_lifetime_s
         if work.is_wanted and await self._remembers_that_far_back(work):
             return True
-        return await self._remembers(work.idempotency_key)
+        return await self._remembers(work.idempotency_key, work.posted_at)
 
     async def _remembers_that_far_back(self, work: Work) -> bool:
-        offered = self._context.provider.capabilities
-        age_s = anyio.current_time() - work.posted_at if work.posted_at else None
-        if age_s is not None and self._shown_age_s >= 0 and age_s <= self._shown_age_s + _SAME_AGE_S:
+        """One proof serves all requests about as old that were sent before it.
+
+        Of one that was sent after the proof it says nothing: the provider may have lost its memory since.
+        """
+        offered, (oldest, shown_at) = self._context.provider.capabilities, self._proof
+        if work.posted_at and oldest - _SAME_AGE_S <= work.posted_at <= shown_at:
             return True
         key = self._context.store.accepted_key_near(offered.name, offered.account, work.attempt, _SAME_AGE_S)
         if key is None:
             return False
-        remembered = await self._remembers(key)
+        remembered = await self._remembers(key, work.posted_at)
         if not remembered:
-            self._context.tally.say_once("the provider does not remember idempotency keys")
-        elif age_s is not None:
-            self._shown_age_s = max(self._shown_age_s, age_s)
+            self._context.tally.trouble("the provider does not remember idempotency keys")
+        elif work.posted_at:
+            self._proof = (work.posted_at, self._remembered[key][1])
         return remembered
 
-    async def _remembers(self, key: str) -> bool:
+    async def _remembers(self, key: str, sent_at: float) -> bool:
+        """Whether it does, as shown after a moment of this run."""
         context = self._context
         for tries in range(context.settings.resolve_tries):
-            if key in self._remembered or self._no_answers or context.stop.asked:
+            if self._shown(key, sent_at) is not None or self._no_answers or context.stop.asked:
                 break
             async with context.breaker.passed():
                 await context.gate.passed(context.stop)
+                asked_at = anyio.current_time()
                 shown = await context.provider.proves_idempotency(key)
             if shown is not None:
-                self._remembered[key] = shown
+                self._remembered[key] = (shown, asked_at)
             else:
                 context.breaker.failed("it does not say whether it remembers a key")
                 await context.stop.sleep(backoff_s(tries))
-        self._no_answers = self._no_answers or key not in self._remembered
-        return self._remembered.get(key, False)
+        known = self._shown(key, sent_at)
+        self._no_answers = self._no_answers or known is None
+        return bool(known)
+
+    def _shown(self, key: str, sent_at: float) -> bool | None:
+        """What the provider has shown; a memory may have been lost since, but what is forgotten stays so."""
+        shown, asked_at = self._remembered.get(key, (None, 0.0))
+        return None if shown and asked_at < sent_at else shown
 
     async def _repeat(self, work: Work) -> None:
         """The same bytes under the same key: the provider answers with the first task, or makes it now."""

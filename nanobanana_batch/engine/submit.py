@@ -112,9 +112,7 @@ class Submitter:
         key = secrets.token_hex(24)
         callback_url = None if context.hints is None else context.hints.url_for(key)
         body = context.provider.encode(ready.request, callback_url)
-        intent = replace(
-            self._intent(row, attempt, body, key), credits_expected=price, uploads=ready.uploads
-        )
+        intent = replace(self._intent(row, attempt, body, key), credits_expected=price, uploads=ready.uploads)
         await self._send(_work_of(row, intent), intent)
 
     async def _fail_unsent(self, row: RowToSend, why: Unusable) -> None:
@@ -305,6 +303,7 @@ def answer(work: Work, outcome: SubmitOutcome, now: float) -> facts.Fact:
                 outcome.credits_reserved,
                 outcome.estimated_s,
                 now,
+                outcome.replayed,
             )
         case Rejected(decision=Decision.FAIL_ROW | Decision.REFUSE | Decision.NEW_ATTEMPT) if (
             outcome.is_verdict or not work.is_doubtful

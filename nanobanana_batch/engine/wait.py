@@ -154,7 +154,7 @@ class Waiter:
             self._failures = 0
         else:
             self._failures += 1
-            self._pause.hold(backoff_s(self._failures))
+            self._pause.hold(context.outage.cut(backoff_s(self._failures), "read"))
         if not read.failure:
             context.tally.all_well("read")
             return
@@ -270,7 +270,7 @@ class Waiter:
                 work.credits_used = end.credits_used or 0.0
                 self._on_ready(work)
                 return
-            case facts.Failed() if end.retryable and context.settings.may_try_again(work):
+            case facts.Failed() if end.retryable and self._may_try_again(work):
                 wait_s = context.again.add(work.row, work.number)
                 context.log("another_attempt", id=work.id, code=end.code, after=work.number, in_s=wait_s)
             case facts.Failed():
@@ -278,3 +278,6 @@ class Waiter:
             case facts.Expired():
                 context.ends.failed("expired", end.message)
         context.slots.give_back()
+
+    def _may_try_again(self, work: Work) -> bool:
+        return self._context.settings.may_try_again(work, self._context.store.tasks_of(work.row))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
-RetryAfterIn = Literal["header", "body", "both"]
+RetryAfterIn = Literal["header", "date", "body", "both"]
 OutageKind = Literal["503", "429", "html", "close"]
 
 FAULT_GROUPS: dict[str, tuple[str, ...]] = {
@@ -106,7 +106,7 @@ class Faults:
     next: Mapping[str, int] = field(default_factory=dict)
     seed: int = 0
     retry_after_s: float = 1.0
-    retry_after_in: RetryAfterIn = "header"
+    retry_after_in: RetryAfterIn = "header"  # in seconds; date: there too, as a moment
     drip_interval_s: float = 1.0
     slow_reply_s: float = 2.0
     slow_decision_s: float = 2.0
@@ -126,8 +126,8 @@ class Faults:
                 raise ValueError(_unknown(name, fault_names()))
             if isinstance(count, bool) or not isinstance(count, int) or count < 0:
                 raise ValueError(f"fault {name}: {count!r} is no count")
-        if self.retry_after_in not in ("header", "body", "both"):
-            raise ValueError(f"retry_after_in: {self.retry_after_in!r} is none of header, body, both")
+        if self.retry_after_in not in ("header", "date", "body", "both"):
+            raise ValueError(f"retry_after_in: {self.retry_after_in!r} is none of header, date, body, both")
         if not isinstance(self.outage_links, bool):
             raise ValueError(f"outage_links: {self.outage_links!r} is neither true nor false")
         if self.outage_kind not in ("503", "429", "html", "close"):

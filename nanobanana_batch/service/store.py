@@ -1,7 +1,8 @@
 """What was charged is on disk before anybody is told: a task, its charge and its key are one transaction.
 
-The only writer of `service.sqlite3`. The ledger is append-only: nothing here updates or deletes its rows.
-A kill of the process loses nothing that was committed (WAL, synchronous=NORMAL).
+The only writer of `service.sqlite3`, with the outbox and the uploads, which share its connection. The ledger
+is append-only: nothing here updates or deletes its rows. A kill of the process loses nothing that was
+committed (WAL, synchronous=NORMAL).
 """
 
 from __future__ import annotations

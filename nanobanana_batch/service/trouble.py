@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import time
+from email.utils import formatdate
 
 from starlette.responses import Response
 
@@ -14,14 +16,14 @@ _PROXY_PAGE = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Ba
 
 
 def rate_limited(context: Context) -> Response:
-    faults = context.faults.faults
-    where = faults.retry_after_in
+    wait_s, where = context.faults.faults.retry_after_s, context.faults.faults.retry_after_in
+    header = formatdate(time.time() + wait_s, usegmt=True) if where == "date" else str(math.ceil(wait_s))
     error = ApiError(
         429,
         "rate_limit_exceeded",
         "Too many requests.",
-        suggestion=f"retry after {faults.retry_after_s:g} seconds" if where != "header" else None,
-        headers={"Retry-After": str(math.ceil(faults.retry_after_s))} if where != "body" else {},
+        suggestion=f"retry after {wait_s:g} seconds" if where in ("body", "both") else None,
+        headers={"Retry-After": header} if where != "body" else {},
     )
     return error_reply(error, context.options)
 

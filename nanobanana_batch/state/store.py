@@ -102,7 +102,8 @@ FROM rows LEFT JOIN attempts ON attempts.attempt = rows.attempt WHERE rows.row =
 _REPEATED = """
 SELECT rows.row FROM attempts JOIN rows ON rows.attempt = attempts.attempt
 WHERE attempts.phase != 'saved' AND attempts.phase IN ({phases}) AND position < ? AND number > ?
-  AND (? IS NULL OR (retryable = 1 AND number < ?))
+  AND (? IS NULL OR
+       (retryable = 1 AND (SELECT count(task_id) FROM attempts AS every WHERE every.row = rows.row) < ?))
 ORDER BY position
 """
 
@@ -112,7 +113,7 @@ class Repeat:
     """Which rows get another attempt: those whose latest one is in one of the phases.
 
     `had_more`: only if there was one before that. `retryable_below`: only if the provider's reason may
-    pass, and while they had fewer attempts than this.
+    pass, and while they had fewer tasks than this.
     """
 
     phases: frozenset[Phase]
@@ -195,6 +196,10 @@ class Store:
         """One row, with the number of its next attempt."""
         (found,) = self._read(_ONE, row)
         return _row_to_send(found)
+
+    def tasks_of(self, row: int) -> int:
+        """How many tasks were made for a row so far."""
+        return int(self._read("SELECT count(task_id) FROM attempts WHERE row = ?", row)[0][0])
 
     def open_attempts(self, phase: Phase) -> list[OpenAttempt]:
         """All attempts in a phase, those whose links die first at the front."""

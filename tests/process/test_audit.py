@@ -114,7 +114,7 @@ def test_unknown_rows_are_audited_and_sent_again_only_by_retry(tmp_path: Path) -
 @pytest.mark.parametrize("only", ["failed", "refused"])
 def test_retry_pays_for_exactly_the_rows_that_ended_so(tmp_path: Path, only: str) -> None:
     """One failed and one refused row: each is made again only when it is asked for."""
-    faults = Faults(next={"refuse_task": 1, "fail_task": 1}, fail_code="service_error")
+    faults = Faults(next={"refuse_task": 1, "fail_task": 1}, fail_code="invalid_parameters")
     with bench(tmp_path, small_manifest(tmp_path, 4), latency_s=0.2, faults=faults) as it:
         it.finish()
         before = list(read_results(it.out)["status"])

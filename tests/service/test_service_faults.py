@@ -7,6 +7,7 @@ import json
 import sqlite3
 import threading
 from contextlib import closing
+from email.utils import parsedate_to_datetime
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,14 @@ def test_a_429_says_when_in_its_body(start: Start) -> None:
     reply = api.post(BODY)
     assert reply.json()["error"]["fallback_suggestion"] == "retry after 60 seconds"
     assert "Retry-After" not in reply.headers
+
+
+def test_a_429_names_the_moment(start: Start) -> None:
+    api = start(faults=_once("rate_429", retry_after_s=3600, retry_after_in="date"))
+    reply = api.post(BODY)
+    waits = parsedate_to_datetime(reply.headers["Retry-After"]) - parsedate_to_datetime(reply.headers["Date"])
+    assert 3598 <= waits.total_seconds() <= 3602
+    assert "fallback_suggestion" not in reply.json()["error"]
 
 
 @pytest.mark.parametrize(("fault", "paid"), [("rate_5xx_before", 0), ("rate_5xx_after", 1)])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from nanobanana_batch.connection import Connection, prepare
 from nanobanana_batch.errors import KeyProblem, ProfileError
 from nanobanana_batch.model import REQUEST_FIELDS, Request
 from nanobanana_batch.providers import profile as profile_module
@@ -182,6 +183,16 @@ prices_as_of: 2026-11-01
     assert (rules.source, rules.credits_as_of) == (file, "2026-11-01")
     assert catalog.price(Request("nano-banana-beta", "p"), "evolink") == 4.0
     assert catalog.rules("gemini-3-pro-image-preview", "evolink") is not None
+
+
+@pytest.mark.parametrize("parent", ["local", "evolink"])
+def test_a_connection_knows_what_the_profile_says_of_prices(tmp_path: Path, parent: str) -> None:
+    """A budget rests on it, with the embedded service as with a real one."""
+    text = f"extends: {parent}\nprices: {{nano-banana-beta: 4}}\n"
+    (tmp_path / "key").write_text("a-key-of-mine")
+    line = prepare(Connection(profile_file(tmp_path, text), None, tmp_path / "key"), 1)
+    assert line.price(Request("nano-banana-beta", "p")) == 4.0
+    assert line.price(Request("nano-banana-2-beta", "p")) is None
 
 
 @pytest.mark.parametrize("name", BUILT_IN)

@@ -1,0 +1,187 @@
+"""Outages: nothing is risked while the provider is down, and the run goes on, or ends, by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import anyio
+import pytest
+
+from nanobanana_batch.engine.breaker import TRIP
+from nanobanana_batch.engine.context import Settings
+from nanobanana_batch.model import RowStatus
+from nanobanana_batch.providers.base import (
+    AccountRead,
+    Decision,
+    Idempotency,
+    NotSent,
+    Rejected,
+    SubmitOutcome,
+    Unknown,
+)
+from tests.unit.fake_provider import FakeProvider
+from tests.unit.night import Night
+from tests.unit.test_engine_endurance import interrupted_at
+from tests.unit.test_engine_pace import DAY_S, HOUR_S, PROMPTS, Watched, night, slow
+
+DONE, UNKNOWN, PENDING, FAILED = RowStatus.COMPLETED, RowStatus.UNKNOWN, RowStatus.PENDING, RowStatus.FAILED
+LOST = Unknown("no reply")
+SUBMITTERS = 8
+
+
+def between(begin_s: float, end_s: float, outcome: SubmitOutcome) -> Callable[[int], SubmitOutcome | None]:
+    """An outage by the clock."""
+    return lambda n: outcome if begin_s < anyio.current_time() < end_s else None
+
+
+def account_down(begin_s: float, end_s: float) -> Callable[[int], AccountRead]:
+    """The account cannot be asked either, for that time."""
+    down = AccountRead(is_up=False, failure="HTTP 502")
+    return lambda n: down if begin_s < anyio.current_time() < end_s else AccountRead(is_up=True)
+
+
+def during(provider: Watched, begin_s: float, end_s: float) -> list[float]:
+    """When something was submitted within a time."""
+    return [at for at, _ in provider.sent if begin_s < at < end_s]
+
+
+@pytest.mark.parametrize("outcome", [LOST, NotSent("connection refused"), Unknown("HTTP 502", is_reply=True)])
+def test_during_an_outage_nothing_is_submitted(tmp_path: Path, outcome: SubmitOutcome) -> None:
+    """Two hours: what was on the wire fails, then only free questions are asked; afterwards all completes."""
+    provider = Watched(on_submit=between(30, 2 * HOUR_S, outcome), on_account=account_down(30, 2 * HOUR_S))
+    it = night(tmp_path, provider, 120, concurrency=32)
+    it.run(interrupted_at(DAY_S))
+    assert len(during(provider, 30, 2 * HOUR_S)) <= 2 * SUBMITTERS
+    assert it.statuses() == [DONE] * 120
+    assert set(provider.paid().values()) == {1}
+    assert it.took_s < 2.5 * HOUR_S
+
+
+def test_free_questions_are_asked_at_growing_distances(tmp_path: Path) -> None:
+    """In two hours about one each half minute, none of them a minute late."""
+    provider = Watched(on_submit=between(5, 2 * HOUR_S, LOST), on_account=account_down(5, 2 * HOUR_S))
+    night(tmp_path, provider, 60, submit_concurrency=1).run(interrupted_at(DAY_S))
+    asked = [at for at in provider.account_reads if at < 2 * HOUR_S]
+    pauses = [after - before for before, after in pairwise(asked)]
+    assert sum(pauses[:3]) < 15.0
+    assert 20.0 < sum(pauses) / len(pauses) < 40.0
+    assert max(pauses) < 61.0
+
+
+def test_who_seems_up_and_answers_no_submit_is_tried_seldom_and_by_one(tmp_path: Path) -> None:
+    """The account answers, submits do not: each trial may cost a row, so they are few and one at a time."""
+    provider = Watched(idempotency=Idempotency.IGNORED, lists_tasks=False)
+    provider.on_submit = between(30, 2 * HOUR_S, LOST)
+    it = night(tmp_path, provider, 120, concurrency=32)
+    most: list[int] = []
+
+    async def count(engine: object, stop: object) -> None:
+        await anyio.sleep(60.0)
+        provider.most_on_wire = 0
+        await anyio.sleep(1.8 * HOUR_S)
+        most.append(provider.most_on_wire)
+
+    it.run(count)
+    assert most == [1]
+    assert 20 <= len(during(provider, 60, 1.8 * HOUR_S)) <= 90
+    assert it.statuses().count(UNKNOWN) <= 100
+
+
+def test_an_outage_that_does_not_end_ends_the_run(tmp_path: Path) -> None:
+    """After `--max-outage`: a sentence that says what to do; what was paid for before is collected."""
+    provider = Watched(on_submit=between(5, 90 * HOUR_S, LOST), on_account=account_down(5, 90 * HOUR_S))
+    it = night(tmp_path, provider, 60, max_outage_s=3 * HOUR_S, concurrency=4)
+    it.run(interrupted_at(DAY_S))
+    assert "gives no usable answers" in it.stop.reason
+    assert "run again later" in it.stop.reason
+    assert not it.stop.interrupted
+    assert 3 * HOUR_S <= it.took_s < 3.1 * HOUR_S
+    assert it.statuses().count(DONE) == 4
+    assert it.statuses().count(UNKNOWN) <= 2 * SUBMITTERS
+    assert PENDING in it.statuses()
+
+
+def test_a_provider_that_cannot_be_reached_is_told_as_such(tmp_path: Path) -> None:
+    """The sentence names the address as what to look at; no row is in doubt."""
+    unreachable = NotSent("connection refused")
+    provider = Watched(
+        on_submit=between(5, 90 * HOUR_S, unreachable), on_account=account_down(5, 90 * HOUR_S)
+    )
+    it = night(tmp_path, provider, 30, max_outage_s=HOUR_S, concurrency=4)
+    it.run(interrupted_at(DAY_S))
+    assert "cannot be reached (connection refused)" in it.stop.reason
+    assert UNKNOWN not in it.statuses()
+
+
+def test_outages_that_end_in_time_are_not_added_up(tmp_path: Path) -> None:
+    """Three outages of two hours with an hour's patience left over each: each begins anew."""
+
+    def down() -> bool:
+        at = anyio.current_time()
+        return any(begin < at < begin + 2 * HOUR_S for begin in (60.0, 9000.0, 18000.0))
+
+    provider = Watched(on_submit=lambda n: LOST if down() else None)
+    provider.on_account = lambda n: AccountRead(is_up=not down())
+    it = night(tmp_path, provider, 120, max_outage_s=2.5 * HOUR_S, submits_per_min=0.4)
+    it.run(interrupted_at(DAY_S))
+    assert it.statuses() == [DONE] * 120
+    assert set(provider.paid().values()) == {1}
+
+
+def test_the_wish_to_stop_ends_waiting_for_the_provider(tmp_path: Path) -> None:
+    """Nobody sits out the pause between two questions, and no trial follows."""
+    provider = Watched(on_submit=between(5, 90 * HOUR_S, LOST), on_account=account_down(5, 90 * HOUR_S))
+    it = night(tmp_path, provider, 30, concurrency=16)
+    it.run(interrupted_at(HOUR_S))
+    assert it.stop.interrupted
+    assert it.took_s < HOUR_S + 120
+    assert during(provider, HOUR_S, 2 * HOUR_S) == []
+
+
+def test_a_verdict_shows_that_all_is_well_again(tmp_path: Path) -> None:
+    """After the outage the first trial is turned down for its own sake: the others go on together."""
+    bad = Rejected(Decision.FAIL_ROW, "invalid_request", "bad", is_verdict=True)
+    provider = Watched(idempotency=Idempotency.IGNORED, lists_tasks=False)
+    outage = [LOST] * 12 + [bad]
+    provider.on_submit = lambda n: outage[n] if n < len(outage) else None
+    it = night(tmp_path, provider, 40)
+    it.run(interrupted_at(DAY_S))
+    closed = [fields for event, fields in it.events if event == "breaker_closed"]
+    assert len(closed) == 1
+    assert it.statuses().count(FAILED) == 1
+    assert it.statuses().count(DONE) == 27
+
+
+def test_a_person_is_told_of_an_outage_once(tmp_path: Path) -> None:
+    """One line when it begins, none for each failure."""
+    provider = Watched(on_submit=between(5, HOUR_S, LOST), on_account=account_down(5, HOUR_S))
+    it = night(tmp_path, provider, 60, concurrency=16)
+    said: list[str] = []
+
+    async def listen(engine: object, stop: object) -> None:
+        it.tally.announce = said.append
+
+    it.run(listen)
+    assert len([text for text in said if "gives no usable answers" in text]) == 1
+    assert [event for event, _ in it.events].count("breaker_open") == 1
+
+
+def test_one_lost_reply_trips_nothing(tmp_path: Path) -> None:
+    """Fewer than three in a row: nobody is held back and nothing is asked."""
+    provider = FakeProvider(on_submit=lambda n: "lost" if n % 5 in (0, 1) else None, submit_s=1.0)
+    it = Night(tmp_path, provider, PROMPTS[:40], Settings(submit_concurrency=1))
+    it.run(interrupted_at(DAY_S))
+    assert TRIP == 3
+    assert provider.account_reads == []
+    assert it.statuses() == [DONE] * 40
+
+
+def test_rate_limits_open_no_breaker(tmp_path: Path) -> None:
+    """Who answers is up: twenty 429s in a row are no outage."""
+    provider = FakeProvider(on_submit=lambda n: slow() if n < 20 else None)
+    it = Night(tmp_path, provider, PROMPTS[:10], Settings())
+    it.run(interrupted_at(DAY_S))
+    assert provider.account_reads == []
+    assert it.statuses() == [DONE] * 10
