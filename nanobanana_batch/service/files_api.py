@@ -17,7 +17,7 @@ from typing import Any
 
 from PIL import Image
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 
 from nanobanana_batch.service import contract, validate
 from nanobanana_batch.service.context import Context, base_url, read_body, reply
@@ -89,9 +89,8 @@ class Files:
         upload = self._context.store.uploads.linked(token)
         if upload is None or is_over(upload) or upload.extension != extension:
             raise ApiError(404, "file_not_found", "No such file.")
-        return FileResponse(
-            self._context.store.uploads.path(upload), media_type=contract.MIME_TYPES[extension]
-        )
+        content = self._context.store.uploads.path(upload).read_bytes()
+        return Response(content, media_type=contract.MIME_TYPES[extension])
 
     @property
     def _most(self) -> int:

@@ -132,7 +132,8 @@ def _logging(data_dir: Path) -> Iterator[None]:
 @contextmanager
 def _listening(options: ServiceOptions) -> Iterator[socket.socket]:
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listener:
+    # Named as TCP: any other socket asyncio leaves to Nagle's algorithm, up to 40 ms for a small reply.
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((options.host, options.port))

@@ -201,7 +201,9 @@ def serving(data_dir: Path, network: Network, **options: Any) -> Iterator[Servic
     """The real application on a real port; its tasks fail at once, nothing is drawn."""
     options = {"latency_s": 0.0, "faults": Faults(fail_task=1.0), **options}
     data_dir.mkdir(exist_ok=True)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(128)
         port = listener.getsockname()[1]
         chosen = ServiceOptions(data_dir, port=port, **options)
         headers = {"Authorization": "Bearer key-of-this-test"}
