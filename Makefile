@@ -9,7 +9,7 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 pytho
 BIN := .venv/bin
 INSTALLED := .venv/installed-$(shell cksum pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 
-.PHONY: run test lint bench campaign clean FORCE
+.PHONY: run test lint bench campaign night clean FORCE
 .PRECIOUS: outputs/%/results.csv
 
 run: $(INSTALLED) ## make the images of MANIFEST (embedded service: no key, no cost)
@@ -34,11 +34,15 @@ lint: $(INSTALLED)
 
 bench: $(INSTALLED) ## figures, by hand
 	$(BIN)/python -m benchmarks.parti
+	$(BIN)/python -m benchmarks.polling
 
 campaign: $(INSTALLED) ## an hour of kills, crowds and interrupts, judged by the service's ledger
 	$(BIN)/python -m tests.campaign.kill --kills 1000
 	$(BIN)/python -m tests.campaign.crowd --pairs 50 --step 0.01
 	$(BIN)/python -m tests.campaign.fuzz_service --examples 300
+
+night: $(INSTALLED) ## some twenty minutes alone with a provider in trouble, judged by the service's ledger
+	$(BIN)/python -m tests.campaign.night
 
 clean: ## the environment and caches; outputs stay
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache

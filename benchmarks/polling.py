@@ -127,6 +127,7 @@ def measure(folder: Path, manifest: Path, flags: list[str], options: ServiceOpti
                 *("--no-progress", *flags),
             ],
             env={**os.environ, "EVOLINK_API_KEY": "benchmark-key"},
+            stderr=subprocess.DEVNULL,
         )
         moments = [before]
         while process.poll() is None:
@@ -184,7 +185,9 @@ def main() -> None:
     given = parser.parse_args()
     hook = free_port()
     back = ["--callback-url", f"https://{_FRONT}/hook", "--callback-listen", f"127.0.0.1:{hook}"]
-    print("way of asking     rows/s  reads/s  requests/s   reads  reads/task  seconds   (a second: steady state)")
+    print(
+        "way of asking     rows/s  reads/s  requests/s   reads  reads/task  seconds   (per s: steady state)"
+    )
     for title, batch_reads, more in (("batch", True, []), ("callbacks", True, back), ("no batch", False, [])):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)

@@ -61,9 +61,15 @@ class Hints:
         self.on_hint(work)
 
     def ended(self, work: Work) -> None:
-        """A task has ended, as a read tells."""
-        self._works.pop(callback_token(work.idempotency_key), None)
-        self._missed = 0 if work.hinted else self._missed + 1
+        """A task has ended, as a read tells; the call for one of an earlier run may have met nobody."""
+        was_awaited = self._works.pop(callback_token(work.idempotency_key), None) is not None
+        if work.hinted:
+            self._missed = 0
+        elif was_awaited and work.posted_at:
+            self._miss()
+
+    def _miss(self) -> None:
+        self._missed += 1
         if self._missed == _MISSED:
             self._log("no_callbacks")
             self._tally.announce("no callbacks arrive: reading tasks at the usual pace")

@@ -154,7 +154,7 @@ class Resolver:
             return False
         remembered = await self._remembers(key, work.posted_at)
         if not remembered:
-            self._context.tally.trouble("the provider does not remember idempotency keys")
+            self._context.tally.say_once("the provider does not remember idempotency keys")
         elif work.posted_at:
             self._proof = (work.posted_at, self._remembered[key][1])
         return remembered

@@ -182,7 +182,6 @@ class Submitter:
             await context.retries.spend(context.stop)
         else:
             context.retries.earn()
-            await context.gate.passed(context.stop)
             await context.rate.passed(context.stop)
         while not context.gate.is_open and not context.stop.asked:
             await context.gate.passed(context.stop)

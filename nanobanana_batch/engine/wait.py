@@ -27,6 +27,8 @@ _SHARE_OF_ESTIMATE = 0.8
 """Of the time that the provider expects a task to take, until it is read for the first time."""
 _TICKS = 4
 """Parts of the shortest interval at whose ends tasks are read together."""
+_MOST_DOUBLINGS = 4
+"""Of such a part, so that a provider in trouble is not asked about each of its few tasks alone."""
 
 
 class Waiter:
@@ -36,7 +38,6 @@ class Waiter:
         self._context = context
         self._on_ready = on_ready
         self._interval_s = context.provider.capabilities.poll_interval_s
-        self._tick_s = self._interval_s / _TICKS
         self._due: list[tuple[float, int, Work]] = []
         self._order = itertools.count(1)
         self._wake = anyio.Event()
@@ -107,10 +108,17 @@ class Waiter:
 
     def _look_in(self, work: Work, seconds: float) -> None:
         """Not before that time; on the next tick after it, so that tasks are read together."""
-        at = math.ceil((anyio.current_time() + seconds) / self._tick_s) * self._tick_s
+        tick_s = self._tick_s()
+        at = math.ceil((anyio.current_time() + seconds) / tick_s) * tick_s
         work.look = next(self._order)
         heapq.heappush(self._due, (at, work.look, work))
         self._wake.set()
+
+    def _tick_s(self) -> float:
+        """The fewer tasks the provider copes with, the longer a read waits for others to join."""
+        has_company = self._context.provider.capabilities.read_at_once > 1
+        doublings = min(self._context.slots.halvings, _MOST_DOUBLINGS) if has_company else 0
+        return self._interval_s / _TICKS * (1 << doublings)
 
     async def _until_due(self) -> None:
         while True:

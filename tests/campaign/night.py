@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 import os
 import sqlite3
 import subprocess
@@ -35,7 +36,7 @@ from tests.process.harness import MODEL, Bench, bench, wrong_hashes
 
 PROMPTS = Path(__file__).parents[2] / "manifests/data/PartiPrompts.tsv"
 MOST_REQUESTS = 1.2
-"""Times those of the calm night."""
+"""Times those of the calm night, where keys are honoured and only what costs money fails."""
 _RATIOS = ("1:1", "4:3", "3:4", "16:9", "9:16")
 _OUTAGES = ("503", "close", "html")
 _SUBMIT = "POST /v1/images/generations"
@@ -67,7 +68,7 @@ EVERYWHERE = replace(
     lost_reply_read=0.02,
     rate_5xx_download=0.05,
 )
-"""The same for requests that cost nothing."""
+"""Reads and downloads, which cost nothing, fail as often as submits."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class Night:
     paid: int
     paid_twice: int
     lost: int
-    """Finished or running tasks that no row knows, rows held for them aside; and files without their bytes."""
+    """Finished or running tasks that no row knows and none is held for, and files without their bytes."""
     requests: Counter[str]
     """By route."""
     unanswered: int
@@ -124,7 +125,7 @@ class Night:
         third = max(1, len(self.memory_mib) // 3)
         return median(self.memory_mib[:third]), median(self.memory_mib[-third:])
 
-    def broken(self, plan: Plan, calm: Night, most_requests: float = MOST_REQUESTS) -> list[str]:
+    def broken(self, plan: Plan, calm: Night, most_requests: float) -> list[str]:
         """The promises that this night broke."""
         first, last = self.thirds_mib
         held = self.statuses["unknown"]
@@ -160,7 +161,7 @@ def spend(folder: Path, plan: Plan) -> Night:
 
 
 def night_manifest(folder: Path, rows: int) -> Path:
-    """Real prompts, small pictures; from the start again in another shape, so that no two bodies are equal."""
+    """Real prompts, small pictures; once used up, again in another shape: no two bodies are equal."""
     with PROMPTS.open(encoding="utf-8", newline="") as file:
         prompts = [row["Prompt"] for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)]
     folder.mkdir(parents=True, exist_ok=True)
@@ -192,7 +193,7 @@ def _run(it: Bench, plan: Plan) -> tuple[list[int], list[float]]:
     end = time.monotonic() + plan.longest_s
     while not exit_codes or exit_codes[-1] < 0:
         process, began = it.start(*flags), time.monotonic()
-        while process.poll() is None:
+        while process.returncode is None:
             _look_on(process)
             if time.monotonic() - began > _STARTED_S:
                 memory_mib.append(_memory_mib(process))
@@ -349,11 +350,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--no-idempotency", action="store_true")
     parser.add_argument("--no-batch", action="store_true")
-    parser.add_argument("--kill", action="store_true", help="one SIGKILL half way, and the same command again")
+    parser.add_argument(
+        "--kill", action="store_true", help="one SIGKILL half way, and the same command again"
+    )
+    parser.add_argument(
+        "--everywhere", action="store_true", help="reads and downloads fail as often as submits"
+    )
     given = parser.parse_args()
     plan = Plan(
         rows=given.rows,
-        faults=replace(TROUBLE, seed=given.seed),
+        faults=replace(EVERYWHERE if given.everywhere else TROUBLE, seed=given.seed),
         idempotency=not given.no_idempotency,
         batch_reads=not given.no_batch,
         kill=given.kill,
@@ -364,7 +370,8 @@ def main() -> None:
         bad = spend(Path(name) / "bad", plan)
         print(figures("bad night ", bad))
     print(f"  {bad.sent / calm.sent:.3f} times the requests of the calm night")
-    if broken := bad.broken(plan, calm):
+    is_promised = plan.idempotency and not given.everywhere
+    if broken := bad.broken(plan, calm, MOST_REQUESTS if is_promised else math.inf):
         raise SystemExit("broken: " + "; ".join(broken))
 
 

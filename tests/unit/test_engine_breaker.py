@@ -11,6 +11,7 @@ import pytest
 
 from nanobanana_batch.engine.breaker import TRIP
 from nanobanana_batch.engine.context import Settings
+from nanobanana_batch.engine.ends import MaxFailures
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import (
     AccountRead,
@@ -73,7 +74,7 @@ def test_free_questions_are_asked_at_growing_distances(tmp_path: Path) -> None:
 def test_who_seems_up_and_answers_no_submit_is_tried_seldom_and_by_one(tmp_path: Path) -> None:
     """The account answers, submits do not: each trial may cost a row, so they are few and one at a time."""
     provider = Watched(idempotency=Idempotency.IGNORED, lists_tasks=False)
-    provider.on_submit = between(30, 2 * HOUR_S, LOST)
+    provider.on_submit = between(5, 2 * HOUR_S, LOST)
     it = night(tmp_path, provider, 120, concurrency=32)
     most: list[int] = []
 
@@ -86,7 +87,7 @@ def test_who_seems_up_and_answers_no_submit_is_tried_seldom_and_by_one(tmp_path:
     it.run(count)
     assert most == [1]
     assert 20 <= len(during(provider, 60, 1.8 * HOUR_S)) <= 90
-    assert it.statuses().count(UNKNOWN) <= 100
+    assert it.statuses().count(UNKNOWN) <= 90
 
 
 def test_an_outage_that_does_not_end_ends_the_run(tmp_path: Path) -> None:
@@ -141,17 +142,14 @@ def test_the_wish_to_stop_ends_waiting_for_the_provider(tmp_path: Path) -> None:
 
 
 def test_a_verdict_shows_that_all_is_well_again(tmp_path: Path) -> None:
-    """After the outage the first trial is turned down for its own sake: the others go on together."""
+    """After the outage every request is turned down for its own sake: who judges is up, nobody waits."""
     bad = Rejected(Decision.FAIL_ROW, "invalid_request", "bad", is_verdict=True)
     provider = Watched(idempotency=Idempotency.IGNORED, lists_tasks=False)
-    outage = [LOST] * 12 + [bad]
-    provider.on_submit = lambda n: outage[n] if n < len(outage) else None
-    it = night(tmp_path, provider, 40)
+    provider.on_submit = lambda n: LOST if n < 12 else bad
+    it = night(tmp_path, provider, 40, max_failures=MaxFailures(share=1.0))
     it.run(interrupted_at(DAY_S))
-    closed = [fields for event, fields in it.events if event == "breaker_closed"]
-    assert len(closed) == 1
-    assert it.statuses().count(FAILED) == 1
-    assert it.statuses().count(DONE) == 27
+    assert [event for event, _ in it.events].count("breaker_closed") == 1
+    assert it.statuses().count(FAILED) == 28
 
 
 def test_a_person_is_told_of_an_outage_once(tmp_path: Path) -> None:

@@ -163,6 +163,7 @@ def test_requests_that_cost_nothing_by_the_list_need_no_reply_that_says_so(tmp_p
     it = Night(tmp_path, shop, PROMPTS[:5], Settings(max_credits=1))
     it.listed_price = lambda request: 0.0
     it.run(interrupted_at(DAY_S))
+    assert it.stop.reason == ""
     assert it.statuses() == [DONE] * 5
 
 

@@ -12,6 +12,7 @@ import pytest
 from nanobanana_batch.engine.context import Settings
 from nanobanana_batch.engine.ends import Ends, MaxFailures, read_max_failures
 from nanobanana_batch.engine.work import Stop, Tally
+from nanobanana_batch.files.log import NO_LOG
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import Decision, Rejected, TaskReport, TaskState
 from tests.unit.fake_provider import FakeProvider, FakeTask
@@ -33,7 +34,7 @@ def stopped_after(rule: MaxFailures, ends: Iterable[str]) -> tuple[int, str]:
 
     async def test() -> None:
         stop = Stop()
-        these = Ends(rule, stop, Tally(), lambda event, **fields: None)
+        these = Ends(rule, stop, Tally(), NO_LOG)
         for number, end in enumerate(ends, start=1):
             if end == ".":
                 these.completed(2.0)

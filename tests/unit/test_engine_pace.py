@@ -114,7 +114,7 @@ def test_a_burst_of_rate_limits_halves_the_bound_once() -> None:
     in_virtual_time(test)
 
 
-def test_the_bound_never_falls_below_one_and_grows_back_by_one_a_round() -> None:
+def test_the_bound_never_falls_below_one_and_grows_back_with_what_is_accepted() -> None:
     """After many bursts one is still in flight; a round of acceptances makes room for one more."""
 
     async def test() -> None:
@@ -127,7 +127,7 @@ def test_the_bound_never_falls_below_one_and_grows_back_by_one_a_round() -> None
         for _ in range(12):
             slots.went_well()
             bounds.append(slots.bound)
-        assert bounds[:6] == [2, 2, 2, 3, 3, 3]
+        assert bounds[:6] == [1, 2, 2, 3, 3, 4]
         assert bounds[-1] == 4
         for _ in range(50):
             slots.went_well()
@@ -192,7 +192,8 @@ def test_a_storm_of_rate_limits_takes_tasks_in_flight_down_and_lets_them_grow_ag
     it.run(interrupted_at(DAY_S))
     assert it.statuses() == [DONE] * 120
     told = [fields["in_flight_at_most"] for event, fields in it.events if event == "rate_limited"]
-    assert min(told) >= 1  # type: ignore[type-var]
+    assert all(isinstance(most, int) and most >= 1 for most in told)
+    assert 4 in told or 5 in told or 6 in told
     assert len(provider.sent) <= 120 * 1.5 + 10
     assert set(provider.paid().values()) == {1}
 
@@ -354,7 +355,7 @@ def test_a_wait_that_the_provider_asks_for_holds_back_everything(tmp_path: Path)
     it = night(tmp_path, provider, 40, submit_concurrency=4)
     it.run(interrupted_at(DAY_S))
     (asked,) = [at for at, key in provider.sent[12:13]]
-    began, ends = asked + 0.3, asked + 300.0
+    began, ends = asked + provider.submit_s - 1e-6, asked + 300.0
     everything = [at for at, _ in provider.sent] + provider.account_reads + provider.lists
     everything += [at - 0.05 for at, _ in provider.batches]
     assert [at for at in everything if began < at < ends] == []
@@ -388,7 +389,7 @@ def test_a_read_that_is_told_to_wait_holds_back_submits(tmp_path: Path) -> None:
             return await super().read_many(task_ids)  # type: ignore[arg-type]
 
     provider = Busy()
-    it = night(tmp_path, provider, 30, concurrency=4)
+    it = night(tmp_path, provider, 30, submits_per_min=20.0)
     it.run(interrupted_at(DAY_S))
     assert it.statuses() == [DONE] * 30
     times = [at for at, _ in provider.sent]

@@ -1,0 +1,231 @@
+"""Any night: random scripts of what can go wrong, with kills at random commits; the ledger is the judge."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import anyio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from nanobanana_batch.engine.context import Settings
+from nanobanana_batch.engine.ends import MaxFailures
+from nanobanana_batch.engine.run import Run
+from nanobanana_batch.engine.work import Stop
+from nanobanana_batch.model import RowStatus
+from nanobanana_batch.providers.base import (
+    Accepted,
+    Decision,
+    Idempotency,
+    NotSent,
+    Rejected,
+    SubmitOutcome,
+    TaskReport,
+    TaskState,
+    Unknown,
+)
+from tests.unit.fake_provider import FakeProvider, FakeTask
+from tests.unit.night import Beside, Night
+from tests.unit.test_engine_run import KilledAt, killed
+
+ROWS = 6
+MOST_ATTEMPTS = 3
+PRICE = 2.0
+ANSWERS: dict[str, SubmitOutcome | str | None] = {
+    "fine": None,
+    "lost": "lost",
+    "dead": Unknown("connection reset"),
+    "502": Unknown("HTTP 502", is_reply=True),
+    "busy": Rejected(Decision.SLOW_DOWN, "rate_limit_exceeded", "slow down", retry_after_s=5.0),
+    "unsent": NotSent("connection refused"),
+    "refused": Rejected(Decision.REFUSE, "content_filter", "no", is_verdict=True),
+    "bad": Rejected(Decision.FAIL_ROW, "invalid_request", "no", is_verdict=True),
+}
+FATES = ("completes", "fails for now", "fails", "refused", "stuck")
+DECISIONS = {"fails for now": Decision.NEW_ATTEMPT, "fails": Decision.FAIL_ROW, "refused": Decision.REFUSE}
+
+
+class Script(NamedTuple):
+    """A provider's night, and when the process dies."""
+
+    answers: list[str]
+    fates: list[str]
+    kills: list[tuple[int, bool]]
+    """At which commit, and whether after it was written."""
+    remembers: bool
+    lists: bool
+    max_credits: float | None
+    submitters: int
+
+
+FINE = Script([], [], [], remembers=True, lists=True, max_credits=None, submitters=1)
+
+
+@dataclass
+class Judge(FakeProvider):
+    """Follows a script, keeps the account, and notes each payment that should not have been."""
+
+    script: Script = FINE
+    is_well: bool = False
+    told: set[str] = field(default_factory=set)
+    """Tasks of which a read has said that a new one may be paid for."""
+    refunded: set[str] = field(default_factory=set)
+    wrongs: list[str] = field(default_factory=list)
+
+    async def submit(self, body: bytes, idempotency_key: str) -> SubmitOutcome:
+        """What the script says; a key that has a task is never turned down."""
+        before = set(self.tasks)
+        outcome = await super().submit(body, idempotency_key)
+        for id_ in self.tasks.keys() - before:
+            self._judge(self.tasks[id_])
+        known = [task for task in self.tasks.values() if task.key == idempotency_key]
+        if isinstance(outcome, Rejected) and outcome.is_verdict and known:
+            return Accepted(known[0].id, credits_reserved=PRICE, replayed=True)
+        return outcome
+
+    def answer(self, n: int) -> SubmitOutcome | str | None:
+        """Of the n-th submit."""
+        return None if self.is_well or n >= len(self.script.answers) else ANSWERS[self.script.answers[n]]
+
+    def fate(self, task: FakeTask) -> str:
+        """What becomes of a task."""
+        fate = (self.script.fates or ["completes"])[int(task.id[5:]) % max(1, len(self.script.fates))]
+        return "completes" if fate == "stuck" and self.is_well else fate
+
+    def report(self, n: int, task: FakeTask) -> TaskReport | None:
+        """What a read says of it."""
+        fate = self.fate(task)
+        if fate == "stuck":
+            return TaskReport(task.id, TaskState.WORKING)
+        if fate == "completes" or anyio.current_time() < task.done_at:
+            return None
+        self.refunded.add(task.id)
+        if fate == "fails for now":
+            self.told.add(task.id)
+        failed = TaskReport(task.id, TaskState.FAILED, error_code=fate.replace(" ", "_"), error_message="no")
+        return replace(failed, decision=DECISIONS[fate])
+
+    def of(self, body: bytes) -> list[FakeTask]:
+        """The tasks of a row."""
+        return [task for task in self.tasks.values() if task.body == body]
+
+    def _judge(self, new: FakeTask) -> None:
+        others = [task for task in self.of(new.body) if task is not new]
+        if not all(task.id in self.told for task in others):
+            self.wrongs.append(f"{new.id}: paid for although an earlier task may complete")
+        if len(others) >= MOST_ATTEMPTS:
+            self.wrongs.append(f"{new.id}: attempt {len(others) + 1}")
+        spent = PRICE * (len(self.tasks) - len(self.refunded))
+        if self.script.max_credits is not None and spent > self.script.max_credits:
+            self.wrongs.append(f"{new.id}: {spent:g} credits are spent")
+
+
+@dataclass
+class Nights(Night):
+    """Runs whose clock goes on from one to the next."""
+
+    began_s: float = 0.0
+
+    async def _go(self, beside: Beside | None) -> None:
+        await anyio.sleep(self.began_s)
+        try:
+            await super()._go(beside)
+        finally:
+            self.began_s = anyio.current_time() + 30.0
+
+
+def made(folder: Path, script: Script) -> Nights:
+    """The runs of a script."""
+    trust = Idempotency.UNPROVEN if script.remembers else Idempotency.IGNORED
+    judge = Judge(trust, script.remembers, lists_tasks=script.lists, script=script, latency_s=5.0)
+    judge.on_submit, judge.on_read = judge.answer, judge.report
+    prompts = [f"a picture of the number {n}" for n in range(ROWS)]
+    how = Settings(
+        concurrency=3,
+        submit_concurrency=script.submitters,
+        max_credits=script.max_credits,
+        max_failures=MaxFailures(share=1.0),
+        max_attempts=MOST_ATTEMPTS,
+        stuck_after_s=60.0,
+        revisit_s=30.0,
+    )
+    it = Nights(folder, judge, prompts, how)
+    it.listed_price = lambda request: PRICE
+    return it
+
+
+async def not_for_ever(engine: Run, stop: Stop) -> None:
+    """A run that goes on for a day does not end."""
+    await anyio.sleep(86400.0)
+    stop.ask("It did not end.", interrupted=True)
+    await anyio.sleep(3600.0)
+    engine.stop_now()
+
+
+def judged(it: Nights) -> None:
+    """Every row ends explained; what was paid for and completed is there."""
+    judge, stop = it.provider, it.stop
+    assert isinstance(judge, Judge)
+    assert judge.wrongs == []
+    assert not stop.interrupted
+    for row, prompt in zip(it.rows(), it.prompts, strict=True):
+        tasks = judge.of(json.dumps({"model": "model-a", "prompt": prompt}, sort_keys=True).encode())
+        fates = [judge.fate(task) for task in tasks]
+        match row.status:
+            case RowStatus.COMPLETED:
+                assert Counter(fates)["completes"] == 1
+            case RowStatus.FAILED | RowStatus.REFUSED:
+                assert row.error_code
+                assert "completes" not in fates
+                is_final = row.error_code != "fails_for_now" or len(fates) == MOST_ATTEMPTS
+                assert is_final or stop.reason
+            case RowStatus.UNKNOWN:
+                assert row.error_message
+                assert not judge.remembers_keys or all(task.id in judge.told for task in tasks)
+            case other:
+                assert other is RowStatus.PENDING
+                assert "--max-credits" in stop.reason
+
+
+answers = st.lists(st.sampled_from(sorted(ANSWERS)), max_size=30)
+kills = st.lists(st.tuples(st.integers(1, 30), st.booleans()), max_size=4)
+scripts = st.builds(
+    Script,
+    answers,
+    st.lists(st.sampled_from(FATES), max_size=8),
+    kills,
+    remembers=st.booleans(),
+    lists=st.booleans(),
+    max_credits=st.sampled_from([None, None, 6.0, 9.0, 14.0]),
+    submitters=st.integers(1, 4),
+)
+
+
+@settings(
+    max_examples=60,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    database=None,
+)
+@given(scripts)
+def test_whatever_happens_nothing_is_paid_twice_and_every_row_is_explained(script: Script) -> None:
+    """Killed and started again until the provider is well: then two runs bring everything to its end."""
+    with tempfile.TemporaryDirectory() as folder:
+        it = made(Path(folder), script)
+        for at, after in script.kills:
+            killed(it, KilledAt(at, after=after))
+        with suppress(KeyboardInterrupt):
+            it.run(not_for_ever)
+        assert not it.stop.interrupted
+        assert isinstance(it.provider, Judge)
+        it.provider.is_well = True
+        it.run(not_for_ever)
+        it.run(not_for_ever)
+        judged(it)
