@@ -15,7 +15,6 @@ import anyio
 
 from nanobanana_batch.engine.work import Tally
 
-
 _STEP = 0.5
 
 

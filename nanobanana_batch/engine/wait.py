@@ -23,6 +23,8 @@ from nanobanana_batch.state import facts
 
 _LONGEST_INTERVAL_S = 15.0
 _LONGEST_FIRST_WAIT_S = 60.0
+_LONGEST_PAUSE_S = 30.0
+"""After reads that failed: they cost nothing, and links are waiting."""
 _SHARE_OF_ESTIMATE = 0.8
 """Of the time that the provider expects a task to take, until it is read for the first time."""
 _TICKS = 4
@@ -162,7 +164,8 @@ class Waiter:
             self._failures = 0
         else:
             self._failures += 1
-            self._pause.hold(context.outage.cut(backoff_s(self._failures), "read"))
+            pause_s = backoff_s(self._failures, longest_s=_LONGEST_PAUSE_S)
+            self._pause.hold(context.outage.cut(pause_s, "read"))
         if not read.failure:
             context.tally.all_well("read")
             return

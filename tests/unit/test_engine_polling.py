@@ -85,7 +85,7 @@ def test_a_read_that_took_several_requests_slows_the_next_ones_down(tmp_path: Pa
 
 
 def test_failing_reads_become_seldom_and_harm_nothing(tmp_path: Path) -> None:
-    """An hour in which no read works: about two a minute, then all is collected, nothing paid twice."""
+    """An hour in which no read works: about four a minute, then all is collected, nothing paid twice."""
     provider = Reader(latency_s=10.0)
 
     async def outage(engine: Run, stop: Stop) -> None:
@@ -98,7 +98,7 @@ def test_failing_reads_become_seldom_and_harm_nothing(tmp_path: Path) -> None:
     it.run(outage)
     assert it.statuses() == [DONE] * 60
     assert set(provider.paid().values()) == {1}
-    assert len([at for at in provider.read_times if 5 < at < HOUR_S]) < 250
+    assert len([at for at in provider.read_times if 5 < at < HOUR_S]) < 400
     assert it.took_s < HOUR_S + 300
 
 
