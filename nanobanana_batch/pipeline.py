@@ -80,6 +80,7 @@ class Outcome:
     rows: int
     counts: Mapping[RowStatus, int]
     credits_used: float
+    credits_reserved: float
     same_bytes: int
     """Images with the same bytes as an earlier row's."""
     elsewhere: Mapping[str, int]
@@ -268,6 +269,7 @@ def _made(session: Session) -> Outcome:
         rows=sum(counts.values()),
         counts=counts,
         credits_used=credits.used,
+        credits_reserved=credits.reserved,
         same_bytes=same,
         elsewhere=session.store.open_elsewhere(session.line.name),
         had_work=worked.had_work,

@@ -27,10 +27,12 @@ _MOST_BYTES = MOST_BODY_BYTES + 2 * _MOST_HEAD_BYTES
 _PIECE_BYTES = 4 << 10
 _CALL_S = 10.0
 """From the connection to the answer."""
+_CROWDED_S = 0.5
+"""The same for the oldest call when there are as many as may be: those who hold on make room."""
 _BREATH_S = 0.1
 """Before the next try when the system has no connection to give."""
 CONNECTIONS = 128
-"""At once; more wait until one of these has ended."""
+"""At once; more wait. Not more, so that strangers leave the run descriptors for its files."""
 _BACKLOG = 1024
 
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[^:\[\]/\s@]+)):(?P<port>[0-9]{1,5})")
@@ -75,7 +77,12 @@ def parse_address(text: str) -> Address:
 
 @asynccontextmanager
 async def receiving(
-    address: Address, on_hint: OnHint, *, connections: int = CONNECTIONS, call_s: float = _CALL_S
+    address: Address,
+    on_hint: OnHint,
+    *,
+    connections: int = CONNECTIONS,
+    call_s: float = _CALL_S,
+    crowded_s: float = _CROWDED_S,
 ) -> AsyncIterator[Receiver]:
     """Listen for the length of the block; its end closes every connection at once.
 
@@ -86,22 +93,21 @@ async def receiving(
     async with await _listen(address) as listeners, anyio.create_task_group() as group:
 
         async def accept(listener: SocketListener) -> None:
-            free = anyio.Semaphore(connections)
+            calls = _Calls(connections, call_s, crowded_s)
             while True:
-                await free.acquire()
+                await calls.room()
                 try:
                     stream = await listener.accept()
                 except OSError:
-                    free.release()
                     await anyio.sleep(_BREATH_S)
                 else:
-                    group.start_soon(hear, stream, free)
+                    group.start_soon(hear, stream, calls, calls.begin())
 
-        async def hear(stream: SocketStream, free: anyio.Semaphore) -> None:
+        async def hear(stream: SocketStream, calls: _Calls, scope: anyio.CancelScope) -> None:
             try:
-                await _hear(stream, on_hint, call_s)
+                await _hear(stream, on_hint, scope)
             finally:
-                free.release()
+                calls.end(scope)
 
         for listener in listeners.listeners:
             group.start_soon(accept, cast(SocketListener, listener))
@@ -127,11 +133,42 @@ async def _listen(address: Address) -> MultiListener[SocketStream]:
         ) from error
 
 
-async def _hear(stream: SocketStream, on_hint: OnHint, call_s: float) -> None:
+class _Calls:
+    """The calls of one listener, oldest first."""
+
+    def __init__(self, most: int, call_s: float, crowded_s: float) -> None:
+        self._most = most
+        self._call_s = call_s
+        self._crowded_s = crowded_s
+        self._began: dict[anyio.CancelScope, float] = {}
+        self._ended = anyio.Event()
+
+    async def room(self) -> None:
+        """Wait until there may be one more; the oldest has little time left by then."""
+        while len(self._began) >= self._most:
+            oldest, began = next(iter(self._began.items()))
+            oldest.deadline = min(oldest.deadline, began + self._crowded_s)
+            self._ended = anyio.Event()
+            await self._ended.wait()
+
+    def begin(self) -> anyio.CancelScope:
+        """A new call and its time."""
+        now = anyio.current_time()
+        scope = anyio.CancelScope(deadline=now + self._call_s)
+        self._began[scope] = now
+        return scope
+
+    def end(self, scope: anyio.CancelScope) -> None:
+        """It has been answered or cut off."""
+        del self._began[scope]
+        self._ended.set()
+
+
+async def _hear(stream: SocketStream, on_hint: OnHint, scope: anyio.CancelScope) -> None:
     """One call from its first byte to the answer; one that takes too long is cut off."""
     with suppress(Exception):  # whatever a stranger sends or does not, it is no matter of the run's
         async with stream:
-            with anyio.move_on_after(call_s):
+            with scope:
                 await _Call(stream).answer(on_hint)
 
 

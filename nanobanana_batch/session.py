@@ -91,7 +91,7 @@ def work(session: Session) -> Worked:
     notice_lost_files(session.store, session.folder.path)
     _count_up(session)
     with RunLog(session.folder.path / LOG_NAME) as log:
-        stop = Stop(log)
+        stop = Stop(log, session.tally.announce)
         had_work = _has_work(session)
         if had_work:
             log("run_begins", provider=session.line.name, rows=session.tally.total)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -35,7 +36,17 @@ def _failures(_: click.Context, option: click.Parameter, value: str | None) -> A
         raise click.BadParameter(str(error), param=option) from error
 
 
-_POSITIVE = click.FloatRange(min=0, min_open=True)
+class _Positive(click.FloatRange):
+    """A number above 0; a limit that is none ("inf", "nan") would be no limit at all."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no number.", param, ctx)
+        return number
+
+
+_POSITIVE = _Positive(min=0, min_open=True)
 _OPTIONS = (
     click.option(
         "--concurrency", default=64, show_default=True, type=click.IntRange(1), help="Tasks in flight."

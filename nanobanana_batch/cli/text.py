@@ -81,15 +81,21 @@ def outcome_text(outcome: Outcome) -> str:
         lines.append(f"Unfinished rows that went to {name}: {count}; a run with that provider collects them.")
     if outcome.credits_used:
         lines.append(f"Credits used in this folder so far: {outcome.credits_used:g}")
+    if awaited := counts.get("running", 0) + counts.get("ready", 0):
+        lines.append(
+            f"Paid for and not fetched yet: {counted(awaited, 'image')}, {outcome.credits_reserved:g} credits"
+            " reserved. Run the same command again soon: links die 24 hours after their image is made."
+        )
     if outcome.same_bytes:
         lines.append(
             f"Images with the bytes of another row's: {outcome.same_bytes}; see duplicate_of in the results."
         )
     for only in ("failed", "refused", "expired"):
         if counts.get(only):
+            again = "pays for them again" if only == "expired" else "sends them again"
             lines.append(
                 f"Why rows {only}: see error_code in the results."
-                f" `nanobanana-batch retry {outcome.folder} --only {only}` pays for them again."
+                f" `nanobanana-batch retry {outcome.folder} --only {only}` {again}."
             )
     if counts.get("unknown"):
         lines.append(

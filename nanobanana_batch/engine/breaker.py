@@ -76,15 +76,18 @@ class Breaker:
             self._tally.trouble(f"the provider {self._reason}; trying again")
 
     @asynccontextmanager
-    async def passed(self) -> AsyncIterator[None]:
-        """For one submit: at once while all is well, else alone and after the provider has shown life."""
+    async def passed(self) -> AsyncIterator[bool]:
+        """For one submit: at once while all is well, else alone and after the provider has shown life.
+
+        True when it is alone: the one trial that may be made while the breaker is open.
+        """
         if not self.is_open:
-            yield
+            yield False
             return
         async with self._one:
             while self.is_open and not self._stop.asked and not await self._is_up():
                 pass
-            yield
+            yield True
 
     async def _is_up(self) -> bool:
         pause_s = backoff_s(self._failures - TRIP + 1, longest_s=self._longest_pause_s)

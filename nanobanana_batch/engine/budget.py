@@ -22,8 +22,6 @@ from nanobanana_batch.state.store import Store
 
 _ROUNDING = 1e-6
 _LOOK_AGAIN_S = 1.0
-_MOST_IN_DOUBT = 3
-"""Requests of unknown price without an answer; after so many nobody can say that the limit holds."""
 
 
 class PriceClass(NamedTuple):
@@ -73,6 +71,12 @@ class Budget:
         """Attempts that were sent although nobody knew a price."""
         self._known: dict[PriceClass, float] = {}
         self._changed = anyio.Event()
+        self._used: dict[PriceClass, float] = {}
+        """The most that finished ones of a kind have cost: more than was reserved, for some providers."""
+        self._is_untold = False
+        """The provider has taken requests of this folder and named no price."""
+        self.is_finding_out: Callable[[], bool] = lambda: False
+        """Whether somebody is still asking what became of requests without an answer."""
         self._ended = 0.0
         """What finished attempts have cost."""
         if limit is not None:
@@ -95,7 +99,9 @@ class Budget:
             return price
         while not self._stop.asked:
             price = self._price(kind, request)
-            if self._is_within(kind, price):
+            if price is None and self._is_untold:
+                self._stop.ask(_UNTOLD)
+            elif self._is_within(kind, price):
                 self._take(attempt, kind, price)
                 return price
             with self._slots.waiting():
@@ -114,7 +120,7 @@ class Budget:
                 self._learn(fact.attempt, fact.credits_reserved)
                 self._held.discard(fact.attempt)
             case facts.Ready():
-                self._costs[fact.attempt] = _either(fact.credits_used, self._costs.get(fact.attempt)) or 0.0
+                self._learn_use(fact.attempt, fact.credits_used)
             case facts.Unanswered():
                 self._held.add(fact.attempt)
             case facts.Rejected() | facts.Failed():
@@ -128,6 +134,7 @@ class Budget:
     def _look_up(self, store: Store) -> None:
         """What the folder has cost so far, and what its replies said of prices."""
         self._ended = store.credits_of_ended()
+        self._is_untold = store.has_unpriced_tasks()
         for request, price in store.prices():
             kind = price_class(request)
             self._known[kind] = max(price, self._known.get(kind, 0.0))
@@ -146,9 +153,8 @@ class Budget:
         assert self._limit is not None
         if price is not None:
             return self.committed + price <= self._limit + _ROUNDING
-        alike = {attempt for attempt in self._unpriced if self._classes[attempt] == kind}
-        is_next = alike <= self._held and len(alike) < _MOST_IN_DOUBT
-        return is_next and self.committed < self._limit - _ROUNDING
+        is_alone = all(self._classes[attempt] != kind for attempt in self._unpriced)
+        return is_alone and self.committed < self._limit - _ROUNDING
 
     def _take(self, attempt: int, kind: PriceClass, price: float | None) -> None:
         self._costs[attempt] = price or 0.0
@@ -159,15 +165,25 @@ class Budget:
     def _learn(self, attempt: int, reserved: float | None) -> None:
         """A reply names its price, or shows that this provider names none."""
         kind = self._classes.get(attempt)
-        self._costs[attempt] = _either(reserved, self._costs.get(attempt)) or 0.0
+        cost = _either(reserved, self._costs.get(attempt)) or 0.0
+        self._costs[attempt] = max(cost, self._used.get(kind, 0.0) if kind is not None else 0.0)
         if kind is not None and reserved is not None:
             self._known[kind] = max(reserved, self._known.get(kind, 0.0))
             self._price_others(kind, reserved)
         elif attempt in self._unpriced and attempt not in self._held:
-            self._stop.ask(
-                "The provider does not say what a request costs, so that --max-credits cannot be kept;"
-                " give `prices` in a profile file."
-            )
+            self._stop.ask(_UNTOLD)
+
+    def _learn_use(self, attempt: int, used: float | None) -> None:
+        """What a finished task has cost in the end; others of its kind may cost as much."""
+        self._costs[attempt] = _either(used, self._costs.get(attempt)) or 0.0
+        kind = self._classes.pop(attempt, None)
+        self._unpriced.discard(attempt)
+        if kind is None or used is None or used <= self._known.get(kind, 0.0):
+            return
+        self._known[kind] = self._used[kind] = used
+        self._price_others(kind, used)
+        for other in [other for other, its_kind in self._classes.items() if its_kind == kind]:
+            self._costs[other] = max(self._costs[other], used)
 
     def _price_others(self, kind: PriceClass, price: float) -> None:
         """Those that were sent before anyone knew."""
@@ -190,8 +206,10 @@ class Budget:
         is_moving = self._slots.moving > 0 or not is_quiet
         if is_moving and self.committed - refundable + (price or 0.0) <= self._limit + _ROUNDING:
             return
+        if price is None and self.is_finding_out():
+            return
         if price is None and self.committed < self._limit - _ROUNDING:
-            self._stop.ask(_in_doubt(len(self._unpriced)))
+            self._stop.ask(_IN_DOUBT)
             return
         self._stop.ask(
             f"--max-credits {self._limit:g} is reached: {self.committed:g} credits are used, reserved or"
@@ -215,11 +233,16 @@ def _either(told: float | None, else_: float | None) -> float | None:
     return else_ if told is None else told
 
 
-def _in_doubt(count: int) -> str:
-    return (
-        f"--max-credits cannot be kept: nobody knows what a request costs, and {count} requests without an"
-        " answer may have been charged; give `prices` in a profile file."
-    )
+_UNTOLD = (
+    "The provider does not say what a request costs, so that --max-credits cannot be kept; give `prices` in a"
+    " profile file."
+)
+
+
+_IN_DOUBT = (
+    "--max-credits cannot be kept: nobody knows what a request costs, and one without an answer may have been"
+    " charged; give `prices` in a profile file."
+)
 
 
 def _said(price: float | None) -> str:

@@ -36,42 +36,61 @@ def read_max_failures(text: str) -> MaxFailures:
     raise ValueError(f"{text!r} is neither a number of rows (20) nor a share (10%)")
 
 
+@dataclass(slots=True)
+class _Score:
+    """How one thing that can end a row has gone in this run: the answers to requests, or the tasks."""
+
+    good: int = 0
+    bad: int = 0
+    code: str = ""
+    in_a_row: int = 0
+
+    def went_well(self) -> None:
+        """One did not end its row, or not badly."""
+        self.good += 1
+        self.in_a_row = 0
+
+    def failed(self, code: str, *, refused: bool) -> None:
+        """One ended its row; a refusal judges that row's content: several in a row are no sign of trouble."""
+        self.bad += 1
+        alike = self.in_a_row + 1 if code == self.code else 1
+        self.in_a_row = 0 if refused else alike
+        self.code = code
+
+
 class Ends:
-    """Counts the rows of one run that ended, for people, and asks to stop when too many failed."""
+    """Counts the rows of one run that ended, for people, and asks to stop when too many failed.
+
+    A rejected request ends its row long before the first image arrives: it is compared with the other
+    answers to requests, a failed task with the other tasks.
+    """
 
     def __init__(self, rule: MaxFailures, stop: Stop, tally: Tally, log: Log) -> None:
         self._rule = rule
         self._stop = stop
         self._tally = tally
         self._log = log
-        self._ended = 0
-        self._failed = 0
-        self._code = ""
-        self._in_a_row = 0
+        self._answers = _Score()
+        self._tasks = _Score()
         self._denied: set[tuple[str, str]] = set()
+
+    def accepted(self) -> None:
+        """A request has become a task."""
+        self._answers.went_well()
 
     def completed(self, credits_used: float) -> None:
         """A row has its image."""
-        self._ended += 1
-        self._in_a_row = 0
+        self._tasks.went_well()
         self._tally.completed += 1
         self._tally.credits += credits_used
 
-    def failed(self, code: str, message: str, *, refused: bool = False) -> None:
-        """A row ended without an image, and is not tried again by itself.
+    def rejected(self, code: str, message: str, *, refused: bool = False) -> None:
+        """A request was rejected; its row has failed."""
+        self._failed(self._answers, code, message, refused=refused)
 
-        A refusal is the provider's verdict on one row's content: several in a row are no sign of trouble.
-        """
-        self._ended += 1
-        self._failed += 1
-        self._tally.failed += 1
-        if refused:
-            self._in_a_row = 0
-        else:
-            self._in_a_row = self._in_a_row + 1 if code == self._code else 1
-        self._code = code
-        if sentence := self._too_many():
-            self._stop.ask(f"{sentence} (last: {code}: {message}). Look at the results, then run again.")
+    def failed(self, code: str, message: str, *, refused: bool = False) -> None:
+        """A task ended without an image, and its row is not tried again by itself."""
+        self._failed(self._tasks, code, message, refused=refused)
 
     def denied(self, model: str, code: str, message: str) -> None:
         """The account may not use a model: said once, however many rows want it."""
@@ -80,15 +99,23 @@ class Ends:
             self._tally.announce(f"{model}: {code}: {message}")
             self._log("model_denied", model=model, code=code, message=message)
 
-    def _too_many(self) -> str:
-        rule = self._rule
+    def _failed(self, score: _Score, code: str, message: str, *, refused: bool) -> None:
+        self._tally.failed += 1
+        score.failed(code, refused=refused)
+        if sentence := self._too_many(score):
+            self._stop.ask(f"{sentence} (last: {code}: {message}). Look at the results, then run again.")
+
+    def _too_many(self, score: _Score) -> str:
+        rule, failed = self._rule, self._answers.bad + self._tasks.bad
         if rule.count is not None:
-            return f"{self._failed} rows failed: --max-failures" if self._failed >= rule.count else ""
+            return f"{failed} rows failed: --max-failures" if failed >= rule.count else ""
         if rule.share is not None:
-            is_over = self._ended >= _FIRST_ROWS and self._failed > rule.share * self._ended
-            return f"{self._failed} of {self._ended} rows failed: --max-failures" if is_over else ""
-        if self._in_a_row >= _SAME_IN_A_ROW:
-            return f"{self._in_a_row} rows in a row failed alike"
-        if self._ended <= _FIRST_ROWS and self._failed > _FIRST_ROWS // 2:
-            return f"{self._failed} of the first {self._ended} rows failed"
+            rows = max(self._answers.good + self._answers.bad, failed + self._tasks.good)
+            is_over = failed + self._tasks.good >= _FIRST_ROWS and failed > rule.share * rows
+            return f"{failed} of {rows} rows failed: --max-failures" if is_over else ""
+        if score.in_a_row >= _SAME_IN_A_ROW:
+            return f"{score.in_a_row} rows in a row failed alike"
+        seen = score.good + score.bad
+        if seen <= _FIRST_ROWS and score.bad > _FIRST_ROWS // 2:
+            return f"{score.bad} of the first {seen} rows failed"
         return ""

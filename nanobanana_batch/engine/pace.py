@@ -114,6 +114,9 @@ class Outage:
         self._first_contact_s = min(first_contact_s, longest_s)
         self._since: dict[Asking, float] = {}
         self._has_contact = False
+        self.has_worked = False
+        """In this run."""
+        self.is_given_up = False
 
     def contact(self) -> None:
         """Something answered at the provider's address, be it with an error."""
@@ -121,12 +124,13 @@ class Outage:
 
     def worked(self, asking: Asking) -> None:
         """The provider has done what it was asked."""
-        self._has_contact = True
+        self._has_contact = self.has_worked = True
         self._since.pop(asking, None)
 
     def failed(self, asking: Asking) -> bool:
         """The provider did not; says whether to give up."""
         self._since.setdefault(asking, anyio.current_time())
+        self.is_given_up = self.is_given_up or self._left_s(asking) <= 0
         return self._left_s(asking) <= 0
 
     def cut(self, pause_s: float, asking: Asking) -> float:

@@ -61,6 +61,7 @@ class Resolver:
         self._had_evidence = False
         self._no_answers = False
         """The provider was asked about a key in vain: not worth asking about the others now."""
+        self._is_waiting = False
         self._wake = anyio.Event()
         self._idle = anyio.Event()
         self._idle.set()
@@ -82,6 +83,11 @@ class Resolver:
                 batch, self._open = self._open, []
                 await self._resolve(batch)
             self._idle.set()
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether the provider is being asked; a found task that waits for a slot asks nothing."""
+        return not self.is_idle and not self._is_waiting
 
     @property
     def is_idle(self) -> bool:
@@ -153,9 +159,9 @@ class Resolver:
         if key is None:
             return False
         remembered = await self._remembers(key, work.posted_at)
-        if not remembered:
+        if self._shown(key, work.posted_at) is False:
             self._context.tally.say_once("the provider does not remember idempotency keys")
-        elif work.posted_at:
+        elif remembered and work.posted_at:
             self._proof = (work.posted_at, self._remembered[key][1])
         return remembered
 
@@ -172,7 +178,7 @@ class Resolver:
             if shown is not None:
                 self._remembered[key] = (shown, asked_at)
             else:
-                context.breaker.failed("it does not say whether it remembers a key")
+                context.breaker.failed("no answer to a question about a key")
                 await context.stop.sleep(backoff_s(tries))
         known = self._shown(key, sent_at)
         self._no_answers = self._no_answers or known is None
@@ -201,6 +207,7 @@ class Resolver:
                     outcome = await record_answer(context, work, outcome)
                 self._note_health(outcome)
             if isinstance(outcome, Accepted):
+                context.ends.accepted()
                 await self._notice_ignored_key(work, outcome)
                 await self._follow(work)
                 return
@@ -230,6 +237,9 @@ class Resolver:
                 Rejected(decision=Decision.FAIL_ROW | Decision.REFUSE) | Unknown(code="idempotency_conflict")
             ):
                 self._set_aside(work)
+            case Rejected(is_address=True) if context.outage.has_worked:
+                context.breaker.failed(f"{outcome.code}: {outcome.message}")
+                return False
             case Rejected(decision=Decision.STOP_RUN):
                 context.stop.ask(stop_sentence(outcome))
                 self._set_aside(work)
@@ -285,7 +295,9 @@ class Resolver:
         """The task is known: from here on it is like any other."""
         self._context.tally.unknown -= 1
         self._context.first_look.at(work)
+        self._is_waiting = True
         await self._context.slots.take()
+        self._is_waiting = False
         self._on_accepted(work)
 
     def _set_aside(self, work: Work) -> None:

@@ -41,6 +41,7 @@ class Run:
             context, self._sections, on_accepted=self._accepted, on_unknown=self._resolver.add
         )
         self._stages: anyio.CancelScope | None = None
+        context.budget.is_finding_out = lambda: self._resolver.is_asking
         if context.hints is not None:
             context.hints.on_hint = self._waiter.hint
 

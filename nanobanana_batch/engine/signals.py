@@ -24,6 +24,6 @@ async def listen(run: Run, stop: Stop, tally: Tally) -> None:
             asked = True
             stop.ask("Interrupted.", interrupted=True)
             tally.announce(
-                f"Stopping: {tally.in_flight} tasks that are paid for are being collected."
+                "Stopping: nothing more is submitted, what is paid for is being collected."
                 " Interrupt again to stop at once."
             )

@@ -121,7 +121,7 @@ class Submitter:
         intent = self._intent(row, attempt, b"", secrets.token_hex(24))
         rejected = facts.Rejected(attempt, why.code, why.message, False, None, intent.at)
         await context.journal.record(intent, rejected)
-        context.ends.failed(why.code, why.message)
+        context.ends.rejected(why.code, why.message)
 
     def _intent(self, row: RowToSend, attempt: int, body: bytes, key: str) -> facts.Intent:
         offered = self._context.provider.capabilities
@@ -163,17 +163,24 @@ class Submitter:
     async def _send_once(self, work: Work, fact: facts.Intent | facts.SentAgain) -> bool:
         """One request, when the pace allows; says whether the same one is to be sent once more."""
         context = self._context
-        async with context.breaker.passed():
-            await self._turn(work)
-            if context.stop.asked:
-                return False
-            sent_at = anyio.current_time()
-            outcome = await self._post(work, fact)
-            if isinstance(outcome, Accepted):
-                context.breaker.worked()
-                context.slots.went_well()
-                return False
-            return self._may_send_again(work, outcome, sent_at)
+        while not context.stop.asked:
+            async with context.breaker.passed() as is_trial:
+                await self._turn(work)
+                if context.breaker.is_open and not is_trial:
+                    continue  # trouble has come while it waited for its turn
+                if not context.stop.asked:
+                    return await self._post_and_judge(work, fact)
+        return False
+
+    async def _post_and_judge(self, work: Work, fact: facts.Intent | facts.SentAgain) -> bool:
+        context, sent_at = self._context, anyio.current_time()
+        outcome = await self._post(work, fact)
+        if isinstance(outcome, Accepted):
+            context.breaker.worked()
+            context.slots.went_well()
+            context.ends.accepted()
+            return False
+        return self._may_send_again(work, outcome, sent_at)
 
     async def _turn(self, work: Work) -> None:
         """Who had to wait for the whole provider queues up anew: nobody makes up for a pause in one burst."""
@@ -207,6 +214,9 @@ class Submitter:
                 return True
             case Rejected(decision=Decision.SLOW_DOWN | Decision.RETRY_REQUEST):
                 slow_down(context, outcome, sent_at, work.failed_submits)
+                return True
+            case Rejected(is_address=True) if context.outage.has_worked:
+                context.breaker.failed(f"{outcome.code}: {outcome.message}")
                 return True
             case Rejected(decision=Decision.STOP_RUN):
                 context.stop.ask(stop_sentence(outcome))
@@ -261,7 +271,7 @@ def slow_down(context: Context, outcome: Rejected, sent_at: float, failures: int
 
 def note_rejection(context: Context, work: Work, outcome: Rejected) -> None:
     """The provider judged a request: its row has failed."""
-    context.ends.failed(outcome.code, outcome.message, refused=outcome.decision is Decision.REFUSE)
+    context.ends.rejected(outcome.code, outcome.message, refused=outcome.decision is Decision.REFUSE)
     if outcome.code in _DENIALS:
         context.ends.denied(work.model, outcome.code, outcome.message)
 
@@ -331,8 +341,8 @@ def reason(outcome: SubmitOutcome) -> str:
 def stop_sentence(outcome: Rejected) -> str:
     """Why the provider's answer ends the run, and what to do, in one sentence."""
     said = f"{outcome.code}: {outcome.message}".rstrip(": .")
-    if outcome.code == "unauthorized" or outcome.code == "http_401":
+    if outcome.code == "unauthorized" or outcome.status == 401:
         return f"The provider rejects the API key ({said}); check it and run again."
-    if outcome.code.startswith("http_404") or outcome.code.startswith("http_405"):
+    if outcome.is_address:
         return f"There is no such API at this address ({said}); check --base-url."
     return f"The account's credits or quota are used up ({said}); top up and run again."

@@ -95,7 +95,7 @@ class Waiter:
             readers.start_soon(self._revisit_regularly)
             while True:
                 await self._until_due()
-                await self._pause.passed()
+                await self._pause.passed(self._context.stop)
                 await self._rate.passed()
                 await self._reads.acquire()
                 if batch := self._take_due():
@@ -195,7 +195,7 @@ class Waiter:
             self._act(work, end)
 
     def _still_working(self, work: Work) -> None:
-        work.failed_reads = 0
+        work.failed_reads = work.failed_since_stop = 0
         age_s = anyio.current_time() - work.since
         if age_s > self._context.settings.stuck_after_s:
             self._report_stuck(work, age_s)
@@ -212,9 +212,9 @@ class Waiter:
             return
         work.is_reported = True
         self._context.log("stuck", id=work.id, task_id=work.task_id, age_s=round(age_s))
-        self._context.tally.announce(
-            f"{work.id}: task {work.task_id} has been working for {age_s / 60:.0f} minutes; it is set aside"
-            " and looked at now and then, here and in the next run"
+        self._context.tally.say_once(
+            "Some tasks take longer than --stuck-after: they are set aside, looked at now and then, here and"
+            " in the next run, and never paid for again (`stuck` in run.log)."
         )
 
     def _patience_s(self) -> float:
@@ -224,8 +224,13 @@ class Waiter:
     def _not_read(self, work: Work, read: TasksRead) -> None:
         """No answer, nonsense, "no such task", or finished without a link."""
         work.failed_reads += 1
-        hopeless = work.task_id in read.absent or self._context.stop.asked
-        give_up = hopeless and work.failed_reads >= self._context.settings.read_tries
+        work.failed_since_stop += self._context.stop.asked
+        tries = self._context.settings.read_tries
+        give_up = (
+            (work.task_id in read.absent and work.failed_reads >= tries)
+            or work.failed_since_stop >= tries
+            or (work.failed_since_stop > 0 and self._context.outage.is_given_up)
+        )
         settings = self._context.settings
         provider_works = not read.failure or bool(read.reports)
         longest_s = settings.stuck_after_s + (0.0 if provider_works else settings.max_outage_s)

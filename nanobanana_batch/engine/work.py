@@ -56,6 +56,8 @@ class Work:
     """Loop time at which waiting for it began."""
     failed_submits: int = 0
     failed_reads: int = 0
+    failed_since_stop: int = 0
+    """Reads, since submitting stopped."""
     failed_downloads: int = 0
     """In a row, each."""
 
@@ -126,10 +128,11 @@ class Tally:
 class Stop:
     """The wish to stop submitting: the first reason given counts. `interrupted`: a person asked for it."""
 
-    def __init__(self, log: Log = NO_LOG) -> None:
+    def __init__(self, log: Log = NO_LOG, tell: Callable[[str], None] = lambda text: None) -> None:
         self.reason = ""
         self.interrupted = False
         self._log = log
+        self._tell = tell
         self._asked = anyio.Event()
 
     @property
@@ -143,6 +146,8 @@ class Stop:
             self.reason, self.interrupted = reason, interrupted
             self._asked.set()
             self._log("stop", reason=reason, interrupted=interrupted)
+            if not interrupted:
+                self._tell(f"Stopping; what is paid for is being collected. {reason}")
 
     async def sleep(self, seconds: float) -> None:
         """Sleep, but no longer than until someone asks to stop."""

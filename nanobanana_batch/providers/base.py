@@ -49,6 +49,10 @@ class Rejected:
     retry_after_s: float | None = None
     is_verdict: bool = False
     """The provider itself judged this very request (its own envelope, HTTP 400, 404, 413 or 422)."""
+    is_address: bool = False
+    """The address seems to have no such API: 404 or 405 without the provider's own words."""
+    status: int = 0
+    """The HTTP status that it came with; an older provider's code may be no more than a number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,7 @@ class TasksRead:
     requests: int = 1
     """How many requests it took."""
     stop: bool = False
-    """The failure will not go away by itself (a rejected key)."""
+    """The failure will not go away by itself (a rejected key), by more than a proxy's word."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,11 @@ VERDICTS = frozenset({400, 404, 413, 422})
 _BY_CODE = {error.code or str(error.status): error for error in TABLE}
 
 
+def plain(code: str) -> str:
+    """A code as the table spells it: neither case nor the kind of dash makes another one of it."""
+    return code.lower().replace("-", "_")
+
+
 def on_request(status: int, code: str, *, own_words: bool) -> Decision:
     """What to do about a reply that is no success.
 
@@ -101,15 +106,25 @@ def on_request(status: int, code: str, *, own_words: bool) -> Decision:
     if status not in REJECTING:
         return RETRY
     if not own_words:
-        return STOP if status in (404, 405) else _BY_CODE[str(status)].request
-    return _BY_CODE.get(code, _BY_CODE[str(status)]).request
+        return STOP if is_address(status, own_words=False) else _BY_CODE[str(status)].request
+    return _BY_CODE.get(plain(code), _BY_CODE[str(status)]).request
 
 
 def is_verdict(status: int, code: str, *, own_words: bool) -> bool:
     """Whether the provider itself judged this very request, by the status and by the code."""
-    known = _BY_CODE.get(code)
+    known = _BY_CODE.get(plain(code))
     meant = status if known is None or known.status is None else known.status
     return own_words and status in VERDICTS and meant in VERDICTS
+
+
+def is_address(status: int, *, own_words: bool) -> bool:
+    """Whether somebody else says that there is no such page: the address may be wrong."""
+    return status in (404, 405) and not own_words
+
+
+def is_lasting(status: int, code: str, *, own_words: bool) -> bool:
+    """Whether a read that failed will fail again: a proxy's page is believed about the key only."""
+    return on_request(status, code, own_words=own_words) is STOP and (own_words or status == 401)
 
 
 def on_upload(status: int, code: str, *, own_words: bool) -> Decision:
@@ -120,5 +135,5 @@ def on_upload(status: int, code: str, *, own_words: bool) -> Decision:
 
 def on_failed_task(code: str) -> Decision:
     """What to do about a failed task; a code that nobody documented is not retried for money."""
-    known = _BY_CODE.get(code)
+    known = _BY_CODE.get(plain(code))
     return known.task if known else FAIL

@@ -368,4 +368,11 @@ def _listed(error: Exception) -> type[Exception]:
 
 
 def _words(error: BaseException) -> str:
+    """In aiohttp's own words, where it is behind it: its bridge calls nearly all a connect timeout."""
+    if isinstance(error.__cause__, aiohttp.ClientError):
+        error = error.__cause__
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return "the connection was not made in time"  # its own words hold the whole link
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"the connection was not made: {error}"
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -31,6 +31,8 @@ from nanobanana_batch.providers.base import (
 from nanobanana_batch.providers.http import Reply
 
 _LONGEST_TEXT = 2000
+_LONGEST_WAIT_S = 1e9
+"""What a longer wait is read as, so that one can reckon with it."""
 _IN_WORDS = re.compile(r"\b(?:retry|again) (?:after|in) (\d{1,6}) ?(s|m)(?:ec|in|\b)", re.IGNORECASE)
 
 _STATES = {
@@ -39,6 +41,7 @@ _STATES = {
     "completed": TaskState.COMPLETED,
     "failed": TaskState.FAILED,
     "cancelled": TaskState.FAILED,
+    "canceled": TaskState.FAILED,
 }
 
 
@@ -53,7 +56,7 @@ def read_submit_reply(reply: Reply) -> SubmitOutcome:
         return Accepted(
             task_id=task_id,
             request_id=request_id,
-            credits_reserved=as_number(as_object(body.get("usage")).get("credits_reserved")),
+            credits_reserved=_as_credits(as_object(body.get("usage")).get("credits_reserved")),
             estimated_s=as_number(as_object(body.get("task_info")).get("estimated_time")),
             replayed=reply.headers.get("idempotency-replayed", "").strip().lower() == "true",
         )
@@ -63,21 +66,22 @@ def read_submit_reply(reply: Reply) -> SubmitOutcome:
     own_words = error is not None
     decision = decisions.on_request(reply.status, code, own_words=own_words)
     if decision is Decision.RETRY_REQUEST:
-        return Unknown(f"HTTP {reply.status}: {message}", code, wait, request_id)
+        return Unknown(f"HTTP {reply.status}: {message}", decisions.plain(code), wait, request_id)
     is_verdict = decisions.is_verdict(reply.status, code, own_words=own_words)
-    return Rejected(decision, code, message, request_id, wait, is_verdict)
+    is_address = decisions.is_address(reply.status, own_words=own_words)
+    return Rejected(decision, code, message, request_id, wait, is_verdict, is_address, reply.status)
 
 
 def read_task(task: object) -> TaskReport | None:
     """One task of a query; None when it makes no sense."""
     if not isinstance(task, dict):
         return None
-    task_id, state = task.get("id"), _STATES.get(str(task.get("status")))
+    task_id, state = task.get("id"), _STATES.get(_status(task))
     if not isinstance(task_id, str) or state is None:
         return None
     if state is TaskState.COMPLETED:
         links = _links(task)
-        used = as_number(as_object(task.get("usage")).get("credits_used"))
+        used = _as_credits(as_object(task.get("usage")).get("credits_used"))
         return TaskReport(task_id, state, links=links, credits_used=used)
     if state is TaskState.FAILED:
         return _failed_task(task_id, task)
@@ -102,16 +106,16 @@ def read_credits_reply(reply: Reply) -> AccountRead:
 def _with_credits(told: AccountRead, data: Mapping[str, Any]) -> AccountRead:
     token, user = as_object(data.get("token")), as_object(data.get("user"))
     is_unlimited = token.get("unlimited_credits") is True
-    of_key = None if is_unlimited else as_number(token.get("remaining_credits"))
-    of_user = as_number(user.get("remaining_credits"))
+    of_key = None if is_unlimited else _as_credits(token.get("remaining_credits"))
+    of_user = _as_credits(user.get("remaining_credits"))
     return replace(told, remaining_credits=of_user if of_key is None else of_key, is_unlimited=is_unlimited)
 
 
 def retry_after_s(reply: Reply, error: Mapping[str, Any] | None) -> float | None:
     """Seconds to wait: `Retry-After` in seconds or as a date, else as the provider puts it into words."""
     value = reply.headers.get("retry-after", "").strip()
-    if re.fullmatch(r"[0-9]{1,9}", value):
-        return float(value)
+    if re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", value):
+        return min(float(value), _LONGEST_WAIT_S)
     until = _http_date(value)
     if until is not None:
         # By the provider's own clock where it tells: ours may be wrong.
@@ -138,11 +142,15 @@ def _http_date(text: str) -> float | None:
 
 def _failed_task(task_id: str, task: Mapping[str, Any]) -> TaskReport:
     error = as_object(task.get("error"))
-    default = "request_cancelled" if task.get("status") == "cancelled" else "unknown_error"
+    default = "unknown_error" if _status(task) == "failed" else "request_cancelled"
     code = storable(error.get("code") or default)
     message = storable(error.get("message") or "the provider gave no reason")
     decision = decisions.on_failed_task(code)
     return TaskReport(task_id, TaskState.FAILED, error_code=code, error_message=message, decision=decision)
+
+
+def _status(task: Mapping[str, Any]) -> str:
+    return str(task.get("status")).lower()
 
 
 def _links(task: Mapping[str, Any]) -> tuple[str, ...]:
@@ -183,6 +191,12 @@ def as_number(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def _as_credits(value: object) -> float | None:
+    """What makes no sense is not told: a reckoning with it would be wrong without a word."""
+    credits = as_number(value)
+    return None if credits is None or credits < 0 else credits
+
+
 def is_safe_id(task_id: str) -> bool:
     return re.fullmatch(r"[A-Za-z0-9._-]{1,200}", task_id) is not None
 
@@ -215,7 +229,7 @@ def failed_read(reply: Reply) -> TasksRead:
     return TasksRead(
         failure=f"HTTP {reply.status}: {code}: {message}",
         retry_after_s=retry_after_s(reply, error),
-        stop=decisions.on_request(reply.status, code, own_words=error is not None) is Decision.STOP_RUN,
+        stop=decisions.is_lasting(reply.status, code, own_words=error is not None),
     )
 
 

@@ -56,7 +56,8 @@ from nanobanana_batch.providers.watch import Secret, Watch
 
 BATCH_LIMIT = 50
 """Ids in one `POST /v1/tasks/batch` (contract: "Many at once")."""
-_SINGLE_READS_AT_ONCE = 16
+_MOST_SINGLE_READS = 5
+"""In one call, of tasks that a batch left out; the others have their turn later."""
 _LIST_PAGES = 10
 _PROBES = (b"idempotency probe, not a request", b'{"model":"idempotency-probe-no-such-model"}')
 _NO_TASK = "task-unified-0-00000000"
@@ -159,13 +160,18 @@ class TaskApi:
         return read_submit_reply(reply)
 
     async def read_many(self, task_ids: Collection[str]) -> TasksRead:
-        """Contract: "Query"; one batch where the provider has that, single reads where it has not."""
-        if self._has_batch:
-            read = await self._read_batch(task_ids)
-            if read is not None:
-                return read
-            self._has_batch = False
-        return await self._read_singly(task_ids)
+        """Contract: "Query"; one batch where the provider has that, else the first task alone.
+
+        The provider counts requests: what was asked for together is never read singly in a burst.
+        """
+        first = list(task_ids)[:1]
+        if not self._has_batch:
+            return await self._read_singly(first)
+        read = await self._read_batch(task_ids)
+        if read is not None:
+            return read
+        self._has_batch = False
+        return merged([TasksRead(), await self._read_singly(first)])
 
     async def list_recent(self, since: float) -> list[ListedTask] | None:
         """Contract: "Recent tasks"; pages are read until one reaches back past `since`."""
@@ -236,17 +242,15 @@ class TaskApi:
         named = {str(task.get("id")) for task in tasks if isinstance(task, dict)}
         wanted = set(task_ids)
         found = TasksRead({id_: report for id_, report in reports.items() if id_ in wanted})
-        missing = wanted - named
+        missing = [id_ for id_ in task_ids if id_ not in named][:_MOST_SINGLE_READS]
         # Absence from a batch may be a slip; only the task's own address can say that there is none.
         return merged([found, await self._read_singly(missing)]) if missing else found
 
     async def _read_singly(self, task_ids: Collection[str]) -> TasksRead:
         reads: list[TasksRead] = []
-        limit = anyio.CapacityLimiter(_SINGLE_READS_AT_ONCE)
 
         async def read_one(task_id: str) -> None:
-            async with limit:
-                reads.append(await self._read_one(task_id))
+            reads.append(await self._read_one(task_id))
 
         async with anyio.create_task_group() as tasks:
             for task_id in task_ids:

@@ -292,11 +292,19 @@ class Store:
             for attempt, phase, request, credits in self._read(query)
         ]
 
-    def prices(self) -> list[tuple[Request, float]]:
-        """The most that was ever reserved for each kind of request, with one request of the kind."""
+    def has_unpriced_tasks(self) -> bool:
+        """Whether the provider took a request and named no credits for it, neither then nor in the end."""
         query = (
-            "SELECT request, max(credits_reserved) FROM attempts JOIN rows USING (row)"
-            " WHERE credits_reserved IS NOT NULL"
+            "SELECT 1 FROM attempts WHERE task_id IS NOT NULL AND credits_reserved IS NULL"
+            " AND credits_used IS NULL AND phase IN ('saved', 'expired', 'accepted', 'ready') LIMIT 1"
+        )
+        return bool(self._read(query))
+
+    def prices(self) -> list[tuple[Request, float]]:
+        """The most that was ever reserved or used for each kind of request, with one of the kind."""
+        query = (
+            "SELECT request, max(max(coalesce(credits_reserved, 0), coalesce(credits_used, 0)))"
+            " FROM attempts JOIN rows USING (row) WHERE coalesce(credits_reserved, credits_used) IS NOT NULL"
             " GROUP BY json_array_length(request, '$.images'),"
             " json_remove(request, '$.prompt', '$.aspect_ratio', '$.output_format', '$.images')"
         )

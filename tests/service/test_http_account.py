@@ -72,6 +72,9 @@ async def test_what_is_left_and_what_time_it_is_there() -> None:
         (credits(left(0, True), None), None, True),
         (credits(None, left(7)), 7.0, False),
         (credits(left("12"), left(True)), None, False),
+        (credits(left(-3), left(7)), 7.0, False),
+        (credits(left(-3), left(-0.5)), None, False),
+        (credits(left(float("nan")), left(float("inf"))), None, False),
         (b'{"data": [1]}', None, False),
     ],
 )

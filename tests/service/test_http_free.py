@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import socket
 from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any
@@ -96,16 +97,73 @@ async def test_without_a_batch_tasks_are_read_one_by_one_from_then_on(status: in
         serving(api(batch=send(status, b"{}"), absent=("task-3",))) as server,
         provider(server.url) as opened,
     ):
-        first = await opened.read_many(IDS[:5])
-        second = await opened.read_many(IDS[:2])
+        first = await opened.read_many(IDS)
+        assert opened.capabilities.read_at_once == 1
+        late = await opened.read_many(IDS[1:])
+        absent = await opened.read_many(["task-3"])
         asked = lines(server)
-    assert asked[0] == "POST /v1/tasks/batch"
-    assert sorted(asked[1:6]) == [f"GET /v1/tasks/{id_}" for id_ in IDS[:5]]
-    assert sorted(asked[6:]) == [f"GET /v1/tasks/{id_}" for id_ in IDS[:2]]
-    known = [id_ for id_ in IDS[:5] if id_ != "task-3"]
-    reports = {id_: report(id_) for id_ in known}
-    assert first == TasksRead(reports, absent=frozenset({"task-3"}), requests=5)
-    assert second.reports == {id_: report(id_) for id_ in IDS[:2]}
+    assert asked == ["POST /v1/tasks/batch", *(f"GET /v1/tasks/task-{n}" for n in (0, 1, 3))]
+    assert first == TasksRead({"task-0": report("task-0")}, requests=2)
+    assert late == TasksRead({"task-1": report("task-1")})
+    assert absent == TasksRead(absent=frozenset({"task-3"}))
+
+
+@pytest.mark.anyio
+async def test_what_a_batch_leaves_out_is_not_read_in_a_burst() -> None:
+    """A few are; nothing is said of the others, which have their turn at another time."""
+    batch = send(200, json.dumps({"data": [task("task-9")]}).encode())
+    async with serving(api(batch=batch)) as server, provider(server.url) as opened:
+        read = await opened.read_many(IDS)
+        assert len(server.seen) == 6
+    known = (*IDS[:5], "task-9")
+    assert read == TasksRead({id_: report(id_) for id_ in known}, requests=6)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("status", [402, 403, 404, 405])
+async def test_a_proxys_page_stops_no_reads(status: int) -> None:
+    """It says nothing of an address that has worked, and paid images are waiting there."""
+
+    async def answer(request: Seen, writer: asyncio.StreamWriter) -> None:
+        page = send(status, b"<html>not here</html>")
+        await (send(405, b"") if request.line.startswith("POST") else page)(request, writer)
+
+    async with serving(answer) as server, provider(server.url) as opened:
+        read = await opened.read_many(["task-0"])
+    assert str(status) in read.failure
+    assert (read.stop, read.reports, read.absent) == (False, {}, frozenset())
+
+
+@pytest.mark.anyio
+async def test_a_connection_that_was_not_made_is_called_so() -> None:
+    """The bridge below calls it a timeout, and a lost reply too."""
+    async with provider(f"http://127.0.0.1:{closed_port()}") as opened:
+        read = await opened.read_many(["task-0"])
+        with pytest.raises(LinkFailed, match="connection was not made") as caught:
+            async with opened.open_link(f"http://127.0.0.1:{closed_port()}/x"):
+                pass
+    assert "connection was not made" in read.failure
+    assert "Timeout" not in read.failure + str(caught.value)
+    async with serving(hang_up) as server, provider(server.url) as opened:
+        read = await opened.read_many(["task-0"])
+    assert "disconnected" in read.failure
+    assert "Timeout" not in read.failure
+    assert "not made" not in read.failure
+
+
+@pytest.mark.anyio
+async def test_a_connection_that_is_not_made_in_time_does_not_give_the_link_away() -> None:
+    """What follows the host may be a permission to read it, and the library quotes it."""
+    quick = Timeouts(connect_s=0.1, read_s=5, paid_s=5, free_s=5, link_s=5)
+    with socket.socket() as deaf, socket.socket() as first, socket.socket() as second:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        for caller in (first, second):
+            caller.setblocking(False)
+            caller.connect_ex(deaf.getsockname())
+        with pytest.raises(LinkFailed, match="connection was not made in time") as caught:
+            await download("http://127.0.0.1:9", f"http://127.0.0.1:{deaf.getsockname()[1]}/?sign=ed", quick)
+    assert "sign" not in str(caught.value)
 
 
 @pytest.mark.anyio
@@ -189,6 +247,7 @@ async def test_another_tasks_answer_is_not_taken() -> None:
     ("status", "headers", "stop", "wait"),
     [
         (401, "", True, None),
+        (403, "", False, None),
         (402, "", True, None),
         (429, "Retry-After: 9\r\n", False, 9.0),
         (503, "", False, None),
@@ -273,6 +332,7 @@ INVALID = b'{"error": {"code": "invalid_request", "message": "x"}}'
     [
         ([send(409, CONFLICT)], True, 1),
         ([send(400, CONFLICT)], True, 1),
+        ([send(409, CONFLICT.upper().replace(b"ERROR", b"error").replace(b"CODE", b"code"))], True, 1),
         ([send(400, INVALID), send(409, CONFLICT)], True, 2),
         ([send(400, INVALID), send(400, INVALID)], False, 2),
         ([send(500, b"")], None, 1),

@@ -41,10 +41,11 @@ def anyio_backend() -> str:
 
 @asynccontextmanager
 async def listening(
-    on_hint: Callable[[str], None], connections: int = 8, call_s: float = LONG_S
+    on_hint: Callable[[str], None], connections: int = 8, call_s: float = LONG_S, crowded_s: float = LONG_S
 ) -> AsyncIterator[int]:
     """A receiver on a free port."""
-    async with receiving(ANYWHERE, on_hint, connections=connections, call_s=call_s) as receiver:
+    bounds = {"call_s": call_s, "crowded_s": crowded_s}
+    async with receiving(ANYWHERE, on_hint, connections=connections, **bounds) as receiver:
         assert receiver.address.port
         yield receiver.address.port
 
@@ -271,6 +272,33 @@ async def test_those_who_hold_on_do_not_keep_others_out_for_long() -> None:
         for stream in silent:
             await stream.aclose()
     assert hints == [TOKEN]
+
+
+async def test_a_crowd_that_holds_on_makes_room() -> None:
+    """Each has all the time there is, but not while others wait: the call behind all of them is heard."""
+    hints: list[str] = []
+    async with listening(hints.append, connections=4, crowded_s=0.01) as port:
+        silent = [await anyio.connect_tcp("127.0.0.1", port) for _ in range(40)]
+        for stream in silent:
+            await stream.send(post(length=100))
+        assert status(await ask(port, post())) == 204
+        for stream in silent:
+            await stream.aclose()
+    assert hints == [TOKEN]
+
+
+async def test_without_a_crowd_a_slow_call_has_its_time() -> None:
+    """Others have ended meanwhile; the oldest was not in their way."""
+    hints: list[str] = []
+    async with (
+        listening(hints.append, connections=3, crowded_s=0.0) as port,
+        await anyio.connect_tcp("127.0.0.1", port) as slow,
+    ):
+        await slow.send(post()[:20])
+        assert status(await ask(port, post())) == 204
+        await slow.send(post()[20:])
+        assert status(await everything(slow)) == 204
+    assert hints == [TOKEN] * 2
 
 
 async def test_not_more_than_may_be_are_there_at_once() -> None:

@@ -48,6 +48,8 @@ class Night:
     make_hints: Callable[[Tally, Log], Hints] | None = None
     hints: Hints | None = None
     request_of: Callable[[str], Request] = lambda prompt: Request("model-a", prompt)
+    on_announce: Callable[[str], None] = lambda text: None
+    """Hears what a person is told."""
     events: list[tuple[str, dict[str, object]]] = field(default_factory=list)
     """What the runs said to their log."""
 
@@ -71,7 +73,7 @@ class Night:
         self.events.append((event, fields))
 
     async def _go(self, beside: Beside | None) -> None:
-        self.stop, self.tally = Stop(self.log), Tally()
+        self.stop, self.tally = Stop(self.log), Tally(announce=self.on_announce)
         self.hints = self.make_hints(self.tally, self.log) if self.make_hints is not None else None
         store = self.make_store(self.folder / STATE_NAME)
         try:

@@ -368,7 +368,9 @@ def test_one_dead_link_of_a_fresh_task_is_not_believed_by_a_real_clock(tmp_path:
 )
 def test_the_reason_for_stopping_says_what_to_do(code: str, advice: str) -> None:
     """Nobody is sent to buy credits for a wrong key."""
-    assert advice in stop_sentence(Rejected(Decision.STOP_RUN, code, "no"))
+    status = int(code.removeprefix("http_")) if code.startswith("http_") else 0
+    rejected = Rejected(Decision.STOP_RUN, code, "no", status=status, is_address=status in (404, 405))
+    assert advice in stop_sentence(rejected)
 
 
 # --- resolving ---------------------------------------------------------------------------------------
@@ -1267,6 +1269,7 @@ def test_the_exit_code_tells_how_a_run_ended(
         rows=3,
         counts=counts,
         credits_used=0.0,
+        credits_reserved=0.0,
         same_bytes=0,
         elsewhere={},
         had_work=True,

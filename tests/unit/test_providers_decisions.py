@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 
@@ -81,6 +82,22 @@ def test_a_request_is_decided_as_the_contract_says(status: int, code: str, decis
         assert decision_of(found) is decision
         assert (found.code, found.request_id) == (str(given), "req-1")
         assert "because" in (found.message if isinstance(found, Rejected) else found.reason)
+
+
+@pytest.mark.parametrize("spelt", [str.upper, str.title, lambda code: code.replace("_", "-")])
+def test_a_code_is_the_same_however_it_is_spelt(spelt: Callable[[str], str]) -> None:
+    """Case and dashes make no other error of it; a person is shown what was given."""
+    for status, code, decision in cases():
+        found = submit(status, spelt(code))
+        assert decision_of(found) is decision
+        assert found.code == (spelt(code) if isinstance(found, Rejected) else code)
+    for code, decision in TASK_CASES:
+        report = read_task({"id": "t", "status": "failed", "error": {"code": spelt(code)}})
+        assert report is not None
+        assert (report.decision, report.error_code) == (decision, spelt(code))
+    for code in EARLIER:
+        assert submit(400, spelt(code)) == submit(400, code)
+    assert not decisions.is_verdict(400, spelt("rate_limit_exceeded"), own_words=True)
 
 
 @pytest.mark.parametrize(("code", "decision"), TASK_CASES)

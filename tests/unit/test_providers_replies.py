@@ -72,6 +72,8 @@ def test_a_replay_is_noticed(value: str, replayed: bool) -> None:
     [
         {"usage": {"credits_reserved": "3"}},
         {"usage": {"credits_reserved": True}},
+        {"usage": {"credits_reserved": -1}},
+        {"usage": {"credits_reserved": float("-inf")}},
         {"usage": [], "task_info": "soon"},
         {"usage": {"credits_reserved": float("nan")}, "task_info": {"estimated_time": float("inf")}},
         {"usage": {"credits_reserved": 10**400}, "task_info": {"estimated_time": 10**400}},
@@ -128,7 +130,8 @@ REJECTIONS = [
 def test_the_providers_own_no_is_a_rejection(status: int, code: str, decision: Decision) -> None:
     """Contract, table of errors; with code and message, and the request id for support."""
     found = read_submit_reply(reply(status, envelope(code), {"x-request-id": "req"}))
-    assert found == Rejected(decision, code, "because", "req", None, is_verdict=status in VERDICTS)
+    is_verdict = status in VERDICTS
+    assert found == Rejected(decision, code, "because", "req", is_verdict=is_verdict, status=status)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +140,8 @@ def test_the_providers_own_no_is_a_rejection(status: int, code: str, decision: D
 def test_integer_codes_of_older_pages_mean_the_same(status: int, decision: Decision) -> None:
     """The status as a number in place of the code."""
     found = read_submit_reply(reply(status, envelope(status)))
-    assert found == Rejected(decision, str(status), "because", None, None, is_verdict=status in VERDICTS)
+    is_verdict = status in VERDICTS
+    assert found == Rejected(decision, str(status), "because", is_verdict=is_verdict, status=status)
 
 
 @pytest.mark.parametrize("status", [400, 404, 413, 422])
@@ -178,7 +182,17 @@ def test_a_missing_page_of_somebody_else_stops_the_run() -> None:
     for status in (404, 405):
         found = read_submit_reply(reply(status, HTML))
         assert isinstance(found, Rejected)
-        assert found.decision is STOP
+        assert (found.decision, found.is_address, found.status) == (STOP, True, status)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(404, envelope("model_not_found")), (405, envelope(405)), (401, HTML), (402, HTML)]
+)
+def test_nothing_else_speaks_against_the_address(status: int, body: object) -> None:
+    """The provider's own words come from the right place; a key is not an address."""
+    found = read_submit_reply(reply(status, body))
+    assert isinstance(found, Rejected)
+    assert not found.is_address
 
 
 def test_content_rules_refuse_at_once() -> None:
@@ -228,7 +242,15 @@ def test_text_that_cannot_be_stored_is_made_storable() -> None:
         ({"retry-after": "soon"}, {"fallback_suggestion": "retry after 60 seconds"}, 60.0),
         ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, {}, 0.0),
         ({"retry-after": "-5"}, {}, None),
-        ({"retry-after": "9" * 400}, {}, None),
+        ({"retry-after": "-8.5"}, {}, None),
+        ({"retry-after": "8.5"}, {}, 8.5),
+        ({"retry-after": "8.5"}, {"fallback_suggestion": "retry after 60 seconds"}, 8.5),
+        ({"retry-after": "8."}, {}, None),
+        ({"retry-after": "1e3"}, {}, None),
+        ({"retry-after": "nan"}, {}, None),
+        ({"retry-after": "inf"}, {}, None),
+        ({"retry-after": "12345678901"}, {}, 1e9),
+        ({"retry-after": "9" * 400}, {}, 1e9),
         ({"retry-after": "٣"}, {}, None),
         ({}, {"fallback_suggestion": "use another model"}, None),
         ({}, {"fallback_suggestion": 60}, None),
@@ -296,6 +318,32 @@ def test_a_completed_task_has_its_links(fields: dict[str, Any], links: tuple[str
     assert report == TaskReport("t", TaskState.COMPLETED, links=links, credits_used=2.0)
 
 
+@pytest.mark.parametrize("used", [-1, -0.5, float("nan"), float("inf"), True, "2", None, [2], 10**400])
+def test_credits_that_make_no_sense_are_not_told(used: object) -> None:
+    """The image counts."""
+    links = ("https://x/1.png",)
+    task = {"id": "t", "status": "completed", "results": list(links), "usage": {"credits_used": used}}
+    assert read_task(task) == TaskReport("t", TaskState.COMPLETED, links=links)
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        ("Pending", TaskState.WORKING),
+        ("PROCESSING", TaskState.WORKING),
+        ("Completed", TaskState.COMPLETED),
+        ("FAILED", TaskState.FAILED),
+        ("Cancelled", TaskState.FAILED),
+        ("canceled", TaskState.FAILED),
+    ],
+)
+def test_a_status_is_the_same_however_it_is_spelt(status: str, state: TaskState) -> None:
+    """A paid image must not wait for a capital letter."""
+    report = read_task({"id": "t", "status": status})
+    assert report is not None
+    assert report.state is state
+
+
 TASK_CODES = {
     "content_policy_violation": REFUSE,
     "content_filter": REFUSE,
@@ -334,6 +382,8 @@ def test_a_failed_task_is_decided_by_its_code(code: str, decision: Decision) -> 
     ("task", "code"),
     [
         ({"status": "cancelled"}, "request_cancelled"),
+        ({"status": "Canceled"}, "request_cancelled"),
+        ({"status": "Failed"}, "unknown_error"),
         ({"status": "failed"}, "unknown_error"),
         ({"status": "failed", "error": "text"}, "unknown_error"),
         ({"status": "failed", "error": {"code": 0}}, "unknown_error"),
