@@ -5,11 +5,12 @@ from __future__ import annotations
 import codecs
 import os
 import pty
-import select
+import queue
 import sys
 import termios
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -32,21 +33,30 @@ def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Tally, Next
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 160))
     shown, decoder = "", codecs.getincrementaldecoder("utf-8")()
+    written: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+
+    def read() -> None:
+        """All the time: a terminal that nobody reads lets nobody write."""
+        with suppress(OSError):
+            while piece := os.read(ours, 4096):
+                written.put(piece)
 
     def next_line() -> str:
         nonlocal shown
         while "\r" not in shown.strip("\r"):
-            assert select.select([ours], [], [], 30)[0], "nothing is shown any more"
-            shown += decoder.decode(os.read(ours, 4096))
+            shown += decoder.decode(written.get(timeout=30))
         line, _, shown = shown.strip("\r").partition("\r")
         return line
 
+    reader = threading.Thread(target=read)
+    reader.start()
     try:
         with os.fdopen(theirs, "w") as terminal, monkeypatch.context() as patch:
             patch.setattr(sys, "stderr", terminal)
             with progress(shown=True) as tally:
                 yield tally, next_line
     finally:
+        reader.join()
         os.close(ours)
 
 
