@@ -106,8 +106,8 @@ def read_credits_reply(reply: Reply) -> AccountRead:
 def _with_credits(told: AccountRead, data: Mapping[str, Any]) -> AccountRead:
     token, user = as_object(data.get("token")), as_object(data.get("user"))
     is_unlimited = token.get("unlimited_credits") is True
-    of_key = None if is_unlimited else _as_credits(token.get("remaining_credits"))
-    of_user = _as_credits(user.get("remaining_credits"))
+    of_key = None if is_unlimited else as_number(token.get("remaining_credits"))
+    of_user = as_number(user.get("remaining_credits"))
     return replace(told, remaining_credits=of_user if of_key is None else of_key, is_unlimited=is_unlimited)
 
 
