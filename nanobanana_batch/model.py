@@ -153,17 +153,6 @@ class RowStatus(StrEnum):
     """The image was made, but its links died before it could be fetched; the task id is kept."""
 
 
-TERMINAL = frozenset({RowStatus.COMPLETED, RowStatus.FAILED, RowStatus.REFUSED, RowStatus.EXPIRED})
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """Where a finished image can be fetched, and until when (seconds, Unix time)."""
-
-    url: str
-    dies_at: float
-
-
 @dataclass(frozen=True, slots=True)
 class Image:
     """A verified image file in the output folder; `path` is relative to the folder, with `/`."""

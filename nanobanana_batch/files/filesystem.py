@@ -42,11 +42,6 @@ def type_of(path: Path, mounts: str | None = None) -> str:
     return found
 
 
-def is_network(path: Path) -> bool:
-    """Whether a path stands on a file system that other machines may share."""
-    return type_of(path) in NETWORK
-
-
 def _is_below(place: str, point: str) -> bool:
     return point == "/" or place == point or place.startswith(point + "/")
 
