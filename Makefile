@@ -24,8 +24,9 @@ outputs/%/results.csv: manifests/%.yaml $(INSTALLED) FORCE
 outputs/%/results.csv: manifests/%.csv $(INSTALLED) FORCE
 	$(BIN)/nanobanana-batch run $< --out outputs/$* --provider $(PROVIDER) $(RUN_FLAGS)
 
+# Most tests wait for processes and sockets: four at once fit on two cores.
 test: lint ## lint, strict types, tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 4 --dist worksteal
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
