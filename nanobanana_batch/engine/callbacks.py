@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 from urllib.parse import urlsplit
 
 from nanobanana_batch.errors import UsageError
@@ -37,6 +38,14 @@ def check_callback_url(text: str) -> str:
     return front
 
 
+def _is_internal(host: str) -> bool:
+    """Whether only this network could mean the host; a name may still lead there, which the provider sees."""
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        return "." not in host or host.rstrip(".").endswith((".localhost", ".local", ".internal"))
+
+
 def _fault(text: str, front: str) -> str:
     if not text.isascii() or not text.isprintable() or " " in text:
         return "it has characters that no URL has"
@@ -49,6 +58,8 @@ def _fault(text: str, front: str) -> str:
         return "providers call only https"
     if not parts.hostname or has_port_zero:
         return "it names no host and port to call"
+    if _is_internal(parts.hostname):
+        return "providers never call internal addresses"
     if parts.username is not None or parts.password is not None:
         return "it holds a user name or password"
     if "?" in text or "#" in text:

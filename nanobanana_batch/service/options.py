@@ -149,10 +149,14 @@ class Faults:
             name, equals, value = word.partition("=")
             if not equals:
                 raise ValueError(f"{word!r}: a fault is written name=rate or name=next:N")
-            if value.startswith("next:"):
-                counts[name] = int(value.removeprefix("next:"))
-            else:
-                changes[name] = _value(name, value)
+            try:
+                if value.startswith("next:"):
+                    counts[name] = int(value.removeprefix("next:"))
+                else:
+                    changes[name] = _value(name, value)
+            except (ValueError, KeyError) as error:
+                wanted = "true or false" if name == "outage_links" else "a number; a rate is from 0 to 1"
+                raise ValueError(f"{word!r}: {value!r} is not {wanted}") from error
         return cls().changed({**changes, "next": counts})
 
 

@@ -238,7 +238,17 @@ def test_options_survive_the_way_to_the_child(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "word", ["rate_429", "nothing=0.1", "rate_429=2", "nothing=next:1", "rate_429=next:-1"]
+    "word",
+    [
+        "rate_429",
+        "nothing=0.1",
+        "rate_429=2",
+        "rate_429=10%",
+        "nothing=next:1",
+        "rate_429=next:-1",
+        "rate_429=next:x",
+        "outage_links=maybe",
+    ],
 )
 def test_a_wrong_fault_is_refused(word: str) -> None:
     with pytest.raises(ValueError, match=word.partition("=")[0]):

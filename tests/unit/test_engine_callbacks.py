@@ -22,7 +22,7 @@ def test_the_token_stands_behind_the_front(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["https://front.example", "https://front.example:8443/a/b", "https://[2001:db8::1]/x", "HTTPS://A/"],
+    ["https://front.example", "https://front.example:8443/a/b", "https://[2600::1]/x", "HTTPS://A.EXAMPLE/"],
 )
 def test_fronts_that_can_be_called(text: str) -> None:
     """With or without a path, on any port."""
@@ -48,6 +48,15 @@ def test_fronts_that_can_be_called(text: str) -> None:
         ("https://front.example/a b", "characters"),
         ("https://front.example/\n", "characters"),
         ("https://frönt.example/", "characters"),
+        ("https://127.0.0.1/", "internal"),
+        ("https://[::1]/", "internal"),
+        ("https://10.0.0.7:8443/x", "internal"),
+        ("https://172.16.0.1/", "internal"),
+        ("https://192.168.1.1/", "internal"),
+        ("https://169.254.169.254/", "internal"),
+        ("https://localhost/", "internal"),
+        ("https://box/", "internal"),
+        ("https://box.local/", "internal"),
     ],
 )
 def test_a_front_that_nobody_can_call_is_told_at_once(text: str, why: str) -> None:
