@@ -25,7 +25,9 @@ def progress(*, shown: bool) -> Iterator[Tally]:
         tally.announce = lambda text: print(text, file=sys.stderr, flush=True)
         yield tally
         return
-    with tqdm(total=0, unit="row", bar_format=_FORMAT, dynamic_ncols=True, leave=True, delay=0.1) as bar:
+    with tqdm(
+        total=0, unit="row", bar_format=_FORMAT, dynamic_ncols=True, leave=True, delay=0.1, smoothing=0
+    ) as bar:
 
         def tick() -> None:
             _show(bar, tally)

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-from nanobanana_batch.engine.pace import Gate, Outage, backoff_s
+from nanobanana_batch.engine.pace import Gate, Outage, backoff_s, duration_text
 from nanobanana_batch.engine.work import Stop, Tally
 from nanobanana_batch.files.log import Log
 from nanobanana_batch.providers.base import Provider
@@ -73,7 +73,8 @@ class Breaker:
         if self._failures == TRIP:
             self._log("breaker_open", reason=reason)
         if self.is_open:
-            self._tally.trouble(f"the provider {self._reason}; trying again")
+            left = duration_text(self._outage.left_s("submit"))
+            self._tally.trouble(f"trying again for up to {left}: the provider {self._reason}")
 
     @asynccontextmanager
     async def passed(self) -> AsyncIterator[bool]:

@@ -23,6 +23,14 @@ def backoff_s(failures: int, *, first_s: float = 0.5, longest_s: float = 60.0) -
     return random.uniform(0.0, bound)
 
 
+def duration_text(seconds: float) -> str:
+    """A length of time as a person says it: 45 s, 12 min, 7 h 58 min."""
+    minutes = round(max(seconds, 0.0) / 60)
+    if minutes < 2:
+        return f"{max(seconds, 0.0):.0f} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
 class Gate:
     """Holds back every request to the provider until a moment; later holds only lengthen."""
 
@@ -130,15 +138,16 @@ class Outage:
     def failed(self, asking: Asking) -> bool:
         """The provider did not; says whether to give up."""
         self._since.setdefault(asking, anyio.current_time())
-        self.is_given_up = self.is_given_up or self._left_s(asking) <= 0
-        return self._left_s(asking) <= 0
+        self.is_given_up = self.is_given_up or self.left_s(asking) <= 0
+        return self.left_s(asking) <= 0
 
     def cut(self, pause_s: float, asking: Asking) -> float:
         """A pause that does not go on beyond the time at which it is given up."""
-        left_s = self._left_s(asking)
+        left_s = self.left_s(asking)
         return min(pause_s, left_s) if left_s > 0 else pause_s
 
-    def _left_s(self, asking: Asking) -> float:
+    def left_s(self, asking: Asking) -> float:
+        """Until this way of asking is given up."""
         longest_s = self._longest_s if self._has_contact else self._first_contact_s
         now = anyio.current_time()
         return longest_s - (now - self._since.get(asking, now))

@@ -12,6 +12,7 @@ import pytest
 from nanobanana_batch.engine.breaker import TRIP
 from nanobanana_batch.engine.context import Settings
 from nanobanana_batch.engine.ends import MaxFailures
+from nanobanana_batch.engine.pace import duration_text
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import (
     AccountRead,
@@ -183,3 +184,25 @@ def test_rate_limits_open_no_breaker(tmp_path: Path) -> None:
     it.run(interrupted_at(DAY_S))
     assert provider.account_reads == []
     assert it.statuses() == [DONE] * 10
+
+
+def test_an_outage_is_told_with_how_long_it_is_waited_out(tmp_path: Path) -> None:
+    """Before anything answered that is ten minutes, afterwards what the person has given."""
+    for begin_s, wanted in ((0, "for up to 10 min"), (30, "for up to 8 h 0 min")):
+        said: list[str] = []
+        provider = Watched(
+            on_submit=between(begin_s - 1, 120, LOST), on_account=account_down(begin_s - 1, 120)
+        )
+        it = night(tmp_path / str(begin_s), provider, 60, concurrency=16)
+        it.on_announce = said.append
+        it.run(interrupted_at(HOUR_S))
+        assert [text for text in said if wanted in text and "the provider" in text], said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-1, "0 s"), (89, "89 s"), (90, "2 min"), (7140, "119 min"), (28680, "7 h 58 min")],
+)
+def test_a_length_of_time_is_said_as_people_say_it(seconds: float, text: str) -> None:
+    """Seconds, minutes, hours."""
+    assert duration_text(seconds) == text
