@@ -11,12 +11,14 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
+from dataclasses import field as dataclass_field
 from importlib import resources
 from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
 
+from nanobanana_batch.errors import Problem
 from nanobanana_batch.model import Request
 
 PROMPT_LIMIT = 2000
@@ -40,6 +42,12 @@ class Finding:
     message: str
     allowed: tuple[str, ...] = ()
     suggestion: str = ""
+    rests_on: str = dataclass_field(default="", compare=False)
+    """As in `Problem`."""
+
+    def at(self, place: str) -> Problem:
+        """The same as a problem of this place."""
+        return Problem(place, self.message, self.field, self.allowed, self.suggestion, rests_on=self.rests_on)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +195,7 @@ def load_catalog() -> Catalog:
 def check_prompt(prompt: str) -> Iterator[Finding]:
     """A prompt has something in it, and no more than the provider takes."""
     if not prompt.strip():
-        yield Finding("prompt", "the prompt is empty")
+        yield Finding("prompt", "the prompt is empty", rests_on="prompt")
     elif len(prompt) > PROMPT_LIMIT:
         excess = len(prompt) - PROMPT_LIMIT
         yield Finding(
@@ -207,10 +215,12 @@ def check_images(
         if message:
             yield Finding("images", message)
     if rules and rules.max_images is not None and len(images) > rules.max_images:
-        yield Finding("images", f"{len(images)} images; {rules.name} takes at most {rules.max_images}")
+        message = f"{len(images)} images; {rules.name} takes at most {rules.max_images}"
+        yield Finding("images", message, rests_on="model")
     offered = rules is None or MATCH_INPUT in rules.aspect_ratios
     if aspect_ratio == MATCH_INPUT and offered and not images:
-        yield Finding("images", f"aspect_ratio {MATCH_INPUT} needs a reference image, and none is given")
+        message = f"aspect_ratio {MATCH_INPUT} needs a reference image, and none is given"
+        yield Finding("images", message, rests_on="images")
 
 
 def is_local(image: str) -> bool:
@@ -253,17 +263,19 @@ def _check_values(
         if value is None or value in allowed:
             continue
         if not allowed:
-            yield Finding(field, f"{shown(value)} is given, but {field} is not offered {where}; leave it out")
+            message = f"{shown(value)} is given, but {field} is not offered {where}; leave it out"
+            yield Finding(field, message, rests_on="model")
             continue
         same = same_resolution.get(value, "") if field == "resolution" else ""
         suggestion = same if same in allowed else _suggest_value(value, allowed)
-        yield Finding(field, f"{shown(value)} is not allowed {where}", allowed, suggestion)
+        message = f"{shown(value)} is not allowed {where}"
+        yield Finding(field, message, allowed, suggestion, rests_on="model")
     for field, wanted, offered in (
         ("web_search", request.web_search, rules.web_search),
         ("image_search", request.image_search, rules.image_search),
     ):
         if wanted and not offered:
-            yield Finding(field, f"not offered {where}; leave it out")
+            yield Finding(field, f"not offered {where}; leave it out", rests_on="model")
 
 
 def _suggest_value(value: str, allowed: tuple[str, ...]) -> str:
@@ -274,7 +286,9 @@ def _suggest_value(value: str, allowed: tuple[str, ...]) -> str:
         divisor = math.gcd(width, height)
         ratio = f"{width // divisor}:{height // divisor}"
         return ratio if ratio in allowed else ""
-    return closest(_SAID_OTHERWISE.get(text.casefold(), text), allowed)
+    near = closest(_SAID_OTHERWISE.get(text.casefold(), text), allowed)
+    # Of two numbers that look alike neither was meant to be the other.
+    return near if re.findall(r"\d", near) == re.findall(r"\d", text) else ""
 
 
 def closest(word: str, allowed: Iterable[str]) -> str:

@@ -3,6 +3,7 @@
 NanobananaError
 |- UsageError            exit 2: nothing was sent
 |  |- ManifestError      the manifest has problems, all of them listed
+|  |- TooManyRows        the manifest has more rows than a run takes
 |  |- ProfileError       a provider profile cannot be used
 |  `- KeyProblem         no API key, or one of an impossible form
 |- FolderInUse           exit 4: another process works on this output folder
@@ -16,9 +17,12 @@ NanobananaError
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from typing import ClassVar
+
+_ALLOWED_SHOWN = 30
 
 
 class NanobananaError(Exception):
@@ -51,63 +55,52 @@ class Problem:
     field: str = ""
     allowed: tuple[str, ...] = ()
     suggestion: str = ""
+    path: str = dataclass_field(default="", compare=False)
+    """Where it stands inside of its document, as in `blocks[1].matrix.style[0]`."""
+    rests_on: str = dataclass_field(default="", compare=False)
+    """A name that it is about; a problem with that very name may be the cause of this one."""
 
-    def __str__(self) -> str:
-        text = (
-            f"{self.source}: {self.field}: {self.message}" if self.field else f"{self.source}: {self.message}"
-        )
+    @property
+    def kind(self) -> tuple[object, ...]:
+        """What it has in common with the same mistake in another place."""
+        return self.field, self.message, self.allowed, self.suggestion
+
+    @property
+    def what(self) -> str:
+        """All but the place."""
+        text = f"{self._subject()}: {self.message}" if self.path or self.field else self.message
         if self.allowed:
-            text += f"; allowed: {' '.join(self.allowed)}"
+            text += f"; allowed: {' '.join(self.allowed[:_ALLOWED_SHOWN])}"
+        if len(self.allowed) > _ALLOWED_SHOWN:
+            text += f" and {len(self.allowed) - _ALLOWED_SHOWN} more"
         if self.suggestion:
             text += f"; did you mean {self.suggestion!r}?"
         return text
 
+    def _subject(self) -> str:
+        if not self.path or not self.field or self.field in re.split(r"[.\[]", self.path):
+            return self.path or self.field
+        return f"{self.path}: {self.field}"
 
-class ProblemLog:
-    """Collects problems without stopping at the first, and without growing past `limit`.
-
-    `total` counts all of them, also those past the limit.
-    """
-
-    def __init__(self, limit: int = 1000) -> None:
-        self._limit = limit
-        self._kept: list[Problem] = []
-        self.total = 0
-
-    def add(self, problem: Problem) -> None:
-        """Take one problem; past the limit it is only counted."""
-        self.total += 1
-        if len(self._kept) < self._limit:
-            self._kept.append(problem)
-
-    def extend(self, problems: Iterable[Problem]) -> None:
-        """Take several problems."""
-        for problem in problems:
-            self.add(problem)
-
-    def __iter__(self) -> Iterator[Problem]:
-        return iter(self._kept)
-
-    def __bool__(self) -> bool:
-        return self.total > 0
-
-    def raise_if_any(self) -> None:
-        """Raise `ManifestError` when a problem was added."""
-        if self:
-            raise ManifestError(tuple(self._kept), self.total)
+    def __str__(self) -> str:
+        return f"{self.source}: {self.what}"
 
 
 class ManifestError(UsageError):
-    """The manifest has problems; `problems` holds those kept, `total` counts all."""
+    """The manifest has problems; `problems` holds the first of them, `total` counts all."""
 
-    def __init__(self, problems: tuple[Problem, ...], total: int | None = None) -> None:
+    def __init__(self, problems: tuple[Problem, ...], total: int, text: str) -> None:
         self.problems = problems
-        self.total = len(problems) if total is None else total
-        lines = [str(problem) for problem in problems]
-        if self.total > len(problems):
-            lines.append(f"... and {self.total - len(problems)} more")
-        noun = "problem" if self.total == 1 else "problems"
-        super().__init__("\n".join([*lines, f"{self.total} {noun} in the manifest; nothing was sent."]))
+        self.total = total
+        super().__init__(text)
+
+
+class TooManyRows(UsageError):
+    """A manifest has more rows than a run takes; `rows` counts them."""
+
+    def __init__(self, message: str, rows: int, *, hint: str = "") -> None:
+        self.rows = rows
+        super().__init__(message, hint=hint)
 
 
 class ProfileError(UsageError):
