@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
+from functools import lru_cache
+from json.encoder import encode_basestring, encode_basestring_ascii
+from operator import attrgetter
+from typing import Any
 
 REQUEST_FIELDS = (
     "prompt",
@@ -59,25 +63,29 @@ class Request:
 
     def given(self) -> dict[str, object]:
         """The fields that were given, in the order of the vocabulary; JSON-ready."""
-        fields = {name: getattr(self, name) for name in REQUEST_FIELDS}
-        fields["images"] = list(self.images) or None
-        return {name: value for name, value in fields.items() if value is not None}
+        given = {name: getattr(self, name) for name in REQUEST_FIELDS}
+        given["images"] = list(self.images) or None
+        return {name: value for name, value in given.items() if value is not None}
 
 
 def request_as_json(request: Request) -> str:
     """The whole request as JSON text: what was given, and what its local files were."""
-    fields = request.given()
-    if request.files:
-        fields["files"] = [asdict(file) for file in request.files]
-    return json.dumps(fields, ensure_ascii=False)
+    before, after = _stored_around_prompt(_BESIDE_PROMPT(request))
+    return f"{before}{encode_basestring(request.prompt)}{after}"
+
+
+def variables_as_json(variables: tuple[tuple[str, str], ...]) -> str:
+    """A row's variables as a JSON object."""
+    pairs = [f"{encode_basestring(name)}: {encode_basestring(text)}" for name, text in variables]
+    return f"{{{', '.join(pairs)}}}"
 
 
 def request_from_json(text: str) -> Request:
     """The request that `request_as_json` stored."""
-    fields = json.loads(text)
-    fields["images"] = tuple(fields.get("images", ()))
-    fields["files"] = tuple(LocalImage(**file) for file in fields.get("files", ()))
-    return Request(**fields)
+    found = json.loads(text)
+    found["images"] = tuple(found.get("images", ()))
+    found["files"] = tuple(LocalImage(**file) for file in found.get("files", ()))
+    return Request(**found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,21 +123,53 @@ def row_key(request: Request, variant: int, occurrence: int = 0) -> str:
     writes a prompt twice wants two images, and keeps both when the rows change places. A local file
     counts by its content, so that renaming it costs nothing.
     """
+    before, after = _hashed_around_prompt(_BESIDE_PROMPT(request), variant, occurrence)
+    canonical = f"{before}{encode_basestring_ascii(request.prompt)}{after}"
+    return f"{ROW_KEY_VERSION}-{hashlib.sha256(canonical.encode()).hexdigest()}"
+
+
+# Rows differ in their prompts and share nearly everything else: what is written around the prompt is made
+# once for many rows. In JSON a quote inside of a text is escaped, so a field's name is found beyond doubt.
+_BESIDE_PROMPT = attrgetter(*(field.name for field in fields(Request) if field.name != "prompt"))
+_REMEMBERED = 256
+
+
+@lru_cache(_REMEMBERED)
+def _stored_around_prompt(beside: tuple[Any, ...]) -> tuple[str, str]:
+    request = _without_prompt(beside)
+    given = request.given()
+    if request.files:
+        given["files"] = [asdict(file) for file in request.files]
+    return _split(json.dumps(given, ensure_ascii=False), '"prompt": ')
+
+
+@lru_cache(_REMEMBERED)
+def _hashed_around_prompt(beside: tuple[Any, ...], variant: int, occurrence: int) -> tuple[str, str]:
     canonical = json.dumps(
-        {"request": _canonical(request), "variant": variant, "occurrence": occurrence},
+        {"request": _canonical(_without_prompt(beside)), "variant": variant, "occurrence": occurrence},
         sort_keys=True,
         ensure_ascii=True,
         separators=(",", ":"),
     )
-    return f"{ROW_KEY_VERSION}-{hashlib.sha256(canonical.encode()).hexdigest()}"
+    return _split(canonical, '"prompt":')
+
+
+def _without_prompt(beside: tuple[Any, ...]) -> Request:
+    return Request(beside[0], "", *beside[1:])
+
+
+def _split(text: str, name: str) -> tuple[str, str]:
+    """What stands in front of an empty prompt, with its name, and what follows it."""
+    before, _, after = text.partition(f'{name}""')
+    return before + name, after
 
 
 def _canonical(request: Request) -> dict[str, object]:
-    fields = request.given()
+    given = request.given()
     if request.files:
         contents = {file.name: {"sha256": file.sha256} for file in request.files}
-        fields["images"] = [contents.get(image, image) for image in request.images]
-    return fields
+        given["images"] = [contents.get(image, image) for image in request.images]
+    return given
 
 
 class RowStatus(StrEnum):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -92,16 +93,10 @@ def write_results(folder: Folder, disk: Disk) -> Path:
 def csv_pieces(reader: Reader) -> Iterator[bytes]:
     """results.csv as UTF-8 in pieces of many rows; RFC 4180 quoting, `\\n` line ends."""
     variables = reader.variables()
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\n")
-    quoting = csv.writer(buffer, lineterminator="\n", quoting=csv.QUOTE_ALL)
-    writer.writerow(column_names(variables))
-    for number, row in enumerate(reader.rows(), start=1):
-        cells = _cells(row, variables)
-        (quoting if _has_return(cells) else writer).writerow(cells)
-        if number % _ROWS_AT_ONCE == 0:
-            yield _drain(buffer)
-    yield _drain(buffer)
+    cells = (cells_of(row, variables) for row in reader.rows())
+    lines: Iterator[Sequence[object]] = itertools.chain([column_names(variables)], cells)
+    while piece := list(itertools.islice(lines, _ROWS_AT_ONCE)):
+        yield _written(piece)
 
 
 def column_names(variables: list[str]) -> list[str]:
@@ -153,7 +148,8 @@ def read_results(folder: Path | str) -> pandas.DataFrame:
     return frame
 
 
-def _cells(row: RowReport, variables: list[str]) -> list[object]:
+def cells_of(row: RowReport, variables: list[str]) -> list[object]:
+    """What results.csv says of a row, under `column_names`; nothing is None or an empty text."""
     request = row.request
     done = row.status is RowStatus.COMPLETED
     return [
@@ -184,8 +180,21 @@ def _cells(row: RowReport, variables: list[str]) -> list[object]:
     ]
 
 
-def _has_return(cells: list[object]) -> bool:
-    """Before Python 3.13 the writer leaves a lone carriage return unquoted, and readers end the row there."""
+def _written(rows: Sequence[Sequence[object]]) -> bytes:
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerows(rows)
+    if "\r" in buffer.getvalue():
+        # Before Python 3.13 the writer leaves a lone carriage return unquoted, and readers end the row there.
+        buffer = io.StringIO(newline="")
+        writer = csv.writer(buffer, lineterminator="\n")
+        quoting = csv.writer(buffer, lineterminator="\n", quoting=csv.QUOTE_ALL)
+        for row in rows:
+            (quoting if _has_return(row) else writer).writerow(row)
+    return buffer.getvalue().encode()
+
+
+def _has_return(cells: Iterable[object]) -> bool:
     return any(isinstance(cell, str) and "\r" in cell for cell in cells)
 
 
@@ -196,10 +205,3 @@ def _truth(value: bool | None) -> str | None:
 def _number(value: float | None) -> str | None:
     """The shortest text of a number: 4, not 4.0."""
     return None if value is None else f"{value:.10g}"
-
-
-def _drain(buffer: io.StringIO) -> bytes:
-    text = buffer.getvalue()
-    buffer.seek(0)
-    buffer.truncate()
-    return text.encode()

@@ -5,5 +5,6 @@
 
 from nanobanana_batch.manifest.ids import derive_id, fold_id
 from nanobanana_batch.manifest.load import Manifest, open_manifest
+from nanobanana_batch.manifest.settle import TRUE
 
-__all__ = ["Manifest", "derive_id", "fold_id", "open_manifest"]
+__all__ = ["TRUE", "Manifest", "derive_id", "fold_id", "open_manifest"]

@@ -1,16 +1,14 @@
-"""A block is a source of rows times a matrix, held as compiled data; a product is never built as a list."""
+"""A block is a source of rows times factors, held as compiled data; a product is never built as a list."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from nanobanana_batch.errors import Problem, ProblemLog
 from nanobanana_batch.manifest.nodes import Map, Node, Scalar, Seq, place
-from nanobanana_batch.manifest.tables import Table
-from nanobanana_batch.manifest.template import Template, Value, as_text
+from nanobanana_batch.manifest.template import Template, Value
+from nanobanana_batch.problems import ProblemLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,36 +58,50 @@ class ListedRows:
 
 
 @dataclass(frozen=True, slots=True)
-class TableRows:
-    """The rows of a table under our own names."""
+class Column:
+    """The values of one name of a factor, with the places where they stand and words for them in ids."""
 
-    table: Table
-    header: tuple[str, ...]
-    columns: tuple[tuple[str, int], ...]
-    where: tuple[tuple[int, str], ...] = ()
-
-    def rows(self, log: ProblemLog) -> Iterator[SourceRow]:
-        """One row for each line that passes `where`; an empty cell gives nothing."""
-        header, problems = self.table.header()
-        if problems or tuple(header) != self.header:
-            log.extend(problems or [Problem(self.table.file, "the table's header changed while it was read")])
-            return
-        file, columns, where = self.table.file, self.columns, self.where
-        for line, cells in self.table.rows(len(header), log):
-            if where and any(cells[index] != value for index, value in where):
-                continue
-            values: dict[str, Value] = {name: cells[index] for name, index in columns if cells[index].strip()}
-            yield SourceRow(f"{file}:{line}", values, literal_prompt=True)
+    name: str
+    values: Sequence[str]
+    places: Sequence[str]
+    words: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Factor:
-    """One dimension of a matrix: its values, the places where they stand, and names for use in ids."""
+    """One dimension of a product: a name of `matrix`, or all of `zip`, level by level."""
 
-    name: str
-    values: tuple[str, ...]
-    places: tuple[str, ...]
-    words: tuple[str, ...]
+    columns: tuple[Column, ...]
+
+    def __len__(self) -> int:
+        return len(self.columns[0].values)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that it gives values to."""
+        return tuple(column.name for column in self.columns)
+
+    def word(self, level: int) -> str:
+        """What its level is called in ids."""
+        return "-".join([column.words[level] for column in self.columns])
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry of `exclude` or `include`: names with their values, and where it and each of them stands."""
+
+    place: str
+    values: Mapping[str, str]
+    places: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """How many combinations are drawn, and with which seed."""
+
+    place: str
+    count: int
+    seed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,24 +112,15 @@ class Block:
     defaults: Mapping[str, Given]
     templated: bool = True
     factors: tuple[Factor, ...] = ()
-    exclude: tuple[Mapping[str, str], ...] = ()
+    exclude: tuple[Entry, ...] = ()
+    include: tuple[Entry, ...] = ()
+    sample: Sample | None = None
     id_template: Template | None = None
     id_place: str = ""
     names: frozenset[str] = frozenset()
     """The variables that some row of the block may have."""
     row_names: frozenset[str] = frozenset()
     """The names that the source itself gives, fields included."""
-
-    def combinations(self) -> Iterator[tuple[int, ...]]:
-        """The matrix as indices into its factors, the last factor fastest; one empty one without a matrix."""
-        return itertools.product(*(range(len(factor.values)) for factor in self.factors))
-
-    def excludes(self, values: Mapping[str, Value]) -> bool:
-        """Whether the person has taken this combination out."""
-        return any(
-            all(name in values and as_text(values[name]) == wanted for name, wanted in entry.items())
-            for entry in self.exclude
-        )
 
 
 def node_value(node: Node) -> Value | None:

@@ -6,16 +6,18 @@ A wrong value that many rows share (a default, a factor of a matrix) is reported
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nanobanana_batch.catalog import Finding, closest, shown
-from nanobanana_batch.errors import Problem, ProblemLog
 from nanobanana_batch.manifest.block import Block, SourceRow
-from nanobanana_batch.manifest.ids import ALLOWED, id_fault, portable, word
+from nanobanana_batch.manifest.filters import FILTERS
+from nanobanana_batch.manifest.grid import Grid, Point
+from nanobanana_batch.manifest.ids import id_fault, portable, word
 from nanobanana_batch.manifest.names import ROW_NAMES
 from nanobanana_batch.manifest.settle import MAX_VARIANTS, Settler, variant_count
 from nanobanana_batch.manifest.template import Template, TemplateFault, Value, as_text, compiled
 from nanobanana_batch.model import Draft
+from nanobanana_batch.problems import ProblemLog
 
 _REMEMBERED = 10_000
 
@@ -43,7 +45,7 @@ class _OnceLog:
         if len(self._seen) < _REMEMBERED:
             self._seen.add((place, finding))
         message = finding.message + (f" (first met in {row})" if row else "")
-        self._log.add(Problem(place, message, finding.field, finding.allowed, finding.suggestion))
+        self._log.add(replace(finding, message=message).at(place))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,21 +54,23 @@ class _Cell:
 
     block: Block
     row: SourceRow
-    point: tuple[int, ...]
     values: dict[str, Value]
+    grid: Grid
+    point: Point
 
     def place(self, name: str) -> str:
-        for factor, index in zip(self.block.factors, self.point, strict=True):
-            if factor.name == name:
-                return factor.places[index]
+        place = self.grid.place(self.point, name)
+        if place:
+            return place
         if name in self.row.values or name not in self.block.defaults:
             return self.row.place(name)
         return self.block.defaults[name].place
 
-    def prompt_is_literal(self) -> bool:
+    def is_literal(self, field: str) -> bool:
+        """Whether the field is taken as written, braces and all."""
         if not self.block.templated:
             return True
-        return self.row.literal_prompt and "prompt" in self.row.values
+        return self.row.literal_prompt and field in self.row.values
 
 
 class Expander:
@@ -78,21 +82,12 @@ class Expander:
         self._raw_log = log
         self._log = _OnceLog(log)
 
-    def drafts(self, block: Block) -> Iterator[Draft]:
-        """Rows in order, then the matrix with the last factor fastest, then variants."""
-        defaults = {name: given.value for name, given in block.defaults.items()}
-        names = [factor.name for factor in block.factors]
-        for row in block.source.rows(self._raw_log):
-            base = {**defaults, **row.values}
-            for point in block.combinations():
-                values = base
-                if names:
-                    chosen = [factor.values[i] for factor, i in zip(block.factors, point, strict=True)]
-                    values = {**base, **dict(zip(names, chosen, strict=True))}
-                if not block.exclude or not block.excludes(values):
-                    yield from self._variants(_Cell(block, row, point, values))
+    def drafts(self, grid: Grid) -> Iterator[Draft | None]:
+        """Rows in order, for each its combinations, for each its variants; `None` for a bad one."""
+        for row, point, values in grid.cells(self._raw_log):
+            yield from self._variants(_Cell(grid.block, row, values, grid, point))
 
-    def _variants(self, cell: _Cell) -> Iterator[Draft]:
+    def _variants(self, cell: _Cell) -> Iterator[Draft | None]:
         count = 1
         if "variants" in cell.values:
             count = variant_count(cell.values["variants"])
@@ -104,23 +99,27 @@ class Expander:
         # A wrong number still has the rest of its row checked, once.
         for variant in range(1, (count or 1) + 1):
             draft = self._draft(cell, variant, variables)
-            if draft and count:
-                yield draft
+            yield draft if count else None
 
     def _draft(self, cell: _Cell, variant: int, variables: tuple[tuple[str, str], ...]) -> Draft | None:
-        sound = True
+        sound, values = True, cell.values
         try:
-            prompt = self._prompt(cell, variant)
+            values = _with_images(cell, variant)
         except _Refused as refused:
-            self._log.add(refused.finding, refused.place or cell.row.source)
+            self._refuse(cell, refused)
+            sound, values = False, {name: value for name, value in values.items() if name != "images"}
+        try:
+            prompt = _prompt(cell, values, variant)
+        except _Refused as refused:
+            self._refuse(cell, refused)
             prompt, sound = "?", False
-        request, findings = self._settler.settle(cell.values, prompt)
+        request, findings = self._settler.settle(values, prompt)
         for finding in findings:
             self._report(cell, finding)
         try:
-            id = _row_id(cell, prompt, variant)
+            id = _row_id(cell, values, prompt, variant)
         except _Refused as refused:
-            self._log.add(refused.finding, refused.place or cell.row.source)
+            self._refuse(cell, refused)
             return None
         if findings or not sound:
             return None
@@ -130,71 +129,105 @@ class Expander:
         # What is wrong with a prompt depends on the row even where the template is shared.
         place = cell.row.place("prompt") if finding.field == "prompt" else cell.place(finding.field)
         shared = place != cell.row.place(finding.field)
-        self._log.add(finding, place, cell.row.source if shared else "")
+        self._log.add(finding, place, cell.row.source if shared and cell.row.values else "")
 
-    def _prompt(self, cell: _Cell, variant: int) -> str:
-        text = as_text(cell.values.get("prompt", ""))
-        if cell.prompt_is_literal():
-            return text
-        # A block scalar (`prompt: |`) ends in a newline that nobody means, and that would change the row key.
-        text = text.rstrip("\n")
-        if not text:
-            raise _Refused(Finding("prompt", "no prompt is given"))
-        if "{" not in text and "}" not in text:
-            return text
-        try:
-            template = compiled(text)
-        except TemplateFault as fault:
-            raise _Refused(Finding("prompt", str(fault)), cell.place("prompt")) from fault
-        if not template.names:
-            return template.render({})
-        values = {name: value for name, value in cell.values.items() if name != "prompt"}
-        values["variant"] = str(variant)
-        return _rendered(template, values, cell, "prompt", cell.place("prompt"))
+    def _refuse(self, cell: _Cell, refused: _Refused) -> None:
+        self._log.add(refused.finding, refused.place or cell.row.source)
 
 
-def _rendered(template: Template, values: dict[str, Value], cell: _Cell, field: str, place: str) -> str:
+def _with_images(cell: _Cell, variant: int) -> dict[str, Value]:
+    """The values of a row with its images written out."""
+    given = cell.values.get("images")
+    if given is None or cell.is_literal("images"):
+        return cell.values
+    texts = (given,) if isinstance(given, str) else given
+    if not any("{" in text or "}" in text for text in texts):
+        return cell.values
+    values: dict[str, Value] = {**cell.values, "variant": str(variant)}
+    del values["images"]
+    values.pop("prompt", None)
+    written = tuple([_filled(text, values, cell, "images") for text in texts])
+    return {**cell.values, "images": written[0] if isinstance(given, str) else written}
+
+
+def _prompt(cell: _Cell, given: dict[str, Value], variant: int) -> str:
+    text = as_text(given.get("prompt", ""))
+    if cell.is_literal("prompt"):
+        return text
+    # A block scalar (`prompt: |`) ends in a newline that nobody means, and that would change the row key.
+    text = text.rstrip("\n")
+    if not text:
+        missing = Finding("prompt", "no prompt is given", rests_on="prompt")
+        raise _Refused(missing, cell.place("prompt"))
+    if "{" not in text and "}" not in text:
+        return text
+    values: dict[str, Value] = {**given, "variant": str(variant)}
+    del values["prompt"]
+    return _filled(text, values, cell, "prompt")
+
+
+def _filled(text: str, values: dict[str, Value], cell: _Cell, field: str) -> str:
+    """The template of a field that belongs to one row, written out."""
+    try:
+        template = compiled(text, cell.block.names)
+    except TemplateFault as fault:
+        raise _Refused(fault.finding(field), cell.place(field)) from fault
+    return _rendered(template, values, cell, field)
+
+
+def _rendered(template: Template, values: dict[str, Value], cell: _Cell, field: str) -> str:
     try:
         return template.render(values)
     except KeyError as error:
         name = str(error.args[0])
     fault = unknown_name(name, cell.block.names, field)
     if fault:
-        raise _Refused(fault, place)
-    raise _Refused(Finding(field, f"the template wants {{{name}}}, and this row gives no {name}"))
+        raise _Refused(fault, cell.block.id_place if field == "id" else cell.place(field))
+    message = f"the template wants {{{name}}}, and this row gives no {name}"
+    raise _Refused(Finding(field, message, rests_on=name))
+
+
+_NOT_IN_ITSELF = {"prompt": "a prompt cannot stand inside of itself", "images": "images cannot hold {images}"}
+_NAMES_SHOWN = 20
 
 
 def unknown_name(name: str, variables: frozenset[str], field: str) -> Finding | None:
     """Why a template of this field may not use this name; `None` when some row may have it."""
-    if field == "prompt" and name == "prompt":
-        return Finding(field, "a prompt cannot stand inside of itself")
+    if field in _NOT_IN_ITSELF and name == field:
+        return Finding(field, _NOT_IN_ITSELF[field])
+    if field == "images" and name == "prompt":
+        return Finding(field, "images cannot hold {prompt}: it is written out after them")
     known = (*variables, *(n for n in ROW_NAMES if n not in (field, "variants")), "variant")
     if name in known or (field == "id" and name == "id"):
         return None
-    near = closest(name, known)
-    message = f"unknown variable {{{name}}}"
-    if not near:
-        message += "; write {{ and }} for braces" + (
-            f"; variables here: {', '.join(sorted(variables)[:20])}" if variables else ""
-        )
-    return Finding(field, message, suggestion=f"{{{near}}}" if near else "")
+    near = _as_filter(name, known) or closest(name, known)
+    message = f"unknown variable {{{name}}}" + ("" if near else "; write {{ and }} for braces")
+    if variables:
+        message += f"; variables here: {', '.join(sorted(variables)[:_NAMES_SHOWN])}"
+    return Finding(field, message, suggestion=f"{{{near}}}" if near else "", rests_on=name)
 
 
-def _row_id(cell: _Cell, prompt: str, variant: int) -> str | None:
+def _as_filter(name: str, known: tuple[str, ...]) -> str:
+    """`city:upper` for `city.upper` or `city.upper()`, as one would say it in Python."""
+    stem, _, word = name.removesuffix("()").rpartition(".")
+    return f"{stem}:{word}" if stem in known and word in FILTERS else ""
+
+
+def _row_id(cell: _Cell, values: dict[str, Value], prompt: str, variant: int) -> str | None:
     own = as_text(cell.values["id"]) if "id" in cell.values else ""
     if own:
         _refuse_bad_id(own, cell)
     template = cell.block.id_template
     if template is not None:
-        words: dict[str, Value] = {name: word(as_text(value)) for name, value in cell.values.items()}
+        words: dict[str, Value] = {name: word(as_text(value)) for name, value in values.items()}
         words.update(prompt=word(prompt), variant=str(variant))
         if own:
             words["id"] = own
-        name = _rendered(template, words, cell, "id", cell.block.id_place)
+        name = _rendered(template, words, cell, "id")
         return portable(name if variant == 1 or "variant" in template.names else f"{name}-v{variant}")
     if not own:
         return None
-    parts = [own, *(factor.words[i] for factor, i in zip(cell.block.factors, cell.point, strict=True))]
+    parts = [own, *cell.grid.words(cell.point)]
     if variant > 1:
         parts.append(f"v{variant}")
     return portable("-".join(parts)) if len(parts) > 1 else own
@@ -203,4 +236,4 @@ def _row_id(cell: _Cell, prompt: str, variant: int) -> str | None:
 def _refuse_bad_id(id: str, cell: _Cell) -> None:
     fault = id_fault(id)
     if fault:
-        raise _Refused(Finding("id", f"{shown(id)} cannot be an id: {fault}; {ALLOWED}"), cell.place("id"))
+        raise _Refused(Finding("id", f"{shown(id)} cannot be an id: {fault}"), cell.place("id"))

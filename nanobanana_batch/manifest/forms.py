@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from nanobanana_batch.catalog import Finding
-from nanobanana_batch.errors import Problem, ProblemLog
+from nanobanana_batch.catalog import Finding, shown
+from nanobanana_batch.errors import Problem
 from nanobanana_batch.manifest.names import ROW_NAMES, name_fault
+from nanobanana_batch.manifest.near_files import near_file
 from nanobanana_batch.manifest.nodes import Map, Node, Scalar, Seq, place
+from nanobanana_batch.problems import ProblemLog
 
 Entries = dict[str, tuple[int, Node]]
 
@@ -21,6 +24,7 @@ class Form:
         self.folder = path.parent
         self.log = log
         self.declared = set(declared)
+        self.warnings: list[str] = []
         self._good_names: set[str] = set(ROW_NAMES)
         self._order: dict[str, tuple[int, int]] = {}
 
@@ -29,17 +33,19 @@ class Form:
         """All variables, in the order in which they first stand in the file."""
         return tuple(sorted(self._order, key=self._order.__getitem__))
 
+    def warn(self, pos: int, message: str, field: str = "") -> None:
+        """Say what a person should know about this place, though nothing is wrong with it."""
+        text = str(Problem(place(self.file, pos), message, field))
+        if text not in self.warnings:
+            self.warnings.append(text)
+
     def note(self, pos: int, message: str, field: str = "", suggestion: str = "") -> None:
         """Report a problem at this place of the file."""
         self.log.add(Problem(place(self.file, pos), message, field, suggestion=suggestion))
 
     def finding(self, pos: int, finding: Finding) -> None:
         """Report what a check has found at this place of the file."""
-        self.log.add(
-            Problem(
-                place(self.file, pos), finding.message, finding.field, finding.allowed, finding.suggestion
-            )
-        )
+        self.log.add(finding.at(place(self.file, pos)))
 
     def sound_name(self, name: str, pos: int) -> bool:
         """Whether this may be a name in a row; refused ones are reported."""
@@ -69,6 +75,15 @@ class Form:
         self.note(node.pos, f"expected {wanted}; for several values use `matrix`", name)
         return False
 
+    def is_there(self, name: str, node: Scalar) -> bool:
+        """Whether there is something at the path that the node gives; what was probably meant is reported."""
+        file = node.text or ""
+        if os.path.exists(self.folder / file):
+            return True
+        message = f"there is no file {shown(file)}; paths are relative to the manifest"
+        self.note(node.pos, message, name, near_file(self.folder, file))
+        return False
+
     def map(self, key: str, node: Node) -> Map:
         if isinstance(node, Map):
             return node
@@ -78,7 +93,7 @@ class Form:
 
     def maps(self, key: str, node: Node) -> Iterator[Map]:
         if not isinstance(node, Seq) or not node.items:
-            self.note(node.pos, "expected a list with at least one entry", key)
+            self.note(node.pos, "expected a list with at least one entry; each begins with `- `", key)
             return
         for item in node.items:
             if isinstance(item, Map):
@@ -100,8 +115,22 @@ class Form:
         if key not in entries:
             return found
         for name, (_, node) in self.map(key, entries[key][1]).entries.items():
-            if isinstance(node, Scalar) and (node.text is not None or key == "where"):
+            if isinstance(node, Scalar) and node.text is not None:
                 found[name] = node
             else:
                 self.note(node.pos, "expected a text", key)
+        return found
+
+    def choices(self, key: str, entries: Entries) -> dict[str, tuple[int, frozenset[str]]]:
+        """Names with their place and the value, or the several, that they may have; null is an empty text."""
+        found: dict[str, tuple[int, frozenset[str]]] = {}
+        if key not in entries:
+            return found
+        for name, (pos, node) in self.map(key, entries[key][1]).entries.items():
+            items = node.items if isinstance(node, Seq) else [node]
+            if items and all(isinstance(item, Scalar) for item in items):
+                texts = [item.text or "" for item in items if isinstance(item, Scalar)]
+                found[name] = pos, frozenset(texts)
+            else:
+                self.note(node.pos, "expected a text, or a list of texts", key)
         return found

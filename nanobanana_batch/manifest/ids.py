@@ -14,10 +14,7 @@ from nanobanana_batch.model import Draft
 MAX_ID_BYTES = 120
 """Leaves room for endings and temporary names within the 255 bytes of common file systems."""
 
-ALLOWED = (
-    'an id is at most 120 bytes of UTF-8, without / \\ : * ? " < > | or control characters, does not begin'
-    " with a dot or a space, does not end with one, and is no reserved name of Windows"
-)
+_NOT_IN_FILE_NAMES = 'names of files have none of / \\ : * ? " < > | and no control characters'
 _SLUG_LENGTH = 40
 _FORBIDDEN = re.compile(
     r"[/\\:*?\"<>|\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
@@ -34,7 +31,7 @@ def id_fault(text: str) -> str:
         return "it is empty"
     found = _FORBIDDEN.search(text)
     if found:
-        return f"it has the character {found[0]!r}"
+        return f"it has the character {found[0]!r}; {_NOT_IN_FILE_NAMES}"
     if text[0] in ". ":
         return "it begins with a dot or a space"
     if text[-1] in ". " or text[-1].isspace():
@@ -42,7 +39,7 @@ def id_fault(text: str) -> str:
     if _RESERVED.fullmatch(text):
         return "Windows reserves this name"
     size = len(text.encode())
-    return f"it has {size} bytes" if size > MAX_ID_BYTES else ""
+    return f"it has {size} bytes; at most {MAX_ID_BYTES} are allowed" if size > MAX_ID_BYTES else ""
 
 
 def portable(text: str) -> str:

@@ -2,51 +2,105 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from nanobanana_batch.catalog import Catalog, closest, shown
-from nanobanana_batch.errors import ManifestError, Problem, ProblemLog, UsageError
-from nanobanana_batch.manifest.block import Block, Given, TableRows
+from nanobanana_batch.errors import Problem, UsageError
+from nanobanana_batch.manifest.block import Block, Given
 from nanobanana_batch.manifest.blocks import BlockReader
+from nanobanana_batch.manifest.document_paths import find_paths
 from nanobanana_batch.manifest.expand import Expander
 from nanobanana_batch.manifest.forms import Form
-from nanobanana_batch.manifest.ids import ALLOWED, id_fault
+from nanobanana_batch.manifest.grid import Grid
+from nanobanana_batch.manifest.ids import id_fault
 from nanobanana_batch.manifest.local_images import LocalImages
 from nanobanana_batch.manifest.names import ROW_NAMES
 from nanobanana_batch.manifest.nodes import Map, Scalar, place, read_nodes
+from nanobanana_batch.manifest.origin import Origin, origin_of
+from nanobanana_batch.manifest.parent_source import Parent, ParentRows
+from nanobanana_batch.manifest.refusal import TakeAll, read_all, whole_refusal
 from nanobanana_batch.manifest.settle import Settler
 from nanobanana_batch.manifest.sources import table_columns
-from nanobanana_batch.manifest.tables import ENDINGS, Table
+from nanobanana_batch.manifest.table_source import TableRows, table_rows
+from nanobanana_batch.manifest.tables import open_table
 from nanobanana_batch.model import Draft
-
-YAML_ENDINGS = (".yaml", ".yml")
+from nanobanana_batch.problems import FindPaths, ProblemLog
 
 
 class Manifest:
     """A manifest whose form is sound; its rows are read by `drafts`, as often as needed."""
 
     def __init__(
-        self, name: str, path: Path, variables: tuple[str, ...], blocks: Sequence[Block], settler: Settler
+        self,
+        name: str,
+        path: Path,
+        variables: tuple[str, ...],
+        blocks: Sequence[Block],
+        settler: Settler,
+        paths: FindPaths | None,
     ) -> None:
-        self.name = name
+        self.name = name or path.stem
+        self.is_named = bool(name)
+        """Whether a person has named it, so that an output folder can be called like it."""
         self.path = path
         self.variables = variables
         """All names that some row may carry to the results, in the order of their first appearance."""
-        self._blocks = tuple(blocks)
+        self._grids = tuple(map(Grid, blocks))
         self._settler = settler
+        self._paths = paths
+
+    def problem_log(self) -> ProblemLog:
+        """A log for the problems of its rows."""
+        return ProblemLog(self.path.name, self._paths)
 
     @property
     def warnings(self) -> list[str]:
         """What is worth saying but keeps nothing from being sent; complete once the rows were read."""
-        return list(self._settler.warnings)
+        used = {place for grid in self._grids for place in grid.used}
+        idle = [said for grid in self._grids for place, said in grid.idle() if place not in used]
+        return list(dict.fromkeys([*self._settler.warnings, *idle]))
 
-    def drafts(self, problems: ProblemLog) -> Iterator[Draft]:
-        """The rows in order, one at a time; bad ones are reported to `problems` and left out."""
+    @property
+    def parents(self) -> tuple[Parent, ...]:
+        """The output folders that rows come from."""
+        sources = (grid.block.source for grid in self._grids)
+        return tuple(source.parent for source in sources if isinstance(source, ParentRows))
+
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether it says which rows it does not want."""
+        blocks = [grid.block for grid in self._grids]
+        return any(
+            block.exclude or (isinstance(block.source, TableRows) and block.source.where) for block in blocks
+        )
+
+    @property
+    def factor_names(self) -> tuple[str, ...]:
+        """The names in `matrix` and `zip` of all blocks."""
+        factors = [factor for grid in self._grids for factor in grid.block.factors]
+        return tuple(dict.fromkeys(name for factor in factors for name in factor.names))
+
+    def drafts(self, problems: ProblemLog, limit: int | None = None) -> Iterator[Draft]:
+        """The rows in order, one at a time; bad ones are reported to `problems` and left out.
+
+        With a limit only so many are looked at, good or bad: a product may have no good one for ever.
+        """
         expander = Expander(self._settler, self.variables, problems)
-        for block in self._blocks:
-            yield from expander.drafts(block)
+        drafts = itertools.chain.from_iterable(map(expander.drafts, self._grids))
+        return filter(None, itertools.islice(drafts, limit))
+
+    def count(self) -> int:
+        """How many rows there are, exactly; sources are read through, products are not enumerated."""
+        return sum(grid.count() for grid in self._grids)
+
+    def tally(self, names: tuple[str, ...]) -> Counter[tuple[str, ...]]:
+        """How many rows have which texts under these names, "" for none; products are not enumerated."""
+        return sum((grid.tally(names) for grid in self._grids), Counter())
 
 
 def open_manifest(
@@ -58,51 +112,55 @@ def open_manifest(
     variables: Sequence[str] = (),
     allow_unknown_model: bool = False,
     no_local_images: str = "",
+    take: TakeAll = read_all,
+    kind: str | None = None,
+    spool: Path | None = None,
 ) -> Manifest:
-    """The manifest at this path; raises `ManifestError` with everything that is wrong with its form.
+    """The manifest at this path, its form sound; the one in `spool` if it was read from standard input.
 
-    `no_local_images` says why reference images cannot be local files; empty when they can.
+    If it is not, raises `ManifestError` with everything that is wrong, also with the rows; `take` checks what
+    only shows when they are together. `no_local_images` says why reference images cannot be local files.
     """
     if dialect not in catalog.dialects:
         known = ", ".join(catalog.dialects)
         raise UsageError(f"The catalogue knows no dialect {shown(dialect)}.", hint=f"It has: {known}.")
     _check_declared(variables)
-    log = ProblemLog()
-    ending = path.suffix.lower()
-    if ending in ENDINGS:
-        name, names, blocks = _open_table(path, variables, log)
-    elif ending in YAML_ENDINGS:
-        name, names, blocks = _open_yaml(path, variables, log)
+    origin = origin_of(path, kind, spool)
+    path = origin.label
+    log = ProblemLog(path.name)
+    warnings: list[str] = []
+    if origin.kind == "yaml":
+        name, names, blocks = _open_yaml(origin, variables, log, warnings)
     else:
-        known = " ".join((*YAML_ENDINGS, *ENDINGS))
-        kind = "is a folder; a manifest is a file that" if path.is_dir() else "is no manifest: one"
-        raise UsageError(f"{path} {kind} ends in one of {known}.")
+        name, names, blocks = _open_table(origin, variables, log)
     given = _command_line_defaults(defaults or {}, names, bool(log))
     blocks = [replace(block, defaults={**given, **block.defaults}) for block in blocks]
     for block in blocks:
-        _require(block, path.name, log)
-    _raise_distinct(log)
+        _require(block, path.name, log, tuple(rules.name for rules in catalog.models(dialect)))
     local_images = LocalImages(path.parent, no_local_images)
     settler = Settler(catalog, dialect, local_images, allow_unknown_model=allow_unknown_model)
-    return Manifest(name, path, names, blocks, settler)
+    settler.warnings.extend(warnings)
+    manifest = Manifest(name, path, names, blocks, settler, log.paths)
+    if log:
+        raise whole_refusal(log, manifest.drafts, take)
+    return manifest
 
 
 def _open_table(
-    path: Path, variables: Sequence[str], log: ProblemLog
+    origin: Origin, variables: Sequence[str], log: ProblemLog
 ) -> tuple[str, tuple[str, ...], list[Block]]:
-    name = _name(path.stem, path.name, log)
-    table = Table(path, path.name)
-    header, problems = table.header()
-    log.extend(problems)
-    if problems:
+    path = origin.label
+    name = _default_name(origin, log)
+    table = open_table(origin.path, path.name, origin.kind)
+    header = table.header()
+    log.extend(header.problems)
+    if header.problems:
         return name, (), []
-    columns, findings = table_columns(header, {}, variables)
-    for finding, _ in findings:
-        log.add(
-            Problem(f"{path.name}:1", finding.message, finding.field, finding.allowed, finding.suggestion)
-        )
+    columns, findings = table_columns(header.names, {}, variables)
+    for finding, column in findings:
+        log.add(finding.at(header.places[column] if isinstance(column, int) else path.name))
     names = tuple(column for column in columns if column not in ROW_NAMES)
-    source = TableRows(table, tuple(header), tuple(columns.items()))
+    source = table_rows(table, header, columns, log)
     return (
         name,
         names,
@@ -111,34 +169,41 @@ def _open_table(
 
 
 def _open_yaml(
-    path: Path, variables: Sequence[str], log: ProblemLog
+    origin: Origin, variables: Sequence[str], log: ProblemLog, warnings: list[str]
 ) -> tuple[str, tuple[str, ...], list[Block]]:
-    root, problems = read_nodes(path, path.name)
+    path = origin.label
+    root, problems = read_nodes(origin.path, path.name)
     log.extend(problems)
     if root is None:
-        return path.stem, (), []
-    name = _yaml_name(root, path, log)
+        return "", (), []
+    log.paths = functools.partial(find_paths, root, path.name)
+    name = _yaml_name(root, origin, log)
     form = Form(path, log, variables)
     blocks = BlockReader(root, form).blocks()
+    warnings.extend(form.warnings)
     return name, form.variables, blocks
 
 
-def _yaml_name(root: Map, path: Path, log: ProblemLog) -> str:
+def _yaml_name(root: Map, origin: Origin, log: ProblemLog) -> str:
     node = root.get("name")
     if node is None or (isinstance(node, Scalar) and node.text is None):
-        return _name(path.stem, path.name, log)
-    at = place(path.name, node.pos)
+        return _default_name(origin, log)
+    at = place(origin.label.name, node.pos)
     if isinstance(node, Scalar) and node.text is not None:
         return _name(node.text, at, log)
     log.add(Problem(at, "expected a text", "name"))
-    return path.stem
+    return ""
+
+
+def _default_name(origin: Origin, log: ProblemLog) -> str:
+    """The file's stem; empty for what comes from standard input."""
+    return _name(origin.label.stem, origin.label.name, log) if origin.names_output else ""
 
 
 def _name(text: str, source: str, log: ProblemLog) -> str:
     fault = id_fault(text)
     if fault:
-        rule = ALLOWED.replace("an id", "a name", 1)
-        log.add(Problem(source, f"{shown(text)} cannot name an output folder: {fault}; {rule}", "name"))
+        log.add(Problem(source, f"{shown(text)} cannot name an output folder: {fault}", "name"))
     return text
 
 
@@ -161,21 +226,19 @@ def _command_line_defaults(
     return {name: Given(value, "--defaults") for name, value in defaults.items() if value}
 
 
-def _raise_distinct(log: ProblemLog) -> None:
-    # What stands at the top is read once for each block, and its problems are found as often.
-    distinct = tuple(dict.fromkeys(log))
-    if distinct:
-        raise ManifestError(distinct, max(len(distinct), log.total if log.total > 1000 else 0))
-
-
-def _require(block: Block, file: str, log: ProblemLog) -> None:
+def _require(block: Block, file: str, log: ProblemLog, models: tuple[str, ...]) -> None:
     """What no row can have is said once, not once for every row."""
-    for name in ("model", "prompt"):
+    for name, allowed in (("model", models), ("prompt", ())):
         if not _may_have(block, name):
             adding = f"`--defaults {name}=...`"
             where = f"add `{name}` under `defaults`" if block.templated else f"add a column `{name}`"
-            log.add(Problem(file, f"no row can have a {name}; {where}, or give {adding}", name))
+            message = f"no row can have a {name}; {where}, or give {adding}"
+            log.add(Problem(file, message, name, allowed, rests_on=name))
 
 
 def _may_have(block: Block, name: str) -> bool:
-    return name in block.defaults or name in block.row_names or any(f.name == name for f in block.factors)
+    return (
+        name in block.defaults
+        or name in block.row_names
+        or any(name in factor.names for factor in block.factors)
+    )

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from nanobanana_batch.catalog import Finding, ModelRules, closest, is_local, shown
+from nanobanana_batch.catalog import Finding, ModelRules, is_local, shown
 from nanobanana_batch.errors import ImageRejected
 from nanobanana_batch.files.references import References
+from nanobanana_batch.manifest.near_files import near_file
 from nanobanana_batch.model import LocalImage
 
 DEFAULT_LIMIT_BYTES = 20_000_000
 """Where the model states none: what the largest of the contract take."""
 _SUGGESTIONS = 100
 """A suggestion reads a folder; nobody reads more of them than this."""
-_NAMES_READ = 10_000
 
 
 class LocalImages:
@@ -60,11 +60,4 @@ class LocalImages:
         if not self._suggestions_left:
             return ""
         self._suggestions_left -= 1
-        before, last = os.path.split(name)
-        try:
-            with os.scandir(self._folder / before) as entries:
-                names = [entry.name for _, entry in zip(range(_NAMES_READ), entries, strict=False)]
-        except (OSError, ValueError):
-            return ""
-        near = closest(last, sorted(names))
-        return os.path.join(before, near) if near else ""
+        return near_file(self._folder, name)

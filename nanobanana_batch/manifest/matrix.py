@@ -1,71 +1,138 @@
-"""A matrix multiplies rows; each of its values keeps its place, and a name that tells it from the others."""
+"""Factors multiply rows; each of their values keeps its place, and a name that tells it from the others."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from nanobanana_batch.catalog import shown
-from nanobanana_batch.manifest.block import Factor
+from nanobanana_batch.catalog import Finding, closest, shown
+from nanobanana_batch.errors import Problem
+from nanobanana_batch.manifest.block import Column, Factor
 from nanobanana_batch.manifest.forms import Entries, Form
 from nanobanana_batch.manifest.ids import word
 from nanobanana_batch.manifest.nodes import Map, Node, Scalar, Seq, place
+from nanobanana_batch.manifest.ranges import RANGE_KEYS, NumberRange, Same, read_range
 from nanobanana_batch.manifest.sources import ValueFile
 
+MAX_FACTORS = 200
+_SHAPES = "expected a list, {file: name.txt}, or a range such as {from: 1, to: 5}"
 
-def read_factors(form: Form, entries: Entries) -> Iterator[Factor]:
-    if "matrix" not in entries:
+
+def read_factors(form: Form, entries: Entries) -> tuple[Factor, ...]:
+    """The factors of a block, `zip` first."""
+    zipped = list(_columns(form, "zip", entries))
+    columns = list(_columns(form, "matrix", entries))
+    names = {column.name for column in zipped}
+    for column in columns:
+        if column.name in names:
+            message = "given by `zip` and by `matrix`; keep one"
+            form.log.add(Problem(column.places[0], message, column.name))
+    if len(columns) > MAX_FACTORS:
+        form.note(
+            entries["matrix"][0], f"{len(columns)} factors; at most {MAX_FACTORS} are possible", "matrix"
+        )
+    factors = [Factor((column,)) for column in columns[:MAX_FACTORS]]
+    if zipped and _walks_side_by_side(form, zipped, entries["zip"][0]):
+        factors.insert(0, Factor(tuple(zipped)))
+    return tuple(factors)
+
+
+def _columns(form: Form, key: str, entries: Entries) -> Iterator[Column]:
+    if key not in entries:
         return
-    for name, (pos, node) in form.map("matrix", entries["matrix"][1]).entries.items():
+    for name, (pos, node) in form.map(key, entries[key][1]).entries.items():
         if name in ("id", "variants"):
-            form.note(pos, f"{name!r} cannot be a factor", "matrix")
+            form.note(pos, f"{name!r} cannot be a factor", key)
         elif form.name(name, pos):
-            items = _factor_items(form, name, node)
-            if items:
-                texts = tuple(text for text, _ in items)
-                yield Factor(name, texts, tuple(at for _, at in items), _words(texts))
+            column = _column(form, name, node, may_repeat=key == "zip")
+            if column:
+                yield column
 
 
-def _factor_items(form: Form, name: str, node: Node) -> list[tuple[str, str]]:
+def _walks_side_by_side(form: Form, columns: list[Column], pos: int) -> bool:
+    if len({len(column.values) for column in columns}) > 1:
+        lengths = ", ".join(f"{column.name} has {len(column.values)}" for column in columns)
+        message = f"lists that are walked side by side have the same length; {lengths}"
+        form.finding(pos, Finding("zip", message, rests_on="zip"))
+        return False
+    if any(isinstance(column.values, NumberRange) for column in columns):
+        return True
+    first: dict[tuple[str, ...], int] = {}
+    for level, texts in enumerate(zip(*(column.values for column in columns), strict=True)):
+        if first.setdefault(texts, level) != level:
+            message = f"{shown(', '.join(texts))} stands here twice; for repetitions use `variants`"
+            form.log.add(Problem(columns[0].places[level], message, "zip"))
+    return True
+
+
+def _column(form: Form, name: str, node: Node, *, may_repeat: bool) -> Column | None:
+    if isinstance(node, Map) and "file" not in node.entries:
+        return _range_column(form, name, node)
     if isinstance(node, Map):
-        return _value_file(form, name, node)
+        items = _file_items(form, name, node, may_repeat)
+    else:
+        items = _listed_items(form, name, node, may_repeat)
+    values = tuple(text for text, _ in items)
+    return Column(name, values, tuple(at for _, at in items), _words(values)) if values else None
+
+
+def _range_column(form: Form, name: str, node: Map) -> Column | None:
+    if not node.entries.keys() & set(RANGE_KEYS):
+        near = next(filter(None, (closest(key, ("file", *RANGE_KEYS)) for key in node.entries)), "")
+        form.note(node.pos, _SHAPES, name, near)
+        return None
+    numbers = read_range(form, name, node)
+    if numbers is None:
+        return None
+    return Column(name, numbers, Same(place(form.file, node.pos), len(numbers)), numbers)
+
+
+def _listed_items(form: Form, name: str, node: Node, may_repeat: bool) -> list[tuple[str, str]]:
     if not isinstance(node, Seq) or not node.items:
-        form.note(node.pos, "expected a list of values, with at least one", name)
+        form.note(node.pos, f"{_SHAPES}; a list has at least one value", name)
         return []
-    found: dict[str, str] = {}
+    found: list[tuple[str, str]] = []
+    seen: set[str] = set()
     for item in node.items:
         if not isinstance(item, Scalar):
             form.note(item.pos, "expected a text", name)
         elif item.text is None:
             form.note(item.pos, 'an empty entry; write "" for an empty text', name)
-        elif item.text in found:
+        elif item.text in seen and not may_repeat:
             form.note(item.pos, f"{shown(item.text)} stands here twice; for repetitions use `variants`", name)
         else:
-            found[item.text] = place(form.file, item.pos)
-    return list(found.items())
+            seen.add(item.text)
+            found.append((item.text, place(form.file, item.pos)))
+    return found
 
 
-def _value_file(form: Form, name: str, node: Map) -> list[tuple[str, str]]:
+def _file_items(form: Form, name: str, node: Map, may_repeat: bool) -> list[tuple[str, str]]:
     target = node.get("file")
     if set(node.entries) != {"file"}:
-        form.note(node.pos, "expected a list or {file: name.txt}; anything else is not supported yet", name)
+        form.note(node.pos, _SHAPES, name)
         return []
     if not isinstance(target, Scalar) or not target.text or "\0" in target.text:
         form.note(node.pos, "expected the name of a text file", name)
         return []
-    values = ValueFile(form.folder / target.text, target.text)
-    items, problems = values.read()
-    form.log.extend(problems)
+    if not form.is_there(name, target):
+        return []
+    items, problems = ValueFile(form.folder / target.text, target.text).read(may_repeat=may_repeat)
+    form.log.extend(replace(problem, field=name) for problem in problems)
     return items
 
 
-def _words(values: tuple[str, ...]) -> tuple[str, ...]:
+def _words(values: Sequence[str]) -> tuple[str, ...]:
     """Names for the values of a factor that stay different from each other."""
-    used: dict[str, int] = {}
-    words = []
+    words: dict[str, str] = {}
+    used: set[str] = set()
     for number, value in enumerate(values, 1):
-        name = word(value) or str(number)
-        if name in used:
-            name = f"{name}-{number}"
-        used[name] = number
-        words.append(name)
-    return tuple(words)
+        if value not in words:
+            words[value] = distinct_word(value, number, used)
+            used.add(words[value])
+    return tuple([words[value] for value in values])
+
+
+def distinct_word(value: str, number: int, used: set[str]) -> str:
+    """A word for the value of this number, other than those in use."""
+    name = word(value) or str(number)
+    return f"{name}-{number}" if name in used else name

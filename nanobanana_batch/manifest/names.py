@@ -19,7 +19,7 @@ ROW_NAMES = (*REQUEST_FIELDS, "id", "variants")
 FIELD_SET = frozenset(REQUEST_FIELDS)
 HOLDS_NO_KEY = "a manifest holds no key or token; it comes from the environment"
 _PERHAPS_SECRETS = frozenset({"key", "token"})
-_SECRETS = re.compile(
+SECRET_NAMES = re.compile(
     r"(x|evolink|nanobanana|secret|private|access)?(api)?key|authorization|bearer(token)?|credential"
     r"|passw(or)?d|(client)?secret|((access|auth|secret|api)?token)"
 )
@@ -30,7 +30,7 @@ _MEANS_IMAGES = frozenset(
 
 def is_secret(name: str) -> bool:
     """Whether a thing of this name is likely to be a key."""
-    return bool(_SECRETS.fullmatch(_folded(name)))
+    return bool(SECRET_NAMES.fullmatch(_folded(name)))
 
 
 def name_fault(name: str, declared: Collection[str]) -> Finding | None:
@@ -54,8 +54,8 @@ def name_fault(name: str, declared: Collection[str]) -> Finding | None:
     meant = None if name in declared else slip_of(name)
     if meant is None:
         return None
-    message = "no field has this name; a variable of yours with this name has to be listed as one"
-    return Finding(name, message + " (`variables: [...]`, `--variables`)", suggestion=meant)
+    message = "looks like a misspelt field; if it is meant, list it under `variables` (tables: `--variables`)"
+    return Finding(name, message, suggestion=meant)
 
 
 @lru_cache(maxsize=4096)
@@ -66,9 +66,9 @@ def slip_of(name: str) -> str | None:
         return "images"
     for field in ROW_NAMES:
         target = _folded(field)
-        if folded == target or (len(target) > 3 and _one_slip(folded, target)):
+        if folded == target or (len(target) > 3 and one_slip(folded, target)):
             return field
-        if len(target) > 3 and _one_slip(name, field):
+        if len(target) > 3 and one_slip(name, field):
             return field
     return None
 
@@ -77,7 +77,7 @@ def _folded(name: str) -> str:
     return re.sub(r"[\s_\-.]+", "", name).casefold().removesuffix("s")
 
 
-def _one_slip(first: str, second: str) -> bool:
+def one_slip(first: str, second: str) -> bool:
     """Whether one insertion, deletion, substitution or transposition makes them equal."""
     if abs(len(first) - len(second)) > 1:
         return False

@@ -6,8 +6,9 @@ PyYAML's own constructors read 16:9 as 969 and `no` as false, accept duplicate k
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ import yaml
 
 from nanobanana_batch.catalog import shown
 from nanobanana_batch.errors import Problem
+from nanobanana_batch.manifest.encoding import is_utf16, not_utf8
+from nanobanana_batch.manifest.yaml_faults import yaml_fault
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_NODES = 5_000_000
@@ -24,14 +27,7 @@ MAX_DEPTH = 32
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_HINTS = {
-    "cannot start any token": "indent with spaces, not tabs, and quote text that begins with @ ` % or a tab",
-    "mapping values are not allowed": "put text that has ': ' in it in quotes",
-    "could not find expected ':'": "is a ':' missing, or a quote?",
-    "expected ',' or": "put text with commas, brackets or braces in quotes",
-    "expected <block end>": "check the indentation, and quote text that begins with a quote or a bracket",
-    "found unexpected end of stream": "a quote is opened and never closed",
-}
+_PLAIN_KEY = re.compile(r"[^\W\d][\w-]*|<<")
 
 
 @dataclass(slots=True)
@@ -72,6 +68,18 @@ def place(file: str, pos: int) -> str:
     return f"{file}:{pos >> 24}:{pos & 0xFFFFFF}"
 
 
+def path_text(steps: Iterable[str | int]) -> str:
+    """Keys and positions, from the top, as a person would write them: `blocks[1].matrix.style[0]`."""
+    text = ""
+    for step in steps:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        else:
+            name = step if _PLAIN_KEY.fullmatch(step) else json.dumps(step, ensure_ascii=False)
+            text += f".{name}" if text else name
+    return text
+
+
 def read_nodes(path: Path, file: str) -> tuple[Map | None, list[Problem]]:
     """The mapping at the top of the file, and everything that is wrong with the file as YAML."""
     try:
@@ -88,26 +96,35 @@ def read_nodes(path: Path, file: str) -> tuple[Map | None, list[Problem]]:
 def parse_nodes(data: bytes, file: str) -> tuple[Map | None, list[Problem]]:
     """As `read_nodes`, for content that is in memory."""
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode("utf-16" if is_utf16(data) else "utf-8-sig")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        return None, [Problem(f"{file}:{line}", "not UTF-8 text; save the file as UTF-8")]
+        return None, [_undecodable(data, error.start, file)]
     odd = _UNPRINTABLE.search(text)
     if odd:
         line, column = text.count("\n", 0, odd.start()) + 1, odd.start() - text.rfind("\n", 0, odd.start())
         return None, [
             Problem(f"{file}:{line}:{column}", f"the character {odd[0]!r} is not allowed; remove it")
         ]
-    builder = _Builder(file)
+    builder = _Builder(file, text)
     try:
         builder.build(yaml.parse(text, Loader=_LOADER))
     except _Stop:
         pass
     except yaml.YAMLError as error:
-        builder.problems.append(_from_yaml(error, file))
+        fault = yaml_fault(error, text)
+        source = f"{file}:{fault.line}:{fault.column}"
+        builder.problems.append(Problem(source, fault.message, path="" if fault.is_outside else builder.path))
     except (ValueError, OverflowError, RecursionError):
         builder.problems.append(Problem(file, "not valid YAML"))
     return _top(builder, file)
+
+
+def _undecodable(data: bytes, start: int, file: str) -> Problem:
+    if is_utf16(data):
+        return Problem(file, "damaged UTF-16; save the file as UTF-8")
+    number = data.count(b"\n", 0, start) + 1
+    line = data[data.rfind(b"\n", 0, start) + 1 :].partition(b"\n")[0]
+    return Problem(f"{file}:{number}", not_utf8(line))
 
 
 def _top(builder: _Builder, file: str) -> tuple[Map | None, list[Problem]]:
@@ -116,16 +133,21 @@ def _top(builder: _Builder, file: str) -> tuple[Map | None, list[Problem]]:
         return (root if isinstance(root, Map) else None), builder.problems
     if root is None or (isinstance(root, Scalar) and root.text is None):
         return None, [Problem(file, "the manifest is empty; see `manifests/quickstart.yaml` for a beginning")]
-    message = "a manifest is `key: value` pairs at the top; a list of rows belongs under `rows:`"
+    message = "a manifest is `key: value` pairs at the top"
+    if isinstance(root, Seq):
+        message += "; a list of rows belongs under `rows:`"
+    elif ":" in (root.text or ""):
+        message += ", with a blank behind the colon"
     return None, [Problem(place(file, root.pos), message)]
 
 
-def _from_yaml(error: yaml.YAMLError, file: str) -> Problem:
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    said = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be read"
-    hint = next((hint for part, hint in _HINTS.items() if part in said), "")
-    source = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else file
-    return Problem(source, f"not valid YAML: {said}" + (f"; {hint}" if hint else ""))
+def _unknown(pos: int) -> Scalar:
+    """What stands for an anchor that there is not: nothing, and not even that in words."""
+    return Scalar(pos, None, plain=False)
+
+
+def _is_unknown(node: Node) -> bool:
+    return isinstance(node, Scalar) and node.text is None and not node.plain
 
 
 class _Stop(Exception):
@@ -137,6 +159,7 @@ class _Frame:
     node: Seq | Map
     anchor: str | None
     weight: int = 1
+    is_flow: bool = False
     key: Scalar | None = None
     merges: list[Map] = field(default_factory=list)
 
@@ -144,10 +167,12 @@ class _Frame:
 class _Builder:
     """Turns events into nodes; a node's weight counts what its aliases stand for."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, text: str) -> None:
         self.root: Node | None = None
         self.problems: list[Problem] = []
         self._file = file
+        self._text = text
+        self._scalar_end = 0
         self._frames: list[_Frame] = []
         self._anchors: dict[str, tuple[Node, int]] = {}
         self._keys: dict[str, str] = {}
@@ -174,8 +199,19 @@ class _Builder:
         mark = event.start_mark
         return int((mark.line + 1) << 24 | min(mark.column + 1, 0xFFFFFF))
 
+    @property
+    def path(self) -> str:
+        """Where in the document reading has come to."""
+        steps: list[str | int] = []
+        for frame in self._frames:
+            if isinstance(frame.node, Seq):
+                steps.append(len(frame.node.items))
+            elif frame.key is not None and frame.key.text is not None:
+                steps.append(frame.key.text)
+        return path_text(steps)
+
     def _note(self, pos: int, message: str) -> None:
-        self.problems.append(Problem(place(self._file, pos), message))
+        self.problems.append(Problem(place(self._file, pos), message, path=self.path))
         if len(self.problems) >= 1000:
             raise _Stop
 
@@ -188,21 +224,33 @@ class _Builder:
     def _scalar(self, event: Any, pos: int) -> None:
         self._refuse_tag(event, pos)
         text, plain = event.value, not event.style
+        if not text and plain:
+            self._refuse_lone_key(event)
+        self._scalar_end = event.end_mark.index
         if event.style == '"' and _UNPRINTABLE.search(text):
             self._note(pos, "a control character is not allowed")
             text = ""
         node = Scalar(pos, None if plain and text in _NULLS else text, plain)
         self._add(node, 1, event.anchor)
 
+    def _refuse_lone_key(self, event: Any) -> None:
+        """`{city: Paris, France}` has a key France without a value, and nobody means that."""
+        frame = self._frames[-1] if self._frames else None
+        between = self._text[self._scalar_end : event.start_mark.index]
+        if frame and frame.is_flow and frame.key and frame.key.text and ":" not in between:
+            name = shown(frame.key.text)
+            message = f"{name} stands alone in {{ }}; text with a comma or a brace in it has to be in quotes"
+            self._note(frame.key.pos, message)
+
     def _open(self, event: Any, pos: int) -> None:
         self._refuse_tag(event, pos)
         if len(self._frames) >= MAX_DEPTH:
-            self._note(pos, f"nested deeper than {MAX_DEPTH} levels")
+            self.problems.append(Problem(place(self._file, pos), f"nested deeper than {MAX_DEPTH} levels"))
             raise _Stop
         if event.anchor:
             self._anchors.pop(event.anchor, None)
         node = Map(pos) if isinstance(event, yaml.MappingStartEvent) else Seq(pos)
-        self._frames.append(_Frame(node, event.anchor))
+        self._frames.append(_Frame(node, event.anchor, is_flow=event.flow_style))
 
     def _close(self, event: Any, pos: int) -> None:
         frame = self._frames.pop()
@@ -218,14 +266,15 @@ class _Builder:
             raise _Stop
         if event.anchor not in self._anchors:
             self._note(pos, f"*{event.anchor} refers to no anchor above it (&{event.anchor})")
-            self._add(Scalar(pos, None), 1, None)
+            self._add(_unknown(pos), 1, None)
             return
         node, weight = self._anchors[event.anchor]
         self._add(node, weight, None)
 
     def _refuse_tag(self, event: Any, pos: int) -> None:
         if event.tag is not None:
-            self._note(pos, f"the tag {shown(event.tag)} is refused; every value is text, without a tag")
+            tag = event.tag.replace("tag:yaml.org,2002:", "!!")
+            self._note(pos, f"the tag {shown(tag)} is refused; every value is text, without a tag")
 
     def _add(self, node: Node, weight: int, anchor: str | None, counted: bool = False) -> None:
         if anchor:
@@ -269,5 +318,5 @@ class _Builder:
         for part in node.items if isinstance(node, Seq) else [node]:
             if isinstance(part, Map):
                 frame.merges.append(part)
-            else:
+            elif not _is_unknown(part):
                 self._note(part.pos, "`<<` merges mappings (`<<: *anchor`), nothing else")

@@ -6,13 +6,13 @@ images is settled once for each combination of texts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from nanobanana_batch.catalog import Catalog, Finding, ModelRules, check_images, check_prompt, closest, shown
 from nanobanana_batch.manifest.local_images import LocalImages
 from nanobanana_batch.manifest.template import Value, as_text
-from nanobanana_batch.model import Request
+from nanobanana_batch.model import LocalImage, Request
 
 TRUE = ("true", "yes", "on", "1")
 FALSE = ("false", "no", "off", "0")
@@ -35,6 +35,9 @@ class _Settled:
     request: Request
     rules: ModelRules | None
     findings: tuple[Finding, ...]
+    """What is wrong whatever its prompt and its images are."""
+    without_images: tuple[Finding, ...]
+    """What is wrong besides when it has no images."""
 
 
 class Settler:
@@ -52,21 +55,16 @@ class Settler:
 
     def settle(self, values: Mapping[str, Value], prompt: str) -> tuple[Request, list[Finding]]:
         """The request that these values ask for, and all that is wrong with it."""
-        key = tuple([values.get(name) for name in _SETTINGS])
-        settled = self._cache.get(key)
-        if settled is None:
-            if len(self._cache) >= _CACHE_SIZE:
-                self._cache.clear()
-            settled = self._cache[key] = self._settings(key)
-        images = image_list(values["images"]) if "images" in values else ()
-        files, wrong_files = self._local_images.find(images, settled.rules) if images else ((), [])
+        key = tuple(map(values.get, _SETTINGS))
+        settled = self._cache.get(key) or self._settled(key)
         base = settled.request
-        findings = [
-            *settled.findings,
-            *check_prompt(prompt),
-            *check_images(images, base.aspect_ratio, settled.rules),
-            *wrong_files,
-        ]
+        images = image_list(values["images"]) if "images" in values else ()
+        files: tuple[LocalImage, ...] = ()
+        of_images: Iterable[Finding] = settled.without_images
+        if images:
+            files, wrong_files = self._local_images.find(images, settled.rules)
+            of_images = (*check_images(images, base.aspect_ratio, settled.rules), *wrong_files)
+        findings = [*settled.findings, *check_prompt(prompt), *of_images]
         request = Request(
             base.model,
             prompt,
@@ -81,7 +79,17 @@ class Settler:
         )
         return request, findings
 
-    def _settings(self, key: tuple[Value | None, ...]) -> _Settled:
+    def _settled(self, key: tuple[Value | None, ...]) -> _Settled:
+        if len(self._cache) >= _CACHE_SIZE:
+            self._cache.clear()
+        request, rules, findings = self._settings(key)
+        without_images = tuple(check_images((), request.aspect_ratio, rules))
+        settled = self._cache[key] = _Settled(request, rules, findings, without_images)
+        return settled
+
+    def _settings(
+        self, key: tuple[Value | None, ...]
+    ) -> tuple[Request, ModelRules | None, tuple[Finding, ...]]:
         texts = {name: as_text(value).strip() for name, value in zip(_SETTINGS, key, strict=True) if value}
         findings: list[Finding] = []
         request = Request(
@@ -96,7 +104,8 @@ class Settler:
         )
         if not request.model:
             offered = tuple(rules.name for rules in self._catalog.models(self._dialect))
-            return _Settled(request, None, (*findings, Finding("model", "no model is given", offered)))
+            missing = Finding("model", "no model is given", offered, rests_on="model")
+            return request, None, (*findings, missing)
         request = self._catalog.normalised(request, self._dialect)
         findings += self._catalog.check_settings(
             request, self._dialect, allow_unknown_model=self._allow_unknown_model
@@ -104,7 +113,7 @@ class Settler:
         rules = self._catalog.rules(request.model, self._dialect)
         if rules is None:
             self._warn(request.model)
-        return _Settled(_without_idle_searches(request, rules), rules, tuple(findings))
+        return _without_idle_searches(request, rules), rules, tuple(findings)
 
     def _warn(self, model: str) -> None:
         where = f"in dialect {self._dialect}"

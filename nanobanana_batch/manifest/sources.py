@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import io
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from nanobanana_batch.catalog import Finding, closest, shown
 from nanobanana_batch.errors import Problem
+from nanobanana_batch.manifest.encoding import sound_lines
 from nanobanana_batch.manifest.names import name_fault
 from nanobanana_batch.manifest.nodes import Scalar
 
@@ -15,29 +17,32 @@ MAX_LIST_BYTES = 16 * 1024 * 1024
 
 
 def table_columns(
-    header: list[str], mapping: Mapping[str, Scalar], declared: Collection[str]
-) -> tuple[dict[str, int], list[tuple[Finding, int]]]:
-    """Our names with the columns that give them, in header order; what is wrong, each with a place or 0."""
-    findings: list[tuple[Finding, int]] = []
+    header: Sequence[str], mapping: Mapping[str, Scalar], declared: Collection[str]
+) -> tuple[dict[str, int], list[tuple[Finding, Scalar | int]]]:
+    """Our names with the columns that give them, in header order.
+
+    And what is wrong: each finding with the entry of the mapping, or the column, that it is about.
+    """
+    findings: list[tuple[Finding, Scalar | int]] = []
+    places = {name: index for index, name in enumerate(header)}
     pairs: list[tuple[int, str]] = []
-    mapped: set[str] = set()
     for name, item in mapping.items():
         column = item.text or ""
-        mapped.add(column)
-        if column in header:
-            pairs.append((header.index(column), name))
+        if column in places:
+            pairs.append((places[column], name))
         else:
             finding = Finding("columns", f"no column {shown(column)}", tuple(header), closest(column, header))
-            findings.append((finding, item.pos))
+            findings.append((finding, item))
+    mapped = {item.text for item in mapping.values()}
     for index, name in enumerate(header):
         if name in mapped:
             continue
         if name in mapping:
             message = f"{name!r} is a column of the table, and another is mapped to this name; map it too"
-            findings.append((Finding("columns", message), mapping[name].pos))
+            findings.append((Finding("columns", message), mapping[name]))
         fault = name_fault(name, declared)
         if fault:
-            findings.append((fault, 0))
+            findings.append((fault, index))
         else:
             pairs.append((index, name))
     return {name: index for index, name in sorted(pairs, key=lambda pair: pair[0])}, findings
@@ -50,7 +55,7 @@ class ValueFile:
     path: Path
     file: str
 
-    def read(self) -> tuple[list[tuple[str, str]], list[Problem]]:
+    def read(self, *, may_repeat: bool = False) -> tuple[list[tuple[str, str]], list[Problem]]:
         """The values with their places."""
         try:
             with self.path.open("rb") as stream:
@@ -59,26 +64,23 @@ class ValueFile:
             return [], [Problem(self.file, f"cannot be read: {error.strerror or error}")]
         if len(data) > MAX_LIST_BYTES:
             return [], [Problem(self.file, f"larger than {MAX_LIST_BYTES >> 20} MiB")]
-        try:
-            lines = data.decode("utf-8-sig").split("\n")
-        except UnicodeDecodeError as error:
-            line = data.count(b"\n", 0, error.start) + 1
-            return [], [Problem(f"{self.file}:{line}", "not UTF-8 text; save the file as UTF-8")]
-        return self._values(lines)
+        return self._values(data, may_repeat)
 
-    def _values(self, lines: list[str]) -> tuple[list[tuple[str, str]], list[Problem]]:
-        found: dict[str, str] = {}
-        problems = []
-        for number, line in enumerate(lines, 1):
+    def _values(self, data: bytes, may_repeat: bool) -> tuple[list[tuple[str, str]], list[Problem]]:
+        found: list[tuple[str, str]] = []
+        first: dict[str, str] = {}
+        problems: list[Problem] = []
+        for number, line in sound_lines(io.BytesIO(data), self.file, problems.append):
             text, source = line.strip(), f"{self.file}:{number}"
             if not text or text.startswith("#"):
                 continue
-            if text in found:
-                problems.append(Problem(source, f"{shown(text)} stands here twice (first at {found[text]})"))
+            if text in first and not may_repeat:
+                problems.append(Problem(source, f"{shown(text)} stands here twice (first at {first[text]})"))
             elif not text.isprintable() and any(ord(c) < 32 for c in text):
                 problems.append(Problem(source, "a control character is not allowed"))
             else:
-                found[text] = source
+                first.setdefault(text, source)
+                found.append((text, source))
         if not found and not problems:
             problems.append(Problem(self.file, "the list is empty"))
-        return list(found.items()), problems
+        return found, problems

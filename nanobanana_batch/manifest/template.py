@@ -1,15 +1,25 @@
 """A template only ever inserts text: no attributes, no formats, no code from a manifest.
 
-`{name}` is replaced by the value of that name, `{{` and `}}` are braces, a lone brace is an error.
+`{name}` is replaced by the value of that name, `{name:filter}` by what the filter makes of it; `{{` and `}}`
+are braces, a lone brace is an error.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 
+from nanobanana_batch.catalog import Finding, closest, shown
+from nanobanana_batch.manifest.filters import FILTERS
+from nanobanana_batch.manifest.names import ROW_NAMES
+
 _PIECES = re.compile(r"(\{\{|\}\}|\{[^{}]*\}|[{}])")
+_NESTED_ALTERNATIVES = re.compile(r"\{[^{}]*\||\|[^{}]*\}")
+_NO_ALTERNATIVES = (
+    "alternatives such as {red|green} are not drawn here; write {name} and list them under `matrix`"
+    " (`name: [red, green]`), with `sample` for a random choice"
+)
 
 Value = str | tuple[str, ...]
 """What a name stands for; several values are only possible for `images`."""
@@ -18,30 +28,47 @@ Value = str | tuple[str, ...]
 class TemplateFault(Exception):
     """The template cannot be read."""
 
+    def __init__(self, message: str, allowed: tuple[str, ...] = (), suggestion: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.allowed = allowed
+        self.suggestion = suggestion
+
+    def finding(self, field: str) -> Finding:
+        """The same as a finding about this field."""
+        return Finding(field, self.message, self.allowed, self.suggestion)
+
 
 class Template:
-    """Literal pieces with names between them."""
+    """Literal pieces with names between them; only the names in `known` may hold a colon or a bar."""
 
-    __slots__ = ("_pieces", "_slots", "names")
+    __slots__ = ("_filtered", "_pieces", "_slots", "names")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, known: Collection[str] = ()) -> None:
         self._pieces: list[str] = []
         self._slots: list[tuple[int, str]] = []
+        self._filtered: list[tuple[int, tuple[Callable[[str], str], ...]]] = []
         for piece in _PIECES.split(text):
             if piece in ("{", "}"):
-                raise TemplateFault(f"a lone {piece!r} in a template; write {piece * 2!r} for a brace")
+                _refuse_lone(piece, text)
             if piece in ("{{", "}}"):
                 self._pieces.append(piece[0])
             elif piece.startswith("{"):
-                self._slot(piece[1:-1].strip())
+                self._slot(piece[1:-1].strip(), known)
             else:
                 self._pieces.append(piece)
         self.names = tuple(dict.fromkeys(name for _, name in self._slots))
 
-    def _slot(self, name: str) -> None:
+    def _slot(self, inner: str, known: Collection[str]) -> None:
+        name = inner
+        filters: tuple[str, ...] = ()
+        if (":" in inner or "|" in inner) and inner not in known:
+            name, filters = _parted(inner, known)
         if not name:
             raise TemplateFault("'{}' names no variable; write '{name}', or '{{}}' for braces")
         self._slots.append((len(self._pieces), name))
+        if filters:
+            self._filtered.append((len(self._pieces), tuple(FILTERS[word] for word in filters)))
         self._pieces.append("")
 
     def render(self, values: Mapping[str, Value]) -> str:
@@ -51,15 +78,55 @@ class Template:
         pieces = self._pieces.copy()
         for index, name in self._slots:
             pieces[index] = as_text(values[name])
+        for index, changes in self._filtered:
+            for change in changes:
+                pieces[index] = change(pieces[index])
         return "".join(pieces)
 
 
 @lru_cache(maxsize=1024)
-def compiled(text: str) -> Template:
+def compiled(text: str, known: frozenset[str] = frozenset()) -> Template:
     """The template of this text; raises `TemplateFault`."""
-    return Template(text)
+    return Template(text, known)
 
 
 def as_text(value: Value) -> str:
     """A value as it stands in a text."""
     return value if isinstance(value, str) else " ".join(value)
+
+
+def _refuse_lone(brace: str, text: str) -> None:
+    if _NESTED_ALTERNATIVES.search(text):
+        raise TemplateFault(_NO_ALTERNATIVES)
+    raise TemplateFault(f"a lone {brace!r} in a template; write {brace * 2!r} for a brace")
+
+
+def _parted(inner: str, known: Collection[str]) -> tuple[str, tuple[str, ...]]:
+    """A name and its filters; the longest beginning that is a name wins, since names may hold colons."""
+    parts = inner.split(":")
+    starts = [":".join(parts[:length]).strip() for length in range(1, len(parts) + 1)]
+    length = max((n for n, start in enumerate(starts, 1) if start in known), default=1)
+    name, filters = starts[length - 1], tuple(part.strip() for part in parts[length:])
+    if ("|" in name and name not in known) or "|" in "".join(filters):
+        _refuse_bars(inner, known)
+    for word in filters:
+        if word not in FILTERS and not _is_name(name, known):
+            return inner, ()
+        if word not in FILTERS:
+            message = f"unknown filter {shown(word)} in {shown('{' + inner + '}')}"
+            raise TemplateFault(message, tuple(FILTERS), closest(word, FILTERS))
+    return name, filters
+
+
+def _refuse_bars(inner: str, known: Collection[str]) -> None:
+    name, *words = [part.strip() for part in re.split(r"[|:]", inner)]
+    if words and all(word in FILTERS for word in words) and _is_name(name, known):
+        raise TemplateFault(
+            f"a filter stands behind a colon, not behind a bar: {shown('{' + inner + '}')}",
+            suggestion="{" + ":".join([name, *words]) + "}",
+        )
+    raise TemplateFault(_NO_ALTERNATIVES)
+
+
+def _is_name(word: str, known: Collection[str]) -> bool:
+    return word in known or word in ROW_NAMES or word == "variant"

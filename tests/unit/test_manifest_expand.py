@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from nanobanana_batch.catalog import load_catalog
-from nanobanana_batch.errors import ManifestError, ProblemLog, UsageError
+from nanobanana_batch.errors import ManifestError, UsageError
 from nanobanana_batch.manifest import Manifest, open_manifest
 from nanobanana_batch.model import Draft
+from nanobanana_batch.problems import ProblemLog
 
 HEAD = "defaults: {model: nano-banana-beta}\n"
 Load = Callable[..., Manifest]
@@ -169,8 +170,8 @@ def test_table_mistakes(tmp_path: Path, faults: Faults) -> None:
     assert "map it too" in found("table: t.csv\ncolumns: {prompt: Prompt, tag: Kind}\n")
     assert "so does a template" in found("table: t.csv\nprompt: x\ncolumns: {prompt: Prompt}\n")
     assert "did you mean 'Kind'" in found("table: t.csv\ncolumns: {prompt: Prompt}\nwhere: {kind: a}\n")
-    assert "cannot be read" in found("table: nowhere.csv\n")
-    assert "supported yet" in found("table: t.parquet\n")
+    assert "there is no file" in found("table: nowhere.csv\n")
+    assert "is no table" in found("table: t.xlsx\n")
     assert "needs a `table`" in found("prompt: x\nwhere: {a: b}\n")
     assert "rows and by the matrix" in found("table: t.csv\ncolumns: {prompt: Prompt}\nmatrix: {tag: [a]}\n")
     assert "one block" in found("table: t.csv\ncolumns: {prompt: Prompt}\nrows: [{}]\n")
@@ -222,9 +223,9 @@ def test_matrix_from_a_file(tmp_path: Path, rows: Rows, faults: Faults) -> None:
     (tmp_path / "s.txt").write_text("# styles\nink\n\n  oil {x}\r\n")
     text = HEAD + 'prompt: "{s}"\nmatrix: {s: {file: s.txt}}\n'
     assert [d.request.prompt for d in rows(text)] == ["ink", "oil {x}"]
-    assert "cannot be read" in faults(text.replace("s.txt", "t.txt"))[0]
+    assert "did you mean 's.txt'" in faults(text.replace("s.txt", "t.txt"))[0]
     (tmp_path / "s.txt").write_text("ink\nink\n")
-    assert faults(text)[0].startswith("s.txt:2: 'ink' stands here twice")
+    assert faults(text)[0].startswith("s.txt:2: s: 'ink' stands here twice")
 
 
 def test_blocks_add_up(rows: Rows, load: Load) -> None:
@@ -278,13 +279,9 @@ def test_normalised_values(rows: Rows) -> None:
         ("prompt: x\nkey: sk-123\n", "holds no key"),
         ("prompt: x\nrows: [{Authorization: sk-123}]\n", "holds no key"),
         ("prompt: x\nrows: [{token: sk-123}]\n", "list it under `variables`"),
-        ("prompt: x\nfrom: ../outputs/a\n", "not supported yet"),
-        ("prompt: x\nsample: {n: 3}\n", "not supported yet"),
-        ("prompt: x\nzip: {a: [b]}\n", "not supported yet"),
-        ("prompt: x\ninclude: [{a: b}]\n", "not supported yet"),
-        ("prompt: x\nmatrix: {a: {range: 3}}\n", "not supported yet"),
+        ("prompt: x\nfrom: ../outputs/a\n", "there is no folder"),
         ("prompt: x\nmatrix: {a: []}\n", "at least one"),
-        ("prompt: x\nmatrix: {a: b}\n", "list of values"),
+        ("prompt: x\nmatrix: {a: b}\n", "expected a list"),
         ("prompt: x\nmatrix: {a: [b, b]}\n", "twice"),
         ("prompt: x\nmatrix: {a: [b, ~]}\n", "empty entry"),
         ("prompt: x\nmatrix: {a: [[b]]}\n", "expected a text"),
@@ -304,7 +301,7 @@ def test_normalised_values(rows: Rows) -> None:
         ("prompt: x\nblocks: [{name: a}]\n", "unknown key 'name'"),
         ("prompt: x\nblocks: [{blocks: []}]\n", "unknown key 'blocks'"),
         ("prompt: x\nvariants: many\n", "whole number"),
-        ("prompt: x\ntable: [a]\n", "path of a CSV"),
+        ("prompt: x\ntable: [a]\n", "path of a table"),
         ("rows: [{a: b}]\n", "no row can have a prompt"),
         ('prompt: ""\n', "no prompt is given"),
         ("prompt: x\nexclude: [{}]\n", "every row"),
@@ -329,7 +326,7 @@ def test_declared_variables_may_look_like_fields(load: Load) -> None:
 def test_all_mistakes_of_form_are_found_at_once(faults: Faults) -> None:
     """One run shows them all."""
     found = faults("promt: x\nname: a/b\nrows: [{apsect_ratio: 1:1}]\nmatrix: {a: []}\n")
-    assert len(found) == 6  # the four, and that no row can have a model or a prompt
+    assert len(found) == 5  # the four, and that no row can have a model; what `promt` means is plain
 
 
 def test_shared_wrong_value_is_said_once_where_it_stands(faults: Faults) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from nanobanana_batch.catalog import load_catalog
-from nanobanana_batch.errors import ProblemLog
 from nanobanana_batch.files import references
 from nanobanana_batch.manifest import open_manifest
 from nanobanana_batch.model import Draft, request_as_json, request_from_json, row_key
+from nanobanana_batch.problems import ProblemLog
 from tests.unit.test_files_references import drawn
 
 CATALOG = load_catalog()

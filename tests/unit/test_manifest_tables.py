@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from nanobanana_batch.catalog import load_catalog
-from nanobanana_batch.errors import ManifestError, ProblemLog, UsageError
-from nanobanana_batch.manifest import Manifest, open_manifest
-from nanobanana_batch.model import Draft
+from nanobanana_batch.errors import ManifestError, UsageError
+from nanobanana_batch.manifest import open_manifest
+from nanobanana_batch.problems import ProblemLog
+from tests.unit.tables import complaints, opened, read
 
-BETA = "nano-banana-beta"
 Write = Callable[[str, str | bytes], Path]
 
 
@@ -24,32 +24,6 @@ def write(tmp_path: Path) -> Write:
         return path
 
     return write
-
-
-def opened(path: Path, variables: tuple[str, ...] = (), **defaults: str) -> Manifest:
-    return open_manifest(
-        path,
-        catalog=load_catalog(),
-        dialect="evolink",
-        variables=variables,
-        defaults={"model": BETA, **defaults},
-    )
-
-
-def read(path: Path, **defaults: str) -> list[Draft]:
-    log = ProblemLog()
-    drafts = list(opened(path, (), **defaults).drafts(log))
-    assert list(log) == []
-    return drafts
-
-
-def complaints(path: Path) -> list[str]:
-    log = ProblemLog()
-    try:
-        list(opened(path).drafts(log))
-    except ManifestError as error:
-        return [str(problem) for problem in error.problems]
-    return [str(problem) for problem in log]
 
 
 def test_columns_are_id_fields_and_variables(write: Write) -> None:
@@ -105,6 +79,33 @@ def test_ragged_rows_are_reported_and_the_rest_is_read(write: Write) -> None:
     assert all("header has 2" in p.message for p in log)
 
 
+@pytest.mark.parametrize(
+    ("header", "columns"),
+    [
+        ("prompt;price, EUR", ["prompt", "price, EUR"]),
+        ("prompt,style;mood", ["prompt", "style;mood"]),
+        ('prompt,"size; cm"', ["prompt", "size; cm"]),
+        ("prompt\tcity, country", ["prompt", "city, country"]),
+        ("sep=,\nprompt,a;b", ["prompt", "a;b"]),
+        ("sep=;\r\nprompt;a,b", ["prompt", "a,b"]),
+        ("sep=\t\nprompt\ta,b", ["prompt", "a,b"]),
+        ('"sep=;"\nprompt;a,b', ["prompt", "a,b"]),
+        ("\n\nprompt;city", ["prompt", "city"]),
+        ("prompt", ["prompt"]),
+    ],
+)
+def test_separator_is_told_from_the_header(write: Write, header: str, columns: list[str]) -> None:
+    """The fields that are known tell which of several it is; a first line as Excel writes it says so."""
+    assert ["prompt", *opened(write("t.csv", header + "\n")).variables] == columns
+
+
+def test_header_is_not_split_at_other_separators_in_rows(write: Write) -> None:
+    """Only the header decides: a prompt may hold any of them."""
+    (draft,) = read(write("t.csv", "prompt;city\na cat, a dog;Rome\n"))
+    assert (draft.request.prompt, draft.source) == ("a cat, a dog", "t.csv:2")
+    assert "2 cells, but the header has 1" in complaints(write("u.csv", "prompt\na cat, a dog\n"))[0]
+
+
 def test_blank_rows_are_skipped(write: Write) -> None:
     """Empty lines, and the empty cells that spreadsheets leave behind."""
     assert len(read(write("t.csv", "prompt,city\n\na,b\n,\n\n"))) == 1
@@ -136,11 +137,6 @@ def test_undecodable_and_control_characters_name_the_line(write: Write, name: st
     assert [p.source for p in log] == [f"{name}:3", f"{name}:4"]
 
 
-def test_utf16_is_named(write: Write) -> None:
-    """Spreadsheets write it as `Unicode text`."""
-    assert "UTF-16" in complaints(write("t.tsv", "prompt\na\n".encode("utf-16")))[0]
-
-
 @pytest.mark.parametrize(
     ("content", "part"),
     [
@@ -148,8 +144,9 @@ def test_utf16_is_named(write: Write) -> None:
         ("\n\n", "empty"),
         ("prompt,prompt\na,b\n", "twice"),
         ("prompt,\na,b\n", "column 2 has no name"),
-        ("prompt;city\na;b\n", "semicolons"),
-        ("prompt\tcity\na\tb\n", "tabs"),
+        ("prompt|city\na|b\n", "separated by bars; this kind of file needs commas, semicolons or tabs"),
+        ("sep=|\nprompt|city\n", "'|' cannot separate columns"),
+        ("city;mood,time\na;b,c\n", "commas and semicolons, so that it cannot be told"),
         ("city\na\n", "no row can have a prompt"),
         ("prompt,api_key\na,b\n", "holds no key"),
         ("prompt,variant\na,1\n", "choose another name"),
@@ -222,7 +219,7 @@ def test_bad_id_says_what_is_allowed(write: Write) -> None:
     """It is not changed behind the person's back."""
     (problem,) = complaints(write("t.csv", "id,prompt\na/b,one\n"))
     assert problem.startswith("t.csv:2: id: 'a/b' cannot be an id")
-    assert "120 bytes" in problem
+    assert '/ \\ : * ? " < > |' in problem
 
 
 def test_defaults_fill_what_is_not_given(write: Write) -> None:
@@ -278,5 +275,5 @@ def test_unreadable_path_is_a_manifest_error(tmp_path: Path) -> None:
     for name in ("missing.csv", "folder.csv", "missing.yaml"):
         with pytest.raises(ManifestError, match="cannot be read"):
             opened(tmp_path / name)
-    with pytest.raises(UsageError, match=r"\.csv"):
+    with pytest.raises(UsageError, match=r"\.csv .*--format"):
         opened(tmp_path / "rows.xlsx")

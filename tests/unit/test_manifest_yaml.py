@@ -42,6 +42,22 @@ def fault(text: str | bytes) -> str:
 
 def test_every_scalar_is_text() -> None:
     """No times of day, no truths, no numbers, no dates."""
+    for word in (
+        "on",
+        "Off",
+        "y",
+        "N",
+        "TRUE",
+        "0o17",
+        "0b1",
+        "1_000",
+        "+12",
+        ".5",
+        ".NaN",
+        "1:30:00",
+        "<<x",
+    ):
+        assert read(f"{{a: {word}}}") == {"a": word}
     text = "{a: 16:9, b: no, c: 007, d: 2026-11-21, e: 1e3, f: 0x10, g: .inf, h: =}"
     assert read(text) == {
         "a": "16:9",
@@ -95,10 +111,29 @@ def test_places_count_from_one() -> None:
         ("a: !!str 1\n", "m.yaml:1:4", "tag"),
         ("a: ! 1\n", "m.yaml:1:4", "tag"),
         ("a: !!map {}\n", "m.yaml:1:4", "tag"),
-        ("a:\n\t- 1\n", "m.yaml:2:1", "spaces, not tabs"),
+        ("a:\n\t- 1\n", "m.yaml:2:1: a", "spaces, not tabs"),
         ("a: b: c\n", "m.yaml:1:5", "in quotes"),
-        ("a: [1, 2\n", "m.yaml:2:1", "not valid YAML"),
-        ('a: "open\n', "m.yaml:2:1", "never closed"),
+        ("a: [1, 2\n", "m.yaml:1:4", "not closed with ]"),
+        ("a: [x,,y]\n", "m.yaml:1:7: a[1]", "a value is missing"),
+        ("a: {b: 1\nc: 2\n", "m.yaml:1:4", "not closed with }"),
+        ('a: "open\n', "m.yaml:1:4: a", "never closed"),
+        ('a: "open\nb: c\n', "m.yaml:1:4: a", "never closed"),
+        ("a: {b} c\n", "m.yaml:1:5: a.b", "in quotes"),
+        ('a: "b" c\n', "m.yaml:1:8", 'goes on behind "'),
+        ("a: ['b' c]\n", "m.yaml:1:9: a[1]", "goes on behind '"),
+        ("a: [b [c]]\n", "m.yaml:1:7: a[1]", "a comma or the closing ]"),
+        ("a:\n  b: 1\n c: 2\n", "m.yaml:3:2", "check the indentation"),
+        ("a:\n  - 1\n  b\n", "m.yaml:3:3: a[1]", "a ':' missing"),
+        ("- a\nb: c\n", "m.yaml:2:1: [1]", "a list goes on with"),
+        ("a: - b\n", "m.yaml:1:4: a", "the line after its key"),
+        ("a: *b*\n", "m.yaml:1:4: a", "has to be in quotes"),
+        ("a: & b\n", "m.yaml:1:4: a", "has to be in quotes"),
+        ("a: @b\n", "m.yaml:1:4: a", "begins with '@'"),
+        ("a: |b\n", "m.yaml:1:4: a", "begins in the next line"),
+        ("%YAML 3.0\n---\na: b\n", "m.yaml:1:1", "leave it out"),
+        ("a: b\n...\nc: d\n", "m.yaml:3:1", "after the end"),
+        ("a: {b, c: d}\n", "m.yaml:1:5: a.b", "stands alone"),
+        ("a: {b: Paris, France}\n", "m.yaml:1:15: a.France", "text with a comma"),
         ("a: *nowhere\n", "m.yaml:1:4", "no anchor"),
         ("a: &x [*x]\n", "m.yaml:1:8", "inside of what it refers to"),
         ("a: 1\n---\nb: 2\n", "m.yaml:2:1", "second document"),
@@ -107,6 +142,7 @@ def test_places_count_from_one() -> None:
         ("<<: 1\n", "m.yaml:1:5", "merges mappings"),
         ("- a\n- b\n", "m.yaml:1:1", "`rows:`"),
         ("just text\n", "m.yaml:1:1", "pairs at the top"),
+        ("a:b\n", "m.yaml:1:1", "a blank behind the colon"),
         ("a: 1\nb: \x00\n", "m.yaml:2:4", "not allowed"),
         ("a: \x07\n", "m.yaml:1:4", "not allowed"),
         ('a: "\\0"\n', "m.yaml:1:4", "control character"),
@@ -119,13 +155,31 @@ def test_places_count_from_one() -> None:
 def test_errors_have_a_place_and_help(text: str, place: str, part: str) -> None:
     """Never a traceback of the parser."""
     message = fault(text)
-    assert message.startswith(place.rsplit(":", 1)[0] if "{a:" in text else place + ":")
+    assert message.startswith(f"{place}: " if "{a:" not in text else "m.yaml:1:")
     assert part in message
 
 
 def test_undecodable_bytes_name_the_line() -> None:
     """And say what to do."""
     assert fault(b"a: 1\nb: \xff\n").startswith("m.yaml:2: not UTF-8")
+    assert "iconv -f WINDOWS-1252" in fault("a: caf\xe9\n".encode("latin-1"))
+    assert "damaged UTF-16" in fault("a: b".encode("utf-16")[:-1])
+
+
+def test_utf16_and_any_line_end_are_read() -> None:
+    """As spreadsheets and editors of other systems write them."""
+    text = "a: é\r\nb: |\r\n  one\r\n  two\r\n"
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        root, problems = parse_nodes(text.encode(encoding), "m.yaml")
+        assert problems == []
+        assert plain(root) == {"a": "é", "b": "one\ntwo\n"}
+    assert read("a: 1\rb: 2\r") == {"a": "1", "b": "2"}
+
+
+def test_a_key_without_a_value_has_to_say_so() -> None:
+    """`{city: Paris, France}` would make a key France; with a colon the value is left out on purpose."""
+    assert read("a: {b: , c: }\n") == {"a": {"b": None, "c": None}}
+    assert read("? a\n? b\n") == {"a": None, "b": None}
 
 
 def test_several_problems_are_found_together() -> None:

@@ -1,0 +1,170 @@
+"""CSV and TSV. CSV has quotes, TSV has none: a prompt may begin with a quote character.
+
+CSV is separated by what its header uses: spreadsheets write semicolons where people write decimal commas.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from nanobanana_batch.errors import Problem
+from nanobanana_batch.manifest.encoding import BadLine, Lines, Unusable
+from nanobanana_batch.manifest.names import ROW_NAMES, slip_of
+from nanobanana_batch.manifest.tables.table import CHANGED, Header, named_header, opened
+from nanobanana_batch.problems import ProblemLog
+
+SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
+_OTHERS = {**SEPARATORS, "|": "bar"}
+_DECLARATION = re.compile(r'"?sep=(.)"?\r?\n?')
+
+
+class TextTable:
+    """A CSV or TSV file; the first line names its columns."""
+
+    def __init__(self, path: Path, file: str, *, tabs: bool) -> None:
+        self.file = file
+        self.row_prefix = f"{file}:"
+        self._path = path
+        self._tabs = tabs
+
+    def header(self) -> Header:
+        """The columns that the first line names."""
+        log = ProblemLog()
+        for line, cells in self._records(log):
+            if log:
+                break
+            return self._header([cell.strip() for cell in cells], f"{self.file}:{line}")
+        empty = Problem(self.file, "the table is empty; its first line has to name the columns")
+        return Header(problems=tuple(log) or (empty,))
+
+    def _header(self, names: list[str], place: str) -> Header:
+        if len(names) == 1:
+            for mark, name in _OTHERS.items():
+                if mark in names[0]:
+                    wanted = "tabs" if self._tabs else "commas, semicolons or tabs"
+                    message = f"the columns seem to be separated by {name}s; this kind of file needs {wanted}"
+                    return Header(problems=(Problem(place, message),))
+        return named_header(names, place)
+
+    def rows(self, names: Sequence[str], log: ProblemLog) -> Iterator[tuple[int, list[str]]]:
+        """The line at which each row begins, and its cells."""
+        records, before = self._records(log), log.total
+        first = next(records, None)
+        if first is None or [cell.strip() for cell in first[1]] != list(names):
+            if log.total == before:
+                log.add(Problem(self.file, CHANGED))
+            return
+        width = len(names)
+        for line, cells in records:
+            if len(cells) == width:
+                if any(cells):
+                    yield line, cells
+            elif any(cell.strip() for cell in cells):
+                log.add(Problem(f"{self.file}:{line}", self._ragged(cells, width)))
+
+    def _ragged(self, cells: list[str], width: int) -> str:
+        message = f"{len(cells)} cells, but the header has {width}"
+        if self._tabs:
+            if any(cell.startswith('"') and cell.count('"') % 2 for cell in cells):
+                return message + (
+                    "; the file seems to be quoted like a spreadsheet export, and tab-separated files have no"
+                    " quotes: save it as CSV"
+                )
+            return message
+        if len(cells) > width:
+            return message + "; put a cell that has the separator in it in double quotes"
+        return message
+
+    def _records(self, log: ProblemLog) -> Iterator[tuple[int, list[str]]]:
+        try:
+            with opened(self._path) as stream:
+                yield from self._read(Lines(stream), log)
+        except Unusable as error:
+            log.add(Problem(self.file, str(error)))
+        except OSError as error:
+            log.add(Problem(self.file, f"cannot be read: {error.strerror or error}"))
+
+    def _read(self, lines: Lines, log: ProblemLog) -> Iterator[tuple[int, list[str]]]:
+        try:
+            records = _TabRecords(lines) if self._tabs else _csv_records(lines)
+        except BadLine as error:
+            log.add(Problem(f"{self.file}:{lines.number}", str(error)))
+            return
+        while True:
+            line = lines.number + 1
+            try:
+                cells = next(records)
+            except StopIteration:
+                return
+            except BadLine as error:
+                log.add(Problem(f"{self.file}:{lines.number}", str(error)))
+                continue
+            except csv.Error as error:
+                log.add(Problem(f"{self.file}:{line}", _csv_fault(error)))
+                continue
+            if cells:
+                yield line, cells
+
+
+class _TabRecords:
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+
+    def __iter__(self) -> Iterator[list[str]]:
+        return self
+
+    def __next__(self) -> list[str]:
+        line = next(self._lines).removesuffix("\n").removesuffix("\r")
+        if "\r" in line:
+            raise BadLine("a carriage return inside the line; end lines with LF or CRLF")
+        return line.split("\t") if line else []
+
+
+def _csv_records(lines: Lines) -> Iterator[list[str]]:
+    first = next((line for line in lines if line.strip()), "")
+    declared = _DECLARATION.fullmatch(first)
+    mark = declared[1] if declared else _separator(first)
+    if mark not in SEPARATORS:
+        raise BadLine(f"{mark!r} cannot separate columns; commas, semicolons and tabs can")
+    if first and not declared:
+        lines.again(first)
+    return csv.reader(lines, delimiter=mark, strict=True)
+
+
+def _separator(header: str) -> str:
+    bare = re.sub('"[^"]*"?', "", header)
+    present = [mark for mark in SEPARATORS if mark in bare]
+    if len(present) < 2:
+        return present[0] if present else ","
+    known = {mark: _known_names(header, mark) for mark in present}
+    best = max(present, key=known.__getitem__)
+    if not known[best]:
+        kinds = " and ".join(f"{SEPARATORS[mark]}s" for mark in present)
+        message = f"the header has {kinds}, so that it cannot be told which of them separate the columns"
+        raise BadLine(message + "; say it in a line of its own above: `sep=,` or `sep=;`")
+    return best
+
+
+def _known_names(header: str, mark: str) -> int:
+    try:
+        names = next(csv.reader([header], delimiter=mark), [])
+    except csv.Error:
+        return 0
+    return sum(name.strip() in ROW_NAMES or slip_of(name) is not None for name in names)
+
+
+def _csv_fault(error: csv.Error) -> str:
+    said = str(error)
+    if "expected after" in said:
+        return (
+            'a quote inside a quoted cell; write it twice (""), and quote the whole cell'
+            ' ("a sign that says ""open""")'
+        )
+    if "unexpected end" in said or "field larger" in said:
+        return "a quote that is opened in this row is never closed"
+    if "new-line" in said:
+        return "a carriage return outside of quotes; end lines with LF or CRLF"
+    return f"not valid CSV: {said}"
