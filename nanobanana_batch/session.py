@@ -137,7 +137,7 @@ def _sha256(path: Path) -> str:
 def _count_up(session: Session) -> None:
     tally = session.tally
     with open_reader(session.folder.state) as reader:
-        counts = reader.counts(before=session.settings.limit)
+        counts = reader.counts(session.settings.scope)
         tally.credits = reader.credits().used
     tally.total = sum(counts.values())
     tally.completed = counts[RowStatus.COMPLETED]
@@ -150,9 +150,9 @@ def _has_work(session: Session) -> bool:
     store, settings, name = session.store, session.settings, session.line.name
     if any(known.provider == name for phase in RESUMABLE for known in store.open_attempts(phase)):
         return True
-    if settings.new_rows and store.new_rows(-1, settings.limit, 1):
+    if settings.new_rows and store.new_rows(-1, settings.scope, 1):
         return True
-    return any(store.rows_to_repeat(which, settings.limit) for which in settings.rows_to_repeat())
+    return any(store.rows_to_repeat(which, settings.scope) for which in settings.rows_to_repeat())
 
 
 def _drive(session: Session, stop: Stop, log: Log) -> None:

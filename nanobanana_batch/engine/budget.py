@@ -9,7 +9,6 @@ goes alone and its reply tells, also what those before it have cost that got non
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import anyio
 
@@ -18,33 +17,11 @@ from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.model import Request
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.facts import Fact, Phase
+from nanobanana_batch.state.prices import PriceClass, price_class
 from nanobanana_batch.state.store import Store
 
 _ROUNDING = 1e-6
 _LOOK_AGAIN_S = 1.0
-
-
-class PriceClass(NamedTuple):
-    """Requests that cost the same, as far as anyone says."""
-
-    model: str
-    resolution: str | None
-    images: int
-    web_search: bool
-    image_search: bool
-    thinking_level: str | None
-
-
-def price_class(request: Request) -> PriceClass:
-    """What the price of a request can depend on: not its words."""
-    return PriceClass(
-        request.model,
-        request.resolution,
-        len(request.images),
-        bool(request.web_search),
-        bool(request.image_search),
-        request.thinking_level,
-    )
 
 
 class Budget:
@@ -135,9 +112,7 @@ class Budget:
         """What the folder has cost so far, and what its replies said of prices."""
         self._ended = store.credits_of_ended()
         self._is_untold = store.has_unpriced_tasks()
-        for request, price in store.prices():
-            kind = price_class(request)
-            self._known[kind] = max(price, self._known.get(kind, 0.0))
+        self._known.update(store.prices())
         for attempt, phase, request, credits in store.credits_of_open():
             kind = price_class(request)
             self._take(attempt, kind, _either(credits, self._price(kind, request)))

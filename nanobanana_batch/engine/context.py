@@ -24,6 +24,7 @@ from nanobanana_batch.files.log import NO_LOG, Log
 from nanobanana_batch.model import Request
 from nanobanana_batch.providers.base import Provider
 from nanobanana_batch.state.facts import Phase
+from nanobanana_batch.state.scope import EVERY_ROW, Scope
 from nanobanana_batch.state.store import Repeat, Store
 
 FIRST_CONTACT_S = 600.0
@@ -53,8 +54,8 @@ class Settings:
     download_concurrency: int = 16
     read_concurrency: int = 16
     on_unknown: OnUnknown = OnUnknown.HOLD
-    limit: int | None = None
-    """Only the first so many rows of the manifest."""
+    scope: Scope = EVERY_ROW
+    """Rows that may be paid for."""
     new_rows: bool = True
     """Whether rows that were never sent are sent."""
     retried: frozenset[Phase] = frozenset()

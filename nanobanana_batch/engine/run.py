@@ -85,7 +85,7 @@ class Run:
     async def _feed(self, submits: MemoryObjectSendStream[RowToSend | Work]) -> None:
         # Looked up before anything moves: what fails from here on waits in `again`.
         to_repeat = [
-            (which, self._context.store.rows_to_repeat(which, self._context.settings.limit))
+            (which, self._context.store.rows_to_repeat(which, self._context.settings.scope))
             for which in self._context.settings.rows_to_repeat()
         ]
         await self._resume()
@@ -122,9 +122,9 @@ class Run:
 
     def _attempts(self, phase: Phase) -> list[Work]:
         """Those of this provider; another's tasks cannot be read here."""
-        name, limit = self._context.provider.capabilities.name, self._context.settings.limit
+        name, scope = self._context.provider.capabilities.name, self._context.settings.scope
         known = self._context.store.open_attempts(phase)
-        return [resumed(one, limit) for one in known if one.provider == name]
+        return [resumed(one, scope) for one in known if one.provider == name]
 
     async def _repeat(
         self, submits: MemoryObjectSendStream[RowToSend | Work], which: Repeat, rows: Sequence[int]
@@ -141,7 +141,7 @@ class Run:
         """Those that were never sent, in manifest order, a few at a time."""
         settings, after = self._context.settings, -1
         while settings.new_rows and not self._context.stop.asked:
-            rows = self._context.store.new_rows(after, settings.limit, _ROWS_AT_ONCE)
+            rows = self._context.store.new_rows(after, settings.scope, _ROWS_AT_ONCE)
             if not rows:
                 return
             for row in rows:

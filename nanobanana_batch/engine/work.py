@@ -9,6 +9,7 @@ import anyio
 
 from nanobanana_batch.files.log import NO_LOG, Log
 from nanobanana_batch.state.facts import Phase
+from nanobanana_batch.state.scope import Scope
 from nanobanana_batch.state.store import OpenAttempt
 
 
@@ -30,7 +31,7 @@ class Work:
     posted_at: float = 0.0
     """Loop time of its latest sending in this run; 0: none."""
     is_wanted: bool = True
-    """Its row is in the manifest (and within --limit): it may be sent again."""
+    """Its row is in the manifest, and one of those that this run is about: it may be sent again."""
     is_intended: bool = False
     """Its intent is on disk, or just being written."""
     is_doubtful: bool = False
@@ -62,7 +63,7 @@ class Work:
     """In a row, each."""
 
 
-def resumed(known: OpenAttempt, limit: int | None) -> Work:
+def resumed(known: OpenAttempt, scope: Scope) -> Work:
     """An attempt of an earlier run, as the state knows it."""
     return Work(
         attempt=known.attempt,
@@ -75,7 +76,7 @@ def resumed(known: OpenAttempt, limit: int | None) -> Work:
         idempotency_key=known.idempotency_key,
         account=known.account,
         intended_at=known.intended_at,
-        is_wanted=known.position is not None and (limit is None or known.position < limit),
+        is_wanted=scope.holds(known.position),
         is_intended=True,
         is_doubtful=known.phase in (Phase.INTENT, Phase.UNKNOWN),
         task_id=known.task_id or "",

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nanobanana_batch.errors import StateFailed, UsageError
 from nanobanana_batch.model import Request, RowStatus, request_from_json
+from nanobanana_batch.state.comparison import REPEATED, Comparison
 from nanobanana_batch.state.facts import STATUS_OF_PHASE, Phase
+from nanobanana_batch.state.prices import KIND, PRICES, PriceClass, by_kind, counted
+from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.schema import APPLICATION_ID, VERSION
+from nanobanana_batch.state.scope import EVERY_ROW, Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,33 @@ class AttemptReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """What came of a row so far, whether or not it is in the current manifest; None where it is not known."""
+
+    image: str | None
+    """Its path in the folder."""
+    task_id: str | None
+    credits: float | None
+    """Of all its attempts."""
+    error_code: str | None
+    error_message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Rows that ended for the same reason."""
+
+    status: RowStatus
+    """Failed or refused."""
+    code: str
+    rows: int
+    first: str
+    """The id of the first of them."""
+    message: str
+    """What was said of that one."""
+
+
+@dataclass(frozen=True, slots=True)
 class Credits:
     """Credits over all attempts of the folder, as far as the provider told."""
 
@@ -70,8 +103,13 @@ class Credits:
     """Of requests without an answer, as far as their price was known when they were sent."""
 
 
+_COST = """
+(SELECT sum(CASE WHEN each.phase IN ('failed', 'refused') AND each.task_id IS NOT NULL THEN 0
+                 ELSE coalesce(each.credits_used, each.credits_reserved) END)
+ FROM attempts AS each WHERE each.row = rows.row)
+"""
 # The bytes that several rows share are few and found once: asked for row by row this takes quadratic time.
-_ROWS = """
+_ROWS = f"""
 WITH shared AS MATERIALIZED (
     SELECT attempts.sha256 AS sha256, min(rows.position) AS first
     FROM rows JOIN attempts ON attempts.attempt = rows.attempt
@@ -80,10 +118,7 @@ WITH shared AS MATERIALIZED (
 )
 SELECT rows.id, rows.row_key, attempts.phase, rows.request, rows.variant, rows.variables, rows.source,
        attempts.path, attempts.width, attempts.height, attempts.size_bytes, attempts.sha256,
-       (SELECT sum(CASE WHEN each.phase IN ('failed', 'refused') AND each.task_id IS NOT NULL THEN 0
-                        ELSE coalesce(each.credits_used, each.credits_reserved) END)
-        FROM attempts AS each WHERE each.row = rows.row),
-       attempts.task_id,
+       {_COST}, attempts.task_id,
        attempts.error_code, attempts.error_message,
        (SELECT earlier.id FROM shared JOIN rows AS earlier ON earlier.position = shared.first
         WHERE shared.sha256 = attempts.sha256 AND shared.first < rows.position)
@@ -98,12 +133,12 @@ FROM attempts JOIN rows USING (row) ORDER BY attempts.attempt
 """
 _PHASES = """
 SELECT attempts.phase, count(*) FROM rows LEFT JOIN attempts ON attempts.attempt = rows.attempt
-WHERE rows.position IS NOT NULL AND rows.position < ? GROUP BY attempts.phase
+WHERE rows.position IS NOT NULL AND {scope} GROUP BY attempts.phase
 """
 _CREDITS = """
 SELECT total(CASE WHEN phase IN ('accepted', 'ready') THEN credits_reserved END),
        total(CASE WHEN phase IN ('saved', 'expired') THEN coalesce(credits_used, credits_reserved) END),
-       total(CASE WHEN phase IN ('intent', 'unknown') THEN credits_expected END)
+       total(CASE WHEN phase IN ('intent', 'unknown') THEN {expected} END)
 FROM attempts
 """
 _SAME_BYTES = """
@@ -111,6 +146,34 @@ SELECT coalesce(sum(images - 1), 0) FROM (
     SELECT count(*) AS images FROM rows JOIN attempts ON attempts.attempt = rows.attempt
     WHERE rows.position IS NOT NULL AND attempts.phase = 'saved' GROUP BY attempts.sha256
 )
+"""
+_KNOWN = f"""
+SELECT CASE WHEN attempts.phase = 'saved' THEN attempts.path END, attempts.task_id, {_COST},
+       attempts.error_code, attempts.error_message
+FROM rows LEFT JOIN attempts ON attempts.attempt = rows.attempt WHERE rows.row_key = ?
+"""
+_FAILURES = """
+SELECT attempts.phase, coalesce(attempts.error_code, ''), count(*), rows.id, attempts.error_message,
+       min(rows.position)
+FROM attempts JOIN rows ON rows.attempt = attempts.attempt
+WHERE attempts.phase != 'saved' AND attempts.phase IN ('failed', 'rejected', 'refused') AND {scope}
+GROUP BY attempts.phase, attempts.error_code ORDER BY count(*) DESC, min(rows.position)
+"""
+_TO_PAY = f"""
+SELECT {KIND}, count(*) FROM rows LEFT JOIN attempts ON attempts.attempt = rows.attempt
+WHERE {{scope}} AND (attempts.phase IS NULL OR attempts.phase = 'not_sent' OR {REPEATED})
+GROUP BY 1, 2, 3, 4, 5, 6
+"""
+_LATENCY = """
+WITH latest AS (
+    SELECT saved_at - intended_at AS took_s FROM attempts
+    WHERE saved_at > intended_at ORDER BY attempt DESC LIMIT 10000
+)
+SELECT took_s FROM latest ORDER BY took_s LIMIT 1 OFFSET (SELECT count(*) / 2 FROM latest)
+"""
+_UPLOAD = """
+SELECT url FROM uploads WHERE provider = ? AND sha256 = ? AND deleted_at IS NULL AND missed_at IS NULL
+AND expires_at > ? ORDER BY expires_at DESC LIMIT 1
 """
 _LEFT = """
 SELECT attempts.phase, count(*) FROM rows JOIN attempts ON attempts.attempt = rows.attempt
@@ -136,20 +199,31 @@ class Reader:
             raise StateFailed(f"The state file is damaged ({verdict}).")
         return self._version
 
+    @contextmanager
+    def one_moment(self) -> Iterator[None]:
+        """Everything that is asked inside of this is answered from the same moment of a run that goes on."""
+        self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._db.rollback()
+
     def rows(self) -> Iterator[RowReport]:
-        """Every row of the current manifest, in its order, streamed."""
+        """Every row of the current manifest, in its order, streamed.
+
+        Raises:
+            StateFailed: a row is damaged.
+        """
         for found in self._db.execute(_ROWS):
-            id_, key, phase, request, variant, variables, source, *rest = found
-            yield RowReport(
-                id_,
-                key,
-                _status(phase),
-                request_from_json(request),
-                variant,
-                json.loads(variables),
-                source,
-                *rest,
-            )
+            try:
+                report = _row_report(found)
+            except (ValueError, TypeError, KeyError) as error:
+                raise StateFailed(f"The state file is damaged: nobody can read row {found[0]!r}.") from error
+            yield report
+
+    def providers(self) -> list[str]:
+        """The names of all providers to which something was sent."""
+        return [str(found[0]) for found in self._db.execute("SELECT DISTINCT provider FROM attempts")]
 
     def attempts(self) -> Iterator[AttemptReport]:
         """Every attempt, in the order of their intents, streamed."""
@@ -158,18 +232,25 @@ class Reader:
             yield AttemptReport(attempt, row_key, id_, Phase(phase), *rest)
 
     def variables(self) -> list[str]:
-        """Names of the manifest's variables, in its order."""
-        return list(json.loads(self.meta("variables") or "[]"))
+        """Names of the manifest's variables, in its order.
+
+        Raises:
+            StateFailed: they are damaged.
+        """
+        try:
+            return [str(name) for name in json.loads(self.meta("variables") or "[]")]
+        except (ValueError, TypeError) as error:
+            raise StateFailed("The state file is damaged: nobody can read its variables.") from error
 
     def meta(self, name: str) -> str | None:
         """A remembered value, or None."""
         found = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return None if found is None else str(found[0])
 
-    def counts(self, before: int | None = None) -> dict[RowStatus, int]:
-        """Rows of the current manifest by status (only those in front of a position, if given)."""
+    def counts(self, scope: Scope = EVERY_ROW) -> dict[RowStatus, int]:
+        """Rows of the current manifest by status."""
         counts = dict.fromkeys(RowStatus, 0)
-        for phase, count in self._db.execute(_PHASES, ((1 << 62) if before is None else before,)):
+        for phase, count in self._db.execute(_PHASES.format(scope=scope.condition), (scope.value,)):
             counts[_status(phase)] += count
         return counts
 
@@ -180,37 +261,60 @@ class Reader:
             counts[_status(phase)] += count
         return counts
 
-    def known_keys(self) -> Iterator[tuple[str, RowStatus]]:
-        """(row key, status) of every row that the folder knows."""
-        query = (
-            "SELECT rows.row_key, attempts.phase FROM rows"
-            " LEFT JOIN attempts ON attempts.attempt = rows.attempt"
-        )
-        for key, phase in self._db.execute(query):
-            yield key, _status(phase)
-
-    def status_of(self, row_key: str) -> RowStatus | None:
-        """The status of a row, or None for a row that the folder does not know."""
-        query = (
-            "SELECT attempts.phase FROM rows LEFT JOIN attempts ON attempts.attempt = rows.attempt"
-            " WHERE rows.row_key = ?"
-        )
-        found = self._db.execute(query, (row_key,)).fetchone()
-        return None if found is None else _status(found[0])
-
     def same_bytes(self) -> int:
         """How many images of the current manifest have the same bytes as an earlier row's."""
         (count,) = self._db.execute(_SAME_BYTES).fetchone()
         return int(count)
 
-    def has_id(self, id_: str) -> bool:
-        """Whether some row of the folder has this id."""
-        return self._db.execute("SELECT 1 FROM rows WHERE id = ? LIMIT 1", (id_,)).fetchone() is not None
-
     def credits(self) -> Credits:
         """Sums over all attempts."""
-        reserved, used, unknown = self._db.execute(_CREDITS).fetchone()
+        expected = "credits_expected" if self._version > 1 else "NULL"
+        reserved, used, unknown = self._db.execute(_CREDITS.format(expected=expected)).fetchone()
         return Credits(reserved=reserved, used=used, unknown=unknown)
+
+    def prices(self) -> dict[PriceClass, float]:
+        """The most that was ever reserved or used for each kind of request."""
+        return by_kind(self._db.execute(PRICES))
+
+    def to_pay(self, scope: Scope, max_attempts: int) -> Counter[PriceClass]:
+        """What a run over these rows of the current manifest sends paid requests for, by what they cost."""
+        query = _TO_PAY.format(scope=scope.condition)
+        return counted(self._db.execute(query, (scope.value, max_attempts)))
+
+    def latency_s(self) -> float | None:
+        """How long a row took from its request to its image, the median of the latest; None: none did yet."""
+        found = self._db.execute(_LATENCY).fetchone()
+        return None if found is None else float(found[0])
+
+    def failures(self, scope: Scope) -> list[Failure]:
+        """Why rows of the current manifest failed or were refused, the most frequent reason first."""
+        query = _FAILURES.format(scope=scope.condition)
+        return [
+            Failure(_status(phase), code, count, id_, message or "")
+            for phase, code, count, id_, message, _ in self._db.execute(query, (scope.value,))
+        ]
+
+    def known(self, row_key: str) -> Known | None:
+        """What the folder knows of a row; None for a row that it does not know."""
+        found = self._db.execute(_KNOWN, (row_key,)).fetchone()
+        return None if found is None else Known(*found)
+
+    def upload_url(self, provider: str, sha256: str, now: float) -> str | None:
+        """Where the provider holds a local image with this content, if it still does."""
+        if self._version < 2:
+            return None
+        found = self._db.execute(_UPLOAD, (provider, sha256, now)).fetchone()
+        return None if found is None else str(found[0])
+
+    def compare(self, roster: Roster, max_attempts: int) -> Comparison:
+        """How the rows of a manifest stand in this folder; the one made last can be asked."""
+        return Comparison(self._db, roster, max_attempts)
+
+
+def _row_report(found: tuple[Any, ...]) -> RowReport:
+    id_, key, phase, request, variant, variables, source, *rest = found
+    asked, texts = request_from_json(request), dict(json.loads(variables))
+    return RowReport(id_, key, _status(phase), asked, variant, texts, source, *rest)
 
 
 def _status(phase: str | None) -> RowStatus:
@@ -231,8 +335,11 @@ def open_reader(path: Path) -> Iterator[Reader]:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)) as db:
             (version,) = db.execute("PRAGMA user_version").fetchone()
             (owner,) = db.execute("PRAGMA application_id").fetchone()
-            if owner != APPLICATION_ID or version > VERSION:
-                raise StateFailed(f"{path} was not written by this program or by a newer one.")
+            if owner != APPLICATION_ID:
+                raise StateFailed(f"{path} was not written by this program.")
+            if version > VERSION:
+                hint = f"Use that one: the file has version {version}, this program knows {VERSION}."
+                raise StateFailed(f"{path} was written by a newer version of this program.", hint=hint)
             yield Reader(db, version)
     except sqlite3.Error as error:
         raise StateFailed(f"The state file {path} cannot be read: {error}.") from error

@@ -8,36 +8,43 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from nanobanana_batch.errors import Problem, ProblemLog
-from nanobanana_batch.model import Draft, Row, request_as_json, request_from_json, row_key
+from nanobanana_batch.model import Draft, Row, request_as_json, request_from_json, row_key, variables_as_json
+from nanobanana_batch.problems import ProblemLog
+from nanobanana_batch.state.clashes import Clashes, FoldId, NameRow, mark_of
+from nanobanana_batch.state.prices import KIND, PriceClass, counted
 
+_CACHE_KIB = 8192
+"""What SQLite keeps in memory of the rows, and sorts at once; the rest is on disk."""
+# `mark` and `folded` stand for the row key and the compared form of the id. As numbers they are sorted once
+# when all rows are there; as texts, in an index from the start, they cost more than all else.
 _TABLE = """
 CREATE TABLE roster (
-    position INTEGER PRIMARY KEY, base_key TEXT, occurrence INTEGER, row_key TEXT,
-    id TEXT, folded TEXT UNIQUE, request TEXT, variant INTEGER, variables TEXT, source TEXT
-);
-CREATE INDEX roster_repeats ON roster (base_key, occurrence);
+    position INTEGER PRIMARY KEY, mark INTEGER, folded INTEGER, row_key TEXT, occurrence INTEGER,
+    id TEXT, is_named INTEGER, request TEXT, variant INTEGER, variables TEXT, source TEXT
+)
 """
-
-NameRow = Callable[[Draft, str], str]
-"""(draft, row key) -> a readable id for a row that has none."""
-FoldId = Callable[[str], str]
-"""id -> the form in which ids are compared."""
+_INDEXES = ("CREATE INDEX roster_marks ON roster (mark)", "CREATE INDEX roster_folded ON roster (folded)")
 
 
 class Roster:
-    """A manifest's rows in order. Use as a context manager; `add_all` first, then read as often as needed."""
+    """A manifest's rows in order. Use as a context manager; `add_all` once, then read as often as needed."""
 
     def __init__(self, name_row: NameRow, fold_id: FoldId) -> None:
         self._name_row = name_row
         self._fold_id = fold_id
-        self._db = sqlite3.connect("", check_same_thread=False, isolation_level=None)
-        self._db.executescript(f"PRAGMA journal_mode = OFF; {_TABLE} BEGIN;")
+        self._db = sqlite3.connect("", check_same_thread=False, isolation_level=None, timeout=30)
+        for setting in ("page_size = 16384", f"cache_size = -{_CACHE_KIB}", "journal_mode = OFF"):
+            self._db.execute(f"PRAGMA {setting}")
+        self._db.execute(_TABLE)
         self._count = 0
         self._digest = hashlib.sha256()
 
@@ -59,19 +66,54 @@ class Roster:
 
     def add_all(self, drafts: Iterable[Draft], problems: ProblemLog) -> None:
         """Take the rows in manifest order; an id that is taken is reported and its row left out."""
-        for draft in drafts:
-            self._add(draft, problems)
+        self._db.execute("BEGIN")
+        self._db.executemany(f"INSERT INTO roster VALUES ({', '.join('?' * 11)})", self._columns(drafts))
+        for index in _INDEXES:
+            self._db.execute(index)
+        if self._has_repeats():
+            self._count -= Clashes(self._db, self._name_row, self._fold_id, problems).settle()
+            self._digest = hashlib.sha256()
+            for key, _, id_, request, _, variables, source in self.columns():
+                self._note(key, id_, request, variables, source)
+        self._db.execute("COMMIT")
 
     def rows(self, limit: int | None = None) -> Iterator[Row]:
         """The rows in manifest order, streamed."""
-        cursor = self._db.execute(
-            "SELECT position, row_key, id, request, variant, variables, source FROM roster"
-            " ORDER BY position LIMIT ?",
-            (-1 if limit is None else limit,),
-        )
-        for position, key, id_, request, variant, variables, source in cursor:
-            pairs = tuple(json.loads(variables).items())
-            yield Row(position, key, id_, request_from_json(request), variant, pairs, source)
+        return self._rows("ORDER BY position LIMIT ?", -1 if limit is None else limit)
+
+    def shuffled(self) -> Iterator[Row]:
+        """All rows in an order that depends on nothing but what they ask for, streamed."""
+        return self._rows("ORDER BY mark, row_key")
+
+    def find(self, id_: str) -> Row | None:
+        """The row with this id, without regard to case and Unicode form."""
+        folded = self._fold_id(id_)
+        found = self._rows("WHERE folded = ?", hash(folded))
+        return next((row for row in found if self._fold_id(row.id) == folded), None)
+
+    def repeated(self) -> int:
+        """How many rows ask for the very same as an earlier row."""
+        (count,) = self._db.execute("SELECT count(*) FROM roster WHERE occurrence > 0").fetchone()
+        return int(count)
+
+    def repeated_ids(self, limit: int) -> list[str]:
+        """The ids of the first of these."""
+        query = "SELECT id FROM roster WHERE occurrence > 0 ORDER BY position LIMIT ?"
+        return [str(id_) for (id_,) in self._db.execute(query, (limit,))]
+
+    def tally(self, names: tuple[str, ...]) -> Counter[tuple[str, ...]]:
+        """How many rows have each combination of request fields; an empty text where one is not given."""
+        paths = [f"$.{name}" for name in (*names, "-", "-")]  # of two paths or more it makes a list
+        marks = ", ".join("?" for _ in paths)
+        query = f"SELECT json_extract(request, {marks}) AS found, count(*) FROM roster GROUP BY found"
+        counts: Counter[tuple[str, ...]] = Counter()
+        for found, count in self._db.execute(query, paths):
+            counts[tuple(_as_text(value) for value in json.loads(found)[: len(names)])] += count
+        return counts
+
+    def kinds(self) -> Counter[PriceClass]:
+        """How many rows there are of each kind that costs the same."""
+        return counted(self._db.execute(f"SELECT {KIND}, count(*) FROM roster GROUP BY 1, 2, 3, 4, 5, 6"))
 
     def columns(self) -> Iterator[tuple[object, ...]]:
         """As `rows`, but as stored: row_key, position, id, request, variant, variables, source."""
@@ -79,70 +121,58 @@ class Roster:
             "SELECT row_key, position, id, request, variant, variables, source FROM roster ORDER BY position"
         )
 
-    def counts(self, field: str) -> dict[str, int]:
-        """How many rows ask for each value of a request field (`-` where it is not given)."""
-        query = (
-            "SELECT coalesce(json_extract(request, '$.' || ?), '-') AS value, count(*) FROM roster"
-            " GROUP BY value ORDER BY count(*) DESC, value"
-        )
-        return {str(value): count for value, count in self._db.execute(query, (field,))}
+    @contextmanager
+    def beside(self, state: Path) -> Iterator[sqlite3.Connection]:
+        """A connection to both: the rows as the table `roster`, a state file attached as `state`."""
+        # As bytes, since a name need not be UTF-8.
+        self._db.execute("ATTACH ? AS state", (os.fsencode(state),))
+        try:
+            yield self._db
+        finally:
+            self._db.execute("DETACH state")
 
-    def _add(self, draft: Draft, problems: ProblemLog) -> None:
-        base = row_key(draft.request, draft.variant)
-        occurrence = self._occurrence(base)
-        key = row_key(draft.request, draft.variant, occurrence) if occurrence else base
-        id_ = self._free_id(draft, key, problems)
-        if id_ is None:
-            return
-        request = request_as_json(draft.request)
-        variables = json.dumps(dict(draft.variables), ensure_ascii=False)
-        self._db.execute(
-            "INSERT INTO roster VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
+    def _rows(self, which: str, *values: object) -> Iterator[Row]:
+        columns = "position, row_key, id, request, variant, variables, source"
+        for found in self._db.execute(f"SELECT {columns} FROM roster {which}", values):
+            position, key, id_, request, variant, variables, source = found
+            pairs = tuple(json.loads(variables).items())
+            yield Row(position, key, id_, request_from_json(request), variant, pairs, source)
+
+    def _columns(self, drafts: Iterable[Draft]) -> Iterator[tuple[object, ...]]:
+        """Each row as if no other wanted its key or its id."""
+        for draft in drafts:
+            key = row_key(draft.request, draft.variant)
+            id_ = self._name_row(draft, key) if draft.id is None else draft.id
+            request, variables = request_as_json(draft.request), variables_as_json(draft.variables)
+            self._note(key, id_, request, variables, draft.source)
+            yield (
                 self._count,
-                base,
-                occurrence,
+                mark_of(key),
+                hash(self._fold_id(id_)),
                 key,
+                0,
                 id_,
-                self._fold_id(id_),
+                draft.id is not None,
                 request,
                 draft.variant,
                 variables,
                 draft.source,
-            ),
-        )
-        self._count += 1
-        for part in (key, id_, request, variables, draft.source):
-            self._digest.update(part.encode() + b"\0")
+            )
+            self._count += 1
 
-    def _occurrence(self, base: str) -> int:
-        (last,) = self._db.execute(
-            "SELECT max(occurrence) FROM roster WHERE base_key = ?", (base,)
-        ).fetchone()
-        return 0 if last is None else int(last) + 1
+    def _note(self, *parts: Any) -> None:
+        self._digest.update("\0".join((*parts, "")).encode())
 
-    def _free_id(self, draft: Draft, key: str, problems: ProblemLog) -> str | None:
-        if draft.id is None:
-            return self._free_derived_id(self._name_row(draft, key))
-        taken = self._holder(draft.id)
-        if taken is None:
-            return draft.id
-        other, source = taken
-        same = "" if other == draft.id else f" (ids are compared without regard to case: {other!r})"
-        problems.add(
-            Problem(draft.source, f"{draft.id!r} is already the id of the row at {source}{same}", field="id")
-        )
-        return None
+    def _has_repeats(self) -> bool:
+        for column in ("mark", "folded"):
+            query = f"SELECT 1 FROM roster GROUP BY {column} HAVING count(*) > 1 LIMIT 1"
+            if self._db.execute(query).fetchone():
+                return True
+        return False
 
-    def _free_derived_id(self, id_: str) -> str:
-        candidate, number = id_, 1
-        while self._holder(candidate) is not None:
-            number += 1
-            candidate = f"{id_}-{number}"
-        return candidate
 
-    def _holder(self, id_: str) -> tuple[str, str] | None:
-        found = self._db.execute(
-            "SELECT id, source FROM roster WHERE folded = ?", (self._fold_id(id_),)
-        ).fetchone()
-        return None if found is None else (str(found[0]), str(found[1]))
+def _as_text(value: object) -> str:
+    """A value of a request as a person writes it."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)

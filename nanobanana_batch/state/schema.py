@@ -9,7 +9,7 @@ import sqlite3
 
 from nanobanana_batch.errors import StateFailed
 
-VERSION = 2
+VERSION = 3
 APPLICATION_ID = 0x6E626231
 """Marks the file as ours ("nbb1"), so that another program's database is never taken for state."""
 
@@ -109,7 +109,33 @@ CREATE TABLE attempt_uploads (
 ) WITHOUT ROWID;
 """
 
-_STEPS = {0: _V1, 1: _V2}
+_V3 = """
+-- The same table, its unique key in an index that can be made after the rows.
+CREATE TABLE rows_v3 (
+    row       INTEGER PRIMARY KEY,
+    row_key   TEXT NOT NULL,
+    position  INTEGER,               -- place in the manifest; NULL: no longer in it
+    id        TEXT NOT NULL,
+    request   TEXT NOT NULL,         -- JSON, our vocabulary
+    variant   INTEGER NOT NULL,
+    variables TEXT NOT NULL,         -- JSON object
+    source    TEXT NOT NULL,
+    stem      TEXT,                  -- name of its image file, from its first intent on
+    stem_key  TEXT,                  -- stem without regard to case and Unicode form
+    attempt   INTEGER                -- the latest attempt
+);
+INSERT INTO rows_v3
+    SELECT row, row_key, position, id, request, variant, variables, source, stem, stem_key, attempt FROM rows;
+DROP TABLE rows;
+ALTER TABLE rows_v3 RENAME TO rows;
+CREATE UNIQUE INDEX rows_key ON rows (row_key);
+CREATE INDEX rows_id ON rows (id);
+CREATE UNIQUE INDEX rows_in_order ON rows (position) WHERE position IS NOT NULL;
+CREATE INDEX rows_new ON rows (position) WHERE position IS NOT NULL AND attempt IS NULL;
+CREATE UNIQUE INDEX rows_stem ON rows (stem_key) WHERE stem_key IS NOT NULL;
+"""
+
+_STEPS = {0: _V1, 1: _V2, 2: _V3}
 """Version found -> the script that makes it the next one."""
 
 
@@ -128,6 +154,7 @@ def bring_up_to_date(db: sqlite3.Connection) -> None:
         )
     if owner not in (0, APPLICATION_ID) or (owner == 0 and _has_tables(db)):
         raise StateFailed("The state file is a database of another program.")
+    db.execute("PRAGMA foreign_keys = OFF")  # a table is exchanged under the attempts that refer to it
     for step in range(version, VERSION):
         db.executescript(
             f"BEGIN IMMEDIATE; {_STEPS[step]}; PRAGMA application_id = {APPLICATION_ID};"

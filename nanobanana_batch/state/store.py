@@ -20,8 +20,11 @@ from typing import Any
 from nanobanana_batch.errors import StateFailed
 from nanobanana_batch.model import Request, request_from_json
 from nanobanana_batch.state.facts import Fact, Phase
+from nanobanana_batch.state.prices import PRICES, PriceClass, by_kind
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.schema import bring_up_to_date
+from nanobanana_batch.state.scope import Scope
+from nanobanana_batch.state.taking import take
 from nanobanana_batch.state.uploads import Uploads
 from nanobanana_batch.state.writers import WRITERS, without_case
 
@@ -93,7 +96,7 @@ ORDER BY attempts.dies_at, attempts.attempt
 
 _NEW = """
 SELECT row, position, row_key, id, request, 1, stem FROM rows
-WHERE position > ? AND position < ? AND attempt IS NULL ORDER BY position LIMIT ?
+WHERE position > ? AND {scope} AND attempt IS NULL ORDER BY position LIMIT ?
 """
 _ONE = """
 SELECT rows.row, position, row_key, id, request, coalesce(number, 0) + 1, stem
@@ -101,7 +104,7 @@ FROM rows LEFT JOIN attempts ON attempts.attempt = rows.attempt WHERE rows.row =
 """
 _REPEATED = """
 SELECT rows.row FROM attempts JOIN rows ON rows.attempt = attempts.attempt
-WHERE attempts.phase != 'saved' AND attempts.phase IN ({phases}) AND position < ? AND number > ?
+WHERE attempts.phase != 'saved' AND attempts.phase IN ({phases}) AND {scope} AND number > ?
   AND (? IS NULL OR
        (retryable = 1 AND (SELECT count(task_id) FROM attempts AS every WHERE every.row = rows.row) < ?))
 ORDER BY position
@@ -163,11 +166,8 @@ class Store:
         known = {"manifest": name, "variables": json.dumps(list(variables)), "digest": roster.digest}
         if all(self.meta(key) == value for key, value in known.items()):
             return
-        with self._transaction():
-            self._db.execute("UPDATE rows SET position = NULL WHERE position IS NOT NULL")
-            self._db.executemany(_UPSERT_ROW, roster.columns())
-            self._db.execute("DELETE FROM rows WHERE position IS NULL AND attempt IS NULL")
-            self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", known.items())
+        with _as_state_failure(self._path), self._lock, roster.beside(self._path) as db:
+            take(db, known)
 
     def meta(self, name: str) -> str | None:
         """A remembered value, or None."""
@@ -180,17 +180,18 @@ class Store:
         with self._transaction():
             self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
 
-    def new_rows(self, after: int, before: int | None, at_most: int) -> list[RowToSend]:
-        """The next rows without any attempt, past position `after` and below `before`, in manifest order."""
-        return [_row_to_send(found) for found in self._read(_NEW, after, _bound(before), at_most)]
+    def new_rows(self, after: int, scope: Scope, at_most: int) -> list[RowToSend]:
+        """The next rows of the scope without any attempt, past position `after`, in manifest order."""
+        query = _NEW.format(scope=scope.condition)
+        return [_row_to_send(found) for found in self._read(query, after, scope.value, at_most)]
 
-    def rows_to_repeat(self, which: Repeat, before: int | None) -> Sequence[int]:
-        """All rows below position `before` that are to get another attempt, in manifest order."""
+    def rows_to_repeat(self, which: Repeat, scope: Scope) -> Sequence[int]:
+        """All rows of the scope that are to get another attempt, in manifest order."""
         phases = ", ".join(f"'{phase.value}'" for phase in sorted(which.phases))
-        query = _REPEATED.format(phases=phases)
+        query = _REPEATED.format(phases=phases, scope=scope.condition)
         least = 1 if which.had_more else 0
         most = which.retryable_below
-        return array("q", (found[0] for found in self._read(query, _bound(before), least, most, most)))
+        return array("q", (found[0] for found in self._read(query, scope.value, least, most, most)))
 
     def row_to_send(self, row: int) -> RowToSend:
         """One row, with the number of its next attempt."""
@@ -300,15 +301,9 @@ class Store:
         )
         return bool(self._read(query))
 
-    def prices(self) -> list[tuple[Request, float]]:
-        """The most that was ever reserved or used for each kind of request, with one of the kind."""
-        query = (
-            "SELECT request, max(max(coalesce(credits_reserved, 0), coalesce(credits_used, 0)))"
-            " FROM attempts JOIN rows USING (row) WHERE coalesce(credits_reserved, credits_used) IS NOT NULL"
-            " GROUP BY json_array_length(request, '$.images'),"
-            " json_remove(request, '$.prompt', '$.aspect_ratio', '$.output_format', '$.images')"
-        )
-        return [(request_from_json(request), price) for request, price in self._read(query)]
+    def prices(self) -> dict[PriceClass, float]:
+        """The most that was ever reserved or used for each kind of request."""
+        return by_kind(self._read(PRICES))
 
     def uploads(self, provider: str, account: str) -> Uploads:
         """The local files that a provider holds for this folder."""
@@ -331,15 +326,9 @@ class Store:
                 raise
 
 
-_UPSERT_ROW = """
-INSERT INTO rows (row_key, position, id, request, variant, variables, source) VALUES (?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (row_key) DO UPDATE SET
-    position = excluded.position, id = excluded.id, variables = excluded.variables, source = excluded.source,
-    request = excluded.request
-"""
-
-
 _HEADER_BYTES = 100
+_LOG_BYTES = 1 << 26
+"""To which the write-ahead log shrinks again after a large manifest was taken."""
 
 
 def _create(path: Path) -> None:
@@ -363,6 +352,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         _refuse_damage(db, path)
         bring_up_to_date(db)
         db.execute("PRAGMA journal_mode = WAL")
+        db.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA foreign_keys = ON")
     except BaseException:
@@ -390,10 +380,6 @@ def _as_state_failure(path: Path) -> Iterator[None]:
             f"The state file {path} cannot be used: {error}.",
             hint="Nothing more was sent. Check the disk; keep the file, it knows what was paid for.",
         ) from error
-
-
-def _bound(before: int | None) -> int:
-    return (1 << 62) if before is None else before
 
 
 def _row_to_send(found: Sequence[Any]) -> RowToSend:

@@ -17,6 +17,7 @@ from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import Decision, Rejected, SubmitOutcome, TaskReport, TaskState, Unknown
 from nanobanana_batch.state.facts import Phase
+from nanobanana_batch.state.scope import Scope
 from tests.unit.fake_provider import FakeProvider, FakeTask
 from tests.unit.night import Beside, Night
 from tests.unit.test_engine_endurance import interrupted_at
@@ -142,7 +143,7 @@ def test_a_failed_row_that_nobody_wants_any_more_gets_no_attempt(tmp_path: Path,
     it.run(kill_at(10.0))
     assert paid(it) == [1] * 4
     it.prompts = PROMPTS[:1] if edit == "left" else it.prompts
-    it.settings = replace(it.settings, limit=1)
+    it.settings = replace(it.settings, scope=Scope(before=1))
     it.run(interrupted_at(DAY_S))
     it.run(interrupted_at(DAY_S))
     assert paid(it) == [1, 1, 1, 3]

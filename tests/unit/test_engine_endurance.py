@@ -34,6 +34,7 @@ from nanobanana_batch.providers.base import (
 )
 from nanobanana_batch.session import notice_lost_files
 from nanobanana_batch.state.facts import Phase
+from nanobanana_batch.state.scope import Scope
 from nanobanana_batch.state.store import Store
 from tests.unit.fake_provider import FakeProvider
 from tests.unit.night import Night
@@ -195,7 +196,7 @@ def test_a_key_that_was_sent_again_does_not_vouch_for_older_requests(tmp_path: P
     it.now = lambda: days[0] * 86400 + anyio.current_time()
     it.run()
     days[0] = 3.0
-    it.settings = Settings(limit=1, on_unknown=OnUnknown.RESUBMIT)
+    it.settings = Settings(scope=Scope(before=1), on_unknown=OnUnknown.RESUBMIT)
     it.run()
     it.settings = Settings()
     it.run()

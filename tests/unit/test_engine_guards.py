@@ -56,6 +56,7 @@ from nanobanana_batch.session import Session, notice_lost_files
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.facts import Fact, Phase
 from nanobanana_batch.state.reader import open_reader
+from nanobanana_batch.state.scope import EVERY_ROW, Scope
 from nanobanana_batch.state.store import OpenAttempt, Repeat, Store
 from tests.unit.fake_provider import FakeProvider, FakeTask, Script, picture
 from tests.unit.night import Beside, Night
@@ -388,7 +389,7 @@ def test_an_unknown_request_that_nobody_wants_any_more_is_never_sent(
     it.run()
     assert it.statuses() == [DONE, UNKNOWN]
     provider.on_submit = lambda n: None
-    it.settings = Settings(limit=1) if edit == "limit" else Settings()
+    it.settings = Settings(scope=Scope(before=1)) if edit == "limit" else Settings()
     it.prompts = it.prompts[: 1 if edit == "left" else 2]
     it.run(within(NEVER_S))
     assert len(provider.tasks) == 1
@@ -836,7 +837,7 @@ def test_a_resumed_task_is_not_taken_for_stuck(tmp_path: Path) -> None:
 
     async def check() -> None:
         await anyio.sleep(100.0)
-        work = resumed(known, None)
+        work = resumed(known, EVERY_ROW)
         assert (work.since, work.accepted_at) == (anyio.current_time(), 5.0)
 
     clock = trio.testing.MockClock(autojump_threshold=0)
@@ -865,7 +866,7 @@ def test_another_providers_tasks_are_left_alone(tmp_path: Path) -> None:
 def test_only_the_first_rows_are_sent_under_a_limit(tmp_path: Path) -> None:
     """--limit counts rows of the manifest."""
     provider = FakeProvider()
-    it = night(tmp_path, provider, 30, limit=7)
+    it = night(tmp_path, provider, 30, scope=Scope(before=7))
     it.run()
     assert it.statuses() == [DONE] * 7 + [PENDING] * 23
 
@@ -1436,7 +1437,7 @@ def test_a_lone_intent_is_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_limit_is_all_that_a_run_answers_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first rows are completed, the others were not asked for: exit 0, and no connection is made."""
-    it = night(tmp_path, FakeProvider(), 5, limit=2)
+    it = night(tmp_path, FakeProvider(), 5, scope=Scope(before=2))
     it.run()
     monkeypatch.setattr(session, "_drive", lambda *parts: pytest.fail("there is nothing to do"))
     line = line_to("fake", embedded=False)
@@ -1538,7 +1539,7 @@ def test_an_audit_explains_every_unfinished_attempt(
     folder = done_folder(tmp_path, 2)
     with closing(Store(folder / STATE_NAME)) as store:
         take(store, drafts("0", "1", "2"))
-        new = store.new_rows(-1, None, 9)[-1]
+        new = store.new_rows(-1, EVERY_ROW, 9)[-1]
         store.apply([intent(new.row, attempt=9), *PAST[past]])
     assert kinds(folder) == found
     totals = make_audit(Folder(folder, folder)).totals

@@ -17,10 +17,10 @@ import pytest
 from nanobanana_batch.engine.context import Settings
 from nanobanana_batch.engine.run import Run
 from nanobanana_batch.engine.work import Stop
-from nanobanana_batch.errors import ProblemLog
 from nanobanana_batch.files.references import read_reference
 from nanobanana_batch.manifest import derive_id, fold_id
 from nanobanana_batch.model import Draft, LocalImage, Request, RowStatus
+from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.providers.base import (
     Decision,
     Idempotency,
@@ -34,6 +34,7 @@ from nanobanana_batch.providers.base import (
 )
 from nanobanana_batch.state.facts import Fact, FileUploaded, Phase
 from nanobanana_batch.state.roster import Roster
+from nanobanana_batch.state.scope import Scope
 from nanobanana_batch.state.store import Store
 from tests.unit import night
 from tests.unit.fake_provider import FakeProvider, picture
@@ -194,7 +195,7 @@ def test_no_path_of_this_machine_leaves_it(tmp_path: Path) -> None:
 def test_another_run_uses_what_is_there(tmp_path: Path) -> None:
     """The state knows it."""
     provider, requests = Files(), over(tmp_path, 8, 2)
-    edits(tmp_path, provider, requests, limit=4).run()
+    edits(tmp_path, provider, requests, scope=Scope(before=4)).run()
     it = edits(tmp_path, provider, requests)
     it.run()
     assert it.statuses() == [DONE] * 8

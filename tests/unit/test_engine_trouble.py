@@ -25,6 +25,7 @@ from nanobanana_batch.providers.base import (
     TaskState,
     Unknown,
 )
+from nanobanana_batch.state.scope import Scope
 from tests.unit.fake_provider import FakeProvider, FakeTask
 from tests.unit.night import Night
 
@@ -104,7 +105,7 @@ def test_what_was_not_sent_is_forgotten_when_nobody_wants_it_any_more(tmp_path: 
     assert it.statuses() == [PENDING] * 5
     provider.on_submit = lambda n: None
     it.prompts = ["the only one"] if edit == "left" else it.prompts
-    it.settings = Settings(limit=1)
+    it.settings = Settings(scope=Scope(before=1))
     it.run()
     assert len(provider.tasks) == 1
 

@@ -12,14 +12,16 @@ from typing import Any
 
 import pytest
 
-from nanobanana_batch.errors import ProblemLog, StateFailed
+from nanobanana_batch.errors import StateFailed
 from nanobanana_batch.manifest import derive_id, fold_id
 from nanobanana_batch.model import Draft, Image, Request, RowStatus
+from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.facts import Fact, Phase
 from nanobanana_batch.state.reader import RowReport, open_reader
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.schema import APPLICATION_ID, VERSION
+from nanobanana_batch.state.scope import EVERY_ROW, Scope
 from nanobanana_batch.state.store import Repeat, Store
 
 IMAGE = Image("images/row-0.png", "image/png", 9, 5, 100, "ab" * 32)
@@ -271,10 +273,10 @@ def test_attempt_numbers_go_on_after_a_restart(store: Store, path: Path) -> None
 def test_only_rows_without_any_attempt_are_new(store: Store) -> None:
     """Whatever became of an attempt, its row is not sent by itself; limits are positions."""
     store.apply([intent(2), FACTS["Unanswered"](1)])
-    assert [row.position for row in store.new_rows(-1, None, 10)] == [0, 2]
-    assert [row.position for row in store.new_rows(0, None, 10)] == [2]
-    assert [row.position for row in store.new_rows(-1, 2, 10)] == [0]
-    assert [row.position for row in store.new_rows(-1, None, 1)] == [0]
+    assert [row.position for row in store.new_rows(-1, EVERY_ROW, 10)] == [0, 2]
+    assert [row.position for row in store.new_rows(0, EVERY_ROW, 10)] == [2]
+    assert [row.position for row in store.new_rows(-1, Scope(before=2), 10)] == [0]
+    assert [row.position for row in store.new_rows(-1, EVERY_ROW, 1)] == [0]
 
 
 def test_rows_to_be_retried_keep_their_file_name(store: Store) -> None:
@@ -282,11 +284,11 @@ def test_rows_to_be_retried_keep_their_file_name(store: Store) -> None:
     store.apply([intent(1, stem="first-name"), FACTS["Rejected"](1)])
     store.apply([intent(2, attempt=2), FACTS["Unanswered"](2)])
     which = Repeat(frozenset({Phase.REJECTED, Phase.FAILED}))
-    assert list(store.rows_to_repeat(which, None)) == [1]
+    assert list(store.rows_to_repeat(which, EVERY_ROW)) == [1]
     row = store.row_to_send(1)
     assert (row.row, row.number, row.stem) == (1, 2, "first-name")
     store.apply([intent(1, attempt=3, number=2, stem="first-name"), FACTS["Accepted"](3)])
-    assert list(store.rows_to_repeat(which, None)) == []
+    assert list(store.rows_to_repeat(which, EVERY_ROW)) == []
 
 
 def test_names_of_files_are_compared_without_case(store: Store) -> None:
@@ -362,7 +364,7 @@ def test_a_manifest_may_be_reordered_renamed_and_cut_without_paying_again(store:
     assert (found["0"].id, found["0"].status, found["0"].task_id) == ("zero", RowStatus.RUNNING, "task-1")
     assert (found["1"].id, found["1"].status) == ("one", RowStatus.UNKNOWN)
     assert found["9"].status is RowStatus.PENDING
-    assert [row.id for row in store.new_rows(-1, None, 10)] == ["new"]
+    assert [row.id for row in store.new_rows(-1, EVERY_ROW, 10)] == ["new"]
 
 
 def test_rows_that_leave_are_kept_only_if_something_was_sent(store: Store, path: Path) -> None:
@@ -371,7 +373,7 @@ def test_rows_that_leave_are_kept_only_if_something_was_sent(store: Store, path:
     take(store, drafts("5"))
     assert [report.request.prompt for report in reports(path)] == ["5"]
     with open_reader(path) as reader:
-        assert {count for _, count in reader.known_keys()} == {RowStatus.RUNNING, RowStatus.PENDING}
+        assert reader.counts()[RowStatus.PENDING] == 1
         assert sum(reader.left_counts().values()) == 1
         assert reader.left_counts()[RowStatus.RUNNING] == 1
     assert [known.task_id for known in store.open_attempts(Phase.ACCEPTED)] == ["task-1"]

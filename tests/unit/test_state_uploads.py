@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from nanobanana_batch.errors import ProblemLog
 from nanobanana_batch.manifest import derive_id, fold_id
 from nanobanana_batch.model import Draft, LocalImage, Request
+from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.roster import Roster
+from nanobanana_batch.state.scope import EVERY_ROW
 from nanobanana_batch.state.store import Store
 
 DAY = 86400.0
@@ -160,9 +161,9 @@ def with_file(path: str, content: str = "c1") -> Request:
 def test_a_renamed_file_is_the_same_row_under_its_new_path(store: Store) -> None:
     """Nothing is paid again, and a row that is still to be sent finds the file where it is now."""
     before = take(store, [with_file("old.png")])
-    (row,) = store.new_rows(-1, None, 9)
+    (row,) = store.new_rows(-1, EVERY_ROW, 9)
     after = take(store, [with_file("new.png")])
-    (renamed,) = store.new_rows(-1, None, 9)
+    (renamed,) = store.new_rows(-1, EVERY_ROW, 9)
     assert before != after
     assert (renamed.row, renamed.row_key) == (row.row, row.row_key)
     assert renamed.request == with_file("new.png")
@@ -171,7 +172,7 @@ def test_a_renamed_file_is_the_same_row_under_its_new_path(store: Store) -> None
 def test_another_content_is_another_row(store: Store) -> None:
     """Under the same name."""
     take(store, [with_file("a.png")])
-    (row,) = store.new_rows(-1, None, 9)
+    (row,) = store.new_rows(-1, EVERY_ROW, 9)
     take(store, [with_file("a.png", "c2")])
-    (changed,) = store.new_rows(-1, None, 9)
+    (changed,) = store.new_rows(-1, EVERY_ROW, 9)
     assert changed.row_key != row.row_key

@@ -1,0 +1,63 @@
+"""What requests cost: which of them cost the same, and what this folder's own replies said of each kind."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from nanobanana_batch.model import Request
+
+
+class PriceClass(NamedTuple):
+    """Requests that cost the same, as far as anyone says."""
+
+    model: str
+    resolution: str | None
+    images: int
+    web_search: bool
+    image_search: bool
+    thinking_level: str | None
+
+
+def price_class(request: Request) -> PriceClass:
+    """What the price of a request can depend on: not its words."""
+    return PriceClass(
+        request.model,
+        request.resolution,
+        len(request.images),
+        bool(request.web_search),
+        bool(request.image_search),
+        request.thinking_level,
+    )
+
+
+KIND = """
+json_extract(request, '$.model'), json_extract(request, '$.resolution'),
+coalesce(json_array_length(request, '$.images'), 0), coalesce(json_extract(request, '$.web_search'), 0),
+coalesce(json_extract(request, '$.image_search'), 0), json_extract(request, '$.thinking_level')
+"""
+"""The columns of a `PriceClass` in a query over stored requests; `GROUP BY 1, 2, 3, 4, 5, 6` goes with it."""
+
+PRICES = f"""
+SELECT {KIND}, max(max(coalesce(credits_reserved, 0), coalesce(credits_used, 0)))
+FROM attempts JOIN rows USING (row) WHERE coalesce(credits_reserved, credits_used) IS NOT NULL
+GROUP BY 1, 2, 3, 4, 5, 6
+"""
+
+Found = Iterable[tuple[Any, ...]]
+
+
+def by_kind(found: Found) -> dict[PriceClass, float]:
+    """The most that was ever reserved or used for each kind of request, from what `PRICES` found."""
+    return {_kind(columns): float(price) for *columns, price in found}
+
+
+def counted(found: Found) -> Counter[PriceClass]:
+    """How many requests there are of each kind, from rows of `KIND` and a number."""
+    return Counter({_kind(columns): int(count) for *columns, count in found})
+
+
+def _kind(columns: list[Any]) -> PriceClass:
+    model, resolution, images, web_search, image_search, thinking_level = columns
+    return PriceClass(model, resolution, images, bool(web_search), bool(image_search), thinking_level)

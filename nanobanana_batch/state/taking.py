@@ -1,0 +1,68 @@
+"""A roster's rows become the current manifest of a state file, by SQL alone and in one transaction.
+
+What is there already as it should be is not written again. An empty state is filled first and indexed after
+that: keys are in random order, and to sort them once takes a third of the time of finding each its place.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+_COLUMNS = "row_key, position, id, request, variant, variables, source"
+_FILL = f"INSERT INTO state.rows ({_COLUMNS}) SELECT {_COLUMNS} FROM main.roster ORDER BY position"
+# Every place is unique, also while rows change theirs: who stands elsewhere, or nowhere, leaves first.
+_LEAVE = """
+UPDATE state.rows SET position = NULL WHERE position IS NOT NULL AND row_key IS NOT
+    (SELECT wanted.row_key FROM main.roster AS wanted WHERE wanted.position = rows.position)
+"""
+_ENTER = f"""
+INSERT INTO state.rows ({_COLUMNS})
+SELECT wanted.row_key, wanted.position, wanted.id, wanted.request, wanted.variant, wanted.variables,
+    wanted.source
+FROM main.roster AS wanted LEFT JOIN state.rows AS held ON held.position = wanted.position
+WHERE held.row IS NULL OR held.id != wanted.id OR held.request != wanted.request
+    OR held.variables != wanted.variables OR held.source != wanted.source
+ORDER BY wanted.position
+ON CONFLICT (row_key) DO UPDATE SET
+    position = excluded.position, id = excluded.id, variables = excluded.variables, source = excluded.source,
+    request = excluded.request
+"""
+_FORGET = "DELETE FROM state.rows WHERE position IS NULL AND attempt IS NULL"
+_INDEXES = """
+SELECT name, sql FROM state.sqlite_master WHERE type = 'index' AND tbl_name = 'rows' AND sql IS NOT NULL
+"""
+
+
+def take(db: sqlite3.Connection, known: Mapping[str, str]) -> None:
+    """Write the table `roster` into the attached file `state`, and what is remembered with it.
+
+    Either all of it is there when this returns, and survives power loss, or the state is what it was.
+    """
+    db.execute("PRAGMA state.synchronous = FULL")
+    db.execute("PRAGMA foreign_keys = ON")
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        if db.execute("SELECT 1 FROM state.rows LIMIT 1").fetchone() is None:
+            with _indexed_afterwards(db):
+                db.execute(_FILL)
+        else:
+            for step in (_LEAVE, _ENTER, _FORGET):
+                db.execute(step)
+        db.executemany("INSERT OR REPLACE INTO state.meta VALUES (?, ?)", known.items())
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def _indexed_afterwards(db: sqlite3.Connection) -> Iterator[None]:
+    indexes = db.execute(_INDEXES).fetchall()
+    for name, _ in indexes:
+        db.execute(f"DROP INDEX state.{name}")
+    yield
+    for name, sql in indexes:
+        db.execute(sql.replace(f"INDEX {name}", f"INDEX state.{name}", 1))

@@ -1,0 +1,284 @@
+"""A manifest is taken into the state whole or not at all, and what was paid for stays with its row."""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nanobanana_batch.errors import StateFailed
+from nanobanana_batch.manifest import derive_id, fold_id
+from nanobanana_batch.model import Draft, LocalImage, Request
+from nanobanana_batch.problems import ProblemLog
+from nanobanana_batch.state import facts, schema
+from nanobanana_batch.state.facts import Phase
+from nanobanana_batch.state.reader import open_reader
+from nanobanana_batch.state.roster import Roster
+from nanobanana_batch.state.scope import EVERY_ROW
+from nanobanana_batch.state.store import Store
+
+Rows = list[tuple[str, str, str]]
+"""(prompt, id, mood) of each row of a manifest."""
+
+
+@contextmanager
+def roster_of(rows: Rows) -> Iterator[Roster]:
+    """The rows as they are taken."""
+    drafts = [
+        Draft(f"m:{n}", Request("m", prompt), id_, variables=(("mood", mood),))
+        for n, (prompt, id_, mood) in enumerate(rows)
+    ]
+    with Roster(derive_id, fold_id) as roster:
+        roster.add_all(drafts, ProblemLog())
+        yield roster
+
+
+def take(store: Store, rows: Rows) -> None:
+    """Make the rows the current manifest."""
+    with roster_of(rows) as roster:
+        store.take_manifest(roster, name="m", variables=("mood",))
+
+
+def many(count: int, **changed: str) -> Rows:
+    """Rows that fill some pages; `changed` gives single ones another prompt, by their ids."""
+    return [(changed.get(f"r{n}", f"{n} {'x' * 200}"), f"r{n}", "calm") for n in range(count)]
+
+
+def schema_of(path: Path) -> list[tuple[object, ...]]:
+    """Everything that the file is made of."""
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+        return db.execute(
+            "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name"
+        ).fetchall()
+
+
+def content_of(path: Path) -> list[str]:
+    """Each table as SQL text."""
+    with closing(sqlite3.connect(path)) as db:
+        return sorted(db.iterdump())
+
+
+def pay(store: Store, prompt: str) -> None:
+    """A task was made for the row of this prompt."""
+    (row,) = (found for found in store.new_rows(-1, EVERY_ROW, 99) if found.request.prompt == prompt)
+    attempt = store.next_attempt()
+    intent = facts.Intent(row.row, attempt, 1, row.id, "p", "me", b"{}", "f", f"key-{attempt}", 1.0)
+    store.apply([intent, facts.Accepted(attempt, f"task-{prompt}", None, 4.0, None, 2.0)])
+
+
+def test_a_filled_state_is_made_like_an_empty_one(tmp_path: Path) -> None:
+    """Indexes that are made after the rows are the very ones of the schema, and whole."""
+    empty, full = tmp_path / "empty", tmp_path / "full"
+    Store(empty).close()
+    store = Store(full)
+    take(store, many(300))
+    store.close()
+    assert schema_of(full) == schema_of(empty)
+    with closing(sqlite3.connect(full)) as db:
+        found = db.execute(
+            "SELECT id FROM rows INDEXED BY rows_in_order WHERE position IS NOT NULL"
+        ).fetchall()
+        assert [id_ for (id_,) in found] == [f"r{n}" for n in range(300)]
+
+
+MANIFESTS = st.lists(
+    st.lists(
+        st.tuples(st.sampled_from("abcdef"), st.just(""), st.sampled_from(["calm", "busy"])),
+        unique_by=lambda row: row[0],
+        max_size=6,
+    ).flatmap(lambda rows: st.permutations(rows)),
+    min_size=1,
+    max_size=4,
+)
+
+
+@given(MANIFESTS, st.lists(st.sampled_from("abcdef"), max_size=3, unique=True))
+@settings(max_examples=40, deadline=None)
+def test_whatever_manifest_follows_which_every_task_stays_with_its_request(
+    manifests: list[Rows], paid: list[str]
+) -> None:
+    """Rows are where the manifest has them; the others are kept if anything was sent for them."""
+    with TemporaryDirectory() as name:
+        path = Path(name) / "state.sqlite3"
+        store = Store(path)
+        tasks: dict[str, str] = {}
+        for number, rows in enumerate(manifests):
+            take(store, [(prompt, f"{prompt}{number % 2}", mood) for prompt, _, mood in rows])
+            for prompt in paid[number : number + 1]:
+                if prompt in [each for each, _, _ in rows] and prompt not in tasks:
+                    pay(store, prompt)
+                    tasks[prompt] = f"task-{prompt}"
+            expected = {
+                prompt: (place, f"{prompt}{number % 2}", mood, tasks.get(prompt))
+                for place, (prompt, _, mood) in enumerate(rows)
+            }
+            found = {prompt: rest for prompt, *rest in _standing(path)}
+            assert {prompt: tuple(rest) for prompt, rest in found.items() if rest[0] is not None} == expected
+            assert {prompt for prompt, rest in found.items() if rest[0] is None} == set(tasks) - set(expected)
+        store.close()
+
+
+def _standing(path: Path) -> list[tuple[object, ...]]:
+    query = (
+        "SELECT json_extract(request, '$.prompt'), position, id, json_extract(variables, '$.mood'), task_id"
+        " FROM rows LEFT JOIN attempts USING (attempt)"
+    )
+    with closing(sqlite3.connect(path)) as db:
+        return db.execute(query).fetchall()
+
+
+def test_one_changed_row_does_not_write_the_others_again(tmp_path: Path) -> None:
+    """Else an edited cell of a million rows would cost as much as the first run."""
+    path = tmp_path / "state.sqlite3"
+    store = Store(path)
+    take(store, many(3000))
+    store.close()
+    whole = path.stat().st_size
+    store = Store(path)
+    take(store, many(3000, r7="another"))
+    log = path.with_name(f"{path.name}-wal").stat().st_size
+    assert [row.id for row in store.new_rows(6, EVERY_ROW, 1)] == ["r7"]
+    store.close()
+    assert log < whole / 10
+
+
+def _with_file(name: str) -> Request:
+    return Request("m", "p", images=(name,), files=(LocalImage(name, f"/{name}", "ab" * 32, 9, "image/png"),))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        Draft("m:1", _with_file("a.png"), "other", variables=(("mood", "calm"),)),
+        Draft("m:2", _with_file("a.png"), "id", variables=(("mood", "calm"),)),
+        Draft("m:1", _with_file("a.png"), "id", variables=(("mood", "busy"),)),
+        Draft("m:1", _with_file("b.png"), "id", variables=(("mood", "calm"),)),
+    ],
+    ids=["id", "source", "variables", "a file's name"],
+)
+def test_whatever_changes_in_a_row_reaches_the_state(tmp_path: Path, changed: Draft) -> None:
+    """Also where its key and its place stay as they are."""
+    path = tmp_path / "state.sqlite3"
+    store = Store(path)
+    before = Draft("m:1", _with_file("a.png"), "id", variables=(("mood", "calm"),))
+    for draft in (before, changed):
+        with Roster(derive_id, fold_id) as roster:
+            roster.add_all([draft], ProblemLog())
+            store.take_manifest(roster, name="m", variables=("mood",))
+    store.close()
+    with open_reader(path) as reader:
+        (row,) = reader.rows()
+    assert (row.id, row.source, row.request) == (changed.id, changed.source, changed.request)
+    assert row.variables == dict(changed.variables)
+
+
+@pytest.mark.parametrize("before", [[], many(40)], ids=["the first manifest", "another one"])
+def test_a_failure_at_any_moment_leaves_the_earlier_manifest(tmp_path: Path, before: Rows) -> None:
+    """Nothing is half taken, and the next attempt takes it whole."""
+    path = tmp_path / "state.sqlite3"
+    store = Store(path)
+    if before:
+        take(store, before)
+        pay(store, before[3][0])
+    after = [*many(60, r3="changed")[::-1], ("new", "new", "busy")]
+    then, failures = content_of(path), 0
+    with roster_of(after) as roster:
+        while _fails_after(failures * 3, store, roster):
+            failures += 1
+            assert content_of(path) == then
+    assert failures > 10
+    assert [row.id for row in store.new_rows(-1, EVERY_ROW, 99)] == [id_ for _, id_, _ in after]
+    assert len(store.open_attempts(Phase.ACCEPTED)) == (1 if before else 0)
+    store.close()
+    assert schema_of(path) == _schema_of_a_new_one(tmp_path)
+
+
+def _fails_after(looks: int, store: Store, roster: Roster) -> bool:
+    """Take the manifest; the database gives up after so many of its short stretches of work."""
+    seen = itertools.count()
+    roster._db.set_progress_handler(lambda: next(seen) == looks, 50)
+    try:
+        store.take_manifest(roster, name="m", variables=("mood",))
+    except StateFailed:
+        return True
+    finally:
+        roster._db.set_progress_handler(None, 0)
+    return False
+
+
+def _schema_of_a_new_one(folder: Path) -> list[tuple[object, ...]]:
+    Store(folder / "new").close()
+    return schema_of(folder / "new")
+
+
+_DIES = """
+import os, sys
+from pathlib import Path
+from tests.unit.test_state_taking import many, roster_of
+from nanobanana_batch.state.store import Store
+store = Store(Path(sys.argv[1]))
+with roster_of(many(60, r3="changed")[::-1]) as roster:
+    roster._db.set_progress_handler(lambda: os._exit(9), int(sys.argv[2]))
+    store.take_manifest(roster, name="m", variables=("mood",))
+"""
+
+
+@pytest.mark.parametrize("before", [[], many(40)], ids=["the first manifest", "another one"])
+@pytest.mark.parametrize("steps", [60, 900])
+def test_a_process_that_dies_meanwhile_leaves_the_earlier_manifest(
+    tmp_path: Path, before: Rows, steps: int
+) -> None:
+    """Without a chance to clear up."""
+    path = tmp_path / "state.sqlite3"
+    store = Store(path)
+    if before:
+        take(store, before)
+    store.close()
+    then = content_of(path)
+    died = subprocess.run([sys.executable, "-c", _DIES, str(path), str(steps)], check=False)
+    assert died.returncode == 9
+    Store(path).close()
+    assert content_of(path) == then
+    assert schema_of(path) == _schema_of_a_new_one(tmp_path)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_older_state_becomes_a_current_one_with_everything_in_it(tmp_path: Path, version: int) -> None:
+    """Nothing is lost when the table is exchanged, and attempts still belong to their rows."""
+    path = tmp_path / "state.sqlite3"
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        for step in range(version):
+            db.executescript(schema._STEPS[step])
+        db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {version}")
+        db.execute(
+            "INSERT INTO rows VALUES"
+            " (4, 'k4', 0, 'a', '{\"model\": \"m\", \"prompt\": \"p\"}', 1, '{}', 'm:1', 'stem', 'stem', 9),"
+            " (6, 'k6', NULL, 'gone', '{}', 2, '{\"n\": \"1\"}', 'm:2', NULL, NULL, NULL)"
+        )
+        db.execute(
+            "INSERT INTO attempts (attempt, row, number, phase, provider, account, body, fingerprint,"
+            " idempotency_key, intended_at, task_id)"
+            " VALUES (9, 4, 1, 'accepted', 'p', 'me', x'7b', 'f', 'i', 1, 't')"
+        )
+        before = db.execute("SELECT * FROM rows").fetchall()
+    store = Store(path)
+    (attempt,) = store.open_attempts(Phase.ACCEPTED)
+    assert (attempt.row, attempt.row_key, attempt.task_id, attempt.stem) == (4, "k4", "t", "stem")
+    with pytest.raises(StateFailed):
+        store.apply([facts.Intent(5, 10, 1, "s", "p", "me", b"{}", "f", "key", 1.0)])
+    store.close()
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT * FROM rows").fetchall() == before
+    assert schema_of(path) == _schema_of_a_new_one(tmp_path)
