@@ -65,6 +65,8 @@ class Line:
     connect: Connect
     price: Callable[[Request], float | None] = lambda request: None
     """What a request costs by the price list, in credits, if that says."""
+    prices_as_of: str = ""
+    """The day of the price list, where it says."""
 
 
 def prepare(connection: Connection, submits_at_once: int) -> Line:
@@ -79,6 +81,7 @@ def prepare(connection: Connection, submits_at_once: int) -> Line:
     profile = load_profile(connection.provider)
     calls_back, debug = profile.callback_field is not None, connection.debug
     catalog = catalog_for(profile)
+    as_of = profile.prices_as_of.isoformat() if profile.prices_as_of else ""
 
     def price(request: Request) -> float | None:
         return catalog.price(request, profile.dialect)
@@ -88,13 +91,27 @@ def prepare(connection: Connection, submits_at_once: int) -> Line:
         def embedded(folder: Path, observer: Observer | None) -> AbstractAsyncContextManager[Provider]:
             return _open_embedded(profile, folder, submits_at_once, observer, debug=debug)
 
-        return Line(profile.dialect, profile.name, True, calls_back, embedded, price)
+        return Line(profile.dialect, profile.name, True, calls_back, embedded, price, as_of)
     address, key = check_address(profile, connection.base_url), api_key(connection, profile)
 
     def connect(folder: Path, observer: Observer | None) -> AbstractAsyncContextManager[Provider]:
         return _open_api(profile, address, key, submits_at_once, observer, debug=debug)
 
-    return Line(profile.dialect, identity(profile, address), False, calls_back, connect, price)
+    return Line(profile.dialect, identity(profile, address), False, calls_back, connect, price, as_of)
+
+
+def provider_name(connection: Connection) -> str:
+    """As `Line.name`, for whoever sends nothing and so needs no key.
+
+    Raises:
+        ProfileError: there is no such profile, or it has no usable address.
+    """
+    from nanobanana_batch.providers.profile import check_address, identity, load_profile
+
+    profile = load_profile(connection.provider)
+    if profile.embedded and connection.base_url is None:
+        return profile.name
+    return identity(profile, check_address(profile, connection.base_url))
 
 
 def known_models(provider: str | None) -> list[ModelRules]:

@@ -6,7 +6,7 @@ and leaves the deciding to them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -14,18 +14,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanobanana_batch.connection import Connection, Line, prepare, remembered
-from nanobanana_batch.errors import ProblemLog, UsageError
+from nanobanana_batch.errors import TooManyRows, UsageError
+from nanobanana_batch.estimates import PriceList, Prices, seen_by
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import Folder, choose, create, find, held, make, was_worked_on
 from nanobanana_batch.files.lock import only_writer
 from nanobanana_batch.manifest import Manifest, derive_id, fold_id, open_manifest
-from nanobanana_batch.model import RowStatus
+from nanobanana_batch.model import Draft, RowStatus
+from nanobanana_batch.piloting import Projection, choose_pilot, project
+from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.results import write_results
 from nanobanana_batch.session import Front, Session, work
 from nanobanana_batch.state.facts import Phase
 from nanobanana_batch.state.last_run import remembered_end
-from nanobanana_batch.state.reader import open_reader
+from nanobanana_batch.state.reader import Failure, open_reader
 from nanobanana_batch.state.roster import Roster
+from nanobanana_batch.state.scope import Scope
 from nanobanana_batch.state.store import Store
 
 if TYPE_CHECKING:
@@ -33,6 +37,8 @@ if TYPE_CHECKING:
     from nanobanana_batch.engine.work import Tally
     from nanobanana_batch.providers.profile import Profile
 
+MAX_ROWS = 5_000_000
+"""A longer manifest is meant to be sampled: to check each row and to keep its state would take hours."""
 OUTPUTS = Path("outputs")
 CONNECTION = "connection"
 """Name under which the state remembers how the provider was reached last."""
@@ -52,6 +58,10 @@ class Order:
     risk_network_filesystem: bool = False
     front: Front | None = None
     """Where callbacks go."""
+    format: str | None = None
+    """Which kind of manifest it is, if not the one that its name or its beginning says."""
+    spool: Path | None = None
+    """Where its content is if it came from standard input."""
 
 
 class Retry(StrEnum):
@@ -89,6 +99,10 @@ class Outcome:
     """Whether there was anything to send or to collect."""
     stop_reason: str
     interrupted: bool
+    failures: Sequence[Failure] = ()
+    """Why rows failed or were refused, the most frequent reason first."""
+    projection: Projection | None = None
+    """What a pilot says about the other rows."""
 
     @property
     def exit_code(self) -> int:
@@ -104,7 +118,7 @@ def open_ordered(order: Order) -> Manifest:
     """The manifest of an order, its form checked; rows are not read yet.
 
     Raises:
-        ManifestError: its form has problems; all of them are listed.
+        ManifestError: its form has problems; all of them are listed, and those of its first rows.
         ProfileError: there is no such provider.
         UsageError: a default given with it has none of the names that exist.
     """
@@ -119,7 +133,16 @@ def open_ordered(order: Order) -> Manifest:
         variables=order.variables,
         allow_unknown_model=order.allow_unknown_model,
         no_local_images=_no_local_images(profile),
+        take=_take_together,
+        kind=order.format,
+        spool=order.spool,
     )
+
+
+def _take_together(drafts: Iterator[Draft], problems: ProblemLog) -> None:
+    """Find what is wrong with rows only beside each other: ids that are taken."""
+    with Roster(derive_id, fold_id) as roster:
+        roster.add_all(drafts, problems)
 
 
 def _no_local_images(profile: Profile) -> str:
@@ -134,15 +157,24 @@ def expanded(manifest: Manifest) -> Iterator[Roster]:
     """All rows of a manifest, read and checked.
 
     Raises:
+        TooManyRows: a run does not take so many; none was read.
         ManifestError: rows have problems; all of them are listed.
         UsageError: it has no rows.
     """
-    problems = ProblemLog()
+    rows = manifest.count()
+    if rows > MAX_ROWS:
+        raise TooManyRows(
+            f"{manifest.path} has {rows:,} rows; a run takes at most {MAX_ROWS:,}, so nothing was sent.",
+            rows,
+            hint="Draw some of them with `sample: {n: 1000}`, or take some out with `exclude`.",
+        )
+    problems = manifest.problem_log()
     with Roster(derive_id, fold_id) as roster:
         roster.add_all(manifest.drafts(problems), problems)
         problems.raise_if_any()
         if not len(roster):
-            raise UsageError(f"{manifest.path} has no rows; there is nothing to make.")
+            hint = "`where` and `exclude` leave none of those that there are." if manifest.is_narrowed else ""
+            raise UsageError(f"{manifest.path} has no rows; there is nothing to make.", hint=hint)
         yield roster
 
 
@@ -150,14 +182,19 @@ def folder_of(order: Order, manifest: Manifest) -> Folder:
     """The output folder of an order; nothing is created.
 
     Raises:
-        UsageError: its state would stand where it is not safe.
+        UsageError: it has no name, or its state would stand where it is not safe.
     """
+    if order.out is None and not manifest.is_named:
+        raise UsageError(
+            f"The manifest from {manifest.path} names no output folder.",
+            hint="Add `name: ...` to it, or give --out.",
+        )
     path = order.out or OUTPUTS / manifest.name
     return choose(path, order.state_dir, risk_network=order.risk_network_filesystem)
 
 
-def run(order: Order, settings: Settings, tally: Tally) -> Outcome:
-    """Make what the manifest asks for and is not made yet.
+def run(order: Order, settings: Settings, tally: Tally, pilot: int | None = None) -> Outcome:
+    """Make what the manifest asks for and is not made yet, or only a pilot of so many rows.
 
     Raises:
         UsageError: something is wrong with the order; nothing was sent.
@@ -177,6 +214,11 @@ def run(order: Order, settings: Settings, tally: Tally) -> Outcome:
         if is_locked:
             locks.enter_context(only_writer(path))
         roster = locks.enter_context(expanded(manifest))
+        for warning in manifest.warnings:
+            tally.say_once(f"warning: {warning}")
+        refuse_parents(manifest, folder_of(order, manifest), line.name)
+        if pilot is not None:
+            settings = _piloted(roster, manifest, settings, tally, pilot)
         if not is_locked:
             make(path, disk)
             locks.enter_context(only_writer(path))
@@ -185,9 +227,10 @@ def run(order: Order, settings: Settings, tally: Tally) -> Outcome:
         if folder.state_folder != path:
             locks.enter_context(only_writer(folder.state_folder))
         store = locks.enter_context(_opened(folder, disk))
-        _refuse_mixing(store, line)
+        refuse_mixing(store.providers(), line.name)
         store.take_manifest(roster, name=manifest.name, variables=manifest.variables)
         store.remember(CONNECTION, order.connection.as_text())
+        _warn_of_cost(folder, line, settings, tally)
         return _worked(Session(store, disk, folder, line, settings, tally, order.front))
 
 
@@ -226,17 +269,78 @@ def _resume(path: Path, now: Connection, settings: Settings, tally: Tally) -> Ou
         return _worked(Session(store, disk, folder, line, settings, tally))
 
 
-def _refuse_mixing(store: Store, line: Line) -> None:
-    """Placeholders and real images in one folder could not be told apart."""
+def _piloted(roster: Roster, manifest: Manifest, settings: Settings, tally: Tally, rows: int) -> Settings:
+    """The settings of a run over a pilot's rows only."""
+    pilot = choose_pilot(roster, manifest.factor_names, rows)
+    levels = ", ".join(f"{name} ({count})" for name, count in pilot.levels.items())
+    shown = f", with every level of {levels}" if levels else ""
+    tally.announce(f"Pilot: {len(pilot.positions):,} of {len(roster):,} rows{shown}.")
+    return replace(settings, scope=Scope(only=pilot.positions))
+
+
+def _warn_of_cost(folder: Folder, line: Line, settings: Settings, tally: Tally) -> None:
+    """The limit is a budget: a run that will not be done within it begins all the same."""
+    limit = settings.max_credits
+    if limit is None:
+        return
+    with open_reader(folder.state) as reader:
+        rows = reader.to_pay(settings.scope, settings.max_attempts)
+        cost = Prices(seen_by(reader), PriceList(line.price, line.prices_as_of)).cost(rows)
+    if cost.is_over(limit):
+        before = f", and this folder has cost {cost.spent:g} before" if cost.spent else ""
+        tally.announce(
+            f"The rows to make are estimated at {cost.credits:g} credits{before}: more than --max-credits"
+            f" {limit:g}. The run stops before it costs more than that."
+        )
+
+
+def refuse_mixing(providers: Iterable[str], provider: str) -> None:
+    """Placeholders and real images in one folder could not be told apart.
+
+    Raises:
+        UsageError: one of these has made images of the other kind in the folder.
+    """
     from nanobanana_batch.providers.profile import is_practice
 
-    others = [name for name in store.providers() if is_practice(name) != is_practice(line.name)]
+    others = [name for name in providers if is_practice(name) != is_practice(provider)]
     if others:
         kind = "placeholders of a service on this machine" if is_practice(others[0]) else "real images"
         raise UsageError(
-            f"This folder holds {kind} ({others[0]}); {line.name} would mix them; nothing was sent.",
+            f"This folder holds {kind} ({others[0]}); {provider} would mix them; nothing was sent.",
             hint="Give another folder with --out.",
         )
+
+
+def refuse_parents(manifest: Manifest, folder: Folder, provider: str) -> None:
+    """Rows may come from other folders than the run's own, and no placeholder is edited for money.
+
+    Raises:
+        UsageError: one of them is the run's own folder, or would send placeholders to a real provider.
+    """
+    from nanobanana_batch.providers.profile import is_practice
+
+    for parent in manifest.parents:
+        if _is_same(parent.folder.state, folder.state):
+            raise UsageError(
+                f"{parent.place}: from: {parent.name} is the folder that this run writes to;"
+                " nothing was sent.",
+                hint="Give another `name`, or another folder with --out.",
+            )
+        with open_reader(parent.folder.state) as reader:
+            placeholders = [name for name in reader.providers() if is_practice(name)]
+        if placeholders and not is_practice(provider):
+            raise UsageError(
+                f"{parent.place}: from: {parent.name} holds placeholders of a service on this machine"
+                f" ({placeholders[0]}), and {provider} would be paid for edits of them; nothing was sent.",
+                hint="Make that run with a real provider first, or try this one with --provider local.",
+            )
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:  # one of them is not there
+        return False
 
 
 @contextmanager
@@ -260,9 +364,13 @@ def _worked(session: Session) -> Outcome:
 def _made(session: Session) -> Outcome:
     worked = work(session)
     results = write_results(session.folder, session.disk)
+    settings, line = session.settings, session.line
     with open_reader(session.folder.state) as reader:
-        counts = reader.counts(before=session.settings.limit)
+        counts = reader.counts(settings.scope)
         credits, same = reader.credits(), reader.same_bytes()
+        failures = reader.failures(settings.scope)
+        listed = PriceList(line.price, line.prices_as_of)
+        projection = None if settings.scope.only is None else project(reader, settings, listed)
     return Outcome(
         folder=session.folder.path,
         results=results,
@@ -271,8 +379,10 @@ def _made(session: Session) -> Outcome:
         credits_used=credits.used,
         credits_reserved=credits.reserved,
         same_bytes=same,
-        elsewhere=session.store.open_elsewhere(session.line.name),
+        elsewhere=session.store.open_elsewhere(line.name),
         had_work=worked.had_work,
         stop_reason=worked.stop_reason,
         interrupted=worked.interrupted,
+        failures=failures,
+        projection=projection,
     )

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from nanobanana_batch.cli import plan_text
 from nanobanana_batch.cli.options import PATH, base_url, debug, key_file, no_progress, work
-from nanobanana_batch.cli.run_options import with_settings
-from nanobanana_batch.cli.text import as_json, plan_text
+from nanobanana_batch.cli.run_options import with_settings, with_terms
+from nanobanana_batch.cli.text import as_json
 
 if TYPE_CHECKING:
     from nanobanana_batch.engine.context import Settings
+    from nanobanana_batch.planning import Terms
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -29,6 +32,11 @@ def _pairs(_: click.Context, option: click.Parameter, values: tuple[str, ...]) -
 
 _MANIFEST_OPTIONS = (
     click.argument("manifest", type=PATH),
+    click.option(
+        "--format",
+        type=click.Choice(["yaml", "csv", "tsv", "jsonl", "parquet"]),
+        help="What MANIFEST is, if its name does not say it.",
+    ),
     click.option("--out", type=PATH, help="Output folder.  [default: outputs/<name>]"),
     click.option(
         "--provider",
@@ -54,26 +62,60 @@ _MANIFEST_OPTIONS = (
 
 
 def _manifest_options(command: Command) -> Command:
+    @functools.wraps(command)
+    def with_spool(manifest: Path, **given: Any) -> Any:
+        from nanobanana_batch.manifest.origin import spooled
+
+        with spooled(manifest) as spool:
+            return command(manifest=manifest, spool=spool, **given)
+
     for option in reversed(_MANIFEST_OPTIONS):
-        command = option(command)
-    return command
+        with_spool = option(with_spool)
+    return cast(Command, with_spool)
 
 
 @click.command()
 @_manifest_options
+@base_url
+@with_terms
 @click.option("--rows", default=10, show_default=True, type=click.IntRange(0), help="How many rows to show.")
+@click.option("--row", metavar="ID", help="Show this row in full instead.")
+@click.option("--show-request", metavar="ID", help="Show what would be sent for this row instead.")
+@click.option("--out-csv", type=PATH, metavar="FILE", help="Write all rows into a table, a manifest itself.")
 @click.option("--json", "json_", is_flag=True, help="As JSON on stdout.")
-def plan(rows: int, json_: bool, provider: str, **order: Any) -> None:
+def plan(
+    terms: Terms,
+    rows: int,
+    row: str | None,
+    show_request: str | None,
+    out_csv: Path | None,
+    json_: bool,
+    provider: str,
+    base_url: str | None,
+    **order: Any,
+) -> None:
     """Say what a run of MANIFEST would do; send nothing.
 
-    Counts, the first rows, and all problems.
+    What would be paid for, cost and time, the first rows, and all problems. No key is needed.
     """
+    from nanobanana_batch import planning
     from nanobanana_batch.connection import Connection
     from nanobanana_batch.pipeline import Order
-    from nanobanana_batch.planning import make_plan
 
-    made = make_plan(Order(connection=Connection(provider), **order), first=rows)
-    click.echo(as_json(made) if json_ else plan_text(made))
+    if sum(given is not None for given in (row, show_request, out_csv)) > 1:
+        raise click.UsageError("--row, --show-request and --out-csv: give one of them.")
+    asked = Order(connection=Connection(provider, base_url), **order)
+    if show_request is not None:
+        request = planning.find_request(asked, show_request)
+        if not json_:
+            click.echo(plan_text.request_text(request) + "\n", err=True)
+        click.echo(as_json(request) if json_ else plan_text.body_text(request))
+    elif row is not None:
+        found = planning.find_row(asked, row, terms)
+        click.echo(as_json(found) if json_ else plan_text.row_text(found))
+    else:
+        made = planning.make_plan(asked, rows, terms, out_csv)
+        click.echo(as_json(made) if json_ else plan_text.plan_text(made))
 
 
 @click.command()
@@ -82,6 +124,12 @@ def plan(rows: int, json_: bool, provider: str, **order: Any) -> None:
 @key_file
 @with_settings
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N rows of the manifest.")
+@click.option(
+    "--pilot",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Only N rows that show every level of every factor, to see what the others will cost.",
+)
 @click.option(
     "--on-unknown",
     default="hold",
@@ -104,6 +152,7 @@ def plan(rows: int, json_: bool, provider: str, **order: Any) -> None:
 def run(
     settings: Settings,
     limit: int | None,
+    pilot: int | None,
     on_unknown: str,
     callback_url: str | None,
     callback_listen: str | None,
@@ -122,9 +171,12 @@ def run(
     from nanobanana_batch.connection import Connection
     from nanobanana_batch.engine.context import OnUnknown
     from nanobanana_batch.session import make_front
+    from nanobanana_batch.state.scope import Scope
 
-    settings = replace(settings, limit=limit, on_unknown=OnUnknown(on_unknown))
+    if limit is not None and pilot is not None:
+        raise click.UsageError("--limit and --pilot: give one of them.")
+    settings = replace(settings, scope=Scope(before=limit), on_unknown=OnUnknown(on_unknown))
     connection = Connection(provider, base_url, key_file, debug)
     front = make_front(callback_url, callback_listen)
     asked = pipeline.Order(connection=connection, front=front, **order)
-    return work(no_progress, lambda tally: pipeline.run(asked, settings, tally))
+    return work(no_progress, lambda tally: pipeline.run(asked, settings, tally, pilot))

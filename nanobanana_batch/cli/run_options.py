@@ -47,10 +47,25 @@ class _Positive(click.FloatRange):
 
 
 _POSITIVE = _Positive(min=0, min_open=True)
+_CONCURRENCY = click.option(
+    "--concurrency", default=64, show_default=True, type=click.IntRange(1), help="Tasks in flight."
+)
+_RATE = click.option("--rate", type=_POSITIVE, metavar="N", help="At most N new requests a minute.")
+_MAX_ATTEMPTS = click.option(
+    "--max-attempts",
+    default=3,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Paid attempts for a row whose task fails for a reason that may pass.",
+)
+_MAX_CREDITS = click.option(
+    "--max-credits",
+    type=_POSITIVE,
+    metavar="X",
+    help="Stop before this folder costs more than X credits, all runs together.",
+)
 _OPTIONS = (
-    click.option(
-        "--concurrency", default=64, show_default=True, type=click.IntRange(1), help="Tasks in flight."
-    ),
+    _CONCURRENCY,
     click.option(
         "--submit-concurrency",
         default=8,
@@ -58,20 +73,9 @@ _OPTIONS = (
         type=click.IntRange(1),
         help="Paid requests at once.",
     ),
-    click.option("--rate", type=_POSITIVE, metavar="N", help="At most N new requests a minute."),
-    click.option(
-        "--max-attempts",
-        default=3,
-        show_default=True,
-        type=click.IntRange(1),
-        help="Paid attempts for a row whose task fails for a reason that may pass.",
-    ),
-    click.option(
-        "--max-credits",
-        type=_POSITIVE,
-        metavar="X",
-        help="Stop before this folder costs more than X credits, all runs together.",
-    ),
+    _RATE,
+    _MAX_ATTEMPTS,
+    _MAX_CREDITS,
     click.option(
         "--max-failures",
         callback=_failures,
@@ -96,6 +100,22 @@ _OPTIONS = (
         help="Set a task aside that works longer than this; it is looked at now and then.",
     ),
 )
+
+
+def with_terms(command: Command) -> Command:
+    """Add those options that a plan depends on; the command gets them as `terms`."""
+
+    @functools.wraps(command)
+    def with_options(*args: Any, **options: Any) -> Any:
+        from nanobanana_batch.planning import Terms
+
+        names = ("concurrency", "rate", "max_credits", "max_attempts")
+        return command(*args, terms=Terms(*(options.pop(name) for name in names)), **options)
+
+    decorated: Any = with_options
+    for option in (_MAX_ATTEMPTS, _MAX_CREDITS, _RATE, _CONCURRENCY):
+        decorated = option(decorated)
+    return decorated  # type: ignore[no-any-return]
 
 
 def with_settings(command: Command) -> Command:

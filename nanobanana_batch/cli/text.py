@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     from nanobanana_batch.auditing import Audit
     from nanobanana_batch.catalog import ModelRules
     from nanobanana_batch.doctor import Diagnosis
-    from nanobanana_batch.model import Row
+    from nanobanana_batch.piloting import Share
     from nanobanana_batch.pipeline import Outcome
-    from nanobanana_batch.planning import Plan
     from nanobanana_batch.results import Standing
 
-_WIDEST_CELL = 48
+_WIDEST_CELL = 200
+_REASONS_SHOWN = 5
+_LONGEST_REASON = 120
 
 
 def as_json(value: Any) -> str:
@@ -26,45 +27,26 @@ def as_json(value: Any) -> str:
 
 def counted(count: int, noun: str) -> str:
     """A number with its noun: 1 row, 2 rows."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Left-aligned columns; long cells are cut."""
-    cells = [[_cut(cell) for cell in row] for row in (header, *rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    """Columns, numbers to the right; very long cells are cut."""
+    cells = [[cut(cell, _WIDEST_CELL) for cell in row] for row in (header, *rows)]
+    columns = list(zip(*cells, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    signs = [">" if all(map(_is_number, column[1:])) else "<" for column in columns]
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        "  ".join(
+            f"{cell:{sign}{width}}" for cell, sign, width in zip(row, signs, widths, strict=True)
+        ).rstrip()
         for row in cells
     )
 
 
-def plan_text(plan: Plan) -> str:
-    """Counts, then the first rows."""
-    lines = [
-        f"{plan.manifest}: {counted(plan.rows, 'row')} -> {plan.folder}",
-        f"  to submit: {plan.to_submit}",
-    ]
-    if plan.changed:
-        lines.append(f"    of these changed since the last run: {plan.changed} (the old images stay)")
-    lines += [f"  {name}: {count}" for name, count in plan.counts.items() if count and name != "pending"]
-    if plan.gone:
-        lines.append(
-            f"  requests that the manifest no longer has: {plan.gone} (what is paid is still collected)"
-        )
-    for name, counts in plan.by_field.items():
-        lines.append(f"  {name}: {_several(counts)}")
-    lines += [f"  warning: {warning}" for warning in plan.warnings]
-    if plan.first_rows:
-        lines += [
-            "",
-            table(
-                ("id", "prompt", "model", "ratio", "resolution"), [_row_cells(row) for row in plan.first_rows]
-            ),
-        ]
-    if plan.rows > len(plan.first_rows) > 0:
-        lines.append(f"... and {plan.rows - len(plan.first_rows)} more")
-    return "\n".join(lines)
+def amount(number: float) -> str:
+    """A number as a person writes it: 19,920 or 0.25."""
+    return f"{number:,.2f}".rstrip("0").rstrip(".") if abs(number) >= 1 else f"{number:.3g}"
 
 
 def outcome_text(outcome: Outcome) -> str:
@@ -90,13 +72,11 @@ def outcome_text(outcome: Outcome) -> str:
         lines.append(
             f"Images with the bytes of another row's: {outcome.same_bytes}; see duplicate_of in the results."
         )
+    lines += _failure_lines(outcome)
     for only in ("failed", "refused", "expired"):
         if counts.get(only):
             again = "pays for them again" if only == "expired" else "sends them again"
-            lines.append(
-                f"Why rows {only}: see error_code in the results."
-                f" `nanobanana-batch retry {outcome.folder} --only {only}` {again}."
-            )
+            lines.append(f"`nanobanana-batch retry {outcome.folder} --only {only}` {again}.")
     if counts.get("unknown"):
         lines.append(
             "Unknown rows may have been paid: look in your account."
@@ -104,7 +84,44 @@ def outcome_text(outcome: Outcome) -> str:
         )
     if outcome.exit_code in (3, 130):
         lines.append("Run the same command again to go on.")
+    lines += _projection_lines(outcome)
     return "\n".join([*lines, f"Images:  {outcome.folder}/images", f"Results: {outcome.results}"])
+
+
+def _failure_lines(outcome: Outcome) -> list[str]:
+    """The most frequent reasons, each with the first row that has it."""
+    shown = outcome.failures[:_REASONS_SHOWN]
+    lines = [
+        f"  {found.rows:,} {found.status.value}: {_joined(found.code, found.message)} (first: {found.first})"
+        for found in shown
+    ]
+    left = sum(found.rows for found in outcome.failures) - sum(found.rows for found in shown)
+    return [*lines, *([f"  {left:,} for other reasons; see error_code in the results."] if left else [])]
+
+
+def _joined(code: str, message: str) -> str:
+    return ": ".join(filter(None, (code, cut(message, _LONGEST_REASON))))
+
+
+def _projection_lines(outcome: Outcome) -> list[str]:
+    """What a pilot has shown, and what the rest will be."""
+    from nanobanana_batch.cli.plan_text import cost_text, time_text
+
+    found = outcome.projection
+    if found is None:
+        return []
+    lines = [f"The pilot of {counted(outcome.rows, 'row')} says of all rows:"]
+    if found.failed.of:
+        lines += [f"  failed   {_share_text(found.failed)}", f"  refused  {_share_text(found.refused)}"]
+    lines.append(f"  left     {counted(found.rows_left, 'row')}")
+    if not found.rows_left:
+        return lines
+    lines += [f"  cost     {cost_text(found.cost)}", f"  time     {time_text(found.duration)}"]
+    return [*lines, "The same command without --pilot makes them."]
+
+
+def _share_text(share: Share) -> str:
+    return f"{share.low:.0%} to {share.high:.0%} (95% sure; it was {share.rows} of {share.of})"
 
 
 def standing_text(standing: Standing) -> str:
@@ -194,18 +211,18 @@ def _model_text(rules: ModelRules) -> str:
     return "\n".join([*lines, f"  from: {rules.source}"])
 
 
-def _row_cells(row: Row) -> tuple[str, ...]:
-    request = row.request
-    return (row.id, request.prompt, request.model, request.aspect_ratio or "-", request.resolution or "-")
+def _is_number(cell: str) -> bool:
+    return cell == "?" or cell.replace(",", "").replace(".", "").isdigit()
 
 
 def _several(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.items())
 
 
-def _cut(text: str) -> str:
+def cut(text: str, width: int) -> str:
+    """A text in one line, and no wider than that."""
     flat = " ".join(text.split())
-    return flat if len(flat) <= _WIDEST_CELL else flat[: _WIDEST_CELL - 1] + "…"
+    return flat if len(flat) <= width else flat[: width - 1] + "…"
 
 
 def _plain(value: Any) -> Any:

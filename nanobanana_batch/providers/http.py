@@ -24,6 +24,7 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from nanobanana_batch.errors import LinkFailed
+from nanobanana_batch.providers.encoding import USER_AGENT
 from nanobanana_batch.providers.profile import Address
 from nanobanana_batch.providers.watch import Secret, Seen, Watch, link_route
 
@@ -31,7 +32,6 @@ PIECE_BYTES = 1 << 20
 MAX_REPLY_BYTES = 16 << 20
 _DEAD = {403, 404, 410}
 _LINK_REDIRECTS = 5
-USER_AGENT = "nanobanana-batch"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import anyio
 
@@ -30,9 +29,9 @@ from nanobanana_batch.providers.base import (
     Uploaded,
     UploadFailed,
 )
+from nanobanana_batch.providers.encoding import SUBMIT_ROUTE, account_headers, encode, submit_headers
 from nanobanana_batch.providers.files_api import FilesApi
 from nanobanana_batch.providers.http import (
-    USER_AGENT,
     FilesHttp,
     FreeHttp,
     LinkHttp,
@@ -94,7 +93,7 @@ async def open_task_api(
     The observer is told of every request; with `debug` also what the replies said.
     """
     watch = Watch(Secret(key), observer, debug=debug)
-    headers = {"Authorization": f"Bearer {key}", "User-Agent": USER_AGENT}
+    headers = account_headers(key)
     files_at = files_address(profile, address)
     paid = PaidHttp(address, headers, submits_at_once, timeouts, watch)
     free = FreeHttp(address, headers, timeouts, watch)
@@ -150,9 +149,8 @@ class TaskApi:
 
     async def submit(self, body: bytes, idempotency_key: str) -> SubmitOutcome:
         """Contract: "Submit"."""
-        headers = {"Content-Type": "application/json", "Idempotency-Key": idempotency_key}
         try:
-            reply = await self._paid.post("/v1/images/generations", body, headers)
+            reply = await self._paid.post(SUBMIT_ROUTE, body, submit_headers(idempotency_key))
         except NothingSent as error:
             return NotSent(str(error))
         except NoReply as error:
@@ -284,34 +282,3 @@ class TaskApi:
 
 def _mark(key: str) -> str:
     return hashlib.sha256(b"nanobanana-batch account " + key.encode()).hexdigest()[:12]
-
-
-# --- encoding --------------------------------------------------------------------------------------
-
-
-def encode(request: Request, profile: Profile, callback_url: str | None = None) -> bytes:
-    """The JSON body in the provider's words.
-
-    Raises:
-        ValueError: the request gives a field that the profile does not offer; the catalogue check
-            comes before and names row and field.
-    """
-    wire: dict[str, Any] = {}
-    given = request.given()
-    for name in ("model", "prompt", *given):
-        wire_name = profile.wire_name(name)
-        if wire_name is None:
-            raise ValueError(f"{profile.name} does not offer {name}")
-        _put(wire, wire_name, given[name])
-    if callback_url is not None:
-        if profile.callback_field is None:
-            raise ValueError(f"{profile.name} does not offer callbacks")
-        _put(wire, profile.callback_field, callback_url)
-    return json.dumps(wire, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _put(wire: dict[str, Any], dotted: str, value: object) -> None:
-    *parents, last = dotted.split(".")
-    for parent in parents:
-        wire = wire.setdefault(parent, {})
-    wire[last] = value

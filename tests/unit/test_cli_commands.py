@@ -262,9 +262,9 @@ def test_every_problem_has_a_line_of_its_own_below_the_first(run: Run, tmp_path:
     lines = run(
         "plan", manifest(tmp_path, aspect_ratio="7:5", resolution="9K"), "--out", "out"
     ).err.splitlines()
-    assert lines[0].startswith("nanobanana-batch: m.csv:3: ")
+    assert lines[0] == "nanobanana-batch: m.csv: 2 problems; nothing was sent."
     assert lines[1].startswith("  m.csv:3: ")
-    assert lines[2] == "  2 problems in the manifest; nothing was sent."
+    assert lines[2].startswith("  m.csv:3: ")
     assert len(lines) == 3
 
 
@@ -308,11 +308,11 @@ def test_plan_says_what_would_be_made_and_creates_nothing(run: Run, tmp_path: Pa
     assert ended.code == 0
     plan = json.loads(ended.out)
     assert (plan["rows"], plan["to_submit"], plan["manifest"], plan["folder"]) == (3, 3, "m", "out")
-    assert plan["by_field"]["model"] == {MODEL: 3}
+    assert [(group["model"], group["rows"]) for group in plan["groups"]] == [(MODEL, 3)]
     assert [row["id"] for row in plan["first_rows"]] == ["r0", "r1"]
     assert plan["first_rows"][0]["request"]["prompt"] == "p 0"
     text = run("plan", manifest(tmp_path), "--out", "out", "--rows", "1")
-    assert "to submit: 3" in text.out
+    assert "3  to pay for" in text.out
     assert "p 0" in text.out
     assert "and 2 more" in text.out
     assert left_by(tmp_path) == ["m.csv"]
@@ -333,7 +333,7 @@ def test_plan_counts_what_is_there_already(run: Run, tmp_path: Path) -> None:
         [intent(1, attempt=1, stem="r0"), FACTS["Unanswered"](1), intent(3, attempt=2), FACTS["Accepted"](2)]
     )
     store.close()
-    plan = json.loads(run("plan", path, "--out", "out", "--json").out)
+    plan = json.loads(run("plan", path, "--out", "out", "--provider", "local", "--json").out)
     assert (plan["to_submit"], plan["counts"]["unknown"], plan["gone"]) == (2, 1, 1)
 
 

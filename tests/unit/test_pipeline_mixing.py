@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from nanobanana_batch.connection import Line
 from nanobanana_batch.errors import UsageError
-from nanobanana_batch.pipeline import _refuse_mixing
+from nanobanana_batch.pipeline import refuse_mixing
 from nanobanana_batch.state.store import Store
 from tests.unit.fake_provider import FakeProvider
 from tests.unit.night import Night
 
 REAL, LOCAL, LOOPBACK = "evolink@api.evolink.ai", "local", "evolink@127.0.0.1"
-
-
-def line(name: str) -> Line:
-    """A connection of this name that cannot be opened."""
-
-    @asynccontextmanager
-    async def never(folder: Path, seen: object):  # type: ignore[no-untyped-def]
-        raise AssertionError("nothing may be sent")
-        yield
-
-    return Line("evolink", name, is_embedded=False, offers_callbacks=True, connect=never)
 
 
 def folder_made_by(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
@@ -49,7 +36,7 @@ def test_mixing_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made
     """The message names who made the images and the way out."""
     store = folder_made_by(made_by, tmp_path, monkeypatch)
     with pytest.raises(UsageError, match="--out") as caught:
-        _refuse_mixing(store, line(now))
+        refuse_mixing(store.providers(), now)
     store.close()
     assert made_by in str(caught.value)
 
@@ -63,6 +50,6 @@ def test_the_same_kind_goes_on(
     """Two services on this machine, or two real providers, may share a folder."""
     store = folder_made_by(made_by, tmp_path, monkeypatch)
     before = store.providers()
-    _refuse_mixing(store, line(now))
+    refuse_mixing(store.providers(), now)
     assert store.providers() == before == [made_by]
     store.close()

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from nanobanana_batch.model import Request
+from nanobanana_batch.providers.encoding import encode
 from nanobanana_batch.providers.profile import load_profile
-from nanobanana_batch.providers.task_api import encode
 
 FULL = Request(
     model="m",

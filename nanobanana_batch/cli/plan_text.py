@@ -1,0 +1,221 @@
+"""How a plan looks on the screen: what would be paid for first, then why, then the rows."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from nanobanana_batch.cli.text import amount, as_json, counted, cut, table
+from nanobanana_batch.state.comparison import TO_COLLECT, Prospect
+
+if TYPE_CHECKING:
+    from nanobanana_batch.estimates import Cost, Duration
+    from nanobanana_batch.planning import FirstRow, Group, Plan, PlannedRequest, PlannedRow
+
+_RATIOS_SHOWN = 8
+_PILOT = 20
+_GROUPS_SHOWN = 20
+_NARROWEST = 24
+"""Of the column of prompts; it takes what the others leave of the screen."""
+_TOO_MANY = (
+    "  More than a run takes: these rows were counted, not read and checked one by one.",
+    "  Draw some of them with `sample: {n: 1000}`, or take some out with `exclude`.",
+)
+_GLOSSES = {
+    Prospect.NEW: "new",
+    Prospect.CHANGED: "changed (their old images stay)",
+    Prospect.AGAIN: "failed and tried once more",
+    Prospect.RUNNING: "running",
+    Prospect.READY: "finished and not fetched yet",
+    Prospect.UNKNOWN: "unknown (may have been paid, so that they are looked for)",
+}
+
+
+def plan_text(plan: Plan) -> str:
+    """What a run would do, what it would cost, and the first rows."""
+    parts = [
+        [f"{plan.manifest}: {counted(plan.rows, 'row')} -> {plan.folder}", *_standing_lines(plan)],
+        _group_lines(plan),
+        _aligned(_facts(plan)),
+        _row_lines(plan),
+    ]
+    return "\n\n".join("\n".join(part) for part in parts if part)
+
+
+def row_text(row: PlannedRow) -> str:
+    """One row in full; several lines of a prompt stay several."""
+    request = row.request.given()
+    cost = "unknown" if row.price is None else f"{amount(row.price)} credits"
+    facts = {
+        "id": row.id,
+        "status": row.status.value,
+        "stands in": row.source,
+        "variant": str(row.variant) if row.variant > 1 else "",
+        **{name: _said(value) for name, value in request.items()},
+        **{f"{{{name}}}": value for name, value in row.variables.items()},
+        "row key": row.row_key,
+        "would cost": cost if row.status in (Prospect.NEW, Prospect.CHANGED, Prospect.AGAIN) else "",
+        "has cost": "" if row.credits is None else f"{amount(row.credits)} credits",
+        "task": row.task_id or "",
+        "image": row.image or "",
+        "error": ": ".join(filter(None, (row.error_code, row.error_message))),
+    }
+    return "\n".join(_aligned({name: value for name, value in facts.items() if value}, ""))
+
+
+def request_text(request: PlannedRequest) -> str:
+    """Address and headers of the request; its body is `body_text`."""
+    return "\n".join([f"POST {request.url}", *(f"{name}: {is_}" for name, is_ in request.headers.items())])
+
+
+def body_text(request: PlannedRequest) -> str:
+    """The body, as a person reads it; it is sent without the line breaks."""
+    return as_json(request.body)
+
+
+def cost_text(cost: Cost) -> str:
+    """What rows will cost, and where that is known from."""
+    rows = cost.by_replies + cost.by_list + cost.unpriced
+    if rows == cost.unpriced:
+        return "unknown: no price is told before the first reply" if rows else "nothing"
+    of_day = f"prices of {cost.prices_as_of}" if cost.prices_as_of else "by the price list"
+    if cost.by_replies and cost.by_list:
+        known = f"{cost.by_replies:,} rows by this folder's replies, {cost.by_list:,} estimated, {of_day}"
+    else:
+        known = "by this folder's replies" if cost.by_replies else f"estimate, {of_day}"
+    text = f"{'at least' if cost.unpriced else 'about'} {amount(cost.credits)} credits ({known})"
+    if cost.unpriced:
+        text += f"; nobody says what {counted(cost.unpriced, 'more row')} cost"
+    return text
+
+
+def time_text(duration: Duration) -> str:
+    """How long rows will take, and where that is known from."""
+    from nanobanana_batch.engine.pace import duration_text
+
+    rate = f", {amount(duration.submits_per_min)} new a minute" if duration.submits_per_min else ""
+    if duration.seconds is None:
+        return "unknown until this folder has its first images"
+    if duration.row_s is None:
+        return f"at least {duration_text(duration.seconds)} ({rate.removeprefix(', ')})"
+    seen = f"{duration.concurrency} at once{rate}, {duration_text(duration.row_s)} a row as seen here"
+    return f"about {duration_text(duration.seconds)} ({seen})"
+
+
+def _standing_lines(plan: Plan) -> list[str]:
+    if not plan.is_expanded:
+        return list(_TOO_MANY)
+    counts = plan.counts
+    collected = {word: counts[word] for word in Prospect if word in TO_COLLECT}
+    paid = {word: counts[word] for word in (Prospect.NEW, Prospect.CHANGED, Prospect.AGAIN)}
+    lines = [(plan.to_submit, "to pay for", _glossed(paid))]
+    lines.append((plan.to_collect, "to collect", _glossed(collected)))
+    lines.append((counts[Prospect.DONE], "done", ""))
+    for word in (Prospect.FAILED, Prospect.REFUSED, Prospect.EXPIRED):
+        again = f"`nanobanana-batch retry {plan.folder} --only {word.value}` pays for them again"
+        lines.append((counts[word], word.value, again))
+    lines.append(
+        (plan.gone, "gone", "sent earlier, no longer in the manifest; what is paid is still fetched")
+    )
+    shown = [line for line in lines if line[0] or line[1] == "to pay for"]
+    width = max(len(f"{count:,}") for count, _, _ in shown)
+    return [f"  {count:>{width},}  {name:<10}  {gloss}".rstrip() for count, name, gloss in shown]
+
+
+def _glossed(counts: Mapping[Prospect, int]) -> str:
+    """All in one: no more than its gloss; nothing to gloss: nothing."""
+    there = {word: count for word, count in counts.items() if count}
+    if len(there) == 1:
+        return "" if Prospect.NEW in there else _GLOSSES[next(iter(there))]
+    return ", ".join(f"{count:,} {_GLOSSES[word]}" for word, count in there.items())
+
+
+def _group_lines(plan: Plan) -> list[str]:
+    rows = [_group_cells(group) for group in plan.groups[:_GROUPS_SHOWN]]
+    header = ("model", "resolution", "rows", "to pay", "credits")
+    lines = [f"  {line}" for line in table(header, rows).splitlines()]
+    more = len(plan.groups) - len(rows)
+    return [*lines, f"  ... and {more} more"] if more > 0 else lines
+
+
+def _group_cells(group: Group) -> tuple[str, ...]:
+    credits = "?" if group.credits is None else amount(group.credits)
+    return group.model, group.resolution or "-", f"{group.rows:,}", f"{group.to_submit:,}", credits
+
+
+def _facts(plan: Plan) -> dict[str, str]:
+    cost = plan.cost
+    facts = {"ratios": _several(plan.aspect_ratios) if set(plan.aspect_ratios) != {"-"} else ""}
+    facts["cost"] = cost_text(cost)
+    if cost.unpriced and plan.is_expanded and plan.rows > _PILOT:
+        facts["cost"] += f"; `run --pilot {_PILOT}` tells"
+    facts["spent"] = f"{amount(cost.spent)} credits in this folder so far" if cost.spent else ""
+    facts["time"] = time_text(plan.duration) if plan.to_submit else ""
+    if plan.max_credits is not None and cost.is_over(plan.max_credits):
+        facts["budget"] = f"over --max-credits {amount(plan.max_credits)}: a run stops before it costs more"
+    if plan.repeated:
+        more = ", ..." if plan.repeated > len(plan.repeated_ids) else ""
+        those = f"{', '.join(plan.repeated_ids)}{more}"
+        facts["twice"] = (
+            f"{counted(plan.repeated, 'row')} ask for the very same as an earlier one, and each is paid for:"
+            f" {those}"
+        )
+    facts |= {f"warning {number}": text for number, text in enumerate(plan.warnings, 1)}
+    facts["table"] = f"{plan.table} has all rows" if plan.table else ""
+    return {name: text for name, text in facts.items() if text}
+
+
+def _row_lines(plan: Plan) -> list[str]:
+    """Only what differs between rows has a column."""
+    if not plan.first_rows:
+        return []
+    columns = ["id", "prompt"]
+    if len(plan.groups) > 1:
+        columns += ["model", "resolution"]
+    if len(plan.aspect_ratios) > 1:
+        columns.append("ratio")
+    if {row.status for row in plan.first_rows} - {Prospect.NEW, None}:
+        columns.insert(0, "status")
+    rows = [{column: _row_cell(row, column) for column in columns} for row in plan.first_rows]
+    others = [
+        max(len(column), *(len(row[column]) for row in rows)) for column in columns if column != "prompt"
+    ]
+    room = max(_NARROWEST, shutil.get_terminal_size((120, 24)).columns - sum(others) - 2 * len(others))
+    cells = [[cut(text, room) if name == "prompt" else text for name, text in row.items()] for row in rows]
+    left = plan.rows - len(rows)
+    return [table(columns, cells), *([f"... and {left:,} more"] if left else [])]
+
+
+def _row_cell(row: FirstRow, column: str) -> str:
+    request = row.request
+    cells = {
+        "status": row.status.value if row.status else "",
+        "id": row.id,
+        "prompt": request.prompt,
+        "model": request.model,
+        "resolution": request.resolution or "-",
+        "ratio": request.aspect_ratio or "-",
+    }
+    return cells[column]
+
+
+def _aligned(facts: Mapping[str, str], indent: str = "  ") -> list[str]:
+    width = max((len(name) for name in facts), default=0)
+    lines = []
+    for name, text in facts.items():
+        first, *others = text.splitlines() or [""]
+        lines += [f"{indent}{name:<{width}}  {first}", *(f"{indent}{'':<{width}}  {line}" for line in others)]
+    return lines
+
+
+def _several(counts: Mapping[str, int]) -> str:
+    shown = [f"{name} {count:,}" for name, count in list(counts.items())[:_RATIOS_SHOWN]]
+    more = len(counts) - len(shown)
+    return ", ".join([*shown, *([f"and {more} more"] if more > 0 else [])])
+
+
+def _said(value: object) -> str:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "\n".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)

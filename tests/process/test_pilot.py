@@ -1,0 +1,105 @@
+"""A pilot is a part of its run: the service's ledger says that no row of it is paid for twice."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from nanobanana_batch.results import read_results
+from nanobanana_batch.service.options import Faults
+from tests.process.harness import MODEL, Bench, bench, cli
+
+FACTORS = {"style": ["ink", "photo", "oil"], "mood": ["calm", "busy"], "aspect_ratio": ["1:1", "16:9"]}
+ROWS = 2 * 3 * 2 * 2
+
+
+def manifest(folder: Path, factors: dict[str, list[str]] = FACTORS) -> Path:
+    """A product of factors over two rows; the order of the factors is that of the rows."""
+    path = folder / "product.yaml"
+    lines = [f"  {name}: [{', '.join(values)}]" for name, values in factors.items()]
+    path.write_text(
+        f'defaults: {{model: {MODEL}, resolution: 0.5K}}\nprompt: "{{style}} {{mood}} {{city}}"\n'
+        "rows: [{city: Oslo}, {city: Lagos}]\nmatrix:\n" + "\n".join(lines) + "\n"
+    )
+    return path
+
+
+def levels(it: Bench) -> set[str]:
+    """All levels that the completed rows show."""
+    frame = read_results(it.out)
+    done = frame[frame["status"] == "completed"]
+    return {str(value) for name in FACTORS for value in done[name]}
+
+
+def test_a_pilot_pays_for_its_rows_once_and_the_run_for_the_others(tmp_path: Path) -> None:
+    """Also when the rows were put into another order between two pilots."""
+    with bench(tmp_path, manifest(tmp_path), latency_s=0.2) as it:
+        pilot = it.finish("--pilot", "6")
+        assert pilot.returncode == 0, pilot.stderr
+        assert (
+            "Pilot: 6 of 24 rows, with every level of style (3), mood (2), aspect_ratio (2)." in pilot.stderr
+        )
+        assert "6 of 6 rows completed" in pilot.stderr
+        assert levels(it) == {level for values in FACTORS.values() for level in values}
+        assert "refused  0% to 39% (95% sure; it was 0 of 6)" in pilot.stderr
+        assert "left     18 rows" in pilot.stderr
+        assert re.search(r"cost     about \d+ credits \(by this folder's replies\)", pilot.stderr)
+        assert re.search(r"time     about \d+ s \(64 at once, \d+ s a row as seen here\)", pilot.stderr)
+        manifest(tmp_path, dict(reversed(FACTORS.items())))
+        again = it.finish("--pilot", "6")
+        assert "nothing was sent" in again.stderr
+        assert list(it.bodies_paid().values()) == [1] * 6
+        whole = it.finish()
+        assert f"{ROWS} of {ROWS} rows completed" in whole.stderr
+        assert list(it.bodies_paid().values()) == [1] * ROWS
+
+
+def test_a_pilot_collects_what_was_paid_for_before(tmp_path: Path) -> None:
+    """Rows that another run left running are fetched although the pilot is about others."""
+    with bench(tmp_path, manifest(tmp_path), latency_s=0.2) as it:
+        whole = it.finish("--limit", "3")
+        assert whole.returncode == 0
+        (it.out / "images" / read_results(it.out)["image"][0].removeprefix("images/")).unlink()
+        pilot = it.finish("--pilot", "6")
+        assert pilot.returncode == 0, pilot.stderr
+        frame = read_results(it.out)
+        assert list(frame["status"][:3]) == ["completed"] * 3
+        assert all((it.out / image).is_file() for image in frame["image"] if image)
+        assert set(it.bodies_paid().values()) == {1}
+
+
+def test_a_pilot_tells_why_rows_failed_and_how_many_are_likely_to(tmp_path: Path) -> None:
+    """Exit 1; one line a reason, with an example."""
+    faults = Faults(refuse_task=1.0)
+    with bench(tmp_path, manifest(tmp_path), latency_s=0.1, faults=faults) as it:
+        pilot = it.finish("--pilot", "4", "--max-failures", "100")
+    assert pilot.returncode == 1
+    assert re.search(r"  4 refused: content_policy_violation: .+ \(first: .+\)\n", pilot.stderr)
+    assert "refused  51% to 100% (95% sure; it was 4 of 4)" in pilot.stderr
+
+
+def test_a_pilot_that_is_too_small_sends_nothing(tmp_path: Path) -> None:
+    """Exit 2, no folder, and it is said how many rows are needed."""
+    path = manifest(tmp_path)
+    for words, said in (
+        (("--pilot", "2"), "style has the most: 3"),
+        (("--pilot", "9", "--limit", "9"), "--limit and --pilot"),
+    ):
+        ended = cli("run", str(path), "--provider", "local", "--out", "out", *words, cwd=tmp_path, key=None)
+        assert ended.returncode == 2
+        assert said in ended.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_says_at_its_beginning_that_the_budget_will_not_do(tmp_path: Path) -> None:
+    """It goes on up to the limit all the same; within it nothing is said."""
+    with bench(tmp_path, manifest(tmp_path), latency_s=0.1) as it:
+        first = it.finish("--limit", "1", "--max-credits", "1000")
+        assert "are estimated at" not in first.stderr
+        second = it.finish("--max-credits", "30")
+        assert second.returncode == 3
+        said = second.stderr.splitlines()
+        (number,) = [n for n, line in enumerate(said) if "are estimated at" in line]
+        assert "more than --max-credits 30. The run stops before it costs more than that." in said[number]
+        assert number < min(n for n, line in enumerate(said) if "is reached" in line)
+        assert sum(it.bodies_paid().values()) > 1

@@ -1,0 +1,386 @@
+"""A plan says what a run would do with this manifest and this folder, and refuses what a run refuses."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nanobanana_batch import pipeline
+from nanobanana_batch.cli import main
+from nanobanana_batch.connection import Connection
+from nanobanana_batch.engine.context import Settings
+from nanobanana_batch.engine.work import Tally
+from nanobanana_batch.errors import ProfileError, StateFailed, TooManyRows, UsageError
+from nanobanana_batch.model import Request
+from nanobanana_batch.pipeline import Order, expanded, open_ordered
+from nanobanana_batch.planning import Terms, find_request, find_row, make_plan
+from nanobanana_batch.providers.encoding import encode
+from nanobanana_batch.providers.profile import load_profile
+from nanobanana_batch.state import facts
+from nanobanana_batch.state.comparison import Prospect
+from nanobanana_batch.state.facts import Phase
+from nanobanana_batch.state.store import Store
+from tests.unit.fake_provider import picture
+from tests.unit.test_state_store import FACTS, PATH_TO, intent
+
+MODEL = "gemini-3.1-flash-image-preview"
+MANIFEST = f"""\
+name: skylines
+defaults: {{model: {MODEL}}}
+prompt: "{{style:a}} skyline of {{city}}"
+rows:
+  - {{id: tokyo, city: Tokyo, resolution: 1K}}
+  - {{id: lagos, city: Lagos, model: nano-banana-beta}}
+  - {{city: Oslo, resolution: 1K}}
+matrix:
+  style: [ink, photo]
+  aspect_ratio: [16:9, 1:1]
+"""
+PRICED = """\
+extends: local
+name: local
+prices: {gemini-3.1-flash-image-preview: {1K: 3}}
+prices_as_of: 2026-11-21
+"""
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A manifest, and the folder for its images."""
+
+    manifest: Path
+    out: Path
+
+    def order(self, provider: str = "local", **changes: Any) -> Order:
+        """What is asked for."""
+        return replace(Order(self.manifest, self.out, Connection(provider)), **changes)
+
+    def sent(self, *phases: Phase | None, provider: str = "local") -> None:
+        """Make the folder that of an earlier run whose first rows ended so."""
+        self.out.joinpath("images").mkdir(parents=True)
+        store = Store(self.out / "state.sqlite3")
+        with expanded(open_ordered(self.order())) as roster:
+            store.take_manifest(roster, name="skylines", variables=("city", "style"))
+        for row, phase in enumerate(phases, 1):
+            if phase is not None:
+                its = [FACTS[name](row) for name in PATH_TO[phase]]
+                store.apply([intent(row, attempt=row, stem=f"s{row}", provider=provider), *its])
+        store.close()
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    """Twelve rows, nothing made."""
+    (tmp_path / "skylines.yaml").write_text(MANIFEST)
+    (tmp_path / "priced.yaml").write_text(PRICED)
+    return Desk(tmp_path / "skylines.yaml", tmp_path / "out")
+
+
+def test_a_first_plan_pays_for_everything_and_guesses_at_nothing(desk: Desk) -> None:
+    """No price list, no reply, no latency: all of that is said to be unknown."""
+    plan = make_plan(desk.order("evolink"), 2)
+    assert (plan.rows, plan.to_submit, plan.to_collect, plan.gone) == (12, 12, 0, 0)
+    assert [(group.model, group.resolution, group.rows, group.credits) for group in plan.groups] == [
+        (MODEL, "1K", 8, None),
+        ("nano-banana-beta", None, 4, None),
+    ]
+    assert plan.aspect_ratios == {"16:9": 6, "1:1": 6}
+    assert (plan.cost.unpriced, plan.duration.seconds) == (12, None)
+    assert [row.id for row in plan.first_rows] == ["tokyo-ink-16-9", "tokyo-ink-1-1"]
+    assert not desk.out.exists()
+
+
+def test_rows_stand_where_the_folder_left_them(desk: Desk) -> None:
+    """Paid for, collected and left alone add up to all rows."""
+    desk.sent(Phase.SAVED, Phase.FAILED, Phase.REFUSED, Phase.ACCEPTED, Phase.UNKNOWN, Phase.NOT_SENT)
+    plan = make_plan(desk.order())
+    assert {word: count for word, count in plan.counts.items() if count} == {
+        Prospect.DONE: 1,
+        Prospect.AGAIN: 1,
+        Prospect.REFUSED: 1,
+        Prospect.RUNNING: 1,
+        Prospect.UNKNOWN: 1,
+        Prospect.NEW: 7,
+    }
+    assert (plan.to_submit, plan.to_collect) == (8, 2)
+    assert make_plan(desk.order(), terms=Terms(max_attempts=1)).to_submit == 7
+
+
+def test_prices_come_from_replies_then_from_the_list(desk: Desk, tmp_path: Path) -> None:
+    """What the folder has cost counts towards the limit."""
+    plan = make_plan(desk.order(str(tmp_path / "priced.yaml")), terms=Terms(max_credits=23.0))
+    assert (plan.cost.credits, plan.cost.by_list, plan.cost.unpriced) == (24.0, 8, 4)
+    assert plan.cost.prices_as_of == "2026-11-21"
+    assert plan.cost.is_over(23.0)
+    desk.sent(Phase.SAVED)
+    plan = make_plan(desk.order(str(tmp_path / "priced.yaml")))
+    assert (plan.cost.credits, plan.cost.by_replies, plan.cost.spent) == (7 * 4.0, 7, 3.0)
+    assert plan.duration.seconds == 3.0
+
+
+def test_the_same_request_twice_is_told(desk: Desk) -> None:
+    """With the ids of those that come second."""
+    desk.manifest.write_text(
+        f"defaults: {{model: {MODEL}, prompt: p}}\nrows: [{{id: a}}, {{id: b}}, {{id: c}}]\n"
+    )
+    plan = make_plan(desk.order())
+    assert (plan.repeated, plan.repeated_ids) == (2, ("b", "c"))
+
+
+# --- refused as a run refuses it -------------------------------------------------------------------
+
+
+def test_a_plan_and_a_run_refuse_to_mix_with_one_sentence(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Placeholders are there, real images would come."""
+    monkeypatch.setenv("EVOLINK_API_KEY", "k")
+    desk.sent(Phase.SAVED)
+    said = set()
+    for attempt in (
+        lambda: make_plan(desk.order("evolink")),
+        lambda: find_row(desk.order("evolink"), "tokyo-ink-1-1"),
+        lambda: pipeline.run(desk.order("evolink"), Settings(), Tally()),
+    ):
+        with pytest.raises(UsageError, match="would mix them; nothing was sent") as caught:
+            attempt()
+        said.add(str(caught.value))
+    assert len(said) == 1
+
+
+def test_a_plan_refuses_a_folder_that_lost_its_state(desk: Desk) -> None:
+    """It would say that everything is to be paid for, which a run would not do."""
+    desk.sent(Phase.SAVED)
+    (desk.out / "images" / "a.png").write_bytes(b"x")
+    (desk.out / ".run.lock").touch()
+    (desk.out / "state.sqlite3").unlink()
+    with pytest.raises(StateFailed, match="nobody knows any more what was paid for"):
+        make_plan(desk.order())
+
+
+def test_a_plan_of_a_folder_needs_the_address_that_a_run_needs(desk: Desk) -> None:
+    """Without it nobody could tell placeholders from images."""
+    assert make_plan(desk.order("unified", manifest=_unified(desk))).rows == 1
+    desk.sent(Phase.SAVED)
+    with pytest.raises(ProfileError, match="no address"):
+        make_plan(desk.order("unified", manifest=_unified(desk)))
+
+
+def _unified(desk: Desk) -> Path:
+    path = desk.manifest.with_name("unified.csv")
+    path.write_text(f"prompt,model\np,{MODEL}\n")
+    return path
+
+
+# --- more rows than a run takes --------------------------------------------------------------------
+
+
+def test_a_run_refuses_more_rows_than_it_takes_and_a_plan_counts_them(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same numbers as of the rows themselves; nothing is created."""
+    whole = make_plan(desk.order(), 2)
+    monkeypatch.setattr(pipeline, "MAX_ROWS", 11)
+    with pytest.raises(TooManyRows, match=r"12 rows; a run takes at most 11, so nothing was sent"):
+        pipeline.run(desk.order(), Settings(), Tally())
+    plan = make_plan(desk.order(), 2)
+    assert (plan.is_expanded, plan.rows, plan.counts) == (False, 12, {})
+    assert (plan.groups, plan.aspect_ratios, plan.cost) == (whole.groups, whole.aspect_ratios, whole.cost)
+    assert [row.id for row in plan.first_rows] == [row.id for row in whole.first_rows]
+    assert not desk.out.exists()
+
+
+def test_a_thousand_million_rows_are_planned_without_being_made(desk: Desk) -> None:
+    """Numbers, prices and the first rows."""
+    desk.manifest.write_text(
+        f'defaults: {{model: {MODEL}}}\nprompt: "{{a}} {{b}} {{c}}"\nmatrix:\n'
+        "  a: {from: 1, to: 1000}\n  b: {from: 1, to: 1000}\n  c: {from: 1, to: 500}\n"
+        "  resolution: [1K, 2K]\n"
+    )
+    plan = make_plan(desk.order(), 3)
+    assert (plan.rows, [group.rows for group in plan.groups]) == (10**9, [5 * 10**8] * 2)
+    assert [row.request.prompt for row in plan.first_rows] == ["1 1 1", "1 1 1", "1 1 2"]
+
+
+@pytest.mark.parametrize("ask", [lambda order: find_row(order, "x"), lambda order: find_request(order, "x")])
+def test_one_row_of_too_many_is_not_looked_for(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, ask: Callable[[Order], object]
+) -> None:
+    """It would take hours."""
+    monkeypatch.setattr(pipeline, "MAX_ROWS", 11)
+    with pytest.raises(TooManyRows):
+        ask(desk.order())
+    with pytest.raises(TooManyRows):
+        make_plan(desk.order(), table=desk.manifest.with_name("rows.csv"))
+    assert not desk.manifest.with_name("rows.csv").exists()
+
+
+# --- one row ---------------------------------------------------------------------------------------
+
+
+def test_a_row_is_shown_in_full(desk: Desk) -> None:
+    """What it asks for, and what came of it."""
+    desk.sent(Phase.SAVED, Phase.REFUSED)
+    done = find_row(desk.order(), "tokyo-ink-16-9")
+    assert (done.status, done.request.prompt) == (Prospect.DONE, "an ink skyline of Tokyo")
+    assert (done.variables, done.variant, done.source) == (
+        {"city": "Tokyo", "style": "ink"},
+        1,
+        "skylines.yaml:5",
+    )
+    assert (done.image, done.credits, done.price) == (str(desk.out / "images/row-0.png"), 3.0, 4.0)
+    refused = find_row(desk.order(), "TOKYO-ink-1-1")
+    assert (refused.status, refused.error_code) == (Prospect.REFUSED, "content_policy_violation")
+    new = find_row(desk.order(), "tokyo-photo-1-1")
+    assert (new.status, new.image, new.task_id, new.error_code) == (Prospect.NEW, None, None, None)
+
+
+def test_an_id_that_there_is_not_is_told_with_a_near_one(desk: Desk) -> None:
+    """In one sentence."""
+    with pytest.raises(UsageError, match=r"has the id 'tokio-ink-1-1'\. Did you mean 'tokyo-ink-1-1'"):
+        find_row(desk.order(), "tokio-ink-1-1")
+
+
+def test_the_request_shown_is_the_one_that_is_sent(desk: Desk) -> None:
+    """The same bytes, once the line breaks are out, and a place for the key instead of it."""
+    shown = find_request(desk.order("evolink"), "lagos-ink-1-1")
+    request = Request("nano-banana-beta", "an ink skyline of Lagos", "1:1")
+    assert json.dumps(shown.body, ensure_ascii=False, separators=(",", ":")).encode() == encode(
+        request, load_profile("evolink")
+    )
+    assert shown.url == "https://api.evolink.ai/v1/images/generations"
+    assert shown.headers["Authorization"] == "Bearer <EVOLINK_API_KEY>"
+
+
+def test_a_request_is_shown_with_the_files_that_the_provider_has(desk: Desk) -> None:
+    """And with the names of those that are yet to be uploaded."""
+    for name in ("a", "b"):
+        desk.manifest.with_name(f"{name}.png").write_bytes(picture(name))
+    desk.manifest.write_text(
+        f"defaults: {{model: {MODEL}, prompt: p}}\nrows: [{{id: r, images: [a.png, b.png]}}]\n"
+    )
+    desk.sent()
+    with expanded(open_ordered(desk.order())) as roster:
+        (row,) = roster.rows()
+    store = Store(desk.out / "state.sqlite3")
+    first, second = (file.sha256 for file in row.request.files)
+    for number, (sha256, expires_at) in enumerate(((first, 5.0), (first, 4e9), (second, 5.0)), 1):
+        url = f"https://files/{number}"
+        store.apply([facts.FileUploaded(number, "local", "me", sha256, f"f{number}", url, expires_at, 1.0)])
+    store.close()
+    body = find_request(desk.order(), "r").body
+    assert body["image_urls"] == ["https://files/2", "<uploaded when sent: b.png>"]
+
+
+# --- all rows as a table ---------------------------------------------------------------------------
+
+
+def keys_of(order: Order) -> list[tuple[str, str]]:
+    """Ids and row keys."""
+    with expanded(open_ordered(order)) as roster:
+        return [(row.id, row.key) for row in roster.rows()]
+
+
+def test_the_table_of_a_plan_is_a_manifest_of_the_same_requests(desk: Desk, tmp_path: Path) -> None:
+    """Same ids, same row keys, same variables; local files are found from where the table stands."""
+    (tmp_path / "a.png").write_bytes(picture("a"))
+    desk.manifest.write_text(
+        MANIFEST.replace(
+            "{city: Oslo, resolution: 1K}",
+            '{city: "Oslo|\\r\\"é\\"", web_search: no, images: [a.png, https://x/b.png]}',
+        )
+        + "variables: [status]\n".replace("variables", "variables")
+    )
+    tables = tmp_path / "elsewhere"
+    tables.mkdir()
+    plan = make_plan(desk.order(), table=tables / "rows.csv")
+    assert (plan.table, plan.warnings) == (str(tables / "rows.csv"), ())
+    again = desk.order(manifest=tables / "rows.csv")
+    assert keys_of(again) == keys_of(desk.order())
+    with (tables / "rows.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["row_key"] for row in rows] == [key for _, key in keys_of(desk.order())]
+    assert Counter(row["status"] for row in rows) == {"new": 12}
+    assert rows[-1]["city"] == 'Oslo|\r"é"'
+    make_plan(again, table=tables / "again.csv")
+    assert keys_of(desk.order(manifest=tables / "again.csv")) == keys_of(desk.order())
+
+
+def test_variants_of_a_table_are_told_to_be_other_requests(desk: Desk, tmp_path: Path) -> None:
+    """A table has no column for the number of a variant, which is part of the row key."""
+    desk.manifest.write_text(MANIFEST + "variants: 2\n")
+    plan = make_plan(desk.order(), table=tmp_path / "rows.csv")
+    assert "12 rows with a variant_number above 1" in plan.warnings[-1]
+    before, after = dict(keys_of(desk.order())), dict(keys_of(desk.order(manifest=tmp_path / "rows.csv")))
+    assert before.keys() == after.keys()
+    assert {id_ for id_ in before if before[id_] != after[id_]} == {id_ for id_ in before if "-v2" in id_}
+
+
+@pytest.mark.parametrize("name", ["skylines.yaml", "none/rows.csv", "out"])
+def test_a_table_takes_the_place_of_nothing_else(desk: Desk, tmp_path: Path, name: str) -> None:
+    """Least of all that of the manifest."""
+    desk.out.mkdir()
+    with pytest.raises(UsageError, match="cannot be written"):
+        make_plan(desk.order(), table=tmp_path / name)
+    assert desk.manifest.read_text() == MANIFEST
+
+
+# --- on the screen ---------------------------------------------------------------------------------
+
+SCREEN = """\
+skylines: 12 rows -> out
+  8  to pay for  3 new, 4 changed (their old images stay), 1 failed and tried once more
+  2  to collect  1 running, 1 unknown (may have been paid, so that they are looked for)
+  1  done
+  1  refused     `nanobanana-batch retry out --only refused` pays for them again
+  1  gone        sent earlier, no longer in the manifest; what is paid is still fetched
+
+  model                           resolution  rows  to pay  credits
+  gemini-3.1-flash-image-preview  1K             8       5       20
+  nano-banana-beta                -              4       3        ?
+
+  ratios  16:9 6, 1:1 6
+  cost    at least 20 credits (by this folder's replies); nobody says what 3 more rows cost
+  spent   10 credits in this folder so far
+  time    about 3 s (64 at once, 3 s a row as seen here)
+  budget  over --max-credits 20: a run stops before it costs more
+
+status   id                prompt                    model                           resolution  ratio
+done     tokyo-ink-16-9    an ink skyline of Tokyo   gemini-3.1-flash-image-preview  1K          16:9
+again    tokyo-ink-1-1     an ink skyline of Tokyo   gemini-3.1-flash-image-preview  1K          1:1
+refused  tokyo-photo-16-9  a photo skyline of Tokyo  gemini-3.1-flash-image-preview  1K          16:9
+... and 9 more
+"""
+
+
+def test_the_screen(desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Reviewed by eye: what costs money stands first, and why below it."""
+    ended = (Phase.SAVED, Phase.FAILED, Phase.REFUSED, Phase.ACCEPTED, Phase.UNKNOWN)
+    desk.sent(*ended, None, None, None, Phase.SAVED)
+    desk.manifest.write_text(MANIFEST.replace("Oslo", "Bergen"))
+    monkeypatch.chdir(desk.manifest.parent)
+    monkeypatch.setenv("COLUMNS", "120")
+    words = (
+        "plan",
+        "skylines.yaml",
+        "--out",
+        "out",
+        "--provider",
+        "local",
+        "--rows",
+        "3",
+        "--max-credits",
+        "20",
+    )
+    monkeypatch.setattr(sys, "argv", ["nanobanana-batch", *words])
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().out == SCREEN
