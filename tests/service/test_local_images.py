@@ -17,6 +17,8 @@ from nanobanana_batch.engine.context import Settings
 from nanobanana_batch.engine.work import Tally
 from nanobanana_batch.errors import ManifestError
 from nanobanana_batch.planning import make_plan
+from nanobanana_batch.state.comparison import Prospect
+from nanobanana_batch.state.scope import Scope
 from tests.service.conftest import Api, Start
 from tests.unit.fake_provider import picture
 
@@ -69,7 +71,8 @@ def test_the_example_edits_local_pictures(start: Start, tmp_path: Path) -> None:
     assert len(list((it.out / "images").iterdir())) == 6
     assert it.quota()["used_files"] == 3
     held = {httpx.get(url, trust_env=False).content for (url,) in it.query("SELECT url FROM uploads")}
-    assert held == {path.read_bytes() for path in REFERENCES.iterdir()}
+    named = ("lighthouse.png", "teahouse.jpg", "night-palette.webp")
+    assert held == {(REFERENCES / name).read_bytes() for name in named}
     bodies = [json.loads(body) for (body,) in it.query("SELECT body FROM attempts ORDER BY attempt")]
     assert [len(body["image_urls"]) for body in bodies] == [1, 1, 1, 1, 2, 2]
     results = (it.out / "results.csv").read_text()
@@ -86,17 +89,17 @@ def test_another_run_reuses_the_files_and_a_renamed_one_is_the_same(start: Start
     lines[1:] = [f"row-{n}{line.removeprefix('r')}" for n, line in enumerate(lines[1:])]
     manifest.write_text("\n".join(lines) + "\n")
     it = Bench(api, tmp_path, manifest)
-    it.run(limit=4)
+    it.run(scope=Scope(before=4))
     assert it.quota()["used_files"] == 3
     (tmp_path / "0.png").rename(tmp_path / "zero.png")
     manifest.write_text(manifest.read_text().replace(",0.png", ",zero.png"))
     plan = make_plan(it.order, 0)
-    assert (plan.to_submit, plan.changed, plan.gone) == (2, 0, 0)
+    assert (plan.to_submit, plan.counts[Prospect.CHANGED], plan.gone) == (2, 0, 0)
     assert it.run().exit_code == 0
     assert (it.quota()["used_files"], len(api.ledger().tasks)) == (3, 6)
     (tmp_path / "1.png").write_bytes(picture("changed"))
     plan = make_plan(it.order, 0)
-    assert (plan.to_submit, plan.changed, plan.gone) == (2, 2, 2)
+    assert (plan.to_submit, plan.counts[Prospect.CHANGED], plan.gone) == (2, 2, 2)
 
 
 def test_a_small_account_is_enough_for_many_files(start: Start, tmp_path: Path) -> None:
@@ -113,7 +116,7 @@ def test_files_that_the_provider_let_go_are_uploaded_anew(start: Start, tmp_path
     """Deleted behind our back: the task says so, and a retry finds its way."""
     api = start()
     it = Bench(api, tmp_path, table(tmp_path, 2, 1))
-    it.run(limit=1)
+    it.run(scope=Scope(before=1))
     for (file_id,) in it.query("SELECT file_id FROM uploads"):
         assert api.http.delete(f"/api/v1/files/{file_id}").status_code == 200
     assert it.run().exit_code == 1

@@ -1,0 +1,55 @@
+"""The examples that people begin with: each is what it says it is, and runs."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from nanobanana_batch.cli import commands
+from nanobanana_batch.results import read_results
+from tests.process.harness import cli, wrong_hashes
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted((ROOT / "manifests").glob("*.yaml"))
+FEW = 10
+
+
+def said(path: Path) -> int:
+    """How many images the opening lines of an example promise."""
+    opening = path.read_text(encoding="utf-8").splitlines()[1]
+    count = re.search(r"([\d,]+) (?:images|prompts from a table)", opening)
+    assert count, opening
+    return int(count[1].replace(",", ""))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: str(path.name))
+def test_an_example_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a copy, on the embedded service: as many images as it says, and all of them are made."""
+    shutil.copytree(ROOT / "manifests", tmp_path / "manifests")
+    promised = said(path)
+    wanted = min(promised, FEW) if promised > 100 else promised
+    manifest = f"manifests/{path.name}"
+    monkeypatch.chdir(tmp_path)
+    planned = CliRunner().invoke(commands, ["plan", manifest, "--provider", "local", "--json"])
+    assert (planned.exit_code, planned.stderr) == (0, "")
+    plan = json.loads(planned.stdout)
+    assert (plan["rows"], plan["to_submit"], plan["warnings"]) == (promised, promised, [])
+    limit = ["--limit", str(wanted)] if wanted < promised else []
+    run = cli("run", manifest, "--provider", "local", *limit, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    out = tmp_path / "outputs" / path.stem
+    statuses = list(read_results(out)["status"])
+    assert (len(statuses), statuses.count("completed")) == (promised, wanted)
+    assert wrong_hashes(out) == []
+
+
+def test_the_readme_names_every_example() -> None:
+    """With as many images as it makes."""
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^\| \[[^]]+\]\((manifests/[^)]+)\) \|.*\| ([\d,]+) \|$", page, re.M))
+    assert told == {f"manifests/{path.name}": f"{said(path):,}" for path in EXAMPLES}
