@@ -24,6 +24,12 @@ outputs/%/results.csv: manifests/%.yaml $(INSTALLED) FORCE
 outputs/%/results.csv: manifests/%.csv $(INSTALLED) FORCE
 	$(BIN)/nanobanana-batch run $< --out outputs/$* --provider $(PROVIDER) $(RUN_FLAGS)
 
+# All steps of a chain, in the order of their names; a step that is not complete ends it.
+pipelines/%: $(INSTALLED) FORCE
+	for step in $@/*.yaml; do \
+	  $(BIN)/nanobanana-batch run $$step --provider $(PROVIDER) $(RUN_FLAGS) || exit; \
+	done
+
 # Most tests wait for processes and sockets: four at once fit on two cores.
 test: lint ## lint, strict types, tests
 	$(BIN)/python -m pytest -n 4 --dist worksteal
@@ -36,11 +42,13 @@ lint: $(INSTALLED)
 bench: $(INSTALLED) ## figures, by hand
 	$(BIN)/python -m benchmarks.parti
 	$(BIN)/python -m benchmarks.polling
+	$(BIN)/python -m benchmarks.manifest
 
 campaign: $(INSTALLED) ## an hour of kills, crowds and interrupts, judged by the service's ledger
 	$(BIN)/python -m tests.campaign.kill --kills 1000
 	$(BIN)/python -m tests.campaign.crowd --pairs 50 --step 0.01
 	$(BIN)/python -m tests.campaign.fuzz_service --examples 300
+	$(BIN)/python -m tests.campaign.fuzz_manifest --examples 20000
 
 night: $(INSTALLED) ## some twenty minutes alone with a provider in trouble, judged by the service's ledger
 	$(BIN)/python -m tests.campaign.night

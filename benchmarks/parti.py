@@ -34,10 +34,10 @@ class Figures:
     exit_code: int
 
 
-def measure(words: list[str], environment: dict[str, str]) -> Figures:
-    """Run a command to its end and account for it alone."""
+def measure(words: list[str], environment: dict[str, str], output: int | None = None) -> Figures:
+    """Run a command to its end and account for it alone; what it prints goes to `output`, if given."""
     began = time.monotonic()
-    process = subprocess.Popen(words, env=environment)
+    process = subprocess.Popen(words, env=environment, stdout=output, stderr=output)
     _, status, usage = os.wait4(process.pid, 0)
     return Figures(
         seconds=time.monotonic() - began,

@@ -91,7 +91,9 @@ def small_manifest(folder: Path, rows: int, name: str = "small") -> Path:
     return path
 
 
-def start_cli(*words: str, cwd: Path, key: str | None = KEY) -> subprocess.Popen[str]:
+def start_cli(
+    *words: str, cwd: Path, key: str | None = KEY, stdin: int | None = None
+) -> subprocess.Popen[str]:
     """The command line as a process of its own, in its own process group."""
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
     if key is not None:
@@ -101,6 +103,7 @@ def start_cli(*words: str, cwd: Path, key: str | None = KEY) -> subprocess.Popen
         cwd=cwd,
         env=environment,
         text=True,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,

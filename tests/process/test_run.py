@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import time
@@ -68,6 +69,15 @@ def test_local_needs_no_key_and_resumes_on_its_own_data(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert read_ledger(data).summary.paid_tasks == 12
     assert wrong_hashes(tmp_path / "out") == []
+
+
+def test_a_run_says_what_is_worth_a_warning(tmp_path: Path) -> None:
+    """On stderr, before anything is paid for."""
+    text = f"defaults: {{model: {MODEL}}}\nprompt: a cat\nmatrix:\n  take: [one, two]\n"
+    (tmp_path / "twice.yaml").write_text(text)
+    done = cli("run", "twice.yaml", "--provider", "local", "--out", "out", cwd=tmp_path, key=None)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "warning: twice.yaml:4:3: take: no prompt, images or id uses it" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -203,6 +213,8 @@ def test_wrong_values_of_every_kind_are_told_at_once_and_nothing_is_sent(tmp_pat
     with bench(tmp_path, table) as it:
         done = it.finish()
         assert done.returncode == 2
-        assert all(f"bad.csv:{n + 2}:" in done.stderr for n in range(100))
+        places = [line for line in done.stderr.splitlines() if line.startswith("    ")]
+        assert {str(n + 2) for n in range(100)} == set(re.findall(r"\d+", " ".join(places)))
+        assert "100 problems of 8 kinds; nothing was sent." in done.stderr
         assert not it.out.exists()
         assert paid(it) == 0

@@ -101,21 +101,35 @@ def room(module: str) -> str:
 
 BELOW: dict[str, set[str]] = {
     "errors": set(),
+    "problems": {"errors"},
     "model": set(),
     "catalog": {"errors", "model"},
     "files": {"errors", "model"},
-    "state": {"errors", "model"},
-    "manifest": {"errors", "model", "catalog", "files"},
+    "state": {"errors", "problems", "model"},
+    "manifest": {"errors", "problems", "model", "catalog", "files", "state", "results"},
     "providers": {"errors", "model", "catalog"},
     "engine": {"errors", "model", "files", "state", "providers"},
     "results": {"errors", "model", "files", "state"},
+    "estimates": {"errors", "model", "state"},
+    "piloting": {"errors", "model", "state", "engine", "estimates"},
     "exports": {"errors", "model", "files", "state", "results"},
     "service": set(),
     "receiver": {"errors"},
     "connection": {"errors", "model", "catalog", "providers", "service"},
     "session": {"errors", "model", "files", "state", "providers", "engine", "connection", "receiver"},
-    "pipeline": {"errors", "model", "files", "state", "manifest", "catalog", "providers", "engine", "results"}
-    | {"connection", "service", "session"},
+    "pipeline": {
+        "errors",
+        "problems",
+        "model",
+        "files",
+        "state",
+        "manifest",
+        "catalog",
+        "providers",
+        "engine",
+        "results",
+    }
+    | {"connection", "service", "session", "estimates", "piloting"},
     "planning": {
         "errors",
         "model",
@@ -124,13 +138,16 @@ BELOW: dict[str, set[str]] = {
         "manifest",
         "catalog",
         "providers",
+        "connection",
+        "estimates",
         "pipeline",
         "results",
     },
     "auditing": {"errors", "model", "files", "state", "engine", "connection", "pipeline", "results"},
     "doctor": {"errors", "files", "state", "providers", "connection"},
     "cli": {"errors", "model", "files", "state", "catalog", "engine", "results", "exports", "service"}
-    | {"connection", "session", "receiver", "pipeline", "planning", "auditing", "doctor"},
+    | {"connection", "session", "receiver", "pipeline", "planning", "auditing", "doctor"}
+    | {"manifest", "estimates", "piloting"},
 }
 """Each room and whom it may know; `cli` and what composes the rooms stand at the end."""
 
@@ -208,6 +225,7 @@ def test_the_service_shares_nothing_with_the_client() -> None:
         ("tqdm", ("cli",)),
         ("fastapi", ("service",)),
         ("h11", ("receiver", "service")),
+        ("pyarrow", ("manifest.tables.parquet",)),
         ("uvicorn", ("service",)),
         ("PIL", ("service", "exports")),
     ],
@@ -259,4 +277,4 @@ def test_starting_the_command_line_loads_no_heavy_library() -> None:
                 if target in FILES and target not in started:
                     started.add(str(target))
                     waiting.append(str(target))
-    assert not loaded & {"pandas", "httpx", "aiohttp", "fastapi", "uvicorn", "PIL", "pydantic"}
+    assert not loaded & {"pandas", "pyarrow", "httpx", "aiohttp", "fastapi", "uvicorn", "PIL", "pydantic"}

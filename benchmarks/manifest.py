@@ -1,0 +1,176 @@
+"""Large manifests: how long until a plan is seen, until the first row is paid for, and in how much memory.
+
+    python -m benchmarks.manifest [--rows N]
+
+Each figure stands beside what the machine needs at least, measured in the same minute: `csv.reader` alone,
+and a product whose combinations are written into a text and hashed. Seconds of CPU are the steadier figure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import itertools
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from benchmarks.parti import Figures, measure
+from nanobanana_batch.errors import ProblemLog
+from nanobanana_batch.manifest import derive_id, fold_id
+from nanobanana_batch.pipeline import Order, open_ordered
+from nanobanana_batch.state.roster import Roster
+
+_MODEL = "gemini-3.1-flash-image-preview"
+_WORDS = (
+    "amber",
+    "bright",
+    "city",
+    "dusk",
+    "ember",
+    "fjord",
+    "garden",
+    "harbour",
+    "island",
+    "jungle",
+    "meadow",
+)
+_FACTORS = ("style", "thing", "place", "mood", "side", "hour", "light", "frame", "paper")
+
+
+def table_of(path: Path, rows: int) -> Path:
+    """A CSV of prompts of some hundred bytes, with an id and two variables."""
+    draw = random.Random(1)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("id", "prompt", "model", "style", "mood"))
+        for number in range(rows):
+            prompt = f"picture {number} of {' '.join(draw.choices(_WORDS, k=13))}"
+            writer.writerow((f"row-{number:07}", prompt, _MODEL, *draw.choices(_WORDS, k=2)))
+    return path
+
+
+def template_of(factors: int) -> str:
+    """A prompt with a place for each factor."""
+    return "a picture, " + ", ".join(f"with some {{{name}}}" for name in _FACTORS[:factors])
+
+
+def matrix_of(path: Path, factors: int) -> Path:
+    """A product of as many factors of ten values."""
+    lines = [f"  {name}: [{', '.join(f'{name}{n}' for n in range(10))}]" for name in _FACTORS[:factors]]
+    head = [f"defaults: {{model: {_MODEL}}}", f'prompt: "{template_of(factors)}"', "matrix:"]
+    path.write_text("\n".join([*head, *lines]) + "\n", encoding="utf-8")
+    return path
+
+
+def command(folder: Path, *words: str) -> Figures:
+    """One command as a process of its own, its output thrown away."""
+    program = (sys.executable, "-c", "from nanobanana_batch.cli import main; main()")
+    with (folder / "output.txt").open("w") as output:
+        return measure([*program, *words], dict(os.environ), output.fileno())
+
+
+def said(title: str, figures: Figures, more: str = "") -> None:
+    """A line about a process."""
+    print(
+        f"{title:<44}{figures.seconds:8.1f} s {figures.cpu_seconds:8.1f} s of CPU,"
+        f" peak {figures.peak_mib:4.0f} MiB, exit {figures.exit_code}{more}",
+        flush=True,
+    )
+
+
+def rate(title: str, work: Callable[[], int]) -> None:
+    """A line about rows a second of CPU."""
+    began = time.process_time()
+    rows = work()
+    took_s = time.process_time() - began
+    print(f"{title:<44}{rows / took_s:12,.0f} rows/s of CPU ({took_s / rows * 1e6:.1f} µs a row)", flush=True)
+
+
+def read_alone(table: Path) -> int:
+    """The table through `csv.reader`."""
+    with table.open(newline="", encoding="utf-8") as file:
+        return sum(1 for _ in csv.reader(file))
+
+
+def product_alone(rows: int) -> int:
+    """Combinations written into a text and hashed."""
+    names, template = _FACTORS[:7], template_of(7)
+    points = itertools.product(*([f"{name}{n}" for n in range(10)] for name in names))
+    for point in itertools.islice(points, rows):
+        hashlib.sha256(template.format(**dict(zip(names, point, strict=True))).encode()).hexdigest()
+    return rows
+
+
+def expanded(path: Path, rows: int) -> int:
+    """Rows of a manifest, checked one by one."""
+    drafts = open_ordered(Order(path)).drafts(ProblemLog())
+    return sum(1 for _ in itertools.islice(drafts, rows))
+
+
+def gathered(path: Path, rows: int) -> int:
+    """The same rows, each with its key and its id, on disk."""
+    drafts = open_ordered(Order(path)).drafts(ProblemLog())
+    with Roster(derive_id, fold_id) as roster:
+        roster.add_all(itertools.islice(drafts, rows), ProblemLog())
+        return len(roster)
+
+
+def first_submit_s(log: Path, began: float) -> float:
+    """Seconds from the start of a run until its first paid request was about to be sent."""
+    for line in log.read_text(encoding="utf-8").splitlines():
+        event = json.loads(line)
+        if event["event"] == "intent":
+            return datetime.fromisoformat(event["time"]).timestamp() - began
+    raise SystemExit(f"{log} names no paid request")
+
+
+def runs(folder: Path, table: Path) -> None:
+    """A run of a few rows of a large table, then once more, then with one prompt changed."""
+    out = folder / "out"
+    log = out / "run.log"
+    words = ("run", str(table), "--out", str(out), "--provider", "local", "--limit", "5", "--no-progress")
+    began = time.time()
+    figures = command(folder, *words)
+    said("CSV: run --limit 5", figures, f", first submit after {first_submit_s(log, began):.1f} s")
+    said("CSV: the same again, nothing to do", command(folder, *words))
+    with table.open("r+b") as file:
+        file.seek(file.read(1 << 20).index(b"picture 3 "))
+        file.write(b"drawing 3 ")
+    log.unlink()
+    began = time.time()
+    figures = command(folder, *words)
+    said("CSV: one prompt changed", figures, f", first submit after {first_submit_s(log, began):.1f} s")
+
+
+def main() -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    rows: int = parser.parse_args().rows
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        table, matrix = table_of(folder / "rows.csv", rows), matrix_of(folder / "product.yaml", 7)
+        rate("csv.reader alone", lambda: read_alone(table))
+        rate("CSV: read and checked", lambda: expanded(table, rows))
+        rate("CSV: with keys and ids, on disk", lambda: gathered(table, rows))
+        rate("product, str.format and SHA-256 alone", lambda: product_alone(rows))
+        rate("matrix: written out and checked", lambda: expanded(matrix, rows))
+        rate("matrix: with keys and ids, on disk", lambda: gathered(matrix, rows))
+        vast = matrix_of(folder / "vast.yaml", 9)
+        said("matrix of 10⁹: plan", command(folder, "plan", str(vast), "--out", str(folder / "none")))
+        said("CSV: plan", command(folder, "plan", str(table), "--out", str(folder / "none")))
+        runs(folder, table)
+
+
+if __name__ == "__main__":
+    main()
