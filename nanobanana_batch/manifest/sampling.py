@@ -44,19 +44,19 @@ def read_sample(form: Form, entries: Entries) -> Sample | None:
     if "n" not in node.entries:
         form.note(node.pos, "`n` says how many combinations are drawn, as in {n: 200}", "sample")
         return None
-    count, seed = _number(form, node, "n", 1, MAX_SAMPLE), _number(form, node, "seed", None, None)
+    count, seed = _number(form, node, "n", 1, MAX_SAMPLE), _number(form, node, "seed", 0, None)
     return None if count is None or seed is None else Sample(place(form.file, pos), count, seed)
 
 
-def _number(form: Form, node: Map, key: str, least: int | None, most: int | None) -> int | None:
+def _number(form: Form, node: Map, key: str, least: int, most: int | None) -> int | None:
     value = node.get(key)
     if value is None:
         return 0
     text = value.text if isinstance(value, Scalar) else None
     if text is not None and _WHOLE_NUMBER.fullmatch(text):
         number = int(text)
-        if (least is None or number >= least) and (most is None or number <= most):
+        if number >= least and (most is None or number <= most):
             return number
-    wanted = "a whole number" if least is None else f"a whole number from {least} to {most}"
+    wanted = f"a whole number from {least}" + (f" to {most}" if most else " on")
     form.note(value.pos, f"`{key}` is {wanted}", "sample")
     return None

@@ -162,6 +162,8 @@ def test_a_range_is_exact_and_includes_both_ends(load: Load, written: str, value
         ("matrix: {n: [a]}\nsample: {n: 1.5}", "`n` is a whole number"),
         ("matrix: {n: [a]}\nsample: {n: ~}", "`n` is a whole number"),
         ("matrix: {n: [a]}\nsample: {n: 5, seed: x}", "`seed` is a whole number"),
+        # Python draws the same with -1 and with 1.
+        ("matrix: {n: [a]}\nsample: {n: 5, seed: -1}", "`seed` is a whole number from 0 on"),
         ("matrix: {n: [a]}\nsample: {n: 5, sed: 1}", "unknown key 'sed'; did you mean 'seed'?"),
         ("matrix: {n: [a]}\nsample: {seed: 1}", "`n` says how many combinations are drawn"),
         ("matrix: {n: [a]}\ninclude: [{}]", "an empty entry names no combination"),
@@ -454,6 +456,10 @@ class Plain:
         """All of them."""
         for number, item in enumerate(self.items):
             yield SourceRow(f"row {number}", dict(item))
+
+    def idle(self) -> Iterator[tuple[str, str]]:
+        """Nothing."""
+        return iter(())
 
 
 @st.composite

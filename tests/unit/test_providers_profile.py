@@ -210,10 +210,10 @@ def test_a_provider_is_a_file(tmp_path: Path, name: str) -> None:
     assert own.model_dump() == built_in.model_dump()
 
 
-def test_the_example_of_the_readme_is_a_profile(tmp_path: Path) -> None:
+def test_the_example_of_the_manual_is_a_profile(tmp_path: Path) -> None:
     """People begin with it."""
-    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-    (example,) = [block for block in readme.split("```yaml\n") if block.startswith("extends: evolink")]
+    manual = (Path(__file__).parents[2] / "docs" / "providers.md").read_text("utf-8")
+    (example,) = [block for block in manual.split("```yaml\n") if block.startswith("extends: evolink")]
     profile = load_profile(profile_file(tmp_path, example.partition("```")[0]))
     assert profile.wire_name("aspect_ratio") == "ratio"
     assert catalog_for(profile).price(Request("next-year", "p", resolution="2K"), "evolink") == 3.5
