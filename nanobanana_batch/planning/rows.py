@@ -27,6 +27,7 @@ from nanobanana_batch.state.prices import price_class
 _ROWS_AT_ONCE = 1000
 _IDS_COMPARED = 20_000
 _EMBEDDED = "http://127.0.0.1:<port of the embedded service>"
+_BEGINNING = ",".join(("id", *REQUEST_FIELDS)).encode()
 _OUR_COLUMNS = ("variant_number", "source", "row_key", "status")
 """`variant` is called otherwise here, since a manifest may have no column of that name."""
 
@@ -120,12 +121,9 @@ def write_table(survey: Survey, path: Path, manifest: Path) -> list[str]:
         UsageError: it cannot stand there.
         DiskFailed: it cannot be written; the old one is untouched.
     """
-    if not path.parent.is_dir():
-        raise UsageError(f"{path} cannot be written: there is no folder {path.parent}.")
-    if path.is_dir() or (path.exists() and manifest.exists() and path.samefile(manifest)):
-        raise UsageError(
-            f"{path} cannot be written: it is {'a folder' if path.is_dir() else 'the manifest'}."
-        )
+    fault = _fault(path, manifest)
+    if fault:
+        raise UsageError(f"{path} cannot be written: {fault}.")
     later = _Later()
     write_atomically(Disk(), path, _csv_pieces(survey, path.parent, later))
     if not later.variants:
@@ -134,6 +132,30 @@ def write_table(survey: Survey, path: Path, manifest: Path) -> list[str]:
         f"in {path} the {later.variants:,} rows with a variant_number above 1 are requests of their own:"
         " a run of that table would pay for them anew"
     ]
+
+
+def _fault(path: Path, manifest: Path) -> str:
+    """Why the table cannot stand there; it takes the place of nothing but an earlier one."""
+    if not path.parent.is_dir():
+        return f"there is no folder {path.parent}"
+    if path.is_dir():
+        return "it is a folder"
+    if not path.exists():
+        return ""
+    if manifest.exists() and path.samefile(manifest):
+        return "it is the manifest"
+    if path.is_file() and _is_a_table_of_ours(path):
+        return ""
+    return "it is there already, and not a table that `plan` has written; choose another name"
+
+
+def _is_a_table_of_ours(path: Path) -> bool:
+    """By how it begins; an empty file is nobody's."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(len(_BEGINNING)) in (b"", _BEGINNING)
+    except PermissionError:
+        return False
 
 
 def _found(survey: Survey, id_: str) -> Row:

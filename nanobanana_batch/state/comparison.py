@@ -85,6 +85,8 @@ class Comparison:
 
     def __init__(self, db: sqlite3.Connection, roster: Roster, max_attempts: int) -> None:
         self._db = db
+        if not db.in_transaction:  # all that is asked later is answered from this moment
+            db.execute("BEGIN")
         for name in ("wanted", "gone", "marked"):
             db.execute(f"DROP TABLE IF EXISTS temp.{name}")
         db.execute(_WANTED)

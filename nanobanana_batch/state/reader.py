@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -323,7 +324,7 @@ def _status(phase: str | None) -> RowStatus:
 
 @contextmanager
 def open_reader(path: Path) -> Iterator[Reader]:
-    """A state file, read-only.
+    """A state file, read-only; nothing is left beside it, and it may stand where this user cannot write.
 
     Raises:
         UsageError: there is none.
@@ -331,8 +332,12 @@ def open_reader(path: Path) -> Iterator[Reader]:
     """
     if not path.is_file():
         raise UsageError(f"{path.parent} is not an output folder of this program: it has no {path.name}.")
+    # SQLite wants to write beside what it reads; where it cannot, nobody else is expected to write either.
+    is_fixed = not os.access(path.parent, os.W_OK) and not _log_bytes(path)
+    mode = "ro&immutable=1" if is_fixed else "ro"
+    before = path.stat().st_mtime_ns
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)) as db:
+        with closing(_connected(path, mode)) as db:
             (version,) = db.execute("PRAGMA user_version").fetchone()
             (owner,) = db.execute("PRAGMA application_id").fetchone()
             if owner != APPLICATION_ID:
@@ -343,3 +348,26 @@ def open_reader(path: Path) -> Iterator[Reader]:
             yield Reader(db, version)
     except sqlite3.Error as error:
         raise StateFailed(f"The state file {path} cannot be read: {error}.") from error
+    finally:
+        _tidy(path)
+    if is_fixed and (_log_bytes(path) or path.stat().st_mtime_ns != before):
+        raise StateFailed(f"A run has begun to write {path} while it was read; try again.")
+
+
+def _connected(path: Path, mode: str) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=30)
+
+
+def _log_bytes(path: Path) -> int | None:
+    """The size of the file's write-ahead log; None if there is none."""
+    try:
+        return os.stat(f"{path}-wal").st_size
+    except OSError:
+        return None
+
+
+def _tidy(path: Path) -> None:
+    """Take away the empty log that reading makes; SQLite itself does it, and only if nobody else is there."""
+    if _log_bytes(path) == 0:
+        with suppress(sqlite3.Error), closing(_connected(path, "rw")) as db:
+            db.execute("PRAGMA user_version").fetchone()

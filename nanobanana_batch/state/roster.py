@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from nanobanana_batch.errors import DiskFailed
 from nanobanana_batch.model import Draft, Row, request_as_json, request_from_json, row_key, variables_as_json
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state.clashes import Clashes, FoldId, NameRow, mark_of
@@ -65,7 +66,19 @@ class Roster:
         return self._digest.hexdigest()
 
     def add_all(self, drafts: Iterable[Draft], problems: ProblemLog) -> None:
-        """Take the rows in manifest order; an id that is taken is reported and its row left out."""
+        """Take the rows in manifest order; an id that is taken is reported and its row left out.
+
+        Raises:
+            DiskFailed: there is no room for them.
+        """
+        try:
+            self._add_all(drafts, problems)
+        except sqlite3.Error as error:
+            hint = "Free some space there, or set TMPDIR to a folder on another disk."
+            message = f"The rows cannot be kept in a temporary file ({error}); nothing was sent."
+            raise DiskFailed(message, hint=hint) from error
+
+    def _add_all(self, drafts: Iterable[Draft], problems: ProblemLog) -> None:
         self._db.execute("BEGIN")
         self._db.executemany(f"INSERT INTO roster VALUES ({', '.join('?' * 11)})", self._columns(drafts))
         for index in _INDEXES:

@@ -333,6 +333,21 @@ def test_a_table_takes_the_place_of_nothing_else(desk: Desk, tmp_path: Path, nam
     assert desk.manifest.read_text() == MANIFEST
 
 
+@pytest.mark.parametrize("name", ["moods.csv", "state.sqlite3"])
+def test_a_table_takes_only_the_place_of_an_earlier_one(desk: Desk, tmp_path: Path, name: str) -> None:
+    """A state file overwritten would forget what was paid for, a source of rows cannot be had again."""
+    path = tmp_path / name
+    path.write_bytes(b"id,mood\nx,calm\n")
+    with pytest.raises(UsageError, match="there already, and not a table that `plan` has written"):
+        make_plan(desk.order(), table=path)
+    assert path.read_bytes() == b"id,mood\nx,calm\n"
+    path.write_bytes(b"")
+    make_plan(desk.order(), table=path)
+    desk.manifest.write_text(MANIFEST.replace("Oslo", "Bergen"))
+    make_plan(desk.order(), table=path)
+    assert "Bergen" in path.read_text()
+
+
 # --- on the screen ---------------------------------------------------------------------------------
 
 SCREEN = """\

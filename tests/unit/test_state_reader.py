@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from nanobanana_batch.errors import UsageError
+from nanobanana_batch.errors import StateFailed, UsageError
 from nanobanana_batch.model import Image, Request, RowStatus
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.facts import STATUS_OF_PHASE, Phase
@@ -59,6 +61,60 @@ def test_a_reader_writes_nothing(tmp_path: Path) -> None:
         assert reader.meta("manifest") == "test"
         assert reader.meta("none") is None
     assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_log_that_somebody_needs_is_left_alone(tmp_path: Path) -> None:
+    """A run that goes on loses nothing when a reader leaves, and neither does one that was killed."""
+    path, killed = tmp_path / "state.sqlite3", tmp_path / "killed" / "state.sqlite3"
+    store = Store(path)
+    take(store, drafts("0"))
+    killed.parent.mkdir()
+    for file in tmp_path.glob("state.sqlite3*"):
+        shutil.copy(file, killed.parent)
+    log = killed.with_name("state.sqlite3-wal")
+    before = log.read_bytes()
+    for file in (path, killed):
+        with open_reader(file) as reader:
+            assert reader.counts()[RowStatus.PENDING] == 1
+    assert log.read_bytes() == before
+    store.apply([intent(1)])
+    with open_reader(path) as reader:
+        assert reader.counts()[RowStatus.UNKNOWN] == 1
+    store.close()
+
+
+def test_a_folder_that_is_read_only_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is made there, not even for a moment."""
+    path = tmp_path / "state.sqlite3"
+    store = Store(path)
+    take(store, drafts("0"))
+    store.close()
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with open_reader(path) as reader:
+        assert reader.counts()[RowStatus.PENDING] == 1
+        assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("is_over", [False, True])
+def test_a_run_in_a_folder_that_is_read_only_for_the_reader_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_over: bool
+) -> None:
+    """Somebody else may write there after all, and what was read is then of no one moment."""
+    path = tmp_path / "state.sqlite3"
+    store = Store(path)
+    take(store, drafts("0"))
+    store.close()
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with ExitStack() as stack:
+        stack.enter_context(open_reader(path))
+        writer = Store(path)
+        writer.apply([intent(1)])
+        if is_over:
+            writer.close()
+        with pytest.raises(StateFailed, match="has begun to write"):
+            stack.close()
+    writer.close()
 
 
 def test_counts_credits_and_statuses(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sqlite3
 import subprocess
 import sys
@@ -90,6 +91,23 @@ def test_a_filled_state_is_made_like_an_empty_one(tmp_path: Path) -> None:
             "SELECT id FROM rows INDEXED BY rows_in_order WHERE position IS NOT NULL"
         ).fetchall()
         assert [id_ for (id_,) in found] == [f"r{n}" for n in range(300)]
+
+
+@pytest.mark.parametrize(
+    "name", [b"lat\xefn", b"a?mode=ro", b"50%41 #1", b"it's", b"new\nline", "e\u0301".encode()]
+)
+def test_a_manifest_is_taken_wherever_the_folder_stands(tmp_path: Path, name: bytes) -> None:
+    """Its name is bytes: some mean something to SQLite elsewhere, some are no UTF-8."""
+    path = tmp_path / os.fsdecode(name) / "state.sqlite3"
+    try:
+        path.parent.mkdir()
+    except OSError:
+        pytest.skip("this file system has no such names")
+    store = Store(path)
+    take(store, many(3))
+    assert [row.id for row in store.new_rows(-1, EVERY_ROW, 9)] == ["r0", "r1", "r2"]
+    store.close()
+    assert [each.name for each in tmp_path.rglob("*") if each.is_file()] == ["state.sqlite3"]
 
 
 MANIFESTS = st.lists(
