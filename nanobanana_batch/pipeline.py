@@ -24,7 +24,7 @@ from nanobanana_batch.model import Draft, RowStatus
 from nanobanana_batch.piloting import Projection, choose_pilot, project
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.results import write_results
-from nanobanana_batch.session import Front, Session, work
+from nanobanana_batch.session import Front, Session, has_work, notice_lost_files, work
 from nanobanana_batch.state.facts import Phase
 from nanobanana_batch.state.last_run import remembered_end
 from nanobanana_batch.state.reader import Failure, open_reader
@@ -42,6 +42,7 @@ MAX_ROWS = 5_000_000
 OUTPUTS = Path("outputs")
 CONNECTION = "connection"
 """Name under which the state remembers how the provider was reached last."""
+_OR_LOCAL = "or try --provider local, which needs none and costs nothing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,8 @@ class Outcome:
     """Whether there was anything to send or to collect."""
     stop_reason: str
     interrupted: bool
+    needs_change: bool = False
+    """Another run stops as soon, until the person has done what the reason says."""
     failures: Sequence[Failure] = ()
     """Why rows failed or were refused, the most frequent reason first."""
     projection: Projection | None = None
@@ -174,6 +177,7 @@ def expanded(manifest: Manifest) -> Iterator[Roster]:
         problems.raise_if_any()
         if not len(roster):
             hint = "`where` and `exclude` leave none of those that there are." if manifest.is_narrowed else ""
+            hint = "\n".join([hint, *manifest.warnings])
             raise UsageError(f"{manifest.path} has no rows; there is nothing to make.", hint=hint)
         yield roster
 
@@ -203,7 +207,7 @@ def run(order: Order, settings: Settings, tally: Tally, pilot: int | None = None
     """
     disk = Disk()
     manifest = open_ordered(order)
-    line = prepare(order.connection, settings.submit_concurrency)
+    line = prepare(order.connection, settings.submit_concurrency, or_else=_OR_LOCAL)
     if order.front is not None and not line.offers_callbacks:
         raise UsageError(f"{line.name} does not offer callbacks; nothing was sent.")
     path = folder_of(order, manifest).path
@@ -227,11 +231,12 @@ def run(order: Order, settings: Settings, tally: Tally, pilot: int | None = None
         if folder.state_folder != path:
             locks.enter_context(only_writer(folder.state_folder))
         store = locks.enter_context(_opened(folder, disk))
-        refuse_mixing(store.providers(), line.name)
+        refuse_mixing(path, store.providers(), line.name)
         store.take_manifest(roster, name=manifest.name, variables=manifest.variables)
         store.remember(CONNECTION, order.connection.as_text())
-        _warn_of_cost(folder, line, settings, tally)
-        return _worked(Session(store, disk, folder, line, settings, tally, order.front))
+        notice_lost_files(store, path)
+        refusal = _too_dear(folder, line, settings)
+        return _worked(Session(store, disk, folder, line, settings, tally, order.front, refusal))
 
 
 def retry(path: Path, only: Retry, now: Connection, settings: Settings, tally: Tally) -> Outcome:
@@ -264,37 +269,41 @@ def _resume(path: Path, now: Connection, settings: Settings, tally: Tally) -> Ou
     disk, folder = Disk(), find(path)
     with open_reader(folder.state) as reader:
         connection = remembered(reader.meta(CONNECTION), now)
-    line = prepare(connection, settings.submit_concurrency)
+    line = prepare(connection, settings.submit_concurrency, needs_key=False)
     with held(folder), _opened(folder, disk) as store:
-        return _worked(Session(store, disk, folder, line, settings, tally))
+        session = Session(store, disk, folder, line, settings, tally)
+        notice_lost_files(store, folder.path)
+        if has_work(session):
+            session = replace(session, line=prepare(connection, settings.submit_concurrency))
+        return _worked(session)
 
 
 def _piloted(roster: Roster, manifest: Manifest, settings: Settings, tally: Tally, rows: int) -> Settings:
     """The settings of a run over a pilot's rows only."""
     pilot = choose_pilot(roster, manifest.factor_names, rows)
-    levels = ", ".join(f"{name} ({count})" for name, count in pilot.levels.items())
-    shown = f", with every level of {levels}" if levels else ""
-    tally.announce(f"Pilot: {len(pilot.positions):,} of {len(roster):,} rows{shown}.")
+    tally.announce(f"Pilot: {pilot.text(len(roster))}.")
     return replace(settings, scope=Scope(only=pilot.positions))
 
 
-def _warn_of_cost(folder: Folder, line: Line, settings: Settings, tally: Tally) -> None:
-    """The limit is a budget: a run that will not be done within it begins all the same."""
+def _too_dear(folder: Folder, line: Line, settings: Settings) -> str:
+    """Why nothing new is paid for, where it is known before that the limit will not do."""
     limit = settings.max_credits
     if limit is None:
-        return
+        return ""
     with open_reader(folder.state) as reader:
         rows = reader.to_pay(settings.scope, settings.max_attempts)
         cost = Prices(seen_by(reader), PriceList(line.price, line.prices_as_of)).cost(rows)
-    if cost.is_over(limit):
-        before = f", and this folder has cost {cost.spent:g} before" if cost.spent else ""
-        tally.announce(
-            f"The rows to make are estimated at {cost.credits:g} credits{before}: more than --max-credits"
-            f" {limit:g}. The run stops before it costs more than that."
-        )
+    if not rows or not cost.is_over(limit):
+        return ""
+    before = f", and this folder has cost {cost.spent:,g} before" if cost.spent else ""
+    return (
+        f"--max-credits {limit:,g} is not enough: the rows to make are estimated at {cost.credits:,g}"
+        f" credits{before}. Nothing new is paid for: give a higher limit, or make a part of the rows with"
+        " --limit or --pilot."
+    )
 
 
-def refuse_mixing(providers: Iterable[str], provider: str) -> None:
+def refuse_mixing(folder: Path, providers: Iterable[str], provider: str) -> None:
     """Placeholders and real images in one folder could not be told apart.
 
     Raises:
@@ -304,11 +313,21 @@ def refuse_mixing(providers: Iterable[str], provider: str) -> None:
 
     others = [name for name in providers if is_practice(name) != is_practice(provider)]
     if others:
-        kind = "placeholders of a service on this machine" if is_practice(others[0]) else "real images"
+        way = _way_to(others[0])
+        if is_practice(others[0]):
+            there, hint = "placeholders", f"for real images: --out {folder}-real, or delete the folder."
+        else:
+            there, hint = "real images", f"for placeholders: --out {folder}-local."
         raise UsageError(
-            f"This folder holds {kind} ({others[0]}); {provider} would mix them; nothing was sent.",
-            hint="Give another folder with --out.",
+            f"{folder} holds {there} ({way}), and {provider} would mix them; nothing was sent.",
+            hint=f"Go on with them: {way}; {hint}",
         )
+
+
+def _way_to(name: str) -> str:
+    """The option that leads to the provider of this name (`Line.name`)."""
+    profile, _, host = name.partition("@")
+    return f"--provider {profile}" + (f" at {host}" if host else "")
 
 
 def refuse_parents(manifest: Manifest, folder: Folder, provider: str) -> None:
@@ -383,6 +402,7 @@ def _made(session: Session) -> Outcome:
         had_work=worked.had_work,
         stop_reason=worked.stop_reason,
         interrupted=worked.interrupted,
+        needs_change=worked.needs_change,
         failures=failures,
         projection=projection,
     )

@@ -68,15 +68,18 @@ class Session:
     settings: Settings
     tally: Tally
     front: Front | None = None
+    refusal: str = ""
+    """Why nothing new is to be paid for; what is paid for is collected all the same."""
 
 
 @dataclass(frozen=True, slots=True)
 class Worked:
-    """How it ended. `had_work`: there was anything to send or to collect."""
+    """How it ended. `had_work`: there was anything to send or to collect; the others are those of `Stop`."""
 
     had_work: bool
     stop_reason: str
     interrupted: bool
+    needs_change: bool
 
 
 def work(session: Session) -> Worked:
@@ -88,16 +91,17 @@ def work(session: Session) -> Worked:
     """
     from nanobanana_batch.engine.work import Stop
 
-    notice_lost_files(session.store, session.folder.path)
     _count_up(session)
     with RunLog(session.folder.path / LOG_NAME) as log:
         stop = Stop(log, session.tally.announce)
-        had_work = _has_work(session)
+        if session.refusal:
+            stop.ask(session.refusal, needs_change=True)
+        had_work = has_work(session)
         if had_work:
             log("run_begins", provider=session.line.name, rows=session.tally.total)
             _drive(session, stop, log)
             log("run_ends", completed=session.tally.completed, failed=session.tally.failed)
-    return Worked(had_work, stop.reason, stop.interrupted)
+    return Worked(had_work, stop.reason, stop.interrupted, stop.needs_change)
 
 
 def notice_lost_files(store: Store, folder: Path) -> None:
@@ -144,7 +148,8 @@ def _count_up(session: Session) -> None:
     tally.failed = counts[RowStatus.FAILED] + counts[RowStatus.REFUSED] + counts[RowStatus.EXPIRED]
 
 
-def _has_work(session: Session) -> bool:
+def has_work(session: Session) -> bool:
+    """Whether there is anything to send or to collect."""
     from nanobanana_batch.engine.context import RESUMABLE
 
     store, settings, name = session.store, session.settings, session.line.name

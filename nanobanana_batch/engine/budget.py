@@ -2,8 +2,8 @@
 
 What counts is everything the folder has cost or may have cost: used, reserved, and requests without an
 answer. It comes from the state, so that it holds across restarts. A price is the largest that this
-folder's own replies named for such a request, else the profile's; where there is neither, one request
-goes alone and its reply tells, also what those before it have cost that got none.
+folder's own replies named for such a request, else the profile's, which the first reply has to confirm;
+where there is neither, the reply tells. So the first request of a kind goes alone.
 """
 
 from __future__ import annotations
@@ -46,6 +46,10 @@ class Budget:
         """Attempts without an answer: what they cost will not come back by itself."""
         self._unpriced: set[int] = set()
         """Attempts that were sent although nobody knew a price."""
+        self._first: set[int] = set()
+        """Attempts that were sent for the listed price, and are to confirm it."""
+        self._confirmed: set[PriceClass] = set()
+        """Kinds of which a request was accepted."""
         self._known: dict[PriceClass, float] = {}
         self._changed = anyio.Event()
         self._used: dict[PriceClass, float] = {}
@@ -77,7 +81,7 @@ class Budget:
         while not self._stop.asked:
             price = self._price(kind, request)
             if price is None and self._is_untold:
-                self._stop.ask(_UNTOLD)
+                self._stop.ask(_UNTOLD, needs_change=True)
             elif self._is_within(kind, price):
                 self._take(attempt, kind, price)
                 return price
@@ -100,6 +104,7 @@ class Budget:
                 self._learn_use(fact.attempt, fact.credits_used)
             case facts.Unanswered():
                 self._held.add(fact.attempt)
+                self._first.discard(fact.attempt)
             case facts.Rejected() | facts.Failed():
                 self._settle(fact.attempt, 0.0)
             case facts.Saved() | facts.Expired():
@@ -113,11 +118,15 @@ class Budget:
         self._ended = store.credits_of_ended()
         self._is_untold = store.has_unpriced_tasks()
         self._known.update(store.prices())
+        self._confirmed.update(self._known)
         for attempt, phase, request, credits in store.credits_of_open():
             kind = price_class(request)
             self._take(attempt, kind, _either(credits, self._price(kind, request)))
+            self._first.discard(attempt)
             if phase is Phase.UNKNOWN:
                 self._held.add(attempt)
+            elif phase is not Phase.INTENT:
+                self._confirmed.add(kind)
 
     def _price(self, kind: PriceClass, request: Request) -> float | None:
         listed = self._listed_price(request)
@@ -126,9 +135,9 @@ class Budget:
 
     def _is_within(self, kind: PriceClass, price: float | None) -> bool:
         assert self._limit is not None
+        is_alone = all(self._classes[attempt] != kind for attempt in self._unpriced | self._first)
         if price is not None:
-            return self.committed + price <= self._limit + _ROUNDING
-        is_alone = all(self._classes[attempt] != kind for attempt in self._unpriced)
+            return self.committed + price <= self._limit + _ROUNDING and (kind in self._confirmed or is_alone)
         return is_alone and self.committed < self._limit - _ROUNDING
 
     def _take(self, attempt: int, kind: PriceClass, price: float | None) -> None:
@@ -136,17 +145,22 @@ class Budget:
         self._classes[attempt] = kind
         if price is None and self._limit is not None:
             self._unpriced.add(attempt)
+        elif self._limit is not None and kind not in self._confirmed:
+            self._first.add(attempt)
 
     def _learn(self, attempt: int, reserved: float | None) -> None:
         """A reply names its price, or shows that this provider names none."""
         kind = self._classes.get(attempt)
+        self._first.discard(attempt)
+        if kind is not None:
+            self._confirmed.add(kind)
         cost = _either(reserved, self._costs.get(attempt)) or 0.0
         self._costs[attempt] = max(cost, self._used.get(kind, 0.0) if kind is not None else 0.0)
         if kind is not None and reserved is not None:
             self._known[kind] = max(reserved, self._known.get(kind, 0.0))
             self._price_others(kind, reserved)
         elif attempt in self._unpriced and attempt not in self._held:
-            self._stop.ask(_UNTOLD)
+            self._stop.ask(_UNTOLD, needs_change=True)
 
     def _learn_use(self, attempt: int, used: float | None) -> None:
         """What a finished task has cost in the end; others of its kind may cost as much."""
@@ -169,6 +183,7 @@ class Budget:
     def _settle(self, attempt: int, credits: float) -> None:
         self._classes.pop(attempt, None)
         self._unpriced.discard(attempt)
+        self._first.discard(attempt)
         self._held.discard(attempt)
         self._costs.pop(attempt, None)
         self._ended += credits
@@ -184,12 +199,13 @@ class Budget:
         if price is None and self.is_finding_out():
             return
         if price is None and self.committed < self._limit - _ROUNDING:
-            self._stop.ask(_IN_DOUBT)
+            self._stop.ask(_IN_DOUBT, needs_change=True)
             return
         self._stop.ask(
             f"--max-credits {self._limit:g} is reached: {self.committed:g} credits are used, reserved or"
             f" unaccounted for in this folder, and the next request costs {_said(price)}."
-            " Give a higher --max-credits to go on."
+            " Give a higher --max-credits to go on.",
+            needs_change=True,
         )
 
     async def _changes(self) -> bool:

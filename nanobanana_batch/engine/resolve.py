@@ -241,7 +241,7 @@ class Resolver:
                 context.breaker.failed(f"{outcome.code}: {outcome.message}")
                 return False
             case Rejected(decision=Decision.STOP_RUN):
-                context.stop.ask(stop_sentence(outcome))
+                context.stop.ask(stop_sentence(outcome), needs_change=True)
                 self._set_aside(work)
             case Rejected():
                 slow_down(context, outcome, sent_at, tries)

@@ -219,7 +219,7 @@ class Submitter:
                 context.breaker.failed(f"{outcome.code}: {outcome.message}")
                 return True
             case Rejected(decision=Decision.STOP_RUN):
-                context.stop.ask(stop_sentence(outcome))
+                context.stop.ask(stop_sentence(outcome), needs_change=True)
                 if work.is_doubtful:
                     self._on_unknown(work)
             case Unknown():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -116,8 +117,9 @@ class Tally:
         self._troubles[about] = text
 
     def all_well(self, about: str = "submit") -> None:
-        """This works again."""
-        self._troubles.pop(about, None)
+        """This works again; said to whoever was told of trouble, once there is none any more."""
+        if self._troubles.pop(about, None) is not None and not self._troubles:
+            self.announce("The provider answers again.")
 
     def say_once(self, text: str) -> None:
         """What a person should know, but not again and again."""
@@ -127,11 +129,15 @@ class Tally:
 
 
 class Stop:
-    """The wish to stop submitting: the first reason given counts. `interrupted`: a person asked for it."""
+    """The wish to stop submitting: the first reason given counts. `interrupted`: a person asked for it.
+
+    `needs_change`: another run stops as soon, until the person has done what the reason says.
+    """
 
     def __init__(self, log: Log = NO_LOG, tell: Callable[[str], None] = lambda text: None) -> None:
         self.reason = ""
         self.interrupted = False
+        self.needs_change = False
         self._log = log
         self._tell = tell
         self._asked = anyio.Event()
@@ -141,19 +147,25 @@ class Stop:
         """Whether submitting has to stop."""
         return self._asked.is_set()
 
-    def ask(self, reason: str, *, interrupted: bool = False) -> None:
+    def ask(self, reason: str, *, interrupted: bool = False, needs_change: bool = False) -> None:
         """Stop submitting; what is paid for is still collected."""
         if not self.asked:
-            self.reason, self.interrupted = reason, interrupted
+            self.reason, self.interrupted, self.needs_change = reason, interrupted, needs_change
             self._asked.set()
             self._log("stop", reason=reason, interrupted=interrupted)
             if not interrupted:
-                self._tell(f"Stopping; what is paid for is being collected. {reason}")
+                # The whole reason is told at the end, which may come at once.
+                self._tell(f"{_beginning(reason)}; what is paid for is being collected.")
 
     async def sleep(self, seconds: float) -> None:
         """Sleep, but no longer than until someone asks to stop."""
         with anyio.move_on_after(seconds):
             await self._asked.wait()
+
+
+def _beginning(reason: str) -> str:
+    """What happened, without the particulars and what to do about it."""
+    return re.split(r" \(|[:;.](?:\s|$)", reason, maxsplit=1)[0]
 
 
 class FirstLook:

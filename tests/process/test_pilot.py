@@ -8,6 +8,7 @@ from pathlib import Path
 from nanobanana_batch.results import read_results
 from nanobanana_batch.service.options import Faults
 from tests.process.harness import MODEL, Bench, bench, cli
+from tests.process.test_run import paid_so_far, until
 
 FACTORS = {"style": ["ink", "photo", "oil"], "mood": ["calm", "busy"], "aspect_ratio": ["1:1", "16:9"]}
 ROWS = 2 * 3 * 2 * 2
@@ -37,7 +38,7 @@ def test_a_pilot_pays_for_its_rows_once_and_the_run_for_the_others(tmp_path: Pat
         pilot = it.finish("--pilot", "6")
         assert pilot.returncode == 0, pilot.stderr
         assert (
-            "Pilot: 6 of 24 rows, with every level of style (3), mood (2), aspect_ratio (2)." in pilot.stderr
+            "Pilot: 6 of 24 rows, with every value of style (3), mood (2), aspect_ratio (2)." in pilot.stderr
         )
         assert "6 of 6 rows completed" in pilot.stderr
         assert levels(it) == {level for values in FACTORS.values() for level in values}
@@ -91,15 +92,41 @@ def test_a_pilot_that_is_too_small_sends_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_a_run_says_at_its_beginning_that_the_budget_will_not_do(tmp_path: Path) -> None:
-    """It goes on up to the limit all the same; within it nothing is said."""
+def test_a_run_that_would_cost_more_than_the_limit_is_refused(tmp_path: Path) -> None:
+    """Once a price is known nothing new is paid for; within the limit nothing is said, a part may be made."""
     with bench(tmp_path, manifest(tmp_path), latency_s=0.1) as it:
         first = it.finish("--limit", "1", "--max-credits", "1000")
-        assert "are estimated at" not in first.stderr
-        second = it.finish("--max-credits", "30")
-        assert second.returncode == 3
-        said = second.stderr.splitlines()
-        (number,) = [n for n, line in enumerate(said) if "are estimated at" in line]
-        assert "more than --max-credits 30. The run stops before it costs more than that." in said[number]
-        assert number < min(n for n, line in enumerate(said) if "is reached" in line)
-        assert sum(it.bodies_paid().values()) > 1
+        assert "is not enough" not in first.stderr
+        assert sum(it.bodies_paid().values()) == 1
+        refused = it.finish("--max-credits", "30")
+        assert refused.returncode == 3
+        assert "--max-credits 30 is not enough" in refused.stderr
+        assert sum(it.bodies_paid().values()) == 1
+        part = it.finish("--max-credits", "30", "--limit", "2")
+        assert "is not enough" not in part.stderr
+        assert sum(it.bodies_paid().values()) == 2
+
+
+def test_a_price_list_refuses_before_the_first_request(tmp_path: Path) -> None:
+    """Nothing has to be paid to find out that it is too much."""
+    with bench(tmp_path, manifest(tmp_path), latency_s=0.1) as it:
+        profile = tmp_path / "quick.yaml"
+        profile.write_text(profile.read_text() + f"prices: {{{MODEL}: 8}}\nprices_as_of: 2026-11-01\n")
+        refused = it.finish("--max-credits", "30")
+        assert refused.returncode == 3
+        assert "Nothing new is paid for: give a higher limit" in refused.stderr
+        assert it.tasks_paid() == set()
+
+
+def test_a_refused_run_still_collects_what_is_paid_for(tmp_path: Path) -> None:
+    """A limit that is too low keeps new rows from being sent, not images from being fetched."""
+    with bench(tmp_path, manifest(tmp_path), latency_s=2.0) as it:
+        killed = it.start("--limit", "2")
+        until(lambda: paid_so_far(it.data) == 2)
+        killed.kill()
+        killed.communicate()
+        refused = it.finish("--max-credits", "17")
+        assert refused.returncode == 3, refused.stderr
+        assert "Nothing new is paid for" in refused.stderr
+        assert sorted(read_results(it.out)["status"]).count("completed") == 2
+        assert len(it.tasks_paid()) == 2

@@ -90,7 +90,48 @@ def test_many_at_once_do_not_pass_the_limit(tmp_path: Path) -> None:
     assert shop.most_spent == 100.0
     assert it.statuses().count(DONE) == 50
     assert "--max-credits 101 is reached: 100 credits" in it.stop.reason
+    assert it.stop.needs_change
     assert not it.stop.interrupted
+
+
+def test_a_price_list_that_is_too_low_does_not_pass_the_limit(tmp_path: Path) -> None:
+    """The list says 2, the provider takes 8: the first request goes alone, and its reply tells."""
+    shop = Shop(submit_s=5.0, price_of=lambda body: 8.0)
+    it = night(tmp_path, shop, 20, max_credits=30)
+    it.run(interrupted_at(DAY_S))
+    assert shop.most_spent == 24.0
+    assert it.statuses().count(DONE) == 3
+
+
+def test_a_price_list_has_to_do_where_replies_name_none(tmp_path: Path) -> None:
+    """Once one was taken the others go together; a first one without an answer holds nobody up for ever."""
+    shop = Shop(
+        idempotency=Idempotency.IGNORED,
+        lists_tasks=False,
+        submit_s=5.0,
+        price_of=lambda body: None,
+        on_submit=lambda n: "lost" if n < 2 else None,
+    )
+    it = night(tmp_path, shop, 40, max_credits=101)
+    it.run(interrupted_at(DAY_S))
+    assert it.statuses().count(DONE) == 38
+    assert it.statuses().count(UNKNOWN) == 2
+    assert it.took_s < 120.0
+
+
+def test_another_providers_unknown_request_does_not_hold_up_the_first_of_its_kind(tmp_path: Path) -> None:
+    """It is counted, and not waited for: nobody here will learn what became of it."""
+
+    class Elsewhere(Shop):
+        @property
+        def capabilities(self) -> Capabilities:
+            return replace(super().capabilities, name="elsewhere")
+
+    other = Elsewhere(idempotency=Idempotency.IGNORED, lists_tasks=False, on_submit=lambda n: "lost")
+    night(tmp_path, other, 1, max_credits=100).run(interrupted_at(DAY_S))
+    it = night(tmp_path, Shop(), 20, max_credits=100)
+    it.run(interrupted_at(DAY_S))
+    assert it.statuses().count(DONE) == 19
 
 
 def test_the_limit_holds_over_restarts(tmp_path: Path) -> None:
@@ -197,7 +238,7 @@ def test_a_lower_cost_than_was_reserved_makes_room(tmp_path: Path) -> None:
 def test_a_rejected_request_costs_nothing(tmp_path: Path) -> None:
     """Rows that the provider turns down leave their share to others."""
     no = Rejected(Decision.FAIL_ROW, "invalid_request", "bad prompt", is_verdict=True)
-    shop = Shop(on_submit=lambda n: no if n % 2 else None)
+    shop = Shop(on_submit=lambda n: None if n % 2 else no)
     it = night(tmp_path, shop, 16, max_credits=10)
     it.run(interrupted_at(DAY_S))
     assert len(shop.tasks) == 5
