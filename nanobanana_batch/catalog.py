@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from dataclasses import field as dataclass_field
@@ -24,9 +25,11 @@ from nanobanana_batch.model import Request
 PROMPT_LIMIT = 2000
 """Characters; the contract's schema."""
 
-CONTRACT = "contract"
+BUILT_IN = "built in"
 ANY_RESOLUTION = "any"
 MATCH_INPUT = "match_input_image"
+_BLANKS = "\u115f\u1160\u2800\u3164\ufe0e\ufe0f\uffa0"
+"""Letters and marks that show nothing."""
 IMAGE_ENDINGS = (".jpeg", ".jpg", ".png", ".webp")
 _OTHER_ENDINGS = re.compile(
     r"\.(gif|bmp|svg|tiff?|pdf|hei[cf]|avif|jxl|ico|psd|eps|raw|mp4|mov|webm|zip|html?)", re.IGNORECASE
@@ -71,7 +74,7 @@ class ModelRules:
     credits: Mapping[str, float] | None = None
     """What one image costs by resolution, or `any`; the contract names no prices, a profile may."""
     credits_as_of: str = ""
-    source: str = CONTRACT
+    source: str = BUILT_IN
     """Who says all this."""
 
 
@@ -136,10 +139,20 @@ class Catalog:
         if elsewhere:
             message = f"{shown(model)} is not offered in dialect {dialect} (it is in {', '.join(elsewhere)})"
             return Finding("model", message, offered)
-        aliases = [a for a, name in self._aliases.items() if name in offered]
-        return Finding(
-            "model", f"unknown model {shown(model)}", offered, closest(model, [*offered, *aliases])
+        allowed = (*offered, *(alias for alias, name in self._aliases.items() if name in offered))
+        near = self._meant_model(model, dialect) or closest(model, allowed)
+        return Finding("model", f"unknown model {shown(model)}", allowed, near)
+
+    def _meant_model(self, model: str, dialect: str) -> str:
+        """The model that this is the title of, or whose name or alias this goes on from; or nothing."""
+        said = _letters(model)
+        models = self.models(dialect)
+        titled = next((entry.name for entry in models if entry.title and _letters(entry.title) == said), "")
+        begun = {name: entry.name for entry in models for name in (entry.name, *entry.aliases)}
+        longest = max(
+            (name for name in begun if model.casefold().startswith(f"{name}-")), key=len, default=""
         )
+        return titled or begun.get(longest, "")
 
     def price(self, request: Request, dialect: str) -> float | None:
         """What the request costs by the price list, in credits; `None` where it does not say."""
@@ -150,7 +163,7 @@ class Catalog:
         names = (resolution, self._same_resolution.get(resolution, ""), ANY_RESOLUTION)
         return next((rules.credits[name] for name in names if name in rules.credits), None)
 
-    def merged(self, models: object, source: str = CONTRACT) -> tuple[Catalog, list[Finding]]:
+    def merged(self, models: object, source: str = BUILT_IN) -> tuple[Catalog, list[Finding]]:
         """This catalogue with entries of the form of catalog.yaml's `models` added or overridden.
 
         What is wrong with the entries is all listed, each by its path.
@@ -194,13 +207,17 @@ def load_catalog() -> Catalog:
 
 def check_prompt(prompt: str) -> Iterator[Finding]:
     """A prompt has something in it, and no more than the provider takes."""
-    if not prompt.strip():
+    if all(map(_is_invisible, prompt)):
         yield Finding("prompt", "the prompt is empty", rests_on="prompt")
     elif len(prompt) > PROMPT_LIMIT:
         excess = len(prompt) - PROMPT_LIMIT
         yield Finding(
             "prompt", f"{len(prompt)} characters; at most {PROMPT_LIMIT} are allowed, shorten it by {excess}"
         )
+
+
+def _is_invisible(char: str) -> bool:
+    return char.isspace() or char in _BLANKS or unicodedata.category(char) in ("Cf", "Cc")
 
 
 def check_images(
@@ -289,6 +306,10 @@ def _suggest_value(value: str, allowed: tuple[str, ...]) -> str:
     near = closest(_SAID_OTHERWISE.get(text.casefold(), text), allowed)
     # Of two numbers that look alike neither was meant to be the other.
     return near if re.findall(r"\d", near) == re.findall(r"\d", text) else ""
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name).casefold()
 
 
 def closest(word: str, allowed: Iterable[str]) -> str:

@@ -23,6 +23,7 @@ from dataclasses import field as dataclass_field
 from typing import ClassVar
 
 _ALLOWED_SHOWN = 30
+_ALLOWED_BESIDE_SUGGESTION = 10
 
 
 class NanobananaError(Exception):
@@ -69,13 +70,14 @@ class Problem:
     def what(self) -> str:
         """All but the place."""
         text = f"{self._subject()}: {self.message}" if self.path or self.field else self.message
-        if self.allowed:
-            text += f"; allowed: {' '.join(self.allowed[:_ALLOWED_SHOWN])}"
-        if len(self.allowed) > _ALLOWED_SHOWN:
-            text += f" and {len(self.allowed) - _ALLOWED_SHOWN} more"
         if self.suggestion:
             text += f"; did you mean {self.suggestion!r}?"
-        return text
+        if not self.allowed:
+            return text
+        text += " Allowed: " if self.suggestion else "; allowed: "
+        most = _ALLOWED_BESIDE_SUGGESTION if self.suggestion else _ALLOWED_SHOWN
+        left_out = len(self.allowed) - most
+        return text + " ".join(self.allowed[:most]) + (f" and {left_out} more" if left_out > 0 else "")
 
     def _subject(self) -> str:
         if not self.path or not self.field or self.field in re.split(r"[.\[]", self.path):

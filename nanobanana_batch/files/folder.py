@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -43,10 +44,16 @@ def find(path: Path) -> Folder:
     """An output folder as it is; its state is where its pointer says, or else in the folder itself.
 
     Raises:
-        UsageError: the pointer is damaged, or points to a disk of another machine.
+        UsageError: it cannot be one, or the pointer is damaged, or points to a disk of another machine.
     """
     pointer = path / POINTER_NAME
-    if not pointer.is_file():
+    try:
+        is_elsewhere = stat.S_ISREG(pointer.stat().st_mode)
+    except FileNotFoundError:
+        is_elsewhere = False
+    except OSError as error:
+        raise UsageError(f"{path} cannot be an output folder: {error.strerror}.") from error
+    if not is_elsewhere:
         return Folder(path, path)
     try:
         found = json.loads(pointer.read_text(encoding="utf-8"))

@@ -23,6 +23,7 @@ class Format:
     extension: str
     width: int
     height: int
+    is_animated: bool = False
 
 
 def identify(data: memoryview) -> Format:
@@ -72,7 +73,7 @@ def _read_png(data: memoryview) -> Format:
     kinds = {kind for kind, _ in chunks}
     if b"IDAT" not in kinds or not width or not height:
         raise ImageRejected("the PNG has no pixels")
-    return Format("image/png", "png", width, height)
+    return Format("image/png", "png", width, height, b"acTL" in kinds)
 
 
 def _png_chunks(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
@@ -159,14 +160,15 @@ def _read_webp(data: memoryview) -> Format:
     if riff_length + 8 > len(data):
         raise ImageRejected("the WebP is cut off: shorter than its own length says")
     size: tuple[int, int] | None = None
-    pixels = False
+    pixels = is_animated = False
     for kind, body in _webp_chunks(data[: riff_length + 8]):
         if kind in _WEBP_SIZES:
             size = size or _WEBP_SIZES[kind](body)
         pixels = pixels or kind in (b"VP8 ", b"VP8L", b"ANMF")
+        is_animated = is_animated or kind == b"ANMF"
     if size is None or not pixels or not all(size):
         raise ImageRejected("the WebP has no picture in it")
-    return Format("image/webp", "webp", *size)
+    return Format("image/webp", "webp", *size, is_animated)
 
 
 def _webp_chunks(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:

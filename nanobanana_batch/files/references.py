@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nanobanana_batch.errors import ImageRejected
-from nanobanana_batch.files.formats import identify
+from nanobanana_batch.files.formats import Format, identify
 
 _REMEMBERED = 10_000
 
@@ -28,6 +28,7 @@ class Reference:
     size_bytes: int
     media_type: str
     stamp: Stamp
+    is_animated: bool = False
 
 
 def read_reference(path: Path, limit_bytes: int) -> Reference:
@@ -47,7 +48,8 @@ def read_reference(path: Path, limit_bytes: int) -> Reference:
         raise _as_rejected(error) from error
     if len(data) != found.st_size:
         raise ImageRejected("it is being written to")
-    return Reference(hashlib.sha256(data).hexdigest(), len(data), _media_type(data), _stamp(found))
+    sha256, kind = hashlib.sha256(data).hexdigest(), _format(data)
+    return Reference(sha256, len(data), kind.media_type, _stamp(found), kind.is_animated)
 
 
 def stamp_of(path: Path) -> Stamp | None:
@@ -102,11 +104,11 @@ def _refuse_at_sight(found: os.stat_result, limit_bytes: int) -> None:
         raise ImageRejected(f"it has {found.st_size:,} bytes; at most {limit_bytes:,} are allowed")
 
 
-def _media_type(data: bytes) -> str:
+def _format(data: bytes) -> Format:
     if data[:4] == b"GIF8":
         raise ImageRejected("it is a GIF; save it as PNG, JPEG or WebP")
     try:
-        return identify(memoryview(data)).media_type
+        return identify(memoryview(data))
     except ImageRejected as error:
         raise ImageRejected(error.message.replace("the body", "it")) from error
 

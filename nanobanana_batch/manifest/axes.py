@@ -23,6 +23,7 @@ class Axis:
         self._holding: dict[str, dict[str, list[int]]] = {}
         self._added: dict[tuple[str, ...], int] = {}
         self._words: list[str] = []
+        self._taken: set[str] | None = None
 
     def holding(self, name: str, text: str) -> frozenset[int]:
         """The factor's levels that give this value to this name."""
@@ -58,15 +59,23 @@ class Axis:
     def _free_word(self, name: str) -> str:
         number = self.size + len(self._added) + 1
         name = name or str(number)
-        return f"{name}-{number}" if name in self._words or self._is_word(name) else name
+        if self._is_word(name):
+            name = f"{name}-{number}"
+        self._known_words().add(name)
+        return name
 
     def _is_word(self, name: str) -> bool:
         columns = self.factor.columns if self.factor else ()
-        if len(columns) == 1:
-            return name in columns[0].words
-        # Beside a range each level has a number of its own, and there may be too many to look at.
-        listed = bool(columns) and not any(isinstance(column.values, NumberRange) for column in columns)
-        return listed and any(name == self.word(level) for level in range(self.size))
+        is_number = len(columns) == 1 and isinstance(columns[0].words, NumberRange)
+        return name in self._known_words() or (is_number and name in columns[0].words)
+
+    def _known_words(self) -> set[str]:
+        if self._taken is None:
+            columns = self.factor.columns if self.factor else ()
+            # Beside a range each level has a number of its own, and there may be too many to look at.
+            listed = bool(columns) and not any(isinstance(column.values, NumberRange) for column in columns)
+            self._taken = set(map(self.word, range(self.size))) if listed else set()
+        return self._taken
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,11 +83,12 @@ class Held:
     """An entry, and what it asks of the row itself."""
 
     entry: Entry
-    asks: Mapping[str, str]
+    asks: Mapping[str, tuple[str, ...]]
+    """Names, each with the values that will do."""
 
     def holds(self, base: Mapping[str, Value]) -> bool:
         """Whether the row is one that the entry is for."""
-        return all(name in base and as_text(base[name]) == text for name, text in self.asks.items())
+        return all(name in base and as_text(base[name]) in texts for name, texts in self.asks.items())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,8 +131,8 @@ class Axes:
         """The names of a row that decide what entries do to it, each with the values that matter."""
         asked: dict[str, set[str]] = {}
         for held in (*self.excludes, *self.includes):
-            for name, text in held.asks.items():
-                asked.setdefault(name, set()).add(text)
+            for name, texts in held.asks.items():
+                asked.setdefault(name, set()).update(texts)
         return [(name, frozenset(texts)) for name, texts in asked.items()]
 
     def words(self, levels: Point) -> Iterator[str]:
@@ -130,23 +140,23 @@ class Axes:
         return filter(None, (axis.word(level) for axis, level in zip(self._axes, levels, strict=True)))
 
     def _set_by(self, entry: Entry) -> dict[str, str]:
-        return {name: text for name, text in entry.values.items() if name not in self._rows_give}
+        return {name: texts[0] for name, texts in entry.values.items() if name not in self._rows_give}
 
     def _excluded(self, entry: Entry) -> Excluded | None:
         box: dict[int, frozenset[int]] = {}
-        for name, text in entry.values.items():
+        for name, texts in entry.values.items():
             if name in self.of:
                 axis = self.of[name]
-                levels = self._axes[axis].holding(name, text)
+                levels = frozenset().union(*(self._axes[axis].holding(name, text) for text in texts))
                 box[axis] = box.get(axis, levels) & levels
         if not all(box.values()):
             return None
-        asks = {name: text for name, text in entry.values.items() if name not in self.of}
+        asks = {name: texts for name, texts in entry.values.items() if name not in self.of}
         return Excluded(entry, asks, tuple(sorted(box.items(), key=lambda item: item[0])))
 
     def _included(self, entry: Entry) -> Included:
         texts = self._set_by(entry)
-        asks = {name: text for name, text in entry.values.items() if name not in texts}
+        asks = {name: wanted for name, wanted in entry.values.items() if name not in texts}
         ranges: list[range] = []
         sets: dict[str, str] = {}
         for axis in self._axes:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from nanobanana_batch.manifest.nodes import Map, Node, Scalar, Seq, place
@@ -41,6 +41,9 @@ class Source(Protocol):
     def rows(self, log: ProblemLog) -> Iterator[SourceRow]:
         """The rows in order; those that cannot be read go to `log`."""
 
+    def idle(self) -> Iterable[tuple[str, str]]:
+        """What of it picks no row, by place, with what to say; known once all rows were read."""
+
 
 @dataclass(frozen=True, slots=True)
 class ListedRows:
@@ -55,6 +58,10 @@ class ListedRows:
             values = {name: node_value(node) for name, (_, node) in item.entries.items()}
             kept = {name: value for name, value in values.items() if value is not None}
             yield SourceRow(f"{self.file}:{item.pos >> 24}", kept, self.file, item)
+
+    def idle(self) -> Iterable[tuple[str, str]]:
+        """Nothing: all of them are taken."""
+        return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +98,8 @@ class Entry:
     """An entry of `exclude` or `include`: names with their values, and where it and each of them stands."""
 
     place: str
-    values: Mapping[str, str]
+    values: Mapping[str, tuple[str, ...]]
+    """For each name one value; in `exclude` there may be several, any of which will do."""
     places: Mapping[str, str]
 
 
@@ -102,6 +110,18 @@ class Sample:
     place: str
     count: int
     seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """How many are taken of all that there are."""
+
+    by: str
+    """The key that says so: `from` (completed rows of another run) or `sample` (combinations)."""
+    taken: int
+    of: int
+    detail: str
+    """The other run's folder, or the seed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +141,8 @@ class Block:
     """The variables that some row of the block may have."""
     row_names: frozenset[str] = frozenset()
     """The names that the source itself gives, fields included."""
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    """What columns of the source are called there, with their names here."""
 
 
 def node_value(node: Node) -> Value | None:

@@ -11,7 +11,14 @@ from nanobanana_batch.manifest.entries import read_excludes, read_includes
 from nanobanana_batch.manifest.expand import unknown_name
 from nanobanana_batch.manifest.forms import Entries, Form
 from nanobanana_batch.manifest.matrix import read_factors
-from nanobanana_batch.manifest.names import FIELD_SET, HOLDS_NO_KEY, ROW_NAMES, is_secret
+from nanobanana_batch.manifest.names import (
+    FIELD_SET,
+    HOLDS_NO_KEY,
+    ROW_NAMES,
+    as_name,
+    field_elsewhere,
+    is_secret,
+)
 from nanobanana_batch.manifest.nodes import Map, Scalar, place
 from nanobanana_batch.manifest.parent_source import read_parent
 from nanobanana_batch.manifest.sampling import read_sample
@@ -37,7 +44,18 @@ BLOCK_KEYS = (
     "sample",
     "id",
 )
+_PROVIDER = "the provider is chosen when it is run: `--provider`"
+_OUTPUT = "the output folder is outputs/<name>, or said when it is run: `--out`"
+_SAID_ELSEWHERE = {
+    "provider": _PROVIDER,
+    "output": _OUTPUT,
+    "outputs": _OUTPUT,
+    "out": _OUTPUT,
+    "output_dir": _OUTPUT,
+    "name": "`name` stands at the top only: it names the output folder of all blocks",
+}
 _SOURCES = ("rows", "table", "from")
+_NULL = 'null gives nothing, so that the default holds; write "" for an empty text'
 
 
 class BlockReader:
@@ -76,6 +94,14 @@ class BlockReader:
         if is_secret(key):
             self._form.note(pos, HOLDS_NO_KEY, key)
             return
+        if key in _SAID_ELSEWHERE:
+            self._form.note(pos, f"unknown key {shown(key)}; {_SAID_ELSEWHERE[key]}")
+            return
+        meant = field_elsewhere(key)
+        if meant is not None:
+            way = f"the field is `{meant}`, under `defaults`" if meant else "the API has no such setting"
+            self._form.note(pos, f"unknown key {shown(key)}; {way}", key)
+            return
         near = closest(key, allowed)
         message = f"unknown key {shown(key)}" + ("" if near else "; variables stand in `defaults` or rows")
         self._form.finding(pos, Finding("", message, allowed, near))
@@ -84,7 +110,9 @@ class BlockReader:
         for level in levels:
             self._declare(level)
         entries = _effective(levels)
-        defaults = {name: given for level in levels for name, given in self._defaults(level)}
+        defaults: dict[str, Given] = {}
+        for level in levels:
+            defaults.update(self._defaults(level, defaults))
         source, names = self._source(pos, entries, defaults)
         factors = read_factors(self._form, entries)
         sample = read_sample(self._form, entries)
@@ -94,27 +122,32 @@ class BlockReader:
         self._refuse_overlap(factors, names, can_rename="table" in entries or "from" in entries)
         fixed = {name for factor in factors for name in factor.names} | set(defaults)
         known = frozenset(name for name in {*names, *fixed} if name not in ROW_NAMES)
+        renamed = _renamed(entries)
         if "prompt" in defaults:
-            self._check_template(str(defaults["prompt"].value), defaults["prompt"].place, "prompt", known)
+            given = defaults["prompt"]
+            self._check_template(str(given.value), given.place, "prompt", known, renamed)
         if "images" in defaults:
             given = defaults["images"]
             for text in (given.value,) if isinstance(given.value, str) else given.value:
-                self._check_template(text, given.place, "images", known)
+                self._check_template(text, given.place, "images", known, renamed)
         self._uses.add(entries, defaults, names)
-        id_template, id_place = self._id_template(entries, known)
+        id_template, id_place = self._id_template(entries, known, renamed)
         exclude = read_excludes(self._form, entries, known)
         include = read_includes(self._form, entries, known, factors, names)
         combined = (factors, exclude, include, sample)
-        return Block(source, defaults, True, *combined, id_template, id_place, known, frozenset(names))
+        own = frozenset(names)
+        return Block(source, defaults, True, *combined, id_template, id_place, known, own, renamed)
 
     def _declare(self, level: Entries) -> None:
         for item in self._form.scalars("variables", level):
-            if item.text in ROW_NAMES:
-                self._form.note(item.pos, f"{item.text!r} is a field and cannot be a variable", "variables")
-            elif item.text:
-                self._form.declared.add(item.text)
+            name = as_name(item.text or "")
+            if name in ROW_NAMES:
+                self._form.note(item.pos, f"{name!r} is a field and cannot be a variable", "variables")
+            elif name:
+                self._form.declared.add(name)
 
-    def _defaults(self, level: Entries) -> Iterator[tuple[str, Given]]:
+    def _defaults(self, level: Entries, above: Mapping[str, Given]) -> dict[str, Given]:
+        found = {}
         under = level.get("defaults")
         entries = dict(self._form.map("defaults", under[1]).entries) if under else {}
         for key in ("prompt", "images", "variants"):
@@ -132,7 +165,10 @@ class BlockReader:
             elif self._form.name(name, pos) and self._form.is_value(name, node):
                 value = node_value(node)
                 if value is not None:
-                    yield name, Given(value, place(self._form.file, node.pos))
+                    found[name] = Given(value, place(self._form.file, node.pos))
+                elif name in above:
+                    self._form.warn(node.pos, _NULL, name)
+        return found
 
     def _source(
         self, pos: int, entries: Entries, defaults: Mapping[str, Given]
@@ -153,12 +189,21 @@ class BlockReader:
             return ListedRows(self._form.file, (Map(pos),)), []
         items = tuple(self._form.maps("rows", entries["rows"][1]))
         names = dict.fromkeys(key for item in items for key in self._row_names(item))
+        self._warn_of_nulls(items, defaults)
         return ListedRows(self._form.file, items), list(names)
 
     def _row_names(self, row: Map) -> Iterator[str]:
         for name, (pos, node) in row.entries.items():
             if self._form.name(name, pos) and (type(node) is Scalar or self._form.is_value(name, node)):
                 yield name
+
+    def _warn_of_nulls(self, items: Iterable[Map], defaults: Mapping[str, Given]) -> None:
+        """The first null in rows over each default: who means nothing there pays for the default."""
+        for name in defaults:
+            nodes = (item.get(name) for item in items)
+            first = next((node for node in nodes if isinstance(node, Scalar) and node.text is None), None)
+            if first is not None:
+                self._form.warn(first.pos, _NULL, name)
 
     def _refuse_overlap(self, factors: tuple[Factor, ...], names: Iterable[str], *, can_rename: bool) -> None:
         both = set(names)
@@ -172,19 +217,23 @@ class BlockReader:
                     )
                 self._form.log.add(Problem(column.places[0], message, column.name))
 
-    def _check_template(self, text: str, at: str, field: str, known: frozenset[str]) -> Template | None:
+    def _check_template(
+        self, text: str, at: str, field: str, known: frozenset[str], renamed: Mapping[str, str]
+    ) -> Template | None:
         try:
             template = Template(text, known)
         except TemplateFault as error:
             self._form.log.add(error.finding(field).at(at))
             return None
         for name in template.names:
-            fault = unknown_name(name, known, field)
+            fault = unknown_name(name, known, field, renamed)
             if fault:
                 self._form.log.add(fault.at(at))
         return template
 
-    def _id_template(self, entries: Entries, known: frozenset[str]) -> tuple[Template | None, str]:
+    def _id_template(
+        self, entries: Entries, known: frozenset[str], renamed: Mapping[str, str]
+    ) -> tuple[Template | None, str]:
         if "id" not in entries:
             return None, ""
         node = entries["id"][1]
@@ -192,7 +241,13 @@ class BlockReader:
             self._form.note(node.pos, 'expected a template such as "{city}-{style}"', "id")
             return None, ""
         at = place(self._form.file, node.pos)
-        return self._check_template(node.text, at, "id", known), at
+        return self._check_template(node.text, at, "id", known, renamed), at
+
+
+def _renamed(entries: Entries) -> dict[str, str]:
+    node = entries["columns"][1] if "columns" in entries else None
+    pairs = node.entries.items() if isinstance(node, Map) else ()
+    return {as_name(item.text or ""): ours for ours, (_, item) in pairs if isinstance(item, Scalar)}
 
 
 def _effective(levels: list[Entries]) -> Entries:

@@ -8,11 +8,17 @@ from nanobanana_batch.catalog import Finding, closest, shown
 from nanobanana_batch.manifest.block import Entry, Factor
 from nanobanana_batch.manifest.forms import Entries, Form
 from nanobanana_batch.manifest.names import ROW_NAMES
-from nanobanana_batch.manifest.nodes import Map, Scalar, place
+from nanobanana_batch.manifest.nodes import Map, Node, Scalar, Seq, place
 
 _MEANS_ALL = {
     "exclude": "an empty entry would take out every row",
     "include": "an empty entry names no combination",
+}
+
+
+_EXPECTED = {
+    "exclude": "expected a text, or a list of texts",
+    "include": "expected one text; write one entry for each value",
 }
 
 
@@ -48,6 +54,13 @@ def _lacking(names: tuple[str, ...], entry: Entry) -> list[str]:
     return lacking if len(lacking) < len(names) else []
 
 
+def _texts(node: Node, *, may_be_several: bool) -> tuple[str, ...]:
+    """The value, or those of a list; nothing when it is neither."""
+    items = node.items if isinstance(node, Seq) and may_be_several else [node]
+    texts = [item.text for item in items if isinstance(item, Scalar) and item.text is not None]
+    return tuple(texts) if len(texts) == len(items) else ()
+
+
 def _entries(form: Form, key: str, entries: Entries, known: frozenset[str]) -> Iterator[tuple[Map, Entry]]:
     # Null takes back what stands beside `blocks`.
     listed = entries[key][1] if key in entries else None
@@ -55,17 +68,17 @@ def _entries(form: Form, key: str, entries: Entries, known: frozenset[str]) -> I
         return
     allowed = (*sorted(known), *ROW_NAMES)
     for item in form.maps(key, listed):
-        values: dict[str, str] = {}
+        values: dict[str, tuple[str, ...]] = {}
         places: dict[str, str] = {}
         for name, (pos, node) in item.entries.items():
             if name not in allowed:
                 near = closest(name, allowed)
                 finding = Finding(key, f"no row has {shown(name)}", suggestion=near, rests_on=name)
                 form.finding(pos, finding)
-            elif isinstance(node, Scalar) and node.text is not None:
-                values[name], places[name] = node.text, place(form.file, node.pos)
+            elif texts := _texts(node, may_be_several=key == "exclude"):
+                values[name], places[name] = texts, place(form.file, node.pos)
             else:
-                form.note(node.pos, "expected a text", key)
+                form.note(node.pos, _EXPECTED[key], key)
         if len(values) == len(item.entries) > 0:
             yield item, Entry(place(form.file, item.pos), values, places)
         elif not item.entries:

@@ -5,8 +5,9 @@ A wrong value that many rows share (a default, a factor of a matrix) is reported
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from nanobanana_batch.catalog import Finding, closest, shown
 from nanobanana_batch.manifest.block import Block, SourceRow
@@ -109,7 +110,7 @@ class Expander:
             self._refuse(cell, refused)
             sound, values = False, {name: value for name, value in values.items() if name != "images"}
         try:
-            prompt = _prompt(cell, values, variant)
+            prompt = _prompt(cell, values, variant, self._settler)
         except _Refused as refused:
             self._refuse(cell, refused)
             prompt, sound = "?", False
@@ -150,9 +151,11 @@ def _with_images(cell: _Cell, variant: int) -> dict[str, Value]:
     return {**cell.values, "images": written[0] if isinstance(given, str) else written}
 
 
-def _prompt(cell: _Cell, given: dict[str, Value], variant: int) -> str:
+def _prompt(cell: _Cell, given: dict[str, Value], variant: int, settler: Settler) -> str:
     text = as_text(given.get("prompt", ""))
     if cell.is_literal("prompt"):
+        if "{" in text:
+            settler.warn_of_literal(text, cell.row.source, cell.block.names)
         return text
     # A block scalar (`prompt: |`) ends in a newline that nobody means, and that would change the row key.
     text = text.rstrip("\n")
@@ -180,10 +183,12 @@ def _rendered(template: Template, values: dict[str, Value], cell: _Cell, field: 
         return template.render(values)
     except KeyError as error:
         name = str(error.args[0])
-    fault = unknown_name(name, cell.block.names, field)
+    fault = unknown_name(name, cell.block.names, field, cell.block.renamed)
     if fault:
         raise _Refused(fault, cell.block.id_place if field == "id" else cell.place(field))
     message = f"the template wants {{{name}}}, and this row gives no {name}"
+    if name != "id":
+        message += "; `defaults` may give one"
     raise _Refused(Finding(field, message, rests_on=name))
 
 
@@ -191,15 +196,31 @@ _NOT_IN_ITSELF = {"prompt": "a prompt cannot stand inside of itself", "images": 
 _NAMES_SHOWN = 20
 
 
-def unknown_name(name: str, variables: frozenset[str], field: str) -> Finding | None:
+def unknown_name(
+    name: str, variables: frozenset[str], field: str, renamed: Mapping[str, str]
+) -> Finding | None:
     """Why a template of this field may not use this name; `None` when some row may have it."""
     if field in _NOT_IN_ITSELF and name == field:
         return Finding(field, _NOT_IN_ITSELF[field])
     if field == "images" and name == "prompt":
         return Finding(field, "images cannot hold {prompt}: it is written out after them")
-    known = (*variables, *(n for n in ROW_NAMES if n not in (field, "variants")), "variant")
-    if name in known or (field == "id" and name == "id"):
+    if name in variables or name in _fields_in(field):
         return None
+    if name in renamed:
+        message = f"{name} is called {renamed[name]} here (`columns`)"
+        return Finding(field, message, suggestion=f"{{{renamed[name]}}}", rests_on=name)
+    return _never_given(name, variables, field)
+
+
+def _fields_in(field: str) -> tuple[str, ...]:
+    """The fields that a template of this one may use."""
+    taken = ("variants",) if field == "id" else (field, "variants")
+    return (*(name for name in ROW_NAMES if name not in taken), "variant")
+
+
+@lru_cache(maxsize=1024)
+def _never_given(name: str, variables: frozenset[str], field: str) -> Finding:
+    known = (*variables, *_fields_in(field))
     near = _as_filter(name, known) or closest(name, known)
     message = f"unknown variable {{{name}}}" + ("" if near else "; write {{ and }} for braces")
     if variables:

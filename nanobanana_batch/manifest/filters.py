@@ -16,7 +16,16 @@ _SOUNDS_LIKE_A_VOWEL = re.compile(r"[aeiou8]|1[18](\d\d)?(?!\d)|hour|hon(est|ou?
 _SOUNDS_LIKE_A_CONSONANT = re.compile(
     r"eu|ewe|on(e|ce)\b|ouija|uni([^dmn]|directional|mod)|unanim|u(b(?!er)|[cfhjkqrst])[aeiou]|ugand|ukr"
 )
-_SPELLED_OUT = re.compile(r"[A-Z](?![A-Za-z0-9])|[B-DF-HJ-NP-TV-XZ]{2,}(?![A-Za-z])")
+_SPELLED_OUT = re.compile(
+    r"[A-Za-z](?![^\W\d_]|['\u2019])"  # a letter: an X-ray, an n-gon, an M16
+    r"|(?!(MRS?|ST|UP)\b)("
+    r"[B-DF-HJ-NP-TV-XZ]{2,}"
+    r"|[HLMNRX][B-DF-HJ-NP-TV-XZ][A-Z]{1,2}|F[B-DF-HJKMNP-TV-XZ][A-Z]{1,2}|S[BDFGJRVXZ][A-Z]{1,2}"
+    r"|U[B-DF-HJ-NP-TV-XZ]{1,2}|EU|UAE|UAV|UEFA|UFO|UI|UNESCO|UNICEF|USA"
+    r"|FAA|FAQ|HIV|LA|LED|MIT|NYC|NYPD|NYU|RAF|SEO|SUV"
+    r")(?![A-Za-z])"
+)
+"""Said letter by letter: what nobody could pronounce, and some that one could."""
 
 
 def title(text: str) -> str:
@@ -34,13 +43,14 @@ def with_article(text: str) -> str:
     """`a` or `an` before the text, as English spelling suggests; nothing before nothing.
 
     It knows the usual exceptions (an hour, a university, a one-eyed cat, an 8-bit fox, an X-ray, an HDR
-    photo), not every word: abbreviations that are spelled out but could be read as a word (`SUV`) get `a`.
+    photo, an FBI agent, a URL), not every word: abbreviations that could be read as a word are taken for
+    one, but for a few (`SUV`, `LED`).
     """
     if not text.strip():
         return text
     first = re.sub(r"^[\W_]+", "", _MARKS.sub("", unicodedata.normalize("NFKD", text)))
     if _SPELLED_OUT.match(first):
-        return f"{'an' if first[0] in 'AEFHILMNORSX' else 'a'} {text}"
+        return f"{'an' if first[0] in 'AEFHILMNORSXaefhilmnorsx' else 'a'} {text}"
     word = first.lower()
     vowel = _SOUNDS_LIKE_A_VOWEL.match(word) and not _SOUNDS_LIKE_A_CONSONANT.match(word)
     return f"{'an' if vowel else 'a'} {text}"

@@ -72,7 +72,10 @@ class Form:
         if name == "images" and isinstance(node, Seq) and all(isinstance(i, Scalar) for i in node.items):
             return True
         wanted = "a text or a list of texts" if name == "images" else "a text"
-        self.note(node.pos, f"expected {wanted}; for several values use `matrix`", name)
+        several = "for several values use `matrix`"
+        if name == "prompt":
+            several = "several prompts are several rows: `rows: [{prompt: a cat}, {prompt: a dog}]`"
+        self.note(node.pos, f"expected {wanted}; {several}", name)
         return False
 
     def is_there(self, name: str, node: Scalar) -> bool:
@@ -88,7 +91,8 @@ class Form:
         if isinstance(node, Map):
             return node
         if not (isinstance(node, Scalar) and node.text is None):
-            self.note(node.pos, "expected `name: value` pairs", key)
+            named = "; a list needs a name: `style: [ink, photo]`" if key in ("matrix", "zip") else ""
+            self.note(node.pos, f"expected `name: value` pairs{named}", key)
         return Map(node.pos)
 
     def maps(self, key: str, node: Node) -> Iterator[Map]:

@@ -16,7 +16,7 @@ from typing import Generic, NamedTuple, TypeVar
 from nanobanana_batch.catalog import closest, shown
 from nanobanana_batch.errors import Problem, UsageError
 from nanobanana_batch.manifest.axes import Axes, Excluded, Held, Included
-from nanobanana_batch.manifest.block import Block, Entry, SourceRow
+from nanobanana_batch.manifest.block import Block, Entry, Picked, SourceRow
 from nanobanana_batch.manifest.product import Entangled, Product
 from nanobanana_batch.manifest.sampling import drawn
 from nanobanana_batch.manifest.settle import variant_count
@@ -24,7 +24,8 @@ from nanobanana_batch.manifest.template import Value, as_text
 from nanobanana_batch.problems import ProblemLog
 
 _PRODUCTS_KEPT = 10_000
-_SUGGESTED_AMONG = 10_000
+_SUGGESTED_AMONG = 1000
+_VALUES_SHOWN = 10
 _Held = TypeVar("_Held", bound=Held)
 _Texts = tuple[str, ...]
 
@@ -54,8 +55,9 @@ class _Index(Generic[_Held]):
         self._asking: dict[str, dict[str, list[int]]] = {}
         for number, held in enumerate(entries):
             if held.asks:
-                name, text = next(iter(held.asks.items()))
-                self._asking.setdefault(name, {}).setdefault(text, []).append(number)
+                name, texts = next(iter(held.asks.items()))
+                for text in dict.fromkeys(texts):
+                    self._asking.setdefault(name, {}).setdefault(text, []).append(number)
             else:
                 self._always.append(number)
 
@@ -90,8 +92,20 @@ class Grid:
         self._total: int | None = None
         self._drawn_from = 0
         self._met: set[str] = set()
-        self.used: set[str] = set()
-        """Places of the entries that take something out, or add something, in a row that was read."""
+        self.used = {
+            _value_key(name, text) for name, text in self._choices_excluded() if self._is_level(name, text)
+        }
+        """Places of the entries that take something out, or add something, in a row that was read.
+
+        And the values among several of an `exclude` entry that are there.
+        """
+
+    def _choices_excluded(self) -> Iterator[tuple[str, str]]:
+        for entry in self.block.exclude:
+            yield from _choices_of(entry)
+
+    def _is_level(self, name: str, text: str) -> bool:
+        return name in self._axes.of and self._axes.has(name, text)
 
     def cells(self, log: ProblemLog) -> Iterator[tuple[SourceRow, Point, dict[str, Value]]]:
         """Each combination in order, with its row and all its values; unreadable rows go to `log`."""
@@ -140,14 +154,23 @@ class Grid:
         """What tells the combinations of one row from each other in ids."""
         return self._axes.words(point.levels)
 
+    def sampled(self) -> Iterator[Picked]:
+        """What `sample` takes of all combinations, if not all; known once all rows were read."""
+        sample = self.block.sample
+        if sample and self._total is not None and sample.count < self._total:
+            yield Picked("sample", sample.count, self._total, str(sample.seed))
+
     def idle(self) -> Iterator[tuple[str, str]]:
         """Entries that change nothing, by place, with what to say; known once all rows were read."""
         if self._total is None:
             return
+        yield from self.block.source.idle()
         for entry in self.block.exclude:
             if entry.place not in self.used:
                 why, near = self._why_it_takes_nothing(entry)
                 yield entry.place, str(Problem(entry.place, f"takes nothing out: {why}", "exclude", (), near))
+            else:
+                yield from self._idle_choices(entry)
         for entry in self.block.include:
             if entry.place not in self.used:
                 held = next(held for held in self._axes.includes if held.entry is entry)
@@ -158,12 +181,21 @@ class Grid:
             message = f"there are only {self._total} combinations, and all are taken"
             yield sample.place, str(Problem(sample.place, message, "sample"))
 
+    def _idle_choices(self, entry: Entry) -> Iterator[tuple[str, str]]:
+        levels = {name: column for name, column, _ in self._columns}
+        for name, text in _choices_of(entry):
+            key = _value_key(name, text)
+            if key not in self.used:
+                near = closest(text, list(itertools.islice(levels.get(name, ()), _SUGGESTED_AMONG)))
+                problem = Problem(entry.places[name], f"{name} is never {shown(text)}", "exclude", (), near)
+                yield key, str(problem)
+
     def _why_it_takes_nothing(self, entry: Entry) -> tuple[str, str]:
         for name, column, _ in self._columns:
-            text = entry.values.get(name)
-            if text is not None and not self._axes.has(name, text):
-                near = closest(text, list(itertools.islice(column, _SUGGESTED_AMONG)))
-                return f"{name} is never {shown(text)}", near
+            texts = entry.values.get(name)
+            if texts is not None and not any(self._axes.has(name, text) for text in texts):
+                near = closest(texts[0], list(itertools.islice(column, _SUGGESTED_AMONG)))
+                return f"{name} is never {_any_of(texts)}", near
         held = next((held for held in self._axes.excludes if held.entry is entry), None)
         return (_lacking(held.asks) if held else "`zip` has no such values side by side"), ""
 
@@ -214,6 +246,8 @@ class Grid:
             if len(self._products) >= _PRODUCTS_KEPT:
                 self._products.clear()
             found = self._made(self._excludes.holding(base), self._includes.holding(base))
+            given = zip(self._asked, key, strict=True)
+            self.used |= {_value_key(name, text) for (name, _), text in given if text is not None}
             self._products[tuple(key)] = found
         return found
 
@@ -254,8 +288,23 @@ class Grid:
                     yield {**texts, **sets}, combinations
 
 
-def _lacking(asks: Mapping[str, str]) -> str:
-    return "no row has " + " and ".join(f"{name} {shown(text)}" for name, text in asks.items())
+def _choices_of(entry: Entry) -> Iterator[tuple[str, str]]:
+    """Each value under the names for which an entry gives several."""
+    for name, texts in entry.values.items():
+        if len(texts) > 1:
+            yield from ((name, text) for text in texts)
+
+
+def _value_key(name: str, text: str) -> str:
+    return f"{name}={text}"
+
+
+def _any_of(texts: Sequence[str]) -> str:
+    return " or ".join(map(shown, texts[:_VALUES_SHOWN])) + (" …" if len(texts) > _VALUES_SHOWN else "")
+
+
+def _lacking(asks: Mapping[str, Sequence[str]]) -> str:
+    return "no row has " + " and ".join(f"{name} {_any_of(texts)}" for name, texts in asks.items())
 
 
 def _variants(base: Mapping[str, Value]) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +13,7 @@ from pathlib import Path
 
 from nanobanana_batch.catalog import Catalog, closest, shown
 from nanobanana_batch.errors import Problem, UsageError
-from nanobanana_batch.manifest.block import Block, Given
+from nanobanana_batch.manifest.block import Block, Given, Picked
 from nanobanana_batch.manifest.blocks import BlockReader
 from nanobanana_batch.manifest.document_paths import find_paths
 from nanobanana_batch.manifest.expand import Expander
@@ -19,17 +21,22 @@ from nanobanana_batch.manifest.forms import Form
 from nanobanana_batch.manifest.grid import Grid
 from nanobanana_batch.manifest.ids import id_fault
 from nanobanana_batch.manifest.local_images import LocalImages
-from nanobanana_batch.manifest.names import ROW_NAMES
+from nanobanana_batch.manifest.names import IN_A_TABLE, ROW_NAMES, as_name, field_elsewhere, not_sent
 from nanobanana_batch.manifest.nodes import Map, Scalar, place, read_nodes
 from nanobanana_batch.manifest.origin import Origin, origin_of
 from nanobanana_batch.manifest.parent_source import Parent, ParentRows
 from nanobanana_batch.manifest.refusal import TakeAll, read_all, whole_refusal
 from nanobanana_batch.manifest.settle import Settler
 from nanobanana_batch.manifest.sources import table_columns
-from nanobanana_batch.manifest.table_source import TableRows, table_rows
-from nanobanana_batch.manifest.tables import open_table
+from nanobanana_batch.manifest.table_source import TableRows, leave_out, table_rows
+from nanobanana_batch.manifest.tables import TextTable, open_table
+from nanobanana_batch.manifest.template import as_text
 from nanobanana_batch.model import Draft
 from nanobanana_batch.problems import FindPaths, ProblemLog
+
+_COLUMNS_TOLD = 10
+_IN_BRACES = re.compile(r"\{([^{}]*)\}")
+_IDLE_TOLD = 50
 
 
 class Manifest:
@@ -62,14 +69,27 @@ class Manifest:
     def warnings(self) -> list[str]:
         """What is worth saying but keeps nothing from being sent; complete once the rows were read."""
         used = {place for grid in self._grids for place in grid.used}
-        idle = [said for grid in self._grids for place, said in grid.idle() if place not in used]
-        return list(dict.fromkeys([*self._settler.warnings, *idle]))
+        # Each may come with a suggestion, which takes its time to find.
+        idle = (said for grid in self._grids for place, said in grid.idle() if place not in used)
+        told = list(itertools.islice(idle, _IDLE_TOLD))
+        more = ["and more entries that change nothing"] if next(idle, None) else []
+        return list(dict.fromkeys([*self._settler.warnings, *told, *more]))
 
     @property
     def parents(self) -> tuple[Parent, ...]:
         """The output folders that rows come from."""
         sources = (grid.block.source for grid in self._grids)
         return tuple(source.parent for source in sources if isinstance(source, ParentRows))
+
+    @property
+    def picked(self) -> tuple[Picked, ...]:
+        """Where `from` and `sample` take a part of what there is; complete once the rows were read."""
+        found: list[Picked] = []
+        for grid in self._grids:
+            source = grid.block.source
+            found += source.picked if isinstance(source, ParentRows) else ()
+            found += grid.sampled()
+        return tuple(found)
 
     @property
     def is_narrowed(self) -> bool:
@@ -124,6 +144,7 @@ def open_manifest(
     if dialect not in catalog.dialects:
         known = ", ".join(catalog.dialects)
         raise UsageError(f"The catalogue knows no dialect {shown(dialect)}.", hint=f"It has: {known}.")
+    variables = tuple(map(as_name, variables))
     _check_declared(variables)
     origin = origin_of(path, kind, spool)
     path = origin.label
@@ -132,10 +153,12 @@ def open_manifest(
     if origin.kind == "yaml":
         name, names, blocks = _open_yaml(origin, variables, log, warnings)
     else:
-        name, names, blocks = _open_table(origin, variables, log)
+        name, names, blocks = _open_table(origin, variables, log, warnings)
     given = _command_line_defaults(defaults or {}, names, bool(log))
     blocks = [replace(block, defaults={**given, **block.defaults}) for block in blocks]
     for block in blocks:
+        if not block.templated:
+            _refuse_templates(block, given, path.name, log)
         _require(block, path.name, log, tuple(rules.name for rules in catalog.models(dialect)))
     local_images = LocalImages(path.parent, no_local_images)
     settler = Settler(catalog, dialect, local_images, allow_unknown_model=allow_unknown_model)
@@ -147,19 +170,25 @@ def open_manifest(
 
 
 def _open_table(
-    origin: Origin, variables: Sequence[str], log: ProblemLog
+    origin: Origin, variables: Sequence[str], log: ProblemLog, warnings: list[str]
 ) -> tuple[str, tuple[str, ...], list[Block]]:
     path = origin.label
     name = _default_name(origin, log)
     table = open_table(origin.path, path.name, origin.kind)
     header = table.header()
-    log.extend(header.problems)
-    if header.problems:
+    problems, said = leave_out(header, path.name, variables, ())
+    log.extend((*header.problems, *problems))
+    if header.problems or problems:
         return name, (), []
-    columns, findings = table_columns(header.names, {}, variables)
+    warnings.extend(said)
+    columns, findings = table_columns(header.names, {}, variables, header.others, IN_A_TABLE)
     for finding, column in findings:
         log.add(finding.at(header.places[column] if isinstance(column, int) else path.name))
     names = tuple(column for column in columns if column not in ROW_NAMES)
+    for variable in names:
+        fault = "" if variable in variables else not_sent(variable)
+        if fault:
+            warnings.append(str(Problem(header.places[columns[variable]], fault, variable)))
     source = table_rows(table, header, columns, log)
     return (
         name,
@@ -172,7 +201,7 @@ def _open_yaml(
     origin: Origin, variables: Sequence[str], log: ProblemLog, warnings: list[str]
 ) -> tuple[str, tuple[str, ...], list[Block]]:
     path = origin.label
-    root, problems = read_nodes(origin.path, path.name)
+    root, problems = read_nodes(origin.path, path.name, warnings)
     log.extend(problems)
     if root is None:
         return "", (), []
@@ -217,23 +246,62 @@ def _command_line_defaults(
     defaults: Mapping[str, str], variables: tuple[str, ...], damaged: bool
 ) -> dict[str, Given]:
     known = (*(name for name in ROW_NAMES if name != "id"), *variables)
-    for name in defaults:
+    named = {as_name(name): value for name, value in defaults.items()}
+    if len(named) < len(defaults):
+        raise UsageError("--defaults: two of the names are one name, written in two ways; keep one.")
+    for name in named:
         # When the file has problems, its variables are not all known, and its problems say more.
         if name not in known and not damaged:
-            near = closest(name, known)
+            near = closest(name, known) or field_elsewhere(name)
             hint = f"Did you mean {near!r}?" if near else f"Known: {', '.join(known)}."
             raise UsageError(f"--defaults {shown(name)}: no such field or variable.", hint=hint)
-    return {name: Given(value, "--defaults") for name, value in defaults.items() if value}
+    return {name: Given(value, "--defaults") for name, value in named.items() if value}
+
+
+def _refuse_templates(block: Block, given: Mapping[str, Given], file: str, log: ProblemLog) -> None:
+    """Every row would be paid for with the name of a column in braces, and not with what stands there."""
+    for field in ("prompt", "images"):
+        text = as_text(given[field].value) if field in given else ""
+        names = [as_name(inner).partition(":")[0].strip() for inner in _IN_BRACES.findall(text)]
+        columns = {name.casefold() for name in block.row_names}
+        slot = next((name for name in names if name.casefold() in columns), None)
+        if slot is not None:
+            example = f"`table: {file}` with `{field}: {json.dumps(text, ensure_ascii=False)}`"
+            message = (
+                f"'{{{slot}}}' would be sent as it stands; a template over a table's columns needs a YAML"
+            )
+            log.add(Problem("--defaults", f"{message} manifest: {example}", field))
 
 
 def _require(block: Block, file: str, log: ProblemLog, models: tuple[str, ...]) -> None:
     """What no row can have is said once, not once for every row."""
     for name, allowed in (("model", models), ("prompt", ())):
         if not _may_have(block, name):
-            adding = f"`--defaults {name}=...`"
-            where = f"add `{name}` under `defaults`" if block.templated else f"add a column `{name}`"
-            message = f"no row can have a {name}; {where}, or give {adding}"
+            message = f"no row can have a {name}; {_remedy(block, name, file)}"
             log.add(Problem(file, message, name, allowed, rests_on=name))
+
+
+def _remedy(block: Block, name: str, file: str) -> str:
+    if name == "prompt" and isinstance(block.source, TableRows):
+        column = next((column for column in block.source.header if column not in ROW_NAMES), "NAME")
+        ways = (
+            f'map a column (`columns: {{prompt: YOURS}}`) or write a template (`prompt: "{{{column}}}, ..."`)'
+        )
+        if block.templated:
+            return ways
+        told = _columns_told(block.source)
+        return f"{told}name a column `prompt`, or in a YAML manifest with `table: {file}` {ways}"
+    where = f"add `{name}` under `defaults`" if block.templated else f"add a column `{name}`"
+    return f"{where}, or give `--defaults {name}=...`"
+
+
+def _columns_told(source: TableRows) -> str:
+    """What the first line was taken for: perhaps it is a row."""
+    if not isinstance(source.table, TextTable):
+        return ""
+    shown_names = ", ".join(map(shown, source.header[:_COLUMNS_TOLD]))
+    more = ", …" if len(source.header) > _COLUMNS_TOLD else ""
+    return f"the first line names the columns, and here they are {shown_names}{more}; "
 
 
 def _may_have(block: Block, name: str) -> bool:

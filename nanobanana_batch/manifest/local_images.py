@@ -13,6 +13,8 @@ from nanobanana_batch.model import LocalImage
 
 DEFAULT_LIMIT_BYTES = 20_000_000
 """Where the model states none: what the largest of the contract take."""
+_WARNINGS = 10
+"""Of files that are animated; who has more of them has got the point."""
 _SUGGESTIONS = 100
 """A suggestion reads a folder; nobody reads more of them than this."""
 
@@ -21,9 +23,12 @@ class LocalImages:
     """The files that a manifest names, looked for in its folder."""
 
     def __init__(self, folder: Path, refusal: str = "") -> None:
+        self.warnings: list[str] = []
+        self._place = folder
         self._folder = folder.absolute()
         self._refusal = refusal
         self._references = References()
+        self._moving: set[str] = set()
         self._suggestions_left = _SUGGESTIONS
 
     def find(
@@ -51,9 +56,23 @@ class LocalImages:
         try:
             found = self._references.look(path, limit_bytes)
         except ImageRejected as error:
-            near = "" if os.path.exists(path) else self._near(name)
-            return Finding("images", f"the local file {shown(name)}: {error.message}", suggestion=near)
+            fault = f"the local file {shown(name)}: {error.message}"
+            if os.path.exists(path):
+                return Finding("images", fault)
+            looked_for = self._place / name
+            fault += _why_missing(name) or f" at {looked_for}" * (str(looked_for) != name)
+            near = f"https://{name}" if name.startswith("www.") else self._near(name)
+            return Finding("images", fault, suggestion=near)
+        if found.is_animated:
+            self._warn_of_moving(name)
         return LocalImage(name, str(path), found.sha256, found.size_bytes, found.media_type)
+
+    def _warn_of_moving(self, name: str) -> None:
+        if name not in self._moving and len(self._moving) < _WARNINGS:
+            self._moving.add(name)
+            self.warnings.append(
+                f"the local file {shown(name)} is animated, and no provider says what it makes of that"
+            )
 
     def _near(self, name: str) -> str:
         """The file of the same folder that was probably meant."""
@@ -61,3 +80,13 @@ class LocalImages:
             return ""
         self._suggestions_left -= 1
         return near_file(self._folder, name)
+
+
+def _why_missing(name: str) -> str:
+    if name.startswith("www."):
+        return "; a URL begins with https://"
+    if name.startswith("~"):
+        return "; ~ stands for no folder here, write the path out"
+    if "*" in name or "?" in name:
+        return "; each file has to be named, there are no patterns"
+    return ""

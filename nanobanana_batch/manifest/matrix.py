@@ -12,9 +12,18 @@ from nanobanana_batch.manifest.forms import Entries, Form
 from nanobanana_batch.manifest.ids import word
 from nanobanana_batch.manifest.nodes import Map, Node, Scalar, Seq, place
 from nanobanana_batch.manifest.ranges import RANGE_KEYS, NumberRange, Same, read_range
+from nanobanana_batch.manifest.settle import SETTINGS
 from nanobanana_batch.manifest.sources import ValueFile
 
 MAX_FACTORS = 200
+_LONGEST_SHOWN = 80
+_RANGE_ELSEWHERE = {
+    **dict.fromkeys(("start", "begin", "min", "first"), "from"),
+    **dict.fromkeys(("stop", "end", "max", "last", "until"), "to"),
+    **dict.fromkeys(("by", "increment"), "step"),
+}
+MAX_OF_SETTING = 100
+"""Rows are counted by what their model, resolution and so on are, and by each combination of these."""
 _SHAPES = "expected a list, {file: name.txt}, or a range such as {from: 1, to: 5}"
 
 
@@ -45,7 +54,9 @@ def _columns(form: Form, key: str, entries: Entries) -> Iterator[Column]:
             form.note(pos, f"{name!r} cannot be a factor", key)
         elif form.name(name, pos):
             column = _column(form, name, node, may_repeat=key == "zip")
-            if column:
+            if column and name in SETTINGS and len(column.values) > MAX_OF_SETTING:
+                form.note(pos, f"{len(column.values):,} values; no model allows so many", name)
+            elif column:
                 yield column
 
 
@@ -77,6 +88,11 @@ def _column(form: Form, name: str, node: Node, *, may_repeat: bool) -> Column | 
 
 
 def _range_column(form: Form, name: str, node: Map) -> Column | None:
+    if node.entries.keys() & _RANGE_ELSEWHERE.keys():
+        pairs = ((_RANGE_ELSEWHERE.get(key, key), item) for key, (_, item) in node.entries.items())
+        said = ", ".join(f"{key}: {item.text}" for key, item in pairs if isinstance(item, Scalar))
+        form.note(node.pos, f"a range has {', '.join(RANGE_KEYS)}", name, f"{{{said[:_LONGEST_SHOWN]}}}")
+        return None
     if not node.entries.keys() & set(RANGE_KEYS):
         near = next(filter(None, (closest(key, ("file", *RANGE_KEYS)) for key in node.entries)), "")
         form.note(node.pos, _SHAPES, name, near)
@@ -89,7 +105,9 @@ def _range_column(form: Form, name: str, node: Map) -> Column | None:
 
 def _listed_items(form: Form, name: str, node: Node, may_repeat: bool) -> list[tuple[str, str]]:
     if not isinstance(node, Seq) or not node.items:
-        form.note(node.pos, f"{_SHAPES}; a list has at least one value", name)
+        text = node.text if isinstance(node, Scalar) else None
+        near = f"[{text}]" if text and len(text) <= _LONGEST_SHOWN else ""
+        form.note(node.pos, f"{_SHAPES}; a list has at least one value", name, near)
         return []
     found: list[tuple[str, str]] = []
     seen: set[str] = set()

@@ -7,6 +7,8 @@ field has to be refused unless the person says that it is meant.
 from __future__ import annotations
 
 import re
+import shlex
+import unicodedata
 from collections.abc import Collection
 from functools import lru_cache
 
@@ -17,15 +19,36 @@ ROW_NAMES = (*REQUEST_FIELDS, "id", "variants")
 """All names with a meaning in a row."""
 
 FIELD_SET = frozenset(REQUEST_FIELDS)
+_KEEP = "keep it by `variables: [{name}]`"
+IN_A_TABLE = "rename the column, or keep it as a variable by `--variables {name}`"
+IN_A_MAPPED_TABLE = (
+    "map it by `columns: {{field}: {name}}`, or keep it as a variable by `variables: [{name}]`"
+)
 HOLDS_NO_KEY = "a manifest holds no key or token; it comes from the environment"
 _PERHAPS_SECRETS = frozenset({"key", "token"})
 SECRET_NAMES = re.compile(
     r"(x|evolink|nanobanana|secret|private|access)?(api)?key|authorization|bearer(token)?|credential"
     r"|passw(or)?d|(client)?secret|((access|auth|secret|api)?token)"
 )
+_SETTINGS_ELSEWHERE = {
+    "aspect_ratio": ("size", "imagesize", "ratio", "aspect"),
+    "resolution": ("quality", "imagequality", "res"),
+    "output_format": ("format", "imageformat"),
+    "thinking_level": ("thinking",),
+    "web_search": ("googlesearch",),
+    "variants": ("n", "numimages", "count", "variation", "variations", "repeat", "repeats", "repetitions"),
+    "": ("negativeprompt", "seed", "step", "steps", "guidance", "guidancescale", "cfg", "cfgscale"),
+}
+"""Settings as other tools, and providers on the wire, call them; under "" those that are not offered."""
+_FIELD_ELSEWHERE = {word: field for field, words in _SETTINGS_ELSEWHERE.items() for word in words}
 _MEANS_IMAGES = frozenset(
     {"imageurl", "imageurls", "imagesurl", "imagesurls", "referenceimage", "inputimage"}
 )
+
+
+def as_name(text: str) -> str:
+    """A name as names are compared: some systems write `ö` as two characters, and people mean one name."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def is_secret(name: str) -> bool:
@@ -33,15 +56,18 @@ def is_secret(name: str) -> bool:
     return bool(SECRET_NAMES.fullmatch(_folded(name)))
 
 
-def name_fault(name: str, declared: Collection[str]) -> Finding | None:
-    """Why this may not be the name of a variable; `None` for a good name and for the fields themselves."""
+def name_fault(name: str, declared: Collection[str], if_meant: str = "") -> Finding | None:
+    """Why this may not be the name of a variable; `None` for a good name and for the fields themselves.
+
+    `if_meant` says what to do with a name that looks like a misspelt field, `{name}` and `{field}` in it.
+    """
     if name in ROW_NAMES:
         return None
     if not name.strip():
         return Finding("", "an empty name")
     perhaps = _folded(name) in _PERHAPS_SECRETS
     if is_secret(name) and not (perhaps and name in declared):
-        hint = f"; list it under `variables` if {name} is only a word" if perhaps else ""
+        hint = "; if it is only a word, " + _keeping(name, "word", if_meant or _KEEP) if perhaps else ""
         return Finding(name, HOLDS_NO_KEY + hint)
     if name == "variant":
         return Finding(
@@ -54,8 +80,12 @@ def name_fault(name: str, declared: Collection[str]) -> Finding | None:
     meant = None if name in declared else slip_of(name)
     if meant is None:
         return None
-    message = "looks like a misspelt field; if it is meant, list it under `variables` (tables: `--variables`)"
-    return Finding(name, message, suggestion=meant)
+    hint = _keeping(name, meant, if_meant or f"if it is meant, {_KEEP}")
+    return Finding(name, f"looks like a misspelt field; {hint}", suggestion=meant)
+
+
+def _keeping(name: str, field: str, way: str) -> str:
+    return way.replace("{name}", shlex.quote(name)).replace("{field}", field)
 
 
 @lru_cache(maxsize=4096)
@@ -73,8 +103,26 @@ def slip_of(name: str) -> str | None:
     return None
 
 
+def field_elsewhere(name: str) -> str | None:
+    """The field that this name stands for elsewhere, "" for none of ours; `None` for other names."""
+    return _FIELD_ELSEWHERE.get(_joined(name))
+
+
+def not_sent(name: str) -> str:
+    """What to say of a variable that is likely to be taken for a setting; nothing of any other name."""
+    field = field_elsewhere(name)
+    if field is None:
+        return ""
+    why = f"; the field is `{field}`" if field else ": the API has no such setting"
+    return f"is a variable here and is not sent{why}"
+
+
 def _folded(name: str) -> str:
-    return re.sub(r"[\s_\-.]+", "", name).casefold().removesuffix("s")
+    return _joined(name).removesuffix("s")
+
+
+def _joined(name: str) -> str:
+    return re.sub(r"[\s_\-.]+", "", name).casefold()
 
 
 def one_slip(first: str, second: str) -> bool:

@@ -18,6 +18,7 @@ import yaml
 from nanobanana_batch.catalog import shown
 from nanobanana_batch.errors import Problem
 from nanobanana_batch.manifest.encoding import is_utf16, not_utf8
+from nanobanana_batch.manifest.names import as_name
 from nanobanana_batch.manifest.yaml_faults import yaml_fault
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -27,6 +28,8 @@ MAX_DEPTH = 32
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_CUT_OFF = re.compile(r"[ \t]+#[^\s#]")
+_WARNINGS = 20
 _PLAIN_KEY = re.compile(r"[^\W\d][\w-]*|<<")
 
 
@@ -80,8 +83,11 @@ def path_text(steps: Iterable[str | int]) -> str:
     return text
 
 
-def read_nodes(path: Path, file: str) -> tuple[Map | None, list[Problem]]:
-    """The mapping at the top of the file, and everything that is wrong with the file as YAML."""
+def read_nodes(path: Path, file: str, warnings: list[str] | None = None) -> tuple[Map | None, list[Problem]]:
+    """The mapping at the top of the file, and everything that is wrong with the file as YAML.
+
+    What is probably not meant is added to `warnings`.
+    """
     try:
         with path.open("rb") as stream:
             data = stream.read(MAX_BYTES + 1)
@@ -90,10 +96,12 @@ def read_nodes(path: Path, file: str) -> tuple[Map | None, list[Problem]]:
     if len(data) > MAX_BYTES:
         hint = "put the rows into a table (`table: rows.csv`)"
         return None, [Problem(file, f"larger than {MAX_BYTES >> 20} MiB; {hint}")]
-    return parse_nodes(data, file)
+    return parse_nodes(data, file, warnings)
 
 
-def parse_nodes(data: bytes, file: str) -> tuple[Map | None, list[Problem]]:
+def parse_nodes(
+    data: bytes, file: str, warnings: list[str] | None = None
+) -> tuple[Map | None, list[Problem]]:
     """As `read_nodes`, for content that is in memory."""
     try:
         text = data.decode("utf-16" if is_utf16(data) else "utf-8-sig")
@@ -116,6 +124,8 @@ def parse_nodes(data: bytes, file: str) -> tuple[Map | None, list[Problem]]:
         builder.problems.append(Problem(source, fault.message, path="" if fault.is_outside else builder.path))
     except (ValueError, OverflowError, RecursionError):
         builder.problems.append(Problem(file, "not valid YAML"))
+    if warnings is not None:
+        warnings.extend(map(str, builder.warnings))
     return _top(builder, file)
 
 
@@ -170,6 +180,8 @@ class _Builder:
     def __init__(self, file: str, text: str) -> None:
         self.root: Node | None = None
         self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
+        self._unused_anchors: dict[str, int] = {}
         self._file = file
         self._text = text
         self._scalar_end = 0
@@ -193,6 +205,8 @@ class _Builder:
             step = steps.get(type(event))
             if step:
                 step(event, self._pos(event))
+        for anchor, pos in self._unused_anchors.items():
+            self._warn_of_anchor(anchor, pos)
 
     @staticmethod
     def _pos(event: Any) -> int:
@@ -215,6 +229,23 @@ class _Builder:
         if len(self.problems) >= 1000:
             raise _Stop
 
+    def _warn(self, pos: int, message: str) -> None:
+        if len(self.warnings) < _WARNINGS:
+            self.warnings.append(Problem(place(self._file, pos), message))
+
+    def _warn_of_anchor(self, anchor: str, pos: int) -> None:
+        self._warn(
+            pos,
+            f"&{anchor} is no text but names what follows, and nothing refers to it;"
+            " text that begins with & has to be in quotes",
+        )
+
+    def _take_anchor(self, anchor: str | None, pos: int) -> None:
+        if anchor:
+            if anchor in self._unused_anchors:
+                self._warn_of_anchor(anchor, self._unused_anchors[anchor])
+            self._unused_anchors[anchor] = pos
+
     def _document(self, event: Any, pos: int) -> None:
         self._documents += 1
         if self._documents > 1:
@@ -226,7 +257,13 @@ class _Builder:
         text, plain = event.value, not event.style
         if not text and plain:
             self._refuse_lone_key(event)
+        self._take_anchor(event.anchor, pos)
         self._scalar_end = event.end_mark.index
+        if plain and _CUT_OFF.match(self._text, self._scalar_end):
+            said = f"{shown(text)} is all there is" if text else "there is nothing"
+            self._warn(
+                pos, f"{said} here: # behind a blank begins a comment; text with # in it has to be in quotes"
+            )
         if event.style == '"' and _UNPRINTABLE.search(text):
             self._note(pos, "a control character is not allowed")
             text = ""
@@ -247,6 +284,7 @@ class _Builder:
         if len(self._frames) >= MAX_DEPTH:
             self.problems.append(Problem(place(self._file, pos), f"nested deeper than {MAX_DEPTH} levels"))
             raise _Stop
+        self._take_anchor(event.anchor, pos)
         if event.anchor:
             self._anchors.pop(event.anchor, None)
         node = Map(pos) if isinstance(event, yaml.MappingStartEvent) else Seq(pos)
@@ -268,6 +306,7 @@ class _Builder:
             self._note(pos, f"*{event.anchor} refers to no anchor above it (&{event.anchor})")
             self._add(_unknown(pos), 1, None)
             return
+        self._unused_anchors.pop(event.anchor, None)
         node, weight = self._anchors[event.anchor]
         self._add(node, weight, None)
 
@@ -299,7 +338,8 @@ class _Builder:
 
     def _key(self, node: Node) -> Scalar:
         if isinstance(node, Scalar) and node.text is not None:
-            return node
+            name = as_name(node.text)
+            return node if name == node.text else Scalar(node.pos, name)
         self._note(node.pos, "a key has to be a text")
         return Scalar(node.pos, None)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -17,7 +18,8 @@ from nanobanana_batch.errors import UsageError
 from nanobanana_batch.manifest.blocks import BLOCK_KEYS
 from nanobanana_batch.manifest.encoding import is_utf16
 from nanobanana_batch.manifest.names import ROW_NAMES, slip_of
-from nanobanana_batch.manifest.tables import ENDINGS, KINDS, kind_of
+from nanobanana_batch.manifest.near_files import near_file
+from nanobanana_batch.manifest.tables import ENDINGS, KINDS, export_hint, kind_of
 
 YAML_ENDINGS = (".yaml", ".yml")
 FORMATS = ("yaml", *KINDS)
@@ -44,13 +46,25 @@ def origin_of(path: Path, kind: str | None = None, spool: Path | None = None) ->
     """The manifest at this path, or the one in `spool` if that was read from standard input.
 
     Raises:
-        UsageError: nothing says of which kind it is.
+        UsageError: there is none, or nothing says of which kind it is.
     """
     if spool is not None:
         return Origin(spool, Path("stdin"), kind or _kind_of_content(spool), names_output=False)
-    if path.is_fifo():
-        raise UsageError(f"{path} is a pipe; pipe it in and give `-` for the manifest.")
+    _refuse_at_sight(path)
     return Origin(path, path, kind or _kind_of_name(path), names_output=True)
+
+
+def _refuse_at_sight(path: Path) -> None:
+    try:
+        is_pipe = stat.S_ISFIFO(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        near = near_file(Path(), str(path))
+        hint = f"Did you mean {near!r}?" if near else ""
+        raise UsageError(f"There is no manifest {path}.", hint=hint) from error
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}.") from error
+    if is_pipe:
+        raise UsageError(f"{path} is a pipe; pipe it in and give `-` for the manifest.")
 
 
 def _kind_of_name(path: Path) -> str:
@@ -61,6 +75,9 @@ def _kind_of_name(path: Path) -> str:
         known = " ".join((*YAML_ENDINGS, *ENDINGS))
         if path.is_dir():
             raise UsageError(f"{path} is a folder; a manifest is a file that ends in one of {known}.")
+        export = export_hint(path.name)
+        if export:
+            raise UsageError(f"{path} is a spreadsheet; {export}.")
         raise UsageError(
             f"{path} is no manifest: one ends in one of {known}.", hint="Or say it with --format."
         )

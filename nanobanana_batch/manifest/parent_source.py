@@ -6,21 +6,23 @@ there are, and never what a row asks for: its image counts by the content that w
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 
 from nanobanana_batch.catalog import Finding, closest, shown
 from nanobanana_batch.errors import Problem, StateFailed, UsageError
 from nanobanana_batch.files.folder import Folder, find
 from nanobanana_batch.files.lock import is_held
-from nanobanana_batch.manifest.block import Given, ListedRows, Source, SourceRow
+from nanobanana_batch.manifest.block import Given, ListedRows, Picked, Source, SourceRow
 from nanobanana_batch.manifest.forms import Entries, Form
-from nanobanana_batch.manifest.names import ROW_NAMES
+from nanobanana_batch.manifest.names import ROW_NAMES, as_name
 from nanobanana_batch.manifest.near_files import near_file
 from nanobanana_batch.manifest.nodes import Map, Node, Scalar, Seq, place
 from nanobanana_batch.manifest.template import TemplateFault, Value, as_text, compiled
+from nanobanana_batch.manifest.where import Condition
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.results import cells_of, column_names
@@ -29,7 +31,6 @@ from nanobanana_batch.state.reader import Reader, RowReport, open_reader
 IMAGE = "image"
 PARENT_ID = "parent_id"
 _OF_ROW = "row."
-_SHOWN_VALUES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +55,12 @@ class ParentRows:
     """Of the other run, as they were when the manifest was opened."""
     columns: tuple[tuple[str, str], ...]
     """Our names, and what they are called there."""
-    where: tuple[tuple[str, frozenset[str]], ...] = ()
+    where: tuple[tuple[str, Condition], ...] = ()
+    """Their names, and what must stand there."""
     has_images: bool = True
     """Whether rows here use the images of rows there."""
+    picked: list[Picked] = field(default_factory=list, compare=False)
+    """What `where` takes of the completed rows, if not all; known once all rows were read."""
 
     def rows(self, log: ProblemLog) -> Iterator[SourceRow]:
         """One row for each completed one that passes `where`, in the order of the other manifest."""
@@ -71,22 +75,22 @@ class ParentRows:
 
     def _rows(self, reader: Reader, log: ProblemLog) -> Iterator[SourceRow]:
         named = _Named(self.variables)
-        seen: dict[str, dict[str, None]] = {name: {} for name, _ in self.where}
-        completed, is_empty = 0, True
+        completed = taken = 0
         for report in reader.rows():
             if report.status is not RowStatus.COMPLETED:
                 continue
             completed += 1
             theirs = named.values(report, self.parent)
-            if self._passes(theirs, seen):
-                is_empty = False
+            if self._passes(theirs):
+                taken += 1
                 if self.has_images and not (self.parent.folder.path / str(report.path)).is_file():
                     message = "its image is gone; another run there fetches it while the provider has it"
                     log.add(Problem(self._source(report.id), message, "from"))
                 else:
                     yield self._row(report.id, theirs)
-        if is_empty:
-            self._nothing_left(log, completed, seen)
+        if not taken:
+            self._nothing_left(log, completed)
+        self.picked[:] = [Picked("from", taken, completed, self.parent.name)] if taken < completed else []
 
     def _row(self, id_: str, theirs: Mapping[str, str]) -> SourceRow:
         values: dict[str, Value] = {"id": id_}
@@ -96,20 +100,20 @@ class ParentRows:
     def _source(self, id_: str) -> str:
         return f"{self.parent.name} row {id_}"
 
-    def _passes(self, theirs: Mapping[str, str], seen: Mapping[str, dict[str, None]]) -> bool:
-        passes = True
-        for name, wanted in self.where:
-            value = theirs.get(name, "")
-            if len(seen[name]) < _SHOWN_VALUES:
-                seen[name][value] = None
-            passes = passes and value in wanted
-        return passes
+    def idle(self) -> Iterator[tuple[str, str]]:
+        """What `where` asks for and no completed row has, by place; known once all rows were read."""
+        return itertools.chain.from_iterable(condition.idle(self.parent.name) for _, condition in self.where)
 
-    def _nothing_left(self, log: ProblemLog, completed: int, seen: Mapping[str, dict[str, None]]) -> None:
+    def _passes(self, theirs: Mapping[str, str]) -> bool:
+        # Each one is asked, to know of each what rows have.
+        held = [condition.holds(theirs.get(name, "")) for name, condition in self.where]
+        return all(held)
+
+    def _nothing_left(self, log: ProblemLog, completed: int) -> None:
         if not completed:
             self._note(log, "none of its rows is completed any more")
             return
-        there = "; ".join(f"{name} is {_listed(values)}" for name, values in seen.items())
+        there = "; ".join(condition.there() for _, condition in self.where)
         rows = (
             f"none of the {completed} completed rows" if completed > 1 else "not even its one completed row"
         )
@@ -132,8 +136,8 @@ class _Named:
 
     def __init__(self, variables: tuple[str, ...]) -> None:
         self._variables = list(variables)
-        self._of_row = [_OF_ROW + name for name in column_names(self._variables)]
-        self._own = [name for name in variables if not _is_ours(name)]
+        self._of_row = [_OF_ROW + as_name(name) for name in column_names(self._variables)]
+        self._own = {as_name(name): name for name in variables if not _is_ours(as_name(name))}
 
     @property
     def carried(self) -> tuple[str, ...]:
@@ -149,7 +153,8 @@ class _Named:
         """One row's; what results.csv leaves empty is not given."""
         cells = zip(self._of_row, cells_of(report, self._variables), strict=True)
         values = {name: str(cell) for name, cell in cells if cell is not None and cell != ""}
-        values.update({name: report.variables[name] for name in self._own if name in report.variables})
+        given = report.variables
+        values.update({name: given[theirs] for name, theirs in self._own.items() if theirs in given})
         values[PARENT_ID] = report.id
         values[IMAGE] = parent.path_of(report.path or "")
         return values
@@ -203,10 +208,10 @@ def _found(form: Form, node: Node) -> Parent:
     if "|" in text:
         raise _NoParent(f"{shown(text)} has a '|', which separates images; rename the folder")
     path = form.folder / text
-    if path.is_dir():
+    if os.path.isdir(path):
         name = str(PurePosixPath(text))
         return Parent(name, place(form.file, node.pos), find(path))
-    if path.exists():
+    if os.path.exists(path):
         raise _NoParent(
             f"{shown(text)} is a file; name the output folder of a run, such as ../outputs/first-run"
         )
@@ -218,7 +223,7 @@ def _found(form: Form, node: Node) -> Parent:
 
 def _near(form: Form, text: str) -> str:
     """The folder that was probably meant: one seen from the working directory, or one of a similar name."""
-    if Path(text).is_dir():
+    if os.path.isdir(text):
         return os.path.relpath(text, form.folder)
     return near_file(form.folder, text.rstrip("/"))
 
@@ -254,7 +259,7 @@ def _columns(form: Form, entries: Entries, named: _Named) -> dict[str, str]:
     """Our names with theirs; a variable that is mapped loses its own name, as a column of a table does."""
     mapped: dict[str, str] = {}
     for ours, item in form.texts("columns", entries).items():
-        theirs = item.text or ""
+        theirs = as_name(item.text or "")
         if not form.sound_name(ours, item.pos):
             continue
         if theirs in named.names:
@@ -272,12 +277,12 @@ def _columns(form: Form, entries: Entries, named: _Named) -> dict[str, str]:
 
 def _where(
     form: Form, entries: Entries, named: _Named, columns: Mapping[str, str]
-) -> tuple[tuple[str, frozenset[str]], ...]:
-    theirs = {**{name: name for name in named.names}, **columns}
+) -> tuple[tuple[str, Condition], ...]:
+    theirs = {"id": _OF_ROW + "id", **{name: name for name in named.names}, **columns}
     wanted = []
     for name, (pos, values) in form.choices("where", entries).items():
         if name in theirs:
-            wanted.append((theirs[name], values))
+            wanted.append((theirs[name], Condition(place(form.file, pos), name, values)))
         else:
             form.finding(pos, _unknown("where", name, tuple(theirs)))
     return tuple(wanted)
@@ -321,8 +326,3 @@ def _asks_for_image(text: str) -> bool:
         return IMAGE in compiled(text).names
     except TemplateFault:
         return True  # that fault is told where templates are read
-
-
-def _listed(values: Mapping[str, None]) -> str:
-    texts = ", ".join(shown(value) for value in sorted(values))
-    return f"{texts}, …" if len(values) >= _SHOWN_VALUES else texts

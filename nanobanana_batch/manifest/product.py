@@ -132,11 +132,10 @@ class Product:
     ) -> None:
         axes = tuple(map(range, sizes))
         self.regions = [Region(axes, excludes)]
-        boxes = [tuple(enumerate(include)) for include in includes]
-        for number, include in enumerate(includes):
+        for include, earlier in zip(includes, _earlier(includes), strict=True):
             inside = all(span.stop <= size for span, size in zip(include, sizes, strict=True))
             # What lies outside of the axes was never excluded, and is not there.
-            self.regions.append(Region(include, boxes[:number], excludes if inside else None))
+            self.regions.append(Region(include, earlier, excludes if inside else None))
         self._starts = tuple(itertools.accumulate((r.total for r in self.regions), initial=0))
         self.total = self._starts[-1]
 
@@ -150,6 +149,23 @@ class Product:
         """What iteration would give after so many others."""
         part = bisect_right(self._starts, number) - 1
         return part, self.regions[part].nth(number - self._starts[part])
+
+
+def _earlier(includes: Sequence[Ranges]) -> Iterator[list[Box]]:
+    """For each the earlier ones as boxes, but none that lies apart from it on the most telling axis."""
+    if not includes:
+        return
+    axis = max(range(len(includes[0])), key=lambda at: len({include[at] for include in includes}), default=0)
+    by_span: dict[range, list[Box]] = {}
+    wide: list[range] = []
+    for include in includes:
+        span = include[axis] if include else range(0)
+        is_level = len(span) == 1
+        near = (span, *wide) if is_level else by_span
+        yield [box for other in near for box in by_span.get(other, ())]
+        if not is_level and span not in by_span:
+            wide.append(span)
+        by_span.setdefault(span, []).append(tuple(enumerate(include)))
 
 
 def _clipped(boxes: Iterable[Box], ranges: Ranges) -> frozenset[Box]:

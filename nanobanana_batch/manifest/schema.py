@@ -47,6 +47,10 @@ _NUMBER: Schema = {
     "pattern": r"^\s*[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)\s*$",
     "errorMessage": "expected a number, such as 3 or 0.25",
 }
+_RATIO: Schema = {
+    "pattern": r"^\s*([A-Za-z_]+|[0-9.]+:[0-9.]+)?\s*$",
+    "patternErrorMessage": "a ratio is written 16:9",
+}
 
 _FIELD_AT_THE_TOP = "a request field; it belongs under `defaults`"
 _ONE_SOURCE = "at most one of `rows`, `table` and `from`; for several use `blocks`"
@@ -115,8 +119,8 @@ _TOLD: dict[str, tuple[str, list[Any]]] = {
         [{"style": ["ink", "photo"], "aspect_ratio": ["1:1", "9:16"]}],
     ),
     "exclude": (
-        "Combinations taken out: every one that has all of an entry's values.",
-        [[{"style": "ink", "city": "Lagos"}]],
+        "Combinations taken out: every one that has all of an entry's values, of a list any.",
+        [[{"style": "ink", "city": "Lagos"}, {"style": ["ink", "photo"], "city": "Oslo"}]],
     ),
     "include": (
         "Combinations added. Names that the rows give say which rows an entry is for; all others are set.",
@@ -171,6 +175,10 @@ def _list_of(items: Schema) -> Schema:
     return {"type": "array", "minItems": 1, "items": items}
 
 
+def _or_several(item: Schema) -> Schema:
+    return {"anyOf": [item, _list_of(item)]}
+
+
 def _closed(required: list[str], **properties: tuple[Schema, str, Any]) -> Schema:
     told = {
         name: {"description": description, "examples": [example], **rule}
@@ -201,7 +209,7 @@ def _fields(catalog: Catalog) -> Schema:
     return {
         "prompt": {**_ONE_VALUE, **_TEMPLATE},
         "model": offered(*((entry.name, *entry.aliases) for entry in rules)),
-        "aspect_ratio": offered(*(entry.aspect_ratios for entry in rules)),
+        "aspect_ratio": {**offered(*(entry.aspect_ratios for entry in rules)), **_RATIO},
         "resolution": offered(*(entry.resolutions for entry in rules)),
         "images": {"anyOf": [image, {"type": "array", "items": image}]},
         "output_format": offered(*(entry.output_formats for entry in rules)),
@@ -232,6 +240,10 @@ def _shapes() -> Schema:
         "factors": {**_named({**factors, **no_factor}, _ref("levels")), **_PERHAPS_MAP},
         **_ways_to_say_levels(),
         "combination": {**_named(matched, _TEXT), "minProperties": 1},
+        "combinations": {
+            **_named({name: _or_several(rule) for name, rule in matched.items()}, _or_several(_TEXT)),
+            "minProperties": 1,
+        },
         "names": {
             "propertyNames": {"pattern": _NAME, "patternErrorMessage": _NAME_FAULT},
             "patternProperties": {_secret_names(): _refused(HOLDS_NO_KEY), "^variant$": _refused(_VARIANT)},
@@ -310,7 +322,7 @@ def _block_rules() -> Schema:
         "where": {**_PERHAPS_MAP, "additionalProperties": wanted},
         "zip": _ref("factors"),
         "matrix": _ref("factors"),
-        "exclude": {**_list_of(_ref("combination")), **_PERHAPS_LIST},
+        "exclude": {**_list_of(_ref("combinations")), **_PERHAPS_LIST},
         "include": {**_list_of(_ref("combination")), **_PERHAPS_LIST},
         "sample": {
             **_closed(

@@ -6,11 +6,14 @@ images is settled once for each combination of texts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from nanobanana_batch.catalog import Catalog, Finding, ModelRules, check_images, check_prompt, closest, shown
+from nanobanana_batch.errors import Problem
 from nanobanana_batch.manifest.local_images import LocalImages
+from nanobanana_batch.manifest.names import as_name
 from nanobanana_batch.manifest.template import Value, as_text
 from nanobanana_batch.model import LocalImage, Request
 
@@ -18,7 +21,7 @@ TRUE = ("true", "yes", "on", "1")
 FALSE = ("false", "no", "off", "0")
 MAX_VARIANTS = 1_000_000
 
-_SETTINGS = (
+SETTINGS = (
     "model",
     "aspect_ratio",
     "resolution",
@@ -27,6 +30,8 @@ _SETTINGS = (
     "image_search",
     "thinking_level",
 )
+"""The fields of which each model allows few values; they decide what a request costs."""
+_IN_BRACES = re.compile(r"\{([^{}]+)\}")
 _CACHE_SIZE = 10_000
 
 
@@ -46,16 +51,17 @@ class Settler:
     def __init__(
         self, catalog: Catalog, dialect: str, local_images: LocalImages, *, allow_unknown_model: bool
     ) -> None:
-        self.warnings: list[str] = []
+        self.warnings = local_images.warnings
         self._catalog = catalog
         self._dialect = dialect
         self._local_images = local_images
         self._allow_unknown_model = allow_unknown_model
+        self._warned_of_literal = False
         self._cache: dict[tuple[Value | None, ...], _Settled] = {}
 
     def settle(self, values: Mapping[str, Value], prompt: str) -> tuple[Request, list[Finding]]:
         """The request that these values ask for, and all that is wrong with it."""
-        key = tuple(map(values.get, _SETTINGS))
+        key = tuple(map(values.get, SETTINGS))
         settled = self._cache.get(key) or self._settled(key)
         base = settled.request
         images = image_list(values["images"]) if "images" in values else ()
@@ -79,6 +85,20 @@ class Settler:
         )
         return request, findings
 
+    def warn_of_literal(self, prompt: str, place: str, names: Collection[str]) -> None:
+        """Warn, once, of a prompt that is no template and yet holds the name of a variable in braces."""
+        if self._warned_of_literal:
+            return
+        slots = (as_name(inner).partition(":")[0].strip() for inner in _IN_BRACES.findall(prompt))
+        name = next((name for name in slots if name in names), None)
+        if name is not None:
+            self._warned_of_literal = True
+            message = (
+                f"'{{{name}}}' is sent as it stands: prompts of a table are no templates;"
+                " a template over its columns stands in a YAML manifest (`table:` with `prompt:`)"
+            )
+            self.warnings.append(str(Problem(place, message, "prompt")))
+
     def _settled(self, key: tuple[Value | None, ...]) -> _Settled:
         if len(self._cache) >= _CACHE_SIZE:
             self._cache.clear()
@@ -90,7 +110,7 @@ class Settler:
     def _settings(
         self, key: tuple[Value | None, ...]
     ) -> tuple[Request, ModelRules | None, tuple[Finding, ...]]:
-        texts = {name: as_text(value).strip() for name, value in zip(_SETTINGS, key, strict=True) if value}
+        texts = {name: as_text(value).strip() for name, value in zip(SETTINGS, key, strict=True) if value}
         findings: list[Finding] = []
         request = Request(
             model=texts.get("model", ""),

@@ -10,37 +10,41 @@ from pathlib import Path
 from nanobanana_batch.catalog import Finding, closest, shown
 from nanobanana_batch.errors import Problem
 from nanobanana_batch.manifest.encoding import sound_lines
-from nanobanana_batch.manifest.names import name_fault
+from nanobanana_batch.manifest.names import IN_A_MAPPED_TABLE, as_name, name_fault
 from nanobanana_batch.manifest.nodes import Scalar
 
 MAX_LIST_BYTES = 16 * 1024 * 1024
 
 
 def table_columns(
-    header: Sequence[str], mapping: Mapping[str, Scalar], declared: Collection[str]
+    header: Sequence[str],
+    mapping: Mapping[str, Scalar],
+    declared: Collection[str],
+    others: Collection[int] = (),
+    if_meant: str = IN_A_MAPPED_TABLE,
 ) -> tuple[dict[str, int], list[tuple[Finding, Scalar | int]]]:
-    """Our names with the columns that give them, in header order.
+    """Our names with the columns that give them, in header order; `others` are columns that give nothing.
 
     And what is wrong: each finding with the entry of the mapping, or the column, that it is about.
     """
     findings: list[tuple[Finding, Scalar | int]] = []
-    places = {name: index for index, name in enumerate(header)}
+    places = {name: index for index, name in enumerate(header) if index not in others}
     pairs: list[tuple[int, str]] = []
     for name, item in mapping.items():
-        column = item.text or ""
+        column = as_name(item.text or "")
         if column in places:
             pairs.append((places[column], name))
         else:
             finding = Finding("columns", f"no column {shown(column)}", tuple(header), closest(column, header))
             findings.append((finding, item))
-    mapped = {item.text for item in mapping.values()}
+    mapped = {as_name(item.text or "") for item in mapping.values()}
     for index, name in enumerate(header):
-        if name in mapped:
+        if name in mapped or index in others:
             continue
         if name in mapping:
             message = f"{name!r} is a column of the table, and another is mapped to this name; map it too"
             findings.append((Finding("columns", message), mapping[name]))
-        fault = name_fault(name, declared)
+        fault = name_fault(name, declared, if_meant)
         if fault:
             findings.append((fault, index))
         else:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from nanobanana_batch.catalog import Finding, closest, shown
 from nanobanana_batch.errors import Problem
 from nanobanana_batch.manifest.block import Given, ListedRows, Source, SourceRow
 from nanobanana_batch.manifest.forms import Entries, Form
-from nanobanana_batch.manifest.nodes import Node, Scalar
+from nanobanana_batch.manifest.names import ROW_NAMES, as_name, name_fault
+from nanobanana_batch.manifest.nodes import Map, Node, Scalar, place
 from nanobanana_batch.manifest.sources import table_columns
-from nanobanana_batch.manifest.tables import ENDINGS, Header, Table, kind_of, open_table
+from nanobanana_batch.manifest.tables import ENDINGS, Header, Table, export_hint, kind_of, open_table
+from nanobanana_batch.manifest.template_uses import names_asked_for
+from nanobanana_batch.manifest.where import Condition
 from nanobanana_batch.problems import ProblemLog
+
+LeftOut = tuple[list[Problem], list[str]]
+"""Problems, and warnings."""
+
+_TAKEN = "texts, numbers, booleans, dates or lists of texts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +31,16 @@ class TableRows:
     table: Table
     header: tuple[str, ...]
     columns: tuple[tuple[str, int], ...]
-    where: tuple[tuple[int, frozenset[str]], ...] = ()
+    where: tuple[tuple[int, Condition], ...] = ()
+    """Columns, and what they must have."""
 
     def rows(self, log: ProblemLog) -> Iterator[SourceRow]:
         """One row for each one that passes `where`; an empty cell gives nothing."""
         prefix, columns, where = self.table.row_prefix, self.columns, self.where
         for number, cells in self.table.rows(self.header, log):
-            if where and any(cells[index] not in wanted for index, wanted in where):
+            # Each one is asked, to know of each what rows have.
+            held = [condition.holds(cells[index]) for index, condition in where]
+            if not all(held):
                 continue
             values = {
                 name: cell
@@ -36,6 +48,10 @@ class TableRows:
                 if (cell := cells[index]) and (isinstance(cell, tuple) or not cell.isspace())
             }
             yield SourceRow(f"{prefix}{number}", values, literal_prompt=True)
+
+    def idle(self) -> Iterator[tuple[str, str]]:
+        """What `where` asks for and no row has, by place; known once all rows were read."""
+        return itertools.chain.from_iterable(condition.idle(self.table.file) for _, condition in self.where)
 
 
 def table_rows(table: Table, header: Header, columns: Mapping[str, int], log: ProblemLog) -> TableRows:
@@ -45,6 +61,22 @@ def table_rows(table: Table, header: Header, columns: Mapping[str, int], log: Pr
             message = "a list; only `images` may be one"
             log.add(Problem(header.lists[index], message, name))
     return TableRows(table, header.names, tuple(columns.items()))
+
+
+def leave_out(header: Header, file: str, declared: Collection[str], named: Collection[str]) -> LeftOut:
+    """What to say of its columns; those that no text can be made of are left out, and refused if needed."""
+    problems, warnings = [], list(header.warnings)
+    for index, kind in header.others.items():
+        name, of_kind = header.names[index], f"a column of type {shown(kind)}"
+        needed = f"{of_kind}; one that is used holds {_TAKEN}"
+        if name in named or name in ROW_NAMES:
+            problems.append(Problem(file, needed, name))
+        elif name_fault(name, declared):
+            hint = "to go without it, list it under `variables` (tables: `--variables`)"
+            problems.append(Problem(file, f"{needed}; {hint}", name))
+        else:
+            warnings.append(str(Problem(file, f"{of_kind}, which gives no text, is left out", name)))
+    return problems, warnings
 
 
 def read_table(
@@ -58,12 +90,16 @@ def read_table(
         return nothing
     header = table.header()
     form.log.extend(header.problems)
-    mapping = {
-        name: item for name, item in form.texts("columns", entries).items() if form.sound_name(name, item.pos)
-    }
-    if header.problems:
+    asked = form.texts("columns", entries)
+    if _refuse_turned_round(form, asked, header.names):
         return nothing
-    columns, findings = table_columns(header.names, mapping, form.declared)
+    mapping = {name: item for name, item in asked.items() if form.sound_name(name, item.pos)}
+    problems, warnings = leave_out(header, table.file, form.declared, _named(entries, defaults, mapping))
+    form.log.extend(problems)
+    if header.problems or problems:
+        return nothing
+    form.warnings.extend(warning for warning in warnings if warning not in form.warnings)
+    columns, findings = table_columns(header.names, mapping, form.declared, header.others)
     for finding, cause in findings:
         form.finding(cause.pos if isinstance(cause, Scalar) else node.pos, finding)
     for index, name in enumerate(columns):
@@ -76,6 +112,25 @@ def read_table(
     return replace(rows, where=_where(form, entries, header.names, columns)), list(columns)
 
 
+def _refuse_turned_round(form: Form, asked: Mapping[str, Scalar], header: Collection[str]) -> bool:
+    found = False
+    for name, item in asked.items():
+        ours = as_name(item.text or "")
+        if name in header and ours not in header:
+            found = True
+            message = f"no column {shown(ours)}; our name stands first, then the table's"
+            form.note(item.pos, message, "columns", f"{ours}: {name}")
+    return found
+
+
+def _named(entries: Entries, defaults: Mapping[str, Given], mapping: Mapping[str, Scalar]) -> set[str]:
+    """The columns that `columns`, `where` or a template of the block names."""
+    mapped = {as_name(item.text or "") for item in mapping.values()}
+    where = entries["where"][1] if "where" in entries else None
+    filtered = set(where.entries) if isinstance(where, Map) else set()
+    return mapped | ((filtered | names_asked_for(entries, defaults)) - set(mapping))
+
+
 def _table(form: Form, pos: int, node: Node) -> Table | None:
     if not isinstance(node, Scalar) or not node.text or "\0" in node.text:
         form.note(pos, "expected the path of a table, such as prompts.csv", "table")
@@ -83,7 +138,9 @@ def _table(form: Form, pos: int, node: Node) -> Table | None:
     file = node.text
     kind = kind_of(file)
     if kind is None:
-        form.note(node.pos, f"{shown(file)} is no table; they end in {' '.join(ENDINGS)}", "table")
+        export = export_hint(file)
+        what = f"is a spreadsheet; {export}" if export else f"is no table; they end in {' '.join(ENDINGS)}"
+        form.note(node.pos, f"{shown(file)} {what}", "table")
         return None
     if not form.is_there("table", node):
         return None
@@ -92,12 +149,12 @@ def _table(form: Form, pos: int, node: Node) -> Table | None:
 
 def _where(
     form: Form, entries: Entries, header: Sequence[str], columns: Mapping[str, int]
-) -> tuple[tuple[int, frozenset[str]], ...]:
+) -> tuple[tuple[int, Condition], ...]:
     places = {**{name: index for index, name in enumerate(header)}, **columns}
     found = []
     for name, (pos, wanted) in form.choices("where", entries).items():
         if name in places:
-            found.append((places[name], wanted))
+            found.append((places[name], Condition(place(form.file, pos), name, wanted)))
         else:
             finding = Finding("where", f"no column {shown(name)}", tuple(places), closest(name, places))
             form.finding(pos, finding)

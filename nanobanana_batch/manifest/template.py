@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from nanobanana_batch.catalog import Finding, closest, shown
 from nanobanana_batch.manifest.filters import FILTERS
-from nanobanana_batch.manifest.names import ROW_NAMES
+from nanobanana_batch.manifest.names import ROW_NAMES, as_name
 
 _PIECES = re.compile(r"(\{\{|\}\}|\{[^{}]*\}|[{}])")
 _NESTED_ALTERNATIVES = re.compile(r"\{[^{}]*\||\|[^{}]*\}")
@@ -54,7 +54,7 @@ class Template:
             if piece in ("{{", "}}"):
                 self._pieces.append(piece[0])
             elif piece.startswith("{"):
-                self._slot(piece[1:-1].strip(), known)
+                self._slot(as_name(piece[1:-1].strip()), known)
             else:
                 self._pieces.append(piece)
         self.names = tuple(dict.fromkeys(name for _, name in self._slots))

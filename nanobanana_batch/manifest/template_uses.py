@@ -15,7 +15,7 @@ from nanobanana_batch.catalog import closest
 from nanobanana_batch.errors import Problem
 from nanobanana_batch.manifest.block import Given
 from nanobanana_batch.manifest.forms import Entries, Form
-from nanobanana_batch.manifest.names import FIELD_SET, ROW_NAMES, one_slip
+from nanobanana_batch.manifest.names import FIELD_SET, ROW_NAMES, as_name, not_sent, one_slip
 from nanobanana_batch.manifest.nodes import Map, Node, Scalar, Seq, place
 from nanobanana_batch.manifest.template import Template, TemplateFault
 
@@ -56,6 +56,7 @@ class TemplateUses:
         if has_prompts:
             self._compare_defaults(defaults, everywhere)
         self._warn_of_slips(entries, own, everywhere)
+        self._warn_of_settings(entries, defaults, known - everywhere - set(_factors(entries, ("where",))))
 
     def finish(self) -> None:
         """Warn of defaults that no block uses; to be called when all blocks were added."""
@@ -67,7 +68,7 @@ class TemplateUses:
         for name, given in defaults.items():
             if name in used:
                 self._used_defaults.add((name, given.place))
-            elif name not in ROW_NAMES:
+            elif name not in ROW_NAMES and not self._setting_fault(name):
                 self._unused_defaults[name, given.place] = closest(name, used)
 
     def _warn_of_factors(self, entries: Entries, used: set[str]) -> None:
@@ -92,8 +93,22 @@ class TemplateUses:
             if near and not name.startswith("row."):
                 self._warn(_position(name, entries), "no template uses it", name, near[0])
 
+    def _warn_of_settings(
+        self, entries: Entries, defaults: Mapping[str, Given], unused: Iterable[str]
+    ) -> None:
+        factors = _factors(entries)
+        for name in sorted(unused):
+            fault = self._setting_fault(name)
+            # Rows of another run were warned of there.
+            if fault and (name in factors or name in defaults or "from" not in entries):
+                at = factors[name][0] if name in factors else _position(name, entries)
+                self._warn(defaults[name].place if name in defaults else at, fault, name)
+
+    def _setting_fault(self, name: str) -> str:
+        return "" if name in self._form.declared else not_sent(name)
+
     def _warn_of_habits(self, text: str, at: str | int, known: frozenset[str]) -> None:
-        for inner in _DOUBLED.findall(text) if "{{" in text else ():
+        for inner in map(as_name, _DOUBLED.findall(text) if "{{" in text else ()):
             name = re.split(r"\s*[|:]", inner)[0]
             if name in known:
                 message = f"'{{{{{inner}}}}}' stands for braces with {inner!r} between them, not for a value"
@@ -111,6 +126,15 @@ class TemplateUses:
             self._said.add((name, message))
             where = at if isinstance(at, str) else place(self._form.file, at)
             self._form.warnings.append(str(Problem(where, message, name, suggestion=near)))
+
+
+def names_asked_for(entries: Entries, defaults: Mapping[str, Given]) -> set[str]:
+    """The names that templates and entries of a block ask for, and that only its rows can give."""
+    given = {*defaults, *_factors(entries)}
+    used = _Used(frozenset(given))
+    for _, text, _ in itertools.chain(_default_texts(defaults), _row_texts(entries), _id_texts(entries)):
+        used.add(text)
+    return (used.names | _matched(entries)) - given
 
 
 class _Used:
@@ -190,6 +214,8 @@ def _matched(entries: Entries) -> set[str]:
 
 def _is_slip(name: str, other: str) -> bool:
     """Whether one is probably the other misspelt; `view1` and `view2` are two names."""
-    if min(len(name), len(other)) < 4 or name.rstrip("0123456789") == other.rstrip("0123456789"):
+    shorter, longer = sorted((len(name), len(other)))
+    # Of three letters each, `cat` and `car` are two words.
+    if shorter < 3 or longer < 4 or name.rstrip("0123456789") == other.rstrip("0123456789"):
         return False
     return one_slip(name.casefold(), other.casefold())

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from nanobanana_batch.catalog import PROMPT_LIMIT, Catalog, Finding, ModelRules, closest, load_catalog
+from nanobanana_batch.catalog import (
+    PROMPT_LIMIT,
+    Catalog,
+    Finding,
+    ModelRules,
+    check_prompt,
+    closest,
+    load_catalog,
+)
 from nanobanana_batch.model import Request
 
 FLASH = "gemini-3.1-flash-image-preview"
@@ -126,6 +134,33 @@ def test_unknown_model_names_the_likely_one(catalog: Catalog) -> None:
     assert PRO in found.allowed
 
 
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("Nano Banana 2", "gemini-3.1-flash-image-preview"),
+        ("nano-banana-2", "gemini-3.1-flash-image-preview"),
+        ("Nano Banana Pro", PRO),
+        ("nano banana", BETA),
+        ("gemini-2.5-flash-image-preview", BETA),
+        ("gemini-3-pro-image", PRO),
+    ],
+)
+def test_an_unknown_model_may_be_a_title_or_go_on_from_an_alias(
+    catalog: Catalog, said: str, meant: str
+) -> None:
+    """What people know a model as is nearer than a name that only looks alike; aliases are allowed, too."""
+    found = only(catalog.check(Request(said, "a cat"), "evolink"))
+    assert found.suggestion == meant
+    assert "gemini-2.5-flash-image" in found.allowed
+
+
+@pytest.mark.parametrize("prompt", ["\u200b", " \ufeff\n", "\u2060\u00ad", "\u3164\ufe0f"])
+def test_a_prompt_that_shows_nothing_is_empty(prompt: str) -> None:
+    """Characters without a form come along when text is copied, and would be paid for."""
+    assert [found.message for found in check_prompt(prompt)] == ["the prompt is empty"]
+    assert list(check_prompt(prompt + "7")) == []
+
+
 def test_model_of_another_dialect_is_named_as_such(catalog: Catalog) -> None:
     """It exists, only not here."""
     found = only(catalog.check(Request(BETA, "a cat"), "unified"))
@@ -233,9 +268,9 @@ def test_every_entry_says_where_it_is_from(catalog: Catalog) -> None:
             "new-one": {"dialects": {"evolink": {"resolutions": ["1K"]}}},
         },
     )
-    assert {entry.source for entry in catalog.models("evolink")} == {"contract"}
-    assert rules(found, FLASH, "evolink").source == "contract, changed by mine.yaml"
-    assert rules(found, FLASH, "unified").source == "contract"
+    assert {entry.source for entry in catalog.models("evolink")} == {"built in"}
+    assert rules(found, FLASH, "evolink").source == "built in, changed by mine.yaml"
+    assert rules(found, FLASH, "unified").source == "built in"
     assert rules(found, "new-one", "evolink").source == "mine.yaml"
 
 

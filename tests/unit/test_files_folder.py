@@ -98,6 +98,14 @@ def test_a_damaged_pointer_is_said_so(tmp_path: Path, text: str) -> None:
         find(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["file", "file/below", "x" * 300])
+def test_what_can_be_no_folder_is_refused(tmp_path: Path, name: str) -> None:
+    """By every command, before anything else."""
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=r"cannot be an output folder: (Not a dir|File name too long)"):
+        find(tmp_path / name)
+
+
 def test_a_state_that_stands_in_the_folder_is_not_moved(tmp_path: Path) -> None:
     """--state-dir on a folder that has its state already would begin a second one."""
     (tmp_path / "state.sqlite3").write_bytes(b"x")

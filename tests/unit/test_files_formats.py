@@ -96,6 +96,7 @@ def animated() -> bytes:
 
 
 PNGS: dict[str, Callable[[], bytes]] = {
+    "png-animated": lambda: encoded("PNG", save_all=True, append_images=[scene(shift=40)], duration=50),
     **{f"png-{mode}": partial(in_mode, mode) for mode in ("1", "L", "RGB", "RGBA", "P")},
     "png-16-bit-gray": lambda: encoded("PNG", scene("L").convert("I;16")),
     "png-16-bit": deep_png,
@@ -144,7 +145,7 @@ def test_a_real_image_is_known_with_its_type_and_size(name: str) -> None:
     """What Pillow can open is accepted, with Pillow's width and height."""
     data = KINDS[name]()
     Picture.open(io.BytesIO(data)).load()
-    assert identified(data) == Format(*expected_type(name), WIDTH, HEIGHT)
+    assert identified(data) == Format(*expected_type(name), WIDTH, HEIGHT, "animated" in name)
 
 
 def test_the_special_features_are_really_in_the_files() -> None:

@@ -175,7 +175,7 @@ def test_a_range_is_exact_and_includes_both_ends(load: Load, written: str, value
             "an entry that sets a name of `zip` sets all of them; it lacks m",
         ),
         ("matrix: {n: [a]}\ninclude: {n: b}", "expected a list with at least one entry"),
-        ("matrix: {n: [a]}\ninclude: [{n: [b]}]", "expected a text"),
+        ("matrix: {n: [a]}\ninclude: [{n: [b]}]", "expected one text; write one entry for each value"),
     ],
 )
 def test_mistakes_are_told(fault: Fault, rest: str, said: str) -> None:
@@ -194,6 +194,45 @@ def test_an_entry_may_ask_for_a_list_of_images(load: Load) -> None:
     exclude: [{images: "https://x.org/a.png https://x.org/b.png"}, {images: ""}]
     """
     assert [draft.id for draft in rows_of(load(text))] == ["none"]
+
+
+def test_a_list_in_exclude_means_any_of_its_values(prompts: Prompts) -> None:
+    """Of factors, of `zip`, of rows and of what is beside them, alone and together."""
+    head = 'prompt: "{farbe} {tier} {ort}"\nrows: [{ort: Au}, {ort: Ulm}, {ort: Rom}]\n'
+    head += "matrix: {farbe: [rot, gelb, blau], tier: [fuchs, igel]}\n"
+    found = prompts(f"{head}exclude: [{{farbe: [rot, gelb]}}, {{tier: [igel], ort: [Au, Ulm]}}]\n")
+    assert found == ["blau fuchs Au", "blau fuchs Ulm", "blau fuchs Rom", "blau igel Rom"]
+    zipped = (
+        'prompt: "{a} {b}"\nzip: {a: [x, x, y], b: ["1", "2", "3"]}\nexclude: [{a: [x, z], b: ["2", "3"]}]\n'
+    )
+    assert prompts(zipped) == ["x 1", "y 3"]
+
+
+def test_a_value_in_a_list_of_exclude_that_nothing_has_is_warned_of(load: Load) -> None:
+    """What it should have taken out would be paid for; one of several blocks that has it is enough."""
+    text = """\
+    prompt: "{farbe} {ort}"
+    matrix: {farbe: [rot, gelb]}
+    exclude:
+      - {farbe: [rot, gelp], ort: [Au, Umm, Rom]}
+      - {farbe: [lila, rosa]}
+    blocks: [{rows: [{ort: Au}, {ort: Ulm}]}, {rows: [{ort: Rom}]}]
+    """
+    manifest = load(text)
+    rows = list(manifest.drafts(ProblemLog()))
+    assert [row.request.prompt for row in rows] == ["gelb Au", "rot Ulm", "gelb Ulm", "gelb Rom"]
+    assert manifest.warnings == [
+        "m.yaml:5:13: exclude: farbe is never 'gelp'; did you mean 'gelb'?",
+        "m.yaml:5:31: exclude: ort is never 'Umm'",
+        "m.yaml:6:5: exclude: takes nothing out: farbe is never 'lila' or 'rosa'",
+    ]
+
+
+@pytest.mark.parametrize("listed", ["[]", "[a, ~]", "[a, [b]]", "{a: b}"])
+def test_an_entry_of_exclude_has_texts_or_lists_of_texts(fault: Fault, listed: str) -> None:
+    """An empty list would take out nothing."""
+    said = fault(f'prompt: "{{n}}"\nmatrix: {{n: [a, b]}}\nexclude: [{{n: {listed}}}]\n')
+    assert "exclude[0].n: expected a text, or a list of texts" in said
 
 
 def test_too_many_factors_are_refused(fault: Fault) -> None:
@@ -420,7 +459,7 @@ def test_rows_of_many_kinds_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> N
     """Each has a product of its own, and only some are kept."""
     monkeypatch.setattr(grid, "_PRODUCTS_KEPT", 2)
     values = Column("s", ("a", "b"), ("", ""), ("a", "b"))
-    entries = tuple(Entry(f"{n}", {"r": f"{n}", "s": "a"}, {}) for n in range(9))
+    entries = tuple(Entry(f"{n}", {"r": (f"{n}",), "s": ("a",)}, {}) for n in range(9))
     block = Block(
         Plain([{"r": f"{n % 9}"} for n in range(30)]), {}, factors=(Factor((values,)),), exclude=entries
     )
@@ -444,6 +483,14 @@ def test_entries_that_overlap_in_too_many_ways_are_a_usage_error(
 NAMES = ("a", "b", "c", "d", "r", "x")
 TEXTS = st.sampled_from(["1", "2", "3"])
 ENTRIES = st.lists(st.dictionaries(st.sampled_from(NAMES), TEXTS, min_size=1, max_size=3), max_size=3)
+
+SEVERAL = st.lists(TEXTS, min_size=1, max_size=3).map(tuple)
+EXCLUDES = st.lists(st.dictionaries(st.sampled_from(NAMES), SEVERAL, min_size=1, max_size=3), max_size=3)
+
+
+def entry_of(at: str, values: dict[str, tuple[str, ...]]) -> Entry:
+    """An entry of which each value has a place."""
+    return Entry(at, values, dict.fromkeys(values, at))
 
 
 @dataclass(frozen=True)
@@ -479,8 +526,11 @@ def blocks(draw: st.DrawFn) -> Block:
         Plain(rows),
         {"x": Given("1", "")},
         factors=factors,
-        exclude=tuple(Entry(f"exclude {n}", entry, entry) for n, entry in enumerate(draw(ENTRIES))),
-        include=tuple(Entry(f"include {n}", entry, entry) for n, entry in enumerate(includes)),
+        exclude=tuple(entry_of(f"exclude {n}", wanted) for n, wanted in enumerate(draw(EXCLUDES))),
+        include=tuple(
+            entry_of(f"include {n}", {name: (text,) for name, text in entry.items()})
+            for n, entry in enumerate(includes)
+        ),
         row_names=frozenset(name for row in rows for name in row),
     )
 
@@ -502,11 +552,15 @@ def built(block: Block) -> list[dict[str, str]]:
         here = [
             values
             for values in here
-            if not any(entry.values.items() <= values.items() for entry in block.exclude)
+            if not any(
+                all(values.get(name) in texts for name, texts in entry.values.items())
+                for entry in block.exclude
+            )
         ]
         for entry in block.include:
-            sets = {name: text for name, text in entry.values.items() if name not in block.row_names}
-            asks = {name: text for name, text in entry.values.items() if name in block.row_names}
+            values = {name: texts[0] for name, texts in entry.values.items()}
+            sets = {name: text for name, text in values.items() if name not in block.row_names}
+            asks = {name: text for name, text in values.items() if name in block.row_names}
             chosen = [
                 [sets] if sets.keys() & set(factor.names) else own
                 for factor, own in zip(block.factors, levels, strict=True)
@@ -549,3 +603,32 @@ def test_a_sampled_grid_is_part_of_the_whole_in_its_order(block: Block, count: i
     for (_, _, values), times in zip(cells, variants, strict=True):
         tally[str(values["c"]), str(values["x"])] += times
     assert made.tally(("c", "x")) == tally
+
+
+def test_a_field_with_more_values_than_any_model_allows_is_refused_before_they_are_counted(
+    load: Load,
+) -> None:
+    """A plan counts rows by each combination of these fields, and would never end."""
+    for text in ("matrix: {resolution: {from: 1, to: 1000000000000}}", "zip: {model: {from: 1, to: 101}}"):
+        with pytest.raises(ManifestError, match="values; no model allows so many"):
+            load(f"prompt: x\n{text}\n")
+    assert load("prompt: x\nmatrix: {resolution: {from: 1, to: 100}}\n").count() == 100
+
+
+def test_many_entries_that_change_nothing_are_told_in_part(load: Load) -> None:
+    """A suggestion takes time to find, and nobody reads thousands."""
+    entries = ", ".join(f"{{n: valeu {n}}}" for n in range(60))
+    manifest = load(f'prompt: "{{n}}"\nmatrix: {{n: [value 1, value 2]}}\nexclude: [{entries}]\n')
+    assert manifest.count() == 2
+    assert len(manifest.warnings) == 51
+    assert manifest.warnings[-1] == "and more entries that change nothing"
+
+
+def test_words_of_included_levels_stay_different(load: Load) -> None:
+    """Also from those that a factor beside it has, and from each other."""
+    manifest = load(
+        'prompt: "{a}{b}"\nrows: [{id: r}]\nzip: {a: [x, y], b: [1, 2]}\n'
+        'include: [{a: X, b: 1}, {a: "x!", b: 1}, {a: z, b: 1}, {a: Z, b: 1}]\n'
+    )
+    ids = [draft.id for draft in manifest.drafts(ProblemLog())]
+    assert ids == ["r-x-1", "r-y-2", "r-x-1-3", "r-x-1-4", "r-z-1", "r-z-1-6"]

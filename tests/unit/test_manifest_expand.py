@@ -11,6 +11,7 @@ import pytest
 from nanobanana_batch.catalog import load_catalog
 from nanobanana_batch.errors import ManifestError, UsageError
 from nanobanana_batch.manifest import Manifest, open_manifest
+from nanobanana_batch.manifest.where import Condition
 from nanobanana_batch.model import Draft
 from nanobanana_batch.problems import ProblemLog
 
@@ -141,7 +142,10 @@ def test_wrong_templates_are_reported_once(faults: Faults, prompt: str, part: st
 def test_variable_that_a_row_lacks_names_the_row(faults: Faults) -> None:
     """It is the row that is wrong then."""
     (found,) = faults(HEAD + 'prompt: "{city} {mood}"\nrows:\n- {city: a, mood: b}\n- {city: c}\n')
-    assert found == "m.yaml:5: prompt: the template wants {mood}, and this row gives no mood"
+    assert (
+        found
+        == "m.yaml:5: prompt: the template wants {mood}, and this row gives no mood; `defaults` may give one"
+    )
 
 
 def test_table_with_columns(tmp_path: Path, load: Load, rows: Rows) -> None:
@@ -171,10 +175,24 @@ def test_table_mistakes(tmp_path: Path, faults: Faults) -> None:
     assert "so does a template" in found("table: t.csv\nprompt: x\ncolumns: {prompt: Prompt}\n")
     assert "did you mean 'Kind'" in found("table: t.csv\ncolumns: {prompt: Prompt}\nwhere: {kind: a}\n")
     assert "there is no file" in found("table: nowhere.csv\n")
-    assert "is no table" in found("table: t.xlsx\n")
+    assert "is no table" in found("table: t.json\n")
+    assert "save it as CSV (UTF-8)" in found("table: t.XLSX\n")
+    slip = found("table: t.csv\nprompt: x\n")
+    assert "`columns: {prompt: Prompt}`" in slip
+    assert "`variables: [Prompt]`" in slip
     assert "needs a `table`" in found("prompt: x\nwhere: {a: b}\n")
     assert "rows and by the matrix" in found("table: t.csv\ncolumns: {prompt: Prompt}\nmatrix: {tag: [a]}\n")
     assert "one block" in found("table: t.csv\ncolumns: {prompt: Prompt}\nrows: [{}]\n")
+
+
+@pytest.mark.parametrize(
+    "text", ['prompt: "a {tier}"', 'id: "{tier}"\nprompt: x', 'matrix: {prompt: ["a {tier}"]}']
+)
+def test_a_column_that_is_called_otherwise_here_says_how(tmp_path: Path, faults: Faults, text: str) -> None:
+    """Whoever renames a column and writes its old name has not misspelt anything."""
+    (tmp_path / "t.csv").write_text("tier\nFuchs\n")
+    (found,) = faults(f"{HEAD}table: t.csv\ncolumns: {{animal: tier}}\n{text}\n")
+    assert "tier is called animal here (`columns`); did you mean '{animal}'?" in found
 
 
 def test_ids_of_matrix_rows(rows: Rows) -> None:
@@ -278,7 +296,7 @@ def test_normalised_values(rows: Rows) -> None:
         ("prompt: x\napi_key: sk-123\n", "holds no key"),
         ("prompt: x\nkey: sk-123\n", "holds no key"),
         ("prompt: x\nrows: [{Authorization: sk-123}]\n", "holds no key"),
-        ("prompt: x\nrows: [{token: sk-123}]\n", "list it under `variables`"),
+        ("prompt: x\nrows: [{token: sk-123}]\n", "keep it by `variables: [token]`"),
         ("prompt: x\nfrom: ../outputs/a\n", "there is no folder"),
         ("prompt: x\nmatrix: {a: []}\n", "at least one"),
         ("prompt: x\nmatrix: {a: b}\n", "expected a list"),
@@ -357,3 +375,45 @@ def test_default_from_the_command_line_may_be_a_template(rows: Rows) -> None:
     """As in the manifest; it fills only what is not given."""
     text = HEAD + "rows: [{a: b}, {a: c, prompt: own}]\n"
     assert [d.request.prompt for d in rows(text, defaults={"prompt": "my {a}"})] == ["my b", "own"]
+
+
+def test_a_value_of_where_that_no_row_has_is_worth_a_warning(tmp_path: Path, load: Load) -> None:
+    """Once for each block and name, with what was probably meant; a value that some row has is enough."""
+    (tmp_path / "t.csv").write_text("prompt,tag,note\na,Cat,1\nb,Dog,2\n")
+    head = f"{HEAD}table: t.csv\n"
+
+    def said(where: str, rows: int) -> list[str]:
+        manifest = load(f"{head}{where}")
+        assert manifest.warnings == []
+        assert len(list(manifest.drafts(ProblemLog()))) == manifest.count() == rows
+        return manifest.warnings
+
+    assert said("where: {tag: [Cat, Dog]}\n", 2) == []
+    assert said("where: {tag: [Dog, cat, bird]}\n", 1) == [
+        "m.yaml:3:9: where: no row of t.csv has tag 'bird', 'cat'; there tag is 'Cat', 'Dog';"
+        " did you mean 'Cat'?"
+    ]
+    assert said("where: {note: 3, tag: Cat}\n", 0) == [
+        "m.yaml:3:9: where: no row of t.csv has note '3'; there note is '1', '2'"
+    ]
+    assert said("blocks: [{where: {tag: bird}}, {where: {tag: Cat}}]\n", 1) == [
+        "m.yaml:3:19: where: no row of t.csv has tag 'bird'; there tag is 'Cat', 'Dog'"
+    ]
+    values = ", ".join(f"v{n}" for n in range(9))
+    assert "'v4' and 4 more" in said(f"where: {{tag: [Cat, {values}]}}\n", 1)[0]
+
+
+def test_what_rows_have_instead_is_remembered_in_small_memory() -> None:
+    """A column may hold a million texts of a megabyte each."""
+    condition = Condition("m.yaml:1:1", "x", frozenset("v"))
+    for n in range(3000):
+        assert not condition.holds(f"{n}" + "x" * (n % 3 * 200))
+    assert len(condition.others) == 1000
+    assert max(map(len, condition.others)) <= 200
+
+
+def test_where_finds_the_image_of_a_list(tmp_path: Path, load: Load) -> None:
+    """As `exclude` does: a list of one text is that text."""
+    (tmp_path / "t.jsonl").write_text('{"prompt": "a", "images": ["https://x.org/1.png"]}\n{"prompt": "b"}\n')
+    manifest = load(HEAD + 'table: t.jsonl\nwhere: {images: "https://x.org/1.png"}\n')
+    assert [draft.request.prompt for draft in manifest.drafts(ProblemLog())] == ["a"]

@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from nanobanana_batch.catalog import load_catalog
 from nanobanana_batch.files import references
@@ -189,3 +190,18 @@ def test_many_wrong_names_read_few_folders(folder: Path, monkeypatch: pytest.Mon
     _, problems = of_cells(folder, *[f"refs/cat{number}.png" for number in range(10)])
     assert len(problems) == 10
     assert sum("did you mean" in problem for problem in problems) == 3
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_an_animated_file_is_worth_one_warning(folder: Path, kind: str) -> None:
+    """It is sent as it is; a GIF is none of the formats that providers take."""
+    moving = folder / "refs" / f"moving.{kind.lower()}"
+    pictures = [Image.new("RGB", (8, 8), (n * 90, 0, 0)) for n in range(2)]
+    pictures[0].save(moving, kind, save_all=True, append_images=pictures[1:])
+    path = folder / "edit.yaml"
+    path.write_text(f"{HEAD}variants: 2\nrows: [{{images: refs/{moving.name}}}, {{images: refs/cat.png}}]\n")
+    manifest = open_manifest(path, catalog=CATALOG, dialect="evolink")
+    assert len(list(manifest.drafts(ProblemLog()))) == 4
+    assert manifest.warnings == [
+        f"the local file 'refs/{moving.name}' is animated, and no provider says what it makes of that"
+    ]

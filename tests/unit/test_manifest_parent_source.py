@@ -297,6 +297,37 @@ def test_where_that_leaves_nothing_says_what_there_is(first: Path) -> None:
     )
 
 
+def test_a_value_of_where_that_no_row_has_is_worth_a_warning(first: Path) -> None:
+    """Beside one that some rows have, it would be overlooked."""
+    manifest = opened(first, f"{EDIT}where: {{style: [ink, oill]}}\n")
+    before = list(manifest.warnings)
+    assert len(list(manifest.drafts(ProblemLog()))) == 1
+    assert [said for said in manifest.warnings if said not in before] == [
+        "edit.yaml:5:9: where: no row of ../outputs/first has style 'oill';"
+        " there style is 'ink', 'oil'; did you mean 'oil'?"
+    ]
+
+
+@pytest.mark.parametrize(("there", "here"), [("ho\u0308he", "h\u00f6he"), ("h\u00f6he", "ho\u0308he")])
+def test_names_of_the_other_run_match_in_either_unicode_form(tmp_path: Path, there: str, here: str) -> None:
+    """It may have been made on another system, and before names were made one."""
+    folder = tmp_path / "outputs" / "first"
+    make_run(folder, [Earlier("a", {there: "low"}), Earlier("b", {there: "high"})], (there,))
+    (tmp_path / "jobs").mkdir()
+    head = f"{HEAD}{FROM}images: '{{image}}'\nwhere: {{{here}: high}}\n"
+    text = f"{head}columns: {{tall: {here}}}\nprompt: '{{tall}} {{row.{here}}}'\n"
+    (row,) = opened(folder, text).drafts(ProblemLog())
+    assert row.request.prompt == "high high"
+
+
+def test_where_may_ask_for_an_id(first: Path) -> None:
+    """The other row's own, as `{id}` in a template is."""
+    every = list(opened(first, EDIT).drafts(ProblemLog()))
+    wanted = dict(every[-1].variables)["parent_id"]
+    (only,) = opened(first, f"{EDIT}where: {{id: {wanted}}}\n").drafts(ProblemLog())
+    assert only == every[-1]
+
+
 def test_what_is_not_completed_is_left_out_and_counted(first: Path) -> None:
     """Said once, also where several blocks share the folder."""
     manifest = opened(first, EDIT + 'blocks: [{id: "a-{id}"}, {id: "b-{id}"}]\n')

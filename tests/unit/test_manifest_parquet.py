@@ -1,4 +1,4 @@
-"""Parquet as pandas and pyarrow write it; what no text can be made of is refused before a row is read."""
+"""Parquet as pandas and pyarrow write it; what no text can be made of is left out, or refused if named."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from nanobanana_batch.catalog import shown
 from nanobanana_batch.manifest.tables.parquet import ParquetTable
+from nanobanana_batch.problems import ProblemLog
 from tests.unit.tables import complaints, opened, read
 
 URL = "https://x.org/1.png"
@@ -92,15 +94,58 @@ def test_images_may_be_a_list(tmp_path: Path) -> None:
     ],
     ids=lambda column: str(column.type),
 )
-def test_other_types_are_refused_by_name_before_reading(tmp_path: Path, column: pa.Array) -> None:
-    """An embedding or an image's bytes cannot be a text."""
-    path = table(tmp_path, prompt=["a"], thing=column)
-    kind = pq.read_schema(path).field("thing").type
-    problems = complaints(path)
-    assert problems == [
-        f"t.parquet: the column 'thing' is of type {kind}; a column holds texts, numbers, booleans,"
-        " dates or lists of texts: leave it out of the file"
+def test_columns_of_other_types_are_left_out_with_a_warning(tmp_path: Path, column: pa.Array) -> None:
+    """An embedding or an image's bytes cannot be a text, and nobody has asked for them."""
+    path = table(tmp_path, thing=column, prompt=["a"], note=["b"])
+    kind = shown(str(pq.read_schema(path).field("thing").type))
+    manifest = opened(path)
+    assert manifest.warnings == [
+        f"t.parquet: thing: a column of type {kind}, which gives no text, is left out"
     ]
+    (draft,) = manifest.drafts(manifest.problem_log())
+    assert (draft.request.prompt, draft.variables) == ("a", (("note", "b"),))
+    assert complaints(path) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'prompt: "{text} {thing}"\n',
+        'prompt: "{text} {thing:upper}"\n',
+        'prompt: "{text}"\nid: "{thing}"\n',
+        'prompt: "{text}"\nwhere: {thing: x}\n',
+        'prompt: "{text} {other}"\ncolumns: {other: thing}\n',
+        'prompt: "{text}"\nexclude: [{thing: x}]\n',
+    ],
+)
+def test_a_column_of_another_type_that_something_names_is_refused(tmp_path: Path, text: str) -> None:
+    """With its type, and not as a name that nobody knows."""
+    table(tmp_path, text=["a"], thing=pa.array([b"x"]))
+    (tmp_path / "m.yaml").write_text(f"table: t.parquet\n{text}")
+    assert complaints(tmp_path / "m.yaml") == [
+        "t.parquet: thing: a column of type 'binary'; one that is used holds texts, numbers, booleans, dates"
+        " or lists of texts"
+    ]
+
+
+def test_a_name_may_be_given_by_something_else_than_its_column(tmp_path: Path) -> None:
+    """A factor, a default or another column."""
+    table(tmp_path, text=["a"], thing=pa.array([b"x"]))
+    path, head = tmp_path / "m.yaml", 'table: t.parquet\nprompt: "{thing}"\n'
+    for text in ("matrix: {thing: [b]}", "defaults: {thing: b}", "columns: {thing: text}"):
+        path.write_text(head + text)
+        assert [draft.request.prompt for draft in read(path)] == ["a" if "columns" in text else "b"]
+
+
+def test_images_as_bytes_are_not_silently_forgotten(tmp_path: Path) -> None:
+    """Who has an `image` in a table means to send it; to go without it has to be said."""
+    path = table(tmp_path, prompt=["a"], image=pa.array([{"bytes": b"x", "path": "p"}]))
+    (problem,) = complaints(path)
+    assert problem.endswith("to go without it, list it under `variables` (tables: `--variables`)")
+    assert len(list(opened(path, ("image",)).drafts(ProblemLog()))) == 1
+    path = table(tmp_path, prompt=["a"], images=pa.array([[b"x"]]))
+    (problem,) = complaints(path)
+    assert "images: a column of type 'list<element: binary>'; one that is used holds" in problem
 
 
 def test_what_pandas_writes_is_read(tmp_path: Path) -> None:

@@ -203,6 +203,8 @@ WRONG = {
     "a range without an end": ("matrix: {n: {from: 1}}", "matrix.n"),
     "a range of words": ("zip: {n: {from: a, to: b}}", "zip.n"),
     "exclude without a list": ("exclude: {style: ink}", "exclude"),
+    "exclude of no value": ("matrix: {a: [b, c]}\nexclude: [{a: []}]", "exclude.0.a"),
+    "include of several values": ("matrix: {a: [b, c]}\ninclude: [{a: [d, e]}]", "include.0.a"),
     "an empty entry": ("rows: [{a: b}]\nexclude: [{}]", "exclude.0"),
     "a sample without a number": ("sample: {seed: 1}", "sample"),
     "a sample of none": ("sample: {n: 0}", "sample.n"),
@@ -226,6 +228,7 @@ SOUND = {
     "a range down": "zip: {n: {from: '1', to: 0.5, step: -.1}}",
     "braces": "prompt: '{{{a}}} {b:upper} {{ }}'\nid: '{a}'\nimages: ['{{1}}.png', '{a}.png']",
     "what a block takes back": "exclude: [{a: b}]\nblocks: [{exclude: ~, include: ~, sample: ~}]",
+    "exclude of several values": "matrix: {a: [b, c]}\nexclude: [{a: [b, 1], aspect_ratio: [1:1, 16:9]}]",
     "merged defaults": "blocks: [{defaults: &d {model: x}}, {defaults: {<<: *d, style: ink}}]",
 }
 

@@ -143,7 +143,7 @@ def test_undecodable_and_control_characters_name_the_line(write: Write, name: st
         ("", "empty"),
         ("\n\n", "empty"),
         ("prompt,prompt\na,b\n", "twice"),
-        ("prompt,\na,b\n", "column 2 has no name"),
+        (",\na,b\n", "column 2 has no name"),
         ("prompt|city\na|b\n", "separated by bars; this kind of file needs commas, semicolons or tabs"),
         ("sep=|\nprompt|city\n", "'|' cannot separate columns"),
         ("city;mood,time\na;b,c\n", "commas and semicolons, so that it cannot be told"),
@@ -269,11 +269,54 @@ def test_rows_are_read_lazily(write: Write) -> None:
     assert not log
 
 
-def test_unreadable_path_is_a_manifest_error(tmp_path: Path) -> None:
-    """A missing file, a folder, an ending that means nothing."""
+def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
+    """A folder, a missing file, an ending that means nothing."""
     (tmp_path / "folder.csv").mkdir()
-    for name in ("missing.csv", "folder.csv", "missing.yaml"):
-        with pytest.raises(ManifestError, match="cannot be read"):
-            opened(tmp_path / name)
-    with pytest.raises(UsageError, match=r"\.csv .*--format"):
+    with pytest.raises(ManifestError, match="cannot be read"):
+        opened(tmp_path / "folder.csv")
+    with pytest.raises(UsageError, match="There is no manifest"):
+        opened(tmp_path / "missing.csv")
+    (tmp_path / "rows.xlsx").touch()
+    with pytest.raises(UsageError, match=r"save it as CSV \(UTF-8\)"):
         opened(tmp_path / "rows.xlsx")
+    (tmp_path / "rows.txt").touch()
+    with pytest.raises(UsageError, match=r"\.csv .*--format"):
+        opened(tmp_path / "rows.txt")
+
+
+@pytest.mark.parametrize("text", ["{Motiv} bei Nacht", "{ Motiv:upper }", "{{motiv}}", "a {Motiv:a} b {id}"])
+@pytest.mark.parametrize("field", ["prompt", "images"])
+def test_a_template_over_columns_is_not_sent_as_it_stands(write: Write, field: str, text: str) -> None:
+    """Each row would be paid for with the name of its column in braces."""
+    path = write("tiere.csv", "Motiv,prompt\nFuchs,a fox\n")
+    with pytest.raises(ManifestError) as caught:
+        opened(path, (), **{field: text})
+    problem = next(problem for problem in caught.value.problems if problem.source == "--defaults")
+    assert "otiv}' would be sent as it stands" in str(problem)
+    assert f'needs a YAML manifest: `table: tiere.csv` with `{field}: "{text}"`' in str(problem)
+
+
+def test_braces_that_name_no_column_are_a_default_as_written(write: Write) -> None:
+    """A table's prompts are no templates, and neither is what stands for them."""
+    (row,) = read(write("t.csv", "Motiv\nFuchs\n"), prompt='{"a": {}} {nichts}')
+    assert row.request.prompt == '{"a": {}} {nichts}'
+
+
+def test_a_table_without_prompts_is_told_both_ways_to_give_them(write: Write) -> None:
+    """Another column, or a template; and no default that would be the same for every row."""
+    path = write("tiere.csv", "id,Motiv,Ort\na,Fuchs,Wald\n")
+    (problem,) = complaints(path)
+    assert "in a YAML manifest with `table: tiere.csv`" in problem
+    assert "`columns: {prompt: YOURS}`" in problem
+    assert '`prompt: "{Motiv}, ..."`' in problem
+    assert "--defaults" not in problem
+    (problem,) = complaints(write("m.yaml", "table: tiere.csv\n"))
+    assert "a YAML manifest" not in problem
+    assert "`columns: {prompt: YOURS}`" in problem
+
+
+def test_a_misspelt_column_says_how_to_keep_it(write: Write) -> None:
+    """As it is typed: the name in quotes where it needs them."""
+    (one, two) = complaints(write("t.csv", "prompt,Model,Aspect Ratio\na,b,c\n"))
+    assert "rename the column, or keep it as a variable by `--variables Model`" in one
+    assert "by `--variables 'Aspect Ratio'`; did you mean 'aspect_ratio'?" in two

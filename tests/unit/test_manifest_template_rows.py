@@ -272,3 +272,24 @@ def test_values_are_never_read_as_templates(rows: Rows) -> None:
     )
     (row,) = rows(HEAD + text)
     assert (row.request.prompt, row.request.images) == ("{b:upper} {{a}}", ("https://x.org/{b:upper}",))
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("rows: [{city: a}, {city: b, images: ~}, {city: c, images: null}]\n", "m.yaml:4:37: images"),
+        ("rows: [{city: a}]\nblocks: [{}, {images: }, {images: x}]\n", "m.yaml:5:23: images"),
+        ("rows: [{city: a}]\nblocks: [{defaults: {images: ~}}]\n", "m.yaml:5:30: images"),
+        ("rows: [{city: ~, images: ''}, {city: b, note: ~}]\n", ""),
+    ],
+)
+def test_null_over_a_default_is_worth_a_warning(load: Load, text: str, place: str) -> None:
+    """It takes nothing back: who means no image would pay for one that is edited."""
+    manifest = load(f'{HEAD}images: "https://x.org/1.png"\nprompt: x\n{text}')
+    list(manifest.drafts(ProblemLog()))
+    said = [warning for warning in manifest.warnings if "null gives nothing" in warning]
+    assert said == (
+        [f'{place}: null gives nothing, so that the default holds; write "" for an empty text']
+        if place
+        else []
+    )

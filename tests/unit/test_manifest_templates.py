@@ -21,6 +21,9 @@ ARTICLES = (
     a European street, a eucalyptus, a one-eyed cat, a once famous man, a Ukrainian egg, a Ugandan drum
     an 8-bit fox, an 80s disco, an 11th hour, an 1890s photo, a 180 degree turn, a 7th wave
     an X-ray, a T-shirt, an HDR photo, a PNG file, a NASA logo, an INK DRAWING, a SKY, an L, a U-boat
+    an FBI agent, an SUV, an LED lamp, an MRI scan, an x-ray, an n-gon, an M16, a USB stick, a UK street
+    a URL, a UFO, an EU flag, an NYC street, a t-shirt, a s'mores bar, a RED FOX, a LLAMA, a RHINO
+    an UGLY DUCK, a MR FOX
     an étude, an "old" map, a (green) door, a 東京 street, an 11.000 m dive, a 110 year old man
 """.strip()
     .replace("\n    ", ", ")

@@ -28,7 +28,7 @@ def test_one_problem_is_one_line_with_its_place() -> None:
     """Field, message, what is allowed, what was meant."""
     assert told(wrong(3)) == [
         "rows.csv: 1 problem; nothing was sent.",
-        "rows.csv:3: resolution: '8K' is not allowed; allowed: 1K 2K; did you mean '2K'?",
+        "rows.csv:3: resolution: '8K' is not allowed; did you mean '2K'? Allowed: 1K 2K",
     ]
 
 
@@ -38,9 +38,9 @@ def test_the_same_mistake_is_told_once_with_all_places() -> None:
     problems = [*map(wrong, lines), wrong(4, file="m.yaml:7"), wrong(9, file="m.yaml:7"), wrong(3, "9K")]
     assert told(*problems) == [
         "rows.csv: 14 problems of 2 kinds; nothing was sent.",
-        "resolution: '8K' is not allowed; allowed: 1K 2K; did you mean '2K'?",
+        "resolution: '8K' is not allowed; did you mean '2K'? Allowed: 1K 2K",
         "  rows.csv:2-9, 14-15, 20, m.yaml:7:4, 7:9",
-        "rows.csv:3: resolution: '9K' is not allowed; allowed: 1K 2K; did you mean '2K'?",
+        "rows.csv:3: resolution: '9K' is not allowed; did you mean '2K'? Allowed: 1K 2K",
     ]
 
 
@@ -88,6 +88,9 @@ def test_long_lists_are_cut_and_counted() -> None:
     assert lines[1].endswith("v28 v29 and 70 more")
     assert lines[-1] == "... and 2448 more; they are told when these are mended"
     assert len(lines) == 1 + 50 + 1
+    beside = Problem("t.csv:2", "no", "f", many, "v70")
+    assert beside.what.startswith("f: no; did you mean 'v70'? Allowed: v0 ")
+    assert beside.what.endswith(" v9 and 90 more")
     places = " ".join(told(*(wrong(2 * line) for line in range(1000)))[2:])
     assert places.count(",") == 199
     assert places.endswith("398 and 800 more")

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from nanobanana_batch.catalog import shown
 from nanobanana_batch.errors import Problem
 from nanobanana_batch.manifest.encoding import control_fault, sound_lines
+from nanobanana_batch.manifest.names import as_name
 from nanobanana_batch.manifest.tables.table import CHANGED, Header, opened
 from nanobanana_batch.manifest.template import Value
 from nanobanana_batch.problems import ProblemLog
@@ -134,9 +135,9 @@ def _refuse_control(key: str, value: Value) -> None:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    record = dict(pairs)
+    record = {as_name(key): value for key, value in pairs}
     if len(record) < len(pairs):
-        keys = [key for key, _ in pairs]
+        keys = [as_name(key) for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
         raise _Refused(f"the key {shown(twice)} stands there twice")
     return record

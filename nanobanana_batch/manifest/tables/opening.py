@@ -16,6 +16,7 @@ _ENDINGS = {
     "jsonl": (".jsonl", ".ndjson"),
     "parquet": (".parquet",),
 }
+_SPREADSHEETS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods", ".numbers")
 KINDS = tuple(_ENDINGS)
 ENDINGS = tuple(ending for endings in _ENDINGS.values() for ending in endings)
 
@@ -31,6 +32,12 @@ def kind_of(name: str) -> str | None:
     """The kind of table that a file of this name is; `None` when its ending does not say."""
     lower = name.lower()
     return next((kind for kind, endings in _ENDINGS.items() if lower.endswith(endings)), None)
+
+
+def export_hint(name: str) -> str:
+    """What to do with a spreadsheet, which is read by what makes it; nothing for other files."""
+    is_spreadsheet = name.lower().endswith(_SPREADSHEETS)
+    return "save it as CSV (UTF-8) in the spreadsheet program" if is_spreadsheet else ""
 
 
 def open_table(path: Path, file: str, kind: str) -> Table:

@@ -11,12 +11,13 @@ import re
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nanobanana_batch.catalog import shown
 from nanobanana_batch.errors import Problem
 from nanobanana_batch.manifest.encoding import Unusable, control_fault
+from nanobanana_batch.manifest.names import as_name
 from nanobanana_batch.manifest.tables.table import CHANGED, Header, named_header, opened
 from nanobanana_batch.manifest.template import Value
 from nanobanana_batch.problems import ProblemLog
@@ -28,9 +29,8 @@ if TYPE_CHECKING:
 _BATCH_ROWS = 1024
 _READ_BYTES = 1 << 16
 _NEEDS = "a Parquet table needs pyarrow: `pip install 'nanobanana-batch[parquet]'`"
-_TAKEN = "a column holds texts, numbers, booleans, dates or lists of texts"
 
-_Column = tuple[int, str, Any]
+_Column = tuple[str, Any]
 
 
 class ParquetTable:
@@ -42,29 +42,23 @@ class ParquetTable:
         self._path = path
 
     def header(self) -> Header:
-        """The columns; those that no text can be made of are refused."""
+        """The columns; those that no text can be made of are not read."""
         try:
             with self._open() as source:
                 columns = _columns(source.schema_arrow)
         except Unusable as error:
             return Header(problems=(Problem(self.file, str(error)),))
-        header = named_header([name for _, name, _ in columns], self.file)
-        strange = tuple(
-            Problem(
-                self.file, f"the column {shown(name)} is of type {kind}; {_TAKEN}: leave it out of the file"
-            )
-            for _, name, kind in columns
-            if _text_maker(kind) is None
-        )
-        lists = {index: self.file for index, (_, _, kind) in enumerate(columns) if _is_list(kind)}
-        return Header(header.names, header.places, lists, (*header.problems, *strange))
+        header = named_header([name for name, _ in columns], self.file)
+        others = {n: str(kind) for n, (_, kind) in enumerate(columns) if _text_maker(kind) is None}
+        lists = {index: self.file for index, (_, kind) in enumerate(columns) if _is_list(kind)}
+        return replace(header, lists=lists, others=others)
 
     def rows(self, names: Sequence[str], log: ProblemLog) -> Iterator[tuple[int, Sequence[Value]]]:
         """The number of each row, from 1, and its cells."""
         try:
             with self._open() as source:
                 columns = _columns(source.schema_arrow)
-                if [name for _, name, _ in columns] != list(names):
+                if [as_name(name) for name, _ in columns] != list(names):
                     raise Unusable(CHANGED)
                 yield from self._read(source, columns, log)
         except Unusable as error:
@@ -74,8 +68,10 @@ class ParquetTable:
         self, source: ParquetFile, columns: list[_Column], log: ProblemLog
     ) -> Iterator[tuple[int, Sequence[Value]]]:
         first = 1
-        for batch in source.iter_batches(_BATCH_ROWS, use_threads=False):
-            texts = [_texts(batch.column(index), kind) for index, _, kind in columns]
+        wanted = [name for name, kind in columns if _text_maker(kind)]
+        for batch in source.iter_batches(_BATCH_ROWS, columns=wanted, use_threads=False):
+            read = {name: _texts(batch.column(name), kind) for name, kind in columns if name in wanted}
+            texts = [read.get(name) or [""] * batch.num_rows for name, _ in columns]
             odd = any(control_fault(_joined(column)) for column in texts)
             for number, cells in enumerate(zip(*texts, strict=True), first):
                 fault = control_fault(_joined(cells)) if odd else ""
@@ -109,11 +105,9 @@ class ParquetTable:
 
 
 def _columns(schema: pa.Schema) -> list[_Column]:
-    """Place, name and type of each column, without what pandas adds for an index that nobody named."""
+    """Name and type of each column, without what pandas adds for an index that nobody named."""
     return [
-        (index, field.name, field.type)
-        for index, field in enumerate(schema)
-        if not re.fullmatch(r"__index_level_\d+__", field.name)
+        (field.name, field.type) for field in schema if not re.fullmatch(r"__index_level_\d+__", field.name)
     ]
 
 
@@ -167,7 +161,7 @@ def _short_float_text(value: float, code: str) -> str:
 
 def _texts(column: pa.Array, kind: pa.DataType) -> list[Value]:
     make = _text_maker(kind)
-    assert make is not None  # the header was refused otherwise
+    assert make is not None  # no other column is read
     try:
         values = column.to_pylist()
     except UnicodeDecodeError:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from nanobanana_batch.errors import Problem
+from nanobanana_batch.manifest.names import as_name
 from nanobanana_batch.manifest.template import Value
 from nanobanana_batch.problems import ProblemLog
 
@@ -25,7 +26,10 @@ class Header:
     """Where each column is named."""
     lists: Mapping[int, str] = field(default_factory=dict)
     """The columns that hold lists, and where the first one stands."""
+    others: Mapping[int, str] = field(default_factory=dict)
+    """The columns that no text can be made of, and their types; they give nothing."""
     problems: tuple[Problem, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class Table(Protocol):
@@ -51,6 +55,7 @@ class Table(Protocol):
 
 def named_header(names: Sequence[str], place: str) -> Header:
     """The header of a table that names its columns in one place."""
+    names = tuple(map(as_name, names))
     problems = [
         Problem(place, f"column {number} has no name") for number, name in enumerate(names, 1) if not name
     ]
@@ -58,7 +63,7 @@ def named_header(names: Sequence[str], place: str) -> Header:
     problems += [
         Problem(place, f"the column {name!r} stands there twice") for name, n in counts.items() if n > 1
     ]
-    return Header(tuple(names), (place,) * len(names), problems=tuple(problems))
+    return Header(names, (place,) * len(names), problems=tuple(problems))
 
 
 @contextmanager

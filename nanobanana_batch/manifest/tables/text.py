@@ -6,18 +6,21 @@ CSV is separated by what its header uses: spreadsheets write semicolons where pe
 from __future__ import annotations
 
 import csv
+import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from nanobanana_batch.errors import Problem
 from nanobanana_batch.manifest.encoding import BadLine, Lines, Unusable
-from nanobanana_batch.manifest.names import ROW_NAMES, slip_of
+from nanobanana_batch.manifest.names import ROW_NAMES, as_name, slip_of
 from nanobanana_batch.manifest.tables.table import CHANGED, Header, named_header, opened
 from nanobanana_batch.problems import ProblemLog
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
 _OTHERS = {**SEPARATORS, "|": "bar"}
+_LINES_LOOKED_AT = 100
 _DECLARATION = re.compile(r'"?sep=(.)"?\r?\n?')
 
 
@@ -33,10 +36,14 @@ class TextTable:
     def header(self) -> Header:
         """The columns that the first line names."""
         log = ProblemLog()
-        for line, cells in self._records(log):
+        records = self._records(log)
+        for line, cells in records:
             if log:
                 break
-            return self._header([cell.strip() for cell in cells], f"{self.file}:{line}")
+            header = self._header([cell.strip() for cell in cells], f"{self.file}:{line}")
+            return replace(
+                header, warnings=tuple(self._of_spaces(itertools.islice(records, _LINES_LOOKED_AT)))
+            )
         empty = Problem(self.file, "the table is empty; its first line has to name the columns")
         return Header(problems=tuple(log) or (empty,))
 
@@ -47,23 +54,42 @@ class TextTable:
                     wanted = "tabs" if self._tabs else "commas, semicolons or tabs"
                     message = f"the columns seem to be separated by {name}s; this kind of file needs {wanted}"
                     return Header(problems=(Problem(place, message),))
-        return named_header(names, place)
+        # A spreadsheet writes empty columns, too; what has no name and no cell is none.
+        return named_header([name for name in names if name] or names, place)
+
+    def _of_spaces(self, records: Iterable[tuple[int, list[str]]]) -> Iterator[str]:
+        begin = [any(c.startswith(" ") and c.strip() for c in cells[1:]) for _, cells in records]
+        if not self._tabs and sum(begin) * 2 > len(begin):
+            message = "cells begin with a space, which is taken as written; leave it out behind the separator"
+            yield str(Problem(self.file, message))
 
     def rows(self, names: Sequence[str], log: ProblemLog) -> Iterator[tuple[int, list[str]]]:
         """The line at which each row begins, and its cells."""
         records, before = self._records(log), log.total
         first = next(records, None)
-        if first is None or [cell.strip() for cell in first[1]] != list(names):
+        header = [as_name(cell.strip()) for cell in first[1]] if first else []
+        nameless = [index for index, name in enumerate(header) if not name]
+        if first is None or [name for name in header if name] != list(names):
             if log.total == before:
                 log.add(Problem(self.file, CHANGED))
             return
-        width = len(names)
+        width = len(header)
         for line, cells in records:
             if len(cells) == width:
+                if nameless:
+                    log.extend(self._without_name(first[0], [n for n in nameless if cells[n].strip()]))
+                    cells = [cell for cell, name in zip(cells, header, strict=True) if name]
                 if any(cells):
                     yield line, cells
             elif any(cell.strip() for cell in cells):
                 log.add(Problem(f"{self.file}:{line}", self._ragged(cells, width)))
+
+    def _without_name(self, line: int, filled: Iterable[int]) -> Iterator[Problem]:
+        for index in filled:
+            message = f"column {index + 1} has no name, and it has cells"
+            if not index:
+                message += " (pandas writes its index so: `to_csv(..., index=False)` leaves it out)"
+            yield Problem(f"{self.file}:{line}", message)
 
     def _ragged(self, cells: list[str], width: int) -> str:
         message = f"{len(cells)} cells, but the header has {width}"
