@@ -69,8 +69,13 @@ class Line:
     """The day of the price list, where it says."""
 
 
-def prepare(connection: Connection, submits_at_once: int) -> Line:
+def prepare(
+    connection: Connection, submits_at_once: int, *, needs_key: bool = True, or_else: str = ""
+) -> Line:
     """Check profile, address and key now; connect later, and only if there is something to do.
+
+    Without `needs_key` that is only found out, and the line is never connected. `or_else` is what a person
+    without a key can do.
 
     Raises:
         ProfileError: there is no such profile, or it has no usable address.
@@ -92,7 +97,8 @@ def prepare(connection: Connection, submits_at_once: int) -> Line:
             return _open_embedded(profile, folder, submits_at_once, observer, debug=debug)
 
         return Line(profile.dialect, profile.name, True, calls_back, embedded, price, as_of)
-    address, key = check_address(profile, connection.base_url), api_key(connection, profile)
+    address = check_address(profile, connection.base_url)
+    key = api_key(connection, profile, or_else) if needs_key else ""
 
     def connect(folder: Path, observer: Observer | None) -> AbstractAsyncContextManager[Provider]:
         return _open_api(profile, address, key, submits_at_once, observer, debug=debug)
@@ -115,21 +121,22 @@ def provider_name(connection: Connection) -> str:
 
 
 def known_models(provider: str | None) -> list[ModelRules]:
-    """What a provider offers, with its profile's own models and prices; by default all that is built in.
+    """What a provider offers, its profile's own and changed models first; by default all that is built in.
 
     Raises:
         ProfileError: there is no such profile, or something is wrong with it.
     """
     from nanobanana_batch.providers.profile import catalog_for, load_profile
 
+    catalog = load_catalog()
     if provider is not None:
         profile = load_profile(provider)
-        return list(catalog_for(profile).models(profile.dialect))
-    catalog = load_catalog()
+        offered = catalog_for(profile).models(profile.dialect)
+        return sorted(offered, key=lambda rules: catalog.rules(rules.name, rules.dialect) == rules)
     return [rules for dialect in catalog.dialects for rules in catalog.models(dialect)]
 
 
-def api_key(connection: Connection, profile: Profile) -> str:
+def api_key(connection: Connection, profile: Profile, or_else: str = "") -> str:
     """The API key, from the file that the person names or else from the environment.
 
     Raises:
@@ -147,10 +154,8 @@ def api_key(connection: Connection, profile: Profile) -> str:
         return check_key(text.rstrip("\r\n"), str(connection.key_file))
     key = os.environ.get(profile.key_env, "")
     if not key:
-        raise KeyProblem(
-            f"There is no API key: set {profile.key_env} to yours,"
-            " or try --provider local, which needs none and costs nothing."
-        )
+        ways = [f"set {profile.key_env} to yours", *filter(None, [or_else])]
+        raise KeyProblem(f"There is no API key: {', '.join(ways)}.")
     return check_key(key, profile.key_env)
 
 

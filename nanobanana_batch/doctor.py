@@ -202,6 +202,8 @@ def _clock(read: AccountRead) -> Check:
 
 def _folder(path: Path) -> Iterator[Check]:
     yield from (_writable("folder", path), _space("disk", path))
+    if path.exists() and not path.is_dir():
+        return  # told already
     try:
         folder = find(path)
         refuse_amnesia(folder, worked_on=was_worked_on(path))

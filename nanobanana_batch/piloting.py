@@ -37,6 +37,12 @@ class Pilot:
     levels: Mapping[str, int]
     """How many each factor and field has, of those that have several."""
 
+    def text(self, rows: int) -> str:
+        """How many of so many rows these are, and what they show."""
+        levels = ", ".join(f"{name} ({count})" for name, count in self.levels.items())
+        shown = f", with every value of {levels}" if levels else ""
+        return f"{len(self.positions):,} of {rows:,} rows{shown}"
+
 
 @dataclass(frozen=True, slots=True)
 class Share:
@@ -76,7 +82,7 @@ def choose_pilot(roster: Roster, factors: Iterable[str], rows: int) -> Pilot:
     if len(chosen) > rows:
         name, most = max(several.items(), key=lambda item: item[1])
         raise UsageError(
-            f"--pilot {rows} is too few: {len(chosen)} rows show every level of every factor"
+            f"--pilot {rows} is too few: {len(chosen)} rows show every value of every factor"
             f" ({name} has the most: {most}); nothing was sent.",
             hint=f"Give --pilot {len(chosen)} or more.",
         )

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nanobanana_batch.errors import UsageError
 from nanobanana_batch.files.disk import Disk, write_atomically
-from nanobanana_batch.files.folder import RESULTS_NAME, Folder
+from nanobanana_batch.files.folder import RESULTS_NAME, Folder, find
 from nanobanana_batch.files.lock import is_held
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.state.last_run import LastRun, last_run
-from nanobanana_batch.state.reader import Reader, RowReport, open_reader
+from nanobanana_batch.state.reader import BeingSent, Reader, RowReport, open_reader
 
 if TYPE_CHECKING:
     import pandas
@@ -64,13 +65,17 @@ class Standing:
     manifest: str
     rows: int
     counts: dict[str, int]
-    """Rows by status."""
+    """Rows by status; those that are just being sent are none of these."""
+    being_sent: int
+    """Rows whose request a run is sending just now, or has no answer to yet."""
     left_manifest: dict[str, int]
     """Rows that are no longer in the manifest but were sent, by status."""
     credits_reserved: float
     credits_used: float
     credits_unknown: float
     """What requests without an answer may have cost, as far as their price is known."""
+    credits_being_sent: float
+    """The same of those that are just being sent."""
     is_running: bool
     """A run works on it just now."""
     last_run: LastRun | None
@@ -116,20 +121,26 @@ def column_names(variables: list[str]) -> list[str]:
 def standing(folder: Folder) -> Standing:
     """How the folder stands now; may be called while a run is going."""
     was_running = is_held(folder.path)
-    with open_reader(folder.state) as reader:
-        counts = reader.counts()
-        credits = reader.credits()
+    with open_reader(folder.state) as reader, reader.one_moment():
+        counts, credits, last = reader.counts(), reader.credits(), last_run(reader)
+        is_running = was_running or is_held(folder.path)
+        sent = reader.being_sent(last.began_at) if is_running and last and not last.ended else BeingSent()
         return Standing(
             folder=str(folder.path),
             manifest=reader.meta("manifest") or "",
             rows=sum(counts.values()),
-            counts={status.value: count for status, count in counts.items()},
+            counts={
+                status.value: count - (sent.rows if status is RowStatus.UNKNOWN else 0)
+                for status, count in counts.items()
+            },
+            being_sent=sent.rows,
             left_manifest={status.value: count for status, count in reader.left_counts().items() if count},
             credits_reserved=credits.reserved,
             credits_used=credits.used,
-            credits_unknown=credits.unknown,
-            is_running=was_running or is_held(folder.path),
-            last_run=last_run(reader),
+            credits_unknown=credits.unknown - sent.credits,
+            credits_being_sent=sent.credits,
+            is_running=is_running,
+            last_run=last,
         )
 
 
@@ -138,14 +149,28 @@ def read_results(folder: Path | str) -> pandas.DataFrame:
 
     Text columns are strings, also a prompt such as "null"; an empty cell is an empty string. The
     counts (width, height, size_bytes, variant) are nullable integers, credits floats.
+
+    Raises:
+        UsageError: there is no such folder, or it has no results.csv.
     """
     import pandas
 
-    frame = pandas.read_csv(Path(folder) / RESULTS_NAME, dtype=str, keep_default_na=False, encoding="utf-8")
+    path = Path(folder) / RESULTS_NAME
+    if not path.is_file():
+        raise UsageError(_no_results(path.parent))
+    frame = pandas.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
     for name in ("variant", "width", "height", "size_bytes"):
         frame[name] = pandas.to_numeric(frame[name].replace("", None)).astype("Int64")
     frame["credits"] = pandas.to_numeric(frame["credits"].replace("", None)).astype("Float64")
     return frame
+
+
+def _no_results(folder: Path) -> str:
+    if not folder.is_dir():
+        return f"There is no folder {folder}; results are in the output folder of a run."
+    if not find(folder).state.is_file():
+        return f"{folder} has no {RESULTS_NAME}: no run was made in this folder."
+    return f"{folder} has no {RESULTS_NAME} yet: it is written when a run ends."
 
 
 def cells_of(row: RowReport, variables: list[str]) -> list[object]:

@@ -12,9 +12,7 @@ from nanobanana_batch.connection import Connection
 
 
 @click.command()
-@click.option(
-    "--provider", default="evolink", show_default=True, metavar="NAME|FILE", help="Profile, or a file."
-)
+@options.provider
 @options.base_url
 @options.key_file
 @click.option(

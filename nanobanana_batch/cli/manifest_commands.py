@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from nanobanana_batch.cli import plan_text
-from nanobanana_batch.cli.options import PATH, base_url, debug, key_file, no_progress, work
+from nanobanana_batch.cli.options import PATH, base_url, debug, key_file, no_progress, provider, work
 from nanobanana_batch.cli.run_options import with_settings, with_terms
 from nanobanana_batch.cli.text import as_json
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nanobanana_batch.engine.context import Settings
     from nanobanana_batch.planning import Terms
 
+_ROWS_SHOWN = 10
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -38,13 +39,7 @@ _MANIFEST_OPTIONS = (
         help="What MANIFEST is, if its name does not say it.",
     ),
     click.option("--out", type=PATH, help="Output folder.  [default: outputs/<name>]"),
-    click.option(
-        "--provider",
-        default="evolink",
-        show_default=True,
-        metavar="NAME|FILE",
-        help="evolink, unified, local (embedded, free), local-unified, or a profile file.",
-    ),
+    provider,
     click.option(
         "--defaults", multiple=True, callback=_pairs, metavar="NAME=VALUE", help="Fill what rows do not give."
     ),
@@ -78,14 +73,25 @@ def _manifest_options(command: Command) -> Command:
 @_manifest_options
 @base_url
 @with_terms
-@click.option("--rows", default=10, show_default=True, type=click.IntRange(0), help="How many rows to show.")
+@click.option(
+    "--rows",
+    type=click.IntRange(0),
+    help="How many rows to show.  [default: 10, or all of a pilot]",
+)
+@click.option(
+    "--pilot",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Show the rows that `run --pilot N` would make, and what these cost.",
+)
 @click.option("--row", metavar="ID", help="Show this row in full instead.")
 @click.option("--show-request", metavar="ID", help="Show what would be sent for this row instead.")
 @click.option("--out-csv", type=PATH, metavar="FILE", help="Write all rows into a table, a manifest itself.")
 @click.option("--json", "json_", is_flag=True, help="As JSON on stdout.")
 def plan(
     terms: Terms,
-    rows: int,
+    rows: int | None,
+    pilot: int | None,
     row: str | None,
     show_request: str | None,
     out_csv: Path | None,
@@ -102,8 +108,8 @@ def plan(
     from nanobanana_batch.connection import Connection
     from nanobanana_batch.pipeline import Order
 
-    if sum(given is not None for given in (row, show_request, out_csv)) > 1:
-        raise click.UsageError("--row, --show-request and --out-csv: give one of them.")
+    if sum(given is not None for given in (row, show_request, out_csv, pilot)) > 1:
+        raise click.UsageError("--row, --show-request, --out-csv and --pilot: give one of them.")
     asked = Order(connection=Connection(provider, base_url), **order)
     if show_request is not None:
         request = planning.find_request(asked, show_request)
@@ -114,7 +120,8 @@ def plan(
         found = planning.find_row(asked, row, terms)
         click.echo(as_json(found) if json_ else plan_text.row_text(found))
     else:
-        made = planning.make_plan(asked, rows, terms, out_csv)
+        shown = (pilot or _ROWS_SHOWN) if rows is None else rows
+        made = planning.make_plan(asked, shown, terms, out_csv, pilot)
         click.echo(as_json(made) if json_ else plan_text.plan_text(made))
 
 
@@ -128,7 +135,7 @@ def plan(
     "--pilot",
     type=click.IntRange(1),
     metavar="N",
-    help="Only N rows that show every level of every factor, to see what the others will cost.",
+    help="Only N rows that show every value of every factor, to see what the others will cost.",
 )
 @click.option(
     "--on-unknown",

@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 
 PATH = click.Path(path_type=Path)
 
+provider = click.option(
+    "--provider",
+    default="evolink",
+    show_default=True,
+    metavar="NAME|FILE",
+    help="evolink, unified, local (embedded, free), local-unified, or a profile file.",
+)
 base_url = click.option(
     "--base-url", metavar="URL", help="Where the provider is, if not where its profile says."
 )

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from nanobanana_batch.cli.text import amount, as_json, counted, cut, table
+from nanobanana_batch.cli.text import NARROWEST, amount, as_json, counted, cut, screen_width, table
 from nanobanana_batch.state.comparison import TO_COLLECT, Prospect
 
 if TYPE_CHECKING:
     from nanobanana_batch.estimates import Cost, Duration
-    from nanobanana_batch.planning import FirstRow, Group, Plan, PlannedRequest, PlannedRow
+    from nanobanana_batch.manifest import Picked
+    from nanobanana_batch.planning import FirstRow, Group, Plan, PlannedPilot, PlannedRequest, PlannedRow
 
 _RATIOS_SHOWN = 8
 _PILOT = 20
 _GROUPS_SHOWN = 20
-_NARROWEST = 24
-"""Of the column of prompts; it takes what the others leave of the screen."""
 _TOO_MANY = (
     "  More than a run takes: these rows were counted, not read and checked one by one.",
     "  Draw some of them with `sample: {n: 1000}`, or take some out with `exclude`.",
@@ -61,7 +59,7 @@ def row_text(row: PlannedRow) -> str:
         "image": row.image or "",
         "error": ": ".join(filter(None, (row.error_code, row.error_message))),
     }
-    return "\n".join(_aligned({name: value for name, value in facts.items() if value}, ""))
+    return "\n".join(_aligned(facts.items(), ""))
 
 
 def request_text(request: PlannedRequest) -> str:
@@ -115,12 +113,17 @@ def _standing_lines(plan: Plan) -> list[str]:
     for word in (Prospect.FAILED, Prospect.REFUSED, Prospect.EXPIRED):
         again = f"`nanobanana-batch retry {plan.folder} --only {word.value}` pays for them again"
         lines.append((counts[word], word.value, again))
-    lines.append(
-        (plan.gone, "gone", "sent earlier, no longer in the manifest; what is paid is still fetched")
-    )
+    lines.append((plan.gone, "gone", _gone_text(plan)))
     shown = [line for line in lines if line[0] or line[1] == "to pay for"]
     width = max(len(f"{count:,}") for count, _, _ in shown)
     return [f"  {count:>{width},}  {name:<10}  {gloss}".rstrip() for count, name, gloss in shown]
+
+
+def _gone_text(plan: Plan) -> str:
+    if plan.gone == plan.gone_made:
+        return "made earlier, no longer in the manifest"
+    made = f" ({plan.gone_made:,} made)" if plan.gone_made else ""
+    return f"sent earlier{made}, no longer in the manifest; what is paid is still fetched"
 
 
 def _glossed(counts: Mapping[Prospect, int]) -> str:
@@ -144,26 +147,52 @@ def _group_cells(group: Group) -> tuple[str, ...]:
     return group.model, group.resolution or "-", f"{group.rows:,}", f"{group.to_submit:,}", credits
 
 
-def _facts(plan: Plan) -> dict[str, str]:
-    cost = plan.cost
-    facts = {"ratios": _several(plan.aspect_ratios) if set(plan.aspect_ratios) != {"-"} else ""}
-    facts["cost"] = cost_text(cost)
-    if cost.unpriced and plan.is_expanded and plan.rows > _PILOT:
-        facts["cost"] += f"; `run --pilot {_PILOT}` tells"
-    facts["spent"] = f"{amount(cost.spent)} credits in this folder so far" if cost.spent else ""
-    facts["time"] = time_text(plan.duration) if plan.to_submit else ""
+def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
+    for picked in plan.picked:
+        yield picked.by, _picked_text(picked)
+    yield "ratios", _several(plan.aspect_ratios) if set(plan.aspect_ratios) != {"-"} else ""
+    if plan.pilot:
+        yield "pilot", _pilot_text(plan.pilot)
+    yield "cost", _cost_of(plan)
+    yield "spent", f"{amount(plan.cost.spent)} credits in this folder so far" if plan.cost.spent else ""
+    yield "time", time_text(plan.duration) if plan.to_submit else ""
+    cost = plan.pilot.cost if plan.pilot else plan.cost
     if plan.max_credits is not None and cost.is_over(plan.max_credits):
-        facts["budget"] = f"over --max-credits {amount(plan.max_credits)}: a run stops before it costs more"
-    if plan.repeated:
-        more = ", ..." if plan.repeated > len(plan.repeated_ids) else ""
-        those = f"{', '.join(plan.repeated_ids)}{more}"
-        facts["twice"] = (
-            f"{counted(plan.repeated, 'row')} ask for the very same as an earlier one, and each is paid for:"
-            f" {those}"
-        )
-    facts |= {f"warning {number}": text for number, text in enumerate(plan.warnings, 1)}
-    facts["table"] = f"{plan.table} has all rows" if plan.table else ""
-    return {name: text for name, text in facts.items() if text}
+        yield "budget", f"over --max-credits {amount(plan.max_credits)}: a run makes nothing new"
+    yield "twice", _twice_text(plan)
+    for warning in plan.warnings:
+        yield "warning", warning
+    yield "table", f"{plan.table} has all rows" if plan.table else ""
+
+
+def _picked_text(picked: Picked) -> str:
+    if picked.by == "sample":
+        return f"{picked.taken:,} of {picked.of:,} combinations, seed {picked.detail}"
+    return f"{picked.detail}: {picked.taken:,} of {counted(picked.of, 'completed row')}"
+
+
+def _pilot_text(pilot: PlannedPilot) -> str:
+    """Which rows, and what they cost."""
+    cost = f": {cost_text(pilot.cost)}" if pilot.to_submit else ""
+    return f"{pilot.text}\n{pilot.to_submit:,} to pay for{cost}"
+
+
+def _cost_of(plan: Plan) -> str:
+    text = cost_text(plan.cost)
+    if plan.cost.unpriced and plan.is_expanded and plan.rows > _PILOT and plan.pilot is None:
+        text += f"; `run --pilot {_PILOT}` tells"
+    return text
+
+
+def _twice_text(plan: Plan) -> str:
+    if not plan.repeated:
+        return ""
+    more = ", ..." if plan.repeated > len(plan.repeated_ids) else ""
+    asks, each = ("asks", "it") if plan.repeated == 1 else ("ask", "each")
+    return (
+        f"{counted(plan.repeated, 'row')} {asks} for the very same as an earlier one, and {each} is paid for:"
+        f" {', '.join(plan.repeated_ids)}{more}"
+    )
 
 
 def _row_lines(plan: Plan) -> list[str]:
@@ -181,9 +210,9 @@ def _row_lines(plan: Plan) -> list[str]:
     others = [
         max(len(column), *(len(row[column]) for row in rows)) for column in columns if column != "prompt"
     ]
-    room = max(_NARROWEST, shutil.get_terminal_size((120, 24)).columns - sum(others) - 2 * len(others))
+    room = max(NARROWEST, screen_width() - sum(others) - 2 * len(others))
     cells = [[cut(text, room) if name == "prompt" else text for name, text in row.items()] for row in rows]
-    left = plan.rows - len(rows)
+    left = (plan.pilot.rows if plan.pilot else plan.rows) - len(rows)
     return [table(columns, cells), *([f"... and {left:,} more"] if left else [])]
 
 
@@ -200,17 +229,22 @@ def _row_cell(row: FirstRow, column: str) -> str:
     return cells[column]
 
 
-def _aligned(facts: Mapping[str, str], indent: str = "  ") -> list[str]:
-    width = max((len(name) for name in facts), default=0)
+def _aligned(facts: Iterable[tuple[str, str]], indent: str = "  ") -> list[str]:
+    """Each with its name in front; what has nothing to say is left out."""
+    told = [(name, text) for name, text in facts if text]
+    width = max((len(name) for name, _ in told), default=0)
     lines = []
-    for name, text in facts.items():
+    for name, text in told:
         first, *others = text.splitlines() or [""]
         lines += [f"{indent}{name:<{width}}  {first}", *(f"{indent}{'':<{width}}  {line}" for line in others)]
     return lines
 
 
 def _several(counts: Mapping[str, int]) -> str:
-    shown = [f"{name} {count:,}" for name, count in list(counts.items())[:_RATIOS_SHOWN]]
+    shown = [
+        f"{count:,} {'not given' if name == '-' else f'of {name}'}"
+        for name, count in list(counts.items())[:_RATIOS_SHOWN]
+    ]
     more = len(counts) - len(shown)
     return ", ".join([*shown, *([f"and {more} more"] if more > 0 else [])])
 

@@ -62,7 +62,8 @@ _MAX_CREDITS = click.option(
     "--max-credits",
     type=_POSITIVE,
     metavar="X",
-    help="Stop before this folder costs more than X credits, all runs together.",
+    help="Never let this folder cost more than X credits, all runs together; a run that is known to cost"
+    " more is refused.",
 )
 _OPTIONS = (
     _CONCURRENCY,

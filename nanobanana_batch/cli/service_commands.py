@@ -55,7 +55,13 @@ class _ServeCommand(click.Command):
     help="Its tasks, pictures and ledger; they survive a restart.",
 )
 @click.option(
-    "--latency", "latency_s", default="1", show_default=True, callback=_latency, help="SECONDS or MIN-MAX."
+    "--latency",
+    "latency_s",
+    default="1",
+    show_default=True,
+    callback=_latency,
+    metavar="SECONDS|MIN-MAX",
+    help="How long a task takes.",
 )
 @click.option("--seed", type=int, help="The same requests get the same task ids and pictures.")
 @click.option("--credits", default=1_000_000, show_default=True, help="What each key begins with.")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 _WIDEST_CELL = 200
 _REASONS_SHOWN = 5
 _LONGEST_REASON = 120
+NARROWEST = 24
+"""A column of texts; else it takes what the others leave of the screen."""
 
 
 def as_json(value: Any) -> str:
@@ -54,23 +58,27 @@ def outcome_text(outcome: Outcome) -> str:
     counts = {status.value: count for status, count in outcome.counts.items()}
     done = counts.pop("completed")
     left = _several({name: count for name, count in counts.items() if count})
-    lines = [f"{done} of {counted(outcome.rows, 'row')} completed" + (f" ({left})" if left else "") + "."]
+    lines = [f"{done:,} of {counted(outcome.rows, 'row')} completed" + (f" ({left})" if left else "") + "."]
     if not outcome.had_work:
         lines.append("There was nothing to do; nothing was sent.")
     if outcome.stop_reason:
         lines.append(outcome.stop_reason)
     for name, count in outcome.elsewhere.items():
-        lines.append(f"Unfinished rows that went to {name}: {count}; a run with that provider collects them.")
-    if outcome.credits_used:
-        lines.append(f"Credits used in this folder so far: {outcome.credits_used:g}")
-    if awaited := counts.get("running", 0) + counts.get("ready", 0):
         lines.append(
-            f"Paid for and not fetched yet: {counted(awaited, 'image')}, {outcome.credits_reserved:g} credits"
-            " reserved. Run the same command again soon: links die 24 hours after their image is made."
+            f"Unfinished rows that went to {name}: {count:,}; a run with that provider collects them."
+        )
+    if outcome.credits_used:
+        lines.append(f"Credits used in this folder so far: {amount(outcome.credits_used)}")
+    if awaited := counts.get("running", 0) + counts.get("ready", 0):
+        reserved = f"{amount(outcome.credits_reserved)} credits reserved"
+        lines.append(
+            f"Paid for and not fetched yet: {counted(awaited, 'image')}, {reserved}."
+            " Run the same command again soon: links die 24 hours after their image is made."
         )
     if outcome.same_bytes:
         lines.append(
-            f"Images with the bytes of another row's: {outcome.same_bytes}; see duplicate_of in the results."
+            f"Images with the bytes of another row's: {outcome.same_bytes:,};"
+            " see duplicate_of in the results."
         )
     lines += _failure_lines(outcome)
     for only in ("failed", "refused", "expired"):
@@ -82,7 +90,7 @@ def outcome_text(outcome: Outcome) -> str:
             "Unknown rows may have been paid: look in your account."
             f" `nanobanana-batch retry {outcome.folder} --only unknown` sends them again."
         )
-    if outcome.exit_code in (3, 130):
+    if outcome.exit_code in (3, 130) and not outcome.needs_change:
         lines.append("Run the same command again to go on.")
     lines += _projection_lines(outcome)
     return "\n".join([*lines, f"Images:  {outcome.folder}/images", f"Results: {outcome.results}"])
@@ -121,18 +129,26 @@ def _projection_lines(outcome: Outcome) -> list[str]:
 
 
 def _share_text(share: Share) -> str:
-    return f"{share.low:.0%} to {share.high:.0%} (95% sure; it was {share.rows} of {share.of})"
+    return f"{share.low:.0%} to {share.high:.0%} (95% sure; it was {share.rows:,} of {share.of:,})"
 
 
 def standing_text(standing: Standing) -> str:
     """Counts and credits of a folder."""
     lines = [f"{standing.manifest}: {counted(standing.rows, 'row')} in {standing.folder}"]
-    lines += [f"  {name}: {count}" for name, count in standing.counts.items() if count]
+    counts = {"being sent": standing.being_sent, **standing.counts}
+    lines += [f"  {name}: {count:,}" for name, count in counts.items() if count]
     if standing.left_manifest:
         lines.append(f"  no longer in the manifest: {_several(standing.left_manifest)}")
-    doubtful = f", perhaps: {standing.credits_unknown:g}" if standing.credits_unknown else ""
-    reserved = f"reserved: {standing.credits_reserved:g}{doubtful}"
-    lines.append(f"  credits used: {standing.credits_used:g}, {reserved}")
+    credits = {
+        "used": standing.credits_used,
+        "reserved": standing.credits_reserved,
+        "being sent": standing.credits_being_sent,
+        "perhaps": standing.credits_unknown,
+    }
+    shown = [
+        f"{name}: {amount(sum_)}" for name, sum_ in credits.items() if sum_ or name in ("used", "reserved")
+    ]
+    lines.append(f"  credits {', '.join(shown)}")
     return "\n".join([*lines, *_run_lines(standing)])
 
 
@@ -159,8 +175,8 @@ def audit_text(audit: Audit) -> str:
     lines = [
         f"{audit.folder}: {counted(totals.attempts, 'request')}, {counted(totals.accepted, 'task')},"
         f" {counted(totals.saved, 'image')} saved, {counted(totals.files, 'file')}",
-        f"  credits reserved: {totals.credits_reserved:g}, used: {totals.credits_used:g},"
-        f" refunded: {totals.credits_refunded:g}",
+        f"  credits reserved: {amount(totals.credits_reserved)}, used: {amount(totals.credits_used)},"
+        f" refunded: {amount(totals.credits_refunded)}",
     ]
     lines += [f"  {found.kind}: {found.what}: {found.detail}; {found.advice}" for found in audit.findings]
     if audit.in_flight is not None:
@@ -172,15 +188,33 @@ def audit_text(audit: Audit) -> str:
 
 
 def diagnosis_text(diagnosis: Diagnosis) -> str:
-    """One line a check; what is no ok also says what to do."""
+    """One paragraph a check; what is no ok also says what to do."""
     width = max(len(check.name) for check in diagnosis.checks)
     lines = []
     for check in diagnosis.checks:
-        lines.append(f"{check.verdict:<7}  {check.name:<{width}}  {check.found}")
+        lines += _hanging(f"{check.verdict:<7}  {check.name:<{width}}  ", check.found)
         if check.advice:
-            lines.append(f"{'':<7}  {'':<{width}}  -> {check.advice}")
+            lines += _hanging(f"{'':<7}  {'':<{width}}  ", f"-> {check.advice}")
     problems = sum(check.verdict == "problem" for check in diagnosis.checks)
     return "\n".join([*lines, f"{counted(problems, 'problem')}." if problems else "All is well."])
+
+
+def _hanging(first: str, text: str) -> list[str]:
+    """The text behind its first words, as wide as the screen; a path stays in one piece."""
+    width = max(len(first) + NARROWEST, screen_width())
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=first,
+        subsequent_indent=" " * len(first),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def screen_width() -> int:
+    """Characters in a line; a usual number where nobody is looking."""
+    return shutil.get_terminal_size((120, 24)).columns
 
 
 def models_text(models: Sequence[ModelRules]) -> str:
@@ -216,7 +250,7 @@ def _is_number(cell: str) -> bool:
 
 
 def _several(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in counts.items())
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items())
 
 
 def cut(text: str, width: int) -> str:

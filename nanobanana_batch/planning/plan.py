@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from nanobanana_batch.errors import TooManyRows
 from nanobanana_batch.estimates import Cost, Duration, Prices, Seen, duration
-from nanobanana_batch.manifest import TRUE, derive_id, fold_id
-from nanobanana_batch.model import Request, Row
+from nanobanana_batch.manifest import TRUE, Picked, derive_id, fold_id
+from nanobanana_batch.model import Request, Row, RowStatus
+from nanobanana_batch.piloting import Pilot, choose_pilot
 from nanobanana_batch.pipeline import Order
 from nanobanana_batch.planning.rows import write_table
 from nanobanana_batch.planning.survey import Ground, Survey, Terms, opened, surveyed
-from nanobanana_batch.state.comparison import TO_COLLECT, Prospect
+from nanobanana_batch.state.comparison import TO_COLLECT, TO_PAY, Prospect
 from nanobanana_batch.state.prices import PriceClass, price_class
 from nanobanana_batch.state.roster import Roster
 
@@ -49,6 +51,19 @@ class FirstRow:
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedPilot:
+    """What `run --pilot` would make."""
+
+    rows: int
+    text: str
+    """How many rows these are, and what they show."""
+    levels: Mapping[str, int]
+    """How many values each factor and field has, of those that have several."""
+    to_submit: int
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What is in the manifest, and how much of it is there already."""
 
@@ -63,11 +78,17 @@ class Plan:
     """Rows that are paid for, or may be, and that a run would only look after."""
     counts: Mapping[Prospect, int]
     """Rows by how they stand."""
+    picked: tuple[Picked, ...]
+    """Where `from` and `sample` take a part of what there is."""
     gone: int
-    """Requests that were sent and that the manifest no longer has; what is paid is still collected."""
+    """Requests that were sent and that no row stands for any more; what is paid is still collected."""
+    gone_made: int
+    """Those of them that have an image."""
     groups: tuple[Group, ...]
     aspect_ratios: Mapping[str, int]
     """Rows by aspect ratio; `-` where none is asked for."""
+    pilot: PlannedPilot | None
+    """Which rows come first, if a pilot was asked for; they are then the first rows, too."""
     cost: Cost
     max_credits: float | None
     duration: Duration
@@ -81,8 +102,16 @@ class Plan:
     """Where the rows were written to."""
 
 
-def make_plan(order: Order, first: int = 10, terms: Terms | None = None, table: Path | None = None) -> Plan:
+def make_plan(
+    order: Order,
+    first: int = 10,
+    terms: Terms | None = None,
+    table: Path | None = None,
+    pilot: int | None = None,
+) -> Plan:
     """What a run of the order would do; its rows go into a table, if one is wanted.
+
+    With a pilot of so many rows, these are what is shown.
 
     Raises:
         UsageError: a run would refuse the order.
@@ -93,21 +122,24 @@ def make_plan(order: Order, first: int = 10, terms: Terms | None = None, table: 
     try:
         with surveyed(order, terms) as survey:
             said = [] if table is None else write_table(survey, table, order.manifest)
-            plan = _planned(survey, first, terms)
+            plan = _planned(survey, first, terms, pilot)
             where = None if table is None else str(table)
             return replace(plan, warnings=(*plan.warnings, *said), table=where)
     except TooManyRows as error:
-        if table is not None:
+        if table is not None or pilot is not None:
             raise
         with opened(order) as ground:
             return _counted(ground, first, terms, error.rows)
 
 
-def _planned(survey: Survey, first: int, terms: Terms) -> Plan:
+def _planned(survey: Survey, first: int, terms: Terms, pilot_rows: int | None) -> Plan:
     ground, roster, counts = survey.ground, survey.roster, survey.counts()
     to_pay = survey.to_pay()
     prices = Prices(ground.seen, ground.prices)
     ratios = roster.tally(("aspect_ratio",))
+    gone = survey.comparison.gone() if survey.comparison else Counter[RowStatus]()
+    factors = ground.manifest.factor_names
+    pilot = None if pilot_rows is None else choose_pilot(roster, factors, pilot_rows)
     return Plan(
         manifest=ground.manifest.name,
         folder=str(ground.folder.path),
@@ -116,22 +148,35 @@ def _planned(survey: Survey, first: int, terms: Terms) -> Plan:
         to_submit=to_pay.total(),
         to_collect=sum(counts[word] for word in TO_COLLECT),
         counts={word: counts[word] for word in Prospect},
-        gone=survey.comparison.gone().total() if survey.comparison else 0,
+        picked=ground.manifest.picked,
+        gone=gone.total(),
+        gone_made=gone[RowStatus.COMPLETED],
         groups=_groups(roster.kinds(), to_pay, prices),
         aspect_ratios={ratio or "-": count for (ratio,), count in ratios.most_common()},
+        pilot=_planned_pilot(survey, pilot, prices) if pilot else None,
         cost=prices.cost(to_pay),
         max_credits=terms.max_credits,
         duration=_duration(to_pay, ground.seen, terms),
         repeated=roster.repeated(),
         repeated_ids=tuple(roster.repeated_ids(_REPEATED_SHOWN)),
         warnings=tuple(ground.manifest.warnings),
-        # The rows come first: without a state the statuses do not end.
-        first_rows=tuple(
-            _first_row(row, status)
-            for row, status in zip(roster.rows(first), survey.prospects(), strict=False)
-        ),
+        first_rows=tuple(_first_row(row, status) for row, status in islice(_shown(survey, pilot), first)),
         table=None,
     )
+
+
+def _shown(survey: Survey, pilot: Pilot | None) -> Iterator[tuple[Row, Prospect]]:
+    """A pilot's rows, or all of them, with how each stands."""
+    # The rows come first: without a state the statuses do not end.
+    for row, status in zip(survey.roster.rows(), survey.prospects(), strict=False):
+        if pilot is None or row.position in pilot.positions:
+            yield row, status
+
+
+def _planned_pilot(survey: Survey, pilot: Pilot, prices: Prices) -> PlannedPilot:
+    to_pay = Counter(price_class(row.request) for row, status in _shown(survey, pilot) if status in TO_PAY)
+    text = pilot.text(len(survey.roster))
+    return PlannedPilot(len(pilot.positions), text, pilot.levels, to_pay.total(), prices.cost(to_pay))
 
 
 def _counted(ground: Ground, first: int, terms: Terms, rows: int) -> Plan:
@@ -146,9 +191,12 @@ def _counted(ground: Ground, first: int, terms: Terms, rows: int) -> Plan:
         to_submit=rows,
         to_collect=0,
         counts={},
+        picked=ground.manifest.picked,
         gone=0,
+        gone_made=0,
         groups=_groups(kinds, kinds, prices),
         aspect_ratios={ratio or "-": count for ratio, count in ratios.most_common()},
+        pilot=None,
         cost=prices.cost(kinds),
         max_credits=terms.max_credits,
         duration=_duration(kinds, ground.seen, terms),

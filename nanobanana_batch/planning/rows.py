@@ -18,6 +18,7 @@ from nanobanana_batch.connection import provider_name
 from nanobanana_batch.errors import UsageError
 from nanobanana_batch.estimates import Prices
 from nanobanana_batch.files.disk import Disk, write_atomically
+from nanobanana_batch.manifest import one_slip
 from nanobanana_batch.model import REQUEST_FIELDS, LocalImage, Request, Row
 from nanobanana_batch.pipeline import Order
 from nanobanana_batch.planning.survey import Survey, Terms, surveyed
@@ -162,8 +163,10 @@ def _found(survey: Survey, id_: str) -> Row:
     row = survey.roster.find(id_)
     if row is not None:
         return row
-    ids = (row.id for row in survey.roster.rows(_IDS_COMPARED))
+    ids = [row.id for row in survey.roster.rows(_IDS_COMPARED)]
     near = closest(id_, ids)
+    if not near and len(id_) > 1:
+        near = next((id for id in ids if one_slip(id_.casefold(), id.casefold())), "")
     hint = f"Did you mean {near!r}?" if near else "`plan --out-csv FILE` lists all ids."
     raise UsageError(f"No row of {survey.ground.manifest.path} has the id {shown(id_)}.", hint=hint)
 

@@ -97,7 +97,7 @@ def opened(order: Order) -> Iterator[Ground]:
         reader = stack.enter_context(open_reader(folder.state)) if folder.state.is_file() else None
         if reader is not None or manifest.parents:
             name = provider_name(order.connection)
-            refuse_mixing(reader.providers() if reader else (), name)
+            refuse_mixing(folder.path, reader.providers() if reader else (), name)
             refuse_parents(manifest, folder, name)
         profile = load_profile(order.connection.provider)
         catalog, dialect = catalog_for(profile), profile.dialect

@@ -16,6 +16,8 @@ from nanobanana_batch.service.schema import (
     NUMBER,
     SECURITY_NAME,
     STRING,
+    TOO_LARGE,
+    UNAUTHORIZED,
     Operation,
     Schema,
     array,
@@ -135,13 +137,24 @@ def _task_schema(dialect: Dialect) -> Schema:
     return record("created id model object progress status task_info type", **properties)
 
 
+_SUBMIT_ERRORS = {
+    400: "invalid_request",
+    **UNAUTHORIZED,
+    402: "insufficient_quota, insufficient_token_quota, token_daily_quota_exceeded, quota_exceeded",
+    403: "model_access_denied, permission_denied",
+    404: "model_not_found",
+    409: "idempotency_conflict, paid_outcome_unknown",
+    **TOO_LARGE,
+}
+
+
 def submit(dialect: Dialect) -> Operation:
     models = [_model_schema(dialect, model, offer) for model, offer in OFFERS[dialect].items()]
     return Operation(
         "Submit an image",
         f"submit_{dialect}",
         dialect,
-        responses(_task_schema(dialect), 400, 401, 402, 403, 404, 409, 413),
+        responses(_task_schema(dialect), _SUBMIT_ERRORS),
         secured(_KEY, body=json_content({"oneOf": models})),
     )
 
@@ -151,9 +164,12 @@ def task(dialect: Dialect) -> Operation:
         "Read a task",
         f"task_{dialect}",
         dialect,
-        responses(_task_schema(dialect), 400, 401, 404),
+        responses(_task_schema(dialect), {400: "invalid_task_id", **UNAUTHORIZED, 404: "task_not_found"}),
         secured(in_path("task_id", _TASK_ID)),
     )
+
+
+_SWITCHED_OFF = {400: "invalid_request", **UNAUTHORIZED, 404: "not_found: the service was started without it"}
 
 
 def batch(dialect: Dialect) -> Operation:
@@ -163,7 +179,7 @@ def batch(dialect: Dialect) -> Operation:
         "Read up to 50 tasks; unknown ids are absent",
         f"batch_{dialect}",
         dialect,
-        responses(record("data", data=array(_task_schema(dialect))), 400, 401, 404, 413),
+        responses(record("data", data=array(_task_schema(dialect))), {**_SWITCHED_OFF, **TOO_LARGE}),
         secured(body=json_content(body)),
     )
 
@@ -200,7 +216,7 @@ def recent(dialect: Dialect) -> Operation:
         "Recent tasks, newest first",
         f"recent_{dialect}",
         dialect,
-        responses(reply, 400, 401, 404),
+        responses(reply, _SWITCHED_OFF),
         secured(*queries),
     )
 
@@ -219,7 +235,7 @@ def credits(dialect: Dialect) -> Operation:
         message=STRING,
         success=BOOLEAN,
     )
-    return Operation("Credits left", f"credits_{dialect}", dialect, responses(reply, 401), secured())
+    return Operation("Credits left", f"credits_{dialect}", dialect, responses(reply, UNAUTHORIZED), secured())
 
 
 _IMAGE_KINDS = ("png", "jpeg", "webp")
@@ -227,7 +243,7 @@ LINK = Operation(
     "An image, by its link",
     "link",
     "links",
-    responses(STRING)
+    responses(STRING, {})
     | {
         200: {"description": "The image", "content": {f"image/{kind}": BINARY for kind in _IMAGE_KINDS}},
         404: {"description": "No such link", "content": {"text/html": {"schema": STRING}}},

@@ -10,6 +10,8 @@ from nanobanana_batch.service.schema import (
     ERROR,
     INTEGER,
     STRING,
+    TOO_LARGE,
+    UNAUTHORIZED,
     Operation,
     Schema,
     in_path,
@@ -48,7 +50,8 @@ def _success(data: Schema) -> Schema:
 
 
 def _upload(dialect: Dialect, how: str, body: Schema) -> Operation:
-    replies = responses(_success(_FILE), 400, 401, 402, 413)
+    errors = {400: "invalid_request", **UNAUTHORIZED, 402: "quota_exceeded", **TOO_LARGE}
+    replies = responses(_success(_FILE), errors)
     return Operation(f"Upload a file: {how}", f"upload_{how}_{dialect}", dialect, replies, secured(body=body))
 
 
@@ -72,7 +75,9 @@ def quota(dialect: Dialect) -> Operation:
     data = record(
         "used_files max_files remain_files", used_files=INTEGER, max_files=INTEGER, remain_files=INTEGER
     )
-    return Operation("Files left", f"quota_{dialect}", dialect, responses(_success(data), 401), secured())
+    return Operation(
+        "Files left", f"quota_{dialect}", dialect, responses(_success(data), UNAUTHORIZED), secured()
+    )
 
 
 def delete(dialect: Dialect) -> Operation:
@@ -80,7 +85,7 @@ def delete(dialect: Dialect) -> Operation:
         "Delete a file",
         f"delete_file_{dialect}",
         dialect,
-        responses(_success({"type": "null"}), 401, 404),
+        responses(_success({"type": "null"}), {**UNAUTHORIZED, 404: "file_not_found"}),
         secured(in_path("file_id", _FILE_ID)),
     )
 
@@ -89,7 +94,7 @@ SHOWN = Operation(
     "An uploaded file",
     "uploaded_file",
     "links",
-    responses(STRING)
+    responses(STRING, {})
     | {
         200: {"description": "The file", "content": dict.fromkeys(_MIME_TYPES, BINARY)},
         404: {"description": "No such file", "content": json_content(ERROR)},

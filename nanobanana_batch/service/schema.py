@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,14 +15,7 @@ BOOLEAN: Schema = {"type": "boolean"}
 BINARY: Schema = {"schema": {"type": "string", "format": "binary"}}
 
 SECURITY_NAME = "key"
-_ERRORS = {
-    400: "invalid_request, invalid_task_id",
-    401: "unauthorized",
-    402: "insufficient_quota, quota_exceeded",
-    403: "model_access_denied, permission_denied",
-    404: "task_not_found, file_not_found, model_not_found, not_found",
-    409: "idempotency_conflict, paid_outcome_unknown",
-    413: "request_too_large_error",
+_IN_TROUBLE = {
     429: "rate_limit_exceeded",
     500: "internal_error",
     502: "upstream_error, or HTML from a proxy, or nothing",
@@ -58,6 +52,8 @@ def text(pattern: str, most: int | None = None) -> Schema:
     return schema | ({"maxLength": most} if most else {})
 
 
+UNAUTHORIZED = {401: "unauthorized"}
+TOO_LARGE = {413: "request_too_large_error"}
 ERROR = record(
     "error",
     error=record(
@@ -75,11 +71,11 @@ def json_content(schema: Schema) -> Schema:
     return {"application/json": {"schema": schema}}
 
 
-def responses(schema: Schema, *errors: int) -> dict[int | str, dict[str, Any]]:
-    """The reply that is hoped for, and the errors; those of a service in trouble are among them."""
+def responses(schema: Schema, errors: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
+    """The reply that is hoped for, the errors with their codes, and those of a service in trouble."""
     replies: dict[int | str, dict[str, Any]] = {200: {"description": "OK", "content": json_content(schema)}}
-    for status in (*errors, 429, 500, 502, 503, 504):
-        replies[status] = {"description": _ERRORS[status], "content": json_content(ERROR)}
+    for status, codes in {**errors, **_IN_TROUBLE}.items():
+        replies[status] = {"description": codes, "content": json_content(ERROR)}
     replies[502]["content"] |= {"text/html": {"schema": STRING}}
     return replies
 

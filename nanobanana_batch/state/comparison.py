@@ -57,12 +57,12 @@ CREATE TEMP TABLE gone AS SELECT row, id, source, attempt FROM main.rows AS rows
 WHERE attempt IS NOT NULL AND NOT EXISTS (SELECT 1 FROM wanted WHERE wanted.row_key = rows.row_key)
 """
 # A derived id has digits of its row's key in it, and so is another one after an edit: there the place tells.
+_IS_DERIVED = "instr(wanted.id, substr(wanted.row_key, instr(wanted.row_key, '-') + 1, 10))"
 _MARKED = f"""
 INSERT INTO marked SELECT wanted.position, CASE
     WHEN rows.attempt IS NULL AND (
         wanted.id IN (SELECT id FROM gone)
-        OR wanted.source IN (SELECT source FROM gone)
-           AND instr(wanted.id, substr(wanted.row_key, instr(wanted.row_key, '-') + 1, 10))
+        OR wanted.source IN (SELECT source FROM gone) AND {_IS_DERIVED}
     ) THEN 'changed'
     WHEN rows.attempt IS NULL THEN 'new'
     WHEN {REPEATED} THEN 'again'
@@ -75,8 +75,16 @@ SELECT {KIND}, count(*) FROM wanted JOIN marked USING (position) JOIN main.rows 
 WHERE marked.word NOT IN ({", ".join(f"'{word.value}'" for word in sorted(TO_PAY))})
 GROUP BY 1, 2, 3, 4, 5, 6
 """
-_GONE_PHASES = """
-SELECT attempts.phase, count(*) FROM gone JOIN main.attempts AS attempts USING (attempt) GROUP BY 1
+# A changed row stands for what was sent under its id, or for as many of its place as there are such rows.
+_GONE_PHASES = f"""
+WITH changed AS (SELECT wanted.* FROM wanted JOIN marked USING (position) WHERE marked.word = 'changed'),
+replaced AS (SELECT source, count(*) AS rows FROM changed AS wanted WHERE {_IS_DERIVED} GROUP BY source),
+others AS (
+    SELECT attempt, source, row_number() OVER (PARTITION BY source ORDER BY row DESC) AS nth
+    FROM gone WHERE id NOT IN (SELECT id FROM changed)
+)
+SELECT attempts.phase, count(*) FROM others JOIN main.attempts AS attempts USING (attempt)
+LEFT JOIN replaced USING (source) WHERE nth > coalesce(replaced.rows, 0) GROUP BY 1
 """
 
 
@@ -118,7 +126,7 @@ class Comparison:
         return counted(self._db.execute(_LEFT_ALONE))
 
     def gone(self) -> Counter[RowStatus]:
-        """Requests that were sent and that the manifest no longer has."""
+        """Requests that were sent, and that no row of the manifest asks for and no changed one replaces."""
         counts: Counter[RowStatus] = Counter()
         for phase, count in self._db.execute(_GONE_PHASES):
             counts[STATUS_OF_PHASE[phase]] += count

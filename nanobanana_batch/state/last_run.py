@@ -29,6 +29,11 @@ class LastRun:
     reason: str = ""
     """Why it stopped before everything was done."""
 
+    @property
+    def began_at(self) -> float:
+        """The same in Unix seconds."""
+        return datetime.fromisoformat(self.began).timestamp()
+
 
 Say = Callable[[int, str], None]
 """(exit code, why it stopped early, if it did)"""

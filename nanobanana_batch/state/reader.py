@@ -104,6 +104,16 @@ class Credits:
     """Of requests without an answer, as far as their price was known when they were sent."""
 
 
+@dataclass(frozen=True, slots=True)
+class BeingSent:
+    """Requests that were begun and have no answer yet."""
+
+    rows: int = 0
+    """Of the current manifest."""
+    credits: float = 0.0
+    """As far as their price was known."""
+
+
 _COST = """
 (SELECT sum(CASE WHEN each.phase IN ('failed', 'refused') AND each.task_id IS NOT NULL THEN 0
                  ELSE coalesce(each.credits_used, each.credits_reserved) END)
@@ -141,6 +151,10 @@ SELECT total(CASE WHEN phase IN ('accepted', 'ready') THEN credits_reserved END)
        total(CASE WHEN phase IN ('saved', 'expired') THEN coalesce(credits_used, credits_reserved) END),
        total(CASE WHEN phase IN ('intent', 'unknown') THEN {expected} END)
 FROM attempts
+"""
+_BEING_SENT = """
+SELECT count(rows.position), total({expected}) FROM attempts JOIN rows USING (attempt)
+WHERE attempts.phase = 'intent' AND attempts.intended_at >= ?
 """
 _SAME_BYTES = """
 SELECT coalesce(sum(images - 1), 0) FROM (
@@ -272,6 +286,12 @@ class Reader:
         expected = "credits_expected" if self._version > 1 else "NULL"
         reserved, used, unknown = self._db.execute(_CREDITS.format(expected=expected)).fetchone()
         return Credits(reserved=reserved, used=used, unknown=unknown)
+
+    def being_sent(self, since: float) -> BeingSent:
+        """What a run that began then is sending; what an older one left without an answer is not in it."""
+        expected = "credits_expected" if self._version > 1 else "NULL"
+        found = self._db.execute(_BEING_SENT.format(expected=expected), (since,)).fetchone()
+        return BeingSent(int(found[0]), float(found[1]))
 
     def prices(self) -> dict[PriceClass, float]:
         """The most that was ever reserved or used for each kind of request."""

@@ -110,9 +110,12 @@ class Roster:
         return int(count)
 
     def repeated_ids(self, limit: int) -> list[str]:
-        """The ids of the first of these."""
-        query = "SELECT id FROM roster WHERE occurrence > 0 ORDER BY position LIMIT ?"
-        return [str(id_) for (id_,) in self._db.execute(query, (limit,))]
+        """The ids of the first of these; of derived ones, which differ in digits only, one is enough."""
+        query = (
+            "SELECT id, is_named FROM roster WHERE occurrence > 0 ORDER BY is_named DESC, position LIMIT ?"
+        )
+        found = self._db.execute(query, (limit,)).fetchall()
+        return [str(id_) for id_, is_named in found if is_named] or [str(id_) for id_, _ in found[:1]]
 
     def tally(self, names: tuple[str, ...]) -> Counter[tuple[str, ...]]:
         """How many rows have each combination of request fields; an empty text where one is not given."""

@@ -99,7 +99,7 @@ def test_another_run_reuses_the_files_and_a_renamed_one_is_the_same(start: Start
     assert (it.quota()["used_files"], len(api.ledger().tasks)) == (3, 6)
     (tmp_path / "1.png").write_bytes(picture("changed"))
     plan = make_plan(it.order, 0)
-    assert (plan.to_submit, plan.counts[Prospect.CHANGED], plan.gone) == (2, 2, 2)
+    assert (plan.to_submit, plan.counts[Prospect.CHANGED], plan.gone) == (2, 2, 0)
 
 
 def test_a_small_account_is_enough_for_many_files(start: Start, tmp_path: Path) -> None:

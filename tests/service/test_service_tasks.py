@@ -241,6 +241,31 @@ def test_unknown_paths_and_methods_are_envelopes(api: Api) -> None:
         assert reply.headers["X-Request-Id"]
 
 
+def test_the_documentation_begins_with_submitting_and_names_the_errors_of_each_call(api: Api) -> None:
+    paths = api.http.get("/openapi.json").json()["paths"]
+    assert next(iter(paths)) == "/v1/images/generations"
+    assert "<h2>" in (docs := api.http.get("/docs").text)
+    assert docs.partition("<h2>")[2].startswith(
+        "<span class='method POST'>POST</span>/v1/images/generations<"
+    )
+    missing = {
+        (method, path.removeprefix("/unified")): call["responses"]["404"]["description"].partition(":")[0]
+        for path, methods in paths.items()
+        for method, call in methods.items()
+        if "404" in call["responses"]
+    }
+    assert missing == {
+        ("post", "/v1/images/generations"): "model_not_found",
+        ("get", "/v1/tasks/{task_id}"): "task_not_found",
+        ("post", "/v1/tasks/batch"): "not_found",
+        ("get", "/v1/tasks"): "not_found",
+        ("delete", "/api/v1/files/{file_id}"): "file_not_found",
+        ("get", "/files/{name}"): "No such link",
+        ("get", "/uploads/{name}"): "No such file",
+    }
+    assert paths["/v1/tasks/{task_id}"]["get"]["responses"]["400"]["description"] == "invalid_task_id"
+
+
 def test_the_documentation_describes_both_dialects(api: Api) -> None:
     docs = api.http.get("/docs")
     assert docs.status_code == 200

@@ -140,6 +140,7 @@ BELOW: dict[str, set[str]] = {
         "providers",
         "connection",
         "estimates",
+        "piloting",
         "pipeline",
         "results",
     },

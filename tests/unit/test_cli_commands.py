@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import sys
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from nanobanana_batch.cli import main
+from nanobanana_batch.cli.text import diagnosis_text, outcome_text
+from nanobanana_batch.connection import Connection, provider_name
+from nanobanana_batch.doctor import Check, Diagnosis, Verdict
 from nanobanana_batch.files.lock import only_writer
-from nanobanana_batch.model import Draft, Image, Request
+from nanobanana_batch.model import Draft, Image, Request, RowStatus
+from nanobanana_batch.pipeline import Outcome
 from nanobanana_batch.state import facts
+from nanobanana_batch.state.last_run import remembered_end
 from nanobanana_batch.state.store import Store
 from tests.unit.test_state_store import FACTS, intent, take
 
@@ -252,9 +259,9 @@ def test_a_slip_in_a_name_is_told_once(run: Run, tmp_path: Path) -> None:
     """What is wrong, what to do if it is meant, and what it was to be."""
     (tmp_path / "m.csv").write_text("id,prompt,apsect_ratio\na,b,1:1\n")
     err = run("plan", "m.csv").err
-    assert err.count("aspect_ratio") == err.count("apsect_ratio") == 1
+    assert err.count("aspect_ratio") == err.count("apsect_ratio: ") == 1
     assert "did you mean 'aspect_ratio'?" in err
-    assert "--variables" in err
+    assert "`--variables apsect_ratio`" in err
 
 
 def test_every_problem_has_a_line_of_its_own_below_the_first(run: Run, tmp_path: Path) -> None:
@@ -372,6 +379,131 @@ def test_status_says_whether_a_run_is_going_on(run: Run, folder: Path) -> None:
     assert (found["is_running"], found["last_run"]) == (False, None)
 
 
+def test_status_tells_what_is_being_sent_from_what_is_in_doubt(run: Run, folder: Path) -> None:
+    """While a run goes on; an older request without an answer stays unknown, and so does all afterwards."""
+    store = Store(folder / "state.sqlite3")
+    take(store, [Draft("m:1", Request("m", f"p{n}"), f"r{n}") for n in range(6)], ())
+    at = time.time() + 60
+    for row in (3, 4):
+        store.apply([replace(intent(row, attempt=row, stem=f"s{row}"), at=at, credits_expected=4.0)])
+    store.apply([replace(intent(5, attempt=5, stem="s5"), credits_expected=2.0)])
+    store.apply([replace(intent(6, attempt=6, stem="s6"), at=at, credits_expected=4.0)])
+    store.apply([FACTS["Unanswered"](6)])
+    with remembered_end(store) as say:
+        with only_writer(folder):
+            text, found = run("status", folder).out, json.loads(run("status", folder, "--json").out)
+        say(0, "")
+    store.close()
+    assert "  being sent: 2\n" in text
+    assert "  unknown: 2\n" in text
+    assert "  credits used: 3, reserved: 4, being sent: 8, perhaps: 6\n" in text
+    assert (found["being_sent"], found["counts"]["unknown"]) == (2, 2)
+    assert found["being_sent"] + sum(found["counts"].values()) == found["rows"] == 6
+    ended = run("status", folder).out
+    assert "being sent" not in ended
+    assert "  unknown: 4\n" in ended
+
+
+@pytest.mark.parametrize("words", [("retry", "--only", "failed"), ("audit", "--repair")])
+def test_where_nothing_is_to_be_done_no_key_is_needed(
+    run: Run, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """A completed folder of a real provider; the exit code is that of a folder in order."""
+    folder = tmp_path / "out"
+    (folder / "images").mkdir(parents=True)
+    store = Store(folder / "state.sqlite3")
+    take(store, [Draft("m:1", Request("m", "p"), "r")], ())
+    content = b"x" * 100
+    sha256 = hashlib.sha256(content).hexdigest()
+    store.apply([intent(1, attempt=1, stem="r"), FACTS["Accepted"](1), FACTS["Ready"](1)])
+    store.apply([facts.Saved(1, Image("images/r.png", "image/png", 9, 5, 100, sha256), 1.0)])
+    store.close()
+    (folder / "images" / "r.png").write_bytes(content)
+    command, *others = words
+    ended = run(command, folder, *others)
+    assert ended.code == 0, ended.err
+    assert "key" not in ended.err
+
+
+def test_where_there_is_work_the_key_is_asked_for_before_anything_is_done(run: Run, folder: Path) -> None:
+    """Exit 2, with no way out that the command does not have; the state is as it was."""
+    store = Store(folder / "state.sqlite3")
+    provider = provider_name(Connection("evolink", "http://127.0.0.1:9"))
+    store.apply([intent(3, attempt=3, stem="r2", provider=provider), FACTS["Rejected"](3)])
+    store.close()
+    (folder / "images" / "r0.png").write_bytes(b"x" * 100)
+    before = json.loads(run("status", folder, "--json").out)
+    ended = run("retry", folder, "--only", "failed", "--base-url", "http://127.0.0.1:9")
+    assert (ended.code, ended.err) == (
+        2,
+        "nanobanana-batch: There is no API key: set EVOLINK_API_KEY to yours.\n",
+    )
+    assert json.loads(run("status", folder, "--json").out) == before
+    assert not (folder / "run.log").exists()
+
+
+@pytest.mark.parametrize("command", ["run", "retry"])
+def test_images_that_are_all_gone_are_asked_about_first(run: Run, tmp_path: Path, command: str) -> None:
+    """They were moved rather than lost: nothing is sent, and no key is needed to say so."""
+    folder = tmp_path / "out"
+    (folder / "images").mkdir(parents=True)
+    store = Store(folder / "state.sqlite3")
+    take(store, [Draft("m:1", Request("m", f"p{n}"), f"r{n}") for n in range(2)], ())
+    for row in (1, 2):
+        store.apply([intent(row, attempt=row, stem=f"r{row}"), FACTS["Accepted"](row), FACTS["Ready"](row)])
+        image = Image(f"images/r{row}.png", "image/png", 9, 5, 100, "ab" * 32)
+        store.apply([facts.Saved(row, image, 1.0)])
+    store.close()
+    if command == "run":
+        ended = run("run", manifest(tmp_path), "--provider", "local", "--out", folder)
+    else:
+        ended = run("retry", folder, "--only", "failed")
+    assert ended.code == 2
+    assert "All 2 images of" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("needs_change", "said"), [(False, "Run the same command again to go on."), (True, "")]
+)
+def test_what_would_stop_again_at_once_is_not_recommended(needs_change: bool, said: str) -> None:
+    """The reason itself says what to do then; numbers have their separators everywhere."""
+    counts = dict.fromkeys(RowStatus, 0) | {RowStatus.COMPLETED: 1234, RowStatus.PENDING: 4000}
+    outcome = Outcome(
+        Path("out"),
+        Path("out/results.csv"),
+        5234,
+        counts,
+        20000.5,
+        0.0,
+        0,
+        {},
+        True,
+        "Full.",
+        False,
+        needs_change,
+    )
+    lines = outcome_text(outcome).splitlines()
+    assert lines[:3] == [
+        "1,234 of 5,234 rows completed (4,000 pending).",
+        "Full.",
+        "Credits used in this folder so far: 20,000.5",
+    ]
+    assert [line for line in lines if line.startswith("Run the same")] == [said] * bool(said)
+
+
+def test_what_doctor_found_is_wrapped_under_its_column(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No word is cut, and no line is wider than the screen."""
+    monkeypatch.setenv("COLUMNS", "60")
+    found = ", ".join(f"library-{n} {n}.0" for n in range(9))
+    text = diagnosis_text(Diagnosis((Check("libraries", Verdict.OK, found),)))
+    *lines, end = text.splitlines()
+    assert len(lines) > 1
+    assert max(map(len, lines)) <= 60
+    assert lines[0].startswith("ok       libraries  library-0 0.0, ")
+    assert " ".join(line[20:] for line in lines) == found
+    assert end == "All is well."
+
+
 def test_results_prints_the_path_of_what_it_wrote(run: Run, folder: Path) -> None:
     """On stdout, for a shell to use."""
     ended = run("results", folder)
@@ -404,12 +536,19 @@ def test_models_of_a_profile_say_where_they_are_from_and_what_they_cost(run: Run
     )
     text = run("models", "--provider", str(mine)).out
     assert f"credits: 1K 2.5 (as of 2026-11-01)\n  from: {mine}\n" in text + "\n"
-    assert "credits: any 4 (as of 2026-11-01)\n  from: contract\n" in text
+    assert "credits: any 4 (as of 2026-11-01)\n  from: built in\n" in text
+    names = [line.partition(" ")[0] for line in text.splitlines() if line and line[0] != " "]
+    assert set(names[:2]) == {"nano-banana-beta", "new-one"}
+    assert names[2:] == [name for name in _models_of(run, "evolink") if name not in names[:2]]
     found = json.loads(run("models", "--provider", str(mine), "--json").out)
     assert {rules["dialect"] for rules in found} == {"evolink"}
     assert [rules["credits"] for rules in found if rules["name"] == "new-one"] == [{"1K": 2.5}]
     wrong = run("models", "--provider", "nobody")
     assert (wrong.code, wrong.out) == (2, "")
+
+
+def _models_of(run: Run, provider: str) -> list[str]:
+    return [rules["name"] for rules in json.loads(run("models", "--provider", provider, "--json").out)]
 
 
 def test_a_manifest_may_use_a_model_of_the_profile(run: Run, tmp_path: Path) -> None:

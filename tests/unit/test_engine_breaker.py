@@ -154,7 +154,7 @@ def test_a_verdict_shows_that_all_is_well_again(tmp_path: Path) -> None:
 
 
 def test_a_person_is_told_of_an_outage_once(tmp_path: Path) -> None:
-    """One line when it begins, none for each failure."""
+    """One line when it begins, none for each failure, and one when it is over."""
     provider = Watched(on_submit=between(5, HOUR_S, LOST), on_account=account_down(5, HOUR_S))
     it = night(tmp_path, provider, 60, concurrency=16)
     said: list[str] = []
@@ -164,6 +164,7 @@ def test_a_person_is_told_of_an_outage_once(tmp_path: Path) -> None:
 
     it.run(listen)
     assert len([text for text in said if "gives no usable answers" in text]) == 1
+    assert [text for text in said if "again" in text][1:] == ["The provider answers again."]
     assert [event for event, _ in it.events].count("breaker_open") == 1
 
 

@@ -14,6 +14,8 @@ from tests.unit.fake_provider import FakeProvider
 from tests.unit.night import Night
 
 REAL, LOCAL, LOOPBACK = "evolink@api.evolink.ai", "local", "evolink@127.0.0.1"
+REAL_ELSEWHERE = "for real images: --out outputs/tiere-real, or delete the folder."
+PLACEHOLDERS_ELSEWHERE = "for placeholders: --out outputs/tiere-local."
 
 
 def folder_made_by(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
@@ -30,15 +32,25 @@ def folder_made_by(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize(
-    ("made_by", "now"), [(LOCAL, REAL), (LOOPBACK, REAL), (REAL, LOCAL), (REAL, LOOPBACK)]
+    ("made_by", "now", "there", "ways"),
+    [
+        (LOCAL, REAL, "placeholders (--provider local)", f"them: --provider local; {REAL_ELSEWHERE}"),
+        (LOOPBACK, REAL, "placeholders (", f"--provider evolink at 127.0.0.1; {REAL_ELSEWHERE}"),
+        (REAL, LOCAL, "real images (--provider evolink at api.evolink.ai)", PLACEHOLDERS_ELSEWHERE),
+        (REAL, LOOPBACK, "real images (", PLACEHOLDERS_ELSEWHERE),
+    ],
 )
-def test_mixing_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made_by: str, now: str) -> None:
-    """The message names who made the images and the way out."""
+def test_mixing_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made_by: str, now: str, there: str, ways: str
+) -> None:
+    """It is said what is there, how to go on with it, and where the other may be."""
     store = folder_made_by(made_by, tmp_path, monkeypatch)
-    with pytest.raises(UsageError, match="--out") as caught:
-        refuse_mixing(store.providers(), now)
+    with pytest.raises(UsageError, match="would mix them; nothing was sent") as caught:
+        refuse_mixing(Path("outputs/tiere"), store.providers(), now)
     store.close()
-    assert made_by in str(caught.value)
+    assert str(caught.value).startswith(f"outputs/tiere holds {there}")
+    assert ways in str(caught.value)
+    assert ("delete" in ways) == (made_by != REAL)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +62,6 @@ def test_the_same_kind_goes_on(
     """Two services on this machine, or two real providers, may share a folder."""
     store = folder_made_by(made_by, tmp_path, monkeypatch)
     before = store.providers()
-    refuse_mixing(store.providers(), now)
+    refuse_mixing(tmp_path, store.providers(), now)
     assert store.providers() == before == [made_by]
     store.close()

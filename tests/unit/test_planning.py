@@ -15,11 +15,13 @@ import pytest
 
 from nanobanana_batch import pipeline
 from nanobanana_batch.cli import main
+from nanobanana_batch.cli.plan_text import plan_text
 from nanobanana_batch.connection import Connection
 from nanobanana_batch.engine.context import Settings
 from nanobanana_batch.engine.work import Tally
 from nanobanana_batch.errors import ProfileError, StateFailed, TooManyRows, UsageError
 from nanobanana_batch.model import Request
+from nanobanana_batch.piloting import choose_pilot
 from nanobanana_batch.pipeline import Order, expanded, open_ordered
 from nanobanana_batch.planning import Terms, find_request, find_row, make_plan
 from nanobanana_batch.providers.encoding import encode
@@ -114,6 +116,19 @@ def test_rows_stand_where_the_folder_left_them(desk: Desk) -> None:
     assert make_plan(desk.order(), terms=Terms(max_attempts=1)).to_submit == 7
 
 
+def test_a_plan_leaves_nothing_behind(desk: Desk, tmp_path: Path) -> None:
+    """Neither in the folder of the run nor in one that rows come from."""
+    desk.sent(Phase.SAVED)
+    (desk.out / "images" / "s1.png").write_bytes(picture("s1"))
+    text = f'from: {desk.out.name}\nprompt: "{{row.prompt}}"\ndefaults: {{model: {MODEL}}}\n'
+    (desk.out.parent / "edit.yaml").write_text(text)
+    before = sorted(tmp_path.rglob("*"))
+    make_plan(desk.order())
+    find_row(desk.order(), "tokyo-ink-16-9")
+    make_plan(desk.order(manifest=desk.out.parent / "edit.yaml", out=tmp_path / "edited"))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_prices_come_from_replies_then_from_the_list(desk: Desk, tmp_path: Path) -> None:
     """What the folder has cost counts towards the limit."""
     plan = make_plan(desk.order(str(tmp_path / "priced.yaml")), terms=Terms(max_credits=23.0))
@@ -133,6 +148,109 @@ def test_the_same_request_twice_is_told(desk: Desk) -> None:
     )
     plan = make_plan(desk.order())
     assert (plan.repeated, plan.repeated_ids) == (2, ("b", "c"))
+
+
+def test_the_same_request_twice_is_told_with_one_derived_id(desk: Desk) -> None:
+    """They differ in digits only; and one row asks, two rows ask."""
+    desk.manifest.write_text(f"defaults: {{model: {MODEL}, prompt: p}}\nrows: [{{}}, {{}}]\n")
+    plan = make_plan(desk.order())
+    said = f"1 row asks for the very same as an earlier one, and it is paid for: {plan.repeated_ids[0]}\n"
+    assert said in plan_text(plan)
+    desk.manifest.write_text(f"defaults: {{model: {MODEL}, prompt: p}}\nrows: [{{}}, {{}}, {{}}]\n")
+    plan = make_plan(desk.order())
+    assert (plan.repeated, len(plan.repeated_ids)) == (2, 1)
+    assert (
+        f"2 rows ask for the very same as an earlier one, and each is paid for: {plan.repeated_ids[0]}, ..."
+        in (plan_text(plan))
+    )
+
+
+def test_a_plan_says_what_is_drawn_and_what_is_picked(desk: Desk) -> None:
+    """Of all combinations, and of another run's completed rows; nothing where all are taken."""
+    assert make_plan(desk.order()).picked == ()
+    desk.manifest.write_text(MANIFEST + "sample: {n: 5, seed: 7}\n")
+    assert "\n  sample  5 of 12 combinations, seed 7\n" in plan_text(make_plan(desk.order()))
+    desk.manifest.write_text(MANIFEST)
+    desk.sent(*[Phase.SAVED] * 4)
+    for n in range(1, 5):
+        (desk.out / "images" / f"row-{n - 1}.png").write_bytes(picture("a"))
+    text = f'defaults: {{model: {MODEL}}}\nfrom: out\nprompt: "{{style}}"\nimages: "{{image}}"\n'
+    desk.manifest.with_name("edit.yaml").write_text(f"{text}where: {{style: ink}}\n")
+    edit = desk.order(manifest=desk.manifest.with_name("edit.yaml"), out=desk.out.with_name("edits"))
+    plan = make_plan(edit)
+    assert "\n  from     out: 2 of 4 completed rows\n" in plan_text(plan)
+    desk.manifest.with_name("edit.yaml").write_text(text)
+    assert make_plan(edit).picked == ()
+
+
+def test_every_warning_is_called_one(desk: Desk) -> None:
+    """Without a number, which would read as a count."""
+    desk.manifest.write_text(MANIFEST.replace("[16:9, 1:1]", "[16:9]") + "  a: [1, 2]\n  b: [1, 2]\n")
+    plan = make_plan(desk.order())
+    assert len(plan.warnings) == 2
+    assert plan_text(plan).count("\n  warning  ") == 2
+
+
+def test_a_ratio_that_is_not_asked_for_is_called_so(desk: Desk) -> None:
+    """Beside those that are."""
+    desk.manifest.write_text(
+        f"defaults: {{model: {MODEL}, prompt: p}}\nrows: [{{aspect_ratio: 1:1}}, {{id: b}}, {{id: c}}]\n"
+    )
+    assert "\n  ratios  2 not given, 1 of 1:1\n" in plan_text(make_plan(desk.order()))
+
+
+def test_what_is_gone_is_told_by_what_came_of_it(desk: Desk) -> None:
+    """Made, or only sent."""
+    desk.sent(Phase.SAVED, Phase.SAVED, Phase.ACCEPTED)
+    kept = [line for line in MANIFEST.splitlines() if "id: tokyo" not in line]
+    desk.manifest.write_text("\n".join(kept) + "\n")
+    plan = make_plan(desk.order())
+    assert (plan.gone, plan.gone_made) == (3, 2)
+    said = (
+        "  3  gone        sent earlier (2 made), no longer in the manifest; what is paid is still fetched\n"
+    )
+    assert said in plan_text(plan)
+    made = replace(plan, gone=2)
+    assert "  2  gone        made earlier, no longer in the manifest\n" in plan_text(made)
+
+
+# --- a pilot ---------------------------------------------------------------------------------------
+
+
+def test_a_pilot_is_planned_with_its_rows_and_its_cost(desk: Desk) -> None:
+    """Those that `run --pilot` would make; what is made already costs nothing."""
+    desk.sent(*[Phase.SAVED] * 6)
+    plan = make_plan(desk.order(), 20, pilot=5)
+    assert plan.pilot is not None
+    with expanded(open_ordered(desk.order())) as roster:
+        positions = choose_pilot(roster, ("style", "aspect_ratio"), 5).positions
+        ids = [row.id for row in roster.rows() if row.position in positions]
+    assert [row.id for row in plan.first_rows] == ids
+    done = sum(row.status is Prospect.DONE for row in plan.first_rows)
+    assert 0 < done < 5
+    assert (plan.pilot.rows, plan.pilot.to_submit, plan.to_submit) == (5, 5 - done, 6)
+    assert plan.pilot.levels == {"style": 2, "aspect_ratio": 2, "model": 2, "resolution": 2}
+    text = plan_text(plan)
+    assert "  pilot   5 of 12 rows, with every value of style (2), aspect_ratio (2), model (2)" in text
+    assert f"\n          {5 - done} to pay for: " in text
+    assert "more\n" not in text.partition("prompt")[2]
+    assert "and 3 more" in plan_text(make_plan(desk.order(), 2, pilot=5))
+
+
+def test_the_limit_is_that_of_the_pilot(desk: Desk, tmp_path: Path) -> None:
+    """The rows that it does not make do not count."""
+    order = desk.order(str(tmp_path / "priced.yaml"))
+    assert "over --max-credits 20" in plan_text(make_plan(order, terms=Terms(max_credits=20.0)))
+    assert "budget" not in plan_text(make_plan(order, terms=Terms(max_credits=20.0), pilot=4))
+
+
+def test_a_pilot_that_a_run_refuses_is_refused(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too few rows, or too many to read."""
+    with pytest.raises(UsageError, match="--pilot 1 is too few"):
+        make_plan(desk.order(), pilot=1)
+    monkeypatch.setattr(pipeline, "MAX_ROWS", 11)
+    with pytest.raises(TooManyRows):
+        make_plan(desk.order(), pilot=4)
 
 
 # --- refused as a run refuses it -------------------------------------------------------------------
@@ -249,6 +367,17 @@ def test_an_id_that_there_is_not_is_told_with_a_near_one(desk: Desk) -> None:
         find_row(desk.order(), "tokio-ink-1-1")
 
 
+def test_short_ids_are_near_each_other_by_one_slip(desk: Desk) -> None:
+    """Of two letters too few agree to be alike in any other way; one letter is near everything."""
+    desk.manifest.write_text(
+        "defaults: {model: nano-banana-beta}\nrows: [{id: a, prompt: x}, {id: b, prompt: y}]\n"
+    )
+    with pytest.raises(UsageError, match="Did you mean 'b'"):
+        find_row(desk.order(), "bb")
+    with pytest.raises(UsageError, match="--out-csv"):
+        find_row(desk.order(), "c")
+
+
 def test_the_request_shown_is_the_one_that_is_sent(desk: Desk) -> None:
     """The same bytes, once the line breaks are out, and a place for the key instead of it."""
     shown = find_request(desk.order("evolink"), "lagos-ink-1-1")
@@ -356,17 +485,16 @@ skylines: 12 rows -> out
   2  to collect  1 running, 1 unknown (may have been paid, so that they are looked for)
   1  done
   1  refused     `nanobanana-batch retry out --only refused` pays for them again
-  1  gone        sent earlier, no longer in the manifest; what is paid is still fetched
 
   model                           resolution  rows  to pay  credits
   gemini-3.1-flash-image-preview  1K             8       5       20
   nano-banana-beta                -              4       3        ?
 
-  ratios  16:9 6, 1:1 6
+  ratios  6 of 16:9, 6 of 1:1
   cost    at least 20 credits (by this folder's replies); nobody says what 3 more rows cost
   spent   10 credits in this folder so far
   time    about 3 s (64 at once, 3 s a row as seen here)
-  budget  over --max-credits 20: a run stops before it costs more
+  budget  over --max-credits 20: a run makes nothing new
 
 status   id                prompt                    model                           resolution  ratio
 done     tokyo-ink-16-9    an ink skyline of Tokyo   gemini-3.1-flash-image-preview  1K          16:9

@@ -199,7 +199,7 @@ def test_a_connection_knows_what_the_profile_says_of_prices(tmp_path: Path, pare
 def test_a_built_in_profile_changes_no_model(name: str) -> None:
     """The contract is in the catalogue; prices are in neither."""
     catalog = catalog_for(load_profile(name))
-    assert {rules.source for dialect in catalog.dialects for rules in catalog.models(dialect)} == {"contract"}
+    assert {rules.source for dialect in catalog.dialects for rules in catalog.models(dialect)} == {"built in"}
 
 
 @pytest.mark.parametrize("name", ["evolink", "unified"])

@@ -253,6 +253,18 @@ def test_standing_counts_rows_and_credits(store: Store, tmp_path: Path) -> None:
     assert found.left_manifest == {"failed": 1}
 
 
+def test_results_that_are_not_there_are_told(store: Store, tmp_path: Path) -> None:
+    """No folder, a folder of something else, and a run that has not ended yet."""
+    with pytest.raises(UsageError, match=r"There is no folder .*nowhere"):
+        read_results(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match=r"empty has no results\.csv: no run was made"):
+        read_results(str(tmp_path / "empty"))
+    take(store, [draft("a")])
+    with pytest.raises(UsageError, match="it is written when a run ends"):
+        read_results(tmp_path)
+
+
 def test_a_folder_without_state_has_no_results(tmp_path: Path) -> None:
     """And gets none by asking."""
     with pytest.raises(UsageError):

@@ -157,6 +157,32 @@ def test_what_is_gone_was_sent(tmp_path: Path) -> None:
         assert comparison.gone() == Counter({RowStatus.COMPLETED: 1})
 
 
+def gone(path: Path, rows: list[Draft]) -> int:
+    """How many requests no row stands for any more."""
+    with compared(path, rows) as comparison:
+        return comparison.gone().total()
+
+
+def test_what_a_changed_row_stands_for_is_not_gone(tmp_path: Path) -> None:
+    """It is counted once, as changed: by its id or by its place."""
+    (tmp_path / "named").mkdir()
+    path = state(tmp_path / "named", drafts("0", "1"), 1, 2)
+    assert gone(path, drafts("x", "1", ids=("row-0", "row-1"))) == 0
+    assert gone(path, drafts("x", ids=("row-0",))) == 1
+    path = state(tmp_path, unnamed("a", "b"), 1, 2)
+    assert gone(path, unnamed("a", "b, edited")) == 0
+    assert gone(path, unnamed("a, edited")) == 1
+
+
+def test_in_one_place_as_many_are_gone_as_changed_rows_do_not_stand_for(tmp_path: Path) -> None:
+    """All rows of a product stand in the same place."""
+    place = [replace(draft, source="m.yaml:3") for draft in unnamed("a", "b", "c")]
+    path = state(tmp_path, place, 1, 2, 3)
+    edited = replace(place[0], request=Request("model-a", "a, edited"))
+    assert gone(path, [edited]) == 2
+    assert gone(path, [edited, *place[1:]]) == 0
+
+
 def test_only_what_a_run_pays_for_is_left_of_the_prices(tmp_path: Path) -> None:
     """Each kind of request for itself."""
     large = [replace(draft, request=replace(draft.request, resolution="4K")) for draft in drafts("3", "4")]
