@@ -96,14 +96,15 @@ def _add_dialect(context: Context, app: FastAPI, dialect: Dialect, submit: Submi
         return await submit(dialect, request)
 
     root = f"{PREFIX[dialect]}/v1"
-    _refuse(app, "GET", f"{root}/tasks/batch", "POST")
     for method, path, endpoint, described in (
         ("POST", "/images/generations", submit_image, openapi.submit(dialect)),
-        ("POST", "/tasks/batch", reads.batch, openapi.batch(dialect)),  # before what would take it for an id
+        ("POST", "/tasks/batch", reads.batch, openapi.batch(dialect)),
         ("GET", "/tasks/{task_id}", reads.task, openapi.task(dialect)),
         ("GET", "/tasks", reads.recent, openapi.recent(dialect)),
         ("GET", "/credits", reads.credits, openapi.credits(dialect)),
     ):
+        if "{" in path:
+            _refuse(app, "GET", f"{root}/tasks/batch", "POST")  # it is no task's id
         _add(app, method, f"{root}{path}", _reached(context, endpoint), described)
 
 
