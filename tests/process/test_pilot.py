@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from nanobanana_batch.model import RowStatus
 from nanobanana_batch.results import read_results
 from nanobanana_batch.service.options import Faults
+from nanobanana_batch.state.reader import open_reader
 from tests.process.harness import MODEL, Bench, bench, cli
-from tests.process.test_run import paid_so_far, until
+from tests.process.test_run import until
 
 FACTORS = {"style": ["ink", "photo", "oil"], "mood": ["calm", "busy"], "aspect_ratio": ["1:1", "16:9"]}
 ROWS = 2 * 3 * 2 * 2
@@ -107,6 +109,15 @@ def test_a_run_that_would_cost_more_than_the_limit_is_refused(tmp_path: Path) ->
         assert sum(it.bodies_paid().values()) == 2
 
 
+def running(it: Bench) -> int:
+    """Tasks that the state knows, as far as there is one."""
+    state = it.out / "state.sqlite3"
+    if not state.is_file():
+        return 0
+    with open_reader(state) as reader:
+        return reader.counts()[RowStatus.RUNNING]
+
+
 def test_a_price_list_refuses_before_the_first_request(tmp_path: Path) -> None:
     """Nothing has to be paid to find out that it is too much."""
     with bench(tmp_path, manifest(tmp_path), latency_s=0.1) as it:
@@ -122,7 +133,7 @@ def test_a_refused_run_still_collects_what_is_paid_for(tmp_path: Path) -> None:
     """A limit that is too low keeps new rows from being sent, not images from being fetched."""
     with bench(tmp_path, manifest(tmp_path), latency_s=2.0) as it:
         killed = it.start("--limit", "2")
-        until(lambda: paid_so_far(it.data) == 2)
+        until(lambda: running(it) == 2)  # their replies are on disk, and so is what they cost
         killed.kill()
         killed.communicate()
         refused = it.finish("--max-credits", "17")
