@@ -25,6 +25,7 @@ class Decision(Enum):
     RETRY_REQUEST = "the request may be sent again"
     SLOW_DOWN = "wait for the whole provider, then send again"
     STOP_RUN = "nothing else will work: stop submitting"
+    WAIT_FOR_RESET = "a daily quota is used up: nothing was made, and nothing is before it resets"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,8 @@ class Rejected:
     """The address seems to have no such API: 404 or 405 without the provider's own words."""
     status: int = 0
     """The HTTP status that it came with; an older provider's code may be no more than a number."""
+    resets_in_s: float | None = None
+    """Of WAIT_FOR_RESET: seconds until the quota is there again; None where the reply does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,8 @@ class Unknown:
     request_id: str | None = None
     is_reply: bool = False
     """A whole reply came, only no usable one."""
+    is_unclear: bool = False
+    """The reply says that the request went well, in a form that nobody here understands."""
 
 
 SubmitOutcome = Accepted | Rejected | NotSent | Unknown
@@ -83,13 +88,16 @@ class TaskState(StrEnum):
     WORKING = "working"
     COMPLETED = "completed"
     FAILED = "failed"
+    UNCLEAR = "unclear"
+    """Its status is in no table, or it is finished and shows no link that can be used."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskReport:
     """One task as the provider tells it.
 
-    `links` only when completed (none: it has no longer any), `error_*` and `decision` only when failed.
+    `links` only when completed (at least one), `error_*`, `decision` and `retry_after_s` only when failed,
+    `words` and `is_finished` only when unclear.
     """
 
     task_id: str
@@ -99,6 +107,12 @@ class TaskReport:
     error_code: str = ""
     error_message: str = ""
     decision: Decision = Decision.FAIL_ROW
+    retry_after_s: float | None = None
+    """The whole provider is to be asked for less for so long (a task that failed with `rate_limited`)."""
+    words: str = ""
+    """What the reply says of the task, for a person: short, on one line, without links and keys."""
+    is_finished: bool = False
+    """It says that it is finished: only its links are not to be seen."""
 
 
 @dataclass(frozen=True, slots=True)

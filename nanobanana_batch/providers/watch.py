@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -89,6 +90,14 @@ class Watch:
 
     def _words(self, text: str) -> str:
         return self.secret.removed(text)[:_LONGEST_WORDS]
+
+
+_LINK = re.compile(r"(?i)\b(https?://)(?:[^\s/?#@]*@)?([^\s/?#\"'<>\\]+)[^\s\"'<>\\]*")
+
+
+def without_links(text: str) -> str:
+    """A text with only the hosts of its links left: what follows may be a permission to read, or a key."""
+    return _LINK.sub(lambda found: f"{found[1]}{found[2]}/...", text)
 
 
 def link_route(url: str) -> str:
