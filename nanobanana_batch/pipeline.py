@@ -94,6 +94,8 @@ class Outcome:
     credits_reserved: float
     same_bytes: int
     """Images with the same bytes as an earlier row's."""
+    not_as_asked: int
+    """Images of another size or ratio than their row asks for."""
     elsewhere: Mapping[str, int]
     """Unfinished rows that were sent to another provider, by its name; only that one can collect them."""
     had_work: bool
@@ -386,7 +388,7 @@ def _made(session: Session) -> Outcome:
     settings, line = session.settings, session.line
     with open_reader(session.folder.state) as reader:
         counts = reader.counts(settings.scope)
-        credits, same = reader.credits(), reader.same_bytes()
+        credits, same, not_as_asked = reader.credits(), reader.same_bytes(), reader.not_as_asked()
         failures = reader.failures(settings.scope)
         listed = PriceList(line.price, line.prices_as_of)
         projection = None if settings.scope.only is None else project(reader, settings, listed)
@@ -398,6 +400,7 @@ def _made(session: Session) -> Outcome:
         credits_used=credits.used,
         credits_reserved=credits.reserved,
         same_bytes=same,
+        not_as_asked=not_as_asked,
         elsewhere=session.store.open_elsewhere(line.name),
         had_work=worked.had_work,
         stop_reason=worked.stop_reason,

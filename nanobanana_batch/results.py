@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanobanana_batch.errors import UsageError
+from nanobanana_batch.fidelity import unlike
 from nanobanana_batch.files.disk import Disk, write_atomically
 from nanobanana_batch.files.folder import RESULTS_NAME, Folder, find
 from nanobanana_batch.files.lock import is_held
@@ -48,6 +49,7 @@ AFTER_VARIABLES = (
     "size_bytes",
     "sha256",
     "duplicate_of",
+    "note",
     "credits",
     "task_id",
     "error_code",
@@ -197,12 +199,20 @@ def cells_of(row: RowReport, variables: list[str]) -> list[object]:
         row.size_bytes,
         row.sha256,
         row.duplicate_of,
+        _note(row) if done else None,
         _number(row.credits),
         row.task_id,
         None if done else row.error_code,
         None if done else row.error_message,
         row.row_key,
     ]
+
+
+def _note(row: RowReport) -> str | None:
+    """What a person should know of an image beside its numbers."""
+    if row.width is None or row.height is None:
+        return None
+    return unlike(row.request, row.width, row.height) or None
 
 
 def _written(rows: Sequence[Sequence[object]]) -> bytes:

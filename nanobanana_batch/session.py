@@ -110,14 +110,17 @@ def notice_lost_files(store: Store, folder: Path) -> None:
     Raises:
         UsageError: all images are gone at once: they were moved rather than lost.
     """
-    lost, saved = [], 0
+    lost: list[facts.Fact] = []
+    found: list[facts.Fact] = []
+    saved = 0
     for file in store.saved_files():
         saved += file.is_saved
         is_there = _size_of(folder / file.path) == file.size_bytes
         if file.is_saved and not is_there:
             lost.append(facts.Lost(file.attempt))
         elif is_there and not file.is_saved and _sha256(folder / file.path) == file.sha256:
-            store.apply([facts.Found(file.attempt)])
+            found.append(facts.Found(file.attempt))
+    store.apply(found)
     if len(lost) == saved > 1:
         raise UsageError(
             f"All {saved} images of {folder} are gone; nothing was sent.",

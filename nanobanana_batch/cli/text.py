@@ -80,6 +80,11 @@ def outcome_text(outcome: Outcome) -> str:
             f"Images with the bytes of another row's: {outcome.same_bytes:,};"
             " see duplicate_of in the results."
         )
+    if outcome.not_as_asked:
+        lines.append(
+            f"Images of another size or ratio than asked for: {outcome.not_as_asked:,};"
+            " see note in the results."
+        )
     lines += _failure_lines(outcome)
     for only in ("failed", "refused", "expired"):
         if counts.get(only):

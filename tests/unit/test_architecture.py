@@ -103,13 +103,14 @@ BELOW: dict[str, set[str]] = {
     "errors": set(),
     "problems": {"errors"},
     "model": set(),
+    "fidelity": {"model"},
     "catalog": {"errors", "model"},
     "files": {"errors", "model"},
-    "state": {"errors", "problems", "model"},
+    "state": {"errors", "problems", "model", "fidelity"},
     "manifest": {"errors", "problems", "model", "catalog", "files", "state", "results"},
     "providers": {"errors", "model", "catalog"},
     "engine": {"errors", "model", "files", "state", "providers"},
-    "results": {"errors", "model", "files", "state"},
+    "results": {"errors", "model", "fidelity", "files", "state"},
     "estimates": {"errors", "model", "state"},
     "piloting": {"errors", "model", "state", "engine", "estimates"},
     "exports": {"errors", "model", "files", "state", "results"},
@@ -144,7 +145,8 @@ BELOW: dict[str, set[str]] = {
         "pipeline",
         "results",
     },
-    "auditing": {"errors", "model", "files", "state", "engine", "connection", "pipeline", "results"},
+    "auditing": {"errors", "model", "fidelity", "files", "state", "engine", "connection", "pipeline"}
+    | {"results"},
     "doctor": {"errors", "files", "state", "providers", "connection"},
     "cli": {"errors", "model", "files", "state", "catalog", "engine", "results", "exports", "service"}
     | {"connection", "session", "receiver", "pipeline", "planning", "auditing", "doctor"}
