@@ -6,6 +6,7 @@ import copy
 import gzip
 import json
 import re
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +17,9 @@ _TWICE = "\u0001"
 """Marks the second of two equal names until the JSON is written."""
 _GONE = object()
 _LONG = 1_000_000
+KEY = "strict-key-5be1"
+SECRET = "c0ffee" * 10
+"""What a provider may put into its words and a client must not repeat."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,14 @@ class Mutation:
         """As people and --only name it."""
         return f"{self.kind} {self.place or 'bytes'} {self.change}"
 
+    def is_for(self, reply: Reply) -> bool:
+        """Whether it changes such replies; `task` means a task wherever it is read."""
+        return reply.kind in (("read", "batch") if self.kind == "task" else (self.kind,))
+
     def applied(self, reply: Reply) -> Reply:
         """The reply, changed; as it is, if it does not have the place."""
+        if self.kind == "task" and reply.kind == "batch" and self.place:
+            return _with_document(reply, f"data[].{self.place}", self.change)
         if self.place.startswith(":"):
             return _with_header(reply, self.place[1:], self.change)
         if self.place or self.change in WHOLE:
@@ -120,7 +130,7 @@ FIELD: dict[str, Callable[[Any], Any]] = {
     "NaN": lambda value: float("nan"),
     "infinite": lambda value: float("inf"),
     "huge": lambda value: 10**400,
-    "number": lambda value: abs(hash(str(value))) % 10**12,
+    "number": lambda value: zlib.crc32(str(value).encode()),
     "strange id": lambda value: f"v2:a/b~c+d%2F {value}" if isinstance(value, str) else value,
     "upper case": lambda value: value.upper() if isinstance(value, str) else value,
     "spaces": lambda value: f" {value}\n" if isinstance(value, str) else value,
@@ -132,9 +142,12 @@ FIELD: dict[str, Callable[[Any], Any]] = {
     "file_url": lambda value: {"file_url": value},
     "strange object": lambda value: {"href": value},
     "control characters": lambda value: f"{value}\x00\x1b[2J\r\n" if isinstance(value, str) else value,
+    "secret": lambda value: f"{value} Bearer {KEY} http://h.invalid/r?X-Signature={SECRET}",
     "stranger": lambda value: "task-unified-1-zzzzzzzz",
 }
 """What can be done to one value."""
+ONE_FOR_ALL = ("stranger", "word", "type")
+"""What makes the same of every id: no task is known by that."""
 WHOLE: dict[str, Callable[[Any], Any]] = {
     "nested in data": lambda it: {"data": it},
     "nested twice": lambda it: {"data": {"data": it}},

@@ -141,6 +141,8 @@ class Provider:
             return self.trouble(happens)
         if happens(faults.html_before):
             return _page(502)
+        if self._random("reject", subject).random() < faults.reject and self._seen["reject", subject] == 1:
+            return self.error(400, "invalid_request", "the prompt cannot be used")
         if happens(faults.no_channel):
             return self.error(503, "no_available_channel", "no available channel for this model")
         reply = self._decide(request, body, now, subject)
@@ -183,6 +185,8 @@ class Provider:
                 return known
         if wrong:
             return self._wrong(wrong)
+        if (poor := self._cannot_pay(body)) is not None:
+            return poor
         task = self._make(body, key, now, subject)
         if key is not None and self.settings.keys != "ignored":
             self._keys[key] = request.body, task, 0.0
@@ -205,6 +209,16 @@ class Provider:
         if wrong.param == "model":
             return self.error(404, "model_not_found", wrong.message, param=wrong.param)
         return self.error(400, "invalid_request", wrong.message, param=wrong.param)
+
+    def _cannot_pay(self, body: dict[str, Any]) -> Reply | None:
+        left, price = self._credits_left(), _price(body)
+        if price > left:
+            said = {"estimated_credits": price, "account_balance_credits": left}
+            return self.error(402, "insufficient_user_quota", "not enough credits", **said)
+        if self.settings.daily_quota and len(self._made) >= self.settings.daily_quota:
+            said_when = {"reset_timezone": "UTC"}
+            return self.error(402, "token_daily_quota_exceeded", "the day is used up", **said_when)
+        return None
 
     def _too_many(self, now: float, happens: Callable[[float], bool]) -> Reply | None:
         faults = self.settings.faults
@@ -252,7 +266,7 @@ class Provider:
             ends_at=now + takes_s,
             fate=fate,
             error_code=code,
-            credits=CREDITS.get(body.get("quality", "2K"), 4.0) if MODELS[body["model"]].resolutions else 4.0,
+            credits=_price(body),
         )
         self.ledger.tasks[task.id] = task
         self._made.append(task)
@@ -390,11 +404,17 @@ class Provider:
     # -- account -------------------------------------------------------------------------------------
 
     def _credits(self, _: Request) -> Reply:
-        used = sum(task.credits for task in self._made if task.status(time.monotonic()) != "failed")
-        left = self.settings.credits - used
+        left = self._credits_left()
+        used = self.settings.credits - left
         token = {"remaining_credits": left, "unlimited_credits": False, "used_credits": used}
         user = {"remaining_credits": left, "used_credits": used}
         return Reply(document={"data": {"token": token, "user": user}, "message": "ok", "success": True})
+
+    def _credits_left(self) -> float:
+        now = time.monotonic()
+        return self.settings.credits - sum(
+            task.credits for task in self._made if task.status(now) != "failed"
+        )
 
     def _prices(self, _: Request) -> Reply:
         sku = {
@@ -445,6 +465,11 @@ class Provider:
 
 _XML = ("Content-Type", "application/xml")
 _PAGE = ("Content-Type", "text/html")
+
+
+def _price(body: dict[str, Any]) -> float:
+    has_resolutions = bool(MODELS[body["model"]].resolutions)
+    return CREDITS[body.get("quality", "2K")] if has_resolutions else CREDITS["1K"]
 
 
 def _page(status: int) -> Reply:

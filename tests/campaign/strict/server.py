@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .mutations import Mutation
+from .mutations import ONE_FOR_ALL, Mutation
 from .provider import Provider
 from .settings import Outage, Settings
 from .wire import Listener, Reply, Request
@@ -138,7 +138,7 @@ class Server:
 
     def _mutated(self, reply: Reply) -> Reply:
         timed = self._timed
-        if timed is None or timed.mutation.kind != reply.kind or not timed.is_on(self.provider):
+        if timed is None or not timed.mutation.is_for(reply) or not timed.is_on(self.provider):
             return reply
         timed.applied += 1
         changed = timed.mutation.applied(reply)
@@ -148,11 +148,12 @@ class Server:
     def _keep_ids(self, reply: Reply, changed: Reply) -> None:
         """A provider whose ids look otherwise knows them by that look."""
         mutation = self._timed.mutation if self._timed else None
-        if mutation is None or mutation.place != "id" or mutation.change == "stranger":
+        if mutation is None or (mutation.kind, mutation.place) != ("submit", "id"):
             return
         if isinstance(reply.document, dict) and isinstance(changed.document, dict):
             shown = changed.document.get("id")
-            if isinstance(shown, str | int) and not isinstance(shown, bool) and shown != "":
+            is_other = mutation.change not in ONE_FOR_ALL and isinstance(shown, str | int)
+            if is_other and not isinstance(shown, bool) and shown != "":
                 self.provider.rename(str(reply.document["id"]), shown)
 
     # -- the judge -------------------------------------------------------------------------------------

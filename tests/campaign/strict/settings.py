@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from .mutations import KEY
+
 
 @dataclass(frozen=True)
 class Outage:
@@ -44,6 +46,8 @@ class Faults:
     slow_reply: float = 0.0
     slow_s: float = 1.0
     no_channel: float = 0.0
+    reject: float = 0.0
+    """Rows that are not to be had: 400."""
     undecided_s: float = 0.0
     """How long a request whose reply was lost is still being decided under its key."""
     rate_429_read: float = 0.0
@@ -71,7 +75,7 @@ class Settings:
     """A provider."""
 
     seed: int = 1
-    api_key: str = "strict-key-5be1"
+    api_key: str = KEY
     keys: str = "honoured"
     """honoured, body_first (honours, but judges the body before the key) or ignored."""
     shape: str = "evolink"
@@ -88,6 +92,8 @@ class Settings:
     link_life_s: float = 86400.0
     picture: str = "png"
     credits: float = 1e6
+    daily_quota: int = 0
+    """Tasks until the day is used up; 0: any number."""
     batch: bool = True
     listing: bool = True
     faults: Faults = Faults()

@@ -74,12 +74,12 @@ class Uploads:
     def _quota(self, _: Request) -> Reply:
         used = len(self._files)
         data = {"used_files": used, "max_files": _QUOTA, "remain_files": _QUOTA - used}
-        return Reply(document={"success": True, "code": 200, "msg": "ok", "data": data}, kind="files")
+        return Reply(document={"success": True, "code": 200, "msg": "ok", "data": data}, kind="quota")
 
     def _list(self, _: Request) -> Reply:
         shown = [{"file_id": number, "file_size": len(data)} for number, (_, data) in self._files.items()]
         data = {"files": shown, "total": len(shown)}
-        return Reply(document={"success": True, "code": 200, "msg": "ok", "data": data}, kind="files")
+        return Reply(document={"success": True, "code": 200, "msg": "ok", "data": data}, kind="quota")
 
 
 def _no_file(status: int, code: int, message: str) -> Reply:
