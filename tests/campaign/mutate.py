@@ -95,10 +95,7 @@ def examine(case: Case, server: Strict, folder: Path, seed: int) -> Verdict:
     server.ask("set", {"credits": 1e6, "daily_quota": 0, "faults": _calmer(scene)})
     later = list(_collected(server, folder))
     report = server.report()
-    bad = [
-        *_while_mutated(case, ended, owed, mutated),
-        *it.faults(report, int(report["unanswered"]) if scene.may_hold else 0),
-    ]
+    bad = [*_while_mutated(case, ended, owed, mutated), *_broken(it, report, scene)]
     bad += [f"afterwards: {said}" for one in later for said in _manners(one)]
     bad += told_secrets(folder)
     codes = [f"{one.exit_code}{'w' if one.interrupted else ''}" for one in ended]
@@ -114,6 +111,18 @@ def examine(case: Case, server: Strict, folder: Path, seed: int) -> Verdict:
         bad=tuple(dict.fromkeys(one for one in bad if not _is_excused(case, one))),
         statuses=" ".join(f"{count} {status}" for status, count in it.statuses().most_common()),
     )
+
+
+def _broken(it: Folder, report: dict[str, Any], scene: Scene) -> Iterator[str]:
+    judged = it.judged(report)
+    if judged.paid_twice:
+        yield f"paid twice: {judged.paid_twice}"
+    if judged.held > (report["unanswered"] if scene.may_hold else 0):
+        yield f"held: {judged.held}"
+    if judged.lost:
+        yield "lost: " + ", ".join(f"{count} are {status}" for status, count in judged.lost.items())
+    if judged.wrong:
+        yield f"wrong image: {len(judged.wrong)}, such as {judged.wrong[0]}"
 
 
 def _place(case: Case) -> dict[str, Any]:

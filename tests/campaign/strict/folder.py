@@ -10,6 +10,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,23 @@ from .mutations import KEY, SECRET
 _TEXTS = ("said.txt", "out/run.log", "out/results.csv")
 _SIGNATURE = re.compile(r"X-Signature=[0-9a-f]{8,}")
 _STATE_WORDS = re.compile(r"message|error|reason|words|note|said|detail", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A folder beside the ledger of its provider."""
+
+    paid_twice: int
+    """Tasks beyond the first of a row that were neither refunded."""
+    held: int
+    held_and_paid: int
+    """Those of them for which there is a task."""
+    lost: Counter[str]
+    """Paid, not completed and not held either: by what their rows are called."""
+    wrong: list[str]
+    """Ids of completed rows whose file is not a whole image of their own task."""
+    unexplained: list[str]
+    """Ids of rows that are neither completed nor held nor end with the provider's own word."""
 
 
 class Folder:
@@ -55,24 +73,29 @@ class Folder:
             task["status"] != "failed" and not here.intersection(task["pictures"]) for task in report["tasks"]
         )
 
-    def faults(self, report: dict[str, Any], most_held: int) -> Iterator[str]:
-        """Which promises are broken, by the ledger, when everything should be here."""
+    def judged(self, report: dict[str, Any]) -> Judged:
+        """What the ledger says to that."""
         alive: dict[str, list[dict[str, Any]]] = {}
+        codes: dict[str, set[str]] = {}
         for task in report["tasks"]:
-            if task["status"] != "failed":
+            if task["status"] == "failed":
+                codes.setdefault(task["prompt"], set()).add(task["error_code"])
+            else:
                 alive.setdefault(task["prompt"], []).append(task)
         rows = {row["prompt"]: row for row in self.rows()}
-        if twice := sum(len(tasks) - 1 for tasks in alive.values()):
-            yield f"paid twice: {twice}"
-        not_here = {prompt for prompt in alive if rows.get(prompt, {}).get("status") != "completed"}
-        held = {prompt for prompt in not_here if rows.get(prompt, {}).get("status") == "unknown"}
-        if len(held) > most_held:
-            yield f"held: {len(held)}"
-        if lost := Counter(rows.get(prompt, {}).get("status", "no row") for prompt in not_here - held):
-            yield "lost: " + ", ".join(f"{count} are {status}" for status, count in lost.items())
-        wrong = [row["id"] for row in rows.values() if not self._is_right(row, alive.get(row["prompt"], []))]
-        if wrong:
-            yield f"wrong image: {len(wrong)}, such as {wrong[0]}"
+        statuses = {prompt: row["status"] for prompt, row in rows.items()}
+        not_here = {prompt for prompt in alive if statuses.get(prompt) != "completed"}
+        held = {prompt for prompt in statuses if statuses[prompt] == "unknown"}
+        return Judged(
+            paid_twice=sum(len(tasks) - 1 for tasks in alive.values()),
+            held=len(held),
+            held_and_paid=len(held & not_here),
+            lost=Counter(statuses.get(prompt, "no row") for prompt in not_here - held),
+            wrong=[it["id"] for it in rows.values() if not self._is_right(it, alive.get(it["prompt"], []))],
+            unexplained=[
+                it["id"] for it in rows.values() if not _is_explained(it, codes.get(it["prompt"], set()))
+            ],
+        )
 
     def _is_right(self, row: dict[str, str], tasks: list[dict[str, Any]]) -> bool:
         if row["status"] != "completed":
@@ -83,6 +106,12 @@ class Folder:
         except OSError:
             return False
         return any(hashlib.sha256(data).hexdigest() in task["pictures"] for task in tasks)
+
+
+def _is_explained(row: dict[str, str], codes: set[str]) -> bool:
+    if row["status"] in ("completed", "unknown"):
+        return True
+    return row["status"] in ("failed", "refused") and row["error_code"] in codes
 
 
 def told_secrets(folder: Path) -> list[str]:
