@@ -274,7 +274,7 @@ BYTES: dict[str, Callable[[Reply], Reply]] = {
     "no status": lambda reply: replace(
         reply, raw=lambda whole: whole.replace(b"HTTP/1.1 ", b"HTTP/1.1 x", 1)
     ),
-    "not HTTP": lambda reply: replace(reply, raw=lambda whole: b"SSH-2.0-OpenSSH_9.6\r\n"),
+    "not HTTP": lambda reply: replace(reply, closes=True, raw=lambda whole: b"SSH-2.0-OpenSSH_9.6\r\n"),
     "100 first": lambda reply: replace(reply, raw=lambda whole: b"HTTP/1.1 100 Continue\r\n\r\n" + whole),
     "garbage header": lambda reply: replace(
         reply, raw=lambda whole: whole.replace(b"\r\n", b"\r\n\x00bad header\r\n", 1)

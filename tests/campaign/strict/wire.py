@@ -50,6 +50,8 @@ class Reply:
     sent_share: float = 1.0
     """How much of it is sent before the connection is cut; 0: nothing, not even the head."""
     delay_s: float = 0.0
+    closes: bool = False
+    """The connection ends after it."""
     raw: Callable[[bytes], bytes] | None = None
     """A last change to the whole reply, head included."""
 
@@ -163,4 +165,4 @@ async def _write(writer: asyncio.StreamWriter, reply: Reply) -> bool:
         return False
     writer.write(message)
     await writer.drain()
-    return "connection: close" not in message[:4096].decode("latin-1").lower()
+    return not reply.closes and "connection: close" not in message[:4096].decode("latin-1").lower()
