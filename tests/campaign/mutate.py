@@ -47,6 +47,8 @@ _ROUNDS = 3
 _LONGEST_CASE_S, _END_S = 400.0, 10.0
 _SETTINGS: dict[str, Any] = {"time_scale": 0.04, "task_s": (6.0, 10.0), "grace_s": 0.5}
 _FLAGS = ("--concurrency", str(AT_ONCE), "--no-progress", "--max-outage", "8s", "--stuck-after", "4s")
+_FOLLOWED = "no such link"
+"""A changed link was followed: no fault of the client's."""
 _BEGIN_WORDS = re.compile(r"^\s*$|Credits used|^Images:|^Results:")
 
 
@@ -226,7 +228,8 @@ def _while_mutated(case: Case, ended: list[forked.Ended], owed: int, report: dic
         yield f"paid on: {owed} without an image"
     if (sent := sum(report["requests"].values())) > _MOST_REQUESTS:
         yield f"{sent} requests"
-    yield from sorted({f"client fault: {one[:80]}" for one in report["client_faults"]})
+    faults = {one[:80] for one in report["client_faults"] if not one.startswith(_FOLLOWED)}
+    yield from sorted(f"client fault: {one}" for one in faults)
     if early := Counter(one["what"] for one in report["early"]):
         yield f"early: {dict(early)}"
 

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
+import re
 import string
 import time
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from .account import PRICES, balance, price
+from .dice import Dice
 from .ledger import Ledger, Task
 from .pacing import Limit, Pacing
 from .pictures import TYPES, picture
-from .rules import CREDITS, KEY_FORM, MODELS, Wrong, check
+from .rules import KEY_FORM, MODELS, Wrong, check
 from .settings import Settings
-from .shapes import as_task, failure, listed
+from .shapes import HTML, as_task, failure, is_page, listed, page
 from .uploads import Uploads
 from .wire import Reply, Request
 
 SUBMIT = "/v1/images/generations"
-_HTML = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
 _MOST_IDS = 50
 _MOST_PAGE = 100
 
@@ -38,7 +38,7 @@ class Provider:
         self._limit = Limit(settings)
         self._keys: dict[str, tuple[bytes, Task, float]] = {}
         """By key: the body, its task, and until when it is still being decided."""
-        self._seen: Counter[tuple[str, str]] = Counter()
+        self._dice = Dice(settings.seed)
         self._uploads = Uploads(links_url)
         self._secret = hashlib.sha256(f"links of {settings.seed}".encode()).hexdigest()
         self._made: list[Task] = []
@@ -80,7 +80,7 @@ class Provider:
             reply.kind = kind if reply.status < 400 else "error"
         self._note_wait(kind, reply, now)
         self.ledger.replies[f"{kind} {reply.status if reply.sent_share >= 1 else 'lost'}"] += 1
-        if kind == "submit" and (reply.status >= 500 or reply.sent_share < 1 or _is_html(reply)):
+        if kind == "submit" and (reply.status >= 500 or reply.sent_share < 1 or is_page(reply)):
             self.ledger.unanswered += 1
         return reply
 
@@ -97,7 +97,7 @@ class Provider:
             return "read", self._read
         fixed: dict[tuple[str, str], tuple[str, Callable[[Request], Reply]]] = {
             ("GET", "/v1/credits"): ("credits", self._credits),
-            ("GET", "/web/api/models/pricing"): ("prices", self._prices),
+            ("GET", "/web/api/models/pricing"): ("prices", lambda _: Reply(document=PRICES)),
         }
         if (method, path) in fixed:
             return fixed[method, path]
@@ -120,18 +120,20 @@ class Provider:
         return self.error(401, "unauthorized", "the API key is not valid")
 
     def _note_wait(self, kind: str, reply: Reply, now: float) -> None:
-        if reply.status not in (429, 503) or reply.sent_share < 1:
-            return
-        for name, value in reply.headers:
-            if name == "Retry-After" and value.isdigit():
-                self.pacing.told_to_wait(kind, now, float(value))
+        """By the header, or by the words of the suggestion."""
+        if reply.status in (429, 503) and reply.sent_share >= 1:
+            texts = [value for name, value in reply.headers if name == "Retry-After"]
+            if said := _SUGGESTED.search(reply.payload()):
+                texts.append(said[1].decode())
+            for text in filter(str.isdigit, texts):
+                self.pacing.told_to_wait(kind, now, float(text))
 
     # -- submit --------------------------------------------------------------------------------------
 
     def _submit(self, request: Request) -> Reply:
         body, now = _json(request.body), time.monotonic()
         subject = str(body.get("prompt")) if isinstance(body, dict) else "?"
-        happens = self._dice("submit", subject)
+        happens = self._dice.happens("submit", subject)
         faults = self.settings.faults
         if (too_much := self._too_many(now, happens)) is not None:
             return too_much
@@ -140,8 +142,10 @@ class Provider:
         if happens(faults.rate_5xx_before):
             return self.trouble(happens)
         if happens(faults.html_before):
-            return _page(502)
-        if self._random("reject", subject).random() < faults.reject and self._seen["reject", subject] == 1:
+            return page(502)
+        if self._dice.of("reject", subject).random() < faults.reject and self._dice.is_first(
+            "reject", subject
+        ):
             return self.error(400, "invalid_request", "the prompt cannot be used")
         if happens(faults.no_channel):
             return self.error(503, "no_available_channel", "no available channel for this model")
@@ -160,7 +164,7 @@ class Provider:
             self._undecided(request, now)
             return self.trouble(happens)
         if happens(faults.html_after):
-            return _page(502)
+            return page(502)
         if happens(faults.slow_reply):
             reply.delay_s = faults.slow_s
         return reply
@@ -211,9 +215,9 @@ class Provider:
         return self.error(400, "invalid_request", wrong.message, param=wrong.param)
 
     def _cannot_pay(self, body: dict[str, Any]) -> Reply | None:
-        left, price = self._credits_left(), _price(body)
-        if price > left:
-            said = {"estimated_credits": price, "account_balance_credits": left}
+        left, wanted = self._credits_left(), price(body)
+        if wanted > left:
+            said = {"estimated_credits": wanted, "account_balance_credits": left}
             return self.error(402, "insufficient_user_quota", "not enough credits", **said)
         if self.settings.daily_quota and len(self._made) >= self.settings.daily_quota:
             said_when = {"reset_timezone": "UTC"}
@@ -244,13 +248,13 @@ class Provider:
         return reply
 
     def _make(self, body: dict[str, Any], key: str | None, now: float, subject: str) -> Task:
-        settings, dice = self.settings, self._random("task", subject)
+        settings, dice = self.settings, self._dice.of("task", subject)
         low, high = settings.task_s
         takes_s = dice.uniform(low, high) * settings.time_scale
         fate, code = "completed", None
-        if dice.random() < settings.faults.refuse_task and self._seen["task", subject] == 1:
+        if dice.random() < settings.faults.refuse_task and self._dice.is_first("task", subject):
             fate, code = "failed", dice.choice(settings.faults.refuse_codes)
-        elif dice.random() < settings.faults.fail_task and self._seen["task", subject] == 1:
+        elif dice.random() < settings.faults.fail_task and self._dice.is_first("task", subject):
             fate, code = "failed", dice.choice(settings.faults.fail_codes)
         if dice.random() < settings.faults.stuck_task:
             takes_s *= 20
@@ -266,7 +270,7 @@ class Provider:
             ends_at=now + takes_s,
             fate=fate,
             error_code=code,
-            credits=_price(body),
+            credits=price(body),
         )
         self.ledger.tasks[task.id] = task
         self._made.append(task)
@@ -283,14 +287,14 @@ class Provider:
     # -- reads ---------------------------------------------------------------------------------------
 
     def _read_trouble(self, subject: str) -> Reply | None:
-        happens, faults = self._dice("read", subject), self.settings.faults
+        happens, faults = self._dice.happens("read", subject), self.settings.faults
         if happens(faults.rate_429_read):
             return self._slow_down(happens, faults.retry_after_s, "too many requests")
         if happens(faults.rate_5xx_read):
             return self.trouble(happens)
         if happens(faults.lost_read):
             return Reply(sent_share=0.0)
-        return _page(200) if happens(faults.html_read) else None
+        return page(200) if happens(faults.html_read) else None
 
     def _read(self, request: Request) -> Reply:
         now, task_id = time.monotonic(), request.tail("/v1/tasks/")
@@ -319,7 +323,7 @@ class Provider:
 
     def _list(self, request: Request) -> Reply:
         query, now = request.query, time.monotonic()
-        happens, faults = self._dice("list", "list"), self.settings.faults
+        happens, faults = self._dice.happens("list", "list"), self.settings.faults
         if strange := query.keys() - {"status", "type", "model", "page", "page_size"}:
             self.fault(f"a list with {sorted(strange)}")
         if happens(faults.rate_429_list):
@@ -383,17 +387,17 @@ class Provider:
         return reply
 
     def _picture(self, task: Task) -> Reply:
-        now, happens, faults = time.monotonic(), self._dice("link", task.id), self.settings.faults
+        now, happens, faults = time.monotonic(), self._dice.happens("link", task.id), self.settings.faults
         if now - task.ends_at > self.settings.link_life_s:
             return Reply(
                 status=403, body=b"<Error><Code>AccessDenied</Code></Error>", headers=[_XML], kind="link"
             )
         if happens(faults.link_403):
-            return Reply(status=403, body=b"<html>Forbidden</html>", headers=[_PAGE], kind="link")
+            return Reply(status=403, body=b"<html>Forbidden</html>", headers=[HTML], kind="link")
         if happens(faults.link_404):
-            return Reply(status=404, body=b"<html>Not found</html>", headers=[_PAGE], kind="link")
+            return Reply(status=404, body=b"<html>Not found</html>", headers=[HTML], kind="link")
         if happens(faults.rate_5xx_download):
-            return _page(503)
+            return page(503)
         form, quality = self.settings.picture, task.body.get("quality", "1K")
         data = picture(form, task.body.get("size", "1:1"), quality, task.id)
         if (digest := hashlib.sha256(data).hexdigest()) not in task.pictures:
@@ -404,30 +408,12 @@ class Provider:
     # -- account -------------------------------------------------------------------------------------
 
     def _credits(self, _: Request) -> Reply:
-        left = self._credits_left()
-        used = self.settings.credits - left
-        token = {"remaining_credits": left, "unlimited_credits": False, "used_credits": used}
-        user = {"remaining_credits": left, "used_credits": used}
-        return Reply(document={"data": {"token": token, "user": user}, "message": "ok", "success": True})
+        return Reply(document=balance(self.settings.credits, self._credits_left()))
 
     def _credits_left(self) -> float:
         now = time.monotonic()
-        return self.settings.credits - sum(
-            task.credits for task in self._made if task.status(now) != "failed"
-        )
-
-    def _prices(self, _: Request) -> Reply:
-        sku = {
-            "sku_id": "strict-1",
-            "sku_name": "Nano Banana 2",
-            "model_name": "gemini-3.1-flash-image-preview",
-            "model_type": "image",
-            "billing_rule": "per_call",
-            "cny_price": 0.2,
-            "price_range": {"min_usd": 2 / 68, "max_usd": 2 / 68},
-            "resolution_multipliers": {"0.5k": 1, "1k": 2, "2k": 3, "4k": 4.5},
-        }
-        return Reply(document={"success": True, "data": [sku]})
+        used = sum(task.credits for task in self._made if task.status(now) != "failed")
+        return self.settings.credits - used
 
     # -- what goes wrong -----------------------------------------------------------------------------
 
@@ -439,7 +425,7 @@ class Provider:
     def trouble(self, happens: Callable[[float], bool]) -> Reply:
         """One of the errors that pass; every second one is not even JSON."""
         if happens(0.5):
-            return _page(502)
+            return page(502)
         return self.error(503, "service_unavailable_error", "the service is not available")
 
     def fault(self, what: str) -> None:
@@ -453,31 +439,9 @@ class Provider:
             self.ledger.tasks = {f"forgotten {task.id}": task for task in self._made}
             self._made, self._open = [], []
 
-    def _random(self, what: str, subject: str) -> random.Random:
-        """The same for the n-th request of its kind about the same thing, whatever else goes on."""
-        self._seen[what, subject] += 1
-        return random.Random(f"{self.settings.seed}:{what}:{subject}:{self._seen[what, subject]}")
 
-    def _dice(self, what: str, subject: str) -> Callable[[float], bool]:
-        dice = self._random(what, subject)
-        return lambda share: dice.random() < share
-
-
+_SUGGESTED = re.compile(rb"retry after (\d+) seconds")
 _XML = ("Content-Type", "application/xml")
-_PAGE = ("Content-Type", "text/html")
-
-
-def _price(body: dict[str, Any]) -> float:
-    has_resolutions = bool(MODELS[body["model"]].resolutions)
-    return CREDITS[body.get("quality", "2K")] if has_resolutions else CREDITS["1K"]
-
-
-def _page(status: int) -> Reply:
-    return Reply(status=status, body=_HTML, headers=[_PAGE], kind="error")
-
-
-def _is_html(reply: Reply) -> bool:
-    return reply.body == _HTML
 
 
 def _json(body: bytes) -> Any:

@@ -5,6 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from .ledger import Task
+from .wire import Reply
+
+HTML = ("Content-Type", "text/html")
+_BAD_GATEWAY = (
+    b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
+)
 
 
 def as_task(task: Task, shape: str, model: str, links: list[str], now: float, kind: str) -> dict[str, Any]:
@@ -74,3 +80,13 @@ def failure(shape: str, status: int, code: str, message: str, more: dict[str, An
     if shape == "integer":
         return {"error": {"code": status, "message": f"{code}: {message}", "type": code, **more}}
     return {"error": {"code": code, "message": message, "type": "api_error", **more}}
+
+
+def page(status: int) -> Reply:
+    """What a proxy says in the provider's place."""
+    return Reply(status=status, body=_BAD_GATEWAY, headers=[HTML], kind="error")
+
+
+def is_page(reply: Reply) -> bool:
+    """Whether the provider's own reply did not get through."""
+    return reply.body == _BAD_GATEWAY
