@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import os
 import re
+import shutil
 import sys
 import tempfile
 import time
@@ -58,7 +58,7 @@ class Verdict:
 
     case: str
     outcome: str
-    """Exit codes of the mutated run and of those that collected; `waits` where it had to be interrupted."""
+    """Exit codes of the mutated run and of those that collected; a `w` for each interrupt that it took."""
     paid: int
     owed: int
     """Paid without an image when the mutated run had ended."""
@@ -100,7 +100,7 @@ def examine(case: Case, server: Strict, folder: Path, seed: int) -> Verdict:
     bad = [*_while_mutated(case, ended, owed, mutated), *_broken(it, report, scene)]
     bad += [f"afterwards: {said}" for one in later for said in _manners(one)]
     bad += told_secrets(folder)
-    codes = [f"{one.exit_code}{'w' if one.interrupted else ''}" for one in ended]
+    codes = [f"{one.exit_code}{'w' * one.interrupts}" for one in ended]
     return Verdict(
         case=case.name,
         outcome=f"{' '.join(codes)} > {' '.join(str(one.exit_code) for one in later)}",
@@ -222,8 +222,10 @@ def _write_references(folder: Path) -> None:
 def _while_mutated(case: Case, ended: list[forked.Ended], owed: int, report: dict[str, Any]) -> Iterator[str]:
     for one in ended:
         yield from _manners(one)
-        if one.interrupted and not _says_something(one.said_before):
+        if one.interrupts and not _says_something(one.said_before):
             yield "waits in silence"
+        if one.interrupts > 1 and one.said == one.said_before:
+            yield "is silent about why it does not end when interrupted"
     if case.timing != "ends" and owed > MOST_OWED:
         yield f"paid on: {owed} without an image"
     if (sent := sum(report["requests"].values())) > _MOST_REQUESTS:
@@ -240,7 +242,7 @@ def _says_something(said: str) -> bool:
 
 def _manners(ended: forked.Ended) -> Iterator[str]:
     if ended.killed:
-        yield "does not end when interrupted"
+        yield "does not end when interrupted twice"
     if "Traceback (most recent" in ended.said:
         yield f"traceback: {ended.said.strip().splitlines()[-1][:100]}"
     if ended.exit_code not in (0, 1, 2, 3, 130):
@@ -261,7 +263,7 @@ def _work(pipe: Connection, seed: int, keep: str | None) -> None:
             with tempfile.TemporaryDirectory(prefix="mutate-") as name:
                 pipe.send(_examined(case, server, Path(name), seed))
                 if keep:
-                    os.rename(name, Path(keep) / re.sub(r"[^\w-]+", "_", case.name))
+                    shutil.move(name, Path(keep) / re.sub(r"[^\w-]+", "_", case.name))
                     Path(name).mkdir()
 
 

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _LOOK_S, _ASK_S = 0.02, 0.5
-_LAST_WORDS_S = 15.0
+_LAST_WORDS_S = 12.0
+_MOST_INTERRUPTS = 2
 _PR_SET_PDEATHSIG = 1
 _MOST_DESCRIPTORS = 1024
 _LAZY = {
@@ -40,10 +41,10 @@ class Ended:
     said: str
     """Standard output and error."""
     seconds: float
-    interrupted: bool
-    """We asked it to end, since it did not by itself."""
+    interrupts: int
+    """How often we asked it to end, since it did not by itself."""
     said_before: str
-    """What it had said by then."""
+    """What it had said by the first of them."""
     killed: bool
     """It did not even end when asked."""
 
@@ -71,7 +72,7 @@ def run(
     longest_s: float,
     enough: Callable[[str], bool],
 ) -> Ended:
-    """A command in `folder`; after `longest_s`, or when `enough` finds so, it is interrupted once."""
+    """A command in `folder`; after `longest_s`, or when it is `enough`, it is interrupted, at most twice."""
     log = folder / "said.txt"
     log.unlink(missing_ok=True)
     began = time.monotonic()
@@ -79,9 +80,9 @@ def run(
     if pid == 0:
         _become(words, folder, environment, log)
     status = _wait(pid, longest_s, lambda: enough(log.read_text(errors="replace")))
-    interrupted, killed, before = False, False, ""
-    if status is None:
-        interrupted, before = True, log.read_text(errors="replace")
+    interrupts, killed, before = 0, False, log.read_text(errors="replace")
+    while status is None and interrupts < _MOST_INTERRUPTS:
+        interrupts += 1
         os.kill(pid, signal.SIGINT)
         status = _wait(pid, _LAST_WORDS_S, lambda: False)
     if status is None:
@@ -92,7 +93,7 @@ def run(
         os.waitstatus_to_exitcode(status),
         log.read_text(errors="replace"),
         time.monotonic() - began,
-        interrupted,
+        interrupts,
         before,
         killed,
     )

@@ -441,6 +441,7 @@ class Provider:
 
 
 _SUGGESTED = re.compile(rb"retry after (\d+) seconds")
+
 _XML = ("Content-Type", "application/xml")
 
 
