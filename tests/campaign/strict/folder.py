@@ -18,7 +18,7 @@ from PIL import Image
 
 from .mutations import KEY, SECRET
 
-_TEXTS = ("said.txt", "out/run.log", "out/results.csv")
+_TEXTS = ("said*.txt", "out/run.log*", "out/results.csv")
 _SIGNATURE = re.compile(r"X-Signature=[0-9a-f]{8,}")
 _STATE_WORDS = re.compile(r"message|error|reason|words|note|said|detail", re.IGNORECASE)
 
@@ -116,7 +116,8 @@ def _is_explained(row: dict[str, str], codes: set[str]) -> bool:
 
 def told_secrets(folder: Path) -> list[str]:
     """Where a key or the signature of a link was written that people may pass on."""
-    texts = {name: _text(folder / name) for name in _TEXTS}
+    paths = (path for name in _TEXTS for path in sorted(folder.glob(name)))
+    texts = {path.name: path.read_text(errors="replace") for path in paths}
     texts.update(_state_words(folder / "out"))
     return [f"{what} in {name}" for name, text in texts.items() for what in _secrets(text)]
 
@@ -126,10 +127,6 @@ def _secrets(text: str) -> Iterator[str]:
         yield "key"
     if _SIGNATURE.search(text) or SECRET in text:
         yield "link"
-
-
-def _text(path: Path) -> str:
-    return path.read_text(errors="replace") if path.exists() else ""
 
 
 def _state_words(out: Path) -> Iterator[tuple[str, str]]:

@@ -73,8 +73,7 @@ def run(
     enough: Callable[[str], bool],
 ) -> Ended:
     """A command in `folder`; after `longest_s`, or when it is `enough`, it is interrupted, at most twice."""
-    log = folder / "said.txt"
-    log.unlink(missing_ok=True)
+    log = folder / f"said-{len(list(folder.glob('said*.txt'))) + 1}.txt"
     began = time.monotonic()
     pid = os.fork()
     if pid == 0:
