@@ -177,7 +177,9 @@ def is_verdict(status: int, code: str, *, own_words: bool) -> bool:
 
 def is_address(status: int, code: str, *, own_words: bool) -> bool:
     """Whether somebody else says that there is no such page: the address may be wrong."""
-    return status in (404, 405) and not own_words and not is_word(code)
+    line = known(code)
+    names_what = is_word(code) and line is not None and line.status == 404
+    return status in (404, 405) and not own_words and not names_what
 
 
 def is_lasting(status: int, code: str, *, own_words: bool) -> bool:

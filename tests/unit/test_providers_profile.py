@@ -10,10 +10,16 @@ from nanobanana_batch.connection import Connection, prepare
 from nanobanana_batch.errors import KeyProblem, ProfileError
 from nanobanana_batch.model import REQUEST_FIELDS, Request
 from nanobanana_batch.providers import profile as profile_module
-from nanobanana_batch.providers.base import Idempotency
-from nanobanana_batch.providers.profile import catalog_for, check_address, files_address, load_profile
+from nanobanana_batch.providers.base import Idempotency, TaskState
+from nanobanana_batch.providers.profile import (
+    FilesForm,
+    catalog_for,
+    check_address,
+    files_address,
+    load_profile,
+)
 from nanobanana_batch.providers.profile_file import BUILT_IN
-from nanobanana_batch.providers.task_api import check_key
+from nanobanana_batch.providers.task_api import check_key, form_of
 
 
 def profile_file(folder: Path, text: str, name: str = "mine.yaml") -> str:
@@ -85,6 +91,32 @@ def test_a_profile_may_extend_another(tmp_path: Path) -> None:
         ("extends: [a]\n", "extends: has to be"),
         ("extends: evolink\nfields: none\n", "fields: 'none' is not allowed"),
         ("extends: evolink\nfields: [a]\n", "fields: a list is not allowed"),
+        (
+            "extends: evolink\nresult_paths: a.b\n",
+            r":2: result_paths: 'a.b' is not allowed; allowed: a list of",
+        ),
+        ("extends: evolink\nresult_paths:\n- a..b\n", r":2: result_paths.0: 'a..b' is not allowed"),
+        ("extends: evolink\nresult_paths: [{a: b}]\n", r"result_paths.0: a mapping is not allowed"),
+        ("extends: evolink\nresult_paths: ['a[0].b']\n", r"result_paths.0: 'a\[0\].b' is not allowed"),
+        ("extends: evolink\nstatuses:\n  done: ready\n", r":3: statuses.done: 'ready' is not .* completed"),
+        ("extends: evolink\nstatuses: [done]\n", "statuses: a list is not allowed"),
+        ("extends: evolink\nsync_query: yes please\n", r":2: sync_query: 'yes please' is not allowed"),
+        (
+            "extends: evolink\nfiles_api:\n  upload: v1/files\n",
+            r":3: files_api.upload: 'v1/files' is not .*/v1",
+        ),
+        (
+            "extends: evolink\nfiles_api: {delete: /v1/files}\n",
+            r":2: files_api.delete: '/v1/files' is not .*{id}",
+        ),
+        ("extends: evolink\nfiles_api: {delete: '/v1/{name}'}\n", r"files_api.delete: "),
+        (
+            "extends: evolink\nfiles_api: {uplaod: /v1}\n",
+            r"files_api.uplaod: unknown key; did you mean 'upload'",
+        ),
+        ("extends: evolink\nfiles_api: {fields: {a b: c}}\n", r"files_api.fields"),
+        ("extends: evolink\nfiles_api: {fields: {a: [b]}}\n", r"files_api.fields.a: a list is not allowed"),
+        ("extends: evolink\nfiles_api: /v1\n", r"files_api: '/v1' is not allowed; allowed: a mapping"),
         ("extends: evolink\nbase_url: http://x.example\n", r":2: base_url: .*in clear"),
         ("extends: evolink\nfiles_url: ftp://x\n", r":2: files_url: this cannot be used"),
         ("extends: evolink\nname: a\nname: b\n", r":3: name: stands twice, first in .*:2"),
@@ -147,6 +179,46 @@ def test_a_key_that_was_put_into_a_profile_is_not_repeated(tmp_path: Path, line:
     assert "canary" not in str(caught.value)
 
 
+def test_a_profile_says_how_its_provider_answers(tmp_path: Path) -> None:
+    """Inherited and laid over like everything else."""
+    text = """extends: foxapi
+name: mine
+base_url: https://mine.example
+files_api: {name_field: null, fields: {purpose: image}, delete: "/v2/files/{id}/remove"}
+result_paths: [answer.pictures.href, "extra[].link"]
+statuses: {All Done: completed, asleep: working}
+sync_query: null
+"""
+    profile = load_profile(profile_file(tmp_path, text))
+    assert profile.files_api == FilesForm(
+        upload="/v1/files/upload/stream",
+        name_field=None,
+        fields={"auto_cleanup": "true", "purpose": "image"},
+        delete="/v2/files/{id}/remove",
+        quota=None,
+    )
+    assert profile.files_url == "https://mine.example"
+    assert profile.sync_query is None
+    form = form_of(profile)
+    assert form.result_paths == ("answer.pictures.href", "extra[].link")
+    assert form.statuses == {"alldone": TaskState.COMPLETED, "asleep": TaskState.WORKING}
+
+
+def test_foxapi_is_unified_with_its_own_limits() -> None:
+    """Contract, table of FoxAPI: up to 14 images; formats and image search with the flash model only."""
+    profile = load_profile("foxapi")
+    assert profile.fields == load_profile("unified").fields
+    assert profile.sync_query == "sync_upstream=true"
+    flash, pro = (
+        catalog_for(profile).rules(f"gemini-3{name}-image-preview", "unified")
+        for name in (".1-flash", "-pro")
+    )
+    assert flash is not None
+    assert pro is not None
+    assert (flash.max_images, flash.image_search, flash.output_formats) == (14, True, ("jpg", "png", "webp"))
+    assert (pro.max_images, pro.image_search, pro.output_formats) == (14, False, ())
+
+
 def test_values_are_what_was_written(tmp_path: Path) -> None:
     """16:9 is no 969, `no` no false, and 010 no 8."""
     text = """extends: evolink
@@ -203,12 +275,19 @@ def test_a_built_in_profile_changes_no_model(name: str) -> None:
     assert {rules.source for dialect in catalog.dialects for rules in catalog.models(dialect)} == {"built in"}
 
 
-@pytest.mark.parametrize("name", ["evolink", "unified"])
+@pytest.mark.parametrize("name", ["evolink", "foxapi", "unified"])
 def test_a_provider_is_a_file(tmp_path: Path, name: str) -> None:
     """Both built-in dialects could have been a person's own: nothing in them is special."""
     text = (Path(profile_module.__file__).parent / "profiles" / f"{name}.yaml").read_text("utf-8")
     own, built_in = load_profile(profile_file(tmp_path, text)), load_profile(name)
     assert own.model_dump() == built_in.model_dump()
+
+
+def test_the_first_profile_names_every_setting() -> None:
+    """It is where people look for them."""
+    text = (Path(profile_module.__file__).parent / "profiles" / "evolink.yaml").read_text("utf-8")
+    left_out = {"embedded", "models", "prices", "prices_as_of"}
+    assert {name for name in profile_module.Profile.model_fields if f"\n{name}:" not in text} == left_out
 
 
 def test_the_example_of_the_manual_is_a_profile(tmp_path: Path) -> None:
