@@ -196,6 +196,11 @@ class Owed:
             self._tell_fetching(trouble, "")
         self._change()
 
+    def waits_for_a_place(self, work: Work) -> bool:
+        """Whether its image is there, and the host cannot be reached or the disk takes nothing."""
+        trouble = self._troubles.get(work.attempt)
+        return trouble is not None and trouble.kind is Kind.UNFETCHED and trouble.is_lasting
+
     def take(self, *, everything: bool) -> list[Work]:
         """What is to be looked at now; each of them is put aside again, or ends.
 

@@ -24,6 +24,8 @@ from nanobanana_batch.state.store import Repeat, RowToSend
 _ROWS_AT_ONCE = 256
 _LOOK_S = 1.0
 """How often it is looked whether a row is due for another attempt."""
+_LOOK_AT_REST_S = 5.0
+"""The same for what is set aside."""
 
 
 class Run:
@@ -182,12 +184,11 @@ class Run:
         """Nothing in flight or awaited, nothing being found out, nothing waiting for another attempt."""
         while not self._is_idle():
             await self._submit_due(submits)
-            with anyio.move_on_after(_LOOK_S):
+            with anyio.move_on_after(_LOOK_S if len(self._context.again) else _LOOK_AT_REST_S):
                 await self._context.slots.all_free()
                 await self._resolver.finished()
-                if self._is_idle():
-                    continue
-                await anyio.sleep(_LOOK_S)
+                if not self._is_idle():
+                    await anyio.sleep(_LOOK_AT_REST_S)
 
     def _is_idle(self) -> bool:
         context = self._context

@@ -90,13 +90,18 @@ class Waiter:
         Of an earlier run's task a person may have said that such a one is given up; then this is the fact to
         write down, and `given_up` comes next.
         """
-        settings = self._context.settings
-        if settings.gives_up and work.is_old and work.is_wanted and not self._context.stop.is_hurried:
+        if self._may_be_given_up(work):
             return facts.GivenUp(work.attempt, self._context.now())
         if not work.is_expired:
             self._owed.put_aside(work)
         self.give_back(work)
         return None
+
+    def _may_be_given_up(self, work: Work) -> bool:
+        """Not what this run has paid for, nor what only waits for a host or a disk that does not work."""
+        context = self._context
+        is_meant = context.settings.gives_up and work.is_old and work.is_wanted and not work.is_expired
+        return is_meant and not context.stop.asked and not self._owed.waits_for_a_place(work)
 
     def given_up(self, work: Work) -> None:
         """The row is paid for once more, by a person's word."""
@@ -197,7 +202,7 @@ class Waiter:
         else:
             self._failures += 1
             pause_s = backoff_s(self._failures, longest_s=_LONGEST_PAUSE_S)
-            self._pause.hold(context.outage.cut(pause_s, "read"))
+            self._pause.hold(min(pause_s, max(context.outage.left_s("read"), 0.0)))
         if not read.failure:
             context.tally.all_well("read")
             return
@@ -340,7 +345,7 @@ class Waiter:
         if provider_works and anyio.current_time() - work.since > settings.stuck_after_s:
             self._owed.late(work)
             return self.leave(work)
-        self.look_after(work, self._interval_s + backoff_s(work.failed_reads))
+        self.look_after(work, context.outage.cut(self._interval_s + backoff_s(work.failed_reads), "read"))
         return None
 
     def _put_off(self, work: Work) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -272,6 +272,11 @@ class Reader:
         for phase, count in self._db.execute(_PHASES.format(scope=scope.condition), (scope.value,)):
             counts[_status(phase)] += count
         return counts
+
+    def positions(self, ids: Iterable[str]) -> dict[str, int]:
+        """Where rows of these ids stand in the current manifest; without those that are not in it."""
+        query = "SELECT id, position FROM rows WHERE position IS NOT NULL AND id = ?"
+        return dict(found for id_ in ids for found in self._db.execute(query, (id_,)))
 
     def left_counts(self) -> dict[RowStatus, int]:
         """Rows that left the manifest after something was sent for them, by status."""

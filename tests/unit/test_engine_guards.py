@@ -1550,11 +1550,15 @@ def test_an_audit_explains_every_unfinished_attempt(
 
 def test_an_audit_tells_a_second_payment_and_the_same_bytes_apart(tmp_path: Path) -> None:
     """A row that was expired and made again was paid twice; that both have the same bytes is no finding."""
-    provider = FakeProvider(on_link=lambda n, task: LinkFailed("gone", dead=True))
+    provider = Watched(
+        offers={"link_lifetime_s": 10.0}, on_link=lambda n, task: LinkFailed("gone", dead=True)
+    )
     it = night(tmp_path, provider, 2)
     it.run()
     assert kinds(tmp_path) == ["orphan", "orphan"]
-    provider.on_link = lambda n, task: picture("one for all")
+    provider.on_link = lambda n, task: (
+        LinkFailed("gone", dead=True) if task.id in ("task-0", "task-1") else picture("one for all")
+    )
     it.settings = Settings(new_rows=False, retried=frozenset({Phase.EXPIRED}))
     it.run(stop_now_at(5.0))
     assert it.statuses() == [RUNNING] * 2
