@@ -175,7 +175,7 @@ class References:
             context.stop.ask(f"The provider takes no files ({said}); check the API key and run again.")
             return
         context.tally.trouble(f"uploading reference images fails ({said}); trying again")
-        if outcome.decision is Decision.SLOW_DOWN:
+        if outcome.is_reply:
             self._outage.contact()
         if self._outage.failed("upload"):
             context.stop.ask(

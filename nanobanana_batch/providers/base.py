@@ -127,6 +127,8 @@ class TasksRead:
     retry_after_s: float | None = None
     requests: int = 1
     """How many requests it took."""
+    is_reply: bool = False
+    """Of a failure: a whole reply came, only no usable one."""
     stop: bool = False
     """The failure will not go away by itself (a rejected key), by more than a proxy's word."""
 
@@ -188,6 +190,8 @@ class AccountRead:
     retry_after_s: float | None = None
     provider_time: float | None = None
     """Unix seconds by the provider's clock (its `Date` header)."""
+    is_reply: bool = False
+    """A whole reply came, be it no usable one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +216,8 @@ class UploadFailed:
     message: str
     is_full: bool = False
     retry_after_s: float | None = None
+    is_reply: bool = True
+    """A whole reply came; False: nobody answered, or the file could not be read."""
 
 
 @dataclass(frozen=True, slots=True)

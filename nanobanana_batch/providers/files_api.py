@@ -48,7 +48,10 @@ class FilesApi:
             stream = _opened(path)
         except OSError as error:
             return UploadFailed(
-                Decision.FAIL_ROW, "unreadable", f"{path} cannot be read: {error.strerror or error}"
+                Decision.FAIL_ROW,
+                "unreadable",
+                f"{path} cannot be read: {error.strerror or error}",
+                is_reply=False,
             )
         try:
             with stream:
@@ -56,7 +59,7 @@ class FilesApi:
                     "POST", "/api/v1/files/upload/stream", file=(name, stream, media_type)
                 )
         except NoReply as error:
-            return UploadFailed(Decision.RETRY_REQUEST, "no_reply", str(error))
+            return UploadFailed(Decision.RETRY_REQUEST, "no_reply", str(error), is_reply=False)
         outcome = read_upload_reply(reply, now=time.time())
         if isinstance(outcome, UploadFailed) and _may_mean_full(reply) and await self._is_full():
             return replace(outcome, decision=Decision.RETRY_REQUEST, is_full=True)

@@ -66,7 +66,9 @@ def read_submit_reply(reply: Reply) -> SubmitOutcome:
     own_words = error is not None
     decision = decisions.on_request(reply.status, code, own_words=own_words)
     if decision is Decision.RETRY_REQUEST:
-        return Unknown(f"HTTP {reply.status}: {message}", decisions.plain(code), wait, request_id)
+        return Unknown(
+            f"HTTP {reply.status}: {message}", decisions.plain(code), wait, request_id, is_reply=True
+        )
     is_verdict = decisions.is_verdict(reply.status, code, own_words=own_words)
     is_address = decisions.is_address(reply.status, own_words=own_words)
     return Rejected(decision, code, message, request_id, wait, is_verdict, is_address, reply.status)
@@ -99,6 +101,7 @@ def read_credits_reply(reply: Reply) -> AccountRead:
         failure=failure,
         retry_after_s=retry_after_s(reply, error),
         provider_time=date_of(reply),
+        is_reply=True,
     )
     return told if failure else _with_credits(told, as_object(body.get("data")))
 
@@ -230,6 +233,7 @@ def failed_read(reply: Reply) -> TasksRead:
         failure=f"HTTP {reply.status}: {code}: {message}",
         retry_after_s=retry_after_s(reply, error),
         stop=decisions.is_lasting(reply.status, code, own_words=error is not None),
+        is_reply=True,
     )
 
 
@@ -243,4 +247,5 @@ def merged(reads: list[TasksRead]) -> TasksRead:
         retry_after_s=max(waits, default=None),
         requests=sum(read.requests for read in reads),
         stop=any(read.stop for read in reads),
+        is_reply=any(read.is_reply for read in reads),
     )

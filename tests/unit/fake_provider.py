@@ -1,4 +1,8 @@
-"""A provider in memory that behaves, or misbehaves, as a test scripts it; its ledger is the judge."""
+"""A provider in memory that behaves, or misbehaves, as a test scripts it; its ledger is the judge.
+
+What it answers are replies as they come over the wire, and the real parser makes of them what the engine
+gets: a test cannot script what no provider could say. Only where there is no reply it says so by itself.
+"""
 
 from __future__ import annotations
 
@@ -17,20 +21,28 @@ from PIL import Image as Picture
 from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.model import Request
 from nanobanana_batch.providers.base import (
-    Accepted,
     AccountRead,
     Body,
     Capabilities,
     Idempotency,
     ListedTask,
+    NotSent,
     SubmitOutcome,
-    TaskReport,
     TasksRead,
-    TaskState,
     Unknown,
     Uploaded,
     UploadFailed,
 )
+from nanobanana_batch.providers.files_api import read_upload_reply
+from nanobanana_batch.providers.http import Reply
+from nanobanana_batch.providers.replies import (
+    failed_read,
+    read_credits_reply,
+    read_listed_task,
+    read_submit_reply,
+    read_task,
+)
+from tests.unit.wire import Task, accepted, credits_left, finished, working
 
 
 def picture(text: str) -> bytes:
@@ -59,8 +71,11 @@ def _content(path: Path) -> bytes:
     return path.read_bytes()
 
 
-Script = Callable[[int], SubmitOutcome | str | None]
-"""What becomes of the n-th submit (0-based): an outcome, "lost" (task made, no answer), None: fine."""
+Answer = Reply | NotSent | Unknown | str | None
+"""What becomes of a submit: a reply; "lost" (task made, no reply), NotSent or Unknown (nothing made, no
+reply); None: fine."""
+Script = Callable[[int], Answer]
+"""Of the n-th submit (0-based)."""
 
 
 @dataclass
@@ -94,7 +109,10 @@ class FakeProvider:
     submit_s: float = 0.2
     on_submit: Script = lambda n: None
     on_link: Callable[[int, FakeTask], bytes | LinkFailed | None] = lambda n, task: None
-    on_read: Callable[[int, FakeTask], TaskReport | None] = lambda n, task: None
+    on_read: Callable[[int, FakeTask], Task | None] = lambda n, task: None
+    """What the n-th read of a task (1-based) says of it."""
+    on_batch: Callable[[int], Reply | str | None] = lambda n: None
+    """The reply to the n-th read of tasks (0-based) if it tells of none, or why there is no reply."""
     tasks: dict[str, FakeTask] = field(default_factory=dict)
     submits: int = 0
     reads: Counter[str] = field(default_factory=Counter)
@@ -103,10 +121,12 @@ class FakeProvider:
     most_running: int = 0
     probes: int = 0
     read_at_once: int = 50
-    on_account: Callable[[int], AccountRead] = lambda n: AccountRead(is_up=True)
+    on_account: Callable[[int], Reply | str | None] = lambda n: None
+    """The reply to the n-th question about the account, or why there is none."""
     account_reads: list[float] = field(default_factory=list)
     """When the account was read."""
-    on_upload: Callable[[int], UploadFailed | None] = lambda n: None
+    on_upload: Callable[[int], Reply | UploadFailed | None] = lambda n: None
+    """The reply to the n-th upload, or what is made of more than one: a full account, no reply."""
     uploads: int = 0
     files: dict[str, bytes] = field(default_factory=dict)
 
@@ -138,33 +158,37 @@ class FakeProvider:
             task for task in self.tasks.values() if task.key == idempotency_key and self.remembers_keys
         ]
         scripted = self.on_submit(number)
-        if scripted is not None and not isinstance(scripted, str):
-            return scripted
+        if isinstance(scripted, Reply):
+            return read_submit_reply(scripted)
+        if isinstance(scripted, NotSent | Unknown):
+            return without_reply(scripted)
         task = earlier[0] if earlier else self._make(body, idempotency_key)
         if scripted == "lost":
             return Unknown("the reply was lost")
-        return Accepted(task.id, credits_reserved=2.0, estimated_s=self.latency_s, replayed=bool(earlier))
+        return read_submit_reply(self._made(task, is_replay=bool(earlier)))
 
     async def read_many(self, task_ids: Collection[str]) -> TasksRead:
         """The state of tasks by the clock."""
         await anyio.sleep(0.05)
+        scripted = self.on_batch(len(self.batches))
         self.batches.append((anyio.current_time(), len(task_ids)))
-        reports = {}
-        for id_ in task_ids:
-            self.reads[id_] += 1
-            if id_ in self.tasks:
-                task = self.tasks[id_]
-                reports[id_] = self.on_read(self.reads[id_], task) or self._report(task)
+        if isinstance(scripted, str):
+            return TasksRead(failure=scripted)
+        if scripted is not None:
+            return failed_read(scripted)
+        told = [read_task(self._told(self.tasks[id_])) for id_ in task_ids if id_ in self.tasks]
+        reports = {report.task_id: report for report in told if report is not None}
         return TasksRead(reports=reports, absent=frozenset(task_ids) - frozenset(self.tasks))
 
     async def list_recent(self, since: float) -> list[ListedTask] | None:
         """All tasks."""
         if not self.lists_tasks:
             return None
-        return [
-            ListedTask(task.id, task.model, task.created + self.clock_offset_s)
+        lines = [
+            {"id": task.id, "model": task.model, "created_at": task.created + self.clock_offset_s}
             for task in self.tasks.values()
         ]
+        return [listed for listed in map(read_listed_task, lines) if listed is not None]
 
     async def proves_idempotency(self, used_key: str) -> bool | None:
         """Whether the key was seen."""
@@ -175,15 +199,20 @@ class FakeProvider:
         """Up, unless the script says otherwise."""
         self.account_reads.append(anyio.current_time())
         await anyio.sleep(0.05)
-        return self.on_account(len(self.account_reads) - 1)
+        scripted = self.on_account(len(self.account_reads) - 1)
+        if isinstance(scripted, str):
+            return AccountRead(is_up=False, failure=scripted)
+        return read_credits_reply(scripted or credits_left())
 
     async def upload(self, path: Path, media_type: str) -> Uploaded | UploadFailed:
         """Hold a file, unless the script says otherwise."""
         number, self.uploads = self.uploads, self.uploads + 1
         await anyio.sleep(0.2)
         scripted = self.on_upload(number)
-        if scripted is not None:
+        if isinstance(scripted, UploadFailed):
             return scripted
+        if scripted is not None:
+            return read_upload_reply(scripted, now=anyio.current_time())
         file_id = f"file-{number}"
         self.files[file_id] = _content(path)
         return Uploaded(file_id, f"https://files.example/{file_id}.png", anyio.current_time() + 72 * 3600)
@@ -197,6 +226,14 @@ class FakeProvider:
     def open_link(self, url: str) -> AbstractAsyncContextManager[Body]:
         """The picture of a task."""
         return self._open(url)
+
+    def reserved(self, task: FakeTask) -> float | None:
+        """Credits that are taken for a task when it is made; None: the reply does not say."""
+        return 2.0
+
+    def used(self, task: FakeTask) -> float | None:
+        """What it has cost in the end."""
+        return 2.0
 
     def paid(self) -> Counter[bytes]:
         """How often each body was paid for."""
@@ -223,8 +260,25 @@ class FakeProvider:
         )
         return task
 
-    def _report(self, task: FakeTask) -> TaskReport:
+    def _made(self, task: FakeTask, *, is_replay: bool) -> Reply:
+        replayed = {"idempotency_replayed": "true"} if is_replay else {}
+        return accepted(task.id, credits=self.reserved(task), estimated_s=self.latency_s, **replayed)
+
+    def _told(self, task: FakeTask) -> Task:
+        self.reads[task.id] += 1
+        if (scripted := self.on_read(self.reads[task.id], task)) is not None:
+            return scripted
         if anyio.current_time() < task.done_at:
-            return TaskReport(task.id, TaskState.WORKING)
-        link = f"https://links.example/{task.id}/{task.link}"
-        return TaskReport(task.id, TaskState.COMPLETED, links=(link,), credits_used=2.0)
+            return working(task.id)
+        return finished(task.id, f"https://links.example/{task.id}/{task.link}", credits=self.used(task))
+
+
+def without_reply(outcome: NotSent | Unknown) -> NotSent | Unknown:
+    """An outcome that no reply has told, as the HTTP client makes it.
+
+    Raises:
+        TypeError: it says what only a reply can say; script that reply (`tests/unit/wire.py`).
+    """
+    if outcome in (NotSent(outcome.reason), Unknown(outcome.reason)):
+        return outcome
+    raise TypeError(f"{outcome} comes of a reply: script that")

@@ -6,7 +6,7 @@ import json
 import tempfile
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,35 +20,33 @@ from nanobanana_batch.engine.run import Run
 from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import (
-    Accepted,
-    Decision,
     Idempotency,
     NotSent,
     Rejected,
     SubmitOutcome,
-    TaskReport,
-    TaskState,
     Unknown,
 )
-from tests.unit.fake_provider import FakeProvider, FakeTask
+from nanobanana_batch.providers.replies import read_submit_reply
+from tests.unit.fake_provider import Answer, FakeProvider, FakeTask
 from tests.unit.night import Beside, Night
 from tests.unit.test_engine_run import KilledAt, killed
+from tests.unit.wire import BAD_GATEWAY, BAD_REQUEST, REFUSED, Task, failed, slow, working
 
 ROWS = 6
 MOST_ATTEMPTS = 3
 PRICE = 2.0
-ANSWERS: dict[str, SubmitOutcome | str | None] = {
+ANSWERS: dict[str, Answer] = {
     "fine": None,
     "lost": "lost",
     "dead": Unknown("connection reset"),
-    "502": Unknown("HTTP 502", is_reply=True),
-    "busy": Rejected(Decision.SLOW_DOWN, "rate_limit_exceeded", "slow down", retry_after_s=5.0),
+    "502": BAD_GATEWAY,
+    "busy": slow(5.0),
     "unsent": NotSent("connection refused"),
-    "refused": Rejected(Decision.REFUSE, "content_filter", "no", is_verdict=True),
-    "bad": Rejected(Decision.FAIL_ROW, "invalid_request", "no", is_verdict=True),
+    "refused": REFUSED,
+    "bad": BAD_REQUEST,
 }
 FATES = ("completes", "fails for now", "fails", "refused", "stuck")
-DECISIONS = {"fails for now": Decision.NEW_ATTEMPT, "fails": Decision.FAIL_ROW, "refused": Decision.REFUSE}
+CODES = {"fails for now": "service_error", "fails": "invalid_parameters", "refused": "content_filter"}
 
 
 class Script(NamedTuple):
@@ -86,10 +84,10 @@ class Judge(FakeProvider):
             self._judge(self.tasks[id_])
         known = [task for task in self.tasks.values() if task.key == idempotency_key]
         if isinstance(outcome, Rejected) and outcome.is_verdict and known:
-            return Accepted(known[0].id, credits_reserved=PRICE, replayed=True)
+            return read_submit_reply(self._made(known[0], is_replay=True))
         return outcome
 
-    def answer(self, n: int) -> SubmitOutcome | str | None:
+    def answer(self, n: int) -> Answer:
         """Of the n-th submit."""
         return None if self.is_well or n >= len(self.script.answers) else ANSWERS[self.script.answers[n]]
 
@@ -98,18 +96,17 @@ class Judge(FakeProvider):
         fate = (self.script.fates or ["completes"])[int(task.id[5:]) % max(1, len(self.script.fates))]
         return "completes" if fate == "stuck" and self.is_well else fate
 
-    def report(self, n: int, task: FakeTask) -> TaskReport | None:
+    def report(self, n: int, task: FakeTask) -> Task | None:
         """What a read says of it."""
         fate = self.fate(task)
         if fate == "stuck":
-            return TaskReport(task.id, TaskState.WORKING)
+            return working(task.id)
         if fate == "completes" or anyio.current_time() < task.done_at:
             return None
         self.refunded.add(task.id)
         if fate == "fails for now":
             self.told.add(task.id)
-        failed = TaskReport(task.id, TaskState.FAILED, error_code=fate.replace(" ", "_"), error_message="no")
-        return replace(failed, decision=DECISIONS[fate])
+        return failed(task.id, CODES[fate])
 
     def of(self, body: bytes) -> list[FakeTask]:
         """The tasks of a row."""

@@ -15,29 +15,27 @@ from nanobanana_batch.engine.ends import MaxFailures
 from nanobanana_batch.engine.run import Run
 from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.model import RowStatus
-from nanobanana_batch.providers.base import Decision, Rejected, SubmitOutcome, TaskReport, TaskState, Unknown
+from nanobanana_batch.providers.base import SubmitOutcome, Unknown
 from nanobanana_batch.state.facts import Phase
 from nanobanana_batch.state.scope import Scope
 from tests.unit.fake_provider import FakeProvider, FakeTask
 from tests.unit.night import Beside, Night
 from tests.unit.test_engine_endurance import interrupted_at
+from tests.unit.wire import NO_CREDITS, Task, failed
 
 PROMPTS = [f"a picture of the number {n}" for n in range(40)]
 DONE, FAILED, PENDING, RUNNING = RowStatus.COMPLETED, RowStatus.FAILED, RowStatus.PENDING, RowStatus.RUNNING
 DAY_S = 86400.0
-BUSY = TaskReport(
-    "", TaskState.FAILED, error_code="service_error", error_message="busy", decision=Decision.NEW_ATTEMPT
-)
-NO_CREDITS = Rejected(Decision.STOP_RUN, "insufficient_quota", "no credits")
+BUSY = failed("", "service_error", "busy")
 NEVER = MaxFailures(share=1.0)
 
 
-def failing(is_failing: Callable[[FakeTask], bool], report: TaskReport = BUSY) -> FakeProvider:
+def failing(is_failing: Callable[[FakeTask], bool], report: Task = BUSY) -> FakeProvider:
     """A provider some of whose tasks fail when their time is over."""
 
-    def read(n: int, task: FakeTask) -> TaskReport | None:
+    def read(n: int, task: FakeTask) -> Task | None:
         is_over = anyio.current_time() >= task.done_at
-        return replace(report, task_id=task.id) if is_over and is_failing(task) else None
+        return {**report, "id": task.id} if is_over and is_failing(task) else None
 
     return FakeProvider(on_read=read)
 
@@ -86,10 +84,10 @@ def test_a_second_attempt_cures_a_failure_that_passes(tmp_path: Path) -> None:
         last_done[task.body] = task.done_at
 
 
-@pytest.mark.parametrize("decision", [Decision.FAIL_ROW, Decision.REFUSE])
-def test_a_verdict_is_not_paid_for_again(tmp_path: Path, decision: Decision) -> None:
+@pytest.mark.parametrize("code", ["invalid_parameters", "content_filter"])
+def test_a_verdict_is_not_paid_for_again(tmp_path: Path, code: str) -> None:
     """Neither a refusal nor a failure that a new task would meet again."""
-    it = night(tmp_path, failing(lambda task: True, replace(BUSY, decision=decision)), 4)
+    it = night(tmp_path, failing(lambda task: True, failed("", code)), 4)
     it.run(interrupted_at(DAY_S))
     it.run(interrupted_at(DAY_S))
     assert paid(it) == [1] * 4

@@ -15,33 +15,30 @@ from nanobanana_batch.engine.ends import MaxFailures
 from nanobanana_batch.engine.pace import duration_text
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import (
-    AccountRead,
-    Decision,
     Idempotency,
     NotSent,
-    Rejected,
-    SubmitOutcome,
     Unknown,
 )
-from tests.unit.fake_provider import FakeProvider
+from nanobanana_batch.providers.http import Reply
+from tests.unit.fake_provider import Answer, FakeProvider
 from tests.unit.night import Night
 from tests.unit.test_engine_endurance import interrupted_at
-from tests.unit.test_engine_pace import DAY_S, HOUR_S, PROMPTS, Watched, night, slow
+from tests.unit.test_engine_pace import DAY_S, HOUR_S, PROMPTS, Watched, night
+from tests.unit.wire import BAD_GATEWAY, BAD_REQUEST, slow
 
 DONE, UNKNOWN, PENDING, FAILED = RowStatus.COMPLETED, RowStatus.UNKNOWN, RowStatus.PENDING, RowStatus.FAILED
 LOST = Unknown("no reply")
 SUBMITTERS = 8
 
 
-def between(begin_s: float, end_s: float, outcome: SubmitOutcome) -> Callable[[int], SubmitOutcome | None]:
+def between(begin_s: float, end_s: float, outcome: Answer) -> Callable[[int], Answer]:
     """An outage by the clock."""
     return lambda n: outcome if begin_s < anyio.current_time() < end_s else None
 
 
-def account_down(begin_s: float, end_s: float) -> Callable[[int], AccountRead]:
+def account_down(begin_s: float, end_s: float) -> Callable[[int], Reply | None]:
     """The account cannot be asked either, for that time."""
-    down = AccountRead(is_up=False, failure="HTTP 502")
-    return lambda n: down if begin_s < anyio.current_time() < end_s else AccountRead(is_up=True)
+    return lambda n: BAD_GATEWAY if begin_s < anyio.current_time() < end_s else None
 
 
 def during(provider: Watched, begin_s: float, end_s: float) -> list[float]:
@@ -49,8 +46,8 @@ def during(provider: Watched, begin_s: float, end_s: float) -> list[float]:
     return [at for at, _ in provider.sent if begin_s < at < end_s]
 
 
-@pytest.mark.parametrize("outcome", [LOST, NotSent("connection refused"), Unknown("HTTP 502", is_reply=True)])
-def test_during_an_outage_nothing_is_submitted(tmp_path: Path, outcome: SubmitOutcome) -> None:
+@pytest.mark.parametrize("outcome", [LOST, NotSent("connection refused"), BAD_GATEWAY])
+def test_during_an_outage_nothing_is_submitted(tmp_path: Path, outcome: Answer) -> None:
     """Two hours: what was on the wire fails, then only free questions are asked; afterwards all completes."""
     provider = Watched(on_submit=between(30, 2 * HOUR_S, outcome), on_account=account_down(30, 2 * HOUR_S))
     it = night(tmp_path, provider, 120, concurrency=32)
@@ -125,7 +122,7 @@ def test_outages_that_end_in_time_are_not_added_up(tmp_path: Path) -> None:
         return any(begin < at < begin + 2 * HOUR_S for begin in (60.0, 9000.0, 18000.0))
 
     provider = Watched(on_submit=lambda n: LOST if down() else None)
-    provider.on_account = lambda n: AccountRead(is_up=not down())
+    provider.on_account = lambda n: BAD_GATEWAY if down() else None
     it = night(tmp_path, provider, 120, max_outage_s=2.5 * HOUR_S, submits_per_min=0.4)
     it.run(interrupted_at(DAY_S))
     assert it.statuses() == [DONE] * 120
@@ -144,9 +141,8 @@ def test_the_wish_to_stop_ends_waiting_for_the_provider(tmp_path: Path) -> None:
 
 def test_a_verdict_shows_that_all_is_well_again(tmp_path: Path) -> None:
     """After the outage every request is turned down for its own sake: who judges is up, nobody waits."""
-    bad = Rejected(Decision.FAIL_ROW, "invalid_request", "bad", is_verdict=True)
     provider = Watched(idempotency=Idempotency.IGNORED, lists_tasks=False)
-    provider.on_submit = lambda n: LOST if n < 12 else bad
+    provider.on_submit = lambda n: LOST if n < 12 else BAD_REQUEST
     it = night(tmp_path, provider, 40, max_failures=MaxFailures(share=1.0))
     it.run(interrupted_at(DAY_S))
     assert [event for event, _ in it.events].count("breaker_closed") == 1

@@ -14,27 +14,20 @@ from nanobanana_batch.engine.context import Settings
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.model import Request, RowStatus
 from nanobanana_batch.providers.base import (
-    Accepted,
     Capabilities,
-    Decision,
     Idempotency,
-    Rejected,
     SubmitOutcome,
-    TaskReport,
-    TaskState,
-    Unknown,
 )
-from tests.unit.fake_provider import FakeProvider, FakeTask
+from tests.unit.fake_provider import Answer, FakeProvider, FakeTask
 from tests.unit.night import Night
 from tests.unit.test_engine_endurance import interrupted_at
+from tests.unit.wire import BAD_GATEWAY, BAD_REQUEST, Task, failed, finished, working
 
 PROMPTS = [f"a picture of the number {n}" for n in range(80)]
 DONE, FAILED, PENDING = RowStatus.COMPLETED, RowStatus.FAILED, RowStatus.PENDING
 UNKNOWN, RUNNING = RowStatus.UNKNOWN, RowStatus.RUNNING
 DAY_S = 86400.0
-OVERLOADED = TaskReport(
-    "", TaskState.FAILED, error_code="service_error", error_message="busy", decision=Decision.NEW_ATTEMPT
-)
+OVERLOADED = failed("", "service_error", "busy")
 
 
 @dataclass
@@ -55,24 +48,25 @@ class Shop(FakeProvider):
     async def submit(self, body: bytes, idempotency_key: str) -> SubmitOutcome:
         """Charge for a new task."""
         outcome = await super().submit(body, idempotency_key)
-        price = self.price_of(json.loads(body))
-        for id_ in self.tasks.keys() - self.prices.keys():
-            self.prices[id_] = 2.0 if price is None else price
+        for task in self.tasks.values():
+            self.prices.setdefault(task.id, self.reserved(task) or 2.0)
         self.most_spent = max(self.most_spent, self.spent)
-        return replace(outcome, credits_reserved=price) if isinstance(outcome, Accepted) else outcome
+        return outcome
 
-    def _report(self, task: FakeTask) -> TaskReport:
-        report = super()._report(task)
-        if report.state is not TaskState.COMPLETED:
-            return report
-        return replace(report, credits_used=self.prices[task.id])
+    def reserved(self, task: FakeTask) -> float | None:
+        """By what was asked for."""
+        return self.price_of(json.loads(task.body))
 
-    def fail(self, task: FakeTask, report: TaskReport) -> TaskReport | None:
+    def used(self, task: FakeTask) -> float | None:
+        """What was reserved."""
+        return self.prices[task.id]
+
+    def fail(self, task: FakeTask, report: Task) -> Task | None:
         """The task has failed when its time is over, and its price is refunded."""
         if anyio.current_time() < task.done_at:
             return None
         self.refunded.add(task.id)
-        return replace(report, task_id=task.id)
+        return {**report, "id": task.id}
 
 
 def night(folder: Path, shop: Shop, count: int, **settings: object) -> Night:
@@ -222,11 +216,10 @@ def test_a_refund_makes_room(tmp_path: Path) -> None:
 def test_a_lower_cost_than_was_reserved_makes_room(tmp_path: Path) -> None:
     """Four are reserved for each and two are taken: what is not taken pays for more rows."""
     shop = Shop(price_of=lambda body: 4.0)
-    done = TaskReport("", TaskState.COMPLETED, credits_used=2.0)
 
-    def cheaper(n: int, task: FakeTask) -> TaskReport | None:
-        links = (f"https://links.example/{task.id}/0",)
-        return replace(done, task_id=task.id, links=links) if anyio.current_time() >= task.done_at else None
+    def cheaper(n: int, task: FakeTask) -> Task | None:
+        done = finished(task.id, f"https://links.example/{task.id}/0", credits=2.0)
+        return done if anyio.current_time() >= task.done_at else None
 
     shop.on_read = cheaper
     it = night(tmp_path, shop, 20, max_credits=10)
@@ -237,8 +230,7 @@ def test_a_lower_cost_than_was_reserved_makes_room(tmp_path: Path) -> None:
 
 def test_a_rejected_request_costs_nothing(tmp_path: Path) -> None:
     """Rows that the provider turns down leave their share to others."""
-    no = Rejected(Decision.FAIL_ROW, "invalid_request", "bad prompt", is_verdict=True)
-    shop = Shop(on_submit=lambda n: None if n % 2 else no)
+    shop = Shop(on_submit=lambda n: None if n % 2 else BAD_REQUEST)
     it = night(tmp_path, shop, 16, max_credits=10)
     it.run(interrupted_at(DAY_S))
     assert len(shop.tasks) == 5
@@ -281,8 +273,7 @@ def test_requests_of_unknown_price_are_not_lost_one_after_the_other(tmp_path: Pa
 def test_a_stuck_task_makes_no_room(tmp_path: Path) -> None:
     """A task that never ends holds its credits: the run ends with the reason instead of waiting for it."""
     shop = Shop()
-    working = TaskReport("task-0", TaskState.WORKING)
-    shop.on_read = lambda n, task: working if task.id == "task-0" else None
+    shop.on_read = lambda n, task: working(task.id) if task.id == "task-0" else None
     it = night(tmp_path, shop, 20, max_credits=4)
     it.run(interrupted_at(DAY_S))
     assert "--max-credits" in it.stop.reason
@@ -334,10 +325,8 @@ def test_who_waits_for_room_on_the_disk_does_not_hold_up_who_waits_for_credits(t
     assert len(shop.tasks) == 3
 
 
-@pytest.mark.parametrize("answer", [None, "lost", Unknown("HTTP 502")])
-def test_a_retry_of_a_failed_task_is_within_the_limit(
-    tmp_path: Path, answer: SubmitOutcome | str | None
-) -> None:
+@pytest.mark.parametrize("answer", [None, "lost", BAD_GATEWAY])
+def test_a_retry_of_a_failed_task_is_within_the_limit(tmp_path: Path, answer: Answer) -> None:
     """New attempts ask for room like new rows do."""
     shop = Shop(on_submit=lambda n: answer if n == 3 else None)
     shop.on_read = lambda n, task: shop.fail(task, OVERLOADED) if int(task.id[5:]) < 2 else None

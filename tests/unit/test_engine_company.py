@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from nanobanana_batch.model import RowStatus
-from nanobanana_batch.providers.base import Decision, Rejected
 from tests.unit.fake_provider import FakeProvider
 from tests.unit.night import Night
+from tests.unit.wire import slow
 
 ROWS = 200
 
 
 def test_few_tasks_in_flight_are_read_together(tmp_path: Path) -> None:
     """A limit each dozen requests leaves few in flight: reads wait for company, else more than one a row."""
-    asks = Rejected(Decision.SLOW_DOWN, "rate_limit_exceeded", "slow down", retry_after_s=1.0)
+    asks = slow(1.0)
     provider = FakeProvider(on_submit=lambda n: asks if n % 12 == 5 else None)
     it = Night(tmp_path, provider, [f"a picture of the number {n}" for n in range(ROWS)])
     it.run()

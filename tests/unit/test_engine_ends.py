@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -14,18 +13,18 @@ from nanobanana_batch.engine.ends import Ends, MaxFailures, read_max_failures
 from nanobanana_batch.engine.work import Stop, Tally
 from nanobanana_batch.files.log import NO_LOG
 from nanobanana_batch.model import RowStatus
-from nanobanana_batch.providers.base import Decision, Rejected, TaskReport, TaskState
 from tests.unit.fake_provider import FakeProvider, FakeTask
 from tests.unit.night import Night
 from tests.unit.test_engine_endurance import interrupted_at
 from tests.unit.test_engine_pace import in_virtual_time
+from tests.unit.wire import BAD_REQUEST, Task, error, failed, reply
 
 PROMPTS = [f"a picture of the number {n}" for n in range(80)]
 DONE, FAILED, PENDING = RowStatus.COMPLETED, RowStatus.FAILED, RowStatus.PENDING
 DAY_S = 86400.0
-FAILS = TaskReport("", TaskState.FAILED, error_code="invalid_parameters", error_message="no")
-REFUSES = replace(FAILS, error_code="content_filter", decision=Decision.REFUSE)
-AGAIN = replace(FAILS, error_code="service_error", decision=Decision.NEW_ATTEMPT)
+FAILS = failed("", "invalid_parameters")
+REFUSES = failed("", "content_filter")
+AGAIN = failed("", "service_error")
 
 
 def stopped_after(rule: MaxFailures, ends: Iterable[str]) -> tuple[int, str]:
@@ -105,12 +104,12 @@ def night(folder: Path, provider: FakeProvider, count: int = 40, **settings: obj
     return Night(folder, provider, PROMPTS[:count], Settings(concurrency=4, **settings))  # type: ignore[arg-type]
 
 
-def reporting(report: TaskReport, *, all_but: int = 0) -> FakeProvider:
+def reporting(report: Task, *, all_but: int = 0) -> FakeProvider:
     """Tasks end so when their time is over, but for the first ones."""
 
-    def end(n: int, task: FakeTask) -> TaskReport | None:
+    def end(n: int, task: FakeTask) -> Task | None:
         is_over = anyio.current_time() >= task.done_at and int(task.id[5:]) >= all_but
-        return replace(report, task_id=task.id) if is_over else None
+        return {**report, "id": task.id} if is_over else None
 
     return FakeProvider(on_read=end)
 
@@ -130,8 +129,7 @@ def test_rows_that_all_fail_alike_end_the_run_early(tmp_path: Path) -> None:
 
 def test_rejected_requests_count_as_failed_rows(tmp_path: Path) -> None:
     """A manifest that no request of passes: five are asked about, not forty."""
-    bad = Rejected(Decision.FAIL_ROW, "invalid_request", "size", is_verdict=True)
-    provider = FakeProvider(on_submit=lambda n: bad)
+    provider = FakeProvider(on_submit=lambda n: BAD_REQUEST)
     it = night(tmp_path, provider, submit_concurrency=1)
     it.run(interrupted_at(DAY_S))
     assert provider.submits == 5
@@ -149,9 +147,9 @@ def test_refusals_do_not_end_a_run(tmp_path: Path) -> None:
 def test_a_task_that_gets_another_attempt_is_no_failed_row(tmp_path: Path) -> None:
     """The first ten tasks fail in a passing way, alike: their rows complete, and nothing stops."""
 
-    def first_ten(n: int, task: FakeTask) -> TaskReport | None:
+    def first_ten(n: int, task: FakeTask) -> Task | None:
         is_over = anyio.current_time() >= task.done_at and int(task.id[5:]) < 10
-        return replace(AGAIN, task_id=task.id) if is_over else None
+        return {**AGAIN, "id": task.id} if is_over else None
 
     it = night(tmp_path, FakeProvider(on_read=first_ten), max_failures=MaxFailures(count=1))
     it.run(interrupted_at(DAY_S))
@@ -172,7 +170,7 @@ def test_a_count_is_of_one_run(tmp_path: Path) -> None:
 
 def test_a_model_that_may_not_be_used_is_told_once(tmp_path: Path) -> None:
     """Every row gets the same answer; one line says so."""
-    no = Rejected(Decision.FAIL_ROW, "model_access_denied", "ask for access", is_verdict=False)
+    no = reply(403, error("model_access_denied", "ask for access"))
     it = night(tmp_path, FakeProvider(on_submit=lambda n: no), 4)
     said: list[str] = []
 

@@ -21,15 +21,11 @@ from nanobanana_batch.files.lock import LOCK_NAME
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import (
     Body,
-    Decision,
     Idempotency,
     ListedTask,
     NotSent,
-    Rejected,
     SubmitOutcome,
-    TaskReport,
     TasksRead,
-    TaskState,
     Unknown,
 )
 from nanobanana_batch.session import notice_lost_files
@@ -38,6 +34,7 @@ from nanobanana_batch.state.scope import Scope
 from nanobanana_batch.state.store import Store
 from tests.unit.fake_provider import FakeProvider
 from tests.unit.night import Night
+from tests.unit.wire import BAD_REQUEST, NO_CREDITS, failed, unavailable
 
 PROMPTS = [f"a picture of the number {n}" for n in range(30)]
 DONE, FAILED, UNKNOWN, RUNNING = RowStatus.COMPLETED, RowStatus.FAILED, RowStatus.UNKNOWN, RowStatus.RUNNING
@@ -115,15 +112,13 @@ def test_an_interrupt_ends_a_run_whose_reads_are_put_off_again_and_again(tmp_pat
     """503 with a quarter of an hour to wait, for each read: what is set aside stays there after a stop."""
 
     class Busy(FakeProvider):
-        async def read_many(self, task_ids: Collection[str]) -> TasksRead:
-            await anyio.sleep(0.05)
-            return TasksRead(failure="HTTP 503", retry_after_s=900.0)
-
         async def submit(self, body: bytes, idempotency_key: str) -> SubmitOutcome:
             self.submit_s = 0.2 if self.submits == 0 else 60.0
             return await super().submit(body, idempotency_key)
 
-    it = Night(tmp_path, Busy(), PROMPTS[:2], Settings(submit_concurrency=2))
+    it = Night(
+        tmp_path, Busy(on_batch=lambda n: unavailable(900.0)), PROMPTS[:2], Settings(submit_concurrency=2)
+    )
     it.run(interrupted_at(1200))
     assert it.took_s < 12 * HOUR_S
 
@@ -222,14 +217,12 @@ def test_a_resubmitted_request_that_is_lost_again_is_looked_for_at_its_new_time(
 
 def test_a_retry_that_meets_no_credits_is_resumed_by_the_same_command(tmp_path: Path) -> None:
     """402 in the middle of `retry --only failed`: the rows are still that retry's."""
-    verdict = Rejected(Decision.FAIL_ROW, "invalid_request", "no", is_verdict=True)
-    no_credits = Rejected(Decision.STOP_RUN, "insufficient_quota", "no credits")
-    provider = FakeProvider(on_submit=lambda n: verdict)
+    provider = FakeProvider(on_submit=lambda n: BAD_REQUEST)
     it = Night(tmp_path, provider, PROMPTS[:2])
     it.run()
     it.prompts = PROMPTS[:3]
     it.settings = Settings(new_rows=False, retried=frozenset({Phase.REJECTED}))
-    provider.on_submit = lambda n: no_credits
+    provider.on_submit = lambda n: NO_CREDITS
     it.run()
     provider.on_submit = lambda n: None
     it.run()
@@ -245,7 +238,7 @@ def test_an_image_that_comes_back_counts_although_its_task_has_failed_since(tmp_
     data = image.read_bytes()
     image.unlink()
     notice(tmp_path)
-    purged = TaskReport("task-0", TaskState.FAILED, error_code="resource_not_found", error_message="purged")
+    purged = failed("task-0", "resource_not_found", "purged")
     provider.on_read = lambda n, task: purged if task.id == "task-0" else None
     it.run()
     assert FAILED in it.statuses()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -16,26 +14,21 @@ from nanobanana_batch.engine.work import Stop, Tally
 from nanobanana_batch.files.log import NO_LOG
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import (
-    AccountRead,
-    Decision,
     NotSent,
     Rejected,
-    SubmitOutcome,
-    TaskReport,
-    TasksRead,
-    TaskState,
     Unknown,
 )
-from tests.unit.fake_provider import FakeProvider
+from nanobanana_batch.providers.replies import read_submit_reply
+from tests.unit.fake_provider import Answer, FakeProvider
 from tests.unit.night import Night
 from tests.unit.test_engine_budget import Shop
 from tests.unit.test_engine_endurance import interrupted_at
+from tests.unit.wire import BAD_GATEWAY, BAD_REQUEST, PAGE, error, finished, reply
 
 PROMPTS = [f"a picture of the number {n}" for n in range(200)]
 DONE, FAILED, PENDING = RowStatus.COMPLETED, RowStatus.FAILED, RowStatus.PENDING
 DAY_S = 86400.0
-NO_SUCH_API = Rejected(Decision.STOP_RUN, "http_404", "a page", is_address=True, status=404)
-BAD_PROMPT = Rejected(Decision.FAIL_ROW, "invalid_request", "bad", is_verdict=True, status=400)
+NO_SUCH_API = reply(404, PAGE)
 
 
 def night(folder: Path, provider: FakeProvider, count: int, **settings: object) -> Night:
@@ -61,7 +54,7 @@ def test_a_strange_page_at_first_is_a_wrong_address(tmp_path: Path) -> None:
 def test_a_few_bad_prompts_at_the_beginning_do_not_end_the_run(tmp_path: Path) -> None:
     """They end at once, the good ones between them only when their images are there."""
     bad = {9, 19, 29, 39, 49}
-    it = night(tmp_path, FakeProvider(on_submit=lambda n: BAD_PROMPT if n in bad else None), 100)
+    it = night(tmp_path, FakeProvider(on_submit=lambda n: BAD_REQUEST if n in bad else None), 100)
     it.run(interrupted_at(DAY_S))
     assert it.stop.reason == ""
     assert (it.statuses().count(FAILED), it.statuses().count(DONE)) == (5, 95)
@@ -69,7 +62,7 @@ def test_a_few_bad_prompts_at_the_beginning_do_not_end_the_run(tmp_path: Path) -
 
 def test_every_request_rejected_alike_ends_the_run(tmp_path: Path) -> None:
     """Five in a row, and what is on the wire."""
-    it = night(tmp_path, FakeProvider(on_submit=lambda n: BAD_PROMPT), 100)
+    it = night(tmp_path, FakeProvider(on_submit=lambda n: BAD_REQUEST), 100)
     it.run(interrupted_at(DAY_S))
     assert "in a row" in it.stop.reason
     assert it.statuses().count(PENDING) > 80
@@ -92,28 +85,23 @@ def test_a_share_is_taken_of_all_that_was_answered() -> None:
     assert stop.asked
 
 
-@pytest.mark.parametrize("code", ["unauthorized", "401", "http_401", "invalid_key"])
-def test_a_rejected_key_is_told_as_one_however_it_is_coded(code: str) -> None:
+@pytest.mark.parametrize("code", ["unauthorized", 401, "", "invalid_key"])
+def test_a_rejected_key_is_told_as_one_however_it_is_coded(code: str | int) -> None:
     """By its status: codes are words or numbers."""
-    assert "API key" in stop_sentence(Rejected(Decision.STOP_RUN, code, "no", status=401))
+    outcome = read_submit_reply(reply(401, error(code, "no")))
+    assert isinstance(outcome, Rejected)
+    assert "API key" in stop_sentence(outcome)
 
 
-@pytest.mark.parametrize("outcome", [NotSent("refused"), Unknown("HTTP 502", is_reply=True), Unknown("cut")])
-def test_an_outage_is_given_up_on_time(tmp_path: Path, outcome: SubmitOutcome) -> None:
+@pytest.mark.parametrize("outcome", [NotSent("refused"), BAD_GATEWAY, Unknown("cut")])
+def test_an_outage_is_given_up_on_time(tmp_path: Path, outcome: Answer) -> None:
     """Ten seconds were allowed: pauses are cut to that, and what cannot be read is not tried for long."""
 
-    class Dead(FakeProvider):
-        async def read_many(self, task_ids: Collection[str]) -> TasksRead:
-            if anyio.current_time() < 30:
-                return await super().read_many(task_ids)
-            await anyio.sleep(0.05)
-            return TasksRead(failure="HTTP 502")
+    def is_dead() -> bool:
+        return anyio.current_time() >= 30
 
-    def dies(n: int) -> SubmitOutcome | None:
-        return outcome if anyio.current_time() >= 30 else None
-
-    provider = Dead(on_submit=dies, lists_tasks=False)
-    provider.on_account = lambda n: AccountRead(is_up=anyio.current_time() < 30, failure="HTTP 502")
+    provider = FakeProvider(on_submit=lambda n: outcome if is_dead() else None, lists_tasks=False)
+    provider.on_batch = provider.on_account = lambda n: BAD_GATEWAY if is_dead() else None
     it = night(tmp_path, provider, 200, max_outage_s=10.0, submits_per_min=300)
     it.run(interrupted_at(DAY_S))
     assert it.stop.reason
@@ -124,12 +112,12 @@ def test_what_waits_for_its_turn_looks_again_whether_the_provider_is_up(tmp_path
     """Five requests a second were queued when trouble came: not one of them is sent for it to be lost."""
     sent: list[float] = []
 
-    def dies(n: int) -> SubmitOutcome | None:
+    def dies(n: int) -> Answer:
         sent.append(anyio.current_time())
         return NotSent("refused") if 20 <= anyio.current_time() < 400 else None
 
     provider = FakeProvider(on_submit=dies, submit_s=0.01, latency_s=1.0)
-    provider.on_account = lambda n: AccountRead(is_up=not 20 <= anyio.current_time() < 400)
+    provider.on_account = lambda n: "refused" if 20 <= anyio.current_time() < 400 else None
     it = night(tmp_path, provider, 200, submits_per_min=300)
     it.run(interrupted_at(DAY_S))
     assert it.statuses() == [DONE] * 200
@@ -140,9 +128,8 @@ def test_what_tasks_cost_in_the_end_is_learnt(tmp_path: Path) -> None:
     """Reserved is one, used are five: after the first image all are counted as five."""
 
     class Dear(Shop):
-        def _report(self, task: object) -> TaskReport:
-            report = super()._report(task)  # type: ignore[arg-type]
-            return replace(report, credits_used=5.0) if report.state is TaskState.COMPLETED else report
+        def used(self, task: object) -> float:
+            return 5.0
 
     it = night(tmp_path, Dear(price_of=lambda body: 1.0), 200, max_credits=200.0, concurrency=4)
     it.run(interrupted_at(DAY_S))
@@ -154,7 +141,7 @@ def test_a_provider_that_names_no_price_is_not_asked_twice(tmp_path: Path) -> No
     """The first run paid for one request to learn that; the second one knows."""
     shop = Shop(price_of=lambda body: None)
     shop.on_read = lambda n, task: (
-        TaskReport(task.id, TaskState.COMPLETED, links=(f"https://links.example/{task.id}/0",))
+        finished(task.id, f"https://links.example/{task.id}/0", credits=None)
         if anyio.current_time() >= task.done_at
         else None
     )

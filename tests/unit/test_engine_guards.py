@@ -42,33 +42,47 @@ from nanobanana_batch.providers.base import (
     Accepted,
     Body,
     Capabilities,
-    Decision,
     Idempotency,
     ListedTask,
     NotSent,
     Rejected,
     SubmitOutcome,
-    TaskReport,
     TasksRead,
-    TaskState,
     Unknown,
 )
+from nanobanana_batch.providers.http import Reply
+from nanobanana_batch.providers.replies import read_submit_reply
 from nanobanana_batch.session import Session, notice_lost_files
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.facts import Fact, Phase
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.scope import EVERY_ROW, Scope
 from nanobanana_batch.state.store import OpenAttempt, Repeat, Store
-from tests.unit.fake_provider import FakeProvider, FakeTask, Script, picture
+from tests.unit.fake_provider import Answer, FakeProvider, FakeTask, Script, picture
 from tests.unit.night import Beside, Night
 from tests.unit.test_state_store import drafts, intent, take
+from tests.unit.wire import (
+    BAD_REQUEST,
+    CONFLICT,
+    FORBIDDEN,
+    NO_CREDITS,
+    PAGE,
+    UNAVAILABLE,
+    Task,
+    accepted,
+    error,
+    failed,
+    finished,
+    reply,
+    slow,
+    unavailable,
+    working,
+)
 
 T = TypeVar("T")
 PROMPTS = [f"a picture of the number {n}" for n in range(30)]
 DONE, FAILED, PENDING = RowStatus.COMPLETED, RowStatus.FAILED, RowStatus.PENDING
 UNKNOWN, RUNNING, EXPIRED = RowStatus.UNKNOWN, RowStatus.RUNNING, RowStatus.EXPIRED
-FORBIDDEN = Rejected(Decision.FAIL_ROW, "http_403", "a proxy says no")
-NO_CREDITS = Rejected(Decision.STOP_RUN, "insufficient_quota", "no credits")
 NEVER_S = 1e6
 HONOURED, UNPROVEN, IGNORED = Idempotency.HONOURED, Idempotency.UNPROVEN, Idempotency.IGNORED
 
@@ -83,7 +97,7 @@ def paid(it: Night) -> list[int]:
     return sorted(it.provider.paid().values(), reverse=True)
 
 
-def script(steps: Mapping[int, SubmitOutcome | str]) -> Script:
+def script(steps: Mapping[int, Answer]) -> Script:
     """What becomes of some submits by their number; the others are fine."""
     return lambda n: steps.get(n)
 
@@ -221,9 +235,7 @@ def test_a_name_that_a_stranger_has_is_not_reserved(tmp_path: Path) -> None:
 def test_a_row_keeps_its_name_when_it_is_made_again(tmp_path: Path) -> None:
     """The name that was reserved at the first attempt is that of the second."""
     provider = FakeProvider()
-    provider.on_read = lambda n, task: (
-        TaskReport(task.id, TaskState.FAILED, error_code="x") if task.id == "task-0" else None
-    )
+    provider.on_read = lambda n, task: failed(task.id) if task.id == "task-0" else None
     it = night(tmp_path, provider, 1)
     it.run()
     assert it.statuses() == [FAILED]
@@ -243,8 +255,7 @@ def test_one_accepted_request_is_contact_enough_for_a_long_outage(tmp_path: Path
 
 def test_a_rate_limit_is_contact_enough_for_a_long_outage(tmp_path: Path) -> None:
     """ "Slow down" is an answer: the address is right."""
-    slow = Rejected(Decision.SLOW_DOWN, "rate_limit_exceeded", "wait", retry_after_s=1.0)
-    provider = Watched(down_from=0.3, down_until=600.0, on_submit=lambda n: slow if n == 0 else None)
+    provider = Watched(down_from=0.3, down_until=600.0, on_submit=lambda n: slow(1.0) if n == 0 else None)
     it = night(tmp_path, provider, 1)
     it.run(within(NEVER_S))
     assert it.stop.reason == ""
@@ -272,7 +283,7 @@ def test_a_request_that_went_out_late_is_looked_for_at_its_own_time(tmp_path: Pa
 def test_in_trouble_only_one_request_is_on_the_wire(tmp_path: Path) -> None:
     """After several lost answers in a row each more is a probe: one at a time."""
     provider = Watched(idempotency=IGNORED, lists_tasks=False, submit_s=40.0)
-    provider.on_submit = lambda n: Unknown("HTTP 503")
+    provider.on_submit = lambda n: UNAVAILABLE
     it = Night(tmp_path, provider, PROMPTS, Settings(submit_concurrency=8, first_contact_s=NEVER_S))
     it.run(within(NEVER_S))
     assert max(provider.at_once[:8]) == 8
@@ -282,7 +293,7 @@ def test_in_trouble_only_one_request_is_on_the_wire(tmp_path: Path) -> None:
 def test_after_trouble_requests_go_out_together_again(tmp_path: Path) -> None:
     """One good answer ends the caution."""
     provider = Watched(idempotency=IGNORED, lists_tasks=False, submit_s=5.0)
-    provider.on_submit = lambda n: Unknown("HTTP 503") if n < 4 else None
+    provider.on_submit = lambda n: UNAVAILABLE if n < 4 else None
     it = night(tmp_path, provider, 30, submit_concurrency=4)
     it.run(within(NEVER_S))
     assert max(provider.at_once[12:]) == 4
@@ -291,7 +302,7 @@ def test_after_trouble_requests_go_out_together_again(tmp_path: Path) -> None:
 
 def test_a_request_that_may_be_repeated_is(tmp_path: Path) -> None:
     """A provider's "send it again" ends no row."""
-    again = Rejected(Decision.RETRY_REQUEST, "busy", "once more")
+    again = slow(words="once more")
     it = night(tmp_path, FakeProvider(on_submit=lambda n: again if n == 0 else None), 2)
     it.run()
     assert it.statuses() == [DONE] * 2
@@ -301,7 +312,7 @@ def test_a_request_that_may_be_repeated_is(tmp_path: Path) -> None:
 def test_after_a_503_nobody_asks_before_the_time_it_says(tmp_path: Path, trust: Idempotency) -> None:
     """Neither the next request, nor the repetition of this one, nor the question for its key."""
     provider = Watched(idempotency=trust, lists_tasks=False)
-    provider.on_submit = lambda n: Unknown("HTTP 503", retry_after_s=300.0) if n == 0 else None
+    provider.on_submit = lambda n: unavailable(300.0) if n == 0 else None
     it = night(tmp_path, provider, 2, submit_concurrency=1)
     it.run(within(NEVER_S))
     assert provider.submitted_at[1] - provider.submitted_at[0] >= 300
@@ -312,7 +323,7 @@ def test_after_a_503_nobody_asks_before_the_time_it_says(tmp_path: Path, trust: 
 def test_a_wish_to_stop_ends_asking_about_unknown_requests(tmp_path: Path, trust: Idempotency) -> None:
     """Nothing is repeated or asked for once someone wants to stop, although the gate is passed at once."""
     provider = Watched(idempotency=trust, lists_tasks=False)
-    provider.on_submit = lambda n: Unknown("HTTP 503", retry_after_s=300.0)
+    provider.on_submit = lambda n: unavailable(300.0)
     it = night(tmp_path, provider, 1)
     it.run(stop_at(10.0))
     assert it.took_s < 60
@@ -321,7 +332,7 @@ def test_a_wish_to_stop_ends_asking_about_unknown_requests(tmp_path: Path, trust
 
 @pytest.mark.parametrize("answer", [FORBIDDEN, NO_CREDITS], ids=["403", "402"])
 def test_a_no_to_a_resubmitted_request_counts_as_unknown_for_who_watches(
-    tmp_path: Path, answer: Rejected
+    tmp_path: Path, answer: Reply
 ) -> None:
     """The row is in doubt, so it is not shown as failed."""
     provider = FakeProvider(idempotency=IGNORED, lists_tasks=False, on_submit=lambda n: Unknown("reset"))
@@ -343,7 +354,7 @@ def test_a_rejected_row_counts_as_failed_for_who_watches(tmp_path: Path) -> None
 def test_two_answers_at_once_with_one_task_are_one_answer(tmp_path: Path) -> None:
     """The second of two rows that are told the same task in the same moment is held, and the run goes on."""
     provider = FakeProvider(remembers_keys=False, lists_tasks=False)
-    provider.on_submit = lambda n: Accepted("task-0") if n == 1 else None
+    provider.on_submit = lambda n: accepted("task-0") if n == 1 else None
     it = night(tmp_path, provider, 2, submit_concurrency=2)
     it.run()
     assert sorted(it.statuses()) == [DONE, UNKNOWN]
@@ -359,20 +370,20 @@ def test_one_dead_link_of_a_fresh_task_is_not_believed_by_a_real_clock(tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("code", "advice"),
+    ("answer", "advice"),
     [
-        ("unauthorized", "API key"),
-        ("http_401", "API key"),
-        ("http_404", "--base-url"),
-        ("http_405", "--base-url"),
-        ("insufficient_quota", "top up"),
+        (reply(401, error("unauthorized", "no")), "API key"),
+        (reply(401, PAGE), "API key"),
+        (reply(404, PAGE), "--base-url"),
+        (reply(405, PAGE), "--base-url"),
+        (NO_CREDITS, "top up"),
     ],
 )
-def test_the_reason_for_stopping_says_what_to_do(code: str, advice: str) -> None:
+def test_the_reason_for_stopping_says_what_to_do(answer: Reply, advice: str) -> None:
     """Nobody is sent to buy credits for a wrong key."""
-    status = int(code.removeprefix("http_")) if code.startswith("http_") else 0
-    rejected = Rejected(Decision.STOP_RUN, code, "no", status=status, is_address=status in (404, 405))
-    assert advice in stop_sentence(rejected)
+    outcome = read_submit_reply(answer)
+    assert isinstance(outcome, Rejected)
+    assert advice in stop_sentence(outcome)
 
 
 # --- resolving ---------------------------------------------------------------------------------------
@@ -465,7 +476,7 @@ class SlowAnswers(Watched):
             return Unknown("reset")
         task = self._make(body, idempotency_key)
         await anyio.sleep(20.0)
-        return Accepted(task.id)
+        return read_submit_reply(accepted(task.id))
 
     async def list_recent(self, since: float) -> list[ListedTask] | None:
         await anyio.sleep(10.0)
@@ -541,9 +552,8 @@ def test_what_is_held_is_looked_for_once_more_at_the_end(tmp_path: Path) -> None
 
 def test_a_repeated_request_keeps_the_providers_pace(tmp_path: Path) -> None:
     """ "Retry after 200 seconds" holds for a repetition as for any request."""
-    slow = Rejected(Decision.SLOW_DOWN, "rate_limit_exceeded", "wait", retry_after_s=200.0)
     provider = Watched(idempotency=HONOURED, lists_tasks=False)
-    provider.on_submit = script({0: "lost", 1: slow})
+    provider.on_submit = script({0: "lost", 1: slow(200.0)})
     it = night(tmp_path, provider, 1)
     it.run(within(NEVER_S))
     assert it.statuses() == [DONE]
@@ -554,10 +564,11 @@ def test_a_repeated_request_keeps_the_providers_pace(tmp_path: Path) -> None:
 class Stubborn(FakeProvider):
     """Has one answer to some bodies."""
 
-    always: dict[bytes, SubmitOutcome] = field(default_factory=dict)
+    always: dict[bytes, Reply] = field(default_factory=dict)
 
     async def submit(self, body: bytes, idempotency_key: str) -> SubmitOutcome:
-        return self.always.get(body) or await super().submit(body, idempotency_key)
+        always = self.always.get(body)
+        return read_submit_reply(always) if always else await super().submit(body, idempotency_key)
 
 
 def unknown_row(folder: Path, provider: FakeProvider, count: int = 1) -> Night:
@@ -587,12 +598,10 @@ def test_a_repetition_that_hangs_is_cut_short(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [NO_CREDITS, FORBIDDEN, Unknown("HTTP 503"), Unknown("conflict", "idempotency_conflict")],
+    [NO_CREDITS, FORBIDDEN, UNAVAILABLE, CONFLICT],
     ids=["402", "403", "503", "conflict"],
 )
-def test_a_resumed_request_without_a_good_answer_blocks_nothing(
-    tmp_path: Path, answer: SubmitOutcome
-) -> None:
+def test_a_resumed_request_without_a_good_answer_blocks_nothing(tmp_path: Path, answer: Reply) -> None:
     """The row stays held, the run ends, and other rows go on unless the account is empty."""
     it = unknown_row(tmp_path, Stubborn(idempotency=HONOURED, lists_tasks=False), 2)
     assert isinstance(it.provider, Stubborn)
@@ -604,8 +613,7 @@ def test_a_resumed_request_without_a_good_answer_blocks_nothing(
 
 def test_a_conflict_is_not_asked_about_again_and_again(tmp_path: Path) -> None:
     """The same key with other bytes: no repetition will change that."""
-    conflict = Unknown("conflict", "idempotency_conflict")
-    it = unknown_row(tmp_path, Watched(idempotency=HONOURED, lists_tasks=False, on_submit=lambda n: conflict))
+    it = unknown_row(tmp_path, Watched(idempotency=HONOURED, lists_tasks=False, on_submit=lambda n: CONFLICT))
     it.run(within(NEVER_S))
     assert it.provider.submits <= 3
 
@@ -636,7 +644,7 @@ def test_a_repetition_that_reaches_nobody_gives_the_provider_up(tmp_path: Path) 
     ids=["a-replayed-answer", "a-stranger-of-another-time", "a-provider-that-proved-it"],
 )
 def test_a_stranger_on_the_list_does_not_make_keys_distrusted(
-    tmp_path: Path, trust: Idempotency, created: float, first: SubmitOutcome | str
+    tmp_path: Path, trust: Idempotency, created: float, first: Answer
 ) -> None:
     """Someone else's task is no sign that a key was ignored: the next lost request is still repeated."""
     provider = FakeProvider(idempotency=trust, tasks=stranger(created) | stranger(created + 1.0))
@@ -682,11 +690,9 @@ def test_a_rate_limit_on_reads_holds_back_reads(tmp_path: Path) -> None:
     class Limited(FakeProvider):
         async def read_many(self, task_ids: Collection[str]) -> TasksRead:
             times.append(anyio.current_time())
-            if len(times) == 1:
-                return TasksRead(failure="HTTP 429", retry_after_s=200.0)
             return await super().read_many(task_ids)
 
-    it = night(tmp_path, Limited(), 2)
+    it = night(tmp_path, Limited(on_batch=lambda n: slow(200.0) if n == 0 else None), 2)
     it.run(within(NEVER_S))
     assert it.statuses() == [DONE] * 2
     assert times[1] - times[0] >= 200
@@ -694,13 +700,8 @@ def test_a_rate_limit_on_reads_holds_back_reads(tmp_path: Path) -> None:
 
 def test_reads_that_are_refused_for_good_end_the_run(tmp_path: Path) -> None:
     """The key was withdrawn while tasks run: the run says so at once, and they stay collectable."""
-
-    class Refusing(FakeProvider):
-        async def read_many(self, task_ids: Collection[str]) -> TasksRead:
-            await anyio.sleep(0.1)
-            return TasksRead(failure="HTTP 401", stop=True)
-
-    it = night(tmp_path, Refusing(), 3)
+    withdrawn = reply(401, error("unauthorized", "withdrawn"))
+    it = night(tmp_path, FakeProvider(on_batch=lambda n: withdrawn), 3)
     it.run(within(300))
     assert "cannot be read" in it.stop.reason
     assert it.statuses() == [RUNNING] * 3
@@ -750,9 +751,7 @@ def test_long_tasks_are_read_now_and_then(tmp_path: Path, interval_s: float) -> 
 def test_a_finished_task_without_links_past_their_life_is_expired(tmp_path: Path) -> None:
     """That its links are gone was to be expected: one look is enough."""
     provider = Watched(offers={"link_lifetime_s": 10.0})
-    provider.on_read = lambda n, task: (
-        TaskReport(task.id, TaskState.COMPLETED) if anyio.current_time() >= task.done_at else None
-    )
+    provider.on_read = lambda n, task: finished(task.id) if anyio.current_time() >= task.done_at else None
     it = night(tmp_path, provider, 1)
     it.run(within(120))
     assert it.statuses() == [EXPIRED]
@@ -821,7 +820,7 @@ def test_images_with_the_least_time_left_are_fetched_first(tmp_path: Path) -> No
     """The task that was accepted first is fetched next although others were finished before it."""
     provider = SlowLinks(submit_s=1.0)
     provider.on_read = lambda n, task: (
-        TaskReport(task.id, TaskState.WORKING) if task.id == "task-0" and anyio.current_time() < 60 else None
+        working(task.id) if task.id == "task-0" and anyio.current_time() < 60 else None
     )
     it = night(tmp_path, provider, 12, submit_concurrency=1, download_concurrency=1)
     it.run()
@@ -991,7 +990,7 @@ def test_slips_of_a_read_do_not_leave_a_task_behind(tmp_path: Path) -> None:
 
 def test_a_finished_task_without_links_gives_its_slot_back_soon(tmp_path: Path) -> None:
     """It is no running task: it does not wait for half an hour to be called stuck."""
-    provider = FakeProvider(on_read=lambda n, task: TaskReport(task.id, TaskState.COMPLETED))
+    provider = FakeProvider(on_read=lambda n, task: finished(task.id))
     it = night(tmp_path, provider, 1)
     it.run(within(300))
     assert it.statuses() == [RUNNING]
@@ -1001,9 +1000,9 @@ def test_a_dead_link_and_a_read_without_any_are_not_the_end(tmp_path: Path) -> N
     """The provider is about to make a new link: two slips are not six."""
     provider = FakeProvider()
 
-    def read(n: int, task: FakeTask) -> TaskReport | None:
+    def read(n: int, task: FakeTask) -> Task | None:
         is_between = anyio.current_time() >= task.done_at and provider.links == 1 and n < 6
-        return TaskReport(task.id, TaskState.COMPLETED) if is_between else None
+        return finished(task.id) if is_between else None
 
     def die_once(n: int, task: FakeTask) -> LinkFailed | None:
         task.link += 1
@@ -1027,9 +1026,7 @@ def test_a_link_that_fails_while_the_run_is_ending_is_tried_three_times(tmp_path
 def test_who_watches_sees_credits_and_failures(tmp_path: Path) -> None:
     """As the provider tells them."""
     provider = FakeProvider()
-    provider.on_read = lambda n, task: (
-        TaskReport(task.id, TaskState.FAILED, error_code="x") if task.id == "task-0" else None
-    )
+    provider.on_read = lambda n, task: failed(task.id) if task.id == "task-0" else None
     it = night(tmp_path, provider, 3)
     it.run()
     assert (it.tally.completed, it.tally.failed, it.tally.credits, it.tally.in_flight) == (2, 1, 4.0, 0)
@@ -1097,9 +1094,8 @@ def test_reads_are_contact_enough_for_a_long_outage(tmp_path: Path) -> None:
 
 def test_who_watches_sees_no_doubt_that_is_settled(tmp_path: Path) -> None:
     """A request that was found is not shown as unknown any more, nor is one that was judged."""
-    verdict = Rejected(Decision.FAIL_ROW, "invalid_request", "no", is_verdict=True)
     provider = FakeProvider(idempotency=HONOURED, lists_tasks=False)
-    provider.on_submit = script({0: "lost", 2: Unknown("reset"), 3: verdict})
+    provider.on_submit = script({0: "lost", 2: Unknown("reset"), 3: BAD_REQUEST})
     it = night(tmp_path, provider, 2, concurrency=1)
     it.run(within(NEVER_S))
     assert it.statuses() == [DONE, FAILED]

@@ -16,9 +16,10 @@ from nanobanana_batch.engine.run import Run
 from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.model import RowStatus
-from nanobanana_batch.providers.base import SubmitOutcome, TaskReport, TasksRead, TaskState
+from nanobanana_batch.providers.base import SubmitOutcome, TasksRead
 from tests.unit.fake_provider import FakeProvider, FakeTask
 from tests.unit.night import Night
+from tests.unit.wire import working
 
 PROMPTS = [f"a picture of the number {n}" for n in range(60)]
 DONE = RowStatus.COMPLETED
@@ -280,7 +281,7 @@ def test_the_safety_net_is_slow_and_finds_everything(tmp_path: Path) -> None:
 def test_a_hinted_task_that_is_gone_is_still_not_paid_again(tmp_path: Path) -> None:
     """Called, read, unknown to the provider: set aside like any other."""
     provider = Calling(latency_s=20.0)
-    provider.on_read = lambda n, task: TaskReport("another", TaskState.WORKING) if n < 2 else None
+    provider.on_read = lambda n, task: working("another") if n < 2 else None
     it = night(tmp_path, provider, 3)
     it.run(it.beside)
     assert it.statuses() == [DONE] * 3

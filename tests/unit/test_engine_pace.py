@@ -16,27 +16,18 @@ from nanobanana_batch.engine.slots import Slots
 from nanobanana_batch.engine.work import Stop, Tally
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import (
-    AccountRead,
-    Decision,
     Idempotency,
     ListedTask,
-    Rejected,
     SubmitOutcome,
-    TasksRead,
-    Unknown,
 )
-from tests.unit.fake_provider import FakeProvider
+from tests.unit.fake_provider import Answer, FakeProvider
 from tests.unit.night import Night
 from tests.unit.test_engine_endurance import interrupted_at
+from tests.unit.wire import BAD_GATEWAY, slow, unavailable
 
 PROMPTS = [f"a picture of the number {n}" for n in range(120)]
 DONE = RowStatus.COMPLETED
 DAY_S, HOUR_S = 86400.0, 3600.0
-
-
-def slow(retry_after_s: float | None = None) -> Rejected:
-    """A 429."""
-    return Rejected(Decision.SLOW_DOWN, "rate_limit_exceeded", "slow down", retry_after_s=retry_after_s)
 
 
 def in_virtual_time(test: Callable[[], Awaitable[None]]) -> None:
@@ -311,7 +302,7 @@ def test_hours_of_rate_limits_cost_few_requests_and_no_row(tmp_path: Path) -> No
     """Three hours in which everything is 429: about one request each ten seconds, then all goes on."""
     provider = Watched()
 
-    def storm(n: int) -> SubmitOutcome | None:
+    def storm(n: int) -> Answer:
         return slow() if 20.0 < anyio.current_time() < 3 * HOUR_S else None
 
     provider.on_submit = storm
@@ -349,8 +340,8 @@ def test_waiting_times_are_spread_and_bounded() -> None:
 def test_a_wait_that_the_provider_asks_for_holds_back_everything(tmp_path: Path) -> None:
     """`Retry-After: 300` on one submit: no submit, no read, no list and no other question for so long."""
     provider = Watched(idempotency=Idempotency.IGNORED, submit_s=0.2)
-    scripted: dict[int, SubmitOutcome] = {n: Unknown("HTTP 502") for n in (8, 9, 10, 11)}
-    scripted[12] = Unknown("HTTP 503", retry_after_s=300.0, is_reply=True)
+    scripted: dict[int, Answer] = dict.fromkeys((8, 9, 10, 11), BAD_GATEWAY)
+    scripted[12] = unavailable(300.0)
     provider.on_submit = scripted.get
     it = night(tmp_path, provider, 40, submit_concurrency=4)
     it.run(interrupted_at(DAY_S))
@@ -364,9 +355,8 @@ def test_a_wait_that_the_provider_asks_for_holds_back_everything(tmp_path: Path)
 def test_a_wait_that_the_account_names_holds_back_everything(tmp_path: Path) -> None:
     """A probe is answered with 503 and 200 seconds to wait: reads wait as well."""
     provider = Watched(idempotency=Idempotency.IGNORED, lists_tasks=False, latency_s=120.0)
-    provider.on_submit = lambda n: Unknown("HTTP 502", is_reply=True) if n >= 4 else None
-    busy = AccountRead(is_up=False, failure="HTTP 503", retry_after_s=200.0)
-    provider.on_account = lambda n: busy if n == 0 else AccountRead(is_up=True)
+    provider.on_submit = lambda n: BAD_GATEWAY if n >= 4 else None
+    provider.on_account = lambda n: unavailable(200.0) if n == 0 else None
     it = night(tmp_path, provider, 16, submit_concurrency=4, max_outage_s=HOUR_S)
     it.run(interrupted_at(DAY_S))
     began = provider.account_reads[0] + 0.2
@@ -379,21 +369,12 @@ def test_a_wait_that_the_account_names_holds_back_everything(tmp_path: Path) -> 
 def test_a_read_that_is_told_to_wait_holds_back_submits(tmp_path: Path) -> None:
     """It is one provider: a 429 on a read means submits too."""
 
-    class Busy(Watched):
-        told = 0.0
-
-        async def read_many(self, task_ids: object) -> TasksRead:
-            if not self.told:
-                self.told = anyio.current_time()
-                return TasksRead(failure="HTTP 429", retry_after_s=400.0)
-            return await super().read_many(task_ids)  # type: ignore[arg-type]
-
-    provider = Busy()
+    provider = Watched(on_batch=lambda n: slow(400.0) if n == 0 else None)
     it = night(tmp_path, provider, 30, submits_per_min=20.0)
     it.run(interrupted_at(DAY_S))
     assert it.statuses() == [DONE] * 30
-    times = [at for at, _ in provider.sent]
-    assert [at for at in times if provider.told + 0.3 < at < provider.told + 400] == []
+    told, _ = provider.batches[0]
+    assert [at for at, _ in provider.sent if told + 0.3 < at < told + 400] == []
 
 
 def test_nobody_is_believed_to_need_more_than_a_quarter_of_an_hour() -> None:

@@ -13,11 +13,13 @@ from nanobanana_batch.engine.context import Settings
 from nanobanana_batch.engine.run import Run
 from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.model import RowStatus
-from nanobanana_batch.providers.base import Capabilities, TaskReport, TasksRead, TaskState
+from nanobanana_batch.providers.base import Capabilities, TasksRead
+from nanobanana_batch.providers.replies import read_task
 from tests.unit.fake_provider import FakeProvider, FakeTask
 from tests.unit.night import Night
 from tests.unit.test_engine_endurance import interrupted_at
 from tests.unit.test_engine_pace import most_within
+from tests.unit.wire import BAD_GATEWAY, Task, failed, finished, working
 
 PROMPTS = [f"a picture of the number {n}" for n in range(1000)]
 DONE, RUNNING = RowStatus.COMPLETED, RowStatus.RUNNING
@@ -30,8 +32,6 @@ class Reader(FakeProvider):
 
     reads_per_s: float = 10.0
     read_times: list[float] = field(default_factory=list)
-    failing: str = ""
-    """Why reads fail just now."""
     requests: int = 1
 
     @property
@@ -42,9 +42,6 @@ class Reader(FakeProvider):
     async def read_many(self, task_ids: Collection[str]) -> TasksRead:
         """Note it."""
         self.read_times.append(anyio.current_time())
-        if self.failing:
-            await anyio.sleep(0.05)
-            return TasksRead(failure=self.failing, requests=self.requests)
         return replace(await super().read_many(task_ids), requests=self.requests)
 
 
@@ -90,9 +87,9 @@ def test_failing_reads_become_seldom_and_harm_nothing(tmp_path: Path) -> None:
 
     async def outage(engine: Run, stop: Stop) -> None:
         await anyio.sleep(5.0)
-        provider.failing = "HTTP 502"
+        provider.on_batch = lambda n: BAD_GATEWAY
         await anyio.sleep(HOUR_S)
-        provider.failing = ""
+        provider.on_batch = lambda n: None
 
     it = night(tmp_path, provider, 60, concurrency=30)
     it.run(outage)
@@ -107,9 +104,9 @@ def test_a_stuck_task_is_told_once_and_collected_when_it_ends(tmp_path: Path) ->
     provider = Reader(latency_s=20.0)
     slow_ones = {"task-3", "task-4"}
 
-    def read(n: int, task: FakeTask) -> TaskReport | None:
+    def read(n: int, task: FakeTask) -> Task | None:
         is_slow = task.id in slow_ones and anyio.current_time() < 3 * HOUR_S
-        return TaskReport(task.id, TaskState.WORKING) if is_slow else None
+        return working(task.id) if is_slow else None
 
     provider.on_read = read
     it = night(tmp_path, provider, 300, concurrency=4, submits_per_min=1.2)
@@ -129,8 +126,7 @@ def test_a_stuck_task_is_told_once_and_collected_when_it_ends(tmp_path: Path) ->
 def test_a_task_that_is_stuck_for_good_does_not_hold_the_run(tmp_path: Path) -> None:
     """It gives its slot back, the others go on; the row stays as it is, also in the next runs."""
     provider = Reader()
-    working = TaskReport("task-0", TaskState.WORKING)
-    provider.on_read = lambda n, task: working if task.id == "task-0" else None
+    provider.on_read = lambda n, task: working(task.id) if task.id == "task-0" else None
     it = night(tmp_path, provider, 12, concurrency=1)
     for _ in range(3):
         it.run(interrupted_at(DAY_S))
@@ -145,9 +141,7 @@ def test_a_task_that_is_stuck_for_good_does_not_hold_the_run(tmp_path: Path) -> 
 def test_all_slots_full_of_stuck_tasks_come_free(tmp_path: Path) -> None:
     """Four of four hang: after half an hour other rows have their turn."""
     provider = Reader()
-    provider.on_read = lambda n, task: (
-        TaskReport(task.id, TaskState.WORKING) if int(task.id[5:]) < 4 else None
-    )
+    provider.on_read = lambda n, task: working(task.id) if int(task.id[5:]) < 4 else None
     it = night(tmp_path, provider, 20, concurrency=4)
     it.run(interrupted_at(DAY_S))
     assert it.statuses().count(DONE) == 16
@@ -158,15 +152,15 @@ def test_all_slots_full_of_stuck_tasks_come_free(tmp_path: Path) -> None:
 def test_a_read_without_sense_changes_nothing(tmp_path: Path) -> None:
     """Reports of tasks that nobody asked about, or none at all: asked again, not paid again."""
     nonsense = [
-        TaskReport("somebody", TaskState.COMPLETED, links=("https://links.example/x/0",)),
-        TaskReport("", TaskState.FAILED),
+        read_task(finished("somebody", "https://links.example/x/0")),
+        read_task(failed("")),
     ]
 
     class Odd(Reader):
         async def read_many(self, task_ids: Collection[str]) -> TasksRead:
             read = await super().read_many(task_ids)
             if len(self.read_times) % 3 == 0:
-                return TasksRead({report.task_id: report for report in nonsense})
+                return TasksRead({report.task_id: report for report in nonsense if report is not None})
             if len(self.read_times) % 3 == 1:
                 return TasksRead()
             return read

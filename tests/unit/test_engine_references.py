@@ -26,25 +26,25 @@ from nanobanana_batch.providers.base import (
     Idempotency,
     NotSent,
     SubmitOutcome,
-    TaskReport,
     TasksRead,
-    TaskState,
     Uploaded,
     UploadFailed,
 )
+from nanobanana_batch.providers.http import Reply
 from nanobanana_batch.state.facts import Fact, FileUploaded, Phase
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.scope import Scope
 from nanobanana_batch.state.store import Store
 from tests.unit import night
-from tests.unit.fake_provider import FakeProvider, picture
+from tests.unit.fake_provider import Answer, FakeProvider, picture
 from tests.unit.night import Night
+from tests.unit.wire import UNAVAILABLE, error, failed, reply, slow
 
 DONE, FAILED, PENDING, RUNNING = RowStatus.COMPLETED, RowStatus.FAILED, RowStatus.PENDING, RowStatus.RUNNING
 HOUR = 3600.0
 T = TypeVar("T")
-LOST = UploadFailed(Decision.RETRY_REQUEST, "http_503", "down")
-BUSY = UploadFailed(Decision.SLOW_DOWN, "rate_limit_exceeded", "slower", retry_after_s=40.0)
+LOST = UploadFailed(Decision.RETRY_REQUEST, "no_reply", "connection refused", is_reply=False)
+BUSY = slow(40.0)
 FULL = UploadFailed(Decision.RETRY_REQUEST, "quota", "too many files", is_full=True)
 
 
@@ -247,7 +247,7 @@ def test_a_file_is_renewed_before_it_dies(tmp_path: Path) -> None:
 def test_an_outage_does_not_outlive_a_file(tmp_path: Path) -> None:
     """Who is about to send when the provider goes away for seven hours still has a living file then."""
 
-    def submit(n: int) -> SubmitOutcome | None:
+    def submit(n: int) -> Answer:
         return NotSent("gone") if 23.4 * HOUR < anyio.current_time() < 30.4 * HOUR else None
 
     provider = Files(lives_s=24 * HOUR, on_submit=submit)
@@ -260,7 +260,7 @@ def test_an_outage_does_not_outlive_a_file(tmp_path: Path) -> None:
 
 def test_a_busy_or_broken_files_host_is_tried_again(tmp_path: Path) -> None:
     """An upload costs nothing; a hold is for the whole provider."""
-    script: dict[int, UploadFailed] = {0: LOST, 1: LOST, 2: BUSY, 3: LOST}
+    script: dict[int, Reply | UploadFailed] = {0: LOST, 1: UNAVAILABLE, 2: BUSY, 3: LOST}
     provider = Files(on_upload=script.get)
     it = edits(tmp_path, provider, over(tmp_path, 4, 1))
     it.run()
@@ -294,7 +294,7 @@ def test_a_files_host_that_stays_away_ends_the_run(tmp_path: Path, answers: int,
 
 def test_a_rejected_key_ends_the_run(tmp_path: Path) -> None:
     """Nothing else will work."""
-    stopped = UploadFailed(Decision.STOP_RUN, "unauthorized", "bad key")
+    stopped = reply(401, error("unauthorized", "bad key"))
     it = edits(tmp_path, Files(on_upload=lambda n: stopped), over(tmp_path, 3, 1))
     it.run()
     assert it.statuses() == [PENDING] * 3
@@ -304,7 +304,7 @@ def test_a_rejected_key_ends_the_run(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_accepted_fails_its_rows_and_no_other(tmp_path: Path) -> None:
     """Without a request having been sent; a retry finds them again."""
-    odd = UploadFailed(Decision.FAIL_ROW, "invalid_request", "no such colour space")
+    odd = reply(400, error("invalid_request", "no such colour space"))
     provider = Files(on_upload={0: odd}.get)
     it = edits(tmp_path, provider, over(tmp_path, 2, 2), submit_concurrency=1)
     it.run()
@@ -354,7 +354,7 @@ def test_a_file_that_changes_while_it_is_uploaded_is_not_used(tmp_path: Path) ->
     provider = Files()
     plain = provider.on_upload
 
-    def rewrite(n: int) -> UploadFailed | None:
+    def rewrite(n: int) -> Reply | UploadFailed | None:
         written_over(tmp_path / requests[0].images[0])
         return plain(n)
 
@@ -369,8 +369,10 @@ def test_a_file_that_changes_while_it_is_uploaded_is_not_used(tmp_path: Path) ->
 
 def test_a_file_that_the_provider_lost_is_uploaded_anew_by_a_retry(tmp_path: Path) -> None:
     """The task says that something was not there."""
-    gone = TaskReport("", TaskState.FAILED, error_code="resource_not_found", error_message="no image")
-    provider = Files(on_read=lambda n, task: gone if len(provider.tasks) == 1 else None)
+    provider = Files()
+    provider.on_read = lambda n, task: (
+        failed(task.id, "resource_not_found") if len(provider.tasks) == 1 else None
+    )
     it = edits(tmp_path, provider, over(tmp_path, 1, 1))
     it.run()
     assert it.statuses() == [FAILED]

@@ -6,7 +6,6 @@ import hashlib
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing, suppress
-from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -18,19 +17,15 @@ from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import (
-    Decision,
     Idempotency,
     NotSent,
-    Rejected,
-    SubmitOutcome,
-    TaskReport,
-    TaskState,
     Unknown,
 )
 from nanobanana_batch.state.facts import Accepted, Fact, FileDeleted, FileUploaded, Intent, Saved
 from nanobanana_batch.state.store import Store
-from tests.unit.fake_provider import FakeProvider, FakeTask
+from tests.unit.fake_provider import Answer, FakeProvider, FakeTask
 from tests.unit.night import Night
+from tests.unit.wire import NO_CREDITS, error, failed, reply, slow
 
 PROMPTS = [f"a picture of the number {n}" for n in range(30)]
 DONE, FAILED, REFUSED = RowStatus.COMPLETED, RowStatus.FAILED, RowStatus.REFUSED
@@ -275,13 +270,9 @@ def test_a_rate_limit_holds_back_every_row(tmp_path: Path) -> None:
     """After "retry after 90 seconds" nothing is submitted for 90 seconds, by no worker."""
     times: list[float] = []
 
-    def limited(n: int) -> SubmitOutcome | None:
+    def limited(n: int) -> Answer:
         times.append(anyio.current_time())
-        return (
-            Rejected(Decision.SLOW_DOWN, "rate_limit_exceeded", "slow down", retry_after_s=90.0)
-            if n == 0
-            else None
-        )
+        return slow(90.0) if n == 0 else None
 
     it = night(tmp_path, FakeProvider(on_submit=limited), submit_concurrency=1)
     it.run()
@@ -290,28 +281,23 @@ def test_a_rate_limit_holds_back_every_row(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("decision", "status"),
-    [(Decision.FAIL_ROW, FAILED), (Decision.REFUSE, REFUSED)],
+    ("code", "status"),
+    [("some_code", FAILED), ("content_filter", REFUSED)],
 )
-def test_a_rejected_row_ends_and_the_others_go_on(
-    tmp_path: Path, decision: Decision, status: RowStatus
-) -> None:
+def test_a_rejected_row_ends_and_the_others_go_on(tmp_path: Path, code: str, status: RowStatus) -> None:
     """The provider's own no is final for the row, with its code and message."""
-    provider = FakeProvider(
-        on_submit=lambda n: Rejected(decision, "some_code", "because") if n == 2 else None
-    )
+    provider = FakeProvider(on_submit=lambda n: reply(400, error(code, "because")) if n == 2 else None)
     it = night(tmp_path, provider, submit_concurrency=1)
     it.run()
     assert it.statuses() == [DONE] * 2 + [status] + [DONE] * 27
-    assert (it.rows()[2].error_code, it.rows()[2].error_message) == ("some_code", "because")
+    assert (it.rows()[2].error_code, it.rows()[2].error_message) == (code, "because")
     it.run()
     assert provider.submits == 30
 
 
 def test_used_up_credits_stop_submitting_and_collect_the_rest(tmp_path: Path) -> None:
     """After 402 no new row is sent, the running ones are completed, and a later run goes on."""
-    out = Rejected(Decision.STOP_RUN, "insufficient_quota", "no credits")
-    provider = FakeProvider(on_submit=lambda n: out if 10 <= n < 20 else None)
+    provider = FakeProvider(on_submit=lambda n: NO_CREDITS if 10 <= n < 20 else None)
     it = night(tmp_path, provider, submit_concurrency=1)
     it.run()
     assert it.statuses() == [DONE] * 10 + [PENDING] * 20
@@ -324,21 +310,16 @@ def test_used_up_credits_stop_submitting_and_collect_the_rest(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("report", "status"),
-    [
-        (TaskReport("", TaskState.FAILED, error_code="invalid_parameters"), FAILED),
-        (TaskReport("", TaskState.FAILED, error_code="content_filter", decision=Decision.REFUSE), REFUSED),
-    ],
+    ("code", "status"),
+    [("invalid_parameters", FAILED), ("content_filter", REFUSED)],
 )
-def test_a_failed_task_ends_its_row(tmp_path: Path, report: TaskReport, status: RowStatus) -> None:
+def test_a_failed_task_ends_its_row(tmp_path: Path, code: str, status: RowStatus) -> None:
     """The code of the task stands in the results."""
-    provider = FakeProvider(
-        on_read=lambda n, task: replace(report, task_id=task.id) if task.id == "task-4" else None
-    )
+    provider = FakeProvider(on_read=lambda n, task: failed(task.id, code) if task.id == "task-4" else None)
     it = night(tmp_path, provider, submit_concurrency=1)
     it.run()
     assert it.statuses() == [DONE] * 4 + [status] + [DONE] * 25
-    assert it.rows()[4].error_code == report.error_code
+    assert it.rows()[4].error_code == code
 
 
 def test_a_dead_link_is_read_anew(tmp_path: Path) -> None:

@@ -7,17 +7,15 @@ from pathlib import Path
 
 from nanobanana_batch.engine.context import OnUnknown, Settings
 from nanobanana_batch.model import RowStatus
-from nanobanana_batch.providers.base import Decision, TaskReport, TaskState, Unknown
+from nanobanana_batch.providers.base import Unknown
 from nanobanana_batch.state.scope import Scope
 from tests.unit.fake_provider import FakeProvider
 from tests.unit.night import Night
 from tests.unit.test_engine_guards import stop_now_at
+from tests.unit.wire import failed
 
 DONE, PENDING, UNKNOWN, FAILED = RowStatus.COMPLETED, RowStatus.PENDING, RowStatus.UNKNOWN, RowStatus.FAILED
 PROMPTS = [f"picture {n}" for n in range(8)]
-BUSY = TaskReport(
-    "", TaskState.FAILED, error_code="service_error", error_message="busy", decision=Decision.NEW_ATTEMPT
-)
 
 
 def only(*positions: int, **changes: object) -> Settings:
@@ -61,7 +59,7 @@ def test_an_unknown_request_of_another_row_is_not_sent_again(tmp_path: Path) -> 
 
 def test_failed_rows_get_another_attempt_only_if_they_are_chosen(tmp_path: Path) -> None:
     """Each costs as much as a new one."""
-    provider = FakeProvider(on_read=lambda n, task: BUSY)
+    provider = FakeProvider(on_read=lambda n, task: failed(task.id, "service_error"))
     it = Night(tmp_path, provider, PROMPTS[:2], settings=Settings(max_attempts=1))
     it.run()
     assert it.statuses() == [FAILED, FAILED]

@@ -15,25 +15,31 @@ from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import (
-    Accepted,
-    Decision,
     Idempotency,
-    Rejected,
     SubmitOutcome,
-    TaskReport,
     TasksRead,
-    TaskState,
     Unknown,
 )
+from nanobanana_batch.providers.http import Reply
 from nanobanana_batch.state.scope import Scope
 from tests.unit.fake_provider import FakeProvider, FakeTask
 from tests.unit.night import Night
+from tests.unit.wire import (
+    BAD_GATEWAY,
+    BAD_REQUEST,
+    FORBIDDEN,
+    NO_CREDITS,
+    UNAVAILABLE,
+    Task,
+    accepted,
+    finished,
+    slow,
+    working,
+)
 
 PROMPTS = [f"a picture of the number {n}" for n in range(30)]
 DONE, FAILED, PENDING = RowStatus.COMPLETED, RowStatus.FAILED, RowStatus.PENDING
 UNKNOWN, RUNNING, READY = RowStatus.UNKNOWN, RowStatus.RUNNING, RowStatus.READY
-FORBIDDEN = Rejected(Decision.FAIL_ROW, "http_403", "a proxy says no")
-NO_CREDITS = Rejected(Decision.STOP_RUN, "insufficient_quota", "no credits")
 DAY_S = 86400.0
 
 
@@ -112,8 +118,7 @@ def test_what_was_not_sent_is_forgotten_when_nobody_wants_it_any_more(tmp_path: 
 
 def test_nothing_is_paid_after_the_wish_to_stop_although_the_gate_opens(tmp_path: Path) -> None:
     """Workers that wait for a rate limit to pass leave at once and send nothing."""
-    slow = Rejected(Decision.SLOW_DOWN, "rate_limit_exceeded", "wait", retry_after_s=600.0)
-    provider = FakeProvider(on_submit=lambda n: slow if n < 8 else None)
+    provider = FakeProvider(on_submit=lambda n: slow(600.0) if n < 8 else None)
 
     async def interrupt(engine: Run, stop: Stop) -> None:
         await anyio.sleep(30.0)
@@ -126,9 +131,7 @@ def test_nothing_is_paid_after_the_wish_to_stop_although_the_gate_opens(tmp_path
 
 
 @pytest.mark.parametrize("answer", [FORBIDDEN, NO_CREDITS], ids=["403", "402"])
-def test_a_no_to_a_repeated_request_does_not_settle_that_it_was_unpaid(
-    tmp_path: Path, answer: Rejected
-) -> None:
+def test_a_no_to_a_repeated_request_does_not_settle_that_it_was_unpaid(tmp_path: Path, answer: Reply) -> None:
     """The first sending may have been paid all the same: the row stays held and its image is found later."""
     provider = FakeProvider(lists_tasks=False, on_submit=lambda n: "lost" if n == 0 else answer)
     it = night(tmp_path, provider, 1)
@@ -141,7 +144,7 @@ def test_a_no_to_a_repeated_request_does_not_settle_that_it_was_unpaid(
 
 
 @pytest.mark.parametrize("answer", [FORBIDDEN, NO_CREDITS], ids=["403", "402"])
-def test_a_no_to_a_resubmitted_request_leaves_it_unknown(tmp_path: Path, answer: Rejected) -> None:
+def test_a_no_to_a_resubmitted_request_leaves_it_unknown(tmp_path: Path, answer: Reply) -> None:
     """`--on-unknown resubmit` that meets a no does not turn the row into one that may be sent unasked."""
     provider = FakeProvider(remembers_keys=False, lists_tasks=False)
     provider.on_submit = lambda n: "lost" if n == 0 else None
@@ -170,11 +173,11 @@ def test_an_untried_second_link_is_tried_before_giving_up(tmp_path: Path) -> Non
     """Two links, the first dead, and the re-read has none: the second one has the image."""
     provider = FakeProvider()
 
-    def read(n: int, task: FakeTask) -> TaskReport | None:
+    def read(n: int, task: FakeTask) -> Task | None:
         if anyio.current_time() < task.done_at:
             return None
         links = (f"https://x/{task.id}/dead", f"https://x/{task.id}/good") if not provider.links else ()
-        return TaskReport(task.id, TaskState.COMPLETED, links=links)
+        return finished(task.id, *links)
 
     provider.on_read = read
     provider.on_link = lambda n, task: LinkFailed("gone", dead=True) if n == 0 else None
@@ -195,8 +198,7 @@ def test_what_was_set_aside_is_looked_at_again_in_the_same_run(tmp_path: Path) -
 
 def test_an_endless_retry_after_does_not_hold_back_collecting(tmp_path: Path) -> None:
     """More than a quarter of an hour is not believed: links die."""
-    slow = Rejected(Decision.SLOW_DOWN, "rate_limit_exceeded", "wait", retry_after_s=108000.0)
-    provider = FakeProvider(on_submit=lambda n: slow if n == 4 else None)
+    provider = FakeProvider(on_submit=lambda n: slow(108000.0) if n == 4 else None)
     it = night(tmp_path, provider, 6, submit_concurrency=1)
     it.run()
     assert it.statuses() == [DONE] * 6
@@ -205,10 +207,9 @@ def test_an_endless_retry_after_does_not_hold_back_collecting(tmp_path: Path) ->
 
 def test_a_resumed_request_that_is_rejected_does_not_block_the_run(tmp_path: Path) -> None:
     """The provider's verdict on a repeated request ends the row, and new rows go on."""
-    verdict = Rejected(Decision.FAIL_ROW, "invalid_request", "no", is_verdict=True)
     provider = FakeProvider(idempotency=Idempotency.HONOURED, on_submit=lambda n: Unknown("reset"))
     night(tmp_path, provider, 1, resolve_tries=0).run()
-    provider.on_submit = lambda n: verdict if n == 1 else None
+    provider.on_submit = lambda n: BAD_REQUEST if n == 1 else None
     it = night(tmp_path, provider, 3)
     it.run()
     assert it.statuses() == [FAILED, DONE, DONE]
@@ -216,13 +217,7 @@ def test_a_resumed_request_that_is_rejected_does_not_block_the_run(tmp_path: Pat
 
 def test_reads_that_fail_for_ever_end_the_run(tmp_path: Path) -> None:
     """After the longest outage the run stops with a reason; the tasks stay collectable."""
-
-    class Unreadable(FakeProvider):
-        async def read_many(self, task_ids: Sequence[str]) -> TasksRead:  # type: ignore[override]
-            await anyio.sleep(0.1)
-            return TasksRead(failure="connection refused")
-
-    it = night(tmp_path, Unreadable(), 3, max_outage_s=3600.0)
+    it = night(tmp_path, FakeProvider(on_batch=lambda n: "connection refused"), 3, max_outage_s=3600.0)
     it.run()
     assert it.statuses() == [RUNNING] * 3
     assert "cannot be reached" in it.stop.reason
@@ -249,7 +244,7 @@ def test_the_first_interrupt_ends_a_run_whose_provider_is_down(tmp_path: Path) -
 def test_a_stuck_task_gives_its_slot_back(tmp_path: Path) -> None:
     """One task that never ends does not stop a run at --concurrency 1, and is never paid again."""
     provider = FakeProvider()
-    provider.on_read = lambda n, task: TaskReport(task.id, TaskState.WORKING) if task.id == "task-0" else None
+    provider.on_read = lambda n, task: working(task.id) if task.id == "task-0" else None
     it = night(tmp_path, provider, 5, concurrency=1)
     it.run()
     assert it.statuses() == [RUNNING] + [DONE] * 4
@@ -259,9 +254,7 @@ def test_a_stuck_task_gives_its_slot_back(tmp_path: Path) -> None:
 def test_a_finished_task_without_links_is_left_for_later(tmp_path: Path) -> None:
     """Completed, but no link yet, for as long as the run lasts: not expired, and the run ends."""
     provider = FakeProvider()
-    provider.on_read = lambda n, task: (
-        TaskReport(task.id, TaskState.COMPLETED) if task.id == "task-0" else None
-    )
+    provider.on_read = lambda n, task: finished(task.id) if task.id == "task-0" else None
     it = night(tmp_path, provider, 3, submit_concurrency=1)
     it.run()
     assert it.statuses() == [RUNNING, DONE, DONE]
@@ -283,7 +276,7 @@ def test_resolving_beside_a_full_house_takes_no_attempt_twice(tmp_path: Path) ->
 def test_an_answer_with_another_rows_task_is_no_answer(tmp_path: Path) -> None:
     """A provider that gives two requests one task: the second row is held, the run goes on."""
     provider = FakeProvider(remembers_keys=False, lists_tasks=False)
-    provider.on_submit = lambda n: Accepted("task-0") if n == 1 else None
+    provider.on_submit = lambda n: accepted("task-0") if n == 1 else None
     it = night(tmp_path, provider, 4, submit_concurrency=1)
     it.run()
     assert it.statuses() == [DONE, UNKNOWN, DONE, DONE]
@@ -292,7 +285,7 @@ def test_an_answer_with_another_rows_task_is_no_answer(tmp_path: Path) -> None:
 def test_a_storm_of_5xx_does_not_turn_the_whole_manifest_unknown(tmp_path: Path) -> None:
     """Each lost answer may cost a row, so the run slows down and waits for the storm to pass."""
     provider = FakeProvider(remembers_keys=False, lists_tasks=False)
-    provider.on_submit = lambda n: Unknown("HTTP 503") if anyio.current_time() < 600 else None
+    provider.on_submit = lambda n: UNAVAILABLE if anyio.current_time() < 600 else None
     it = Night(tmp_path, provider, [f"prompt {n}" for n in range(300)])
     it.tally.changed = lambda: None
     first = provider.on_submit
@@ -304,7 +297,7 @@ def test_a_storm_of_5xx_does_not_turn_the_whole_manifest_unknown(tmp_path: Path)
 
 def test_a_provider_that_gives_only_nonsense_from_the_start_is_given_up(tmp_path: Path) -> None:
     """Nothing ever worked: stop before many rows are in doubt."""
-    provider = FakeProvider(lists_tasks=False, on_submit=lambda n: Unknown("HTTP 502"))
+    provider = FakeProvider(lists_tasks=False, on_submit=lambda n: BAD_GATEWAY)
     it = Night(tmp_path, provider, [f"prompt {n}" for n in range(300)])
     it.run()
     assert "no usable answers" in it.stop.reason
