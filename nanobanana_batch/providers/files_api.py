@@ -6,44 +6,50 @@ arrived twice only takes a second of the account's places.
 
 from __future__ import annotations
 
-import re
+import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import anyio.to_thread
+
 from nanobanana_batch.providers import decisions
 from nanobanana_batch.providers.base import Decision, Uploaded, UploadFailed
-from nanobanana_batch.providers.http import FilesHttp, NoReply, Reply
-from nanobanana_batch.providers.replies import (
-    as_number,
-    as_object,
+from nanobanana_batch.providers.error_words import (
+    ErrorWords,
     code_and_message,
     error_of,
-    is_safe_id,
     json_object,
     retry_after_s,
-    storable,
+    words_in,
 )
+from nanobanana_batch.providers.http import FilesHttp, NoReply, Reply
+from nanobanana_batch.providers.profile import FilesForm
+from nanobanana_batch.providers.values import as_id, as_link, as_number, as_object, as_unix_s, in_path
 
 LIFETIME_S = 72 * 3600.0
 """How long a file lives where the reply does not say (contract: "Files")."""
 _MAY_MEAN_FULL = frozenset({400, 402, 403, 409, 429})
-_MILLISECONDS_FROM = 1e11
+_LONGEST_URL = 2048
+_IDS = ("file_id", "fileId", "id")
+_URLS = ("file_url", "url", "download_url")
 _ENDINGS = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp", "image/gif": ".gif"}
 
 
 class FilesApi:
     """The files of one account."""
 
-    def __init__(self, http: FilesHttp) -> None:
+    def __init__(self, http: FilesHttp, form: FilesForm) -> None:
         self._http = http
+        self._form = form
 
     async def upload(self, path: Path, media_type: str) -> Uploaded | UploadFailed:
-        """Send a file as it is on the disk; its name stays here."""
-        name = f"reference{_ENDINGS.get(media_type, '')}"
+        """Send a file as it is on the disk; its name stays here, and its content gives it another one.
+
+        The provider overwrites what has the same name: so only the same bytes have it.
+        """
         try:
             stream = _opened(path)
         except OSError as error:
@@ -55,22 +61,30 @@ class FilesApi:
             )
         try:
             with stream:
-                reply = await self._http.request(
-                    "POST", "/api/v1/files/upload/stream", file=(name, stream, media_type)
-                )
+                reply = await self._send(stream, media_type)
         except NoReply as error:
             return UploadFailed(Decision.RETRY_REQUEST, "no_reply", str(error), is_reply=False)
         outcome = read_upload_reply(reply, now=time.time())
-        if isinstance(outcome, UploadFailed) and _may_mean_full(reply) and await self._is_full():
+        if isinstance(outcome, UploadFailed) and await self._means_full(reply, outcome):
             return replace(outcome, decision=Decision.RETRY_REQUEST, is_full=True)
         return outcome
 
+    async def _send(self, stream: BinaryIO, media_type: str) -> Reply:
+        digest = await anyio.to_thread.run_sync(lambda: hashlib.file_digest(stream, "sha256"))
+        stream.seek(0)
+        name = f"{digest.hexdigest()}{_ENDINGS.get(media_type, '')}"
+        named = {self._form.name_field: name} if self._form.name_field else {}
+        fields = {**self._form.fields, **named}
+        return await self._http.request(
+            "POST", self._form.upload, file=(name, stream, media_type), fields=fields or None
+        )
+
     async def delete(self, file_id: str) -> bool:
-        """Whether the file is gone now."""
-        if not is_safe_id(file_id):
+        """Whether the file is gone now; nothing is asked where the provider deletes by itself only."""
+        if self._form.delete is None or as_id(file_id) is None:
             return False
         try:
-            reply = await self._http.request("DELETE", "/api/v1/files/{id}", id=file_id)
+            reply = await self._http.request("DELETE", self._form.delete, id=in_path(file_id))
         except NoReply:
             return False
         if reply.status == 404:
@@ -78,9 +92,15 @@ class FilesApi:
         is_own = reply.status == 204 or bool(json_object(reply))
         return 200 <= reply.status < 300 and is_own and _refusal(reply) is None
 
+    async def _means_full(self, reply: Reply, outcome: UploadFailed) -> bool:
+        """By the provider's own code for it, or by its count of the places."""
+        return outcome.code == decisions.FULL or (_may_mean_full(reply) and await self._is_full())
+
     async def _is_full(self) -> bool:
+        if self._form.quota is None:
+            return False
         try:
-            reply = await self._http.request("GET", "/api/v1/files/quota")
+            reply = await self._http.request("GET", self._form.quota)
         except NoReply:
             return False
         quota = as_object(json_object(reply).get("data")) if reply.status == 200 else {}
@@ -96,68 +116,64 @@ def read_upload_reply(reply: Reply, *, now: float) -> Uploaded | UploadFailed:
     """What a complete reply to an upload means; `now` in Unix seconds by our clock."""
     refusal = _refusal(reply)
     if refusal is None and 200 <= reply.status < 300:
-        return _uploaded(as_object(json_object(reply).get("data")), now) or UploadFailed(
-            Decision.RETRY_REQUEST, f"http_{reply.status}", "the reply names no file that can be used"
+        return _uploaded(json_object(reply), now) or UploadFailed(
+            Decision.RETRY_REQUEST,
+            f"http_{reply.status}",
+            f"the reply names no file that can be used ({code_and_message(reply, None)[1]})",
         )
     code, message = code_and_message(reply, refusal)
     decision = decisions.on_upload(_status(reply, code), code, own_words=refusal is not None)
-    return UploadFailed(decision, code, message, retry_after_s=retry_after_s(reply, refusal))
+    fields = refusal.fields if refusal is not None else None
+    return UploadFailed(decision, code, message, retry_after_s=retry_after_s(reply, fields))
 
 
-def _uploaded(data: Mapping[str, Any], now: float) -> Uploaded | None:
-    file_id = data.get("file_id")
-    url = _address(data.get("file_url")) or _address(data.get("download_url"))
-    if not isinstance(file_id, str) or not is_safe_id(file_id) or url is None:
-        return None
-    return Uploaded(file_id, url, _expiry(data, now))
+def _uploaded(body: Mapping[str, Any], now: float) -> Uploaded | None:
+    """The file that a reply names, in `data`, in a list there, or flat; without an id it stays to its end."""
+    for place in _places(body):
+        urls = (_address(place.get(name)) for name in _URLS)
+        if (url := next(filter(None, urls), None)) is not None:
+            ids = (as_id(place.get(name)) for name in _IDS)
+            return Uploaded(next(filter(None, ids), ""), url, _expiry(place, now))
+    return None
+
+
+def _places(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    data = body.get("data")
+    yield as_object(data[0] if isinstance(data, list) and data else data)
+    yield body
 
 
 def _expiry(data: Mapping[str, Any], now: float) -> float:
     """By our clock: the life of the file counts, where the reply tells when it began."""
-    begin, end = _unix(data.get("upload_time")), _unix(data.get("expires_at"))
+    begin, end = as_unix_s(data.get("upload_time")), as_unix_s(data.get("expires_at"))
     if end is not None and begin is not None and end > begin:
         return now + end - begin
     return end if end is not None and end > now else now + LIFETIME_S
 
 
-def _unix(value: object) -> float | None:
-    """Unix seconds of a time as ISO text, Unix seconds or Unix milliseconds."""
-    number = as_number(value)
-    if isinstance(value, str):
-        try:
-            number = float(value) if re.fullmatch(r"[0-9]{1,15}(\.[0-9]*)?", value) else _iso(value)
-        except (ValueError, OverflowError):
-            return None
-    if number is None or number <= 0:
-        return None
-    return number / 1000 if number >= _MILLISECONDS_FROM else number
-
-
-def _iso(text: str) -> float:
-    moment = datetime.fromisoformat(text)
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
 def _address(url: object) -> str | None:
-    is_one = isinstance(url, str) and len(url) <= 2048 and re.fullmatch(r"https?://[!-~]+", url)
-    return str(url) if is_one else None
+    link = as_link(url)
+    return (
+        link
+        if link is not None and len(link) <= _LONGEST_URL and link.isascii() and " " not in link
+        else None
+    )
 
 
-def _refusal(reply: Reply) -> dict[str, Any] | None:
+def _refusal(reply: Reply) -> ErrorWords | None:
     """The provider's own no: its error envelope, or that of the files API."""
     body = json_object(reply)
-    if (error := error_of(reply)) is not None:
-        return error
-    if body.get("success") is False or (reply.status >= 400 and "msg" in body):
-        return {"code": body.get("code"), "message": storable(body.get("msg") or "")}
-    return None
+    words = error_of(reply) or words_in({"msg": "without a word", **body})
+    is_no = body.get("success") is False or (words is not None and decisions.is_of_files(words.code))
+    is_own = words is not None and (words.is_own or (reply.status >= 400 and "msg" in body))
+    return words if is_no or (is_own and error_of(reply) is not None) else None
 
 
 def _status(reply: Reply, code: str) -> int:
     """The files API may say no in the body of a reply with status 200."""
     if reply.status >= 300:
         return reply.status
-    return int(code) if re.fullmatch(r"[45][0-9]{2}", code) else 400
+    return decisions.stands_for(code) or 400
 
 
 def _may_mean_full(reply: Reply) -> bool:

@@ -173,9 +173,14 @@ class FilesHttp(_Client):
         super().__init__(address.url, client, watch, timeouts.link_s)
 
     async def request(
-        self, method: str, route: str, file: tuple[str, BinaryIO, str] | None = None, **parts: str
+        self,
+        method: str,
+        route: str,
+        file: tuple[str, BinaryIO, str] | None = None,
+        fields: Mapping[str, str] | None = None,
+        **parts: str,
     ) -> Reply:
-        """Send a request, with a file (name, content, media type) as multipart, and read the whole reply.
+        """Send a request, with a file (name, content, media type) and a form's fields; read the whole reply.
 
         Raises:
             NoReply: no complete reply came.
@@ -183,7 +188,7 @@ class FilesHttp(_Client):
         files = {"file": file} if file is not None else None
         size_bytes = os.fstat(file[1].fileno()).st_size if file is not None else 0
         with self._watch.exchange(method, route, size_bytes) as seen, self._or_no_reply():
-            return await self._reply(seen, method, route.format(**parts), files=files)
+            return await self._reply(seen, method, route.format(**parts), files=files, data=fields)
 
 
 class _Transport(httpx.AsyncBaseTransport):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
@@ -21,6 +21,29 @@ _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 WireName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)*$")]
+Route = Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)+$")]
+FileRoute = Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*/\{id\}(/[A-Za-z0-9._~-]+)*$")]
+FormName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$")]
+ResultPath = Annotated[
+    str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*(\[\])?(\.[A-Za-z_][A-Za-z0-9_-]*(\[\])?)*$", max_length=200)
+]
+Query = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9_.~-]+=[A-Za-z0-9_.~-]+(&[A-Za-z0-9_.~-]+=[A-Za-z0-9_.~-]+)*$")
+]
+
+
+class FilesForm(BaseModel):
+    """How a provider's files API is asked; by default in the contract's words (section "Files")."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    upload: Route = "/api/v1/files/upload/stream"
+    name_field: FormName | None = "fileName"
+    """What the form calls the file's name; None: it is only told with the file."""
+    fields: dict[FormName, str] = {}
+    """Further fields of the form, as they are sent."""
+    delete: FileRoute | None = "/api/v1/files/{id}"
+    quota: Route | None = "/api/v1/files/quota"
 
 
 class Profile(BaseModel):
@@ -41,6 +64,10 @@ class Profile(BaseModel):
     reads_per_s: Positive = 10.0
     callback_field: WireName | None = None
     files_url: str | None = None
+    files_api: FilesForm = FilesForm()
+    result_paths: list[ResultPath] = []
+    statuses: dict[str, Literal["working", "completed", "failed"]] = {}
+    sync_query: Query | None = None
     models: dict[str, Any] = {}
     prices: dict[str, Any] = {}
     prices_as_of: date | None = None
@@ -199,11 +226,26 @@ _ALLOWED = {
     "link_lifetime_s": _SECONDS,
     "reads_per_s": "a number above 0",
     "callback_field": _WIRE,
+    "files_api": "a mapping of upload, name_field, fields, delete and quota",
+    "result_paths": "a list of paths inside a task, such as pictures.href",
+    "statuses": "the provider's word: working, completed or failed",
+    "sync_query": "a query such as sync_upstream=true, or null: not offered",
     "models": "model: entry, of the form of the built-in catalogue",
     "prices": "model: credits, or model: {resolution: credits}",
     "prices_as_of": "a date such as 2026-11-21",
 }
 """What each setting may be, in words; the keys are all that there are."""
+_FORM_FIELD = "the name of a form's field: letters, digits, _ and -"
+_ALLOWED_INSIDE = {
+    "fields": _WIRE,
+    "statuses": "working, completed or failed",
+    "files_api.upload": "a path such as /v1/files/upload/stream",
+    "files_api.name_field": f"{_FORM_FIELD}; or null: not offered",
+    "files_api.fields": f"{_FORM_FIELD}, and its value",
+    "files_api.delete": "a path such as /v1/files/{id}, or null: not offered",
+    "files_api.quota": "a path such as /v1/files/quota, or null: not offered",
+}
+"""The same of what stands inside of some."""
 
 
 _STAND_INS: dict[str, Any] = {"name": "x", "dialect": "evolink", "key_env": "X", "fields": {}}
@@ -219,7 +261,7 @@ def _validated(settings: Settings) -> Profile:
     for fault in faults:
         _tell(fault, settings)
         key, *inner = (str(part) for part in fault["loc"])
-        if inner:
+        if inner and isinstance(values.get(key), dict):
             values[key] = {name: value for name, value in values[key].items() if name != inner[0]}
         else:
             values.pop(key, None)
@@ -232,10 +274,11 @@ def _tell(fault: ErrorDetails, settings: Settings) -> None:
     path = ".".join(str(part) for part in fault["loc"])
     key = str(fault["loc"][0])
     if fault["type"] == "extra_forbidden":
-        names = ("extends", *_ALLOWED)
-        settings.found(path, "unknown key", names, closest(key, names))
+        names = tuple(FilesForm.model_fields) if path.startswith("files_api.") else ("extends", *_ALLOWED)
+        settings.found(path, "unknown key", names, closest(path.rpartition(".")[2], names))
         return
-    allowed = (_WIRE,) if path.startswith("fields.") else (_ALLOWED[key],)
+    inside = (_ALLOWED_INSIDE.get(".".join(path.split(".")[:depth])) for depth in (2, 1))
+    allowed = ((next(filter(None, inside), None) if "." in path else None) or _ALLOWED[key],)
     if fault["type"] == "missing":
         settings.found(path, "is missing; give it, or begin with `extends: evolink`", allowed)
     else:

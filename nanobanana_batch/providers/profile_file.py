@@ -17,7 +17,7 @@ import yaml
 from nanobanana_batch.catalog import closest
 from nanobanana_batch.errors import Problem, ProfileError
 
-BUILT_IN = ("evolink", "unified", "local", "local-unified")
+BUILT_IN = ("evolink", "foxapi", "unified", "local", "local-unified")
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _MAX_BYTES = 1 << 20

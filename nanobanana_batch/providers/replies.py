@@ -1,18 +1,15 @@
 """What a reply of the provider means: plain functions over bytes.
 
 What they do not understand changes nothing: a reply to a paid request that makes no sense is an
-unknown outcome, a task that makes no sense is as if it had not been read.
+unknown outcome, a task that makes no sense is unclear, or as if it had not been read. It is told in
+the reply's own words, so that a person can see what nobody here understands.
 """
 
 from __future__ import annotations
 
-import json
-import math
 import re
-import time
-from collections.abc import Mapping
-from dataclasses import replace
-from email.utils import parsedate_to_datetime
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nanobanana_batch.providers import decisions
@@ -28,216 +25,339 @@ from nanobanana_batch.providers.base import (
     TaskState,
     Unknown,
 )
+from nanobanana_batch.providers.error_words import (
+    ErrorWords,
+    code_and_message,
+    date_of,
+    error_of,
+    json_object,
+    refusal_in,
+    resets_in_s,
+    retry_after_s,
+    told,
+    wait_in_words,
+    words_in,
+)
 from nanobanana_batch.providers.http import Reply
+from nanobanana_batch.providers.links import RESULTS, links_of
+from nanobanana_batch.providers.values import (
+    as_credits,
+    as_estimate_s,
+    as_id,
+    as_line,
+    as_number,
+    as_object,
+    as_unix_s,
+    cut,
+    shape,
+)
 
-_LONGEST_TEXT = 2000
-_LONGEST_WAIT_S = 1e9
-"""What a longer wait is read as, so that one can reckon with it."""
-_IN_WORDS = re.compile(r"\b(?:retry|again) (?:after|in) (\d{1,6}) ?(s|m)(?:ec|in|\b)", re.IGNORECASE)
+EXPIRED = "expired"
+"""The error code of a task of which the provider says that it has expired."""
+_BUSY_S = 30.0
+"""How long a task that failed with `rate_limited` holds back new ones (contract: "Errors")."""
+_LONGEST_WORDS = 300
+_LONGEST_STATUS = 60
+_STATUS_NAMES = ("status", "state", "task_status")
 
 _STATES = {
-    "pending": TaskState.WORKING,
-    "processing": TaskState.WORKING,
-    "completed": TaskState.COMPLETED,
-    "failed": TaskState.FAILED,
-    "cancelled": TaskState.FAILED,
-    "canceled": TaskState.FAILED,
+    **dict.fromkeys(
+        ("pending", "queued", "submitted", "processing", "inprogress", "running"), TaskState.WORKING
+    ),
+    **dict.fromkeys(("completed", "succeeded", "success", "finished"), TaskState.COMPLETED),
+    **dict.fromkeys(("failed", "error", "failure", "cancelled", "canceled", EXPIRED), TaskState.FAILED),
 }
+"""Status words of this family of APIs, as `_squeezed`."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskForm:
+    """What a profile says of its provider's tasks beyond the contract."""
+
+    result_paths: tuple[str, ...] = ()
+    """Where links stand besides, such as `pictures.href`; lists on the way are walked."""
+    statuses: Mapping[str, TaskState] = field(default_factory=dict)
+    """Further status words."""
+
+
+CONTRACT = TaskForm()
+"""The contract's own form."""
+
+
+# --- submit ----------------------------------------------------------------------------------------
 
 
 def read_submit_reply(reply: Reply) -> SubmitOutcome:
     """What a complete reply to a submit means."""
+    if not 200 <= reply.status < 300:
+        return _judged(reply, reply.status, error_of(reply))
     body = json_object(reply)
-    request_id = reply.headers.get("x-request-id")
-    if 200 <= reply.status < 300:
-        task_id = body.get("id")
-        if not isinstance(task_id, str) or not task_id or not is_safe_id(task_id):
-            return Unknown(f"HTTP {reply.status} without a task id", is_reply=True)
-        return Accepted(
-            task_id=task_id,
-            request_id=request_id,
-            credits_reserved=_as_credits(as_object(body.get("usage")).get("credits_reserved")),
-            estimated_s=as_number(as_object(body.get("task_info")).get("estimated_time")),
-            replayed=reply.headers.get("idempotency-replayed", "").strip().lower() == "true",
-        )
-    error = error_of(reply)
-    code, message = code_and_message(reply, error)
-    wait = retry_after_s(reply, error)
-    own_words = error is not None
-    decision = decisions.on_request(reply.status, code, own_words=own_words)
-    if decision is Decision.RETRY_REQUEST:
-        return Unknown(
-            f"HTTP {reply.status}: {message}", decisions.plain(code), wait, request_id, is_reply=True
-        )
-    is_verdict = decisions.is_verdict(reply.status, code, own_words=own_words)
-    is_address = decisions.is_address(reply.status, own_words=own_words)
-    return Rejected(decision, code, message, request_id, wait, is_verdict, is_address, reply.status)
+    task_id = as_id(submitted_id(body))
+    if task_id is None:
+        return _without_a_task(reply)
+    return Accepted(
+        task_id=task_id,
+        request_id=_request_id(reply),
+        credits_reserved=as_credits(_of_task(body, "usage", "credits_reserved")),
+        estimated_s=as_estimate_s(_of_task(body, "task_info", "estimated_time")),
+        replayed=reply.headers.get("idempotency-replayed", "").strip().lower() == "true",
+    )
 
 
-def read_task(task: object) -> TaskReport | None:
-    """One task of a query; None when it makes no sense."""
-    if not isinstance(task, dict):
+def submitted_id(body: Mapping[str, Any]) -> object:
+    """The id of the task that a submit has made, as it came; None where there is none.
+
+    A name that can only mean the task comes before one that may be that of the request.
+    """
+    places = list(_places(body))
+    ids = (place.get(name) for name in ("task_id", "id") for place in places)
+    return next((id_ for id_ in ids if as_id(id_) is not None), None)
+
+
+def _places(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The object itself, and what other gateways of this family wrap: `data`, or the first of a list."""
+    yield body
+    data = body.get("data")
+    yield as_object(data[0] if isinstance(data, list) and data else data)
+
+
+def _of_task(body: Mapping[str, Any], group: str, name: str) -> object:
+    values = (as_object(place.get(group)).get(name) for place in _places(body))
+    return next((value for value in values if value is not None), None)
+
+
+def _without_a_task(reply: Reply) -> SubmitOutcome:
+    """A success without a task: an error in disguise if its code is known, else nobody knows what it is."""
+    words = error_of(reply)
+    status = decisions.stands_for(words.code) if words is not None else None
+    if status is not None:
+        return _judged(reply, status, words)
+    code = decisions.plain(words.code) if words is not None else ""
+    reason = f"a success that names no task ({told(reply)})"
+    wait = retry_after_s(reply, words.fields if words is not None else None)
+    return Unknown(reason, code, wait, _request_id(reply), is_reply=True, is_unclear=True)
+
+
+def _judged(reply: Reply, status: int, words: ErrorWords | None) -> SubmitOutcome:
+    """What an error means, with the HTTP status or the one that it stands for."""
+    code, message = code_and_message(reply, words)
+    fields, own_words = (words.fields, words.is_own) if words is not None else ({}, False)
+    wait, request_id = retry_after_s(reply, fields), _request_id(reply)
+    decision = decisions.on_request(status, code, own_words=own_words)
+    is_open = not decisions.nothing_made(status, code, own_words=own_words)
+    if decision is Decision.RETRY_REQUEST and is_open:
+        return Unknown(told(reply), decisions.plain(code), wait, request_id, is_reply=True)
+    return Rejected(
+        decision,
+        code,
+        message,
+        request_id,
+        wait,
+        is_verdict=decisions.is_verdict(status, code, own_words=own_words),
+        is_address=decisions.is_address(status, code, own_words=own_words),
+        status=status,
+        resets_in_s=resets_in_s(reply, fields) if decision is Decision.WAIT_FOR_RESET else None,
+    )
+
+
+def _request_id(reply: Reply) -> str | None:
+    return as_line(reply.headers.get("x-request-id", ""), 200) or None
+
+
+# --- tasks -----------------------------------------------------------------------------------------
+
+
+def read_task(task: object, form: TaskForm = CONTRACT) -> TaskReport | None:
+    """One task of a query, bare or wrapped in `data`; None when nothing says which task it is."""
+    fields = task_in(task)
+    task_id = as_id(named_id(fields))
+    if task_id is None:
         return None
-    task_id, state = task.get("id"), _STATES.get(_status(task))
-    if not isinstance(task_id, str) or state is None:
-        return None
-    if state is TaskState.COMPLETED:
-        links = _links(task)
-        used = _as_credits(as_object(task.get("usage")).get("credits_used"))
-        return TaskReport(task_id, state, links=links, credits_used=used)
+    word = _status_of(fields)
+    state = form.statuses.get(word) or _STATES.get(word)
+    if state is TaskState.WORKING:
+        return TaskReport(task_id, state)
+    has_links = state is TaskState.COMPLETED or word == EXPIRED
+    if has_links and (links := links_of(fields, form.result_paths)):
+        return TaskReport(task_id, TaskState.COMPLETED, links=links, credits_used=_credits_used(fields))
     if state is TaskState.FAILED:
-        return _failed_task(task_id, task)
-    return TaskReport(task_id, state)
+        return _failed_task(task_id, fields, word)
+    is_finished = state is TaskState.COMPLETED
+    return TaskReport(task_id, TaskState.UNCLEAR, words=_words_of(fields), is_finished=is_finished)
+
+
+def task_in(value: object) -> Mapping[str, Any]:
+    """The task in what a read was answered with, wherever an id and a status stand together."""
+    places = [place for place in _places(as_object(value)) if as_id(named_id(place)) is not None]
+    return next((place for place in places if _status_of(place)), places[0] if places else {})
+
+
+def named_id(task: Mapping[str, Any]) -> object:
+    """The id of a task, as it came."""
+    task_id = task.get("task_id")
+    return task_id if as_id(task_id) is not None else task.get("id")
+
+
+def squeezed(word: str) -> str:
+    """A status word without case, blanks and dashes: `In-Progress` is `inprogress`."""
+    return re.sub(r"[\s_-]+", "", word.lower())
+
+
+def _status_of(task: Mapping[str, Any]) -> str:
+    words = (task.get(name) for name in _STATUS_NAMES)
+    return squeezed(next((word for word in words if isinstance(word, str) and word.strip()), ""))
+
+
+def _credits_used(task: Mapping[str, Any]) -> float | None:
+    usage = as_object(task.get("usage"))
+    used = as_credits(usage.get("credits_used"))
+    return as_credits(as_object(usage.get("cost")).get("credits")) if used is None else used
+
+
+def _failed_task(task_id: str, task: Mapping[str, Any], status: str) -> TaskReport:
+    """Why it failed, in its own words; what has expired may have been charged, and is not paid for again."""
+    words = words_in(_without_a_number(task))
+    code, message = (words.code, words.message) if words is not None else ("", "")
+    code = (refusal_in(words) if words is not None else "") or code
+    if status == EXPIRED:
+        code = EXPIRED
+    code = code or ("request_cancelled" if status.startswith("cancel") else "unknown_error")
+    decision = decisions.on_failed_task(code)
+    wait = None
+    if decision is Decision.NEW_ATTEMPT and decisions.is_busy(code):
+        wait = wait_in_words(words.fields if words is not None else {}) or _BUSY_S
+    return TaskReport(
+        task_id,
+        TaskState.FAILED,
+        error_code=code,
+        error_message=message or "the provider gave no reason",
+        decision=decision,
+        retry_after_s=wait,
+    )
+
+
+def _without_a_number(task: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A number beside a task is the status of the read and not the reason of a failure."""
+    is_word = decisions.is_word(str(task.get("code", "")))
+    return task if is_word else {name: value for name, value in task.items() if name != "code"}
+
+
+def _words_of(task: Mapping[str, Any]) -> str:
+    """What a task says of itself, without what may be a link, a prompt or an image in it."""
+    statuses = [as_line(task[name], _LONGEST_STATUS) for name in _STATUS_NAMES if name in task]
+    words = words_in(task)
+    said = [f"status {statuses[0]!r}" if statuses else "no status"]
+    said += [f"{name}: {shape(task[name])}" for name in RESULTS if name in task]
+    said += [f"error {words.code}: {words.message}".rstrip(": ")] if words is not None else []
+    return cut(f"{', '.join(said)}; it has {shape(task)}", _LONGEST_WORDS)
+
+
+# --- what is asked for besides ---------------------------------------------------------------------
+
+
+def tasks_in(body: Mapping[str, Any]) -> list[object] | None:
+    """The tasks of a reply about several; None where there is no list of any."""
+    data = body.get("data")
+    places = (data, body.get("tasks"), as_object(data).get("tasks"), as_object(data).get("items"))
+    return next((place for place in places if isinstance(place, list)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class ListPage:
+    """One page of the list of recent tasks, and whether it says of itself that it is the last one."""
+
+    tasks: tuple[ListedTask, ...]
+    is_last: bool
+
+    def reaches_back(self, since: float) -> bool:
+        """Whether whatever comes after it is older than a time: if it is in the contract's order at all."""
+        times = [task.created_at for task in self.tasks]
+        return bool(times) and times == sorted(times, reverse=True) and times[-1] < since
+
+
+def read_list_page(reply: Reply) -> ListPage | None:
+    """A page of recent tasks; None where one of them cannot be read.
+
+    A short page is the last one only where the reply says how long a page is: a provider may give fewer
+    than were asked for, and a task that is overlooked is taken for one that does not exist.
+    """
+    body = json_object(reply)
+    tasks = tasks_in(body) if reply.status == 200 else None
+    listed = [read_listed_task(task) for task in tasks] if tasks is not None else [None]
+    if None in listed:
+        return None
+    size = as_number(body.get("page_size"))
+    is_last = not listed or (size is not None and len(listed) < size)
+    return ListPage(tuple(task for task in listed if task is not None), is_last)
+
+
+def read_listed_task(task: object) -> ListedTask | None:
+    """One line of the list of recent tasks; None when it says neither which nor when."""
+    fields = as_object(task)
+    task_id = as_id(named_id(fields))
+    created = as_unix_s(fields.get("created_at", fields.get("created")))
+    if task_id is None or created is None:
+        return None
+    return ListedTask(task_id, as_line(fields.get("model", "")), created)
 
 
 def read_credits_reply(reply: Reply) -> AccountRead:
     """What a complete reply to a question about the credits means (contract: "Account")."""
-    body, error = json_object(reply), error_of(reply)
-    code, message = code_and_message(reply, error)
-    failure = "" if reply.status == 200 and body and error is None else f"HTTP {reply.status}: {message}"
-    told = AccountRead(
-        is_up=bool(body) and reply.status // 100 in (2, 4) and reply.status != 429,
-        rejected=message or code if reply.status == 401 else "",
+    body, words = json_object(reply), error_of(reply)
+    status = stated_status(reply)
+    code, message = code_and_message(reply, words)
+    failure = "" if status // 100 == 2 and body and words is None else told(reply)
+    answered = AccountRead(
+        is_up=bool(body) and status // 100 in (2, 4) and status != 429,
+        rejected=message or code if status == 401 else "",
         failure=failure,
-        retry_after_s=retry_after_s(reply, error),
+        retry_after_s=retry_after_s(reply, words.fields if words is not None else None),
         provider_time=date_of(reply),
         is_reply=True,
     )
-    return told if failure else _with_credits(told, as_object(body.get("data")))
+    return answered if failure else _with_credits(answered, as_object(body.get("data")))
 
 
-def _with_credits(told: AccountRead, data: Mapping[str, Any]) -> AccountRead:
+def _with_credits(answered: AccountRead, data: Mapping[str, Any]) -> AccountRead:
     token, user = as_object(data.get("token")), as_object(data.get("user"))
-    is_unlimited = token.get("unlimited_credits") is True
+    is_unlimited = token.get("unlimited_credits") in (True, "true")
     of_key = None if is_unlimited else as_number(token.get("remaining_credits"))
     of_user = as_number(user.get("remaining_credits"))
-    return replace(told, remaining_credits=of_user if of_key is None else of_key, is_unlimited=is_unlimited)
+    left = of_user if of_key is None else of_key
+    return replace(answered, remaining_credits=left, is_unlimited=is_unlimited)
 
 
-def retry_after_s(reply: Reply, error: Mapping[str, Any] | None) -> float | None:
-    """Seconds to wait: `Retry-After` in seconds or as a date, else as the provider puts it into words."""
-    value = reply.headers.get("retry-after", "").strip()
-    if re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", value):
-        return min(float(value), _LONGEST_WAIT_S)
-    until = _http_date(value)
-    if until is not None:
-        # By the provider's own clock where it tells: ours may be wrong.
-        now = date_of(reply)
-        return max(0.0, until - (time.time() if now is None else now))
-    for name in ("fallback_suggestion", "message"):
-        found = _IN_WORDS.search(str((error or {}).get(name, "")))
-        if found:
-            return float(found[1]) * (60.0 if found[2].lower() == "m" else 1.0)
-    return None
+def stated_status(reply: Reply) -> int:
+    """The HTTP status, or the one that an error inside of a success stands for."""
+    words = error_of(reply) if 200 <= reply.status < 300 else None
+    return (decisions.stands_for(words.code) if words is not None else None) or reply.status
 
 
-def date_of(reply: Reply) -> float | None:
-    """Unix seconds by the provider's clock, where the reply tells."""
-    return _http_date(reply.headers.get("date", ""))
-
-
-def _http_date(text: str) -> float | None:
-    try:
-        return parsedate_to_datetime(text).timestamp()
-    except (ValueError, TypeError, OverflowError):
-        return None
-
-
-def _failed_task(task_id: str, task: Mapping[str, Any]) -> TaskReport:
-    error = as_object(task.get("error"))
-    default = "unknown_error" if _status(task) == "failed" else "request_cancelled"
-    code = storable(error.get("code") or default)
-    message = storable(error.get("message") or "the provider gave no reason")
-    decision = decisions.on_failed_task(code)
-    return TaskReport(task_id, TaskState.FAILED, error_code=code, error_message=message, decision=decision)
-
-
-def _status(task: Mapping[str, Any]) -> str:
-    return str(task.get("status")).lower()
-
-
-def _links(task: Mapping[str, Any]) -> tuple[str, ...]:
-    results = task.get("results")
-    links = [link for link in results if isinstance(link, str)] if isinstance(results, list) else []
-    if not links and isinstance(data := task.get("result_data"), list):
-        links = [url for item in data if isinstance(url := as_object(item).get("image_url"), str)]
-    return tuple(link for link in links if link.startswith(("https://", "http://")))
-
-
-def read_listed_task(task: object) -> ListedTask | None:
-    fields = as_object(task)
-    task_id = fields.get("id")
-    created = as_number(fields.get("created_at", fields.get("created")))
-    if not isinstance(task_id, str) or created is None:
-        return None
-    return ListedTask(task_id, str(fields.get("model", "")), created)
-
-
-def json_object(reply: Reply) -> dict[str, Any]:
-    try:
-        return as_object(json.loads(reply.body))
-    except (ValueError, RecursionError):
-        return {}
-
-
-def as_object(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def as_number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _as_credits(value: object) -> float | None:
-    """What makes no sense is not told: a reckoning with it would be wrong without a word."""
-    credits = as_number(value)
-    return None if credits is None or credits < 0 else credits
-
-
-def is_safe_id(task_id: str) -> bool:
-    return re.fullmatch(r"[A-Za-z0-9._-]{1,200}", task_id) is not None
-
-
-def error_of(reply: Reply) -> dict[str, Any] | None:
-    """The provider's error envelope, if the body is one."""
-    error = json_object(reply).get("error")
-    return error if isinstance(error, dict) else None
-
-
-def code_and_message(reply: Reply, error: Mapping[str, Any] | None) -> tuple[str, str]:
-    """Code and message of an error; integer codes of older pages are as good as strings."""
-    if error is None:
-        return f"http_{reply.status}", "the body is not the provider's error message"
-    code = error.get("code")
-    return storable(code if code not in (None, "") else f"http_{reply.status}"), storable(
-        error.get("message") or ""
-    )
-
-
-def storable(value: object) -> str:
-    """As a string that can be stored: JSON may hold halves of surrogate pairs, UTF-8 cannot."""
-    text = str(value).encode("utf-8", "replace").decode()
-    return text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + " [...]"
+def knows_no_such_task(reply: Reply) -> bool:
+    """Whether the provider itself says that a task does not exist: a proxy's 404 page does not say that."""
+    words = error_of(reply)
+    if words is None:
+        return False
+    is_said = decisions.plain(words.code) in ("task_not_found", "invalid_task_id")
+    status = stated_status(reply)
+    return (status == 404 and words.is_own) or (status in (400, 404) and is_said)
 
 
 def failed_read(reply: Reply) -> TasksRead:
-    error = error_of(reply)
-    code, message = code_and_message(reply, error)
+    """A reply to a read that tells nothing of any task, with its words."""
+    words = error_of(reply)
+    code, _ = code_and_message(reply, words)
+    own_words = words is not None and words.is_own
     return TasksRead(
-        failure=f"HTTP {reply.status}: {code}: {message}",
-        retry_after_s=retry_after_s(reply, error),
-        stop=decisions.is_lasting(reply.status, code, own_words=error is not None),
+        failure=told(reply),
+        retry_after_s=retry_after_s(reply, words.fields if words is not None else None),
+        stop=decisions.is_lasting(stated_status(reply), code, own_words=own_words),
         is_reply=True,
     )
 
 
 def merged(reads: list[TasksRead]) -> TasksRead:
+    """What several reads have told together."""
     failures = [read.failure for read in reads if read.failure]
     waits = [read.retry_after_s for read in reads if read.retry_after_s is not None]
     return TasksRead(

