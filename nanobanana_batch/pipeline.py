@@ -72,6 +72,7 @@ class Retry(StrEnum):
     REFUSED = "refused"
     UNKNOWN = "unknown"
     EXPIRED = "expired"
+    RUNNING = "running"
 
 
 _RETRIED_PHASES = {
@@ -79,6 +80,7 @@ _RETRIED_PHASES = {
     Retry.REFUSED: frozenset({Phase.REFUSED}),
     Retry.EXPIRED: frozenset({Phase.EXPIRED}),
     Retry.UNKNOWN: frozenset[Phase](),
+    Retry.RUNNING: frozenset[Phase](),
 }
 
 
@@ -238,14 +240,21 @@ def run(order: Order, settings: Settings, tally: Tally, pilot: int | None = None
         store.remember(CONNECTION, order.connection.as_text())
         notice_lost_files(store, path)
         refusal = _too_dear(folder, line, settings)
-        return _worked(Session(store, disk, folder, line, settings, tally, order.front, refusal))
+        session = Session(store, disk, folder, line, settings, tally, order.front, refusal)
+        outcome = _worked(session)
+        return outcome if pilot is None else replace(outcome, projection=_projection(session))
 
 
-def retry(path: Path, only: Retry, now: Connection, settings: Settings, tally: Tally) -> Outcome:
+def retry(
+    path: Path, only: Retry, now: Connection, settings: Settings, tally: Tally, ids: Sequence[str] = ()
+) -> Outcome:
     """Pay again for the rows of a folder that ended in one way; the manifest is not read again.
 
+    `ids`: only for these. Running rows have not ended: each task is read once more, and given up only if its
+    image is not there.
+
     Raises:
-        UsageError: there is no such folder, or no key for its provider.
+        UsageError: there is no such folder or row, or no key for its provider.
         FolderInUse: another run works on the folder; nothing was sent.
         RunStopped: going on could pay twice or lose what is paid for.
     """
@@ -253,7 +262,35 @@ def retry(path: Path, only: Retry, now: Connection, settings: Settings, tally: T
 
     resend = OnUnknown.RESUBMIT if only is Retry.UNKNOWN else OnUnknown.HOLD
     settings = replace(settings, new_rows=False, on_unknown=resend, retried=_RETRIED_PHASES[only])
+    if ids:
+        settings = replace(settings, scope=_scope_of(path, ids))
+    if only is Retry.RUNNING:
+        settings = replace(settings, gives_up=True)
+        _announce_giving_up(path, settings.scope, tally)
     return _resume(path, now, settings, tally)
+
+
+def _scope_of(path: Path, ids: Sequence[str]) -> Scope:
+    with open_reader(find(path).state) as reader:
+        positions = reader.positions(ids)
+    if missing := [id_ for id_ in ids if id_ not in positions]:
+        raise UsageError(
+            f"{path} has no row {', '.join(missing)}; nothing was sent.",
+            hint="The column `id` of its results.csv names them all.",
+        )
+    return Scope(only=frozenset(positions.values()))
+
+
+def _announce_giving_up(path: Path, scope: Scope, tally: Tally) -> None:
+    """Said before anything is done: what this may cost."""
+    with open_reader(find(path).state) as reader:
+        counts = reader.counts(scope)
+    if rows := counts[RowStatus.RUNNING] + counts[RowStatus.READY]:
+        tally.announce(
+            f"Rows that are paid for and not there: {rows:,}. Each task is read once more, and its image is"
+            " fetched if it is there. Where it is not, the task is given up, may have been paid all the same,"
+            " and the row is paid for again."
+        )
 
 
 def collect(path: Path, now: Connection, settings: Settings, tally: Tally) -> Outcome:
@@ -390,8 +427,6 @@ def _made(session: Session) -> Outcome:
         counts = reader.counts(settings.scope)
         credits, same, not_as_asked = reader.credits(), reader.same_bytes(), reader.not_as_asked()
         failures = reader.failures(settings.scope)
-        listed = PriceList(line.price, line.prices_as_of)
-        projection = None if settings.scope.only is None else project(reader, settings, listed)
     return Outcome(
         folder=session.folder.path,
         results=results,
@@ -407,5 +442,10 @@ def _made(session: Session) -> Outcome:
         interrupted=worked.interrupted,
         needs_change=worked.needs_change,
         failures=failures,
-        projection=projection,
     )
+
+
+def _projection(session: Session) -> Projection:
+    listed = PriceList(session.line.price, session.line.prices_as_of)
+    with open_reader(session.folder.state) as reader:
+        return project(reader, session.settings, listed)

@@ -16,7 +16,8 @@ from nanobanana_batch.files.folder import Folder
 from nanobanana_batch.files.log import LOG_NAME, Log, RunLog
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.state import facts
-from nanobanana_batch.state.reader import open_reader
+from nanobanana_batch.state.reader import Reader, open_reader
+from nanobanana_batch.state.scope import Scope
 from nanobanana_batch.state.store import Store
 
 if TYPE_CHECKING:
@@ -91,7 +92,8 @@ def work(session: Session) -> Worked:
     """
     from nanobanana_batch.engine.work import Stop
 
-    _count_up(session)
+    with open_reader(session.folder.state) as reader:
+        count_up(session.tally, reader, session.settings.scope)
     with RunLog(session.folder.path / LOG_NAME) as log:
         stop = Stop(log, session.tally.announce)
         if session.refusal:
@@ -100,6 +102,8 @@ def work(session: Session) -> Worked:
         if had_work:
             log("run_begins", provider=session.line.name, rows=session.tally.total)
             _drive(session, stop, log)
+            with open_reader(session.folder.state) as reader:
+                count_up(session.tally, reader, session.settings.scope)
             log("run_ends", completed=session.tally.completed, failed=session.tally.failed)
     return Worked(had_work, stop.reason, stop.interrupted, stop.needs_change)
 
@@ -141,11 +145,11 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _count_up(session: Session) -> None:
-    tally = session.tally
-    with open_reader(session.folder.state) as reader:
-        counts = reader.counts(session.settings.scope)
-        tally.credits = reader.credits().used
+def count_up(tally: Tally, reader: Reader, scope: Scope) -> None:
+    """What people see of a run's rows, from the state."""
+    counts = reader.counts(scope)
+    tally.credits = reader.credits().used
+    tally.unknown = counts[RowStatus.UNKNOWN]
     tally.total = sum(counts.values())
     tally.completed = counts[RowStatus.COMPLETED]
     tally.failed = counts[RowStatus.FAILED] + counts[RowStatus.REFUSED] + counts[RowStatus.EXPIRED]

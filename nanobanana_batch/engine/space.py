@@ -1,7 +1,7 @@
-"""Nothing is paid for that would not fit on the disk: free space is compared with what is in flight.
+"""Nothing is paid for that would not fit on the disk, or while what is paid for cannot be had.
 
-How large an image will be is not known before it is there. Until the first one a generous guess is
-used, then twice the largest seen.
+Free space is compared with what is in flight. How large an image will be is not known before it is there.
+Until the first one a generous guess is used, then twice the largest seen.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from nanobanana_batch.engine.owed import Owed
 from nanobanana_batch.engine.slots import Slots
 from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.files.disk import Disk, as_disk_failure
@@ -18,16 +19,18 @@ RESERVE_BYTES = 64 << 20
 """Kept free for the state, results.csv and the log."""
 _FIRST_GUESS_BYTES = 8 << 20
 _LOOK_AGAIN_S = 1.0
+_LOOK_AT_TROUBLE_S = 5.0
 
 
 class Space:
     """Free space on the disks of one output folder."""
 
-    def __init__(self, disk: Disk, folder: Folder, slots: Slots, stop: Stop) -> None:
+    def __init__(self, disk: Disk, folder: Folder, slots: Slots, stop: Stop, owed: Owed) -> None:
         self._disk = disk
         self._places = {folder.path, folder.state_folder}
         self._slots = slots
         self._stop = stop
+        self._owed = owed
         self._largest_bytes = 0
         self._waiting = 0
 
@@ -36,7 +39,7 @@ class Space:
         self._largest_bytes = max(self._largest_bytes, size_bytes)
 
     async def enough_for_one_more(self) -> bool:
-        """Wait until there is room for all that is in flight and one more.
+        """Wait until one more may be owed, and there is room for all that is in flight and that one.
 
         False, and a wish to stop, if there never will be. The caller holds a slot already. What is in
         flight may turn out smaller than expected, so it is waited for; when only those who wait here
@@ -44,6 +47,9 @@ class Space:
         """
         with self.handing_over():
             while not self._stop.asked:
+                if not self._owed.lets_pay():
+                    await self._stop.sleep(_LOOK_AT_TROUBLE_S)
+                    continue
                 in_flight = self._slots.taken - self._waiting
                 free = self._free_bytes()
                 if free >= RESERVE_BYTES + (in_flight + 1) * self._expected_bytes():

@@ -23,6 +23,7 @@ from nanobanana_batch.auditing import make_audit, repair_folder
 from nanobanana_batch.connection import Connection, Line, remembered
 from nanobanana_batch.engine.context import Context, OnUnknown, Settings
 from nanobanana_batch.engine.journal import Journal, in_place
+from nanobanana_batch.engine.owed import Owed, Patience
 from nanobanana_batch.engine.pace import Gate, Outage
 from nanobanana_batch.engine.run import Run
 from nanobanana_batch.engine.signals import listen
@@ -1116,7 +1117,8 @@ class TwoDisks(Disk):
 
 def space_on(disk: Disk, slots: Slots, stop: Stop, tmp_path: Path) -> Space:
     """The space of a folder whose state stands on another disk."""
-    return Space(disk, Folder(tmp_path / "images", tmp_path / "state"), slots, stop)
+    owed = Owed(Patience(60.0, 60.0, 60.0, 9), slots, stop, Tally(), NO_LOG, tmp_path)
+    return Space(disk, Folder(tmp_path / "images", tmp_path / "state"), slots, stop, owed)
 
 
 def in_virtual_time(check: Callable[[], object]) -> None:
@@ -1545,11 +1547,15 @@ def test_an_audit_explains_every_unfinished_attempt(
 
 def test_an_audit_tells_a_second_payment_and_the_same_bytes_apart(tmp_path: Path) -> None:
     """A row that was expired and made again was paid twice; that both have the same bytes is no finding."""
-    provider = FakeProvider(on_link=lambda n, task: LinkFailed("gone", dead=True))
-    it = night(tmp_path, provider, 2, gone_tries=1)
+    provider = Watched(
+        offers={"link_lifetime_s": 10.0}, on_link=lambda n, task: LinkFailed("gone", dead=True)
+    )
+    it = night(tmp_path, provider, 2)
     it.run()
     assert kinds(tmp_path) == ["orphan", "orphan"]
-    provider.on_link = lambda n, task: picture("one for all")
+    provider.on_link = lambda n, task: (
+        LinkFailed("gone", dead=True) if task.id in ("task-0", "task-1") else picture("one for all")
+    )
     it.settings = Settings(new_rows=False, retried=frozenset({Phase.EXPIRED}))
     it.run(stop_now_at(5.0))
     assert it.statuses() == [RUNNING] * 2

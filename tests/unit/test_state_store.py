@@ -73,6 +73,7 @@ FACTS: dict[str, Callable[[int], Fact]] = {
     "Failed": lambda a: facts.Failed(a, "service_error", "no", True, False, 5.0),
     "Failed, refused": lambda a: facts.Failed(a, "content_filter", "no", True, True, 5.0),
     "Expired": lambda a: facts.Expired(a, "gone", 5.0),
+    "GivenUp": lambda a: facts.GivenUp(a, 6.0),
 }
 PATH_TO: dict[Phase, tuple[str, ...]] = {
     Phase.INTENT: (),
@@ -94,13 +95,14 @@ ALLOWED: dict[str, tuple[set[Phase], Phase]] = {
     "Rejected": (UNSURE, Phase.REJECTED),
     "Rejected, refused": (UNSURE, Phase.REFUSED),
     "Accepted": (UNSURE, Phase.ACCEPTED),
-    "Ready": (AT_WORK, Phase.READY),
+    "Ready": (AT_WORK | {Phase.EXPIRED}, Phase.READY),
     "Saved": ({Phase.READY}, Phase.SAVED),
     "Lost": ({Phase.SAVED}, Phase.ACCEPTED),
     "Found": (set(), Phase.SAVED),
     "Failed": (AT_WORK, Phase.FAILED),
     "Failed, refused": (AT_WORK, Phase.REFUSED),
     "Expired": (AT_WORK, Phase.EXPIRED),
+    "GivenUp": (AT_WORK, Phase.FAILED),
 }
 MAY_BE_PAID_AGAIN = {Phase.NOT_SENT, Phase.REJECTED, Phase.FAILED, Phase.REFUSED, Phase.EXPIRED}
 
