@@ -80,7 +80,9 @@ def prepare(
     Raises:
         ProfileError: there is no such profile, or it has no usable address.
         KeyProblem: there is no key, or it cannot be one.
+        BadSurroundings: the environment's proxies or certificates cannot be used.
     """
+    from nanobanana_batch.providers.http import check_surroundings
     from nanobanana_batch.providers.profile import catalog_for, check_address, identity, load_profile
 
     profile = load_profile(connection.provider)
@@ -99,6 +101,7 @@ def prepare(
         return Line(profile.dialect, profile.name, True, calls_back, embedded, price, as_of)
     address = check_address(profile, connection.base_url)
     key = api_key(connection, profile, or_else) if needs_key else ""
+    check_surroundings(address)
 
     def connect(folder: Path, observer: Observer | None) -> AbstractAsyncContextManager[Provider]:
         return _open_api(profile, address, key, submits_at_once, observer, debug=debug)

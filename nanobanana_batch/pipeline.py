@@ -14,17 +14,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanobanana_batch.connection import Connection, Line, prepare, remembered
-from nanobanana_batch.errors import TooManyRows, UsageError
+from nanobanana_batch.errors import TooManyRows, UsageError, after_sending
 from nanobanana_batch.estimates import PriceList, Prices, seen_by
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import Folder, choose, create, find, held, make, was_worked_on
 from nanobanana_batch.files.lock import only_writer
+from nanobanana_batch.files.proof import prove_writable, refuse_unspeakable
 from nanobanana_batch.manifest import Manifest, derive_id, fold_id, open_manifest
 from nanobanana_batch.model import Draft, RowStatus
 from nanobanana_batch.piloting import Projection, choose_pilot, project
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.results import write_results
-from nanobanana_batch.session import Front, Session, has_work, notice_lost_files, work
+from nanobanana_batch.session import Front, Session, Worked, has_work, notice_lost_files, work
 from nanobanana_batch.state.facts import Phase
 from nanobanana_batch.state.last_run import remembered_end
 from nanobanana_batch.state.reader import Failure, open_reader
@@ -209,8 +210,12 @@ def run(order: Order, settings: Settings, tally: Tally, pilot: int | None = None
         FolderInUse: another run works on the folder; nothing was sent.
         RunStopped: going on could pay twice or lose what is paid for.
     """
+    from nanobanana_batch.engine.descriptors import fitted
+    from nanobanana_batch.receiver import CONNECTIONS
+
     disk = Disk()
     manifest = open_ordered(order)
+    settings = fitted(settings, tally, callbacks=CONNECTIONS if order.front else 0)
     line = prepare(order.connection, settings.submit_concurrency, or_else=_OR_LOCAL)
     if order.front is not None and not line.offers_callbacks:
         raise UsageError(f"{line.name} does not offer callbacks; nothing was sent.")
@@ -222,6 +227,7 @@ def run(order: Order, settings: Settings, tally: Tally, pilot: int | None = None
         if is_locked:
             locks.enter_context(only_writer(path))
         roster = locks.enter_context(expanded(manifest))
+        refuse_unspeakable(roster.ids())
         for warning in manifest.warnings:
             tally.say_once(f"warning: {warning}")
         refuse_parents(manifest, folder_of(order, manifest), line.name)
@@ -234,6 +240,7 @@ def run(order: Order, settings: Settings, tally: Tally, pilot: int | None = None
         create(folder, disk, worked_on=worked_on)
         if folder.state_folder != path:
             locks.enter_context(only_writer(folder.state_folder))
+        prove_writable(folder, disk)
         store = locks.enter_context(_opened(folder, disk))
         refuse_mixing(path, store.providers(), line.name)
         store.take_manifest(roster, name=manifest.name, variables=manifest.variables)
@@ -305,11 +312,15 @@ def collect(path: Path, now: Connection, settings: Settings, tally: Tally) -> Ou
 
 
 def _resume(path: Path, now: Connection, settings: Settings, tally: Tally) -> Outcome:
+    from nanobanana_batch.engine.descriptors import fitted
+
     disk, folder = Disk(), find(path)
+    settings = fitted(settings, tally)
     with open_reader(folder.state) as reader:
         connection = remembered(reader.meta(CONNECTION), now)
     line = prepare(connection, settings.submit_concurrency, needs_key=False)
     with held(folder), _opened(folder, disk) as store:
+        prove_writable(folder, disk)
         session = Session(store, disk, folder, line, settings, tally)
         notice_lost_files(store, folder.path)
         if has_work(session):
@@ -421,6 +432,11 @@ def _worked(session: Session) -> Outcome:
 
 def _made(session: Session) -> Outcome:
     worked = work(session)
+    with after_sending():
+        return _outcome(session, worked)
+
+
+def _outcome(session: Session, worked: Worked) -> Outcome:
     results = write_results(session.folder, session.disk)
     settings, line = session.settings, session.line
     with open_reader(session.folder.state) as reader:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanobanana_batch.connection import Line
-from nanobanana_batch.errors import NanobananaError, UsageError
+from nanobanana_batch.errors import NanobananaError, UsageError, after_sending
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import Folder
 from nanobanana_batch.files.log import LOG_NAME, Log, RunLog
@@ -95,6 +95,10 @@ def work(session: Session) -> Worked:
     with open_reader(session.folder.state) as reader:
         count_up(session.tally, reader, session.settings.scope)
     with RunLog(session.folder.path / LOG_NAME) as log:
+        if why := log.refusal():
+            session.tally.say_once(
+                f"warning: {LOG_NAME} cannot be written ({why}); the run goes on without it."
+            )
         stop = Stop(log, session.tally.announce)
         if session.refusal:
             stop.ask(session.refusal, needs_change=True)
@@ -197,8 +201,9 @@ def _drive(session: Session, stop: Stop, log: Log) -> None:
             )
             engine = Run(context)
             async with anyio.create_task_group() as group:
-                group.start_soon(listen, engine, stop, session.tally)
-                await engine.go()
+                await group.start(listen, engine, stop, session.tally)
+                with after_sending():
+                    await engine.go()
                 group.cancel_scope.cancel()
 
     try:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 import textwrap
+import traceback
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +22,28 @@ if TYPE_CHECKING:
 _WIDEST_CELL = 200
 _REASONS_SHOWN = 5
 _LONGEST_REASON = 120
+_PLACES_SHOWN = 6
 NARROWEST = 24
 """A column of texts; else it takes what the others leave of the screen."""
 
 
 def as_json(value: Any) -> str:
     """A dataclass, or a list of them, as indented JSON."""
-    return json.dumps(_plain(value), indent=2, ensure_ascii=False)
+    text = json.dumps(_plain(value), indent=2, ensure_ascii=False)
+    # A byte of a file's name that is no text: as such it would not be JSON any more.
+    return re.sub("[\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def unexpected_text(error: BaseException) -> str:
+    """An error that nobody foresaw: its kind and where it arose; its words may hold a link or a key."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in frames[-_PLACES_SHOWN:]]
+    return (
+        f"{type(error).__name__} in {' > '.join(places)}: this should not have happened; please report it."
+        " Whatever was paid for is remembered: run the same command again to go on."
+    )
 
 
 def counted(count: int, noun: str) -> str:

@@ -111,7 +111,7 @@ async def open_task_api(
     files_at = files_address(profile, address)
     paid = PaidHttp(address, headers, submits_at_once, timeouts, watch)
     free = FreeHttp(address, headers, timeouts, watch)
-    links = LinkHttp(timeouts, watch, use_proxies=not address.is_loopback)
+    links = LinkHttp(timeouts, watch)
     files = FilesHttp(files_at, headers, timeouts, watch) if files_at else None
     async with AsyncExitStack() as stack:
         for close in (paid.aclose, free.aclose, links.aclose, *([files.aclose] if files else [])):

@@ -811,7 +811,7 @@ async def test_links_go_through_the_proxy_of_the_environment(monkeypatch: pytest
     port = server.sockets[0].getsockname()[1]
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    http = LinkHttp(Timeouts(), Watch(Secret("")), use_proxies=True)
+    http = LinkHttp(Timeouts(), Watch(Secret("")))
     async with aclosing(http):
         async with http.open("http://links.example/a.png") as body:
             assert b"".join([piece async for piece in body.pieces()]) == b"image"

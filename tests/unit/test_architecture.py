@@ -130,7 +130,7 @@ BELOW: dict[str, set[str]] = {
         "engine",
         "results",
     }
-    | {"connection", "service", "session", "estimates", "piloting"},
+    | {"connection", "receiver", "service", "session", "estimates", "piloting"},
     "planning": {
         "errors",
         "model",
@@ -147,7 +147,7 @@ BELOW: dict[str, set[str]] = {
     },
     "auditing": {"errors", "model", "fidelity", "files", "state", "engine", "connection", "pipeline"}
     | {"results"},
-    "doctor": {"errors", "files", "state", "providers", "connection"},
+    "doctor": {"errors", "files", "state", "providers", "engine", "connection"},
     "cli": {"errors", "model", "files", "state", "catalog", "engine", "results", "exports", "service"}
     | {"connection", "session", "receiver", "pipeline", "planning", "auditing", "doctor"}
     | {"manifest", "estimates", "piloting"},
@@ -221,6 +221,8 @@ def test_the_service_shares_nothing_with_the_client() -> None:
         ("httpx", ("providers.http",)),
         ("aiohttp", ("providers.http",)),
         ("httpx_aiohttp", ("providers.http",)),
+        ("certifi", ("providers.trust",)),
+        ("resource", ("files.descriptors",)),
         ("sqlite3", ("state", "service")),
         ("pandas", ("results", "exports")),
         ("fcntl", ("files.lock", "service")),
