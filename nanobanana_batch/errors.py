@@ -5,6 +5,7 @@ NanobananaError
 |  |- ManifestError      the manifest has problems, all of them listed
 |  |- TooManyRows        the manifest has more rows than a run takes
 |  |- ProfileError       a provider profile cannot be used
+|  |- NoPriceList        a provider's price list cannot be read, or not be kept
 |  `- KeyProblem         no API key, or one of an impossible form
 |- FolderInUse           exit 4: another process works on this output folder
 |- RunStopped            exit 3: stopped early, the same command resumes
@@ -107,6 +108,10 @@ class TooManyRows(UsageError):
 
 class ProfileError(UsageError):
     """A provider profile is missing, malformed or incomplete."""
+
+
+class NoPriceList(UsageError):
+    """A price list cannot be read or kept; what was known before stays, and no run needs more."""
 
 
 class KeyProblem(UsageError):

@@ -104,18 +104,19 @@ BELOW: dict[str, set[str]] = {
     "problems": {"errors"},
     "model": set(),
     "catalog": {"errors", "model"},
+    "pricing": {"errors", "model", "catalog"},
     "files": {"errors", "model"},
     "state": {"errors", "problems", "model"},
     "manifest": {"errors", "problems", "model", "catalog", "files", "state", "results"},
-    "providers": {"errors", "model", "catalog"},
+    "providers": {"errors", "model", "catalog", "pricing"},
     "engine": {"errors", "model", "files", "state", "providers"},
-    "results": {"errors", "model", "files", "state"},
-    "estimates": {"errors", "model", "state"},
-    "piloting": {"errors", "model", "state", "engine", "estimates"},
+    "results": {"errors", "model", "files", "state", "estimates"},
+    "estimates": {"errors", "model", "state", "pricing"},
+    "piloting": {"errors", "model", "state", "engine", "pricing", "estimates"},
     "exports": {"errors", "model", "files", "state", "results"},
     "service": set(),
     "receiver": {"errors"},
-    "connection": {"errors", "model", "catalog", "providers", "service"},
+    "connection": {"errors", "model", "catalog", "pricing", "providers", "service"},
     "session": {"errors", "model", "files", "state", "providers", "engine", "connection", "receiver"},
     "pipeline": {
         "errors",
@@ -129,7 +130,7 @@ BELOW: dict[str, set[str]] = {
         "engine",
         "results",
     }
-    | {"connection", "service", "session", "estimates", "piloting"},
+    | {"connection", "service", "session", "pricing", "estimates", "piloting"},
     "planning": {
         "errors",
         "model",
@@ -139,16 +140,19 @@ BELOW: dict[str, set[str]] = {
         "catalog",
         "providers",
         "connection",
+        "pricing",
         "estimates",
         "piloting",
         "pipeline",
         "results",
     },
+    "price_report": {"errors", "model", "catalog", "providers", "pricing", "connection"},
+    "outlook": {"errors", "files", "state", "providers", "pricing", "connection", "estimates", "results"},
     "auditing": {"errors", "model", "files", "state", "engine", "connection", "pipeline", "results"},
-    "doctor": {"errors", "files", "state", "providers", "connection"},
+    "doctor": {"errors", "files", "state", "providers", "pricing", "connection", "price_report"},
     "cli": {"errors", "model", "files", "state", "catalog", "engine", "results", "exports", "service"}
     | {"connection", "session", "receiver", "pipeline", "planning", "auditing", "doctor"}
-    | {"manifest", "estimates", "piloting"},
+    | {"manifest", "estimates", "piloting", "pricing", "price_report", "outlook"},
 }
 """Each room and whom it may know; `cli` and what composes the rooms stand at the end."""
 
