@@ -120,9 +120,9 @@ def _provider(connection: Connection) -> Iterator[Check]:
         return
     checks = [_address(profile, connection), _key(profile, connection)]
     yield from checks
-    yield from _prices(connection, profile)
     if all(check.verdict is Verdict.OK for check in checks):
         yield from _account(connection, profile)
+    yield from _prices(connection, profile)
 
 
 def _address(profile: Profile, connection: Connection) -> Check:

@@ -14,6 +14,8 @@ from nanobanana_batch.state.reader import Reader, open_reader
 from nanobanana_batch.state.scope import EVERY_ROW
 
 _ATTEMPTS = 3
+_MOST_ROWS = 100_000
+"""To look at a million requests takes five seconds; `plan` does that, and `status` answers at once."""
 
 
 def priced_standing(folder: Folder) -> Standing:
@@ -25,7 +27,7 @@ def priced_standing(folder: Folder) -> Standing:
     found = standing(folder)
     with open_reader(folder.state) as reader:
         book = _book(reader)
-        rows = reader.to_pay(EVERY_ROW, _ATTEMPTS)
+        rows = reader.to_pay(EVERY_ROW, _ATTEMPTS) if found.rows <= _MOST_ROWS else None
         left = Prices(seen_by(reader), book).cost(rows) if rows else None
     return replace(found, credits_per_usd=book.credits_per_usd, left=left)
 

@@ -84,7 +84,7 @@ class Standing:
     credits_per_usd: float | None = None
     """None: what a credit costs is not known."""
     left: Cost | None = None
-    """What the rows will cost that a run would still pay for; None: there are none, or nobody looked."""
+    """What the rows will cost that a run would still pay for; None: there are none, or they are too many."""
 
 
 def write_results(folder: Folder, disk: Disk) -> Path:

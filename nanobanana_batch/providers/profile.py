@@ -18,6 +18,8 @@ from nanobanana_batch.providers.base import Idempotency
 from nanobanana_batch.providers.profile_file import Settings, moved, read_settings
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_IN_CLEAR = "the key would travel in clear"
+_FORGED = "prices could be changed on the way"
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 WireName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)*$")]
@@ -136,10 +138,10 @@ def prices_address(profile: Profile, base_url: str | None = None) -> Address | N
         return None
     if base_url is not None and profile.base_url is not None:
         url = moved(url, profile.base_url, check_address(profile, base_url).url)
-    return replace(_checked(url, "prices_url", "prices could be changed on the way"), url=url)
+    return replace(_checked(url, "prices_url", _FORGED), url=url)
 
 
-def _checked(url: str, what: str, danger: str = "the key would travel in clear") -> Address:
+def _checked(url: str, what: str, danger: str = _IN_CLEAR) -> Address:
     given, url = url, url.rstrip("/")
     parts = _address_parts(url)
     if parts is None:
@@ -294,7 +296,7 @@ def _check_addresses(profile: Profile, settings: Settings) -> None:
     for path, url in places.items():
         try:
             if url is not None:
-                _checked(url, "this")
+                _checked(url, "this", _FORGED if path == "prices_url" else _IN_CLEAR)
         except ProfileError as error:
             settings.found(path, str(error).removesuffix("."))
             if path == "base_url":
