@@ -10,7 +10,6 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,6 +24,8 @@ UC_PER_CREDIT = 10_000.0
 DEADLINE_S = 30.0
 _MOST = 1e9
 _MOST_MODELS = 10_000
+_MOST_ENTRIES = 200
+"""Of one model."""
 _MOST_TEXT = 500
 _UNITS = {"image": True, "images": True, "call": False, "request": False, "generation": False}
 """Units that can be counted beforehand, and whether they count images."""
@@ -95,20 +96,18 @@ def _unreadable(url: str, why: str) -> NoPriceList:
 def _tariffs(entries: list[Any]) -> dict[str, Tariff]:
     """By model; entries for one in other capitals go together."""
     names: dict[str, str] = {}
-    tariffs: dict[str, Tariff] = {}
+    by_model: dict[str, list[Mapping[str, Any]]] = {}
     for entry in entries:
         name = _model(entry)
-        if name is None or (len(names) >= _MOST_MODELS and name.casefold() not in names):
-            continue
-        name = names.setdefault(name.casefold(), name)
-        before = tariffs.get(name, Tariff(()))
-        charge = _charge(entry)
-        if isinstance(charge, Charge):
-            tariffs[name] = replace(before, charges=(*before.charges, charge))
-        else:
-            units = dict.fromkeys((*before.unpriced, charge) if charge else before.unpriced)
-            tariffs[name] = replace(before, unpriced=tuple(units))
-    return tariffs
+        if name is not None and (len(names) < _MOST_MODELS or name.casefold() in names):
+            by_model.setdefault(names.setdefault(name.casefold(), name), []).append(entry)
+    return {name: _tariff(own[:_MOST_ENTRIES]) for name, own in by_model.items()}
+
+
+def _tariff(entries: list[Mapping[str, Any]]) -> Tariff:
+    found = [_charge(entry) for entry in entries]
+    units = dict.fromkeys(unit for unit in found if isinstance(unit, str) and unit)
+    return Tariff(tuple(charge for charge in found if isinstance(charge, Charge)), tuple(units))
 
 
 def _model(entry: Any) -> str | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -367,6 +368,9 @@ def test_a_run_keeps_to_its_limit_by_the_list_until_replies_say_more(shop: Shop,
     assert (done.returncode, len(api.ledger().tasks)) == (0, 4)
     assert "Credits used in this folder so far: 44 ($0.647)" in done.stderr
     assert "credits used: 44 ($0.647), reserved: 0 ($0)\n" in shop.command("status", "out").stdout
+    with closing(sqlite3.connect(shop.folder / "out" / "state.sqlite3")) as db:
+        expected = {credits for (credits,) in db.execute("SELECT credits_expected FROM attempts")}
+    assert {8.5, 17.0} <= expected  # what the first of each kind was thought to cost
     shop.folder.joinpath("mine.yaml").unlink()
     standing = priced_standing_of(shop.folder / "out")
     assert (standing["credits_used"], standing["credits_per_usd"], standing["left"]) == (44.0, None, None)
