@@ -1,6 +1,7 @@
 """Looks at all that a run needs, before one is started: sends only free requests, and changes nothing.
 
-Each line says what was found; a problem also says what to do about it.
+The one thing that it leaves behind is the provider's public price list, in the user's cache. Each line says
+what was found; a problem also says what to do about it.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nanobanana_batch.connection import Connection, api_key, prepare
-from nanobanana_batch.errors import BadSurroundings, NanobananaError
+from nanobanana_batch.connection import Connection, api_key, prepare, price_book
+from nanobanana_batch.errors import BadSurroundings, NanobananaError, ProfileError
 from nanobanana_batch.files import filesystem
 from nanobanana_batch.files.descriptors import most_open
 from nanobanana_batch.files.disk import Disk
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _PACKAGE = "nanobanana-batch"
 _CLOCK_S = 60.0
+_PRICES_S = 10.0
 _LITTLE_BYTES = 1 << 30
 _TOO_LITTLE_BYTES = 72 << 20
 """What a run keeps free, and one image (engine/space.py)."""
@@ -186,6 +188,7 @@ def _provider(connection: Connection) -> Iterator[Check]:
     yield from checks
     if all(check.verdict is Verdict.OK for check in checks):
         yield from _account(connection, profile)
+    yield from _prices(connection, profile)
 
 
 def _address(profile: Profile, connection: Connection) -> Check:
@@ -228,6 +231,24 @@ def _key(profile: Profile, connection: Connection) -> Check:
     except NanobananaError as error:
         return _problem("key", error, f"Put the key into {profile.key_env}, or into a file for --key-file.")
     return _ok("key", f"from {connection.key_file or profile.key_env}")
+
+
+def _prices(connection: Connection, profile: Profile) -> Iterator[Check]:
+    """What the estimates rest on; the public list is read anew if it can be, and nothing waits for it."""
+    from nanobanana_batch.price_report import refresh
+    from nanobanana_batch.providers.profile import prices_address
+
+    try:
+        if prices_address(profile, connection.base_url) is None:
+            return
+        found = refresh(connection, _PRICES_S)
+        yield _ok("prices", f"the public list was read, models in it: {len(found.tariffs):,}")
+    except ProfileError:
+        return  # told with the address
+    except NanobananaError as error:
+        day = price_book(profile, connection.base_url).list_day
+        used = f"the list of {day} is used" if day else "estimates begin with a folder's first replies"
+        yield _ok("prices", f"{used}; {error.message}")
 
 
 def _account(connection: Connection, profile: Profile) -> Iterator[Check]:

@@ -6,6 +6,7 @@ NanobananaError
 |  |- TooManyRows        the manifest has more rows than a run takes
 |  |- ProfileError       a provider profile cannot be used
 |  |- BadSurroundings    a variable, a limit or a locale of this process is in the way
+|  |- NoPriceList        a provider's price list cannot be read, or not be kept
 |  `- KeyProblem         no API key, or one of an impossible form
 |- FolderInUse           exit 4: another process works on this output folder
 |- RunStopped            exit 3: stopped early, the same command resumes
@@ -115,6 +116,10 @@ class ProfileError(UsageError):
 
 class BadSurroundings(UsageError):
     """What a process is started with is in the way: a variable (its value is not told), a limit, a locale."""
+
+
+class NoPriceList(UsageError):
+    """A price list cannot be read or kept; what was known before stays, and no run needs more."""
 
 
 class KeyProblem(UsageError):

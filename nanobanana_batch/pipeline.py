@@ -13,9 +13,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nanobanana_batch.connection import Connection, Line, prepare, remembered
+from nanobanana_batch.connection import CONNECTION, Connection, Line, prepare, remembered
 from nanobanana_batch.errors import TooManyRows, UsageError, after_sending
-from nanobanana_batch.estimates import PriceList, Prices, seen_by
+from nanobanana_batch.estimates import Cost, Prices, seen_by
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import Folder, choose, create, find, held, make, was_worked_on
 from nanobanana_batch.files.lock import only_writer
@@ -23,6 +23,7 @@ from nanobanana_batch.files.proof import prove_writable, refuse_unspeakable
 from nanobanana_batch.manifest import Manifest, derive_id, fold_id, open_manifest
 from nanobanana_batch.model import Draft, RowStatus
 from nanobanana_batch.piloting import Projection, choose_pilot, project
+from nanobanana_batch.pricing.money import money_text
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.results import write_results
 from nanobanana_batch.session import Front, Session, Worked, has_work, notice_lost_files, work
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
 MAX_ROWS = 5_000_000
 """A longer manifest is meant to be sampled: to check each row and to keep its state would take hours."""
 OUTPUTS = Path("outputs")
-CONNECTION = "connection"
-"""Name under which the state remembers how the provider was reached last."""
 _OR_LOCAL = "or try --provider local, which needs none and costs nothing"
 
 
@@ -111,6 +110,8 @@ class Outcome:
     """Why rows failed or were refused, the most frequent reason first."""
     projection: Projection | None = None
     """What a pilot says about the other rows."""
+    credits_per_usd: float | None = None
+    """None: what a credit costs is not known."""
 
     @property
     def exit_code(self) -> int:
@@ -246,6 +247,8 @@ def run(order: Order, settings: Settings, tally: Tally, pilot: int | None = None
         store.take_manifest(roster, name=manifest.name, variables=manifest.variables)
         store.remember(CONNECTION, order.connection.as_text())
         notice_lost_files(store, path)
+        if settings.max_credits is not None and line.prices.note:
+            tally.say_once(f"warning: {line.prices.note}")
         refusal = _too_dear(folder, line, settings)
         session = Session(store, disk, folder, line, settings, tally, order.front, refusal)
         outcome = _worked(session)
@@ -342,15 +345,21 @@ def _too_dear(folder: Folder, line: Line, settings: Settings) -> str:
         return ""
     with open_reader(folder.state) as reader:
         rows = reader.to_pay(settings.scope, settings.max_attempts)
-        cost = Prices(seen_by(reader), PriceList(line.price, line.prices_as_of)).cost(rows)
+        cost = Prices(seen_by(reader), line.prices).cost(rows)
     if not rows or not cost.is_over(limit):
         return ""
     before = f", and this folder has cost {cost.spent:,g} before" if cost.spent else ""
     return (
-        f"--max-credits {limit:,g} is not enough: the rows to make are estimated at {cost.credits:,g}"
-        f" credits{before}. Nothing new is paid for: give a higher limit, or make a part of the rows with"
-        " --limit or --pilot."
+        f"--max-credits {limit:,g} is not enough: the rows to make are estimated at {_estimate(cost)}"
+        f"{before}. Nothing new is paid for: give a higher limit, or make a part of the rows with --limit"
+        " or --pilot."
     )
+
+
+def _estimate(cost: Cost) -> str:
+    money = money_text(cost.credits, cost.credits_per_usd)
+    credits = f"{cost.credits:,g} credits" + (f" ({money})" if money else "")
+    return credits + (f", at most, by the price list of {cost.list_day}" if cost.by_list else "")
 
 
 def refuse_mixing(folder: Path, providers: Iterable[str], provider: str) -> None:
@@ -458,10 +467,10 @@ def _outcome(session: Session, worked: Worked) -> Outcome:
         interrupted=worked.interrupted,
         needs_change=worked.needs_change,
         failures=failures,
+        credits_per_usd=line.prices.credits_per_usd,
     )
 
 
 def _projection(session: Session) -> Projection:
-    listed = PriceList(session.line.price, session.line.prices_as_of)
     with open_reader(session.folder.state) as reader:
-        return project(reader, session.settings, listed)
+        return project(reader, session.settings, session.line.prices)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanobanana_batch.errors import UsageError
+from nanobanana_batch.estimates import Cost
 from nanobanana_batch.fidelity import unlike
 from nanobanana_batch.files.disk import Disk, write_atomically
 from nanobanana_batch.files.folder import RESULTS_NAME, Folder, find
@@ -82,6 +83,10 @@ class Standing:
     """A run works on it just now."""
     last_run: LastRun | None
     """The one that is going on, or else the one before; None where no run is remembered."""
+    credits_per_usd: float | None = None
+    """None: what a credit costs is not known."""
+    left: Cost | None = None
+    """What the rows will cost that a run would still pay for; None: there are none, or they are too many."""
 
 
 def write_results(folder: Folder, disk: Disk) -> Path:

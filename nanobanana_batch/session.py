@@ -196,7 +196,7 @@ def _drive(session: Session, stop: Stop, log: Log) -> None:
                 stop=stop,
                 tally=session.tally,
                 log=log,
-                listed_price=session.line.price,
+                listed_price=session.line.prices.price,
                 hints=hints,
             )
             engine = Run(context)

@@ -10,6 +10,7 @@ from nanobanana_batch.cli import interrupts, streams
 from nanobanana_batch.cli.doctor_command import doctor
 from nanobanana_batch.cli.folder_commands import audit, results, retry, status
 from nanobanana_batch.cli.manifest_commands import plan, run
+from nanobanana_batch.cli.prices_command import prices
 from nanobanana_batch.cli.schema_command import schema
 from nanobanana_batch.cli.service_commands import models, serve
 from nanobanana_batch.cli.text import unexpected_text
@@ -33,7 +34,7 @@ def commands() -> None:
     """
 
 
-for command in (plan, run, status, retry, results, audit, doctor, serve, models, schema):
+for command in (plan, run, status, retry, results, audit, doctor, serve, models, prices, schema):
     commands.add_command(command)
 
 

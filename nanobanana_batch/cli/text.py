@@ -11,6 +11,8 @@ import traceback
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from nanobanana_batch.pricing.money import money_text
+
 if TYPE_CHECKING:
     from nanobanana_batch.auditing import Audit
     from nanobanana_batch.catalog import ModelRules
@@ -70,6 +72,17 @@ def amount(number: float) -> str:
     return f"{number:,.2f}".rstrip("0").rstrip(".") if abs(number) >= 1 else f"{number:.3g}"
 
 
+def priced(credits: float, credits_per_usd: float | None) -> str:
+    """An amount of credits, and of money where that is known: 680 credits, $10.00."""
+    return ", ".join(filter(None, [f"{amount(credits)} credits", money_text(credits, credits_per_usd)]))
+
+
+def _beside(credits: float, credits_per_usd: float | None) -> str:
+    """An amount of credits whose noun is told already, with the money in brackets."""
+    money = money_text(credits, credits_per_usd)
+    return f"{amount(credits)} ({money})" if money else amount(credits)
+
+
 def outcome_text(outcome: Outcome) -> str:
     """How a run ended, where its results are, and what to do if something is left."""
     counts = {status.value: count for status, count in outcome.counts.items()}
@@ -85,9 +98,10 @@ def outcome_text(outcome: Outcome) -> str:
             f"Unfinished rows that went to {name}: {count:,}; a run with that provider collects them."
         )
     if outcome.credits_used:
-        lines.append(f"Credits used in this folder so far: {amount(outcome.credits_used)}")
+        used = _beside(outcome.credits_used, outcome.credits_per_usd)
+        lines.append(f"Credits used in this folder so far: {used}")
     if awaited := counts.get("running", 0) + counts.get("ready", 0):
-        reserved = f"{amount(outcome.credits_reserved)} credits reserved"
+        reserved = f"{priced(outcome.credits_reserved, outcome.credits_per_usd)} reserved"
         lines.append(
             f"Paid for and not fetched yet: {counted(awaited, 'image')}, {reserved}."
             " Run the same command again soon: links die 24 hours after their image is made."
@@ -156,6 +170,8 @@ def _share_text(share: Share) -> str:
 
 def standing_text(standing: Standing) -> str:
     """Counts and credits of a folder."""
+    from nanobanana_batch.cli.plan_text import cost_text
+
     lines = [f"{standing.manifest}: {counted(standing.rows, 'row')} in {standing.folder}"]
     counts = {"being sent": standing.being_sent, **standing.counts}
     lines += [f"  {name}: {count:,}" for name, count in counts.items() if count]
@@ -168,9 +184,13 @@ def standing_text(standing: Standing) -> str:
         "perhaps": standing.credits_unknown,
     }
     shown = [
-        f"{name}: {amount(sum_)}" for name, sum_ in credits.items() if sum_ or name in ("used", "reserved")
+        f"{name}: {_beside(sum_, standing.credits_per_usd)}"
+        for name, sum_ in credits.items()
+        if sum_ or name in ("used", "reserved")
     ]
     lines.append(f"  credits {', '.join(shown)}")
+    if standing.left is not None:
+        lines.append(f"  left to pay: {cost_text(standing.left)}")
     return "\n".join([*lines, *_run_lines(standing)])
 
 
@@ -268,7 +288,7 @@ def _model_text(rules: ModelRules) -> str:
 
 
 def _is_number(cell: str) -> bool:
-    return cell == "?" or cell.replace(",", "").replace(".", "").isdigit()
+    return cell in ("?", "") or cell.lstrip("$").replace(",", "").replace(".", "").isdigit()
 
 
 def _several(counts: Mapping[str, int]) -> str:

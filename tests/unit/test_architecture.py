@@ -105,18 +105,19 @@ BELOW: dict[str, set[str]] = {
     "model": set(),
     "fidelity": {"model"},
     "catalog": {"errors", "model"},
+    "pricing": {"errors", "model", "catalog"},
     "files": {"errors", "model"},
     "state": {"errors", "problems", "model", "fidelity"},
     "manifest": {"errors", "problems", "model", "catalog", "files", "state", "results"},
-    "providers": {"errors", "model", "catalog"},
+    "providers": {"errors", "model", "catalog", "pricing"},
     "engine": {"errors", "model", "files", "state", "providers"},
-    "results": {"errors", "model", "fidelity", "files", "state"},
-    "estimates": {"errors", "model", "state"},
-    "piloting": {"errors", "model", "state", "engine", "estimates"},
+    "results": {"errors", "model", "fidelity", "files", "state", "estimates"},
+    "estimates": {"errors", "model", "state", "pricing"},
+    "piloting": {"errors", "model", "state", "engine", "pricing", "estimates"},
     "exports": {"errors", "model", "files", "state", "results"},
     "service": set(),
     "receiver": {"errors"},
-    "connection": {"errors", "model", "catalog", "providers", "service"},
+    "connection": {"errors", "model", "catalog", "pricing", "providers", "service"},
     "session": {"errors", "model", "files", "state", "providers", "engine", "connection", "receiver"},
     "pipeline": {
         "errors",
@@ -130,7 +131,7 @@ BELOW: dict[str, set[str]] = {
         "engine",
         "results",
     }
-    | {"connection", "receiver", "service", "session", "estimates", "piloting"},
+    | {"connection", "receiver", "service", "session", "pricing", "estimates", "piloting"},
     "planning": {
         "errors",
         "model",
@@ -140,17 +141,20 @@ BELOW: dict[str, set[str]] = {
         "catalog",
         "providers",
         "connection",
+        "pricing",
         "estimates",
         "piloting",
         "pipeline",
         "results",
     },
+    "price_report": {"errors", "model", "catalog", "providers", "pricing", "connection"},
+    "outlook": {"errors", "files", "state", "providers", "pricing", "connection", "estimates", "results"},
     "auditing": {"errors", "model", "fidelity", "files", "state", "engine", "connection", "pipeline"}
     | {"results"},
-    "doctor": {"errors", "files", "state", "providers", "engine", "connection"},
+    "doctor": {"errors", "files", "state", "providers", "engine", "pricing", "connection", "price_report"},
     "cli": {"errors", "model", "files", "state", "catalog", "engine", "results", "exports", "service"}
     | {"connection", "session", "receiver", "pipeline", "planning", "auditing", "doctor"}
-    | {"manifest", "estimates", "piloting"},
+    | {"manifest", "estimates", "piloting", "pricing", "price_report", "outlook"},
 }
 """Each room and whom it may know; `cli` and what composes the rooms stand at the end."""
 

@@ -564,7 +564,7 @@ def test_a_manifest_may_use_a_model_of_the_profile(run: Run, tmp_path: Path) -> 
     assert run("plan", str(rows), "--provider", "evolink").code == 2
 
 
-COMMANDS = ["plan", "run", "status", "retry", "results", "audit", "doctor", "serve", "models"]
+COMMANDS = ["plan", "run", "status", "retry", "results", "audit", "doctor", "serve", "models", "prices"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

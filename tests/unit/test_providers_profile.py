@@ -17,6 +17,7 @@ from nanobanana_batch.providers.profile import (
     check_address,
     files_address,
     load_profile,
+    prices_address,
 )
 from nanobanana_batch.providers.profile_file import BUILT_IN
 from nanobanana_batch.providers.task_api import check_key, form_of
@@ -123,6 +124,12 @@ def test_a_profile_may_extend_another(tmp_path: Path) -> None:
         ("extends: evolink\nfields: {model: a, model: b}\n", r":2: fields.model: stands twice"),
         ("extends: evolink\n? [a, b]\n: c\n", "one word"),
         ("extends: evolink\nprices_as_of: yesterday\n", "a date such as"),
+        (
+            "extends: evolink\nprices_url: http://192.0.2.1/p\n",
+            r":2: prices_url: .* could be changed on the way",
+        ),
+        ("extends: evolink\nprices_url: here\n", r":2: prices_url: this cannot be used"),
+        ("extends: evolink\ncredits_per_usd: 0\n", r"credits_per_usd: '0' is not allowed; allowed: a number"),
         ("extends: evolink\nmodels: [x]\n", "models: a list is not allowed"),
         ("extends: evolink\nmodels:\n  x:\n    dialect: {}\n", r":4: models.x.dialect: unknown key"),
         ("extends: evolink\nprices:\n  nano-banana-beat: 1\n", r":3: prices.nano.*mean 'nano-banana-beta'"),
@@ -258,14 +265,54 @@ prices_as_of: 2026-11-01
     assert catalog.rules("gemini-3-pro-image-preview", "evolink") is not None
 
 
+@pytest.mark.parametrize(
+    ("text", "base_url", "url"),
+    [
+        ("", None, "https://api.evolink.ai/web/api/models/pricing"),
+        ("", "https://x.example/a/", "https://x.example/a/web/api/models/pricing"),
+        ("base_url: https://x.example", None, "https://x.example/web/api/models/pricing"),
+        ("base_url: https://x.example/a", "http://[::1]:8/", "http://[::1]:8/web/api/models/pricing"),
+        ("prices_url: https://p.example/list/", "https://x.example", "https://p.example/list/"),
+        ("prices_url: https://p.example/list", None, "https://p.example/list"),
+        (
+            "base_url: https://X.example/v1\nprices_url: https://x.example/list",
+            "https://y.example:8/v1",
+            "https://y.example:8/list",
+        ),
+        ("prices_url: null", None, None),
+        ("credits_per_usd: null", None, None),
+        ("base_url: null", None, "https://api.evolink.ai/web/api/models/pricing"),
+    ],
+)
+def test_a_price_list_goes_with_its_provider(
+    tmp_path: Path, text: str, base_url: str | None, url: str | None
+) -> None:
+    """On the host of the base URL it is wherever that goes; elsewhere it stays where the profile says."""
+    address = prices_address(load_profile(profile_file(tmp_path, f"extends: evolink\n{text}\n")), base_url)
+    assert (address.url if address else None) == url
+
+
+@pytest.mark.parametrize("name", ["unified", "local", "local-unified"])
+def test_only_evolink_has_a_price_list_and_a_price_of_credits(name: str) -> None:
+    """The others publish none, or cost nothing."""
+    assert load_profile("evolink").credits_per_usd == 68.0
+    assert (load_profile(name).credits_per_usd, prices_address(load_profile(name))) == (None, None)
+
+
+def test_an_address_that_is_wrong_is_told_once(tmp_path: Path) -> None:
+    """What goes with it is wrong for no reason of its own."""
+    with pytest.raises(ProfileError, match="1 problem in the profile"):
+        load_profile(profile_file(tmp_path, "extends: evolink\nbase_url: http://192.0.2.1\n"))
+
+
 @pytest.mark.parametrize("parent", ["local", "evolink"])
 def test_a_connection_knows_what_the_profile_says_of_prices(tmp_path: Path, parent: str) -> None:
     """A budget rests on it, with the embedded service as with a real one."""
     text = f"extends: {parent}\nprices: {{nano-banana-beta: 4}}\n"
     (tmp_path / "key").write_text("a-key-of-mine")
     line = prepare(Connection(profile_file(tmp_path, text), None, tmp_path / "key"), 1)
-    assert line.price(Request("nano-banana-beta", "p")) == 4.0
-    assert line.price(Request("nano-banana-2-beta", "p")) is None
+    assert line.prices.price(Request("nano-banana-beta", "p")) == 4.0
+    assert line.prices.price(Request("nano-banana-2-beta", "p")) is None
 
 
 @pytest.mark.parametrize("name", [name for name in BUILT_IN if name != "foxapi"])
