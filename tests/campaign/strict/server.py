@@ -150,11 +150,9 @@ class Server:
         mutation = self._timed.mutation if self._timed else None
         if mutation is None or (mutation.kind, mutation.place) != ("submit", "id"):
             return
-        if isinstance(reply.document, dict) and isinstance(changed.document, dict):
-            shown = changed.document.get("id")
-            is_other = mutation.change in FORMS and isinstance(shown, str | int)
-            if is_other and not isinstance(shown, bool) and shown != "":
-                self.provider.rename(str(reply.document["id"]), shown)
+        if mutation.change in FORMS and isinstance(reply.document, dict):
+            assert isinstance(changed.document, dict)
+            self.provider.rename(str(reply.document["id"]), changed.document["id"])
 
     # -- the judge -------------------------------------------------------------------------------------
 
