@@ -148,6 +148,8 @@ FIELD: dict[str, Callable[[Any], Any]] = {
 """What can be done to one value."""
 ONE_FOR_ALL = ("stranger", "word", "type")
 """What makes the same of every id: no task is known by that."""
+FORMS = ("number", "strange id", "as text", "doubled")
+"""What makes an id of another form, by which its task is known from then on."""
 WHOLE: dict[str, Callable[[Any], Any]] = {
     "nested in data": lambda it: {"data": it},
     "nested twice": lambda it: {"data": {"data": it}},

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .mutations import ONE_FOR_ALL, Mutation
+from .mutations import FORMS, Mutation
 from .provider import Provider
 from .settings import Outage, Settings
 from .wire import Listener, Reply, Request
@@ -150,11 +150,9 @@ class Server:
         mutation = self._timed.mutation if self._timed else None
         if mutation is None or (mutation.kind, mutation.place) != ("submit", "id"):
             return
-        if isinstance(reply.document, dict) and isinstance(changed.document, dict):
-            shown = changed.document.get("id")
-            is_other = mutation.change not in ONE_FOR_ALL and isinstance(shown, str | int)
-            if is_other and not isinstance(shown, bool) and shown != "":
-                self.provider.rename(str(reply.document["id"]), shown)
+        if mutation.change in FORMS and isinstance(reply.document, dict):
+            assert isinstance(changed.document, dict)
+            self.provider.rename(str(reply.document["id"]), changed.document["id"])
 
     # -- the judge -------------------------------------------------------------------------------------
 
@@ -195,6 +193,7 @@ class Server:
         self._start_outage(Outage("refuse", given.get("length_s", 0.5)))
 
 
+_FAREWELL_S = 0.05
 _PAGE = ("Content-Type", "text/html")
 
 
@@ -208,6 +207,9 @@ async def serve(settings: Settings, port: int) -> None:
         loop.add_signal_handler(number, ended.set)
     loop.add_reader(sys.stdin.fileno(), _end_with_input, ended)
     await ended.wait()
+    for listener in (server.api, server.links, server.admin):
+        listener.refuse()
+    await asyncio.sleep(_FAREWELL_S)
 
 
 def _end_with_input(ended: asyncio.Event) -> None:
