@@ -8,12 +8,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from html import escape
 from urllib.parse import quote, urlsplit
 
 from nanobanana_batch.providers.base import Exchange, Observer
 
 BODY_LIMIT_BYTES = 4096
 _SHORTEST_SECRET = 8
+_SPECIAL = re.compile("[<>&'\"+/=]")
+"""What some languages write as `\\u0026` in JSON."""
 REMOVED = "[key]"
 """What stands in a text in the key's place."""
 _LONGEST_WORDS = 500
@@ -24,7 +27,9 @@ class Secret:
 
     def __init__(self, key: str) -> None:
         # A shorter one could not be told from other text.
-        spellings = {key, json.dumps(key)[1:-1], key.replace("/", "\\/"), quote(key, safe="")}
+        spellings = {key, json.dumps(key)[1:-1], key.replace("/", "\\/"), quote(key, safe=""), escape(key)}
+        spellings |= {_SPECIAL.sub(lambda char: rf"\u{ord(char[0]):04x}", key)}
+        spellings |= {_SPECIAL.sub(lambda char: rf"\u{ord(char[0]):04X}", key)}
         self._spellings = sorted(spellings, key=len, reverse=True) if len(key) >= _SHORTEST_SECRET else []
 
     def removed(self, text: str) -> str:

@@ -589,6 +589,9 @@ async def test_a_list_that_shows_the_same_page_over_and_over_is_none() -> None:
         send(200, b"<html>"),
         send(200, b'{"data": [{"id": "t", "model": "m"}]}'),
         send(200, b'{"data": ["t"]}'),
+        send(200, b'{"code": 401, "msg": "no", "data": []}'),
+        send(200, b'{"success": false, "message": "no", "data": []}'),
+        send(200, b'{"data": [], "total": 7, "page": 1, "page_size": 50}'),
         hang_up,
     ],
 )
