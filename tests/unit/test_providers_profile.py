@@ -346,6 +346,15 @@ def test_the_example_of_the_manual_is_a_profile(tmp_path: Path) -> None:
     assert catalog_for(profile).price(Request("next-year", "p", resolution="2K"), "evolink") == 3.5
 
 
+def test_the_manuals_second_example_is_a_profile_too(tmp_path: Path) -> None:
+    """Whoever has a provider that answers otherwise begins with that."""
+    manual = (Path(__file__).parents[2] / "docs" / "providers.md").read_text("utf-8")
+    (example,) = [block for block in manual.split("```yaml\n") if block.startswith("result_paths")]
+    profile = load_profile(profile_file(tmp_path, "extends: unified\n" + example.partition("```")[0]))
+    assert form_of(profile).statuses == {"alldone": TaskState.COMPLETED, "asleep": TaskState.WORKING}
+    assert profile.files_api.name_field == "file_name"
+
+
 def test_a_file_that_is_no_text_or_too_large_is_refused(tmp_path: Path) -> None:
     """In a sentence, and before it fills the memory."""
     path = tmp_path / "mine.yaml"
