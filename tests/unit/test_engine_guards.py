@@ -1522,6 +1522,10 @@ PAST: dict[str, tuple[Fact, ...]] = {
         facts.Accepted(9, "task-x", None, 2.0, None, 1.0),
         facts.Expired(9, "gone", 1.0),
     ),
+    "given up": (
+        facts.Accepted(9, "task-x", None, 2.0, None, 1.0),
+        facts.GivenUp(9, 1.0),
+    ),
 }
 
 
@@ -1534,6 +1538,7 @@ PAST: dict[str, tuple[Fact, ...]] = {
         ("ready", ["orphan"], 0.0, 0.0),
         ("failed", [], 0.0, 2.0),
         ("expired", ["orphan"], 2.0, 0.0),
+        ("given up", ["given_up"], 2.0, 0.0),
     ],
 )
 def test_an_audit_explains_every_unfinished_attempt(
