@@ -192,7 +192,8 @@ class Waiter:
         self._note(read)
         await self._follow(batch, read)
         for work in batch:
-            context.first_look.at(work)
+            if not (work.is_expired and work.has_slot):  # else it is being fetched, which decides about it
+                context.first_look.at(work)
 
     def _note(self, read: TasksRead) -> None:
         context = self._context

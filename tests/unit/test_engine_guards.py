@@ -1139,8 +1139,10 @@ def test_either_disk_can_be_the_full_one(tmp_path: Path, full: str) -> None:
     async def check() -> None:
         stop, slots = Stop(), Slots(4, Tally())
         disk = TwoDisks(**{"images": 1 << 40, "state": 1 << 40, full: 1 << 20})
+        space = space_on(disk, slots, stop, tmp_path)
         await slots.take()
-        assert not await space_on(disk, slots, stop, tmp_path).enough_for_one_more()
+        space.hand_over()
+        assert not await space.enough_for_one_more()
         assert "1 MiB" in stop.reason
 
     in_virtual_time(check)
@@ -1156,6 +1158,7 @@ def test_twice_the_largest_image_seen_has_to_fit(tmp_path: Path, largest: int, e
         space.seen(largest << 20)
         space.seen(1)
         await slots.take()
+        space.hand_over()
         assert await space.enough_for_one_more() is enough
 
     in_virtual_time(check)
@@ -1168,6 +1171,7 @@ def test_the_reserve_is_not_for_images(tmp_path: Path) -> None:
         stop, slots = Stop(), Slots(4, Tally())
         space = space_on(TwoDisks(images=RESERVE_BYTES + 10, state=1 << 40), slots, stop, tmp_path)
         await slots.take()
+        space.hand_over()
         assert not await space.enough_for_one_more()
 
     in_virtual_time(check)
@@ -1179,8 +1183,9 @@ def test_several_who_wait_for_space_do_not_wait_for_each_other(tmp_path: Path) -
     async def check() -> None:
         stop, slots = Stop(), Slots(4, Tally())
         space = space_on(TwoDisks(images=1, state=1 << 40), slots, stop, tmp_path)
-        await slots.take()
-        await slots.take()
+        for _ in range(2):
+            await slots.take()
+            space.hand_over()
         async with anyio.create_task_group() as group:
             group.start_soon(space.enough_for_one_more)
             group.start_soon(space.enough_for_one_more)
@@ -1197,6 +1202,7 @@ def test_who_waits_for_space_waits_for_what_is_in_flight(tmp_path: Path) -> None
         space = space_on(TwoDisks(images=RESERVE_BYTES + (8 << 20), state=1 << 40), slots, stop, tmp_path)
         await slots.take()
         await slots.take()
+        space.hand_over()
 
         async def ask() -> None:
             found.append(await space.enough_for_one_more())
@@ -1517,6 +1523,10 @@ PAST: dict[str, tuple[Fact, ...]] = {
         facts.Accepted(9, "task-x", None, 2.0, None, 1.0),
         facts.Expired(9, "gone", 1.0),
     ),
+    "given up": (
+        facts.Accepted(9, "task-x", None, 2.0, None, 1.0),
+        facts.GivenUp(9, 1.0),
+    ),
 }
 
 
@@ -1529,6 +1539,7 @@ PAST: dict[str, tuple[Fact, ...]] = {
         ("ready", ["orphan"], 0.0, 0.0),
         ("failed", [], 0.0, 2.0),
         ("expired", ["orphan"], 2.0, 0.0),
+        ("given up", ["given_up"], 2.0, 0.0),
     ],
 )
 def test_an_audit_explains_every_unfinished_attempt(
