@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nanobanana_batch.fidelity import unlike
 from nanobanana_batch.files.folder import Folder, find, held
 from nanobanana_batch.files.images import IMAGE_FOLDER
 from nanobanana_batch.files.lock import is_held
+from nanobanana_batch.model import request_from_json
 from nanobanana_batch.state.facts import GIVEN_UP, Phase
 from nanobanana_batch.state.reader import AttemptReport, open_reader
 
@@ -32,7 +34,7 @@ class Finding:
     """One thing that is not explained."""
 
     kind: str
-    """duplicate, resent, given_up, orphan, unknown, missing, changed, stray or same_bytes."""
+    """duplicate, resent, given_up, orphan, unknown, missing, changed, stray, same_bytes or not_as_asked."""
     what: str
     """The row's id, or a file's path."""
     detail: str
@@ -96,6 +98,7 @@ def make_audit(folder: Folder) -> Audit:
         *_damaged(folder.path, saved),
         *strays,
         *_same_bytes(saved),
+        *_not_as_asked(saved),
     ]
     totals = _totals(attempts, len(files))
     return Audit(str(folder.path), totals, tuple(findings), len(in_flight) if is_running else None)
@@ -228,6 +231,16 @@ def _same_bytes(saved: Iterable[AttemptReport]) -> Iterable[Finding]:
             detail = f"has the very bytes of {other.id}"
             yield Finding(
                 "same_bytes", attempt.id, detail, "look at both; the provider may have mixed them up"
+            )
+
+
+def _not_as_asked(saved: Iterable[AttemptReport]) -> Iterable[Finding]:
+    for attempt in saved:
+        if attempt.width is None or attempt.height is None:
+            continue
+        if note := unlike(request_from_json(attempt.request), attempt.width, attempt.height):
+            yield Finding(
+                "not_as_asked", attempt.id, note, "kept; ask the provider what was charged, or change the row"
             )
 
 

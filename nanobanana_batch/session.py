@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanobanana_batch.connection import Line
-from nanobanana_batch.errors import NanobananaError, UsageError
+from nanobanana_batch.errors import NanobananaError, UsageError, after_sending
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import Folder
 from nanobanana_batch.files.log import LOG_NAME, Log, RunLog
@@ -95,6 +95,10 @@ def work(session: Session) -> Worked:
     with open_reader(session.folder.state) as reader:
         count_up(session.tally, reader, session.settings.scope)
     with RunLog(session.folder.path / LOG_NAME) as log:
+        if why := log.refusal():
+            session.tally.say_once(
+                f"warning: {LOG_NAME} cannot be written ({why}); the run goes on without it."
+            )
         stop = Stop(log, session.tally.announce)
         if session.refusal:
             stop.ask(session.refusal, needs_change=True)
@@ -114,14 +118,17 @@ def notice_lost_files(store: Store, folder: Path) -> None:
     Raises:
         UsageError: all images are gone at once: they were moved rather than lost.
     """
-    lost, saved = [], 0
+    lost: list[facts.Fact] = []
+    found: list[facts.Fact] = []
+    saved = 0
     for file in store.saved_files():
         saved += file.is_saved
         is_there = _size_of(folder / file.path) == file.size_bytes
         if file.is_saved and not is_there:
             lost.append(facts.Lost(file.attempt))
         elif is_there and not file.is_saved and _sha256(folder / file.path) == file.sha256:
-            store.apply([facts.Found(file.attempt)])
+            found.append(facts.Found(file.attempt))
+    store.apply(found)
     if len(lost) == saved > 1:
         raise UsageError(
             f"All {saved} images of {folder} are gone; nothing was sent.",
@@ -189,13 +196,14 @@ def _drive(session: Session, stop: Stop, log: Log) -> None:
                 stop=stop,
                 tally=session.tally,
                 log=log,
-                listed_price=session.line.price,
+                listed_price=session.line.prices.price,
                 hints=hints,
             )
             engine = Run(context)
             async with anyio.create_task_group() as group:
-                group.start_soon(listen, engine, stop, session.tally)
-                await engine.go()
+                await group.start(listen, engine, stop, session.tally)
+                with after_sending():
+                    await engine.go()
                 group.cancel_scope.cancel()
 
     try:

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 def status(folder: Path, json_: bool) -> None:
     """Say how the output FOLDER stands; also while a run is going."""
     from nanobanana_batch.files.folder import find
-    from nanobanana_batch.results import standing
+    from nanobanana_batch.outlook import priced_standing
 
-    found = standing(find(folder))
+    found = priced_standing(find(folder))
     click.echo(as_json(found) if json_ else standing_text(found))
 
 

@@ -129,9 +129,8 @@ class Budget:
                 self._confirmed.add(kind)
 
     def _price(self, kind: PriceClass, request: Request) -> float | None:
-        listed = self._listed_price(request)
         known = self._known.get(kind)
-        return listed if known is None else max(known, listed or 0.0)
+        return self._listed_price(request) if known is None else known
 
     def _is_within(self, kind: PriceClass, price: float | None) -> bool:
         assert self._limit is not None

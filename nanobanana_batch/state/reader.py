@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nanobanana_batch.errors import StateFailed, UsageError
+from nanobanana_batch.fidelity import unlike
 from nanobanana_batch.model import Request, RowStatus, request_from_json
 from nanobanana_batch.state.comparison import REPEATED, Comparison
 from nanobanana_batch.state.facts import GIVEN_UP, STATUS_OF_PHASE, Phase
@@ -64,6 +65,10 @@ class AttemptReport:
     error_message: str | None
     sent: int
     """How many of its sendings may have been paid."""
+    width: int | None
+    height: int | None
+    request: str
+    """As `request_as_json` stored it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +147,7 @@ ORDER BY rows.position
 _ATTEMPTS = """
 SELECT attempts.attempt, rows.row_key, rows.id, attempts.phase, attempts.task_id, attempts.credits_reserved,
        attempts.credits_used, attempts.path, attempts.sha256, attempts.error_code,
-       attempts.error_message, {sent}
+       attempts.error_message, {sent}, attempts.width, attempts.height, rows.request
 FROM attempts JOIN rows USING (row) ORDER BY attempts.attempt
 """
 _PHASES = """
@@ -165,6 +170,12 @@ SELECT coalesce(sum(images - 1), 0) FROM (
     SELECT count(*) AS images FROM rows JOIN attempts ON attempts.attempt = rows.attempt
     WHERE rows.position IS NOT NULL AND attempts.phase = 'saved' GROUP BY attempts.sha256
 )
+"""
+_SIZES = """
+SELECT json_extract(rows.request, '$.resolution'), json_extract(rows.request, '$.aspect_ratio'),
+       attempts.width, attempts.height, count(*)
+FROM rows JOIN attempts ON attempts.attempt = rows.attempt
+WHERE rows.position IS NOT NULL AND attempts.phase = 'saved' GROUP BY 1, 2, 3, 4
 """
 _KNOWN = f"""
 SELECT CASE WHEN attempts.phase = 'saved' THEN attempts.path END, attempts.task_id, {_COST},
@@ -289,6 +300,14 @@ class Reader:
         """How many images of the current manifest have the same bytes as an earlier row's."""
         (count,) = self._db.execute(_SAME_BYTES).fetchone()
         return int(count)
+
+    def not_as_asked(self) -> int:
+        """How many images of the current manifest have another size or ratio than their row asks for."""
+        return sum(
+            count
+            for resolution, ratio, width, height, count in self._db.execute(_SIZES)
+            if unlike(Request("", "", aspect_ratio=ratio, resolution=resolution), width, height)
+        )
 
     def credits(self) -> Credits:
         """Sums over all attempts."""

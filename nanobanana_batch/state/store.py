@@ -127,21 +127,28 @@ class Repeat:
 
 
 class Store:
-    """The state file of one output folder, opened for writing. Hold the folder's lock while it is open."""
+    """The state file of one output folder, opened for writing. Hold the folder's lock while it is open.
+
+    Reading has a connection of its own: a question of the event loop does not wait for a commit that is
+    being synced. It sees what was committed before it was asked.
+    """
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
+        self._reading = threading.Lock()
         with _as_state_failure(path):
             if not path.exists():
                 _create(path)
             self._db = _connect(path)
-            found = self._db.execute("SELECT coalesce(max(attempt), 0) FROM attempts").fetchone()
+            self._reads = _connect_to_read(path)
+            found = self._reads.execute("SELECT coalesce(max(attempt), 0) FROM attempts").fetchone()
         self._path = path
         self._last_attempt = int(found[0])
 
     def close(self) -> None:
         """Fold the write-ahead log into the file and close it."""
-        with _as_state_failure(self._path), self._lock:
+        with _as_state_failure(self._path), self._lock, self._reading:
+            self._reads.close()
             self._db.close()
 
     def next_attempt(self) -> int:
@@ -173,9 +180,8 @@ class Store:
 
     def meta(self, name: str) -> str | None:
         """A remembered value, or None."""
-        with _as_state_failure(self._path), self._lock:
-            found = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
-        return None if found is None else str(found[0])
+        found = self._read("SELECT value FROM meta WHERE name = ?", name)
+        return str(found[0][0]) if found else None
 
     def remember(self, name: str, value: str) -> None:
         """Keep a value under a name."""
@@ -313,8 +319,8 @@ class Store:
         return Uploads(self._read, provider, account)
 
     def _read(self, query: str, *values: object) -> list[Any]:
-        with _as_state_failure(self._path), self._lock:
-            return self._db.execute(query, values).fetchall()
+        with _as_state_failure(self._path), self._reading:
+            return self._reads.execute(query, values).fetchall()
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -361,6 +367,12 @@ def _connect(path: Path) -> sqlite3.Connection:
     except BaseException:
         db.close()
         raise
+    return db
+
+
+def _connect_to_read(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
+    db.execute("PRAGMA query_only = ON")
     return db
 
 

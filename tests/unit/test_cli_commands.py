@@ -499,6 +499,7 @@ def test_what_would_stop_again_at_once_is_not_recommended(needs_change: bool, sa
         20000.5,
         0.0,
         0,
+        7,
         {},
         True,
         "Full.",
@@ -506,10 +507,11 @@ def test_what_would_stop_again_at_once_is_not_recommended(needs_change: bool, sa
         needs_change,
     )
     lines = outcome_text(outcome).splitlines()
-    assert lines[:3] == [
+    assert lines[:4] == [
         "1,234 of 5,234 rows completed (4,000 pending).",
         "Full.",
         "Credits used in this folder so far: 20,000.5",
+        "Images of another size or ratio than asked for: 7; see note in the results.",
     ]
     assert [line for line in lines if line.startswith("Run the same")] == [said] * bool(said)
 
@@ -585,7 +587,7 @@ def test_a_manifest_may_use_a_model_of_the_profile(run: Run, tmp_path: Path) -> 
     assert run("plan", str(rows), "--provider", "evolink").code == 2
 
 
-COMMANDS = ["plan", "run", "status", "retry", "results", "audit", "doctor", "serve", "models"]
+COMMANDS = ["plan", "run", "status", "retry", "results", "audit", "doctor", "serve", "models", "prices"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -1277,6 +1277,7 @@ def test_the_exit_code_tells_how_a_run_ended(
         credits_used=0.0,
         credits_reserved=0.0,
         same_bytes=0,
+        not_as_asked=0,
         elsewhere={},
         had_work=True,
         stop_reason=reason,
