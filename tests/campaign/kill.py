@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nanobanana_batch.results import read_results
 from nanobanana_batch.service.options import Faults
@@ -108,7 +109,7 @@ def campaign(
     *,
     kills: int,
     flags: tuple[str, ...] = (),
-    **options: object,
+    **options: Any,
 ) -> Verdict:
     """One folder: kill up to so many times, run to the end, judge; and once undisturbed, to compare."""
     began = time.monotonic()

@@ -145,7 +145,7 @@ class Night:
 def spend(folder: Path, plan: Plan) -> Night:
     """One night from the first process to the last."""
     manifest = night_manifest(folder, plan.rows)
-    options = {
+    options: dict[str, Any] = {
         "latency_s": plan.latency_s,
         "idempotency": plan.keys != "ignored",
         "batch_reads": plan.batch_reads,
@@ -235,7 +235,7 @@ def _change_weather(it: Bench, plan: Plan, ahead: list[tuple[int, str]], paid: i
     return ahead[1:]
 
 
-def _asked(it: Bench, what: str, change: dict[str, object] | None = None) -> Any:
+def _asked(it: Bench, what: str, change: dict[str, Any] | None = None) -> Any:
     body = None if change is None else json.dumps(change).encode()
     with urllib.request.urlopen(f"{it.service.base_url}/admin/{what}", body, timeout=30) as reply:
         return json.load(reply)
