@@ -15,10 +15,11 @@ from nanobanana_batch.engine.counts import Counts
 from nanobanana_batch.engine.ends import Ends, MaxFailures
 from nanobanana_batch.engine.hints import Hints
 from nanobanana_batch.engine.journal import Blocking, Journal, log_fact
-from nanobanana_batch.engine.owed import Owed, Patience
+from nanobanana_batch.engine.owed import Owed
 from nanobanana_batch.engine.pace import Gate, Outage, Rate, RetryBudget
 from nanobanana_batch.engine.slots import Slots
 from nanobanana_batch.engine.space import Space
+from nanobanana_batch.engine.trouble import Patience
 from nanobanana_batch.engine.work import FirstLook, Stop, Tally, Work
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import Folder

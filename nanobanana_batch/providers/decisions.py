@@ -118,6 +118,10 @@ TABLE = (
 REJECTING = frozenset({400, 401, 402, 403, 404, 405, 413, 415, 422, 429})
 """HTTP statuses that say by themselves that no task was made; any other is an unknown outcome."""
 
+FORBIDDEN = 403
+"""Of these the one that a wall in front of a provider sends as a page, also in the place of its answer, when
+the task is made: without any words of an error it says nothing."""
+
 VERDICTS = frozenset({400, 404, 413, 422})
 """Of these, those that judge the request itself and not who sends it or when."""
 

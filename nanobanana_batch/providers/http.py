@@ -23,6 +23,7 @@ import aiohttp
 import anyio
 import httpx
 from httpx_aiohttp import AiohttpTransport
+from yarl import URL
 
 from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.providers.encoding import USER_AGENT
@@ -428,9 +429,21 @@ def _pooled_transport(url: str, proxy: Proxy | None) -> httpx.AsyncBaseTransport
     def new_session() -> aiohttp.ClientSession:
         """No connection limit of its own (the engine bounds what is open) and no memory of cookies."""
         connector = aiohttp.TCPConnector(limit=0, ssl=context)
-        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        return _spelling_as_given(session)
 
     return AiohttpTransport(verify=context, client=new_session, proxy=_httpx_proxy(proxy))
+
+
+def _spelling_as_given(session: aiohttp.ClientSession) -> aiohttp.ClientSession:
+    """aiohttp writes addresses anew (%2F as /), and a signature in a link may be one over its spelling."""
+    send = session.request
+
+    def request(method: str, url: str, **options: Any) -> Any:
+        return send(method, URL(url, encoded=True), **options)
+
+    object.__setattr__(session, "request", request)
+    return session
 
 
 def _tls(url: str) -> ssl.SSLContext:

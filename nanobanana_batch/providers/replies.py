@@ -146,7 +146,8 @@ def _judged(reply: Reply, status: int, words: ErrorWords | None) -> SubmitOutcom
     wait, request_id = retry_after_s(reply, fields), _request_id(reply)
     decision = decisions.on_request(status, code, own_words=own_words)
     is_open = not decisions.nothing_made(status, code, own_words=own_words)
-    if decision is Decision.RETRY_REQUEST and is_open:
+    is_wall = words is None and status == decisions.FORBIDDEN
+    if is_wall or (decision is Decision.RETRY_REQUEST and is_open):
         return Unknown(told(reply), decisions.plain(code), wait, request_id, is_reply=True)
     return Rejected(
         decision,

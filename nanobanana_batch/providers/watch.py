@@ -129,7 +129,7 @@ def _shown(body: bytes) -> str:
 
 
 _LINK = re.compile(
-    r"""(?ix) \b ([a-z][a-z0-9+.-]{0,20}:) (?:\\*/){2}  # slashes may be escaped, as in JSON
+    r"""(?ix) ([a-z][a-z0-9+.-]{0,20}:) (?:\\*/){2} (?=[^\s"'<>])  # slashes may be escaped, as in JSON
     (?:[^\s/?\#@"'<>\\]*@)? ([^\s/?\#"'<>\\]*) (?:\\+/|[^\s"'<>\\])*
     | [a-z]+%3A%2F%2F [^\s"'<>]*"""
 )

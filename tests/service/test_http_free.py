@@ -692,6 +692,20 @@ async def test_the_key_of_a_link_at_the_providers_own_host_is_not_sent_either() 
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("where", ["link", "redirect"])
+async def test_a_link_is_asked_for_as_it_is_spelt(where: str) -> None:
+    """A signature may be one over the very text, of which some libraries write another."""
+    path = "/a%20b/x%2By//c.png?sig=a%2Bb%2Fc%3D&to=A%2F2026,b%2C%7E&n=%3a"
+    async with (
+        serving(send(200, b"image")) as storage,
+        serving(send(302, b"", f"Location: {storage.url}{path}\r\n")) as links,
+    ):
+        url = f"{storage.url}{path}" if where == "link" else f"{links.url}/image.png"
+        assert await download("http://127.0.0.1:9", url) == b"image"
+    assert storage.seen[0].line.split(" ")[1] == path
+
+
+@pytest.mark.anyio
 async def test_a_link_that_redirects_in_circles_fails() -> None:
     """It is not dead: the host said nothing of that."""
     async with serving(send(302, b"", "Location: /again\r\n")) as links:

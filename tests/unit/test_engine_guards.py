@@ -23,13 +23,14 @@ from nanobanana_batch.auditing import make_audit, repair_folder
 from nanobanana_batch.connection import Connection, Line, remembered
 from nanobanana_batch.engine.context import Context, OnUnknown, Settings
 from nanobanana_batch.engine.journal import Journal, in_place
-from nanobanana_batch.engine.owed import Owed, Patience
+from nanobanana_batch.engine.owed import Owed
 from nanobanana_batch.engine.pace import Gate, Outage
 from nanobanana_batch.engine.run import Run
 from nanobanana_batch.engine.signals import listen
 from nanobanana_batch.engine.slots import Slots
 from nanobanana_batch.engine.space import RESERVE_BYTES, Space
 from nanobanana_batch.engine.submit import stop_sentence
+from nanobanana_batch.engine.trouble import Patience
 from nanobanana_batch.engine.work import FirstLook, Stop, Tally, resumed
 from nanobanana_batch.errors import DiskFailed, FolderInUse, LinkFailed, StateFailed, UsageError
 from nanobanana_batch.files.disk import Disk
