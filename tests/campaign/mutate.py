@@ -47,6 +47,9 @@ _ROUNDS = 3
 _LONGEST_CASE_S, _END_S = 400.0, 10.0
 _SETTINGS: dict[str, Any] = {"time_scale": 0.04, "task_s": (6.0, 10.0), "grace_s": 0.5}
 _FLAGS = ("--concurrency", str(AT_ONCE), "--no-progress", "--max-outage", "8s", "--stuck-after", "4s")
+_MOST_EARLY = 2
+_WAITS = (":Retry-After", "error.fallback_suggestion")
+"""Of a wait that makes no sense it is not said what it is."""
 _FOLLOWED = "no such link"
 """A changed link was followed: no fault of the client's."""
 _BEGIN_WORDS = re.compile(r"^\s*$|Credits used|^Images:|^Results:")
@@ -232,7 +235,8 @@ def _while_mutated(case: Case, ended: list[forked.Ended], owed: int, report: dic
         yield f"{sent} requests"
     faults = {one[:80] for one in report["client_faults"] if not one.startswith(_FOLLOWED)}
     yield from sorted(f"client fault: {one}" for one in faults)
-    if early := Counter(one["what"] for one in report["early"]):
+    early = Counter(one["what"] for one in report["early"])
+    if early.total() > _MOST_EARLY and case.mutation.place not in _WAITS:
         yield f"early: {dict(early)}"
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from PIL import Image
 
-from .mutations import KEY, SECRET
+from .mutations import KEY, SECRET, TRAILER
 
 _TEXTS = ("said*.txt", "out/run.log*", "out/results.csv")
 _SIGNATURE = re.compile(r"X-Signature=[0-9a-f]{8,}")
@@ -60,7 +60,7 @@ class Folder:
 
     def _digests(self) -> set[str]:
         found = (path for path in self._out.glob("images/**/*") if path.is_file())
-        return {hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+        return {_digest(path.read_bytes()) for path in found}
 
     def saved(self) -> int:
         """Different image files."""
@@ -105,7 +105,11 @@ class Folder:
             Image.open(io.BytesIO(data)).load()
         except OSError:
             return False
-        return any(hashlib.sha256(data).hexdigest() in task["pictures"] for task in tasks)
+        return any(_digest(data) in task["pictures"] for task in tasks)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data.removesuffix(TRAILER)).hexdigest()
 
 
 def _is_explained(row: dict[str, str], codes: set[str]) -> bool:
