@@ -9,7 +9,7 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 pytho
 BIN := .venv/bin
 INSTALLED := .venv/installed-$(shell cksum pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 
-.PHONY: run test lint bench campaign night clean FORCE
+.PHONY: run test lint bench campaign night mutate clean FORCE
 .PRECIOUS: outputs/%/results.csv
 
 run: $(INSTALLED) ## make the images of MANIFEST (embedded service: no key, no cost)
@@ -52,6 +52,14 @@ campaign: $(INSTALLED) ## an hour of kills, crowds and interrupts, judged by the
 
 night: $(INSTALLED) ## some twenty minutes alone with a provider in trouble, judged by the service's ledger
 	$(BIN)/python -m tests.campaign.night
+	$(BIN)/python -m tests.campaign.strict_night --idempotency honoured
+	$(BIN)/python -m tests.campaign.strict_night --idempotency unproven
+	$(BIN)/python -m tests.campaign.strict_night --idempotency unproven --keys body_first
+	$(BIN)/python -m tests.campaign.strict_night --idempotency unproven --keys ignored
+	$(BIN)/python -m tests.campaign.strict_night --idempotency ignored
+
+mutate: $(INSTALLED) ## an hour with a provider that answers otherwise, one thing changed at a time
+	$(BIN)/python -m tests.campaign.mutate
 
 clean: ## the environment and caches; outputs stay
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache

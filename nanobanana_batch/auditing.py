@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nanobanana_batch.fidelity import unlike
 from nanobanana_batch.files.folder import Folder, find, held
 from nanobanana_batch.files.images import IMAGE_FOLDER
 from nanobanana_batch.files.lock import is_held
-from nanobanana_batch.state.facts import Phase
+from nanobanana_batch.model import request_from_json
+from nanobanana_batch.state.facts import GIVEN_UP, Phase
 from nanobanana_batch.state.reader import AttemptReport, open_reader
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ class Finding:
     """One thing that is not explained."""
 
     kind: str
-    """duplicate, resent, orphan, unknown, missing, changed, stray or same_bytes."""
+    """duplicate, resent, given_up, orphan, unknown, missing, changed, stray, same_bytes or not_as_asked."""
     what: str
     """The row's id, or a file's path."""
     detail: str
@@ -52,7 +54,7 @@ class Totals:
     credits_reserved: float
     """Of all accepted requests."""
     credits_used: float
-    """Of saved and expired ones; what was reserved where the provider told nothing else."""
+    """Of saved, expired and given up ones; what was reserved where the provider told nothing else."""
     credits_refunded: float
     """Reserved for tasks that failed or were refused: the provider refunds these (contract: "Query")."""
 
@@ -96,6 +98,7 @@ def make_audit(folder: Folder) -> Audit:
         *_damaged(folder.path, saved),
         *strays,
         *_same_bytes(saved),
+        *_not_as_asked(saved),
     ]
     totals = _totals(attempts, len(files))
     return Audit(str(folder.path), totals, tuple(findings), len(in_flight) if is_running else None)
@@ -129,10 +132,15 @@ def repair_folder(path: Path, now: Connection, tally: Tally) -> None:
 
 
 _RERUN = "run again or `audit --repair` fetches it"
+_GIVE_UP = "`retry --only running` gives it up and pays again"
+_GIVEN_UP = ("given up by you, may have been paid", "look in your account for its task")
 _ORPHAN = {
-    Phase.ACCEPTED: ("paid, not fetched yet", _RERUN),
+    Phase.ACCEPTED: ("paid, not fetched yet", f"{_RERUN}; if it never comes, {_GIVE_UP}"),
     Phase.READY: ("paid and finished, not fetched yet", _RERUN),
-    Phase.EXPIRED: ("paid, and its links died before it was fetched", "ask the provider with the task id"),
+    Phase.EXPIRED: (
+        "paid, and its links died before it was fetched",
+        "a run or `audit --repair` tries once more; ask the provider with the task id",
+    ),
 }
 _UNKNOWN = (
     "may have been paid: no answer came",
@@ -154,6 +162,8 @@ def _without_image(attempts: Iterable[AttemptReport]) -> Iterable[Finding]:
             yield _finding("orphan", attempt, _ORPHAN[attempt.phase])
         if attempt.phase in _UNANSWERED:
             yield _finding("unknown", attempt, _UNKNOWN)
+        if _is_given_up(attempt):
+            yield _finding("given_up", attempt, _GIVEN_UP)
         if attempt.sent > 1:
             yield _finding("resent", attempt, _resent(attempt.sent))
 
@@ -224,10 +234,32 @@ def _same_bytes(saved: Iterable[AttemptReport]) -> Iterable[Finding]:
             )
 
 
+def _not_as_asked(saved: Iterable[AttemptReport]) -> Iterable[Finding]:
+    for attempt in saved:
+        if attempt.width is None or attempt.height is None:
+            continue
+        if note := unlike(request_from_json(attempt.request), attempt.width, attempt.height):
+            yield Finding(
+                "not_as_asked", attempt.id, note, "kept; ask the provider what was charged, or change the row"
+            )
+
+
+def _is_given_up(attempt: AttemptReport) -> bool:
+    return attempt.phase is Phase.FAILED and attempt.error_code == GIVEN_UP
+
+
+def _is_refunded(attempt: AttemptReport) -> bool:
+    return attempt.phase in (Phase.FAILED, Phase.REFUSED) and not _is_given_up(attempt)
+
+
 def _totals(attempts: list[AttemptReport], files: int) -> Totals:
     accepted = [attempt for attempt in attempts if attempt.task_id]
-    spent = [attempt for attempt in accepted if attempt.phase in (Phase.SAVED, Phase.EXPIRED)]
-    refunded = [attempt for attempt in accepted if attempt.phase in (Phase.FAILED, Phase.REFUSED)]
+    refunded = [attempt for attempt in accepted if _is_refunded(attempt)]
+    spent = [
+        attempt
+        for attempt in accepted
+        if attempt.phase in (Phase.SAVED, Phase.EXPIRED) or _is_given_up(attempt)
+    ]
     return Totals(
         attempts=len(attempts),
         accepted=len(accepted),

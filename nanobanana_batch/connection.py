@@ -6,18 +6,21 @@ import json
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nanobanana_batch.catalog import ModelRules, load_catalog
 from nanobanana_batch.errors import KeyProblem, ServiceFailed
-from nanobanana_batch.model import Request
+from nanobanana_batch.pricing.book import PriceBook, listed_prices
+from nanobanana_batch.pricing.cache import cache_file, kept_list
 from nanobanana_batch.providers.base import Observer, Provider
 
 if TYPE_CHECKING:
     from nanobanana_batch.providers.profile import Address, Profile
 
+CONNECTION = "connection"
+"""Name under which the state remembers how the provider was reached last."""
 _LOCAL_KEY = "embedded-service"
 _LOCAL_FOLDER = ".service"
 
@@ -63,10 +66,8 @@ class Line:
     is_embedded: bool
     offers_callbacks: bool
     connect: Connect
-    price: Callable[[Request], float | None] = lambda request: None
-    """What a request costs by the price list, in credits, if that says."""
-    prices_as_of: str = ""
-    """The day of the price list, where it says."""
+    prices: PriceBook = field(default_factory=PriceBook)
+    """What requests cost, as far as that is known before any reply."""
 
 
 def prepare(
@@ -80,30 +81,52 @@ def prepare(
     Raises:
         ProfileError: there is no such profile, or it has no usable address.
         KeyProblem: there is no key, or it cannot be one.
+        BadSurroundings: the environment's proxies or certificates cannot be used.
     """
-    from nanobanana_batch.providers.profile import catalog_for, check_address, identity, load_profile
+    from nanobanana_batch.providers.http import check_surroundings
+    from nanobanana_batch.providers.profile import check_address, identity, load_profile
 
     profile = load_profile(connection.provider)
     calls_back, debug = profile.callback_field is not None, connection.debug
-    catalog = catalog_for(profile)
-    as_of = profile.prices_as_of.isoformat() if profile.prices_as_of else ""
-
-    def price(request: Request) -> float | None:
-        return catalog.price(request, profile.dialect)
-
+    prices = price_book(profile, connection.base_url)
     if profile.embedded and connection.base_url is None:
 
         def embedded(folder: Path, observer: Observer | None) -> AbstractAsyncContextManager[Provider]:
             return _open_embedded(profile, folder, submits_at_once, observer, debug=debug)
 
-        return Line(profile.dialect, profile.name, True, calls_back, embedded, price, as_of)
+        return Line(profile.dialect, profile.name, True, calls_back, embedded, prices)
     address = check_address(profile, connection.base_url)
     key = api_key(connection, profile, or_else) if needs_key else ""
+    check_surroundings(address)
 
     def connect(folder: Path, observer: Observer | None) -> AbstractAsyncContextManager[Provider]:
         return _open_api(profile, address, key, submits_at_once, observer, debug=debug)
 
-    return Line(profile.dialect, identity(profile, address), False, calls_back, connect, price, as_of)
+    return Line(profile.dialect, identity(profile, address), False, calls_back, connect, prices)
+
+
+def price_book(profile: Profile, base_url: str | None) -> PriceBook:
+    """What is known of a provider's prices on this machine: its profile's, and the list that was read last.
+
+    Raises:
+        ProfileError: the address of its price list cannot be used.
+    """
+    from nanobanana_batch.providers.profile import catalog_for, prices_address
+
+    catalog, dialect = catalog_for(profile), profile.dialect
+    book = PriceBook(
+        of_profile=lambda request: catalog.price(request, dialect),
+        profile_day=profile.prices_as_of.isoformat() if profile.prices_as_of else "",
+        credits_per_usd=profile.credits_per_usd,
+    )
+    address = prices_address(profile, base_url)
+    if address is None or profile.credits_per_usd is None:
+        return book
+    found, note = kept_list(cache_file(profile.name, address.url), address.url)
+    if found is None:
+        return replace(book, note=note)
+    of_list = listed_prices(found, catalog, dialect, profile.credits_per_usd)
+    return replace(book, of_list=of_list, list_day=found.day)
 
 
 def provider_name(connection: Connection) -> str:

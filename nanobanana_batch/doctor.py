@@ -1,12 +1,15 @@
 """Looks at all that a run needs, before one is started: sends only free requests, and changes nothing.
 
-Each line says what was found; a problem also says what to do about it.
+The one thing that it leaves behind is the provider's public price list, in the user's cache. Each line says
+what was found; a problem also says what to do about it.
 """
 
 from __future__ import annotations
 
+import os
 import platform
 import re
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,9 +19,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nanobanana_batch.connection import Connection, api_key, prepare
-from nanobanana_batch.errors import NanobananaError
+from nanobanana_batch.connection import Connection, api_key, prepare, price_book
+from nanobanana_batch.errors import BadSurroundings, NanobananaError, ProfileError
 from nanobanana_batch.files import filesystem
+from nanobanana_batch.files.descriptors import most_open
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import Folder, find, refuse_amnesia, was_worked_on
 from nanobanana_batch.files.lock import is_held
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
 
 _PACKAGE = "nanobanana-batch"
 _CLOCK_S = 60.0
+_PRICES_S = 10.0
 _LITTLE_BYTES = 1 << 30
 _TOO_LITTLE_BYTES = 72 << 20
 """What a run keeps free, and one image (engine/space.py)."""
@@ -67,7 +72,7 @@ class Diagnosis:
 
 def examine(connection: Connection, out: Path) -> Diagnosis:
     """Look at the program, the provider and the output folder."""
-    return Diagnosis((*_program(), *_provider(connection), *_folder(out)))
+    return Diagnosis((*_program(), *_surroundings(), *_provider(connection), *_folder(out)))
 
 
 def _ok(name: str, found: str) -> Check:
@@ -100,6 +105,69 @@ def _program() -> Iterator[Check]:
         yield _ok("libraries", ", ".join(found))
 
 
+# --- what the process is started with --------------------------------------------------------------
+
+
+def _surroundings() -> Iterator[Check]:
+    yield _open_files()
+    yield _locale()
+    yield _home()
+    yield _temporary()
+
+
+def _open_files() -> Check:
+    from nanobanana_batch.engine.context import Settings
+    from nanobanana_batch.engine.descriptors import fitted
+    from nanobanana_batch.engine.work import Tally
+
+    said: list[str] = []
+    try:
+        fitted(Settings(), Tally(announce=said.append))
+    except BadSurroundings as error:
+        return _problem("open files", error, "")
+    if said:
+        return Check("open files", Verdict.NOTE, said[0], "Allow more with `ulimit -n 1024`.")
+    return _ok("open files", f"up to {most_open(0):,} at once")
+
+
+def _locale() -> Check:
+    encoding = sys.getfilesystemencoding()
+    if encoding.lower() == "utf-8":
+        return _ok("locale", "files may have any name")
+    found = f"files can only have names of the encoding {encoding}"
+    return Check("locale", Verdict.NOTE, found, "Set PYTHONUTF8=1, or a UTF-8 locale such as LC_ALL=C.UTF-8.")
+
+
+def _home() -> Check:
+    """Nothing that a run needs stands there."""
+    try:
+        home = Path.home()
+        is_usable = home.is_dir() and os.access(home, os.W_OK | os.X_OK)
+    except (RuntimeError, OSError):
+        return Check(
+            "home", Verdict.NOTE, "there is none", "A run does without; set HOME if it is a mistake."
+        )
+    if not is_usable:
+        advice = "A run does without; set HOME if it is a mistake."
+        return Check("home", Verdict.NOTE, f"{home} cannot be written to", advice)
+    return _ok("home", str(home))
+
+
+def _temporary() -> Check:
+    try:
+        place = tempfile.gettempdir()
+    except OSError as error:
+        advice = (
+            "Set TMPDIR to a folder that is writable: long manifests are kept there while they are checked."
+        )
+        return Check("temporary files", Verdict.PROBLEM, str(error.strerror or error), advice)
+    wanted = os.environ.get("TMPDIR")
+    if wanted and Path(wanted).resolve() != Path(place).resolve():
+        found = f"{wanted} (TMPDIR) cannot be written to; they go to {place}"
+        return Check("temporary files", Verdict.NOTE, found, "Correct TMPDIR, or unset it.")
+    return _ok("temporary files", place)
+
+
 # --- the provider ----------------------------------------------------------------------------------
 
 
@@ -116,10 +184,11 @@ def _provider(connection: Connection) -> Iterator[Check]:
         yield _ok("address", "a service on this machine, started for each run; it costs nothing")
         yield from _account(connection, profile)
         return
-    checks = [_address(profile, connection), _key(profile, connection)]
+    checks = [_address(profile, connection), _key(profile, connection), *_way(profile, connection)]
     yield from checks
     if all(check.verdict is Verdict.OK for check in checks):
         yield from _account(connection, profile)
+    yield from _prices(connection, profile)
 
 
 def _address(profile: Profile, connection: Connection) -> Check:
@@ -133,12 +202,53 @@ def _address(profile: Profile, connection: Connection) -> Check:
     return _ok("address", f"{address.url}, files: {files.url if files else 'not offered'}")
 
 
+def _way(profile: Profile, connection: Connection) -> Iterator[Check]:
+    """How the provider is reached, and how it is recognised."""
+    from nanobanana_batch.providers.profile import check_address
+    from nanobanana_batch.providers.proxies import proxy_for
+    from nanobanana_batch.providers.trust import authorities, tls_context
+
+    try:
+        address = check_address(profile, connection.base_url)
+    except NanobananaError:
+        return  # told already
+    try:
+        yield _ok("proxy", str(proxy_for(address.url) or "none for this address"))
+    except BadSurroundings as error:
+        yield _problem("proxy", error, "")
+    if address.is_loopback:
+        return
+    try:
+        tls_context()
+        yield _ok("certificates", f"those of {authorities()}")
+    except BadSurroundings as error:
+        yield _problem("certificates", error, "")
+
+
 def _key(profile: Profile, connection: Connection) -> Check:
     try:
         api_key(connection, profile)
     except NanobananaError as error:
         return _problem("key", error, f"Put the key into {profile.key_env}, or into a file for --key-file.")
     return _ok("key", f"from {connection.key_file or profile.key_env}")
+
+
+def _prices(connection: Connection, profile: Profile) -> Iterator[Check]:
+    """What the estimates rest on; the public list is read anew if it can be, and nothing waits for it."""
+    from nanobanana_batch.price_report import refresh
+    from nanobanana_batch.providers.profile import prices_address
+
+    try:
+        if prices_address(profile, connection.base_url) is None:
+            return
+        found = refresh(connection, _PRICES_S)
+        yield _ok("prices", f"the public list was read, models in it: {len(found.tariffs):,}")
+    except ProfileError:
+        return  # told with the address
+    except NanobananaError as error:
+        day = price_book(profile, connection.base_url).list_day
+        used = f"the list of {day} is used" if day else "estimates begin with a folder's first replies"
+        yield _ok("prices", f"{used}; {error.message}")
 
 
 def _account(connection: Connection, profile: Profile) -> Iterator[Check]:
@@ -170,8 +280,11 @@ def _ask(connection: Connection) -> tuple[AccountRead, list[Exchange]]:
         async with prepare(connection, 1).connect(folder, asked.append) as provider:
             return await provider.read_account()
 
-    with tempfile.TemporaryDirectory() as folder:
-        return anyio.run(ask, Path(folder)), asked
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            return anyio.run(ask, Path(folder)), asked
+    except OSError as error:
+        raise BadSurroundings(f"There is no place for temporary files: {error.strerror or error}.") from error
 
 
 def _credits(read: AccountRead) -> Check:

@@ -5,11 +5,14 @@ NanobananaError
 |  |- ManifestError      the manifest has problems, all of them listed
 |  |- TooManyRows        the manifest has more rows than a run takes
 |  |- ProfileError       a provider profile cannot be used
+|  |- BadSurroundings    a variable, a limit or a locale of this process is in the way
+|  |- NoPriceList        a provider's price list cannot be read, or not be kept
 |  `- KeyProblem         no API key, or one of an impossible form
 |- FolderInUse           exit 4: another process works on this output folder
 |- RunStopped            exit 3: stopped early, the same command resumes
 |  |- StateFailed        the state file cannot be read or written
 |  `- DiskFailed         the disk is full or refuses to write
+|- OutputFailed          what was asked for cannot be written to standard output
 |- ServiceFailed         the embedded service did not start or went away
 |- ImageRejected         bytes that are not the whole image they claim to be
 `- LinkFailed            a download link gave no usable body
@@ -18,6 +21,8 @@ NanobananaError
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from typing import ClassVar
@@ -109,6 +114,14 @@ class ProfileError(UsageError):
     """A provider profile is missing, malformed or incomplete."""
 
 
+class BadSurroundings(UsageError):
+    """What a process is started with is in the way: a variable (its value is not told), a limit, a locale."""
+
+
+class NoPriceList(UsageError):
+    """A price list cannot be read or kept; what was known before stays, and no run needs more."""
+
+
 class KeyProblem(UsageError):
     """There is no API key, or what was given cannot be one; the key itself is never in the text."""
 
@@ -125,12 +138,33 @@ class RunStopped(NanobananaError):
     exit_code = 3
 
 
+@contextmanager
+def after_sending() -> Iterator[None]:
+    """In the block something may have been sent already: no error may say any more that nothing was.
+
+    Raises:
+        RunStopped: in the place of a `UsageError`.
+    """
+    try:
+        yield
+    except UsageError as error:
+        raise RunStopped(error.message, hint=error.hint) from error
+
+
 class StateFailed(RunStopped):
     """The state file is damaged, too new, or cannot be written: going on could pay twice."""
 
 
 class DiskFailed(RunStopped):
     """The disk is full or failing: paying for more images would lose them."""
+
+
+class OutputFailed(NanobananaError):
+    """Standard output takes nothing; `is_unread`: whoever read it went away, and need not be told."""
+
+    def __init__(self, message: str, *, is_unread: bool = False) -> None:
+        super().__init__(message)
+        self.is_unread = is_unread
 
 
 class ServiceFailed(NanobananaError):

@@ -1,16 +1,17 @@
 """What rows that are not made yet will cost and how long they will take, and how well that is known.
 
 A price is the most that this folder's own replies named for such a request, as `--max-credits` counts it,
-or else the price list's; where neither says, the estimate says so instead of guessing.
+or else the price book's; where neither says, the estimate says so instead of guessing.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from nanobanana_batch.model import Request
+from nanobanana_batch.pricing.book import PriceBook, Source
 from nanobanana_batch.state.prices import PriceClass
 from nanobanana_batch.state.reader import Reader
 
@@ -36,26 +37,29 @@ def seen_by(reader: Reader) -> Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class PriceList:
-    """What a profile says that requests cost, and of which day that is."""
-
-    price: Callable[[Request], float | None]
-    as_of: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Cost:
     """What some rows will cost; each row is counted under where its price comes from."""
 
     credits: float
     """Of the rows whose price is known."""
     by_replies: int
+    by_profile: int
     by_list: int
     unpriced: int
-    prices_as_of: str
-    """The day of the price list; empty where it does not say."""
+    profile_day: str
+    """Of which day the profile's prices are; empty where it does not say."""
+    list_day: str
+    """When the price list was read; empty where there is none."""
     spent: float
-    """What the folder has cost before."""
+    """What the folder has cost before, in credits."""
+    credits_per_usd: float | None
+    """None: what a credit costs is not known."""
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Where prices came from apart from the folder itself."""
+        counts = {Source.PROFILE: self.by_profile, Source.LIST: self.by_list}
+        return tuple(source for source, count in counts.items() if count)
 
     def is_over(self, limit: float) -> bool:
         """Whether a folder would cost more than this, as far as is known."""
@@ -77,31 +81,51 @@ class Duration:
 class Prices:
     """What requests of each kind cost."""
 
-    def __init__(self, seen: Seen, listed: PriceList) -> None:
+    def __init__(self, seen: Seen, book: PriceBook) -> None:
         self._seen = seen
-        self._listed = listed
+        self._book = book
 
     def of(self, kind: PriceClass) -> float | None:
         """For one request; None where nobody says."""
         known = self._seen.prices.get(kind)
-        return self._by_list(kind) if known is None else known
+        return self._book.price(_request(kind)) if known is None else known
 
     def cost(self, rows: Counter[PriceClass]) -> Cost:
         """For all of them."""
-        by_replies = sum(count for kind, count in rows.items() if kind in self._seen.prices)
-        prices = {kind: self.of(kind) for kind in rows}
-        unpriced = sum(count for kind, count in rows.items() if prices[kind] is None)
+        counts: Counter[Source | None] = Counter()
+        credits, by_replies = 0.0, 0
+        for kind, count in rows.items():
+            known = self._seen.prices.get(kind)
+            quote = self._book.quote(_request(kind)) if known is None else None
+            if known is not None:
+                by_replies += count
+            else:
+                counts[quote.source if quote else None] += count
+            credits += count * (known if known is not None else quote.credits if quote else 0.0)
         return Cost(
-            credits=sum((prices[kind] or 0.0) * count for kind, count in rows.items()),
+            credits=credits,
             by_replies=by_replies,
-            by_list=rows.total() - by_replies - unpriced,
-            unpriced=unpriced,
-            prices_as_of=self._listed.as_of,
+            by_profile=counts[Source.PROFILE],
+            by_list=counts[Source.LIST],
+            unpriced=counts[None],
+            profile_day=self._book.profile_day,
+            list_day=self._book.list_day,
             spent=self._seen.spent,
+            credits_per_usd=self._book.credits_per_usd,
         )
 
-    def _by_list(self, kind: PriceClass) -> float | None:
-        return self._listed.price(Request(kind.model, "", resolution=kind.resolution))
+
+def _request(kind: PriceClass) -> Request:
+    """One of this kind."""
+    return Request(
+        kind.model,
+        "",
+        resolution=kind.resolution,
+        images=("",) * kind.images,
+        web_search=kind.web_search,
+        image_search=kind.image_search,
+        thinking_level=kind.thinking_level,
+    )
 
 
 def duration(rows: int, row_s: float | None, concurrency: int, submits_per_min: float | None) -> Duration:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nanobanana_batch.errors import UsageError
-from nanobanana_batch.estimates import Cost, Duration, PriceList, Prices, duration, seen_by
+from nanobanana_batch.estimates import Cost, Duration, Prices, duration, seen_by
 from nanobanana_batch.model import REQUEST_FIELDS, Row, RowStatus
+from nanobanana_batch.pricing.book import PriceBook
 from nanobanana_batch.state.reader import Reader
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.scope import EVERY_ROW
@@ -93,7 +94,7 @@ def choose_pilot(roster: Roster, factors: Iterable[str], rows: int) -> Pilot:
     return Pilot(frozenset(chosen), several)
 
 
-def project(reader: Reader, settings: Settings, listed: PriceList) -> Projection:
+def project(reader: Reader, settings: Settings, book: PriceBook) -> Projection:
     """What the rows of a run's scope say about all rows of the manifest that are left."""
     seen, counts = seen_by(reader), reader.counts(settings.scope)
     left = reader.to_pay(EVERY_ROW, settings.max_attempts)
@@ -101,7 +102,7 @@ def project(reader: Reader, settings: Settings, listed: PriceList) -> Projection
     ended = counts[RowStatus.COMPLETED] + counts[RowStatus.EXPIRED] + failed + refused
     return Projection(
         rows_left=left.total(),
-        cost=Prices(seen, listed).cost(left),
+        cost=Prices(seen, book).cost(left),
         duration=duration(left.total(), seen.row_s, settings.concurrency, settings.submits_per_min),
         failed=share(failed, ended),
         refused=share(refused, ended),

@@ -13,18 +13,20 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nanobanana_batch.connection import Connection, Line, prepare, remembered
-from nanobanana_batch.errors import TooManyRows, UsageError
-from nanobanana_batch.estimates import PriceList, Prices, seen_by
+from nanobanana_batch.connection import CONNECTION, Connection, Line, prepare, remembered
+from nanobanana_batch.errors import TooManyRows, UsageError, after_sending
+from nanobanana_batch.estimates import Cost, Prices, seen_by
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import Folder, choose, create, find, held, make, was_worked_on
 from nanobanana_batch.files.lock import only_writer
+from nanobanana_batch.files.proof import prove_writable, refuse_unspeakable
 from nanobanana_batch.manifest import Manifest, derive_id, fold_id, open_manifest
 from nanobanana_batch.model import Draft, RowStatus
 from nanobanana_batch.piloting import Projection, choose_pilot, project
+from nanobanana_batch.pricing.money import money_text
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.results import write_results
-from nanobanana_batch.session import Front, Session, has_work, notice_lost_files, work
+from nanobanana_batch.session import Front, Session, Worked, has_work, notice_lost_files, work
 from nanobanana_batch.state.facts import Phase
 from nanobanana_batch.state.last_run import remembered_end
 from nanobanana_batch.state.reader import Failure, open_reader
@@ -40,8 +42,6 @@ if TYPE_CHECKING:
 MAX_ROWS = 5_000_000
 """A longer manifest is meant to be sampled: to check each row and to keep its state would take hours."""
 OUTPUTS = Path("outputs")
-CONNECTION = "connection"
-"""Name under which the state remembers how the provider was reached last."""
 _OR_LOCAL = "or try --provider local, which needs none and costs nothing"
 
 
@@ -72,6 +72,7 @@ class Retry(StrEnum):
     REFUSED = "refused"
     UNKNOWN = "unknown"
     EXPIRED = "expired"
+    RUNNING = "running"
 
 
 _RETRIED_PHASES = {
@@ -79,6 +80,7 @@ _RETRIED_PHASES = {
     Retry.REFUSED: frozenset({Phase.REFUSED}),
     Retry.EXPIRED: frozenset({Phase.EXPIRED}),
     Retry.UNKNOWN: frozenset[Phase](),
+    Retry.RUNNING: frozenset[Phase](),
 }
 
 
@@ -94,6 +96,8 @@ class Outcome:
     credits_reserved: float
     same_bytes: int
     """Images with the same bytes as an earlier row's."""
+    not_as_asked: int
+    """Images of another size or ratio than their row asks for."""
     elsewhere: Mapping[str, int]
     """Unfinished rows that were sent to another provider, by its name; only that one can collect them."""
     had_work: bool
@@ -106,6 +110,8 @@ class Outcome:
     """Why rows failed or were refused, the most frequent reason first."""
     projection: Projection | None = None
     """What a pilot says about the other rows."""
+    credits_per_usd: float | None = None
+    """None: what a credit costs is not known."""
 
     @property
     def exit_code(self) -> int:
@@ -205,8 +211,12 @@ def run(order: Order, settings: Settings, tally: Tally, pilot: int | None = None
         FolderInUse: another run works on the folder; nothing was sent.
         RunStopped: going on could pay twice or lose what is paid for.
     """
+    from nanobanana_batch.engine.descriptors import fitted
+    from nanobanana_batch.receiver import CONNECTIONS
+
     disk = Disk()
     manifest = open_ordered(order)
+    settings = fitted(settings, tally, callbacks=CONNECTIONS if order.front else 0)
     line = prepare(order.connection, settings.submit_concurrency, or_else=_OR_LOCAL)
     if order.front is not None and not line.offers_callbacks:
         raise UsageError(f"{line.name} does not offer callbacks; nothing was sent.")
@@ -218,6 +228,7 @@ def run(order: Order, settings: Settings, tally: Tally, pilot: int | None = None
         if is_locked:
             locks.enter_context(only_writer(path))
         roster = locks.enter_context(expanded(manifest))
+        refuse_unspeakable(roster.ids())
         for warning in manifest.warnings:
             tally.say_once(f"warning: {warning}")
         refuse_parents(manifest, folder_of(order, manifest), line.name)
@@ -230,20 +241,30 @@ def run(order: Order, settings: Settings, tally: Tally, pilot: int | None = None
         create(folder, disk, worked_on=worked_on)
         if folder.state_folder != path:
             locks.enter_context(only_writer(folder.state_folder))
+        prove_writable(folder, disk)
         store = locks.enter_context(_opened(folder, disk))
         refuse_mixing(path, store.providers(), line.name)
         store.take_manifest(roster, name=manifest.name, variables=manifest.variables)
         store.remember(CONNECTION, order.connection.as_text())
         notice_lost_files(store, path)
+        if settings.max_credits is not None and line.prices.note:
+            tally.say_once(f"warning: {line.prices.note}")
         refusal = _too_dear(folder, line, settings)
-        return _worked(Session(store, disk, folder, line, settings, tally, order.front, refusal))
+        session = Session(store, disk, folder, line, settings, tally, order.front, refusal)
+        outcome = _worked(session)
+        return outcome if pilot is None else replace(outcome, projection=_projection(session))
 
 
-def retry(path: Path, only: Retry, now: Connection, settings: Settings, tally: Tally) -> Outcome:
+def retry(
+    path: Path, only: Retry, now: Connection, settings: Settings, tally: Tally, ids: Sequence[str] = ()
+) -> Outcome:
     """Pay again for the rows of a folder that ended in one way; the manifest is not read again.
 
+    `ids`: only for these. Running rows have not ended: each task is read once more, and given up only if its
+    image is not there.
+
     Raises:
-        UsageError: there is no such folder, or no key for its provider.
+        UsageError: there is no such folder or row, or no key for its provider.
         FolderInUse: another run works on the folder; nothing was sent.
         RunStopped: going on could pay twice or lose what is paid for.
     """
@@ -251,7 +272,35 @@ def retry(path: Path, only: Retry, now: Connection, settings: Settings, tally: T
 
     resend = OnUnknown.RESUBMIT if only is Retry.UNKNOWN else OnUnknown.HOLD
     settings = replace(settings, new_rows=False, on_unknown=resend, retried=_RETRIED_PHASES[only])
+    if ids:
+        settings = replace(settings, scope=_scope_of(path, ids))
+    if only is Retry.RUNNING:
+        settings = replace(settings, gives_up=True)
+        _announce_giving_up(path, settings.scope, tally)
     return _resume(path, now, settings, tally)
+
+
+def _scope_of(path: Path, ids: Sequence[str]) -> Scope:
+    with open_reader(find(path).state) as reader:
+        positions = reader.positions(ids)
+    if missing := [id_ for id_ in ids if id_ not in positions]:
+        raise UsageError(
+            f"{path} has no row {', '.join(missing)}; nothing was sent.",
+            hint="The column `id` of its results.csv names them all.",
+        )
+    return Scope(only=frozenset(positions.values()))
+
+
+def _announce_giving_up(path: Path, scope: Scope, tally: Tally) -> None:
+    """Said before anything is done: what this may cost."""
+    with open_reader(find(path).state) as reader:
+        counts = reader.counts(scope)
+    if rows := counts[RowStatus.RUNNING] + counts[RowStatus.READY]:
+        tally.announce(
+            f"Rows that are paid for and not there: {rows:,}. Each task is read once more, and its image is"
+            " fetched if it is there. Where it is not, the task is given up, may have been paid all the same,"
+            " and the row is paid for again."
+        )
 
 
 def collect(path: Path, now: Connection, settings: Settings, tally: Tally) -> Outcome:
@@ -266,11 +315,15 @@ def collect(path: Path, now: Connection, settings: Settings, tally: Tally) -> Ou
 
 
 def _resume(path: Path, now: Connection, settings: Settings, tally: Tally) -> Outcome:
+    from nanobanana_batch.engine.descriptors import fitted
+
     disk, folder = Disk(), find(path)
+    settings = fitted(settings, tally)
     with open_reader(folder.state) as reader:
         connection = remembered(reader.meta(CONNECTION), now)
     line = prepare(connection, settings.submit_concurrency, needs_key=False)
     with held(folder), _opened(folder, disk) as store:
+        prove_writable(folder, disk)
         session = Session(store, disk, folder, line, settings, tally)
         notice_lost_files(store, folder.path)
         if has_work(session):
@@ -292,15 +345,21 @@ def _too_dear(folder: Folder, line: Line, settings: Settings) -> str:
         return ""
     with open_reader(folder.state) as reader:
         rows = reader.to_pay(settings.scope, settings.max_attempts)
-        cost = Prices(seen_by(reader), PriceList(line.price, line.prices_as_of)).cost(rows)
+        cost = Prices(seen_by(reader), line.prices).cost(rows)
     if not rows or not cost.is_over(limit):
         return ""
     before = f", and this folder has cost {cost.spent:,g} before" if cost.spent else ""
     return (
-        f"--max-credits {limit:,g} is not enough: the rows to make are estimated at {cost.credits:,g}"
-        f" credits{before}. Nothing new is paid for: give a higher limit, or make a part of the rows with"
-        " --limit or --pilot."
+        f"--max-credits {limit:,g} is not enough: the rows to make are estimated at {_estimate(cost)}"
+        f"{before}. Nothing new is paid for: give a higher limit, or make a part of the rows with --limit"
+        " or --pilot."
     )
+
+
+def _estimate(cost: Cost) -> str:
+    money = money_text(cost.credits, cost.credits_per_usd)
+    credits = f"{cost.credits:,g} credits" + (f" ({money})" if money else "")
+    return credits + (f", at most, by the price list of {cost.list_day}" if cost.by_list else "")
 
 
 def refuse_mixing(folder: Path, providers: Iterable[str], provider: str) -> None:
@@ -382,14 +441,17 @@ def _worked(session: Session) -> Outcome:
 
 def _made(session: Session) -> Outcome:
     worked = work(session)
+    with after_sending():
+        return _outcome(session, worked)
+
+
+def _outcome(session: Session, worked: Worked) -> Outcome:
     results = write_results(session.folder, session.disk)
     settings, line = session.settings, session.line
     with open_reader(session.folder.state) as reader:
         counts = reader.counts(settings.scope)
-        credits, same = reader.credits(), reader.same_bytes()
+        credits, same, not_as_asked = reader.credits(), reader.same_bytes(), reader.not_as_asked()
         failures = reader.failures(settings.scope)
-        listed = PriceList(line.price, line.prices_as_of)
-        projection = None if settings.scope.only is None else project(reader, settings, listed)
     return Outcome(
         folder=session.folder.path,
         results=results,
@@ -398,11 +460,17 @@ def _made(session: Session) -> Outcome:
         credits_used=credits.used,
         credits_reserved=credits.reserved,
         same_bytes=same,
+        not_as_asked=not_as_asked,
         elsewhere=session.store.open_elsewhere(line.name),
         had_work=worked.had_work,
         stop_reason=worked.stop_reason,
         interrupted=worked.interrupted,
         needs_change=worked.needs_change,
         failures=failures,
-        projection=projection,
+        credits_per_usd=line.prices.credits_per_usd,
     )
+
+
+def _projection(session: Session) -> Projection:
+    with open_reader(session.folder.state) as reader:
+        return project(reader, session.settings, session.line.prices)

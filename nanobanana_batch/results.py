@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanobanana_batch.errors import UsageError
+from nanobanana_batch.estimates import Cost
+from nanobanana_batch.fidelity import unlike
 from nanobanana_batch.files.disk import Disk, write_atomically
 from nanobanana_batch.files.folder import RESULTS_NAME, Folder, find
 from nanobanana_batch.files.lock import is_held
@@ -48,6 +50,7 @@ AFTER_VARIABLES = (
     "size_bytes",
     "sha256",
     "duplicate_of",
+    "note",
     "credits",
     "task_id",
     "error_code",
@@ -80,6 +83,10 @@ class Standing:
     """A run works on it just now."""
     last_run: LastRun | None
     """The one that is going on, or else the one before; None where no run is remembered."""
+    credits_per_usd: float | None = None
+    """None: what a credit costs is not known."""
+    left: Cost | None = None
+    """What the rows will cost that a run would still pay for; None: there are none, or they are too many."""
 
 
 def write_results(folder: Folder, disk: Disk) -> Path:
@@ -197,12 +204,20 @@ def cells_of(row: RowReport, variables: list[str]) -> list[object]:
         row.size_bytes,
         row.sha256,
         row.duplicate_of,
+        _note(row) if done else None,
         _number(row.credits),
         row.task_id,
         None if done else row.error_code,
         None if done else row.error_message,
         row.row_key,
     ]
+
+
+def _note(row: RowReport) -> str | None:
+    """What a person should know of an image beside its numbers."""
+    if row.width is None or row.height is None:
+        return None
+    return unlike(row.request, row.width, row.height) or None
 
 
 def _written(rows: Sequence[Sequence[object]]) -> bytes:

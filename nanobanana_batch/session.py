@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanobanana_batch.connection import Line
-from nanobanana_batch.errors import NanobananaError, UsageError
+from nanobanana_batch.errors import NanobananaError, UsageError, after_sending
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import Folder
 from nanobanana_batch.files.log import LOG_NAME, Log, RunLog
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.state import facts
-from nanobanana_batch.state.reader import open_reader
+from nanobanana_batch.state.reader import Reader, open_reader
+from nanobanana_batch.state.scope import Scope
 from nanobanana_batch.state.store import Store
 
 if TYPE_CHECKING:
@@ -91,8 +92,13 @@ def work(session: Session) -> Worked:
     """
     from nanobanana_batch.engine.work import Stop
 
-    _count_up(session)
+    with open_reader(session.folder.state) as reader:
+        count_up(session.tally, reader, session.settings.scope)
     with RunLog(session.folder.path / LOG_NAME) as log:
+        if why := log.refusal():
+            session.tally.say_once(
+                f"warning: {LOG_NAME} cannot be written ({why}); the run goes on without it."
+            )
         stop = Stop(log, session.tally.announce)
         if session.refusal:
             stop.ask(session.refusal, needs_change=True)
@@ -100,6 +106,8 @@ def work(session: Session) -> Worked:
         if had_work:
             log("run_begins", provider=session.line.name, rows=session.tally.total)
             _drive(session, stop, log)
+            with open_reader(session.folder.state) as reader:
+                count_up(session.tally, reader, session.settings.scope)
             log("run_ends", completed=session.tally.completed, failed=session.tally.failed)
     return Worked(had_work, stop.reason, stop.interrupted, stop.needs_change)
 
@@ -110,14 +118,17 @@ def notice_lost_files(store: Store, folder: Path) -> None:
     Raises:
         UsageError: all images are gone at once: they were moved rather than lost.
     """
-    lost, saved = [], 0
+    lost: list[facts.Fact] = []
+    found: list[facts.Fact] = []
+    saved = 0
     for file in store.saved_files():
         saved += file.is_saved
         is_there = _size_of(folder / file.path) == file.size_bytes
         if file.is_saved and not is_there:
             lost.append(facts.Lost(file.attempt))
         elif is_there and not file.is_saved and _sha256(folder / file.path) == file.sha256:
-            store.apply([facts.Found(file.attempt)])
+            found.append(facts.Found(file.attempt))
+    store.apply(found)
     if len(lost) == saved > 1:
         raise UsageError(
             f"All {saved} images of {folder} are gone; nothing was sent.",
@@ -138,11 +149,11 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _count_up(session: Session) -> None:
-    tally = session.tally
-    with open_reader(session.folder.state) as reader:
-        counts = reader.counts(session.settings.scope)
-        tally.credits = reader.credits().used
+def count_up(tally: Tally, reader: Reader, scope: Scope) -> None:
+    """What people see of a run's rows, from the state."""
+    counts = reader.counts(scope)
+    tally.credits = reader.credits().used
+    tally.unknown = counts[RowStatus.UNKNOWN]
     tally.total = sum(counts.values())
     tally.completed = counts[RowStatus.COMPLETED]
     tally.failed = counts[RowStatus.FAILED] + counts[RowStatus.REFUSED] + counts[RowStatus.EXPIRED]
@@ -185,13 +196,14 @@ def _drive(session: Session, stop: Stop, log: Log) -> None:
                 stop=stop,
                 tally=session.tally,
                 log=log,
-                listed_price=session.line.price,
+                listed_price=session.line.prices.price,
                 hints=hints,
             )
             engine = Run(context)
             async with anyio.create_task_group() as group:
-                group.start_soon(listen, engine, stop, session.tally)
-                await engine.go()
+                await group.start(listen, engine, stop, session.tally)
+                with after_sending():
+                    await engine.go()
                 group.cancel_scope.cancel()
 
     try:

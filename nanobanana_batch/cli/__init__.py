@@ -6,12 +6,15 @@ import sys
 
 import click
 
+from nanobanana_batch.cli import interrupts, streams
 from nanobanana_batch.cli.doctor_command import doctor
 from nanobanana_batch.cli.folder_commands import audit, results, retry, status
 from nanobanana_batch.cli.manifest_commands import plan, run
+from nanobanana_batch.cli.prices_command import prices
 from nanobanana_batch.cli.schema_command import schema
 from nanobanana_batch.cli.service_commands import models, serve
-from nanobanana_batch.errors import NanobananaError
+from nanobanana_batch.cli.text import unexpected_text
+from nanobanana_batch.errors import NanobananaError, OutputFailed, RunStopped
 
 EXIT_CODES = """
 Exit codes: 0 every row completed; 1 finished, some rows did not complete; 2 bad usage or manifest,
@@ -31,27 +34,38 @@ def commands() -> None:
     """
 
 
-for command in (plan, run, status, retry, results, audit, doctor, serve, models, schema):
+for command in (plan, run, status, retry, results, audit, doctor, serve, models, prices, schema):
     commands.add_command(command)
 
 
 def main() -> None:
     """Entry point of the console script."""
-    sys.exit(_exit_code())
+    streams.secure()
+    with interrupts.like_ctrl_c():
+        sys.exit(_exit_code())
 
 
 def _exit_code() -> int:
     try:
         return int(commands.main(standalone_mode=False) or 0)
+    except OutputFailed as error:
+        if not error.is_unread:
+            _say(str(error))
+        return error.exit_code
     except NanobananaError as error:
-        click.echo(f"nanobanana-batch: {error}".replace("\n", "\n  "), err=True)
+        _say(str(error))
         return error.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("nanobanana-batch: interrupted", err=True)
+        interrupts.once_more_ends_at_once()
+        _say("interrupted")
         return 130
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 1
+    except Exception as error:
+        _say(unexpected_text(error))
+        return RunStopped.exit_code
+
+
+def _say(text: str) -> None:
+    click.echo(f"nanobanana-batch: {text}".replace("\n", "\n  "), err=True)

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 def status(folder: Path, json_: bool) -> None:
     """Say how the output FOLDER stands; also while a run is going."""
     from nanobanana_batch.files.folder import find
-    from nanobanana_batch.results import standing
+    from nanobanana_batch.outlook import priced_standing
 
-    found = standing(find(folder))
+    found = priced_standing(find(folder))
     click.echo(as_json(found) if json_ else standing_text(found))
 
 
@@ -54,9 +54,11 @@ def results(folder: Path) -> None:
 @click.option(
     "--only",
     required=True,
-    type=click.Choice(["failed", "refused", "unknown", "expired"]),
-    help="Which rows to pay for again.",
+    type=click.Choice(["failed", "refused", "unknown", "expired", "running"]),
+    help="Which rows to pay for again. running: those whose image never comes are given up; it is looked for"
+    " once more before, and may have been paid.",
 )
+@click.option("--row", "rows", multiple=True, metavar="ID", help="Only this row; may be given several times.")
 @base_url
 @key_file
 @with_settings
@@ -66,6 +68,7 @@ def retry(
     settings: Settings,
     folder: Path,
     only: str,
+    rows: tuple[str, ...],
     base_url: str | None,
     key_file: Path | None,
     debug: bool,
@@ -80,7 +83,7 @@ def retry(
 
     now = Connection(base_url=base_url, key_file=key_file, debug=debug)
     again = pipeline.Retry(only)
-    return work(no_progress, lambda tally: pipeline.retry(folder, again, now, settings, tally))
+    return work(no_progress, lambda tally: pipeline.retry(folder, again, now, settings, tally, rows))
 
 
 @click.command()

@@ -19,7 +19,7 @@ provider = click.option(
     default="evolink",
     show_default=True,
     metavar="NAME|FILE",
-    help="evolink, unified, local (embedded, free), local-unified, or a profile file.",
+    help="evolink, foxapi, unified, local (embedded, free), local-unified, or a profile file.",
 )
 base_url = click.option(
     "--base-url", metavar="URL", help="Where the provider is, if not where its profile says."

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from nanobanana_batch.cli.text import NARROWEST, amount, as_json, counted, cut, screen_width, table
+from nanobanana_batch.cli.text import NARROWEST, amount, as_json, counted, cut, priced, screen_width, table
+from nanobanana_batch.pricing.money import money_text
 from nanobanana_batch.state.comparison import TO_COLLECT, Prospect
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def plan_text(plan: Plan) -> str:
 def row_text(row: PlannedRow) -> str:
     """One row in full; several lines of a prompt stay several."""
     request = row.request.given()
-    cost = "unknown" if row.price is None else f"{amount(row.price)} credits"
+    cost = "unknown" if row.price is None else priced(row.price, row.credits_per_usd)
     facts = {
         "id": row.id,
         "status": row.status.value,
@@ -54,7 +55,7 @@ def row_text(row: PlannedRow) -> str:
         **{f"{{{name}}}": value for name, value in row.variables.items()},
         "row key": row.row_key,
         "would cost": cost if row.status in (Prospect.NEW, Prospect.CHANGED, Prospect.AGAIN) else "",
-        "has cost": "" if row.credits is None else f"{amount(row.credits)} credits",
+        "has cost": "" if row.credits is None else priced(row.credits, row.credits_per_usd),
         "task": row.task_id or "",
         "image": row.image or "",
         "error": ": ".join(filter(None, (row.error_code, row.error_message))),
@@ -74,18 +75,27 @@ def body_text(request: PlannedRequest) -> str:
 
 def cost_text(cost: Cost) -> str:
     """What rows will cost, and where that is known from."""
-    rows = cost.by_replies + cost.by_list + cost.unpriced
+    rows = cost.by_replies + cost.by_profile + cost.by_list + cost.unpriced
     if rows == cost.unpriced:
         return "unknown: no price is told before the first reply" if rows else "nothing"
-    of_day = f"prices of {cost.prices_as_of}" if cost.prices_as_of else "by the price list"
-    if cost.by_replies and cost.by_list:
-        known = f"{cost.by_replies:,} rows by this folder's replies, {cost.by_list:,} estimated, {of_day}"
-    else:
-        known = "by this folder's replies" if cost.by_replies else f"estimate, {of_day}"
-    text = f"{'at least' if cost.unpriced else 'about'} {amount(cost.credits)} credits ({known})"
+    credits = priced(cost.credits, cost.credits_per_usd)
+    text = f"{'at least' if cost.unpriced else 'about'} {credits} ({_known_by(cost)})"
     if cost.unpriced:
         text += f"; nobody says what {counted(cost.unpriced, 'more row')} cost"
     return text
+
+
+def _known_by(cost: Cost) -> str:
+    """Where prices come from, with how many rows each where there are several."""
+    profile = f"prices of {cost.profile_day}" if cost.profile_day else "by the profile's prices"
+    listed = [(cost.by_profile, profile), (cost.by_list, f"price list of {cost.list_day}")]
+    estimated = [(count, source) for count, source in listed if count]
+    if not estimated:
+        return "by this folder's replies"
+    if len(estimated) == 1 and not cost.by_replies:
+        return f"estimate, {estimated[0][1]}"
+    by_replies = [f"{cost.by_replies:,} rows by this folder's replies"] if cost.by_replies else []
+    return ", ".join([*by_replies, *(f"{count:,} estimated, {source}" for count, source in estimated)])
 
 
 def time_text(duration: Duration) -> str:
@@ -135,16 +145,20 @@ def _glossed(counts: Mapping[Prospect, int]) -> str:
 
 
 def _group_lines(plan: Plan) -> list[str]:
-    rows = [_group_cells(group) for group in plan.groups[:_GROUPS_SHOWN]]
-    header = ("model", "resolution", "rows", "to pay", "credits")
+    rate = plan.cost.credits_per_usd
+    rows = [_group_cells(group, rate) for group in plan.groups[:_GROUPS_SHOWN]]
+    header = ("model", "resolution", "rows", "to pay", "credits", *([] if rate is None else ["USD"]))
     lines = [f"  {line}" for line in table(header, rows).splitlines()]
     more = len(plan.groups) - len(rows)
     return [*lines, f"  ... and {more} more"] if more > 0 else lines
 
 
-def _group_cells(group: Group) -> tuple[str, ...]:
+def _group_cells(group: Group, credits_per_usd: float | None) -> tuple[str, ...]:
     credits = "?" if group.credits is None else amount(group.credits)
-    return group.model, group.resolution or "-", f"{group.rows:,}", f"{group.to_submit:,}", credits
+    cells = group.model, group.resolution or "-", f"{group.rows:,}", f"{group.to_submit:,}", credits
+    if credits_per_usd is None:
+        return cells
+    return *cells, "?" if group.credits is None else money_text(group.credits, credits_per_usd)
 
 
 def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
@@ -154,7 +168,12 @@ def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
     if plan.pilot:
         yield "pilot", _pilot_text(plan.pilot)
     yield "cost", _cost_of(plan)
-    yield "spent", f"{amount(plan.cost.spent)} credits in this folder so far" if plan.cost.spent else ""
+    yield (
+        "spent",
+        f"{priced(plan.cost.spent, plan.cost.credits_per_usd)} in this folder so far"
+        if plan.cost.spent
+        else "",
+    )
     yield "time", time_text(plan.duration) if plan.to_submit else ""
     cost = plan.pilot.cost if plan.pilot else plan.cost
     if plan.max_credits is not None and cost.is_over(plan.max_credits):

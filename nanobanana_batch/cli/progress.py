@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Never
+from contextlib import contextmanager, suppress
+from typing import Never, ParamSpec
 
 from tqdm import tqdm
 
+from nanobanana_batch.cli.streams import impatient
 from nanobanana_batch.engine.work import Tally
+
+Words = ParamSpec("Words")
 
 _TICK_S = 1.0
 _MOST_TROUBLE_CHARS = 70
@@ -19,12 +22,22 @@ _FORMAT = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining},
 
 @contextmanager
 def progress(*, shown: bool) -> Iterator[Tally]:
-    """A tally whose changes are shown as they come, if stderr is a terminal."""
+    """A tally whose changes are shown as they come, if stderr is a terminal.
+
+    Showing never raises and hardly waits: it is the event loop of paid work that would.
+    """
     tally = Tally()
-    if not shown or not sys.stderr.isatty():
-        tally.announce = lambda text: print(text, file=sys.stderr, flush=True)
+    with impatient():
+        if shown and sys.stderr.isatty():
+            with _line(tally):
+                yield tally
+            return
+        tally.announce = _quietly(lambda text: print(text, file=sys.stderr, flush=True))
         yield tally
-        return
+
+
+@contextmanager
+def _line(tally: Tally) -> Iterator[None]:
     with tqdm(
         total=0, unit="row", bar_format=_FORMAT, dynamic_ncols=True, leave=True, delay=0.1, smoothing=0
     ) as bar:
@@ -33,11 +46,21 @@ def progress(*, shown: bool) -> Iterator[Tally]:
             _show(bar, tally)
             bar.refresh()
 
-        tally.changed = lambda: _show(bar, tally)
-        tally.announce = lambda text: bar.write(text, file=sys.stderr)
-        with _every_second(tick):
-            yield tally
-        _show(bar, tally)
+        tally.changed = _quietly(lambda: _show(bar, tally))
+        tally.announce = _quietly(lambda text: bar.write(text, file=sys.stderr))
+        with _every_second(_quietly(tick)):
+            yield
+        tally.changed()
+
+
+def _quietly(tell: Callable[Words, None]) -> Callable[Words, None]:
+    """Whatever happens to who tells people something, the work does not hear of it."""
+
+    def tell_or_not(*words: Words.args, **named: Words.kwargs) -> None:
+        with suppress(Exception):
+            tell(*words, **named)
+
+    return tell_or_not
 
 
 @contextmanager

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
 
 from nanobanana_batch.cli.text import as_json, models_text
-from nanobanana_batch.errors import ServiceFailed
+from nanobanana_batch.errors import OutputFailed, ServiceFailed
 
 
 def _latency(_: click.Context, option: click.Parameter, value: str) -> float | tuple[float, float]:
@@ -28,7 +29,8 @@ def _outages(_: click.Context, option: click.Parameter, value: str) -> tuple[tup
 
 
 def _say_where(base_url: str) -> None:
-    click.echo(f"Serving on {base_url} (docs at {base_url}/docs, ledger at {base_url}/admin/ledger)")
+    with suppress(OutputFailed):  # who has closed standard output has chosen the port
+        click.echo(f"Serving on {base_url} (docs at {base_url}/docs, ledger at {base_url}/admin/ledger)")
 
 
 class _ServeCommand(click.Command):

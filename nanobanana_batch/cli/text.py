@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 import textwrap
+import traceback
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from nanobanana_batch.pricing.money import money_text
 
 if TYPE_CHECKING:
     from nanobanana_batch.auditing import Audit
@@ -20,13 +24,28 @@ if TYPE_CHECKING:
 _WIDEST_CELL = 200
 _REASONS_SHOWN = 5
 _LONGEST_REASON = 120
+_PLACES_SHOWN = 6
 NARROWEST = 24
 """A column of texts; else it takes what the others leave of the screen."""
 
 
 def as_json(value: Any) -> str:
     """A dataclass, or a list of them, as indented JSON."""
-    return json.dumps(_plain(value), indent=2, ensure_ascii=False)
+    text = json.dumps(_plain(value), indent=2, ensure_ascii=False)
+    # A byte of a file's name that is no text: as such it would not be JSON any more.
+    return re.sub("[\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def unexpected_text(error: BaseException) -> str:
+    """An error that nobody foresaw: its kind and where it arose; its words may hold a link or a key."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in frames[-_PLACES_SHOWN:]]
+    return (
+        f"{type(error).__name__} in {' > '.join(places)}: this should not have happened; please report it."
+        " Whatever was paid for is remembered: run the same command again to go on."
+    )
 
 
 def counted(count: int, noun: str) -> str:
@@ -53,6 +72,17 @@ def amount(number: float) -> str:
     return f"{number:,.2f}".rstrip("0").rstrip(".") if abs(number) >= 1 else f"{number:.3g}"
 
 
+def priced(credits: float, credits_per_usd: float | None) -> str:
+    """An amount of credits, and of money where that is known: 680 credits, $10.00."""
+    return ", ".join(filter(None, [f"{amount(credits)} credits", money_text(credits, credits_per_usd)]))
+
+
+def _beside(credits: float, credits_per_usd: float | None) -> str:
+    """An amount of credits whose noun is told already, with the money in brackets."""
+    money = money_text(credits, credits_per_usd)
+    return f"{amount(credits)} ({money})" if money else amount(credits)
+
+
 def outcome_text(outcome: Outcome) -> str:
     """How a run ended, where its results are, and what to do if something is left."""
     counts = {status.value: count for status, count in outcome.counts.items()}
@@ -68,9 +98,10 @@ def outcome_text(outcome: Outcome) -> str:
             f"Unfinished rows that went to {name}: {count:,}; a run with that provider collects them."
         )
     if outcome.credits_used:
-        lines.append(f"Credits used in this folder so far: {amount(outcome.credits_used)}")
+        used = _beside(outcome.credits_used, outcome.credits_per_usd)
+        lines.append(f"Credits used in this folder so far: {used}")
     if awaited := counts.get("running", 0) + counts.get("ready", 0):
-        reserved = f"{amount(outcome.credits_reserved)} credits reserved"
+        reserved = f"{priced(outcome.credits_reserved, outcome.credits_per_usd)} reserved"
         lines.append(
             f"Paid for and not fetched yet: {counted(awaited, 'image')}, {reserved}."
             " Run the same command again soon: links die 24 hours after their image is made."
@@ -79,6 +110,11 @@ def outcome_text(outcome: Outcome) -> str:
         lines.append(
             f"Images with the bytes of another row's: {outcome.same_bytes:,};"
             " see duplicate_of in the results."
+        )
+    if outcome.not_as_asked:
+        lines.append(
+            f"Images of another size or ratio than asked for: {outcome.not_as_asked:,};"
+            " see note in the results."
         )
     lines += _failure_lines(outcome)
     for only in ("failed", "refused", "expired"):
@@ -134,6 +170,8 @@ def _share_text(share: Share) -> str:
 
 def standing_text(standing: Standing) -> str:
     """Counts and credits of a folder."""
+    from nanobanana_batch.cli.plan_text import cost_text
+
     lines = [f"{standing.manifest}: {counted(standing.rows, 'row')} in {standing.folder}"]
     counts = {"being sent": standing.being_sent, **standing.counts}
     lines += [f"  {name}: {count:,}" for name, count in counts.items() if count]
@@ -146,9 +184,13 @@ def standing_text(standing: Standing) -> str:
         "perhaps": standing.credits_unknown,
     }
     shown = [
-        f"{name}: {amount(sum_)}" for name, sum_ in credits.items() if sum_ or name in ("used", "reserved")
+        f"{name}: {_beside(sum_, standing.credits_per_usd)}"
+        for name, sum_ in credits.items()
+        if sum_ or name in ("used", "reserved")
     ]
     lines.append(f"  credits {', '.join(shown)}")
+    if standing.left is not None:
+        lines.append(f"  left to pay: {cost_text(standing.left)}")
     return "\n".join([*lines, *_run_lines(standing)])
 
 
@@ -246,7 +288,7 @@ def _model_text(rules: ModelRules) -> str:
 
 
 def _is_number(cell: str) -> bool:
-    return cell == "?" or cell.replace(",", "").replace(".", "").isdigit()
+    return cell in ("?", "") or cell.lstrip("$").replace(",", "").replace(".", "").isdigit()
 
 
 def _several(counts: Mapping[str, int]) -> str:

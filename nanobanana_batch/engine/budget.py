@@ -100,14 +100,14 @@ class Budget:
             case facts.Accepted():
                 self._learn(fact.attempt, fact.credits_reserved)
                 self._held.discard(fact.attempt)
-            case facts.Ready():
+            case facts.Ready() if fact.attempt in self._costs:  # else it had expired, and is counted
                 self._learn_use(fact.attempt, fact.credits_used)
             case facts.Unanswered():
                 self._held.add(fact.attempt)
                 self._first.discard(fact.attempt)
             case facts.Rejected() | facts.Failed():
                 self._settle(fact.attempt, 0.0)
-            case facts.Saved() | facts.Expired():
+            case facts.Saved() | facts.Expired() | facts.GivenUp():
                 self._settle(fact.attempt, self._costs.get(fact.attempt, 0.0))
             case _:
                 return
@@ -129,9 +129,8 @@ class Budget:
                 self._confirmed.add(kind)
 
     def _price(self, kind: PriceClass, request: Request) -> float | None:
-        listed = self._listed_price(request)
         known = self._known.get(kind)
-        return listed if known is None else max(known, listed or 0.0)
+        return self._listed_price(request) if known is None else known
 
     def _is_within(self, kind: PriceClass, price: float | None) -> bool:
         assert self._limit is not None

@@ -11,9 +11,11 @@ from pathlib import Path
 from nanobanana_batch.engine.again import Again
 from nanobanana_batch.engine.breaker import Breaker
 from nanobanana_batch.engine.budget import Budget
+from nanobanana_batch.engine.counts import Counts
 from nanobanana_batch.engine.ends import Ends, MaxFailures
 from nanobanana_batch.engine.hints import Hints
 from nanobanana_batch.engine.journal import Blocking, Journal, log_fact
+from nanobanana_batch.engine.owed import Owed, Patience
 from nanobanana_batch.engine.pace import Gate, Outage, Rate, RetryBudget
 from nanobanana_batch.engine.slots import Slots
 from nanobanana_batch.engine.space import Space
@@ -23,7 +25,7 @@ from nanobanana_batch.files.folder import Folder
 from nanobanana_batch.files.log import NO_LOG, Log
 from nanobanana_batch.model import Request
 from nanobanana_batch.providers.base import Provider
-from nanobanana_batch.state.facts import Phase
+from nanobanana_batch.state.facts import GIVEN_UP, Phase
 from nanobanana_batch.state.scope import EVERY_ROW, Scope
 from nanobanana_batch.state.store import Repeat, Store
 
@@ -60,6 +62,8 @@ class Settings:
     """Whether rows that were never sent are sent."""
     retried: frozenset[Phase] = frozenset()
     """Rows whose latest attempt ended so are paid for once more."""
+    gives_up: bool = False
+    """Tasks of earlier runs that do not come now, either, are given up, and their rows paid for once more."""
     max_outage_s: float = 8 * 3600.0
     first_contact_s: float = FIRST_CONTACT_S
     """How long to try a provider that has never answered in this run."""
@@ -69,11 +73,9 @@ class Settings:
     """What is left of that when a person asks a second time to stop."""
     resolve_tries: int = 6
     read_tries: int = 3
-    """Reads in a row that say "no such task", or fail while stopping, before a task is set aside."""
+    """Reads or downloads in a row that fail after a person asked to stop, before a task is set aside."""
     download_tries: int = 8
     """Downloads in a row that fail before a task is set aside."""
-    gone_tries: int = 6
-    """How often the image has to be said to be gone before that is believed."""
     stuck_after_s: float = 1800.0
     """A task that works longer gives its slot back and is looked at now and then."""
     revisit_s: float = 600.0
@@ -88,13 +90,20 @@ class Settings:
         if self.new_rows:
             cured_by_more = Repeat(frozenset({Phase.FAILED}), retryable_below=self.max_attempts)
             return [Repeat(frozenset({Phase.NOT_SENT})), cured_by_more]
+        if self.gives_up:
+            given_up = Repeat(frozenset({Phase.FAILED}), code=GIVEN_UP)
+            return [given_up, Repeat(frozenset({Phase.NOT_SENT}), had_more=True)]
         if self.retried:
             return [Repeat(self.retried), Repeat(frozenset({Phase.NOT_SENT}), had_more=True)]
         return []
 
     def may_try_again(self, work: Work, tasks: int) -> bool:
         """Whether a row that had so many tasks may be paid for once more without being asked for."""
-        return work.is_wanted and tasks < self.max_attempts and (self.new_rows or bool(self.retried))
+        return (
+            work.is_wanted
+            and tasks < self.max_attempts
+            and (self.new_rows or bool(self.retried) or self.gives_up)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +128,8 @@ class Context:
     breaker: Breaker
     budget: Budget
     ends: Ends
+    owed: Owed
+    counts: Counts
     again: Again
     hints: Hints | None
     log: Log
@@ -149,15 +160,20 @@ def make_context(
     slots, gate = Slots(settings.concurrency, tally), Gate()
     outage = Outage(settings.max_outage_s, settings.first_contact_s)
     budget = Budget(settings.max_credits, store, listed_price, slots, stop)
+    patience = Patience(
+        settings.max_outage_s, settings.stuck_after_s, settings.revisit_s, settings.concurrency
+    )
+    owed, counts = Owed(patience, slots, stop, tally, log, folder.path), Counts(tally)
+    after = (budget.note, owed.note, counts.note, lambda fact: log_fact(log, fact))
     per_min = settings.submits_per_min
     return Context(
         settings=settings,
         provider=provider,
         store=store,
-        journal=Journal(store, blocking, after=(budget.note, lambda fact: log_fact(log, fact))),
+        journal=Journal(store, blocking, after=after),
         disk=disk,
         folder=folder.path,
-        space=Space(disk, folder, slots, stop),
+        space=Space(disk, folder, slots, stop, owed),
         blocking=blocking,
         slots=slots,
         stop=stop,
@@ -168,6 +184,8 @@ def make_context(
         breaker=Breaker(provider, gate, outage, stop, tally, log),
         budget=budget,
         ends=Ends(settings.max_failures, stop, tally, log),
+        owed=owed,
+        counts=counts,
         again=Again(),
         hints=hints,
         log=log,
@@ -178,8 +196,8 @@ def make_context(
     )
 
 
-RESUMABLE = (Phase.INTENT, Phase.UNKNOWN, Phase.ACCEPTED, Phase.READY)
-"""Phases with which a run begins before it pays for anything new."""
+RESUMABLE = (Phase.INTENT, Phase.UNKNOWN, Phase.ACCEPTED, Phase.READY, Phase.EXPIRED)
+"""Phases with which a run begins before it pays for anything new; what expired is only tried once more."""
 
 
 def _unfinished(store: Store, provider: Provider) -> set[int]:

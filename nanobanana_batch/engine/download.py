@@ -1,43 +1,62 @@
 """Fetches finished images, those with the least time left first, and gives each its name when it is whole.
 
-A link that fails is read anew from its task before the next try. Only a link of which its own host
-says that it is gone, and for which the task has no other, makes a row `expired`.
+A link that fails is read anew from its task before the next try. No page of a link's host and no error of
+the disk ends a row: what cannot be fetched now stays owed.
 """
 
 from __future__ import annotations
 
+import errno
 import heapq
 import itertools
 from collections.abc import Callable
 from contextlib import aclosing
+from typing import Protocol
+from urllib.parse import urlsplit
 
 import anyio
 
 from nanobanana_batch.engine.context import Context
+from nanobanana_batch.engine.owed import DISK
 from nanobanana_batch.engine.pace import backoff_s
 from nanobanana_batch.engine.work import Work
 from nanobanana_batch.errors import DiskFailed, ImageRejected, LinkFailed
+from nanobanana_batch.files.disk import as_disk_failure
 from nanobanana_batch.files.images import ImageFile
 from nanobanana_batch.model import Image
 from nanobanana_batch.state import facts
+
+_NO_FILES_LEFT = frozenset({errno.EMFILE, errno.ENFILE})
+_UNTIL_FILES_ARE_CLOSED_S = 1.0
+
+
+class Waiting(Protocol):
+    """What looks after tasks that are not fetched yet; see `wait.Waiter`."""
+
+    def look_after(self, work: Work, seconds: float) -> None:
+        """Read a task again."""
+
+    def leave(self, work: Work) -> facts.GivenUp | None:
+        """Set it aside, or say that it is given up."""
+
+    def given_up(self, work: Work) -> None:
+        """It is."""
+
+    def give_back(self, work: Work) -> None:
+        """Its slot."""
 
 
 class Downloader:
     """All finished images that are not on disk yet."""
 
-    def __init__(
-        self,
-        context: Context,
-        *,
-        look_again: Callable[[Work, float], None],
-        set_aside: Callable[[Work], None],
-    ) -> None:
+    def __init__(self, context: Context, waiting: Callable[[], Waiting]) -> None:
         self._context = context
-        self._look_again = look_again
-        self._set_aside = set_aside
+        self._waiting = waiting
         self._queue: list[tuple[float, int, Work]] = []
         self._order = itertools.count()
         self._arrived = anyio.Event()
+        self._at_once = anyio.CapacityLimiter(context.settings.download_concurrency)
+        self._lowered_at = 0.0
 
     def add(self, work: Work) -> None:
         """Fetch a finished image when its turn comes."""
@@ -48,7 +67,8 @@ class Downloader:
         """Fetch one image after the other, until cancelled."""
         while True:
             work = await self._next()
-            await self._fetch(work)
+            async with self._at_once:
+                await self._fetch(work)
             self._context.first_look.at(work)
 
     async def _next(self) -> Work:
@@ -59,20 +79,22 @@ class Downloader:
         return heapq.heappop(self._queue)[2]
 
     async def _fetch(self, work: Work) -> None:
-        context = self._context
+        context, began_at = self._context, anyio.current_time()
+        place = host_of(work.links[0])
         try:
             image = await self._save(work)
-        except (LinkFailed, ImageRejected) as error:
-            self._try_again(work, error)
-            return
-        except DiskFailed as error:
-            context.stop.ask(str(error))
-            context.slots.give_back()
+        except (LinkFailed, ImageRejected, DiskFailed, OSError) as error:
+            if _is_for_want_of_files(error) and self._fetch_fewer(began_at):
+                await anyio.sleep(_UNTIL_FILES_ARE_CLOSED_S)
+                self.add(work)
+                return
+            await self._failed(work, place, error)
             return
         await context.journal.record(facts.Saved(work.attempt, image, context.now()))
+        context.owed.fetched(place)
         context.space.seen(image.size_bytes)
         context.ends.completed(work.credits_used)
-        context.slots.give_back()
+        self._waiting().give_back(work)
 
     async def _save(self, work: Work) -> Image:
         """Stream to disk: one thread hop for a small image, one per MiB for a large one."""
@@ -89,16 +111,74 @@ class Downloader:
                     last = piece
                 return await context.blocking(lambda: file.write_last(last))
 
-    def _try_again(self, work: Work, error: LinkFailed | ImageRejected) -> None:
-        context = self._context
+    def _fetch_fewer(self, began_at: float) -> bool:
+        """This process may not open as many files as it wants to: half as many images at once.
+
+        False where one at a time is still too many. What had begun before the last halving is no news.
+        """
+        most = int(self._at_once.total_tokens)
+        if began_at <= self._lowered_at:
+            return True
+        if most == 1:
+            return False
+        self._at_once.total_tokens = most // 2
+        self._lowered_at = anyio.current_time()
+        self._context.log("fewer_downloads", at_once=most // 2)
+        self._context.tally.say_once(
+            "Too few files may be open at once (`ulimit -n`): fewer images are fetched at the same time."
+        )
+        return True
+
+    async def _failed(self, work: Work, place: str, error: Exception) -> None:
+        context, settings = self._context, self._context.settings
         work.failed_downloads += 1
-        if isinstance(error, LinkFailed) and error.dead:
-            work.dead_links |= {work.links[0]}
-            work.gone += 1
-        if context.stop.asked and work.failed_downloads >= context.settings.read_tries:
-            self._set_aside(work)
-        elif work.failed_downloads >= context.settings.download_tries:
-            context.tally.say_once(f"{work.id}: {error.message}; set aside, and tried again later")
-            self._set_aside(work)
-        else:
-            self._look_again(work, backoff_s(work.failed_downloads, first_s=2.0))
+        self._note(work, place, error)
+        if work.is_expired:
+            await self._expire_again(work)
+            return
+        is_hurried = context.stop.is_hurried and work.failed_downloads >= settings.read_tries
+        if not is_hurried and work.failed_downloads < settings.download_tries:
+            self._waiting().look_after(work, backoff_s(work.failed_downloads, first_s=2.0))
+            return
+        end = self._waiting().leave(work)
+        if end is not None:
+            await context.journal.record(end)
+            self._waiting().given_up(work)
+
+    def _note(self, work: Work, place: str, error: Exception) -> None:
+        """A page that says "gone" is the host's trouble while links live; later it was to be expected."""
+        context, link = self._context, work.links[0]
+        work.links = (*work.links[1:], link)
+        if isinstance(error, OSError):
+            error = as_disk_failure(error, f"saving {work.stem}")
+        is_gone = isinstance(error, LinkFailed) and error.dead
+        if is_gone and context.now() >= work.dies_at:
+            work.dead_links |= {link}
+        elif not work.is_expired:
+            is_disk = isinstance(error, DiskFailed)
+            is_lasting = is_disk or (isinstance(error, LinkFailed) and not error.dead)
+            words = error.message  # type: ignore[attr-defined]
+            context.owed.unfetched(work, DISK if is_disk else place, words, is_lasting=is_lasting)
+
+    async def _expire_again(self, work: Work) -> None:
+        context = self._context
+        why = "its links are dead and the provider has no others"
+        await context.journal.record(facts.Expired(work.attempt, why, context.now()))
+        self._waiting().give_back(work)
+
+
+def host_of(link: str) -> str:
+    """Of a link, for a person: what follows the host may be a permission to read."""
+    try:
+        return urlsplit(link).hostname or "?"
+    except ValueError:
+        return "?"
+
+
+def _is_for_want_of_files(error: BaseException | None) -> bool:
+    """Whether what lies under an error is that no more files, or connections, may be open."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _NO_FILES_LEFT:
+            return True
+        error = error.__cause__ or error.__context__
+    return False

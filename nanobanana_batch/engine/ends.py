@@ -59,7 +59,7 @@ class _Score:
 
 
 class Ends:
-    """Counts the rows of one run that ended, for people, and asks to stop when too many failed.
+    """Counts the rows of one run that ended, and asks to stop when too many failed.
 
     A rejected request ends its row long before the first image arrives: it is compared with the other
     answers to requests, a failed task with the other tasks.
@@ -81,7 +81,6 @@ class Ends:
     def completed(self, credits_used: float) -> None:
         """A row has its image."""
         self._tasks.went_well()
-        self._tally.completed += 1
         self._tally.credits += credits_used
 
     def rejected(self, code: str, message: str, *, refused: bool = False) -> None:
@@ -100,7 +99,6 @@ class Ends:
             self._log("model_denied", model=model, code=code, message=message)
 
     def _failed(self, score: _Score, code: str, message: str, *, refused: bool) -> None:
-        self._tally.failed += 1
         score.failed(code, refused=refused)
         if sentence := self._too_many(score):
             self._stop.ask(f"{sentence} (last: {code}: {message}). Look at the results, then run again.")

@@ -69,7 +69,6 @@ class Resolver:
     def add(self, work: Work) -> None:
         """Find out about one more."""
         self._open.append(work)
-        self._context.tally.unknown += 1
         if self._idle.is_set():
             self._idle = anyio.Event()
         self._wake.set()
@@ -115,7 +114,6 @@ class Resolver:
 
     def _reopen(self) -> None:
         for work in self.give_up():
-            self._context.tally.unknown -= 1
             self.add(work)
 
     async def _resolve(self, batch: list[Work]) -> None:
@@ -230,7 +228,6 @@ class Resolver:
         context = self._context
         match outcome:
             case Rejected(is_verdict=True, decision=Decision.FAIL_ROW | Decision.REFUSE):
-                context.tally.unknown -= 1
                 note_rejection(context, work, outcome)
                 context.first_look.at(work)
             case (
@@ -293,7 +290,6 @@ class Resolver:
 
     async def _follow(self, work: Work) -> None:
         """The task is known: from here on it is like any other."""
-        self._context.tally.unknown -= 1
         self._context.first_look.at(work)
         self._is_waiting = True
         await self._context.slots.take()

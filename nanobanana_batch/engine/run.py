@@ -24,6 +24,8 @@ from nanobanana_batch.state.store import Repeat, RowToSend
 _ROWS_AT_ONCE = 256
 _LOOK_S = 1.0
 """How often it is looked whether a row is due for another attempt."""
+_LOOK_AT_REST_S = 5.0
+"""The same for what is set aside."""
 
 
 class Run:
@@ -33,9 +35,7 @@ class Run:
         self._context = context
         self._sections = PaidSections(context.settings.paid_grace_s, context.settings.hard_stop_grace_s)
         self._waiter = Waiter(context, on_ready=lambda work: self._downloader.add(work))
-        self._downloader = Downloader(
-            context, look_again=self._waiter.look_after, set_aside=self._waiter.set_aside
-        )
+        self._downloader = Downloader(context, waiting=lambda: self._waiter)
         self._resolver = Resolver(context, self._sections, on_accepted=self._waiter.add)
         self._submitter = Submitter(
             context, self._sections, on_accepted=self._accepted, on_unknown=self._resolver.add
@@ -83,34 +83,37 @@ class Run:
                 self._context.journal.close()
 
     async def _feed(self, submits: MemoryObjectSendStream[RowToSend | Work]) -> None:
+        context = self._context
         # Looked up before anything moves: what fails from here on waits in `again`.
         to_repeat = [
-            (which, self._context.store.rows_to_repeat(which, self._context.settings.scope))
-            for which in self._context.settings.rows_to_repeat()
+            (which, context.store.rows_to_repeat(which, context.settings.scope))
+            for which in context.settings.rows_to_repeat()
         ]
         await self._resume()
-        await self._context.first_look.finished()
+        await context.first_look.finished()
         for which, rows in to_repeat:
             await self._repeat(submits, which, rows)
         for row in self._new_rows():
             await self._submit_due(submits)
             await self._submit(submits, row)
         await self._all_done(submits)
-        if not self._context.stop.asked:
+        if not context.stop.asked:
             self._resolver.try_last_resort()
-            await self._waiter.revisit()
-            await self._all_done(submits)
-        if self._context.settings.on_unknown is OnUnknown.RESUBMIT:
+        if not context.stop.is_hurried and context.outage.left_s("read") > 0:
+            self._waiter.look_at_all_aside()
+        await self._all_done(submits)
+        if context.settings.on_unknown is OnUnknown.RESUBMIT:
             for work in self._resolver.give_up():
                 if work.is_wanted:
-                    self._context.tally.unknown -= 1
                     await self._submit(submits, work)
             await self._all_done(submits)
+        context.owed.finish()
 
     async def _resume(self) -> None:
         """Everything is looked up before anything moves: what is resolved is not to be found twice."""
         unknown = [work for phase in (Phase.INTENT, Phase.UNKNOWN) for work in self._attempts(phase)]
-        ready, running = self._attempts(Phase.READY), self._attempts(Phase.ACCEPTED)
+        ready = self._attempts(Phase.READY)
+        running = [work for phase in (Phase.ACCEPTED, Phase.EXPIRED) for work in self._attempts(phase)]
         for work in unknown:
             self._resolver.add(work)
         for work in ready:
@@ -124,17 +127,24 @@ class Run:
         """Those of this provider; another's tasks cannot be read here."""
         name, scope = self._context.provider.capabilities.name, self._context.settings.scope
         known = self._context.store.open_attempts(phase)
-        return [resumed(one, scope) for one in known if one.provider == name]
+        works = [resumed(one, scope) for one in known if one.provider == name]
+        for work in works:
+            if work.is_wanted:
+                self._context.counts.resume(work.attempt, phase)
+        return works
 
     async def _repeat(
         self, submits: MemoryObjectSendStream[RowToSend | Work], which: Repeat, rows: Sequence[int]
     ) -> None:
-        """Another attempt for rows of earlier runs."""
+        """Another attempt for rows of earlier runs, as far as their images have not turned up since."""
+        still = frozenset(self._context.store.rows_to_repeat(which, self._context.settings.scope))
         for row in rows:
             if self._context.stop.asked:
                 return
+            if row not in still:
+                continue
             if Phase.NOT_SENT not in which.phases:
-                self._context.tally.failed -= 1
+                self._context.counts.repeat(row)
             await self._submit(submits, self._context.store.row_to_send(row))
 
     def _new_rows(self) -> Iterator[RowToSend]:
@@ -153,6 +163,7 @@ class Run:
     async def _submit_due(self, submits: MemoryObjectSendStream[RowToSend | Work]) -> None:
         """Rows whose task failed in this run and whose waiting time is over."""
         while not self._context.stop.asked and (row := self._context.again.take_due()) is not None:
+            self._context.counts.repeat(row)
             await self._submit(submits, self._context.store.row_to_send(row))
 
     async def _submit(
@@ -162,26 +173,25 @@ class Run:
         if self._context.stop.asked:
             return
         await self._context.slots.take()
-        with self._context.space.handing_over():
-            await submits.send(item)
+        self._context.space.hand_over()
+        await submits.send(item)
 
     def _accepted(self, work: Work) -> None:
         self._waiter.add(work)
         self._resolver.try_held_again()
 
     async def _all_done(self, submits: MemoryObjectSendStream[RowToSend | Work]) -> None:
-        """Nothing in flight, nothing being found out, nothing waiting for another attempt."""
+        """Nothing in flight or awaited, nothing being found out, nothing waiting for another attempt."""
         while not self._is_idle():
             await self._submit_due(submits)
-            with anyio.move_on_after(_LOOK_S):
+            with anyio.move_on_after(_LOOK_S if len(self._context.again) else _LOOK_AT_REST_S):
                 await self._context.slots.all_free()
                 await self._resolver.finished()
-                if self._again_is_done():
-                    continue
-                await anyio.sleep(_LOOK_S)
+                if not self._is_idle():
+                    await anyio.sleep(_LOOK_AT_REST_S)
 
     def _is_idle(self) -> bool:
-        return self._context.slots.are_free and self._resolver.is_idle and self._again_is_done()
-
-    def _again_is_done(self) -> bool:
-        return self._context.stop.asked or not len(self._context.again)
+        context = self._context
+        is_settled = context.owed.is_settled or context.stop.is_hurried
+        again_is_done = context.stop.asked or not len(context.again)
+        return context.slots.are_free and self._resolver.is_idle and is_settled and again_is_done

@@ -224,6 +224,8 @@ class Submitter:
                     self._on_unknown(work)
             case Unknown():
                 self._note_trouble(outcome)
+                if outcome.is_unclear:
+                    context.owed.unclear_request(work, outcome.reason)
                 work.is_doubtful = True
                 self._on_unknown(work)
             case Rejected() if work.is_doubtful and not outcome.is_verdict:

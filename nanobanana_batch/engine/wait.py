@@ -1,8 +1,8 @@
 """Reads running tasks, many at once and never more often than the provider asks, until they end.
 
-A read that fails or makes no sense changes nothing. A task is never given up in favour of a new one:
-what cannot be read or fetched now is set aside, without a slot, and looked at again later, at the
-end of the run, and in the next run.
+A read that fails or makes no sense changes nothing. A task is never given up in favour of a new one, but
+by a person's word: what cannot be read or fetched now is set aside, without a slot, and looked at again
+later, at the end of the run, and in the next run.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import anyio
 import anyio.abc
 
 from nanobanana_batch.engine.context import Context
+from nanobanana_batch.engine.owed import Owed
 from nanobanana_batch.engine.pace import Gate, Rate, backoff_s
 from nanobanana_batch.engine.work import Work
 from nanobanana_batch.providers.base import Decision, TaskReport, TasksRead, TaskState
@@ -31,6 +32,15 @@ _TICKS = 4
 """Parts of the shortest interval at whose ends tasks are read together."""
 _MOST_DOUBLINGS = 4
 """Of such a part, so that a provider in trouble is not asked about each of its few tasks alone."""
+_UNCLEAR_READS = 3
+"""So often in a row a task that is over may show no link, or not be known, before that counts."""
+_UNCLEAR_TRIES = 7
+"""So often such a task is read before it is set aside: a minute and a half, with growing pauses."""
+_LONGEST_UNCLEAR_PAUSE_S = 60.0
+_UNCLEAR_FOR_S = 120.0
+"""So long a word that nobody knows may be one for "still working" before it counts."""
+_EXPIRED_CODES = frozenset({"expired", "task_expired", "result_expired", "results_expired", "links_expired"})
+"""With these the provider says that there was an image, or may have been, and that it is too late."""
 
 
 class Waiter:
@@ -39,12 +49,12 @@ class Waiter:
     def __init__(self, context: Context, *, on_ready: Callable[[Work], None]) -> None:
         self._context = context
         self._on_ready = on_ready
+        self._owed: Owed = context.owed
         self._interval_s = context.provider.capabilities.poll_interval_s
         self._due: list[tuple[float, int, Work]] = []
         self._order = itertools.count(1)
         self._wake = anyio.Event()
         self._reads = anyio.Semaphore(context.settings.read_concurrency)
-        self._aside: list[Work] = []
         self._rate = Rate(context.provider.capabilities.reads_per_s)
         self._failures = 0
         """Reads in a row that told nothing."""
@@ -74,28 +84,51 @@ class Waiter:
         """Read a task again, at the earliest when the provider's interval is over."""
         self._look_in(work, max(seconds, self._interval_s))
 
-    def set_aside(self, work: Work) -> None:
-        """Give the slot back; its status in the state stays as it is."""
-        self._aside.append(work)
-        self._context.slots.give_back()
+    def leave(self, work: Work) -> facts.GivenUp | None:
+        """It does not come for now: set aside, its status in the state stays as it is.
 
-    async def revisit(self) -> None:
-        """Look once more at all that is set aside, as slots allow."""
-        works, self._aside = self._aside, []
-        while works and not self._context.stop.asked:
-            await self._context.slots.take()
-            work = works.pop(0)
-            work.failed_reads = work.failed_downloads = 0
+        Of an earlier run's task a person may have said that such a one is given up; then this is the fact to
+        write down, and `given_up` comes next.
+        """
+        if self._may_be_given_up(work):
+            return facts.GivenUp(work.attempt, self._context.now())
+        if not work.is_expired:
+            self._owed.put_aside(work)
+        self.give_back(work)
+        return None
+
+    def _may_be_given_up(self, work: Work) -> bool:
+        """Not what this run has paid for, nor what only waits for a host or a disk that does not work."""
+        context = self._context
+        is_meant = context.settings.gives_up and work.is_old and work.is_wanted and not work.is_expired
+        return is_meant and not context.stop.asked and not self._owed.waits_for_a_place(work)
+
+    def given_up(self, work: Work) -> None:
+        """The row is paid for once more, by a person's word."""
+        self._context.again.add(work.row, 0)
+        self.give_back(work)
+
+    def give_back(self, work: Work) -> None:
+        """Its slot, if it has one."""
+        if work.has_slot:
+            work.has_slot = False
+            self._context.slots.give_back()
+
+    def look_at_all_aside(self) -> None:
+        """Look once more at all that is set aside."""
+        self._look_at_aside(everything=True)
+
+    def _look_at_aside(self, *, everything: bool) -> None:
+        for work in self._owed.take(everything=everything):
             self.look_now(work)
-        self._aside += works
 
     async def run(self) -> None:
         """Read what is due, and now and then what is set aside, until cancelled."""
         async with anyio.create_task_group() as readers:
-            readers.start_soon(self._revisit_regularly)
+            readers.start_soon(self._look_aside_regularly)
             while True:
                 await self._until_due()
-                await self._pause.passed(self._context.stop)
+                await self._pause.passed()
                 await self._rate.passed()
                 await self._reads.acquire()
                 if batch := self._take_due():
@@ -103,10 +136,14 @@ class Waiter:
                 else:
                     self._reads.release()
 
-    async def _revisit_regularly(self) -> None:
+    async def _look_aside_regularly(self) -> None:
+        every_s = self._context.settings.revisit_s
+        all_at = anyio.current_time() + every_s
         while True:
-            await anyio.sleep(self._context.settings.revisit_s)
-            await self.revisit()
+            await self._owed.wait(all_at - anyio.current_time())
+            is_time = anyio.current_time() >= all_at
+            all_at = anyio.current_time() + every_s if is_time else all_at
+            self._look_at_aside(everything=is_time)
 
     def _look_in(self, work: Work, seconds: float) -> None:
         """Not before that time; on the next tick after it, so that tasks are read together."""
@@ -155,7 +192,8 @@ class Waiter:
         self._note(read)
         await self._follow(batch, read)
         for work in batch:
-            context.first_look.at(work)
+            if not (work.is_expired and work.has_slot):  # else it is being fetched, which decides about it
+                context.first_look.at(work)
 
     def _note(self, read: TasksRead) -> None:
         context = self._context
@@ -165,7 +203,7 @@ class Waiter:
         else:
             self._failures += 1
             pause_s = backoff_s(self._failures, longest_s=_LONGEST_PAUSE_S)
-            self._pause.hold(context.outage.cut(pause_s, "read"))
+            self._pause.hold(min(pause_s, max(context.outage.left_s("read"), 0.0)))
         if not read.failure:
             context.tally.all_well("read")
             return
@@ -179,38 +217,91 @@ class Waiter:
 
     async def _follow(self, batch: list[Work], read: TasksRead) -> None:
         """Write all ends of one read in one go, then act on them."""
-        ends: list[tuple[Work, facts.Fact]] = []
-        for work in batch:
-            report = read.reports.get(work.task_id)
-            end = self._end(work, report) if report is not None else None
-            if end is not None:
-                ends.append((work, end))
-            elif report is not None and report.state is TaskState.WORKING:
-                self._still_working(work)
-            else:
-                self._not_read(work, read)
+        ends = [(work, end) for work in batch if (end := self._judge(work, read)) is not None]
         if ends:
             await self._context.journal.record(*(end for _, end in ends))
         for work, end in ends:
             self._act(work, end)
 
-    def _still_working(self, work: Work) -> None:
-        work.failed_reads = work.failed_since_stop = 0
-        age_s = anyio.current_time() - work.since
-        if age_s > self._context.settings.stuck_after_s:
-            self._report_stuck(work, age_s)
-            self.set_aside(work)
-            return
-        longest_s = max(_LONGEST_INTERVAL_S, self._interval_s)
+    def _judge(self, work: Work, read: TasksRead) -> facts.Fact | None:
+        """What a read ends the waiting with, if it does; else the task is read again, or set aside."""
+        report = read.reports.get(work.task_id)
+        if report is None and work.task_id in read.absent:
+            return self._unclear(work, "the provider knows no such task", is_over=True)
+        if report is None:
+            return self._not_read(work, read)
+        work.failed_reads = work.failed_since_interrupt = 0
+        match report.state:
+            case TaskState.FAILED:
+                return self._failed(work, report)
+            case TaskState.WORKING:
+                return self._still_working(work)
+            case TaskState.UNCLEAR if not report.is_finished:
+                return self._unclear(work, report.words, is_over=False)
+        return self._finished(work, report)
+
+    def _failed(self, work: Work, report: TaskReport) -> facts.Fact | None:
+        code, message, now = report.error_code, report.error_message, self._context.now()
+        if work.is_expired:
+            return self.leave(work)
+        if code in _EXPIRED_CODES:
+            return facts.Expired(work.attempt, message or "the provider says that it has expired", now)
+        if report.retry_after_s is not None:
+            self._context.gate.hold(report.retry_after_s)
+        refused, retryable = report.decision is Decision.REFUSE, report.decision is Decision.NEW_ATTEMPT
+        return facts.Failed(work.attempt, code, message, retryable, refused, now)
+
+    def _finished(self, work: Work, report: TaskReport) -> facts.Fact | None:
+        """Its links, or those that it had; without any it is expired only when their life is over."""
+        links, context = _in_turn(work, report.links), self._context
+        is_past_life = self._is_past_life(work)
+        if links and not (is_past_life and work.dead_links.issuperset(links)):
+            self._owed.understood(work)
+            work.unclear_reads = 0
+            work.links = tuple(sorted(links, key=work.dead_links.__contains__))
+            work.dies_at = work.accepted_at + context.provider.capabilities.link_lifetime_s
+            return facts.Ready(work.attempt, work.links, work.dies_at, report.credits_used, context.now())
+        if work.is_expired:
+            return self.leave(work)
+        if is_past_life:
+            why = "its links are dead and the provider has no others"
+            return facts.Expired(work.attempt, why, context.now())
+        return self._unclear(work, report.words or "it is completed, and shows no link", is_over=True)
+
+    def _is_past_life(self, work: Work) -> bool:
+        lifetime_s = self._context.provider.capabilities.link_lifetime_s
+        return self._context.now() - work.accepted_at >= lifetime_s
+
+    def _still_working(self, work: Work) -> facts.GivenUp | None:
+        self._owed.understood(work)
+        work.unclear_reads = 0
+        if self._is_stuck(work):
+            self._report_stuck(work)
+            self._owed.late(work)
+            return self.leave(work)
+        self._look_at_usual_pace(work)
+        return None
+
+    def _look_at_usual_pace(self, work: Work) -> None:
+        age_s, longest_s = anyio.current_time() - work.since, max(_LONGEST_INTERVAL_S, self._interval_s)
         wait_s = min(max(self._interval_s, age_s * 0.1), longest_s)
         hinted, work.hinted = work.hinted, False
         self._look_in(work, self._interval_s if hinted else max(wait_s, self._patience_s()))
 
-    def _report_stuck(self, work: Work, age_s: float) -> None:
+    def _is_stuck(self, work: Work) -> bool:
+        """A person who gives tasks up means those that were slow in an earlier run, too."""
+        context = self._context
+        age_s = anyio.current_time() - work.since
+        if context.settings.gives_up and work.is_old:
+            age_s = max(age_s, context.now() - work.accepted_at)
+        return work.is_expired or age_s > context.settings.stuck_after_s
+
+    def _report_stuck(self, work: Work) -> None:
         """Once a task: it is neither given up nor paid for again, but a person may want to know."""
-        if work.is_reported:
+        if work.is_reported or work.is_expired:
             return
         work.is_reported = True
+        age_s = anyio.current_time() - work.since
         self._context.log("stuck", id=work.id, task_id=work.task_id, age_s=round(age_s))
         self._context.tally.say_once(
             "Some tasks take longer than --stuck-after: they are set aside, looked at now and then, here and"
@@ -221,61 +312,48 @@ class Waiter:
         """With callbacks that arrive, reads are only a safety net."""
         return 0.0 if self._context.hints is None else self._context.hints.patience_s
 
-    def _not_read(self, work: Work, read: TasksRead) -> None:
-        """No answer, nonsense, "no such task", or finished without a link."""
-        work.failed_reads += 1
-        work.failed_since_stop += self._context.stop.asked
-        tries = self._context.settings.read_tries
-        give_up = (
-            (work.task_id in read.absent and work.failed_reads >= tries)
-            or work.failed_since_stop >= tries
-            or (work.failed_since_stop > 0 and self._context.outage.is_given_up)
-        )
-        settings = self._context.settings
-        provider_works = not read.failure or bool(read.reports)
-        longest_s = settings.stuck_after_s + (0.0 if provider_works else settings.max_outage_s)
-        is_stuck = anyio.current_time() - work.since > longest_s
-        if read.stop or give_up or is_stuck or self._is_believed_gone(work):
-            self.set_aside(work)
-            return
-        self.look_after(work, self._interval_s + backoff_s(work.failed_reads))
-
-    def _end(self, work: Work, report: TaskReport) -> facts.Fact | None:
-        """What a report ends the waiting with, if it does."""
-        now = self._context.now()
-        if report.state is TaskState.FAILED:
-            refused = report.decision is Decision.REFUSE
-            retryable = report.decision is Decision.NEW_ATTEMPT
-            return facts.Failed(
-                work.attempt, report.error_code, report.error_message, retryable, refused, now
-            )
-        if report.state is not TaskState.COMPLETED:
-            return None
-        work.failed_reads = 0
-        if links := self._links_to_try(work, report):
-            lifetime_s = self._context.provider.capabilities.link_lifetime_s
-            work.links, work.dies_at = links, work.accepted_at + lifetime_s
-            return facts.Ready(work.attempt, links, work.dies_at, report.credits_used, now)
-        work.gone += 1
-        if self._is_believed_gone(work) and (work.dead_links or self._is_past_life(work)):
-            return facts.Expired(work.attempt, "its links are dead and the provider has no others", now)
+    def _unclear(self, work: Work, words: str, *, is_over: bool) -> facts.GivenUp | None:
+        """Told, counted, and read again: one that is over a few times, else for as long as it may work."""
+        if work.is_expired:
+            return self.leave(work)
+        now, settings = anyio.current_time(), self._context.settings
+        work.unclear_since = work.unclear_since if work.unclear_reads else now
+        work.unclear_reads += 1
+        for_s = now - work.unclear_since
+        counts = work.unclear_reads >= _UNCLEAR_READS if is_over else for_s >= _UNCLEAR_FOR_S
+        self._owed.unclear(work, words, counts=counts or for_s >= settings.stuck_after_s)
+        is_hurried = self._context.stop.is_hurried and work.unclear_reads >= settings.read_tries
+        had_its_chance = for_s >= settings.stuck_after_s or work.unclear_reads >= _UNCLEAR_TRIES
+        if is_hurried or (had_its_chance if is_over else self._is_stuck(work)):
+            return self.leave(work)
+        if is_over:
+            pause_s = self._interval_s * 2.0 ** (work.unclear_reads - 1)
+            self.look_after(work, min(pause_s, _LONGEST_UNCLEAR_PAUSE_S))
+        else:
+            self._look_at_usual_pace(work)
         return None
 
-    def _links_to_try(self, work: Work, report: TaskReport) -> tuple[str, ...]:
-        """New links first, then known ones that were not tried; a dead one again until it is believed."""
-        known = dict.fromkeys((*report.links, *work.links))
-        untried = tuple(link for link in known if link not in work.dead_links)
-        if untried or self._is_believed_gone(work):
-            return untried
-        return report.links
+    def _not_read(self, work: Work, read: TasksRead) -> facts.GivenUp | None:
+        """No answer, or nonsense: waited out like any outage; only a person who interrupts waits less."""
+        context, settings = self._context, self._context.settings
+        work.failed_reads += 1
+        work.failed_since_interrupt += context.stop.is_hurried
+        is_over = context.outage.left_s("read") <= 0 or work.failed_since_interrupt >= settings.read_tries
+        if read.stop or is_over or (work.is_expired and work.failed_reads >= settings.read_tries):
+            self._put_off(work)
+            return None
+        provider_works = not read.failure or bool(read.reports)
+        if provider_works and anyio.current_time() - work.since > settings.stuck_after_s:
+            self._owed.late(work)
+            return self.leave(work)
+        self.look_after(work, context.outage.cut(self._interval_s + backoff_s(work.failed_reads), "read"))
+        return None
 
-    def _is_believed_gone(self, work: Work) -> bool:
-        """One refusal may be a slip of the link's host; past the links' life it was to be expected."""
-        return work.gone >= (1 if self._is_past_life(work) else self._context.settings.gone_tries)
-
-    def _is_past_life(self, work: Work) -> bool:
-        lifetime_s = self._context.provider.capabilities.link_lifetime_s
-        return self._context.now() - work.accepted_at >= lifetime_s
+    def _put_off(self, work: Work) -> None:
+        """Nobody can say anything of it now: a person who gives tasks up did not mean that."""
+        if not work.is_expired:
+            self._owed.put_aside(work)
+        self.give_back(work)
 
     def _act(self, work: Work, end: facts.Fact) -> None:
         context = self._context
@@ -286,6 +364,9 @@ class Waiter:
                 work.credits_used = end.credits_used or 0.0
                 self._on_ready(work)
                 return
+            case facts.GivenUp():
+                self.given_up(work)
+                return
             case facts.Failed() if end.retryable and self._may_try_again(work):
                 wait_s = context.again.add(work.row, work.number)
                 context.log("another_attempt", id=work.id, code=end.code, after=work.number, in_s=wait_s)
@@ -293,7 +374,12 @@ class Waiter:
                 context.ends.failed(end.code, end.message, refused=end.refused)
             case facts.Expired():
                 context.ends.failed("expired", end.message)
-        context.slots.give_back()
+        self.give_back(work)
 
     def _may_try_again(self, work: Work) -> bool:
         return self._context.settings.may_try_again(work, self._context.store.tasks_of(work.row))
+
+
+def _in_turn(work: Work, links: tuple[str, ...]) -> tuple[str, ...]:
+    """New links first, then those that are known, the one that failed last at the end."""
+    return tuple(dict.fromkeys((*(link for link in links if link not in work.links), *work.links)))

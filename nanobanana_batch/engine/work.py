@@ -45,9 +45,13 @@ class Work:
     dies_at: float = 0.0
     credits_used: float = 0.0
     dead_links: frozenset[str] = field(default_factory=frozenset)
-    """Links of which their host said that they are gone."""
-    gone: int = 0
-    """How often its image was said to be gone: a dead link, or no link at all."""
+    """Links of which their host said that they are gone, when their life was over."""
+    has_slot: bool = True
+    """Not while it is set aside, and looked at now and then."""
+    is_old: bool = False
+    """It was sent by an earlier run."""
+    is_expired: bool = False
+    """An earlier run had to leave it for good; it is tried once more."""
     look: int = 0
     """Number of its turn among those that wait to be read; 0: it does not wait."""
     hinted: bool = False
@@ -58,8 +62,11 @@ class Work:
     """Loop time at which waiting for it began."""
     failed_submits: int = 0
     failed_reads: int = 0
-    failed_since_stop: int = 0
-    """Reads, since submitting stopped."""
+    failed_since_interrupt: int = 0
+    """Reads, since a person asked to stop."""
+    unclear_reads: int = 0
+    unclear_since: float = 0.0
+    """Loop time of the first of these."""
     failed_downloads: int = 0
     """In a row, each."""
 
@@ -79,6 +86,8 @@ def resumed(known: OpenAttempt, scope: Scope) -> Work:
         intended_at=known.intended_at,
         is_wanted=scope.holds(known.position),
         is_intended=True,
+        is_old=True,
+        is_expired=known.phase is Phase.EXPIRED,
         is_doubtful=known.phase in (Phase.INTENT, Phase.UNKNOWN),
         task_id=known.task_id or "",
         estimated_s=known.estimated_s,
@@ -116,10 +125,10 @@ class Tally:
             self.announce(text)
         self._troubles[about] = text
 
-    def all_well(self, about: str = "submit") -> None:
+    def all_well(self, about: str = "submit", text: str = "The provider answers again.") -> None:
         """This works again; said to whoever was told of trouble, once there is none any more."""
         if self._troubles.pop(about, None) is not None and not self._troubles:
-            self.announce("The provider answers again.")
+            self.announce(text)
 
     def say_once(self, text: str) -> None:
         """What a person should know, but not again and again."""
@@ -131,13 +140,15 @@ class Tally:
 class Stop:
     """The wish to stop submitting: the first reason given counts. `interrupted`: a person asked for it.
 
-    `needs_change`: another run stops as soon, until the person has done what the reason says.
+    `needs_change`: another run stops as soon, until the person has done what the reason says. What is paid
+    for is collected with all patience, unless a person interrupts, before or after: then it `is_hurried`.
     """
 
     def __init__(self, log: Log = NO_LOG, tell: Callable[[str], None] = lambda text: None) -> None:
         self.reason = ""
         self.interrupted = False
         self.needs_change = False
+        self.is_hurried = False
         self._log = log
         self._tell = tell
         self._asked = anyio.Event()
@@ -149,6 +160,7 @@ class Stop:
 
     def ask(self, reason: str, *, interrupted: bool = False, needs_change: bool = False) -> None:
         """Stop submitting; what is paid for is still collected."""
+        self.is_hurried = self.is_hurried or interrupted
         if not self.asked:
             self.reason, self.interrupted, self.needs_change = reason, interrupted, needs_change
             self._asked.set()

@@ -20,6 +20,11 @@ _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, er
 
 def as_disk_failure(error: OSError, doing: str) -> DiskFailed:
     """The error that stops a run, from what the operating system said."""
+    if error.errno == errno.EILSEQ:
+        return DiskFailed(
+            f"In this locale no file can have that name ({doing}).",
+            hint="Set PYTHONUTF8=1, or a UTF-8 locale such as LC_ALL=C.UTF-8, and run it again.",
+        )
     if error.errno in _NO_SPACE:
         return DiskFailed(
             f"The disk is full ({doing}).", hint="Free some space and run the same command again."
@@ -47,6 +52,10 @@ class Disk:
         An old one of that name is removed, not emptied: after a kill between the two steps of
         `place` it is the finished file under a second name.
         """
+        try:
+            os.fsencode(path)
+        except UnicodeEncodeError as error:
+            raise OSError(errno.EILSEQ, os.strerror(errno.EILSEQ)) from error
         self.remove(path)
         return os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o666)
 

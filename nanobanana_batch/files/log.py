@@ -69,6 +69,15 @@ class RunLog:
             self._is_over = True
             self._close()
 
+    def refusal(self) -> str:
+        """Why nothing can be written just now; empty when it can."""
+        try:
+            with self._lock:
+                self._open()
+        except OSError as error:
+            return str(error.strerror)
+        return ""
+
     def __call__(self, event: str, /, **fields: object) -> None:
         """Write one line: `time`, `event` and the fields."""
         line = _line(event, fields)

@@ -9,7 +9,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,12 +98,16 @@ def spooled(path: Path) -> Iterator[Path | None]:
         raise UsageError(
             "`-` reads the manifest from standard input, and that is a terminal.", hint=_PIPE_HINT
         )
-    with tempfile.NamedTemporaryFile(prefix="nanobanana-batch-") as spool:
+    with ExitStack() as files:
         try:
+            spool = files.enter_context(tempfile.NamedTemporaryFile(prefix="nanobanana-batch-"))
             shutil.copyfileobj(sys.stdin.buffer, spool)
             spool.flush()
         except OSError as error:
-            raise UsageError(f"Standard input cannot be kept: {error.strerror or error}.") from error
+            raise UsageError(
+                f"Standard input cannot be kept: {error.strerror or error}.",
+                hint="It goes into a temporary file, where TMPDIR says.",
+            ) from error
         yield Path(spool.name)
 
 

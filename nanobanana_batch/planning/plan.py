@@ -136,6 +136,7 @@ def _planned(survey: Survey, first: int, terms: Terms, pilot_rows: int | None) -
     ground, roster, counts = survey.ground, survey.roster, survey.counts()
     to_pay = survey.to_pay()
     prices = Prices(ground.seen, ground.prices)
+    cost = prices.cost(to_pay)
     ratios = roster.tally(("aspect_ratio",))
     gone = survey.comparison.gone() if survey.comparison else Counter[RowStatus]()
     factors = ground.manifest.factor_names
@@ -154,12 +155,12 @@ def _planned(survey: Survey, first: int, terms: Terms, pilot_rows: int | None) -
         groups=_groups(roster.kinds(), to_pay, prices),
         aspect_ratios={ratio or "-": count for (ratio,), count in ratios.most_common()},
         pilot=_planned_pilot(survey, pilot, prices) if pilot else None,
-        cost=prices.cost(to_pay),
+        cost=cost,
         max_credits=terms.max_credits,
         duration=_duration(to_pay, ground.seen, terms),
         repeated=roster.repeated(),
         repeated_ids=tuple(roster.repeated_ids(_REPEATED_SHOWN)),
-        warnings=tuple(ground.manifest.warnings),
+        warnings=_warnings(ground, cost),
         first_rows=tuple(_first_row(row, status) for row, status in islice(_shown(survey, pilot), first)),
         table=None,
     )
@@ -183,6 +184,7 @@ def _counted(ground: Ground, first: int, terms: Terms, rows: int) -> Plan:
     """A manifest that is too long to be read row by row: numbers only, and its first rows."""
     kinds, ratios = _tallied(ground)
     prices = Prices(_of_any_images(ground.seen), ground.prices)
+    cost = prices.cost(kinds)
     return Plan(
         manifest=ground.manifest.name,
         folder=str(ground.folder.path),
@@ -197,15 +199,19 @@ def _counted(ground: Ground, first: int, terms: Terms, rows: int) -> Plan:
         groups=_groups(kinds, kinds, prices),
         aspect_ratios={ratio or "-": count for ratio, count in ratios.most_common()},
         pilot=None,
-        cost=prices.cost(kinds),
+        cost=cost,
         max_credits=terms.max_credits,
         duration=_duration(kinds, ground.seen, terms),
         repeated=0,
         repeated_ids=(),
         first_rows=_first_rows(ground, first),
-        warnings=tuple(ground.manifest.warnings),
+        warnings=_warnings(ground, cost),
         table=None,
     )
+
+
+def _warnings(ground: Ground, cost: Cost) -> tuple[str, ...]:
+    return (*ground.manifest.warnings, *ground.prices.warnings(*cost.sources))
 
 
 def _tallied(ground: Ground) -> tuple[Counter[PriceClass], Counter[str]]:

@@ -52,6 +52,7 @@ class PlannedRow:
     task_id: str | None
     credits: float | None
     """What it has cost so far."""
+    credits_per_usd: float | None
     error_code: str | None
     error_message: str | None
 
@@ -88,6 +89,7 @@ def find_row(order: Order, id_: str, terms: Terms | None = None) -> PlannedRow:
             image=str(survey.ground.folder.path / known.image) if known and known.image else None,
             task_id=known.task_id if known else None,
             credits=known.credits if known else None,
+            credits_per_usd=survey.ground.prices.credits_per_usd,
             error_code=known.error_code if known else None,
             error_message=known.error_message if known else None,
         )

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from itertools import repeat
 
 from nanobanana_batch.catalog import Catalog
-from nanobanana_batch.connection import provider_name
-from nanobanana_batch.estimates import PriceList, Seen, seen_by
+from nanobanana_batch.connection import price_book, provider_name
+from nanobanana_batch.estimates import Seen, seen_by
 from nanobanana_batch.files.folder import Folder, refuse_amnesia, was_worked_on
 from nanobanana_batch.manifest import Manifest
 from nanobanana_batch.pipeline import (
@@ -21,6 +21,7 @@ from nanobanana_batch.pipeline import (
     refuse_mixing,
     refuse_parents,
 )
+from nanobanana_batch.pricing.book import PriceBook
 from nanobanana_batch.state.comparison import Comparison, Prospect
 from nanobanana_batch.state.prices import PriceClass
 from nanobanana_batch.state.reader import Reader, open_reader
@@ -48,7 +49,7 @@ class Ground:
     seen: Seen
     catalog: Catalog
     dialect: str
-    prices: PriceList
+    prices: PriceBook
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +102,7 @@ def opened(order: Order) -> Iterator[Ground]:
             refuse_parents(manifest, folder, name)
         profile = load_profile(order.connection.provider)
         catalog, dialect = catalog_for(profile), profile.dialect
-        as_of = profile.prices_as_of.isoformat() if profile.prices_as_of else ""
-        prices = PriceList(lambda request: catalog.price(request, dialect), as_of)
+        prices = price_book(profile, order.connection.base_url)
         seen = seen_by(reader) if reader else Seen()
         yield Ground(manifest, folder, reader, seen, catalog, dialect, prices)
 

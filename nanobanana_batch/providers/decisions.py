@@ -78,6 +78,7 @@ TABLE = (
     Error(429, "", SLOW, AGAIN),
     Error(429, "rate_limit_exceeded", SLOW, AGAIN),
     Error(429, "rate_limited", SLOW, AGAIN),
+    Error(429, "resource_exhausted", SLOW, AGAIN),
     Error(500, "", RETRY, AGAIN),
     Error(500, "internal_error", RETRY, AGAIN),
     Error(502, "", RETRY, AGAIN),
@@ -107,7 +108,6 @@ TABLE = (
     Error(None, "image_other", RETRY, AGAIN),
     Error(None, "service_error", RETRY, AGAIN),
     Error(None, "generation_timeout", RETRY, AGAIN),
-    Error(None, "resource_exhausted", RETRY, AGAIN),
     Error(None, "service_unavailable", RETRY, AGAIN),
     Error(None, "unknown_error", RETRY, AGAIN),
     # About an earlier request under the same key, which may have been paid.
@@ -177,7 +177,9 @@ def is_verdict(status: int, code: str, *, own_words: bool) -> bool:
 
 def is_address(status: int, code: str, *, own_words: bool) -> bool:
     """Whether somebody else says that there is no such page: the address may be wrong."""
-    return status in (404, 405) and not own_words and not is_word(code)
+    line = known(code)
+    names_what = is_word(code) and line is not None and line.status == 404
+    return status in (404, 405) and not own_words and not names_what
 
 
 def is_lasting(status: int, code: str, *, own_words: bool) -> bool:
@@ -213,6 +215,5 @@ def on_failed_task(code: str) -> Decision:
 
 
 def is_busy(code: str) -> bool:
-    """Whether a task failed since the provider had too much to do: all of it is to be asked for less."""
-    line = known(code)
-    return line is not None and line.status == 429
+    """Whether a task failed since too much was asked of the provider: it is to be asked for less."""
+    return plain(code) in ("rate_limited", "rate_limit_exceeded", "429")

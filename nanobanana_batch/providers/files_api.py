@@ -10,8 +10,9 @@ import hashlib
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import anyio.to_thread
 
@@ -69,7 +70,7 @@ class FilesApi:
             return replace(outcome, decision=Decision.RETRY_REQUEST, is_full=True)
         return outcome
 
-    async def _send(self, stream: BinaryIO, media_type: str) -> Reply:
+    async def _send(self, stream: BufferedReader, media_type: str) -> Reply:
         digest = await anyio.to_thread.run_sync(lambda: hashlib.file_digest(stream, "sha256"))
         stream.seek(0)
         name = f"{digest.hexdigest()}{_ENDINGS.get(media_type, '')}"
@@ -180,5 +181,5 @@ def _may_mean_full(reply: Reply) -> bool:
     return reply.status in _MAY_MEAN_FULL or (reply.status < 300 and _refusal(reply) is not None)
 
 
-def _opened(path: Path) -> BinaryIO:
+def _opened(path: Path) -> BufferedReader:
     return path.open("rb")

@@ -10,8 +10,9 @@ whether something was sent: it reports a lost reply as a connect timeout.
 from __future__ import annotations
 
 import os
+import re
+import ssl
 import traceback
-import urllib.request
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -26,12 +27,15 @@ from httpx_aiohttp import AiohttpTransport
 from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.providers.encoding import USER_AGENT
 from nanobanana_batch.providers.profile import Address
+from nanobanana_batch.providers.proxies import Proxy, named_proxy, proxy_for
+from nanobanana_batch.providers.trust import no_tls, tls_context
 from nanobanana_batch.providers.watch import Secret, Seen, Watch, link_route
 
 PIECE_BYTES = 1 << 20
 MAX_REPLY_BYTES = 16 << 20
 _DEAD = {403, 404, 410}
 _LINK_REDIRECTS = 5
+_SOCKS_KEPT = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +76,15 @@ NOTHING_SENT: dict[type[Exception], str] = {
 """The errors of httpx's own transport after which nothing was sent; after others something may be."""
 
 
-_LIBRARY_ERRORS = (
-    httpx.HTTPError,
-    httpx.StreamError,
-    httpx.InvalidURL,
-    aiohttp.ClientError,
-    OSError,
-)
-"""What the HTTP libraries raise when a request fails."""
+def check_surroundings(address: Address) -> None:
+    """Whether the environment's proxies and certificates are fit for requests to it and for links.
+
+    Raises:
+        BadSurroundings: a variable is in the way; which one, and what to do.
+    """
+    if not address.is_loopback:
+        tls_context()
+        named_proxy("https")
 
 
 class _Client:
@@ -105,18 +110,20 @@ class _Client:
     def _or_no_reply(self) -> Iterator[None]:
         try:
             yield
+        except (NoReply, NothingSent):
+            raise
         except TimeoutError as error:
             raise NoReply(f"no complete reply within {self._deadline_s:g} s") from error
-        except _LIBRARY_ERRORS as error:
+        except Exception as error:  # what these libraries raise is in no list that could be whole
             raise NoReply(self._words(error)) from self._shown(error)
 
     def _words(self, error: Exception) -> str:
-        return self._watch.secret.removed(_words(error))
+        return self._watch.words(_words(error))
 
     def _shown(self, error: Exception) -> Exception | None:
-        """The cause of an error, unless it quotes the key: what is no HTTP is quoted by the library."""
+        """The cause of an error, unless it quotes the key or a link: libraries quote what is no HTTP."""
         text = "".join(traceback.format_exception(error))
-        return error if self._watch.secret.removed(text) == text else None
+        return error if self._watch.clean(text) == text else None
 
 
 class PaidHttp(_Client):
@@ -127,11 +134,12 @@ class PaidHttp(_Client):
     ) -> None:
         client = httpx.AsyncClient(
             headers=headers,
-            limits=httpx.Limits(max_connections=at_once, max_keepalive_connections=0),
+            transport=_own_transport(
+                address.url, httpx.Limits(max_connections=at_once, max_keepalive_connections=0)
+            ),
             timeout=httpx.Timeout(timeouts.read_s, connect=timeouts.connect_s, read=timeouts.paid_s),
             follow_redirects=False,
             cookies=_no_cookies(),
-            trust_env=not address.is_loopback,
         )
         super().__init__(address.url, client, watch, timeouts.paid_s)
 
@@ -142,19 +150,64 @@ class PaidHttp(_Client):
             NothingSent: it is certain that nothing was sent.
             NoReply: anything else that is not a complete reply.
         """
+        steps = _Steps()
         with (
             self._watch.exchange("POST", route, len(body)) as seen,
+            self._or_nothing_sent(steps),
             self._or_no_reply(),
-            self._or_nothing_sent(),
+            self._or_not_connected(),
         ):
-            return await self._reply(seen, "POST", route, content=body, headers=headers)
+            return await self._reply(
+                seen, "POST", route, content=body, headers=headers, extensions={"trace": steps}
+            )
 
     @contextmanager
-    def _or_nothing_sent(self) -> Iterator[None]:
+    def _or_not_connected(self) -> Iterator[None]:
         try:
             yield
         except tuple(NOTHING_SENT) as error:
             raise NothingSent(f"{NOTHING_SENT[_listed(error)]}: {self._words(error)}") from self._shown(error)
+
+    @contextmanager
+    def _or_nothing_sent(self, steps: _Steps) -> Iterator[None]:
+        """What goes wrong on the way to a proxy, or through it, has many names; how far it came has one."""
+        try:
+            yield
+        except NoReply as error:
+            if not steps.were_only_connecting:
+                raise
+            raise NothingSent(f"the connection was not made: {error}") from error.__cause__
+
+
+class _Steps:
+    """What the HTTP library says that it does, as it begins each step of a request (httpcore's `trace`).
+
+    Nothing has left as long as each was one of connecting. A step that is not known here may be anything.
+    """
+
+    _CONNECTING = re.compile(
+        r"(connection|socks|proxy)\.(connect_tcp|setup_socks5_connection|start_tls|retry)\..*"
+    )
+    _ANSWERING = re.compile(
+        r"http11\.(receive_response_(headers|body)|response_closed)\..*|http11\..*\.(complete|failed)"
+    )
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._may_have_left = False
+
+    @property
+    def were_only_connecting(self) -> bool:
+        """Whether there were any, and none in which the request itself may have left."""
+        return self._count > 0 and not self._may_have_left
+
+    async def __call__(self, step: str, about: Mapping[str, Any]) -> None:
+        self._count += 1
+        if self._CONNECTING.fullmatch(step) or self._ANSWERING.fullmatch(step):
+            return
+        # A proxy is asked for a connection by a request of its own.
+        if getattr(about.get("request"), "method", b"") != b"CONNECT":
+            self._may_have_left = True
 
 
 class FilesHttp(_Client):
@@ -165,10 +218,10 @@ class FilesHttp(_Client):
     ) -> None:
         client = httpx.AsyncClient(
             headers=headers,
+            transport=_own_transport(address.url, httpx.Limits()),
             timeout=httpx.Timeout(timeouts.read_s, connect=timeouts.connect_s),
             follow_redirects=False,
             cookies=_no_cookies(),
-            trust_env=not address.is_loopback,
         )
         super().__init__(address.url, client, watch, timeouts.link_s)
 
@@ -198,14 +251,8 @@ class _Transport(httpx.AsyncBaseTransport):
     and never fetched.
     """
 
-    def __init__(self, *, use_proxies: bool) -> None:
-        self._direct = AiohttpTransport(client=_new_session)
-        proxies = urllib.request.getproxies() if use_proxies else {}
-        self._proxied = {
-            scheme: AiohttpTransport(client=_new_session, proxy=httpx.Proxy(_with_scheme(url)))
-            for scheme in ("http", "https")
-            if (url := proxies.get(scheme) or proxies.get("all"))
-        }
+    def __init__(self) -> None:
+        self._ways: dict[tuple[str, Proxy | None], httpx.AsyncBaseTransport] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         # A redirected GET would go out with an empty chunked body; some hosts answer that with 403,
@@ -214,13 +261,15 @@ class _Transport(httpx.AsyncBaseTransport):
         return await self._for(request.url).handle_async_request(request)
 
     async def aclose(self) -> None:
-        for transport in (self._direct, *self._proxied.values()):
+        for transport in self._ways.values():
             await transport.aclose()
 
-    def _for(self, url: httpx.URL) -> AiohttpTransport:
-        if url.scheme not in self._proxied or urllib.request.proxy_bypass(url.host):
-            return self._direct
-        return self._proxied[url.scheme]
+    def _for(self, url: httpx.URL) -> httpx.AsyncBaseTransport:
+        proxy = proxy_for(str(url))
+        way = (url.scheme, proxy)
+        if way not in self._ways:
+            self._ways[way] = _pooled_transport(str(url), proxy)
+        return self._ways[way]
 
 
 class FreeHttp(_Client):
@@ -232,7 +281,7 @@ class FreeHttp(_Client):
         client = httpx.AsyncClient(
             headers=headers,
             timeout=httpx.Timeout(timeouts.read_s, connect=timeouts.connect_s),
-            transport=_Transport(use_proxies=not address.is_loopback),
+            transport=_Transport(),
             follow_redirects=False,
             cookies=_no_cookies(),
         )
@@ -255,13 +304,13 @@ class FreeHttp(_Client):
 class LinkHttp:
     """Downloads from hosts that are not the provider's: without the key, redirects are followed."""
 
-    def __init__(self, timeouts: Timeouts, watch: Watch, *, use_proxies: bool) -> None:
+    def __init__(self, timeouts: Timeouts, watch: Watch) -> None:
         self._timeouts = timeouts
         self._watch = watch
         self._client = httpx.AsyncClient(
             headers={"Accept": "image/*", "Accept-Encoding": "identity", "User-Agent": USER_AGENT},
             timeout=httpx.Timeout(timeouts.read_s, connect=timeouts.connect_s),
-            transport=_Transport(use_proxies=use_proxies),
+            transport=_Transport(),
             follow_redirects=True,
             cookies=_no_cookies(),
             max_redirects=_LINK_REDIRECTS,
@@ -282,7 +331,7 @@ class LinkHttp:
                     dead = response.status_code in _DEAD
                     raise LinkFailed(f"the link answered HTTP {response.status_code}", dead=dead)
                 try:
-                    yield LinkBody(response, self._timeouts.link_s)
+                    yield LinkBody(response, self._timeouts.link_s, self._watch)
                 finally:
                     seen.received_bytes = response.num_bytes_downloaded
 
@@ -296,16 +345,17 @@ class LinkHttp:
                 return await stack.enter_async_context(self._client.stream("GET", url))
         except TimeoutError as error:
             raise LinkFailed("the link's host did not answer in time") from error
-        except (*_LIBRARY_ERRORS, ValueError) as error:
-            raise LinkFailed(f"the link cannot be opened: {_words(error)}") from error
+        except Exception as error:
+            raise LinkFailed(f"the link cannot be opened: {self._watch.words(_words(error))}") from None
 
 
 class LinkBody:
     """The body of an opened link; see `base.Body`."""
 
-    def __init__(self, response: httpx.Response, deadline_s: float) -> None:
+    def __init__(self, response: httpx.Response, deadline_s: float, watch: Watch) -> None:
         self._response = response
         self._deadline_s = deadline_s
+        self._watch = watch
         announced = response.headers.get("content-length", "")
         self.size_bytes: int | None = int(announced) if announced.isdecimal() else None
 
@@ -323,8 +373,11 @@ class LinkBody:
                     if len(waiting) >= PIECE_BYTES:
                         yield bytes(waiting)
                         waiting.clear()
-        except (httpx.HTTPError, httpx.StreamError, aiohttp.ClientError, OSError) as error:
-            raise LinkFailed(f"the download broke off after {total} bytes: {_words(error)}") from error
+        except LinkFailed:
+            raise
+        except Exception as error:
+            why = self._watch.words(_words(error))
+            raise LinkFailed(f"the download broke off after {total} bytes: {why}") from None
         on_the_wire = self._response.num_bytes_downloaded
         if self.size_bytes is not None and on_the_wire != self.size_bytes:
             raise LinkFailed(f"the download has {on_the_wire} bytes, {self.size_bytes} were announced")
@@ -353,19 +406,42 @@ def _chunks(response: httpx.Response) -> AsyncGenerator[bytes, None]:
     return cast("AsyncGenerator[bytes, None]", response.aiter_bytes())
 
 
-def _with_scheme(proxy: str) -> str:
-    return proxy if "://" in proxy else f"http://{proxy}"
-
-
 def _no_cookies() -> CookieJar:
     """A jar that takes none: each request stands for itself."""
     return CookieJar(DefaultCookiePolicy(allowed_domains=[]))
 
 
-def _new_session() -> aiohttp.ClientSession:
-    """No connection limit of its own (the engine bounds what is open) and no memory of cookies."""
-    connector = aiohttp.TCPConnector(limit=0, ssl=httpx.create_ssl_context())
-    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+def _own_transport(url: str, limits: httpx.Limits) -> httpx.AsyncHTTPTransport:
+    """httpx's own, to one address, through the environment's proxy for it."""
+    return httpx.AsyncHTTPTransport(
+        verify=_tls(url), limits=limits, proxy=_httpx_proxy(proxy_for(url)), trust_env=False
+    )
+
+
+def _pooled_transport(url: str, proxy: Proxy | None) -> httpx.AsyncBaseTransport:
+    """For many requests at once; aiohttp knows no SOCKS."""
+    if proxy is not None and proxy.is_socks:
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=_SOCKS_KEPT)
+        return _own_transport(url, limits)
+    context = _tls(url)
+
+    def new_session() -> aiohttp.ClientSession:
+        """No connection limit of its own (the engine bounds what is open) and no memory of cookies."""
+        connector = aiohttp.TCPConnector(limit=0, ssl=context)
+        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+
+    return AiohttpTransport(verify=context, client=new_session, proxy=_httpx_proxy(proxy))
+
+
+def _tls(url: str) -> ssl.SSLContext:
+    return tls_context() if url.lower().startswith("https:") else no_tls()
+
+
+def _httpx_proxy(proxy: Proxy | None) -> httpx.Proxy | None:
+    if proxy is None:
+        return None
+    context = tls_context() if proxy.scheme == "https" else None
+    return httpx.Proxy(str(proxy), auth=proxy.auth, ssl_context=context)
 
 
 def _listed(error: Exception) -> type[Exception]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, urlsplit
@@ -15,9 +15,11 @@ from nanobanana_batch.catalog import Catalog, Finding, closest, load_catalog, sh
 from nanobanana_batch.errors import ProfileError
 from nanobanana_batch.model import REQUEST_FIELDS
 from nanobanana_batch.providers.base import Idempotency
-from nanobanana_batch.providers.profile_file import Settings, read_settings
+from nanobanana_batch.providers.profile_file import Settings, moved, read_settings
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_IN_CLEAR = "the key would travel in clear"
+_FORGED = "prices could be changed on the way"
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 WireName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)*$")]
@@ -68,6 +70,8 @@ class Profile(BaseModel):
     result_paths: list[ResultPath] = []
     statuses: dict[str, Literal["working", "completed", "failed"]] = {}
     sync_query: Query | None = None
+    prices_url: str | None = None
+    credits_per_usd: Positive | None = None
     models: dict[str, Any] = {}
     prices: dict[str, Any] = {}
     prices_as_of: date | None = None
@@ -148,7 +152,23 @@ def files_address(profile: Profile, address: Address) -> Address | None:
     return files if is_own else address
 
 
-def _checked(url: str, what: str) -> Address:
+def prices_address(profile: Profile, base_url: str | None = None) -> Address | None:
+    """Where the public price list is; None where there is none, or dollars say nothing about credits.
+
+    Like files, a list on the host of the profile's `base_url` goes with that to another one.
+
+    Raises:
+        ProfileError: it is no URL, or it is plain HTTP to another machine.
+    """
+    url = profile.prices_url
+    if url is None or profile.credits_per_usd is None:
+        return None
+    if base_url is not None and profile.base_url is not None:
+        url = moved(url, profile.base_url, check_address(profile, base_url).url)
+    return replace(_checked(url, "prices_url", _FORGED), url=url)
+
+
+def _checked(url: str, what: str, danger: str = _IN_CLEAR) -> Address:
     given, url = url, url.rstrip("/")
     parts = _address_parts(url)
     if parts is None:
@@ -158,7 +178,7 @@ def _checked(url: str, what: str) -> Address:
         )
     is_loopback = parts.hostname in _LOOPBACK
     if parts.scheme == "http" and not is_loopback:
-        raise ProfileError(f"{url} is plain HTTP: the key would travel in clear.", hint="Use https://.")
+        raise ProfileError(f"{url} is plain HTTP: {danger}.", hint="Use https://.")
     return Address(url, is_loopback)
 
 
@@ -218,6 +238,8 @@ _ALLOWED = {
     "embedded": "true or false",
     "base_url": "an address such as https://api.example.com",
     "files_url": "an address such as https://files.example.com, or null: not offered",
+    "prices_url": "an address such as https://api.example.com/pricing, or null: no public price list",
+    "credits_per_usd": "a number above 0, or null: not known",
     "key_env": "the name of an environment variable, such as MY_API_KEY (the key itself is never here)",
     "fields": "our name: the provider's",
     "idempotency": "honoured, unproven or ignored",
@@ -313,9 +335,12 @@ def _check_names(profile: Profile, settings: Settings) -> None:
 def _check_addresses(profile: Profile, settings: Settings) -> None:
     # Files that go to the base URL have no address of their own.
     files_url = None if profile.files_url == profile.base_url else profile.files_url
-    for path, url in (("base_url", profile.base_url), ("files_url", files_url)):
+    places = {"files_url": files_url, "base_url": profile.base_url, "prices_url": profile.prices_url}
+    for path, url in places.items():
         try:
             if url is not None:
-                _checked(url, "this")
+                _checked(url, "this", _FORGED if path == "prices_url" else _IN_CLEAR)
         except ProfileError as error:
             settings.found(path, str(error).removesuffix("."))
+            if path == "base_url":
+                return  # prices may have come along with it, and be wrong for no reason of their own

@@ -6,6 +6,7 @@ else than what was written.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -72,12 +73,27 @@ def _inherited(own: Settings, parent: Settings) -> Settings:
     if "base_url" in own.values and "files_url" not in own.values and parent.values.get("files_url"):
         # Another provider's key is nothing for the files host of the parent.
         own.values["files_url"] = own.values["base_url"]
+    if "base_url" in own.values and "prices_url" not in own.values:
+        urls = [parent.values.get("prices_url"), parent.values.get("base_url"), own.values["base_url"]]
+        if all(isinstance(url, str) for url in urls):
+            own.values["prices_url"] = moved(*urls)
     return Settings(
         own.file,
         _merged(parent.values, own.values),
         {**parent.places, **own.places},
         [*parent.problems, *own.problems],
     )
+
+
+def moved(url: str, old_base: str, new_base: str) -> str:
+    """Where an address that belongs to one base URL is at another; one on another host stays."""
+    old, new = old_base.rstrip("/"), new_base.rstrip("/")
+    if url.startswith(f"{old}/"):
+        return new + url.removeprefix(old)
+    own, theirs, target = (re.match(r"(?i)https?://[^/]+", text) for text in (url, old, new))
+    if own and theirs and target and own[0].lower() == theirs[0].lower():
+        return target[0] + url.removeprefix(own[0])
+    return url
 
 
 def _merged(theirs: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

@@ -111,7 +111,7 @@ async def open_task_api(
     files_at = files_address(profile, address)
     paid = PaidHttp(address, headers, submits_at_once, timeouts, watch)
     free = FreeHttp(address, headers, timeouts, watch)
-    links = LinkHttp(timeouts, watch, use_proxies=not address.is_loopback)
+    links = LinkHttp(timeouts, watch)
     files = FilesHttp(files_at, headers, timeouts, watch) if files_at else None
     async with AsyncExitStack() as stack:
         for close in (paid.aclose, free.aclose, links.aclose, *([files.aclose] if files else [])):
@@ -241,6 +241,8 @@ class TaskApi:
                 return None
             known = len(found)
             found |= {task.task_id: task for task in page.tasks}
+            if not found and page.total > 0:
+                return None  # it has tasks and shows none
             if page.is_last or page.reaches_back(since):
                 return [task for task in found.values() if task.created_at >= since]
             if len(found) == known:
@@ -297,7 +299,7 @@ class TaskApi:
             return TasksRead(failure=str(error))
         if self._shows_no_batch(reply):
             return None
-        tasks = tasks_in(json_object(reply)) if reply.status == 200 else None
+        tasks = tasks_in(reply)
         if tasks is None:
             return failed_read(reply)
         return await self._batch_of(tasks, task_ids)
@@ -346,7 +348,7 @@ class TaskApi:
         except NoReply as error:
             return TasksRead(failure=str(error))
         body = json_object(reply)
-        report = read_task(body, self._form) if reply.status == 200 else None
+        report = read_task(body, self._form) if reply.status // 100 == 2 else None
         if report is not None and report.task_id == task_id:
             self._id_of(body)
             return TasksRead(reports={task_id: report})

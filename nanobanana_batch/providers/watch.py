@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
+import base64
+import html
 import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from nanobanana_batch.providers.base import Exchange, Observer
 
 BODY_LIMIT_BYTES = 4096
-_SHORTEST_SECRET = 8
 REMOVED = "[key]"
 """What stands in a text in the key's place."""
+_SHORTEST_SECRET = 8
 _LONGEST_WORDS = 500
 
 
@@ -24,23 +25,46 @@ class Secret:
 
     def __init__(self, key: str) -> None:
         # A shorter one could not be told from other text.
-        spellings = {key, json.dumps(key)[1:-1], key.replace("/", "\\/"), quote(key, safe="")}
-        self._spellings = sorted(spellings, key=len, reverse=True) if len(key) >= _SHORTEST_SECRET else []
+        spellings = _spellings(key) if len(key) >= _SHORTEST_SECRET else []
+        self._in_text = [re.compile(spelling) for spelling in spellings]
+        self._in_bytes = [re.compile(spelling.encode()) for spelling in spellings]
 
     def removed(self, text: str) -> str:
         """The text with `REMOVED` in the key's place."""
-        for spelling in self._spellings:
-            text = text.replace(spelling, REMOVED)
+        for spelling in self._in_text:
+            text = spelling.sub(REMOVED, text)
         return text
 
     def removed_from(self, data: bytes) -> bytes:
         """The same for bytes."""
-        for spelling in self._spellings:
-            data = data.replace(spelling.encode(), REMOVED.encode())
+        for spelling in self._in_bytes:
+            data = spelling.sub(REMOVED.encode(), data)
         return data
 
     def __repr__(self) -> str:
         return "Secret()"
+
+
+def _spellings(key: str) -> list[str]:
+    """Patterns for the key as it is, in URLs, JSON and HTML, and inside of anything in base 64 or in hex."""
+    hex_ = "".join(f"[{digit}{digit.upper()}]" for digit in key.encode().hex())
+    return ["".join(map(_spelled, key)), hex_, *(_in_base64(key.encode(), before) for before in range(3))]
+
+
+def _spelled(char: str) -> str:
+    """Letters and digits stay themselves in all of these."""
+    if char.isalnum():
+        return char
+    number, named = f"(?i:{ord(char):02x})", re.escape(html.escape(char))
+    in_html = rf"&#0*{ord(char)};|&#[xX]0*{number};|{named}"
+    return rf"(?:\\{{0,3}}{re.escape(char)}|%(?:25)*{number}|\\+u00{number}|{in_html})"
+
+
+def _in_base64(key: bytes, before: int) -> str:
+    """What it is there behind so many bytes (of three), without the ends that hold bits of its neighbours."""
+    whole = base64.b64encode(bytes(before) + key).decode()
+    own = whole[-(-before * 8 // 6) : (before + len(key)) * 8 // 6]
+    return "".join({"+": "[-+]", "/": r"(?:_|\\?/)"}.get(char, char) for char in own)
 
 
 @dataclass(slots=True)
@@ -83,25 +107,39 @@ class Watch:
             route=route,
             status=seen.status,
             ms=round((time.perf_counter() - began) * 1000, 1),
-            request_id=self._words(seen.request_id) if seen.request_id else None,
-            failure=self._words(failure),
+            request_id=self.words(seen.request_id) if seen.request_id else None,
+            failure=self.words(failure),
             sent_bytes=seen.sent_bytes,
             received_bytes=seen.received_bytes,
-            body=seen.body[:BODY_LIMIT_BYTES].decode("utf-8", "replace") if self._debug else None,
+            body=_shown(seen.body) if self._debug else None,
         )
 
-    def _words(self, text: str) -> str:
-        return self.secret.removed(text)[:_LONGEST_WORDS]
+    def words(self, text: str) -> str:
+        """What a library says, as it can be shown and kept: without the key, of links only the host."""
+        return self.clean(text)[:_LONGEST_WORDS]
+
+    def clean(self, text: str) -> str:
+        """The same, whole."""
+        return self.secret.removed(without_links(text))
+
+
+def _shown(body: bytes) -> str:
+    """The beginning of what a reply says; of its links the hosts."""
+    return without_links(body[:BODY_LIMIT_BYTES].decode("utf-8", "replace"))
 
 
 _LINK = re.compile(
-    r"(?i)(https?:)[\\/]+(?:[^\s/?#@]*@)?([^\s/?#\"'<>\\]+)(?:\\/|[^\s\"'<>\\])*|https?%3A%2F%2F\S*"
+    r"""(?ix) \b ([a-z][a-z0-9+.-]{0,20}:) (?:\\*/){2}  # slashes may be escaped, as in JSON
+    (?:[^\s/?\#@"'<>\\]*@)? ([^\s/?\#"'<>\\]*) (?:\\+/|[^\s"'<>\\])*
+    | [a-z]+%3A%2F%2F [^\s"'<>]*"""
 )
+_QUERY = re.compile(r"(?<=\S)\?[^\s\"'<>\\=]*=[^\s\"'<>\\]*")
 
 
 def without_links(text: str) -> str:
     """A text with only the hosts of its links left: what follows may be a permission to read, or a key."""
-    return _LINK.sub(lambda found: f"{found[1]}//{found[2]}/..." if found[1] else "http...", text)
+    text = _LINK.sub(lambda found: f"{found[1]}//{found[2]}/..." if found[1] else "http...", text)
+    return _QUERY.sub("?...", text)
 
 
 def link_route(url: str) -> str:

@@ -6,7 +6,8 @@ the run instead of writing it.
     intent -> not_sent | rejected | unknown | accepted -> ready -> saved
     not_sent -> intent (sent again: it is known that nothing was paid)
     unknown -> intent (sent again: the person said so) | accepted (found) | not_sent (known not to exist)
-    accepted -> failed | refused; accepted or ready -> expired
+    accepted -> failed | refused; accepted or ready -> expired | failed (given up: a person said so)
+    expired -> ready (the provider has it after all)
     saved -> accepted (its file is gone); any of the later phases -> saved (its file is back)
 """
 
@@ -35,6 +36,9 @@ class Phase(StrEnum):
 
 ENDED_WITHOUT_IMAGE = frozenset({Phase.NOT_SENT, Phase.REJECTED, Phase.FAILED, Phase.REFUSED, Phase.EXPIRED})
 """Only after these may a row be paid for once more, by a new attempt."""
+
+GIVEN_UP = "given_up"
+"""The code of a failed attempt whose task a person gave up: unlike any other failed one it may be paid."""
 
 MISSED = "resource_not_found"
 """The code of a task that failed since something its request names is not there."""
@@ -177,6 +181,14 @@ class Expired:
 
 
 @dataclass(frozen=True, slots=True)
+class GivenUp:
+    """A person does not wait for the task any more; nobody knows whether it was, or is still, paid."""
+
+    attempt: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class FileUploaded:
     """The provider holds a local reference image for us, until `expires_at`."""
 
@@ -211,6 +223,7 @@ Fact = (
     | Found
     | Failed
     | Expired
+    | GivenUp
     | FileUploaded
     | FileDeleted
 )

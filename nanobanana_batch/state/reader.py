@@ -6,16 +6,17 @@ import json
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nanobanana_batch.errors import StateFailed, UsageError
+from nanobanana_batch.fidelity import unlike
 from nanobanana_batch.model import Request, RowStatus, request_from_json
 from nanobanana_batch.state.comparison import REPEATED, Comparison
-from nanobanana_batch.state.facts import STATUS_OF_PHASE, Phase
+from nanobanana_batch.state.facts import GIVEN_UP, STATUS_OF_PHASE, Phase
 from nanobanana_batch.state.prices import KIND, PRICES, PriceClass, by_kind, counted
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.schema import APPLICATION_ID, VERSION
@@ -60,9 +61,14 @@ class AttemptReport:
     credits_used: float | None
     path: str | None
     sha256: str | None
+    error_code: str | None
     error_message: str | None
     sent: int
     """How many of its sendings may have been paid."""
+    width: int | None
+    height: int | None
+    request: str
+    """As `request_as_json` stored it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +105,7 @@ class Credits:
     reserved: float
     """Of accepted requests that are not finished yet."""
     used: float
-    """Of finished images; the reserved amount where the provider tells no other."""
+    """Of finished images and given up tasks; the reserved amount where the provider tells no other."""
     unknown: float
     """Of requests without an answer, as far as their price was known when they were sent."""
 
@@ -114,8 +120,9 @@ class BeingSent:
     """As far as their price was known."""
 
 
-_COST = """
-(SELECT sum(CASE WHEN each.phase IN ('failed', 'refused') AND each.task_id IS NOT NULL THEN 0
+_COST = f"""
+(SELECT sum(CASE WHEN each.phase IN ('failed', 'refused') AND each.task_id IS NOT NULL
+                      AND each.error_code IS NOT '{GIVEN_UP}' THEN 0
                  ELSE coalesce(each.credits_used, each.credits_reserved) END)
  FROM attempts AS each WHERE each.row = rows.row)
 """
@@ -139,17 +146,19 @@ ORDER BY rows.position
 """
 _ATTEMPTS = """
 SELECT attempts.attempt, rows.row_key, rows.id, attempts.phase, attempts.task_id, attempts.credits_reserved,
-       attempts.credits_used, attempts.path, attempts.sha256, attempts.error_message, {sent}
+       attempts.credits_used, attempts.path, attempts.sha256, attempts.error_code,
+       attempts.error_message, {sent}, attempts.width, attempts.height, rows.request
 FROM attempts JOIN rows USING (row) ORDER BY attempts.attempt
 """
 _PHASES = """
 SELECT attempts.phase, count(*) FROM rows LEFT JOIN attempts ON attempts.attempt = rows.attempt
 WHERE rows.position IS NOT NULL AND {scope} GROUP BY attempts.phase
 """
-_CREDITS = """
+_CREDITS = f"""
 SELECT total(CASE WHEN phase IN ('accepted', 'ready') THEN credits_reserved END),
-       total(CASE WHEN phase IN ('saved', 'expired') THEN coalesce(credits_used, credits_reserved) END),
-       total(CASE WHEN phase IN ('intent', 'unknown') THEN {expected} END)
+       total(CASE WHEN phase IN ('saved', 'expired') OR (phase = 'failed' AND error_code = '{GIVEN_UP}')
+                  THEN coalesce(credits_used, credits_reserved) END),
+       total(CASE WHEN phase IN ('intent', 'unknown') THEN {{expected}} END)
 FROM attempts
 """
 _BEING_SENT = """
@@ -161,6 +170,12 @@ SELECT coalesce(sum(images - 1), 0) FROM (
     SELECT count(*) AS images FROM rows JOIN attempts ON attempts.attempt = rows.attempt
     WHERE rows.position IS NOT NULL AND attempts.phase = 'saved' GROUP BY attempts.sha256
 )
+"""
+_SIZES = """
+SELECT json_extract(rows.request, '$.resolution'), json_extract(rows.request, '$.aspect_ratio'),
+       attempts.width, attempts.height, count(*)
+FROM rows JOIN attempts ON attempts.attempt = rows.attempt
+WHERE rows.position IS NOT NULL AND attempts.phase = 'saved' GROUP BY 1, 2, 3, 4
 """
 _KNOWN = f"""
 SELECT CASE WHEN attempts.phase = 'saved' THEN attempts.path END, attempts.task_id, {_COST},
@@ -269,6 +284,11 @@ class Reader:
             counts[_status(phase)] += count
         return counts
 
+    def positions(self, ids: Iterable[str]) -> dict[str, int]:
+        """Where rows of these ids stand in the current manifest; without those that are not in it."""
+        query = "SELECT id, position FROM rows WHERE position IS NOT NULL AND id = ?"
+        return dict(found for id_ in ids for found in self._db.execute(query, (id_,)))
+
     def left_counts(self) -> dict[RowStatus, int]:
         """Rows that left the manifest after something was sent for them, by status."""
         counts = dict.fromkeys(RowStatus, 0)
@@ -280,6 +300,14 @@ class Reader:
         """How many images of the current manifest have the same bytes as an earlier row's."""
         (count,) = self._db.execute(_SAME_BYTES).fetchone()
         return int(count)
+
+    def not_as_asked(self) -> int:
+        """How many images of the current manifest have another size or ratio than their row asks for."""
+        return sum(
+            count
+            for resolution, ratio, width, height, count in self._db.execute(_SIZES)
+            if unlike(Request("", "", aspect_ratio=ratio, resolution=resolution), width, height)
+        )
 
     def credits(self) -> Credits:
         """Sums over all attempts."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from nanobanana_batch.errors import DiskFailed
+from nanobanana_batch.errors import BadSurroundings
 from nanobanana_batch.model import Draft, Row, request_as_json, request_from_json, row_key, variables_as_json
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state.clashes import Clashes, FoldId, NameRow, mark_of
@@ -69,14 +69,14 @@ class Roster:
         """Take the rows in manifest order; an id that is taken is reported and its row left out.
 
         Raises:
-            DiskFailed: there is no room for them.
+            BadSurroundings: there is no room for them.
         """
         try:
             self._add_all(drafts, problems)
         except sqlite3.Error as error:
             hint = "Free some space there, or set TMPDIR to a folder on another disk."
             message = f"The rows cannot be kept in a temporary file ({error}); nothing was sent."
-            raise DiskFailed(message, hint=hint) from error
+            raise BadSurroundings(message, hint=hint) from error
 
     def _add_all(self, drafts: Iterable[Draft], problems: ProblemLog) -> None:
         self._db.execute("BEGIN")
@@ -103,6 +103,11 @@ class Roster:
         folded = self._fold_id(id_)
         found = self._rows("WHERE folded = ?", hash(folded))
         return next((row for row in found if self._fold_id(row.id) == folded), None)
+
+    def ids(self) -> Iterator[str]:
+        """The id of each row, streamed."""
+        for (id_,) in self._db.execute("SELECT id FROM roster"):
+            yield str(id_)
 
     def repeated(self) -> int:
         """How many rows ask for the very same as an earlier row."""

@@ -19,7 +19,7 @@ from typing import Any
 
 from nanobanana_batch.errors import StateFailed
 from nanobanana_batch.model import Request, request_from_json
-from nanobanana_batch.state.facts import Fact, Phase
+from nanobanana_batch.state.facts import GIVEN_UP, Fact, Phase
 from nanobanana_batch.state.prices import PRICES, PriceClass, by_kind
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.schema import bring_up_to_date
@@ -46,7 +46,7 @@ class RowToSend:
 
 @dataclass(frozen=True, slots=True)
 class OpenAttempt:
-    """An attempt that is not finished: all that is known of it."""
+    """An attempt that is not finished, or had to be left: all that is known of it."""
 
     attempt: int
     row: int
@@ -89,8 +89,8 @@ SELECT attempts.attempt, attempts.row, attempts.number, rows.row_key, rows.id,
        attempts.intended_at, attempts.task_id, attempts.estimated_s,
        attempts.accepted_at, attempts.links, attempts.dies_at, attempts.error_message
 FROM attempts JOIN rows USING (row)
-WHERE attempts.phase = ? AND attempts.phase IN ('intent', 'not_sent', 'unknown', 'accepted', 'ready')
-  AND (attempts.phase != 'not_sent' OR rows.attempt = attempts.attempt)
+WHERE attempts.phase = ? AND attempts.phase != 'saved'
+  AND (attempts.phase NOT IN ('not_sent', 'expired') OR rows.attempt = attempts.attempt)
 ORDER BY attempts.dies_at, attempts.attempt
 """
 
@@ -105,6 +105,7 @@ FROM rows LEFT JOIN attempts ON attempts.attempt = rows.attempt WHERE rows.row =
 _REPEATED = """
 SELECT rows.row FROM attempts JOIN rows ON rows.attempt = attempts.attempt
 WHERE attempts.phase != 'saved' AND attempts.phase IN ({phases}) AND {scope} AND number > ?
+  AND coalesce(error_code = ?, ? IS NULL)
   AND (? IS NULL OR
        (retryable = 1 AND (SELECT count(task_id) FROM attempts AS every WHERE every.row = rows.row) < ?))
 ORDER BY position
@@ -116,30 +117,38 @@ class Repeat:
     """Which rows get another attempt: those whose latest one is in one of the phases.
 
     `had_more`: only if there was one before that. `retryable_below`: only if the provider's reason may
-    pass, and while they had fewer tasks than this.
+    pass, and while they had fewer tasks than this. `code`: only if it ended with that.
     """
 
     phases: frozenset[Phase]
     had_more: bool = False
     retryable_below: int | None = None
+    code: str | None = None
 
 
 class Store:
-    """The state file of one output folder, opened for writing. Hold the folder's lock while it is open."""
+    """The state file of one output folder, opened for writing. Hold the folder's lock while it is open.
+
+    Reading has a connection of its own: a question of the event loop does not wait for a commit that is
+    being synced. It sees what was committed before it was asked.
+    """
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
+        self._reading = threading.Lock()
         with _as_state_failure(path):
             if not path.exists():
                 _create(path)
             self._db = _connect(path)
-            found = self._db.execute("SELECT coalesce(max(attempt), 0) FROM attempts").fetchone()
+            self._reads = _connect_to_read(path)
+            found = self._reads.execute("SELECT coalesce(max(attempt), 0) FROM attempts").fetchone()
         self._path = path
         self._last_attempt = int(found[0])
 
     def close(self) -> None:
         """Fold the write-ahead log into the file and close it."""
-        with _as_state_failure(self._path), self._lock:
+        with _as_state_failure(self._path), self._lock, self._reading:
+            self._reads.close()
             self._db.close()
 
     def next_attempt(self) -> int:
@@ -171,9 +180,8 @@ class Store:
 
     def meta(self, name: str) -> str | None:
         """A remembered value, or None."""
-        with _as_state_failure(self._path), self._lock:
-            found = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
-        return None if found is None else str(found[0])
+        found = self._read("SELECT value FROM meta WHERE name = ?", name)
+        return str(found[0][0]) if found else None
 
     def remember(self, name: str, value: str) -> None:
         """Keep a value under a name."""
@@ -190,8 +198,9 @@ class Store:
         phases = ", ".join(f"'{phase.value}'" for phase in sorted(which.phases))
         query = _REPEATED.format(phases=phases, scope=scope.condition)
         least = 1 if which.had_more else 0
-        most = which.retryable_below
-        return array("q", (found[0] for found in self._read(query, scope.value, least, most, most)))
+        code, most = which.code, which.retryable_below
+        found = self._read(query, scope.value, least, code, code, most, most)
+        return array("q", (row for (row,) in found))
 
     def row_to_send(self, row: int) -> RowToSend:
         """One row, with the number of its next attempt."""
@@ -277,7 +286,7 @@ class Store:
         """What finished attempts have cost; the reserved or expected amount where nobody told."""
         query = (
             "SELECT total(coalesce(credits_used, credits_reserved, credits_expected)) FROM attempts"
-            " WHERE phase IN ('saved', 'expired')"
+            f" WHERE phase IN ('saved', 'expired') OR (phase = 'failed' AND error_code = '{GIVEN_UP}')"
         )
         return float(self._read(query)[0][0])
 
@@ -310,8 +319,8 @@ class Store:
         return Uploads(self._read, provider, account)
 
     def _read(self, query: str, *values: object) -> list[Any]:
-        with _as_state_failure(self._path), self._lock:
-            return self._db.execute(query, values).fetchall()
+        with _as_state_failure(self._path), self._reading:
+            return self._reads.execute(query, values).fetchall()
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -358,6 +367,12 @@ def _connect(path: Path) -> sqlite3.Connection:
     except BaseException:
         db.close()
         raise
+    return db
+
+
+def _connect_to_read(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
+    db.execute("PRAGMA query_only = ON")
     return db
 
 

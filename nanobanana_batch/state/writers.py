@@ -123,11 +123,12 @@ def _write_ready(db: sqlite3.Connection, fact: facts.Ready) -> None:
         db,
         fact.attempt,
         Phase.READY,
-        (Phase.ACCEPTED, Phase.READY),
+        (Phase.ACCEPTED, Phase.READY, Phase.EXPIRED),
         links=json.dumps(fact.links),
         dies_at=fact.dies_at,
         credits_used=fact.credits_used,
         ready_at=fact.at,
+        error_code=None,
         error_message=None,
     )
 
@@ -199,6 +200,19 @@ def _write_expired(db: sqlite3.Connection, fact: facts.Expired) -> None:
     )
 
 
+def _write_given_up(db: sqlite3.Connection, fact: facts.GivenUp) -> None:
+    _advance(
+        db,
+        fact.attempt,
+        Phase.FAILED,
+        (Phase.ACCEPTED, Phase.READY),
+        error_code=facts.GIVEN_UP,
+        error_message="given up by you; its task may have been paid",
+        retryable=0,
+        ended_at=fact.at,
+    )
+
+
 def _write_file_uploaded(db: sqlite3.Connection, fact: facts.FileUploaded) -> None:
     db.execute(
         "INSERT INTO uploads (upload, provider, account, sha256, file_id, url, uploaded_at, expires_at)"
@@ -233,6 +247,7 @@ WRITERS: dict[type, Callable[[sqlite3.Connection, Any], None]] = {
     facts.Found: _write_found,
     facts.Failed: _write_failed,
     facts.Expired: _write_expired,
+    facts.GivenUp: _write_given_up,
     facts.FileUploaded: _write_file_uploaded,
     facts.FileDeleted: _write_file_deleted,
 }

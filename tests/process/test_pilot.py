@@ -46,7 +46,7 @@ def test_a_pilot_pays_for_its_rows_once_and_the_run_for_the_others(tmp_path: Pat
         assert levels(it) == {level for values in FACTORS.values() for level in values}
         assert "refused  0% to 39% (95% sure; it was 0 of 6)" in pilot.stderr
         assert "left     18 rows" in pilot.stderr
-        assert re.search(r"cost     about \d+ credits \(by this folder's replies\)", pilot.stderr)
+        assert re.search(r"cost     about \d+ credits, \$[\d.]+ \(by this folder's replies\)", pilot.stderr)
         assert re.search(r"time     about \d+ s \(64 at once, \d+ s a row as seen here\)", pilot.stderr)
         manifest(tmp_path, dict(reversed(FACTORS.items())))
         again = it.finish("--pilot", "6")

@@ -26,6 +26,7 @@ from nanobanana_batch.state.store import Store
 from tests.service.conftest import Start
 
 KEY = "canary-key-91b2"
+PRICES = "/web/api/models/pricing"
 
 
 @pytest.fixture(autouse=True)
@@ -135,11 +136,11 @@ def test_a_rejected_key_is_a_problem(start: Start, tmp_path: Path) -> None:
 
 
 def test_no_key_is_a_problem_and_nothing_is_sent(tmp_path: Path) -> None:
-    """Nobody is asked anything without one."""
+    """Nobody is asked anything without one, but for the public price list."""
     with answering(left(5)) as (url, asked):
         found = examine(Connection("evolink", url), tmp_path)
     assert problems(found) == {"key"}
-    assert asked == []
+    assert asked == [f"GET {PRICES}"]
 
 
 def test_a_port_where_nobody_listens_is_a_problem(tmp_path: Path) -> None:
@@ -158,7 +159,7 @@ def test_a_port_where_nobody_listens_is_a_problem(tmp_path: Path) -> None:
         (Connection("nobody"), "profile"),
         (Connection("unified"), "address"),
         (Connection("evolink", "http://192.0.2.1"), "address"),
-        (Connection("evolink", None, Path("/nonexistent/key")), "key"),
+        (Connection("unified", "http://127.0.0.1:1", Path("/nonexistent/key")), "key"),
     ],
 )
 def test_what_a_person_said_wrong_is_a_problem(connection: Connection, name: str, tmp_path: Path) -> None:
@@ -174,7 +175,7 @@ def test_no_credits_are_a_problem(amount: float, verdict: Verdict, tmp_path: Pat
     with answering(left(amount)) as (url, asked):
         found = examine(Connection("evolink", url, key_file(tmp_path)), tmp_path)
     assert of(found, "account").verdict is verdict
-    assert asked == ["GET /v1/credits"]
+    assert asked == ["GET /v1/credits", f"GET {PRICES}"]
 
 
 def test_a_provider_that_tells_no_credits_is_a_note(tmp_path: Path) -> None:

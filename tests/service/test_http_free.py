@@ -556,6 +556,7 @@ def listed(*times: object) -> list[dict[str, Any]]:
         ([listed(9, 8), listed(8, 7)], {"page_size": "2"}, ["t-9", "t-8", "t-7"], 3),
         ([listed(9, 4)], {}, ["t-9"], 1),
         ([listed(4, 9), listed(8)], {}, ["t-9", "t-8"], 3),
+        ([listed(1, 2), listed(9)], {}, ["t-9"], 3),
         ([listed("1970-01-01T00:00:09Z", "8")], {"page_size": 50}, ["t-1970-01-01T00:00:09Z", "t-8"], 1),
         ([[{"task_id": 7, "model": "m", "created": 9}]], {"page_size": 50}, ["7"], 1),
         ([listed(1_900_000_000_000)], {"page_size": 50}, ["t-1900000000000"], 1),
@@ -589,6 +590,9 @@ async def test_a_list_that_shows_the_same_page_over_and_over_is_none() -> None:
         send(200, b"<html>"),
         send(200, b'{"data": [{"id": "t", "model": "m"}]}'),
         send(200, b'{"data": ["t"]}'),
+        send(200, b'{"code": 401, "msg": "no", "data": []}'),
+        send(200, b'{"success": false, "message": "no", "data": []}'),
+        send(200, b'{"data": [], "total": 7, "page": 1, "page_size": 50}'),
         hang_up,
     ],
 )
@@ -811,7 +815,7 @@ async def test_links_go_through_the_proxy_of_the_environment(monkeypatch: pytest
     port = server.sockets[0].getsockname()[1]
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    http = LinkHttp(Timeouts(), Watch(Secret("")), use_proxies=True)
+    http = LinkHttp(Timeouts(), Watch(Secret("")))
     async with aclosing(http):
         async with http.open("http://links.example/a.png") as body:
             assert b"".join([piece async for piece in body.pieces()]) == b"image"

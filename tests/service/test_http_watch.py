@@ -208,6 +208,9 @@ def test_a_link_is_told_by_its_host(url: str, route: str) -> None:
         ("sk-abcdef/1234", "?key=sk-abcdef%2F1234"),
         ('sk-"abcdef"', json.dumps('sk-"abcdef"')),
         ("sk-abcdefgh", "sk-abcdefgh sk-abcdefgh"),
+        ("sk-abcdef&1+2", "<p>no such key sk-abcdef&amp;1+2</p>"),
+        ("sk-abcdef&1+2", r'{"message": "no such key sk-abcdef\u00261\u002b2"}'),
+        ("sk-abcdef&1+2", r'{"message": "no such key sk-abcdef\u00261\u002B2"}'),
     ],
 )
 def test_a_key_is_found_however_it_is_spelled(key: str, text: str) -> None:

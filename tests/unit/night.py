@@ -22,6 +22,7 @@ from nanobanana_batch.files.log import Log
 from nanobanana_batch.manifest import derive_id, fold_id
 from nanobanana_batch.model import Draft, Request, RowStatus
 from nanobanana_batch.problems import ProblemLog
+from nanobanana_batch.session import count_up
 from nanobanana_batch.state.reader import RowReport, open_reader
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.store import Store
@@ -78,6 +79,8 @@ class Night:
         store = self.make_store(self.folder / STATE_NAME)
         try:
             self._take_manifest(store)
+            with open_reader(self.folder / STATE_NAME) as reader:
+                count_up(self.tally, reader, self.settings.scope)
             context = self._context(store)
             began = anyio.current_time()
             async with anyio.create_task_group() as group:

@@ -442,6 +442,29 @@ def test_where_there_is_work_the_key_is_asked_for_before_anything_is_done(run: R
     assert not (folder / "run.log").exists()
 
 
+def test_a_retry_of_rows_that_do_not_exist_is_refused(run: Run, folder: Path) -> None:
+    """With their names, and before anything is looked at; a row that exists is found by its id."""
+    ended = run("retry", folder, "--only", "running", "--row", "r0", "--row", "nobody", "--row", "else")
+    assert ended.code == 2
+    assert "has no row nobody, else; nothing was sent." in ended.err
+    assert not (folder / "run.log").exists()
+
+
+def test_what_giving_up_may_cost_is_said_first(run: Run, folder: Path) -> None:
+    """Before the key is asked for, and only for the rows that were named."""
+    store = Store(folder / "state.sqlite3")
+    provider = provider_name(Connection("evolink", "http://127.0.0.1:9"))
+    store.apply([intent(3, attempt=3, stem="r2", provider=provider), FACTS["Accepted"](3)])
+    store.close()
+    (folder / "images" / "r0.png").write_bytes(b"x" * 100)
+    where = ("--base-url", "http://127.0.0.1:9")
+    ended = run("retry", folder, "--only", "running", "--row", "r2", *where)
+    assert ended.code == 2
+    assert "not there: 1. Each task is read once more" in ended.err
+    assert "may have been paid" in ended.err
+    assert "may have been paid" not in run("retry", folder, "--only", "running", "--row", "r0", *where).err
+
+
 @pytest.mark.parametrize("command", ["run", "retry"])
 def test_images_that_are_all_gone_are_asked_about_first(run: Run, tmp_path: Path, command: str) -> None:
     """They were moved rather than lost: nothing is sent, and no key is needed to say so."""
@@ -476,6 +499,7 @@ def test_what_would_stop_again_at_once_is_not_recommended(needs_change: bool, sa
         20000.5,
         0.0,
         0,
+        7,
         {},
         True,
         "Full.",
@@ -483,10 +507,11 @@ def test_what_would_stop_again_at_once_is_not_recommended(needs_change: bool, sa
         needs_change,
     )
     lines = outcome_text(outcome).splitlines()
-    assert lines[:3] == [
+    assert lines[:4] == [
         "1,234 of 5,234 rows completed (4,000 pending).",
         "Full.",
         "Credits used in this folder so far: 20,000.5",
+        "Images of another size or ratio than asked for: 7; see note in the results.",
     ]
     assert [line for line in lines if line.startswith("Run the same")] == [said] * bool(said)
 
@@ -562,7 +587,7 @@ def test_a_manifest_may_use_a_model_of_the_profile(run: Run, tmp_path: Path) -> 
     assert run("plan", str(rows), "--provider", "evolink").code == 2
 
 
-COMMANDS = ["plan", "run", "status", "retry", "results", "audit", "doctor", "serve", "models"]
+COMMANDS = ["plan", "run", "status", "retry", "results", "audit", "doctor", "serve", "models", "prices"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

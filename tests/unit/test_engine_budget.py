@@ -97,6 +97,16 @@ def test_a_price_list_that_is_too_low_does_not_pass_the_limit(tmp_path: Path) ->
     assert it.statuses().count(DONE) == 3
 
 
+def test_a_price_list_that_is_too_high_leaves_no_room_unused(tmp_path: Path) -> None:
+    """The list says 4 at most, the provider takes 2: what the first reply says is what the others cost."""
+    shop = Shop()
+    it = night(tmp_path, shop, 20, max_credits=10)
+    it.listed_price = lambda request: 4.0
+    it.run(interrupted_at(DAY_S))
+    assert shop.most_spent == 10.0
+    assert it.statuses().count(DONE) == 5
+
+
 def test_a_price_list_has_to_do_where_replies_name_none(tmp_path: Path) -> None:
     """Once one was taken the others go together; a first one without an answer holds nobody up for ever."""
     shop = Shop(

@@ -23,6 +23,7 @@ from nanobanana_batch.auditing import make_audit, repair_folder
 from nanobanana_batch.connection import Connection, Line, remembered
 from nanobanana_batch.engine.context import Context, OnUnknown, Settings
 from nanobanana_batch.engine.journal import Journal, in_place
+from nanobanana_batch.engine.owed import Owed, Patience
 from nanobanana_batch.engine.pace import Gate, Outage
 from nanobanana_batch.engine.run import Run
 from nanobanana_batch.engine.signals import listen
@@ -1116,7 +1117,8 @@ class TwoDisks(Disk):
 
 def space_on(disk: Disk, slots: Slots, stop: Stop, tmp_path: Path) -> Space:
     """The space of a folder whose state stands on another disk."""
-    return Space(disk, Folder(tmp_path / "images", tmp_path / "state"), slots, stop)
+    owed = Owed(Patience(60.0, 60.0, 60.0, 9), slots, stop, Tally(), NO_LOG, tmp_path)
+    return Space(disk, Folder(tmp_path / "images", tmp_path / "state"), slots, stop, owed)
 
 
 def in_virtual_time(check: Callable[[], object]) -> None:
@@ -1137,8 +1139,10 @@ def test_either_disk_can_be_the_full_one(tmp_path: Path, full: str) -> None:
     async def check() -> None:
         stop, slots = Stop(), Slots(4, Tally())
         disk = TwoDisks(**{"images": 1 << 40, "state": 1 << 40, full: 1 << 20})
+        space = space_on(disk, slots, stop, tmp_path)
         await slots.take()
-        assert not await space_on(disk, slots, stop, tmp_path).enough_for_one_more()
+        space.hand_over()
+        assert not await space.enough_for_one_more()
         assert "1 MiB" in stop.reason
 
     in_virtual_time(check)
@@ -1154,6 +1158,7 @@ def test_twice_the_largest_image_seen_has_to_fit(tmp_path: Path, largest: int, e
         space.seen(largest << 20)
         space.seen(1)
         await slots.take()
+        space.hand_over()
         assert await space.enough_for_one_more() is enough
 
     in_virtual_time(check)
@@ -1166,6 +1171,7 @@ def test_the_reserve_is_not_for_images(tmp_path: Path) -> None:
         stop, slots = Stop(), Slots(4, Tally())
         space = space_on(TwoDisks(images=RESERVE_BYTES + 10, state=1 << 40), slots, stop, tmp_path)
         await slots.take()
+        space.hand_over()
         assert not await space.enough_for_one_more()
 
     in_virtual_time(check)
@@ -1177,8 +1183,9 @@ def test_several_who_wait_for_space_do_not_wait_for_each_other(tmp_path: Path) -
     async def check() -> None:
         stop, slots = Stop(), Slots(4, Tally())
         space = space_on(TwoDisks(images=1, state=1 << 40), slots, stop, tmp_path)
-        await slots.take()
-        await slots.take()
+        for _ in range(2):
+            await slots.take()
+            space.hand_over()
         async with anyio.create_task_group() as group:
             group.start_soon(space.enough_for_one_more)
             group.start_soon(space.enough_for_one_more)
@@ -1195,6 +1202,7 @@ def test_who_waits_for_space_waits_for_what_is_in_flight(tmp_path: Path) -> None
         space = space_on(TwoDisks(images=RESERVE_BYTES + (8 << 20), state=1 << 40), slots, stop, tmp_path)
         await slots.take()
         await slots.take()
+        space.hand_over()
 
         async def ask() -> None:
             found.append(await space.enough_for_one_more())
@@ -1268,6 +1276,7 @@ def test_the_exit_code_tells_how_a_run_ended(
         credits_used=0.0,
         credits_reserved=0.0,
         same_bytes=0,
+        not_as_asked=0,
         elsewhere={},
         had_work=True,
         stop_reason=reason,
@@ -1514,6 +1523,10 @@ PAST: dict[str, tuple[Fact, ...]] = {
         facts.Accepted(9, "task-x", None, 2.0, None, 1.0),
         facts.Expired(9, "gone", 1.0),
     ),
+    "given up": (
+        facts.Accepted(9, "task-x", None, 2.0, None, 1.0),
+        facts.GivenUp(9, 1.0),
+    ),
 }
 
 
@@ -1526,6 +1539,7 @@ PAST: dict[str, tuple[Fact, ...]] = {
         ("ready", ["orphan"], 0.0, 0.0),
         ("failed", [], 0.0, 2.0),
         ("expired", ["orphan"], 2.0, 0.0),
+        ("given up", ["given_up"], 2.0, 0.0),
     ],
 )
 def test_an_audit_explains_every_unfinished_attempt(
@@ -1544,11 +1558,15 @@ def test_an_audit_explains_every_unfinished_attempt(
 
 def test_an_audit_tells_a_second_payment_and_the_same_bytes_apart(tmp_path: Path) -> None:
     """A row that was expired and made again was paid twice; that both have the same bytes is no finding."""
-    provider = FakeProvider(on_link=lambda n, task: LinkFailed("gone", dead=True))
-    it = night(tmp_path, provider, 2, gone_tries=1)
+    provider = Watched(
+        offers={"link_lifetime_s": 10.0}, on_link=lambda n, task: LinkFailed("gone", dead=True)
+    )
+    it = night(tmp_path, provider, 2)
     it.run()
     assert kinds(tmp_path) == ["orphan", "orphan"]
-    provider.on_link = lambda n, task: picture("one for all")
+    provider.on_link = lambda n, task: (
+        LinkFailed("gone", dead=True) if task.id in ("task-0", "task-1") else picture("one for all")
+    )
     it.settings = Settings(new_rows=False, retried=frozenset({Phase.EXPIRED}))
     it.run(stop_now_at(5.0))
     assert it.statuses() == [RUNNING] * 2

@@ -336,14 +336,17 @@ def test_a_dead_link_is_read_anew(tmp_path: Path) -> None:
     assert it.statuses() == [DONE] * 30
 
 
-def test_a_link_that_is_dead_for_good_expires_with_its_task_id(tmp_path: Path) -> None:
-    """No other link after a re-read: the row is expired, and the task id is kept for support."""
+def test_a_link_that_is_dead_for_good_expires_when_its_life_is_over(tmp_path: Path) -> None:
+    """Until then its host is in trouble; then the row is expired, and the task id is kept for support."""
     dead = LinkFailed("gone", dead=True)
     it = night(
         tmp_path,
         FakeProvider(on_link=lambda n, task: dead if task.id == "task-0" else None),
         submit_concurrency=1,
     )
+    it.run()
+    assert it.statuses() == [READY] + [DONE] * 29
+    it.now = lambda: anyio.current_time() + 86400.0
     it.run()
     assert it.statuses() == [EXPIRED] + [DONE] * 29
     assert it.rows()[0].task_id == "task-0"

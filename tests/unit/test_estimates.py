@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from nanobanana_batch.estimates import Cost, PriceList, Prices, Seen, duration, seen_by
+from nanobanana_batch.estimates import Cost, Prices, Seen, duration, seen_by
 from nanobanana_batch.model import Image, Request
+from nanobanana_batch.pricing.book import PriceBook
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.prices import PriceClass, price_class
 from nanobanana_batch.state.reader import open_reader
@@ -21,32 +22,55 @@ def kind(model: str, resolution: str | None = None, images: int = 0) -> PriceCla
     return price_class(Request(model, "", resolution=resolution, images=("https://x/a.png",) * images))
 
 
+def written(request: Request) -> float | None:
+    """A profile that knows one model in one resolution."""
+    return 3.0 if (request.model, request.resolution) == ("known", "1K") else None
+
+
 def listed(request: Request) -> float | None:
-    """A price list that knows one model."""
-    return {"1K": 3.0, None: 5.0}.get(request.resolution) if request.model == "listed" else None
+    """A price list that knows the model in all of them, and charges for reference images."""
+    return 5.0 + len(request.images) if request.model == "known" else None
 
 
-PRICES = PriceList(listed, "2026-11-21")
+BOOK = PriceBook(written, "2026-11-21", listed, "2026-11-25", credits_per_usd=68.0)
 
 
-def test_replies_say_more_than_the_list_and_the_list_more_than_nothing() -> None:
+def test_replies_go_before_the_profile_and_the_profile_before_the_list() -> None:
     """Each row is counted under what its price comes from; those without one are not guessed at."""
-    seen = Seen({kind("listed", "1K"): 4.0, kind("seen"): 0.0}, spent=10.0)
-    rows = Counter({kind("listed", "1K"): 2, kind("seen"): 3, kind("listed"): 4, kind("nobody"): 5})
-    cost = Prices(seen, PRICES).cost(rows)
-    assert cost == Cost(28.0, by_replies=5, by_list=4, unpriced=5, prices_as_of="2026-11-21", spent=10.0)
-    assert Prices(seen, PRICES).of(kind("nobody")) is None
+    seen = Seen({kind("known", "2K"): 4.0, kind("seen"): 0.0}, spent=10.0)
+    rows = Counter(
+        {
+            kind("known", "2K"): 2,
+            kind("seen"): 3,
+            kind("known", "1K"): 4,
+            kind("known", images=2): 6,
+            kind("nobody"): 5,
+        }
+    )
+    cost = Prices(seen, BOOK).cost(rows)
+    assert cost == Cost(
+        credits=2 * 4.0 + 4 * 3.0 + 6 * 7.0,
+        by_replies=5,
+        by_profile=4,
+        by_list=6,
+        unpriced=5,
+        profile_day="2026-11-21",
+        list_day="2026-11-25",
+        spent=10.0,
+        credits_per_usd=68.0,
+    )
+    assert Prices(seen, BOOK).of(kind("nobody")) is None
 
 
 def test_a_price_holds_for_its_kind_only() -> None:
     """An edit with an image may cost more."""
-    prices = Prices(Seen({kind("m", images=1): 9.0}), PriceList(lambda request: None))
+    prices = Prices(Seen({kind("m", images=1): 9.0}), PriceBook())
     assert (prices.of(kind("m", images=1)), prices.of(kind("m"))) == (9.0, None)
 
 
 def test_what_was_spent_counts_towards_the_limit() -> None:
     """The limit is one of the folder, not of one run."""
-    cost = Cost(30.0, 1, 0, 0, "", spent=10.0)
+    cost = Cost(30.0, 1, 0, 0, 0, "", "", spent=10.0, credits_per_usd=None)
     assert not cost.is_over(40.0)
     assert cost.is_over(39.5)
 

@@ -132,8 +132,8 @@ def test_a_plan_leaves_nothing_behind(desk: Desk, tmp_path: Path) -> None:
 def test_prices_come_from_replies_then_from_the_list(desk: Desk, tmp_path: Path) -> None:
     """What the folder has cost counts towards the limit."""
     plan = make_plan(desk.order(str(tmp_path / "priced.yaml")), terms=Terms(max_credits=23.0))
-    assert (plan.cost.credits, plan.cost.by_list, plan.cost.unpriced) == (24.0, 8, 4)
-    assert plan.cost.prices_as_of == "2026-11-21"
+    assert (plan.cost.credits, plan.cost.by_profile, plan.cost.unpriced) == (24.0, 8, 4)
+    assert plan.cost.profile_day == "2026-11-21"
     assert plan.cost.is_over(23.0)
     desk.sent(Phase.SAVED)
     plan = make_plan(desk.order(str(tmp_path / "priced.yaml")))

@@ -10,10 +10,17 @@ from nanobanana_batch.connection import Connection, prepare
 from nanobanana_batch.errors import KeyProblem, ProfileError
 from nanobanana_batch.model import REQUEST_FIELDS, Request
 from nanobanana_batch.providers import profile as profile_module
-from nanobanana_batch.providers.base import Idempotency
-from nanobanana_batch.providers.profile import catalog_for, check_address, files_address, load_profile
+from nanobanana_batch.providers.base import Idempotency, TaskState
+from nanobanana_batch.providers.profile import (
+    FilesForm,
+    catalog_for,
+    check_address,
+    files_address,
+    load_profile,
+    prices_address,
+)
 from nanobanana_batch.providers.profile_file import BUILT_IN
-from nanobanana_batch.providers.task_api import check_key
+from nanobanana_batch.providers.task_api import check_key, form_of
 
 
 def profile_file(folder: Path, text: str, name: str = "mine.yaml") -> str:
@@ -85,12 +92,44 @@ def test_a_profile_may_extend_another(tmp_path: Path) -> None:
         ("extends: [a]\n", "extends: has to be"),
         ("extends: evolink\nfields: none\n", "fields: 'none' is not allowed"),
         ("extends: evolink\nfields: [a]\n", "fields: a list is not allowed"),
+        (
+            "extends: evolink\nresult_paths: a.b\n",
+            r":2: result_paths: 'a.b' is not allowed; allowed: a list of",
+        ),
+        ("extends: evolink\nresult_paths:\n- a..b\n", r":2: result_paths.0: 'a..b' is not allowed"),
+        ("extends: evolink\nresult_paths: [{a: b}]\n", r"result_paths.0: a mapping is not allowed"),
+        ("extends: evolink\nresult_paths: ['a[0].b']\n", r"result_paths.0: 'a\[0\].b' is not allowed"),
+        ("extends: evolink\nstatuses:\n  done: ready\n", r":3: statuses.done: 'ready' is not .* completed"),
+        ("extends: evolink\nstatuses: [done]\n", "statuses: a list is not allowed"),
+        ("extends: evolink\nsync_query: yes please\n", r":2: sync_query: 'yes please' is not allowed"),
+        (
+            "extends: evolink\nfiles_api:\n  upload: v1/files\n",
+            r":3: files_api.upload: 'v1/files' is not .*/v1",
+        ),
+        (
+            "extends: evolink\nfiles_api: {delete: /v1/files}\n",
+            r":2: files_api.delete: '/v1/files' is not .*{id}",
+        ),
+        ("extends: evolink\nfiles_api: {delete: '/v1/{name}'}\n", r"files_api.delete: "),
+        (
+            "extends: evolink\nfiles_api: {uplaod: /v1}\n",
+            r"files_api.uplaod: unknown key; did you mean 'upload'",
+        ),
+        ("extends: evolink\nfiles_api: {fields: {a b: c}}\n", r"files_api.fields"),
+        ("extends: evolink\nfiles_api: {fields: {a: [b]}}\n", r"files_api.fields.a: a list is not allowed"),
+        ("extends: evolink\nfiles_api: /v1\n", r"files_api: '/v1' is not allowed; allowed: a mapping"),
         ("extends: evolink\nbase_url: http://x.example\n", r":2: base_url: .*in clear"),
         ("extends: evolink\nfiles_url: ftp://x\n", r":2: files_url: this cannot be used"),
         ("extends: evolink\nname: a\nname: b\n", r":3: name: stands twice, first in .*:2"),
         ("extends: evolink\nfields: {model: a, model: b}\n", r":2: fields.model: stands twice"),
         ("extends: evolink\n? [a, b]\n: c\n", "one word"),
         ("extends: evolink\nprices_as_of: yesterday\n", "a date such as"),
+        (
+            "extends: evolink\nprices_url: http://192.0.2.1/p\n",
+            r":2: prices_url: .* could be changed on the way",
+        ),
+        ("extends: evolink\nprices_url: here\n", r":2: prices_url: this cannot be used"),
+        ("extends: evolink\ncredits_per_usd: 0\n", r"credits_per_usd: '0' is not allowed; allowed: a number"),
         ("extends: evolink\nmodels: [x]\n", "models: a list is not allowed"),
         ("extends: evolink\nmodels:\n  x:\n    dialect: {}\n", r":4: models.x.dialect: unknown key"),
         ("extends: evolink\nprices:\n  nano-banana-beat: 1\n", r":3: prices.nano.*mean 'nano-banana-beta'"),
@@ -147,6 +186,46 @@ def test_a_key_that_was_put_into_a_profile_is_not_repeated(tmp_path: Path, line:
     assert "canary" not in str(caught.value)
 
 
+def test_a_profile_says_how_its_provider_answers(tmp_path: Path) -> None:
+    """Inherited and laid over like everything else."""
+    text = """extends: foxapi
+name: mine
+base_url: https://mine.example
+files_api: {name_field: null, fields: {purpose: image}, delete: "/v2/files/{id}/remove"}
+result_paths: [answer.pictures.href, "extra[].link"]
+statuses: {All Done: completed, asleep: working}
+sync_query: null
+"""
+    profile = load_profile(profile_file(tmp_path, text))
+    assert profile.files_api == FilesForm(
+        upload="/v1/files/upload/stream",
+        name_field=None,
+        fields={"auto_cleanup": "true", "purpose": "image"},
+        delete="/v2/files/{id}/remove",
+        quota=None,
+    )
+    assert profile.files_url == "https://mine.example"
+    assert profile.sync_query is None
+    form = form_of(profile)
+    assert form.result_paths == ("answer.pictures.href", "extra[].link")
+    assert form.statuses == {"alldone": TaskState.COMPLETED, "asleep": TaskState.WORKING}
+
+
+def test_foxapi_is_unified_with_its_own_limits() -> None:
+    """Contract, table of FoxAPI: up to 14 images; formats and image search with the flash model only."""
+    profile = load_profile("foxapi")
+    assert profile.fields == load_profile("unified").fields
+    assert profile.sync_query == "sync_upstream=true"
+    flash, pro = (
+        catalog_for(profile).rules(f"gemini-3{name}-image-preview", "unified")
+        for name in (".1-flash", "-pro")
+    )
+    assert flash is not None
+    assert pro is not None
+    assert (flash.max_images, flash.image_search, flash.output_formats) == (14, True, ("jpg", "png", "webp"))
+    assert (pro.max_images, pro.image_search, pro.output_formats) == (14, False, ())
+
+
 def test_values_are_what_was_written(tmp_path: Path) -> None:
     """16:9 is no 969, `no` no false, and 010 no 8."""
     text = """extends: evolink
@@ -186,14 +265,54 @@ prices_as_of: 2026-11-01
     assert catalog.rules("gemini-3-pro-image-preview", "evolink") is not None
 
 
+@pytest.mark.parametrize(
+    ("text", "base_url", "url"),
+    [
+        ("", None, "https://api.evolink.ai/web/api/models/pricing"),
+        ("", "https://x.example/a/", "https://x.example/a/web/api/models/pricing"),
+        ("base_url: https://x.example", None, "https://x.example/web/api/models/pricing"),
+        ("base_url: https://x.example/a", "http://[::1]:8/", "http://[::1]:8/web/api/models/pricing"),
+        ("prices_url: https://p.example/list/", "https://x.example", "https://p.example/list/"),
+        ("prices_url: https://p.example/list", None, "https://p.example/list"),
+        (
+            "base_url: https://X.example/v1\nprices_url: https://x.example/list",
+            "https://y.example:8/v1",
+            "https://y.example:8/list",
+        ),
+        ("prices_url: null", None, None),
+        ("credits_per_usd: null", None, None),
+        ("base_url: null", None, "https://api.evolink.ai/web/api/models/pricing"),
+    ],
+)
+def test_a_price_list_goes_with_its_provider(
+    tmp_path: Path, text: str, base_url: str | None, url: str | None
+) -> None:
+    """On the host of the base URL it is wherever that goes; elsewhere it stays where the profile says."""
+    address = prices_address(load_profile(profile_file(tmp_path, f"extends: evolink\n{text}\n")), base_url)
+    assert (address.url if address else None) == url
+
+
+@pytest.mark.parametrize("name", ["unified", "local", "local-unified"])
+def test_only_evolink_has_a_price_list_and_a_price_of_credits(name: str) -> None:
+    """The others publish none, or cost nothing."""
+    assert load_profile("evolink").credits_per_usd == 68.0
+    assert (load_profile(name).credits_per_usd, prices_address(load_profile(name))) == (None, None)
+
+
+def test_an_address_that_is_wrong_is_told_once(tmp_path: Path) -> None:
+    """What goes with it is wrong for no reason of its own."""
+    with pytest.raises(ProfileError, match="1 problem in the profile"):
+        load_profile(profile_file(tmp_path, "extends: evolink\nbase_url: http://192.0.2.1\n"))
+
+
 @pytest.mark.parametrize("parent", ["local", "evolink"])
 def test_a_connection_knows_what_the_profile_says_of_prices(tmp_path: Path, parent: str) -> None:
     """A budget rests on it, with the embedded service as with a real one."""
     text = f"extends: {parent}\nprices: {{nano-banana-beta: 4}}\n"
     (tmp_path / "key").write_text("a-key-of-mine")
     line = prepare(Connection(profile_file(tmp_path, text), None, tmp_path / "key"), 1)
-    assert line.price(Request("nano-banana-beta", "p")) == 4.0
-    assert line.price(Request("nano-banana-2-beta", "p")) is None
+    assert line.prices.price(Request("nano-banana-beta", "p")) == 4.0
+    assert line.prices.price(Request("nano-banana-2-beta", "p")) is None
 
 
 @pytest.mark.parametrize("name", [name for name in BUILT_IN if name != "foxapi"])
@@ -203,12 +322,19 @@ def test_a_built_in_profile_changes_no_model(name: str) -> None:
     assert {rules.source for dialect in catalog.dialects for rules in catalog.models(dialect)} == {"built in"}
 
 
-@pytest.mark.parametrize("name", ["evolink", "unified"])
+@pytest.mark.parametrize("name", ["evolink", "foxapi", "unified"])
 def test_a_provider_is_a_file(tmp_path: Path, name: str) -> None:
     """Both built-in dialects could have been a person's own: nothing in them is special."""
     text = (Path(profile_module.__file__).parent / "profiles" / f"{name}.yaml").read_text("utf-8")
     own, built_in = load_profile(profile_file(tmp_path, text)), load_profile(name)
     assert own.model_dump() == built_in.model_dump()
+
+
+def test_the_first_profile_names_every_setting() -> None:
+    """It is where people look for them."""
+    text = (Path(profile_module.__file__).parent / "profiles" / "evolink.yaml").read_text("utf-8")
+    left_out = {"embedded", "models", "prices", "prices_as_of"}
+    assert {name for name in profile_module.Profile.model_fields if f"\n{name}:" not in text} == left_out
 
 
 def test_the_example_of_the_manual_is_a_profile(tmp_path: Path) -> None:
@@ -218,6 +344,15 @@ def test_the_example_of_the_manual_is_a_profile(tmp_path: Path) -> None:
     profile = load_profile(profile_file(tmp_path, example.partition("```")[0]))
     assert profile.wire_name("aspect_ratio") == "ratio"
     assert catalog_for(profile).price(Request("next-year", "p", resolution="2K"), "evolink") == 3.5
+
+
+def test_the_manuals_second_example_is_a_profile_too(tmp_path: Path) -> None:
+    """Whoever has a provider that answers otherwise begins with that."""
+    manual = (Path(__file__).parents[2] / "docs" / "providers.md").read_text("utf-8")
+    (example,) = [block for block in manual.split("```yaml\n") if block.startswith("result_paths")]
+    profile = load_profile(profile_file(tmp_path, "extends: unified\n" + example.partition("```")[0]))
+    assert form_of(profile).statuses == {"alldone": TaskState.COMPLETED, "asleep": TaskState.WORKING}
+    assert profile.files_api.name_field == "file_name"
 
 
 def test_a_file_that_is_no_text_or_too_large_is_refused(tmp_path: Path) -> None:

@@ -68,7 +68,8 @@ def test_a_task_without_usage_is_accepted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "replayed"), [("true", True), ("True", True), ("false", False), ("", False)]
+    ("value", "replayed"),
+    [("true", True), ("True", True), ("true, true", True), ("false", False), ("", False), ("untrue", False)],
 )
 def test_a_replay_is_noticed(value: str, replayed: bool) -> None:
     """The first task of this key, not a second one."""
@@ -377,6 +378,8 @@ def test_text_that_cannot_be_stored_is_made_storable() -> None:
         ({"retry-after": "8.5"}, {}, 8.5),
         ({"retry-after": "8.5"}, {"fallback_suggestion": "retry after 60 seconds"}, 8.5),
         ({"retry-after": "8."}, {}, None),
+        ({"retry-after": "8, 8"}, {}, 8.0),
+        ({"retry-after": "8,9"}, {}, 8.0),
         ({"retry-after": "1e3"}, {}, None),
         ({"retry-after": "nan"}, {}, None),
         ({"retry-after": "inf"}, {}, None),

@@ -40,6 +40,7 @@ COLUMNS = [
     "size_bytes",
     "sha256",
     "duplicate_of",
+    "note",
     "credits",
     "task_id",
     "error_code",
@@ -118,7 +119,7 @@ def test_the_columns_are_these(store: Store, tmp_path: Path) -> None:
 def test_a_variable_never_shares_a_column(variables: list[str], shown: list[str]) -> None:
     """Neither with a fixed one nor with another variable."""
     names = column_names(variables)
-    assert names[13:-10] == shown
+    assert names[13:-11] == shown
     assert len(set(names)) == len(names)
 
 
@@ -132,13 +133,13 @@ def test_a_variable_named_like_a_column_keeps_its_value(store: Store, tmp_path: 
 
 def test_every_text_comes_back_as_it_was(store: Store, tmp_path: Path) -> None:
     """Prompts and variables, by our reader, by plain pandas and by the csv module."""
-    take(store, [draft(text, n, note=text) for n, text in enumerate(ODD)], ("note",))
+    take(store, [draft(text, n, remark=text) for n, text in enumerate(ODD)], ("remark",))
     path = written(tmp_path)
     ours = read_results(tmp_path)
     plain = pandas.read_csv(path, dtype=str, keep_default_na=False)
     with path.open(encoding="utf-8", newline="") as file:
         table = list(csv.DictReader(file))
-    for name in ("prompt", "note"):
+    for name in ("prompt", "remark"):
         assert ours[name].tolist() == ODD
         assert plain[name].tolist() == ODD
         assert [row[name] for row in table] == ODD
@@ -177,6 +178,7 @@ def test_rows_stand_in_manifest_order_with_what_became_of_them(store: Store, tmp
         "size_bytes": 1234,
         "sha256": "ab",
         "duplicate_of": "",
+        "note": "640x480 for 2K 1:1",
         "credits": 3.0,
         "task_id": "task-2",
         "error_code": "",

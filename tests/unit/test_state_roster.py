@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from nanobanana_batch.errors import DiskFailed, ManifestError
+from nanobanana_batch.errors import BadSurroundings, ManifestError
 from nanobanana_batch.manifest import derive_id, fold_id
 from nanobanana_batch.model import Draft, Request, Row, row_key
 from nanobanana_batch.problems import ProblemLog
@@ -185,5 +185,5 @@ def test_a_full_disk_is_told() -> None:
     """A long manifest is kept on disk, and that may have no room: said as what it is, before any payment."""
     with Roster(derive_id, fold_id) as roster:
         roster._db.execute("PRAGMA max_page_count = 4")
-        with pytest.raises(DiskFailed, match="cannot be kept in a temporary file"):
+        with pytest.raises(BadSurroundings, match="cannot be kept in a temporary file"):
             roster.add_all([draft(f"picture {n}" * 90, line=n) for n in range(200)], ProblemLog())

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.schema import APPLICATION_ID, VERSION
 from nanobanana_batch.state.scope import EVERY_ROW, Scope
 from nanobanana_batch.state.store import Repeat, Store
+from nanobanana_batch.state.writers import WRITERS
 
 IMAGE = Image("images/row-0.png", "image/png", 9, 5, 100, "ab" * 32)
 
@@ -71,6 +73,7 @@ FACTS: dict[str, Callable[[int], Fact]] = {
     "Failed": lambda a: facts.Failed(a, "service_error", "no", True, False, 5.0),
     "Failed, refused": lambda a: facts.Failed(a, "content_filter", "no", True, True, 5.0),
     "Expired": lambda a: facts.Expired(a, "gone", 5.0),
+    "GivenUp": lambda a: facts.GivenUp(a, 6.0),
 }
 PATH_TO: dict[Phase, tuple[str, ...]] = {
     Phase.INTENT: (),
@@ -92,13 +95,14 @@ ALLOWED: dict[str, tuple[set[Phase], Phase]] = {
     "Rejected": (UNSURE, Phase.REJECTED),
     "Rejected, refused": (UNSURE, Phase.REFUSED),
     "Accepted": (UNSURE, Phase.ACCEPTED),
-    "Ready": (AT_WORK, Phase.READY),
+    "Ready": (AT_WORK | {Phase.EXPIRED}, Phase.READY),
     "Saved": ({Phase.READY}, Phase.SAVED),
     "Lost": ({Phase.SAVED}, Phase.ACCEPTED),
     "Found": (set(), Phase.SAVED),
     "Failed": (AT_WORK, Phase.FAILED),
     "Failed, refused": (AT_WORK, Phase.REFUSED),
     "Expired": (AT_WORK, Phase.EXPIRED),
+    "GivenUp": (AT_WORK, Phase.FAILED),
 }
 MAY_BE_PAID_AGAIN = {Phase.NOT_SENT, Phase.REJECTED, Phase.FAILED, Phase.REFUSED, Phase.EXPIRED}
 
@@ -238,8 +242,24 @@ def test_every_commit_is_synced(store: Store, path: Path) -> None:
     """WAL stands in the file, FULL holds for the connection that writes: together they survive power loss."""
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    assert store._read("PRAGMA synchronous") == [(2,)]
-    assert store._read("PRAGMA foreign_keys") == [(1,)]
+    assert store._db.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert store._db.execute("PRAGMA foreign_keys").fetchone() == (1,)
+
+
+def test_a_question_does_not_wait_for_a_commit(store: Store) -> None:
+    """A disk may take its time to sync: whoever asks sees what was committed before, at once."""
+    store.apply([intent(1), FACTS["Accepted"](1)])
+    with store._transaction(), ThreadPoolExecutor(1) as pool:
+        WRITERS[facts.Ready](store._db, FACTS["Ready"](1))
+        assert pool.submit(store.task_is_known, "p", "task-1").result(timeout=60)
+        assert not store.open_attempts(Phase.READY)
+    assert store.open_attempts(Phase.READY)
+
+
+def test_whoever_reads_cannot_write(store: Store) -> None:
+    """Facts have one way into the file."""
+    with pytest.raises(StateFailed, match="readonly"):
+        store._read("DELETE FROM attempts")
 
 
 def test_all_facts_of_an_attempt_come_back(store: Store) -> None:

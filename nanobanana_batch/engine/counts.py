@@ -1,0 +1,87 @@
+"""What people see of a run's rows follows its facts: it is what the state says, whenever it is looked at.
+
+Only rows that the run is about are counted; what is collected for others is their own business.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from nanobanana_batch.engine.work import Tally
+from nanobanana_batch.model import RowStatus
+from nanobanana_batch.state import facts
+from nanobanana_batch.state.facts import STATUS_OF_PHASE, Fact, Phase
+
+_Column = Literal["completed", "failed", "unknown"]
+_COLUMN_OF_STATUS: dict[RowStatus, _Column] = {
+    RowStatus.COMPLETED: "completed",
+    RowStatus.FAILED: "failed",
+    RowStatus.REFUSED: "failed",
+    RowStatus.EXPIRED: "failed",
+    RowStatus.UNKNOWN: "unknown",
+}
+_OPEN: dict[type, Phase] = {
+    facts.NotSent: Phase.NOT_SENT,
+    facts.Unanswered: Phase.UNKNOWN,
+    facts.Accepted: Phase.ACCEPTED,
+    facts.Ready: Phase.READY,
+}
+_ENDED: dict[type, Phase] = {
+    facts.Saved: Phase.SAVED,
+    facts.Rejected: Phase.REJECTED,
+    facts.Failed: Phase.FAILED,
+    facts.Expired: Phase.EXPIRED,
+    facts.GivenUp: Phase.FAILED,
+}
+
+
+class Counts:
+    """The tally's columns; `note` is told every fact once it is on disk."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        self._columns: dict[int, _Column | None] = {}
+        """Of attempts that may still change, in which column their row is counted."""
+        self._ended_badly: set[int] = set()
+        """Rows that are counted as failed and are being sent once more."""
+
+    def resume(self, attempt: int, phase: Phase) -> None:
+        """An attempt of an earlier run, counted already in the column of its phase."""
+        self._columns[attempt] = _column(phase)
+
+    def repeat(self, row: int) -> None:
+        """A row that counts as failed gets another attempt; with the intent of that it counts no more."""
+        self._ended_badly.add(row)
+
+    def note(self, fact: Fact) -> None:
+        """Move a row from one column to another."""
+        match fact:
+            case facts.Intent():
+                self._columns[fact.attempt] = None
+                if fact.row in self._ended_badly:
+                    self._ended_badly.discard(fact.row)
+                    self._add("failed", -1)
+            case facts.SentAgain():
+                # While it is on the wire the state calls it unknown; a person would take fright each time.
+                self._move(fact.attempt, None)
+            case facts.FileUploaded() | facts.FileDeleted():
+                pass
+            case _ if type(fact) in _OPEN:
+                self._move(fact.attempt, _column(_OPEN[type(fact)]))
+            case _ if type(fact) in _ENDED:
+                self._move(fact.attempt, _column(_ENDED[type(fact)]))
+                self._columns.pop(fact.attempt, None)
+
+    def _move(self, attempt: int, to: _Column | None) -> None:
+        if attempt in self._columns:
+            self._add(self._columns[attempt], -1)
+            self._add(to, 1)
+            self._columns[attempt] = to
+
+    def _add(self, column: _Column | None, count: int) -> None:
+        if column is not None:
+            setattr(self._tally, column, getattr(self._tally, column) + count)
+
+
+def _column(phase: Phase) -> _Column | None:
+    return _COLUMN_OF_STATUS.get(STATUS_OF_PHASE[phase])

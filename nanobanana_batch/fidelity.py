@@ -1,0 +1,43 @@
+"""Whether an image is what was asked for: it is kept and paid for either way, so only a note can tell.
+
+Providers name sizes by words (1K, 2K, 4K), and each draws them in sides of its own: what counts is the area,
+which from one word to the next is four times as large, and the ratio of the sides.
+"""
+
+from __future__ import annotations
+
+from nanobanana_batch.model import Request
+
+_AREAS = {"512": 1 << 18, "0.5K": 1 << 18, "1K": 1 << 20, "2K": 1 << 22, "4K": 1 << 24}
+"""Pixels (contract: "Submit"); a resolution with another name is not judged."""
+_SAME_AREA = 2.0
+"""Half way to the next word; what real models draw for a word lies within a fifth of it."""
+_SAME_RATIO = 1.04
+"""Real models draw in blocks of pixels, which moves a ratio by 2 % at most; 4:5 and 3:4 are 7 % apart."""
+
+
+def unlike(request: Request, width: int, height: int) -> str:
+    """How an image differs from what was asked, as in `1024x1024 for 4K`; empty: it does not."""
+    asked = [
+        word
+        for word, is_it in (
+            (request.resolution, _has_area(request.resolution, width, height)),
+            (request.aspect_ratio, _has_ratio(request.aspect_ratio, width, height)),
+        )
+        if word is not None and not is_it
+    ]
+    return f"{width}x{height} for {' '.join(asked)}" if asked else ""
+
+
+def _has_area(resolution: str | None, width: int, height: int) -> bool:
+    area = _AREAS.get((resolution or "").upper())
+    return area is None or area / _SAME_AREA < width * height < area * _SAME_AREA
+
+
+def _has_ratio(aspect_ratio: str | None, width: int, height: int) -> bool:
+    """Words such as `auto` and `match_input_image` ask for no ratio of their own."""
+    wide, colon, high = (aspect_ratio or "").partition(":")
+    if not colon or not (wide.isdecimal() and high.isdecimal() and int(wide) and int(high)):
+        return True
+    off = (width * int(high)) / (height * int(wide))
+    return 1 / _SAME_RATIO <= off <= _SAME_RATIO

@@ -1,0 +1,46 @@
+"""How an output folder stands, in money too, and what is left will cost; nothing is sent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from nanobanana_batch.connection import CONNECTION, Connection, price_book, remembered
+from nanobanana_batch.errors import ProfileError
+from nanobanana_batch.estimates import Prices, seen_by
+from nanobanana_batch.files.folder import Folder
+from nanobanana_batch.pricing.book import PriceBook
+from nanobanana_batch.results import Standing, standing
+from nanobanana_batch.state.reader import Reader, open_reader
+from nanobanana_batch.state.scope import EVERY_ROW
+
+_ATTEMPTS = 3
+_MOST_ROWS = 100_000
+"""To look at a million requests takes five seconds; `plan` does that, and `status` answers at once."""
+
+
+def priced_standing(folder: Folder) -> Standing:
+    """How the folder stands; may be called while a run is going, and knows money where the profile does.
+
+    Raises:
+        UsageError, StateFailed: as `standing`.
+    """
+    found = standing(folder)
+    with open_reader(folder.state) as reader:
+        book = _book(reader)
+        rows = reader.to_pay(EVERY_ROW, _ATTEMPTS) if found.rows <= _MOST_ROWS else None
+        left = Prices(seen_by(reader), book).cost(rows) if rows else None
+    return replace(found, credits_per_usd=book.credits_per_usd, left=left)
+
+
+def _book(reader: Reader) -> PriceBook:
+    """Of the provider of the last run; its profile may be gone, and no standing needs it."""
+    from nanobanana_batch.providers.profile import load_profile
+
+    known = reader.meta(CONNECTION)
+    if known is None:
+        return PriceBook()
+    try:
+        connection = remembered(known, Connection())
+        return price_book(load_profile(connection.provider), connection.base_url)
+    except ProfileError:
+        return PriceBook()
