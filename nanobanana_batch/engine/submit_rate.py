@@ -1,10 +1,10 @@
 """How many requests a minute the provider takes, learnt from what it takes and what it tells to slow down.
 
 A 429 is about a rate of requests far more often than about tasks in flight. One alone says little: some
-providers answer so at random. So nothing is held back until many are told to slow down in a row, or a share of
-them is that falls when less is sent; then what passes is what was measured to pass. From there on the rate
-returns along a cubic curve, as TCP CUBIC does: fast up to the rate at which it was told, slowly around it,
-fast beyond. Losses that stay as they are when less is sent do not come of the rate: they are put up with.
+providers answer so at random. So nothing is held back until several in a row are told to slow down, or many
+of the latest. Then what passes is what was measured to pass, and from there on the rate returns along a cubic
+curve, as that of TCP CUBIC does: fast up to the rate at which it was told, slowly around it, fast beyond.
+Losses that stay when clearly less is sent than passed do not come of the rate: they are put up with.
 
 Pure reckoning: every method is told the time, in seconds of any monotonic clock.
 """
@@ -96,6 +96,7 @@ class SubmitRate:
         self._on_wire = 0
         self._stuck_since: float | None = None
         """Since when nothing passes."""
+        self._is_stuck_by_rate = True
         self._changed_at = -math.inf
         self._outcomes = 0
         self._losses = 0
@@ -107,11 +108,25 @@ class SubmitRate:
         """Since when requests pass, and how many did."""
         self._stretch = 0
 
-    def per_s(self, now: float) -> float | None:
-        """New requests a second that may be sent now; None: as many as one likes."""
-        if self._stuck_since is not None:
-            return 0.0
-        return None if self._curve is None else self._curve.per_s(now)
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing is held back."""
+        return self._curve is None and self._stuck_since is None
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether nothing passes just now."""
+        return self._stuck_since is not None
+
+    @property
+    def passes_per_s(self) -> float:
+        """Requests a second that were measured to pass, while some are held back."""
+        return self._curve.level if self._curve is not None else math.inf
+
+    @property
+    def changed_at(self) -> float:
+        """When it was last decided anew how many may be sent."""
+        return self._changed_at
 
     def next_at(self, now: float) -> float:
         """When the next request may be sent; infinite: not before something is known of the last one."""
@@ -133,7 +148,7 @@ class SubmitRate:
             self._next_at = max(self._next_at, now - every_s) + every_s
 
     def ended(self) -> None:
-        """A request that went out has told nothing about the rate."""
+        """A request that went out is not on the wire any more; what became of it comes next, if it tells."""
         self._on_wire -= 1
 
     def forget(self, now: float) -> None:
@@ -143,7 +158,6 @@ class SubmitRate:
 
     def accepted(self, now: float) -> None:
         """A request was taken."""
-        self._on_wire -= 1
         self._note(True, now)
         self._taken_at.append(now - self._idle_s)
         if self._stuck_since is not None:
@@ -152,16 +166,17 @@ class SubmitRate:
         if self._curve is not None and self._curve.per_s(now) > _FREE_ABOVE * self._curve.level:
             self._let_go(now)
 
-    def rejected(self, now: float, sent_at: float) -> None:
-        """A request, sent at that time, was told to slow down."""
-        self._on_wire -= 1
+    def rejected(self, now: float, sent_at: float, *, is_of_rate: bool = True) -> None:
+        """A request, sent at that time, was told to slow down; `is_of_rate` unless it is known why else."""
         self._note(False, now)
         if self._stuck_since is not None:
             return
         if self._in_a_row >= self._too_many_in_a_row():
-            self._stuck_since = now
+            self._stuck_since, self._is_stuck_by_rate = now, is_of_rate
             self._doubt(now)
             self._changed(now)
+        elif not is_of_rate:
+            pass
         elif self._curve is None:
             self._look_at_share(now)
         else:
@@ -240,6 +255,9 @@ class SubmitRate:
         level = max((self._stretch + 1) / max(ended - began, 1.0), self._passing(now) / 4)
         self._stuck_since = None
         self._stretch_at, self._stretch = now, 0
+        if not self._is_stuck_by_rate:
+            self._changed(now)
+            return
         self._set(_curve(max(level, _LEAST_PER_S), now), now)
         self._next_at = now + 1.0 / self._curve.per_s(now) if self._curve else now
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 
 _WORDS = re.compile(
-    r"concurren|in[ -_]flight|in[ -_]parallel|simultaneous|at (?:the same time|once)"
-    r"|too many (?:\w+ )?(?:running|pending|active|queued|unfinished|ongoing)|(?:running|pending|active) tasks",
+    r"concurren|in[ _-]flight|in[ _-]parallel|simultaneous|at the same time"
+    r"|too many (?:\w+ )?(?:running|pending|active|queued|unfinished|ongoing)"
+    r"|(?:running|pending|active|queued) tasks",
     re.IGNORECASE,
 )
 _SHOWN = 6
@@ -44,6 +45,10 @@ class TaskBound:
             return self._most
         steps = min((now - self._since) / _STEP_S, 100.0)
         return min(self._most, self._held + int(steps**3))
+
+    def held(self, now: float) -> int | None:
+        """So many the provider is known to take at once; None where the person allows no more."""
+        return None if self._held is None or self.at(now) >= self._most else self.at(now)
 
     def accepted(self, now: float, running: int) -> bool:
         """A request passed while so many ran; says whether that has shown what it is about."""
