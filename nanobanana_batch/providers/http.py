@@ -1,4 +1,4 @@
-"""Requests over HTTP, which this file and `transports` alone know: a paid one goes once, on its own connection.
+"""Requests over HTTP, known to this file and `transports` alone: a paid one goes once, on its own connection.
 
 Paid requests go over httpx's own transport without kept connections: a fresh connection tells
 exactly whether anything was sent, where a kept one may have been closed by the server in the same
