@@ -21,12 +21,22 @@ from nanobanana_batch.engine.pace import backoff_s
 from nanobanana_batch.engine.references import References, Sendable, Unusable
 from nanobanana_batch.engine.work import Work
 from nanobanana_batch.files.images import stem_is_taken
-from nanobanana_batch.providers.base import Accepted, Decision, NotSent, Rejected, SubmitOutcome, Unknown
+from nanobanana_batch.providers.base import (
+    Accepted,
+    Decision,
+    NotOffered,
+    NotSent,
+    Rejected,
+    SubmitOutcome,
+    Unknown,
+)
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.store import RowToSend
 
 _DENIALS = frozenset({"model_access_denied", "key_model_not_allowed", "permission_denied"})
 """Rejections that hold for every row of a model."""
+NOT_OFFERED = "not_offered"
+"""The code of a row that asks for what the profile, as it is now, cannot say."""
 _LONGEST_PAUSE_S = 5.0
 """Before a repetition while the breaker is closed; then it is for that to say."""
 _STOPS = {
@@ -119,15 +129,21 @@ class Submitter:
                     context.slots.give_back()
 
     async def _send_ready(self, row: RowToSend, ready: Sendable) -> None:
-        context, attempt = self._context, self._context.store.next_attempt()
+        context = self._context
+        key = secrets.token_hex(24)
+        callback_url = None if context.hints is None else context.hints.url_for(key)
+        try:
+            body = context.provider.encode(ready.request, callback_url)
+        except NotOffered as error:
+            await self._fail_unsent(row, Unusable(NOT_OFFERED, str(error)))
+            context.slots.give_back()
+            return
+        attempt = context.store.next_attempt()
         price = await context.budget.set_aside(attempt, row.request)
         if context.stop.asked:
             context.budget.give_back(attempt)
             context.slots.give_back()
             return
-        key = secrets.token_hex(24)
-        callback_url = None if context.hints is None else context.hints.url_for(key)
-        body = context.provider.encode(ready.request, callback_url)
         intent = replace(self._intent(row, attempt, body, key), credits_expected=price, uploads=ready.uploads)
         await self._send(_work_of(row, intent), intent)
 
