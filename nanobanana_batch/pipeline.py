@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanobanana_batch.connection import CONNECTION, Connection, Line, prepare, remembered
-from nanobanana_batch.errors import TooManyRows, UsageError, after_sending
+from nanobanana_batch.errors import TooManyRows, UsageError, after_sending, before_sending
 from nanobanana_batch.estimates import Cost, Prices, seen_by
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import Folder, choose, create, find, held, make, was_worked_on
@@ -235,10 +235,12 @@ def run(order: Order, settings: Settings, tally: Tally, pilot: int | None = None
         if pilot is not None:
             settings = _piloted(roster, manifest, settings, tally, pilot)
         if not is_locked:
-            make(path, disk)
+            with before_sending():
+                make(path, disk)
             locks.enter_context(only_writer(path))
         folder = folder_of(order, manifest)  # under the lock: nobody can put the state elsewhere any more
-        create(folder, disk, worked_on=worked_on)
+        with before_sending():
+            create(folder, disk, worked_on=worked_on)
         if folder.state_folder != path:
             locks.enter_context(only_writer(folder.state_folder))
         prove_writable(folder, disk)

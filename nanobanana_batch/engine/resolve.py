@@ -241,7 +241,7 @@ class Resolver:
                 context.stop.ask(stop_sentence(outcome), needs_change=True)
                 self._set_aside(work)
             case Rejected():
-                slow_down(context, outcome, sent_at, tries)
+                slow_down(context, outcome, sent_at)
                 return False
             case _:
                 return False

@@ -57,7 +57,8 @@ def test_a_stream_that_takes_nothing_ends_no_run(
 def test_a_pipe_that_nobody_reads_any_more_ends_no_run(place: Place, which: tuple[str, ...]) -> None:
     """As when `tee` or a pager has gone: the exit code stays that of the work, not that of the pipe."""
     with unread_pipe() as pipe:
-        end = place.run(**dict.fromkeys(which, pipe))
+        streams: dict[str, Any] = dict.fromkeys(which, pipe)
+        end = place.run(**streams)
     assert end.code == 0, end
     place.is_clean(end)
     place.is_whole()
@@ -188,7 +189,10 @@ def test_what_was_asked_for_is_whole_in_any_encoding(made: Place, encoding: str)
     """As escapes that JSON reads back, where the encoding does not know a character."""
     made.manifest.write_text(made.manifest.read_text().replace("row-0", "łódź-漢"), encoding="utf-8")
     words = ("plan", "m.csv", "--out", "elsewhere", "--provider", "quick.yaml", "--json")
-    how = {"env": environment(PYTHONIOENCODING=encoding), "encoding": encoding.partition(":")[0]}
+    how: dict[str, Any] = {
+        "env": environment(PYTHONIOENCODING=encoding),
+        "encoding": encoding.partition(":")[0],
+    }
     end = ended(made.start(words, **how))
     assert end.code == 0, end
     assert json.loads(end.out)["first_rows"][0]["id"] == "łódź-漢"
