@@ -16,9 +16,10 @@ from typing import Any
 
 from PIL import Image
 
-from .mutations import KEY, SECRET, TRAILER
+from .mutations import KEY, SECRET
 
 _TEXTS = ("said*.txt", "out/run.log*", "out/results.csv")
+_PNG_END = b"IEND\xaeB`\x82"
 _SIGNATURE = re.compile(r"X-Signature=[0-9a-f]{8,}")
 _STATE_WORDS = re.compile(r"message|error|reason|words|note|said|detail", re.IGNORECASE)
 
@@ -109,7 +110,9 @@ class Folder:
 
 
 def _digest(data: bytes) -> str:
-    return hashlib.sha256(data.removesuffix(TRAILER)).hexdigest()
+    """Of the picture: what is behind its end changes nothing of it."""
+    end = data.find(_PNG_END)
+    return hashlib.sha256(data if end < 0 else data[: end + len(_PNG_END)]).hexdigest()
 
 
 def _is_explained(row: dict[str, str], codes: set[str]) -> bool:

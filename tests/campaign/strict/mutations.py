@@ -18,8 +18,6 @@ _TWICE = "\u0001"
 _GONE = object()
 _LONG = 1_000_000
 KEY = "strict-key-5be1"
-TRAILER = b"and more"
-"""Behind the end of a picture: what was paid for is all there."""
 SECRET = "c0ffee" * 10
 """What a provider may put into its words and a client must not repeat."""
 
@@ -292,7 +290,7 @@ BYTES: dict[str, Callable[[Reply], Reply]] = {
     "other picture": lambda reply: replace(reply, body=b"GIF89a" + reply.payload()[:40]),
     "cut picture": _bodied(lambda body: body[:-30]),
     "broken picture": _bodied(lambda body: body[: len(body) // 2] + bytes(len(body) - len(body) // 2)),
-    "picture and more": _bodied(lambda body: body + TRAILER),
+    "picture and more": _bodied(lambda body: body + b"trailing"),
     "svg": lambda reply: replace(reply, body=b"<svg xmlns='http://www.w3.org/2000/svg'/>"),
 }
 """What can be done to the bytes of a reply."""
