@@ -1,4 +1,4 @@
-"""Requests over HTTP, known to this file and `transports` alone: a paid one goes once, on its own connection.
+"""Requests and replies over HTTP: a paid request is sent at most once, on a connection of its own.
 
 Paid requests go over httpx's own transport without kept connections: a fresh connection tells
 exactly whether anything was sent, where a kept one may have been closed by the server in the same

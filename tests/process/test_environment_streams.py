@@ -189,11 +189,8 @@ def test_what_was_asked_for_is_whole_in_any_encoding(made: Place, encoding: str)
     """As escapes that JSON reads back, where the encoding does not know a character."""
     made.manifest.write_text(made.manifest.read_text().replace("row-0", "łódź-漢"), encoding="utf-8")
     words = ("plan", "m.csv", "--out", "elsewhere", "--provider", "quick.yaml", "--json")
-    how: dict[str, Any] = {
-        "env": environment(PYTHONIOENCODING=encoding),
-        "encoding": encoding.partition(":")[0],
-    }
-    end = ended(made.start(words, **how))
+    named = encoding.partition(":")[0]
+    end = ended(made.start(words, env=environment(PYTHONIOENCODING=encoding), encoding=named))
     assert end.code == 0, end
     assert json.loads(end.out)["first_rows"][0]["id"] == "łódź-漢"
 
