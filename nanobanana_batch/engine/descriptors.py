@@ -55,7 +55,7 @@ def fitted(settings: Settings, tally: Tally, callbacks: int = 0) -> Settings:
 
 def _taken(settings: Settings) -> int:
     return (
-        _A_SUBMIT * settings.submit_concurrency
+        _A_SUBMIT * settings.paid_at_once
         + _A_READ * settings.read_concurrency
         + _A_DOWNLOAD * settings.download_concurrency
     )
