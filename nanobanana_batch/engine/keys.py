@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Collection
 from dataclasses import dataclass, fields
+from typing import Any
 
 import anyio
 
@@ -336,8 +337,8 @@ class Keys:
 
 
 def _read(text: str | None) -> _Noted:
-    known = {} if text is None else json.loads(text)
-    return _Noted(**{name: tuple(value) if name == "against" else value for name, value in known.items()})
+    known: dict[str, Any] = {} if text is None else json.loads(text)
+    return _Noted(**known | {"against": tuple(known.get("against", ()))})
 
 
 def _as_text(noted: _Noted) -> str:
