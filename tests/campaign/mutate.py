@@ -258,10 +258,21 @@ def _manners(ended: forked.Ended) -> Iterator[str]:
 # -- several at once -----------------------------------------------------------------------------------
 
 
+def _oversee(pipes: list[Connection], seed: int, keep: str | None) -> None:
+    """The process that imports what all need once, and that those who work are forked from."""
+    forked.end_with_parent()
+    forked.warm_up()
+    fork = multiprocessing.get_context("fork")
+    workers = [fork.Process(target=_work, args=(pipe, seed, keep)) for pipe in pipes]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+
+
 def _work(pipe: Connection, seed: int, keep: str | None) -> None:
     """One process: a server of its own, and one case after the other."""
     forked.end_with_parent()
-    forked.warm_up()
     with strict() as server:
         for case in iter(pipe.recv, None):
             with tempfile.TemporaryDirectory(prefix="mutate-") as name:
@@ -283,20 +294,17 @@ def spend(
     chosen: Iterable[Case], seed: int, parallel: int, keep: str | None, tell: Callable[[Verdict], None]
 ) -> list[Verdict]:
     """All verdicts; `tell` gets each when it is there."""
-    context, todo = multiprocessing.get_context("spawn"), iter(chosen)
-    pipes, workers = [], []
-    for _ in range(parallel):
-        ours, theirs = context.Pipe()
-        workers.append(context.Process(target=_work, args=(theirs, seed, keep)))
-        workers[-1].start()
+    context = multiprocessing.get_context("spawn")
+    pairs = [context.Pipe() for _ in range(parallel)]
+    overseer = context.Process(target=_oversee, args=([theirs for _, theirs in pairs], seed, keep))
+    overseer.start()
+    for _, theirs in pairs:
         theirs.close()
-        pipes.append(ours)
     try:
-        return list(_handed_out(pipes, todo, tell))
+        return list(_handed_out([ours for ours, _ in pairs], iter(chosen), tell))
     finally:
-        for worker in workers:
-            worker.join(_END_S)
-            worker.kill()
+        overseer.join(_END_S)
+        overseer.kill()
 
 
 def _handed_out(
