@@ -10,7 +10,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -167,6 +168,17 @@ def ended(process: subprocess.Popen[str], timeout_s: float = 60) -> Ended:
         out, err = process.communicate()
         raise AssertionError(f"it did not end: {out}{err}") from None
     return Ended(process.returncode, out or "", err or "")
+
+
+@contextmanager
+def killed_at_last(process: subprocess.Popen[str]) -> Iterator[None]:
+    """It does not outlive the block, whatever a test finds."""
+    try:
+        yield
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
 
 
 def until(check: Callable[[], object], deadline_s: float = 30) -> None:

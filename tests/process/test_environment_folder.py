@@ -97,7 +97,6 @@ def test_a_disk_that_takes_nothing_is_told(place: Place, name: str, option: str)
             fill(place.folder / name)
         end = place.run(*flags)
     place.refuses(end)
-    assert "othing was sent" in end.err
     shutil.rmtree(place.out, ignore_errors=True)
     place.completes()
 
@@ -143,6 +142,19 @@ def test_files_that_may_not_grow_are_told(place: Place, blocks: int) -> None:
     assert end.code in (2, 3), end
     assert not place.paid()
     place.completes()
+
+
+def test_a_repair_that_could_save_nothing_is_told(place: Place) -> None:
+    """As a run: exit 2; a folder of images that somebody has removed is simply made again."""
+    assert place.run().code == 0
+    shutil.rmtree(place.out / "images")
+    with unchangeable(place.out / "images"):
+        end = ended(place.start(["audit", str(place.out), "--repair"], via="env -C /tmp"))
+    place.is_clean(end)
+    assert end.code == 2, end
+    shutil.rmtree(place.out / "images", ignore_errors=True)
+    assert ended(place.start(["audit", str(place.out), "--repair"])).code == 0
+    place.is_whole()
 
 
 # --- in the midst of it ----------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import os
 import pty
 import sqlite3
 import subprocess
+import sys
 import termios
 from contextlib import closing, suppress
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 
 from nanobanana_batch.service.embedded import EmbeddedService
-from tests.process.surroundings import Place, ended, environment, unread_pipe, until
+from tests.process.surroundings import Place, ended, environment, killed_at_last, unread_pipe, until
 
 ASCII_ONLY = {"LC_ALL": "C", "LANG": None, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 """The encoding of names, texts and streams is ASCII; else Python makes UTF-8 of the locale C."""
@@ -86,9 +87,10 @@ def test_a_pipe_that_is_full_holds_up_no_images(place: Place) -> None:
         # So that something is said before anything is sent.
         process = place.start(place.words(), shell="ulimit -n 64;", stderr=pipe)
         pipe.close()
-        until(lambda: len(list((place.out / "images").glob("*.png"))) == place.rows)
-        said = b"".join(iter(lambda: reader.read(1 << 16), b""))
-        assert ended(process).code == 0
+        with killed_at_last(process):
+            until(lambda: len(list((place.out / "images").glob("*.png"))) == place.rows)
+            said = b"".join(iter(lambda: reader.read(1 << 16), b""))
+            assert ended(process).code == 0
     assert b"6 of 6 rows completed" in said
     place.is_whole()
 
@@ -140,6 +142,16 @@ def test_a_run_that_was_begun_elsewhere_loses_nothing_in_a_locale_without_its_na
     assert end.code in (1, 3), end
     place.is_clean(end)
     place.completes()
+
+
+def test_what_libraries_log_is_not_shown() -> None:
+    """It may quote a link; what matters of it reaches us as an error."""
+    code = (
+        "import logging; from nanobanana_batch.cli import streams; streams.secure();"
+        "logging.getLogger('asyncio').error('Task exception was never retrieved: https://a.test/x?sig=1')"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (ran.stdout, ran.stderr) == ("", "")
 
 
 # --- what was asked for on standard output ---------------------------------------------------------
@@ -254,7 +266,7 @@ def test_a_terminal_that_is_held_holds_up_no_images(place: Place) -> None:
     """Ctrl-S: nobody reads, all rows are made; then it is read again, and the end is told."""
     process, ours = on_a_terminal(place)
     termios.tcflow(ours, termios.TCOOFF)
-    try:
+    with killed_at_last(process):
         until(lambda: len(list((place.out / "images").glob("*.png"))) == place.rows)
         termios.tcflow(ours, termios.TCOON)
         said = b""
@@ -262,7 +274,6 @@ def test_a_terminal_that_is_held_holds_up_no_images(place: Place) -> None:
             while piece := os.read(ours, 4096):
                 said += piece
         assert ended(process).code == 0
-        assert b"6 of 6 rows completed" in said
-    finally:
-        os.close(ours)
+    os.close(ours)
+    assert b"6 of 6 rows completed" in said
     place.is_whole()

@@ -17,7 +17,7 @@ from nanobanana_batch.providers.base import NotSent, Unknown
 from nanobanana_batch.providers.http import LinkHttp, NoReply, NothingSent, Timeouts
 from nanobanana_batch.providers.transports import Steps
 from nanobanana_batch.providers.watch import Secret, Watch
-from tests.service.test_http_paid import BODY, QUICK, Raising, Seen, client, provider, send, serving
+from tests.service.test_http_paid import BODY, QUICK, Raising, Seen, client, no_http, provider, send, serving
 
 BASE_URL = "https://api.nanobanana.test"
 SHORT = Timeouts(connect_s=5, read_s=5, paid_s=0.5, free_s=0.5, link_s=5)
@@ -260,6 +260,15 @@ async def test_no_link_is_in_the_error_of_a_redirect(location: str) -> None:
 
     async with serving(answer) as server:
         assert SIGNATURE not in await error_of_link(f"{server.url}/a?sig={SIGNATURE}")
+
+
+@pytest.mark.anyio
+async def test_no_link_is_in_the_error_of_a_reply_that_is_none() -> None:
+    """aiohttp quotes the whole link beside a status line that it does not like."""
+    async with serving(no_http) as server:
+        text = await error_of_link(f"{server.url}/a?sig={SIGNATURE}")
+    assert "127.0.0.1" in text
+    assert SIGNATURE not in text
 
 
 async def error_of_link(url: str) -> str:

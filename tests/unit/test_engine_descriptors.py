@@ -6,7 +6,7 @@ import pytest
 
 from nanobanana_batch.engine import descriptors
 from nanobanana_batch.engine.context import Settings
-from nanobanana_batch.engine.descriptors import fitted
+from nanobanana_batch.engine.descriptors import callers_at_once, fitted
 from nanobanana_batch.engine.work import Tally
 from nanobanana_batch.errors import BadSurroundings
 from nanobanana_batch.files.descriptors import most_open, open_now
@@ -51,6 +51,13 @@ def test_where_not_even_one_of_each_fits_no_run_begins(monkeypatch: pytest.Monke
     """The sentence says how many it takes."""
     with pytest.raises(BadSurroundings, match=r"have 30 .* needs 31"):
         fit(monkeypatch, 30)
+
+
+def test_callers_leave_a_run_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them at the usual limit; an eighth of a low one."""
+    for limit, expected in ((1024, 128), (64, 8)):
+        monkeypatch.setattr(descriptors, "most_open", lambda wanted, limit=limit: limit)
+        assert callers_at_once(128) == expected
 
 
 def test_what_is_open_is_counted() -> None:
