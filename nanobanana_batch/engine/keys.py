@@ -93,8 +93,8 @@ class Keys:
         """Unix time up to which keys are forgotten, or nothing shows that they are not."""
         self._own: dict[str, tuple[KeyMemory, float]] = {}
         """What was shown of the keys of requests without an answer, and at which loop time."""
-        self._answered: set[tuple[str, KeyQuestion]] = set()
-        """Questions that were answered with a verdict on the body."""
+        self._judged: dict[tuple[str, KeyQuestion], float] = {}
+        """At which loop time a question was answered with a verdict on its body."""
         self._questions = 0
         self._mute_until = -math.inf
         self._asking = anyio.Lock()
@@ -213,7 +213,8 @@ class Keys:
         async with self._asking:
             shown = self._shows_own(work)
             if shown is KeyMemory.NO_ANSWER and self._own_is_worth_asking:
-                asked_at, shown = anyio.current_time(), await self._ask(work.idempotency_key)
+                asked_at = anyio.current_time()
+                shown = await self._ask(work.idempotency_key, work.posted_at)
                 self._own[work.idempotency_key] = shown, asked_at
                 if shown is KeyMemory.REMEMBERED:
                     await self._prove(work.intended_at, asked_at)
@@ -251,15 +252,15 @@ class Keys:
         self._context.tally.say_once(_NOTHING_SHOWN)
         await self._note(_Noted(unshown_at=self._context.now()))
 
-    async def _ask(self, key: str) -> KeyMemory:
-        """Each kind of question once, as long as the answers are about its body."""
+    async def _ask(self, key: str, used_at: float = 0.0) -> KeyMemory:
+        """Each kind of question once since the key was used (loop time), while answers are about its body."""
         for question in KeyQuestion:
-            if (key, question) in self._answered:
+            if self._judged.get((key, question), -math.inf) >= used_at:
                 continue
             shown = await self._answer(key, question)
             if shown is not KeyMemory.UNSHOWN:
                 return shown
-            self._answered.add((key, question))
+            self._judged[key, question] = anyio.current_time()
         return KeyMemory.UNSHOWN
 
     async def _answer(self, key: str, question: KeyQuestion) -> KeyMemory:

@@ -60,8 +60,8 @@ class _Case:
     """Repeats of this round that failed."""
     rounds: int = 0
     """Rounds that failed although the provider worked when they began."""
-    began_well: bool = False
-    """It worked when this round began."""
+    alone_since: float = -math.inf
+    """Loop time at which this round began, if nobody's request went well just then."""
     decided_since: float = math.inf
     """Loop time at which the provider said first that it is being decided."""
     looks_again: bool = False
@@ -90,6 +90,8 @@ class Resolver:
         """Tasks that were found and wait for a slot."""
         self._alone = anyio.Lock()
         self._had_evidence = False
+        self._accepted_at = -math.inf
+        """Loop time at which another request was accepted last."""
         self._is_last = False
         self._wake = anyio.Event()
         self._idle = anyio.Event()
@@ -98,6 +100,7 @@ class Resolver:
     def add(self, work: Work) -> None:
         """Find out about one more."""
         self._keys.note_trouble()
+        self._strangers.note_loss()
         self._reopen([_Case(work)])
 
     async def run(self) -> None:
@@ -125,6 +128,7 @@ class Resolver:
         """A request was accepted: the provider works, and there is one more key that can be asked about."""
         is_new = not self._had_evidence
         self._had_evidence = True
+        self._accepted_at = anyio.current_time()
         if is_new or self._keys.is_restored():
             self._reopen(self._taken_from_held(lambda case: True))
         else:
@@ -153,7 +157,8 @@ class Resolver:
         """The youngest first, then the oldest: what is shown of their keys tells most about the others."""
         cases.sort(key=lambda case: case.work.attempt)
         for case in (*cases[-1:], *cases[:-1]):
-            case.due, case.tries, case.began_well, case.looks_again = 0.0, 0, self._works_now, False
+            case.due, case.tries, case.looks_again = 0.0, 0, False
+            case.alone_since = -math.inf if self._works_now else anyio.current_time()
             self._open.append(case)
         if cases and self._idle.is_set():
             self._idle = anyio.Event()
@@ -305,8 +310,9 @@ class Resolver:
         case.due = anyio.current_time() + pause_s
         self._context.first_look.at(case.work)
         had_its_turns = case.tries >= self._context.settings.resolve_tries
-        if had_its_turns and (not self._is_last or case.began_well or case.rounds):
-            case.rounds += case.began_well
+        is_alone = self._accepted_at < case.alone_since
+        if had_its_turns and (not self._is_last or not is_alone or case.rounds):
+            case.rounds += not is_alone
             self._hold_for_now(case)
         else:
             self._open.append(case)

@@ -34,8 +34,6 @@ class _Seen:
     """`created_at` by our clock."""
     back_to: float
     """Unix seconds by our clock: of what was made since, none is missing."""
-    began_at: float
-    """Loop time."""
 
 
 class Strangers:
@@ -51,11 +49,15 @@ class Strangers:
         """Loop time at which it was asked for last."""
         self._asked_at = 0.0
         """Unix time by our clock of the first request of the reading."""
-        self._is_offered = True
+        self._is_offered, self._has_listed = True, False
         self._repeated_at: dict[int, float] = {}
         """Unix time at which a request was repeated last in this run, by attempt."""
         self._anew: list[Unaccounted] | None = None
         self._reading = anyio.Lock()
+
+    def note_loss(self) -> None:
+        """One more reply was lost: what the list showed before is no longer all."""
+        self._seen = None
 
     def note_repeat(self, work: Work) -> None:
         """It is sent once more: from now on it may have made a task of this time, too."""
@@ -69,7 +71,7 @@ class Strangers:
         """
         if self._has_rivals(work):
             return None
-        seen = await self._read(work.posted_at, oldest, at_once=at_once)
+        seen = await self._read(oldest, at_once=at_once)
         if seen is None or seen.back_to > work.intended_at - WINDOW_S:
             return None
         fitting = [task for task in self._nobodys(seen) if fits(task, work)]
@@ -84,8 +86,7 @@ class Strangers:
         Each other request that may have made a stranger takes one away. If there are more than all of ours
         together may have made, somebody else uses the account, and nothing is known of any.
         """
-        latest, oldest = max(work.posted_at for work in anew), min(work.intended_at for work in anew)
-        seen = await self._read(latest, oldest, at_once=len(anew) <= _AT_ONCE)
+        seen = await self._read(min(work.intended_at for work in anew), at_once=len(anew) <= _AT_ONCE)
         if seen is None:
             return []
         fitting = [task for task in self._nobodys(seen) if any(fits(task, work) for work in anew)]
@@ -119,13 +120,12 @@ class Strangers:
             self._anew = self._doubts.sent_anew()
         return [*self._doubts.unanswered(), *self._anew]
 
-    async def _read(self, sent_at: float, oldest: float, *, at_once: bool) -> _Seen | None:
-        """A reading that began after a request was sent (loop time), the one at hand if it did."""
+    async def _read(self, oldest: float, *, at_once: bool) -> _Seen | None:
+        """The reading at hand, while it is fresh; not too many of them."""
         async with self._reading:
-            seen, now = self._seen, anyio.current_time()
-            is_fresh = now - self._read_at < _APART_S
-            if seen is not None and seen.began_at >= sent_at and is_fresh:
-                return seen
+            is_fresh = anyio.current_time() - self._read_at < _APART_S
+            if self._seen is not None and is_fresh:
+                return self._seen
             if not self._is_offered or (is_fresh and not at_once):
                 return None
             self._asked_at = 0.0
@@ -133,7 +133,7 @@ class Strangers:
             listing = await self._context.provider.list_recent(age_s, self._turn)
             self._read_at = anyio.current_time()
             self._hear(listing)
-            self._seen = None if listing.failure else self._by_our_clock(listing, now)
+            self._seen = None if listing.failure else self._by_our_clock(listing)
             return self._seen
 
     async def _turn(self) -> bool:
@@ -142,13 +142,13 @@ class Strangers:
         self._asked_at = self._asked_at or self._context.now()
         return not self._context.stop.asked
 
-    def _by_our_clock(self, listing: Listing, began_at: float) -> _Seen:
+    def _by_our_clock(self, listing: Listing) -> _Seen:
         theirs = listing.provider_time
         apart_s = 0.0 if theirs is None else theirs - self._asked_at
         tasks = tuple(
             ListedTask(task.task_id, task.model, task.created_at - apart_s) for task in listing.tasks
         )
-        return _Seen(tasks, listing.back_to - apart_s, began_at)
+        return _Seen(tasks, listing.back_to - apart_s)
 
     def _hear(self, listing: Listing) -> None:
         context = self._context
@@ -157,7 +157,9 @@ class Strangers:
             context.gate.hold(listing.retry_after_s)
         if listing.stop:
             context.stop.ask(f"Recent tasks cannot be listed ({listing.failure}).")
-        if not listing.is_offered and self._seen is None:
+        if not listing.failure:
+            self._has_listed = True
+        elif not listing.is_offered and not self._has_listed:
             self._is_offered = False
 
 

@@ -114,6 +114,7 @@ class Submitter:
                     work.attempt, context.store.row_to_send(work.row).request
                 )
             if not context.stop.asked:
+                work.sent += not work.is_remembered
                 await self._send(work, self._sent_again(work))
                 return
             context.budget.give_back_again(work.attempt)
