@@ -33,7 +33,6 @@ from nanobanana_batch.state.scope import EVERY_ROW, Scope
 from nanobanana_batch.state.store import Repeat, Store
 
 FIRST_CONTACT_S = 600.0
-_RESOLVES_AT_ONCE = 4
 
 
 class OnUnknown(StrEnum):
@@ -77,7 +76,6 @@ class Settings:
     hard_stop_grace_s: float = 3.0
     """What is left of that when a person asks a second time to stop."""
     resolve_tries: int = 6
-    """Repeats of a request without an answer that fail in a row before others come first; 0: none is made."""
     read_tries: int = 3
     """Reads or downloads in a row that fail after a person asked to stop, before a task is set aside."""
     download_tries: int = 8
@@ -86,16 +84,6 @@ class Settings:
     """A task that works longer gives its slot back and is looked at now and then."""
     revisit_s: float = 600.0
     """How often what was set aside is looked at."""
-
-    @property
-    def resolve_concurrency(self) -> int:
-        """Repeats of requests without an answer that are on the wire at once, beside new requests."""
-        return min(_RESOLVES_AT_ONCE, self.submit_concurrency)
-
-    @property
-    def paid_at_once(self) -> int:
-        """Requests on the wire that may be paid: each has a connection, so that none waits for another's."""
-        return self.submit_concurrency + self.resolve_concurrency
 
     def rows_to_repeat(self) -> list[Repeat]:
         """Which rows that had an attempt get another one, in turn.

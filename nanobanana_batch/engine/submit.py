@@ -106,25 +106,11 @@ class Submitter:
                     await (self._resend(item) if isinstance(item, Work) else self._send_row(item))
 
     async def _resend(self, work: Work) -> None:
-        """A request that may have been paid, sent anew on a person's word: it may be paid once more."""
-        context = self._context
-        if await context.space.enough_for_one_more():
-            if not work.is_remembered:
-                await context.budget.set_aside_again(
-                    work.attempt, context.store.row_to_send(work.row).request
-                )
-            if not context.stop.asked:
-                work.sent += not work.is_remembered
-                await self._send(work, self._sent_again(work))
-                return
-            context.budget.give_back_again(work.attempt)
-        context.slots.give_back()
-
-    def _sent_again(self, work: Work) -> facts.SentAgain:
-        """Of the same payment the key is as old as its first sending; of another one everything is new."""
-        if not work.is_remembered:
+        if await self._context.space.enough_for_one_more():
             work.intended_at = self._context.now()
-        return facts.SentAgain(work.attempt, self._context.now(), work.is_remembered)
+            await self._send(work, facts.SentAgain(work.attempt, work.intended_at))
+        else:
+            self._context.slots.give_back()
 
     async def _send_row(self, row: RowToSend) -> None:
         """Everything that can be missing is looked at first, the money last."""
@@ -198,14 +184,13 @@ class Submitter:
         while repetition := await self._send_once(work, fact):
             work.failed_submits += 1
             await self._before(repetition, work)
-            fact = self._sent_again(work)
+            work.intended_at = context.now()
+            fact = facts.SentAgain(work.attempt, work.intended_at)
         if work.task_id:
             self._on_accepted(work)
             return
         if isinstance(fact, facts.Intent) and not work.is_intended:
             context.budget.give_back(work.attempt)
-        if isinstance(fact, facts.SentAgain):
-            context.budget.give_back_again(work.attempt)
         context.slots.give_back()
 
     async def _before(self, repetition: _Repetition, work: Work) -> None:
@@ -270,8 +255,7 @@ class Submitter:
             await context.journal.record(fact)
             work.posted_at = anyio.current_time()
             outcome = await context.provider.submit(work.body, work.idempotency_key)
-            is_anew = isinstance(fact, facts.SentAgain) and not fact.is_same_payment
-            return await record_answer(context, work, outcome, is_anew=is_anew)
+            return await record_answer(context, work, outcome)
         return Unknown("the request was cut short")
 
     def _may_send_again(self, work: Work, outcome: SubmitOutcome, sent_at: float) -> _Repetition | None:
@@ -363,19 +347,13 @@ def note_rejection(context: Context, work: Work, outcome: Rejected) -> None:
         context.ends.denied(work.model, outcome.code, outcome.message)
 
 
-async def record_answer(
-    context: Context, work: Work, outcome: SubmitOutcome, *, is_anew: bool = False
-) -> SubmitOutcome:
+async def record_answer(context: Context, work: Work, outcome: SubmitOutcome) -> SubmitOutcome:
     """Write an answer down, and return it as it is to be understood.
 
-    A task that belongs to another attempt already is no answer to this one. `is_anew`: the sending that it
-    answers was recorded as one that may be paid for itself.
+    A task that belongs to another attempt already is no answer to this one.
     """
     if not isinstance(outcome, Accepted):
-        fact = answer(work, outcome, context.now())
-        if isinstance(fact, facts.Unanswered) and is_anew:
-            fact = replace(fact, came_to_nothing=isinstance(outcome, NotSent | Rejected))
-        await context.journal.record(fact)
+        await context.journal.record(answer(work, outcome, context.now()))
         return outcome
     name = context.provider.capabilities.name
     if outcome.task_id in context.arriving or context.store.task_is_known(name, outcome.task_id):

@@ -78,14 +78,10 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class SentAgain:
-    """The very same request is about to be sent once more.
-
-    `is_same_payment`: the provider remembers the first sending, so that nothing is paid a second time.
-    """
+    """The very same request is about to be sent once more."""
 
     attempt: int
     at: float
-    is_same_payment: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +94,10 @@ class NotSent:
 
 @dataclass(frozen=True, slots=True)
 class Unanswered:
-    """It may have been paid: no usable answer came.
-
-    `came_to_nothing`: not by the sending that was just recorded, only by an earlier one.
-    """
+    """It may have been paid: no usable answer came."""
 
     attempt: int
     message: str
-    came_to_nothing: bool = False
 
 
 @dataclass(frozen=True, slots=True)

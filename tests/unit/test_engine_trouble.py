@@ -16,8 +16,6 @@ from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import (
     Idempotency,
-    KeyAnswer,
-    KeyQuestion,
     SubmitOutcome,
     TasksRead,
     Unknown,
@@ -64,9 +62,9 @@ class Forgetting(FakeProvider):
         self._forget()
         return await super().submit(body, idempotency_key)
 
-    async def proves_idempotency(self, used_key: str, question: KeyQuestion) -> KeyAnswer:
+    async def proves_idempotency(self, used_key: str) -> bool | None:
         self._forget()
-        return await super().proves_idempotency(used_key, question)
+        return await super().proves_idempotency(used_key)
 
     def _forget(self) -> None:
         for task in self.tasks.values():
