@@ -8,7 +8,7 @@ from tests.campaign.strict_night import TROUBLE, Plan, spend
 
 _ROWS = 60
 _MOST_REQUESTS = 4.0
-"""Looser than the night's own, which is what `make night` holds: each lost reply still costs reads of the list."""
+"""Looser than the night's own, which `make night` holds: a lost reply costs reads of the list."""
 _TROUBLE = {**TROUBLE, "lost_after": 0.04, "rate_5xx_after": 0.04, "refuse_task": 0.05, "undecided_s": 0.1}
 
 
