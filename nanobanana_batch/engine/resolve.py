@@ -357,6 +357,7 @@ class Resolver:
         self._hold(case)
         if work.posted_at and not case.is_listed:
             case.is_listed, case.due = True, work.posted_at + 2 * WINDOW_S
+        case.due = min(case.due, self._keys.asks_again_at)
 
     def _follow(self, work: Work, group: anyio.abc.TaskGroup) -> None:
         """The task is known: from here on it is like any other."""
