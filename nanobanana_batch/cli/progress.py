@@ -89,8 +89,8 @@ def _show(bar: tqdm[Never], tally: Tally) -> None:
         parts.insert(0, f"{tally.failed} failed")
     if tally.unknown:
         parts.insert(0, f"{tally.unknown} unknown")
-    if tally.held_up_by:
-        parts.append(" ".join(tally.held_up_by.split())[:_MOST_TROUBLE_CHARS])
+    if what := tally.held_up_by or tally.allowed:
+        parts.append(" ".join(what.split())[:_MOST_TROUBLE_CHARS])
     bar.set_postfix_str(", ".join(parts), refresh=False)
     bar.n = tally.completed + tally.failed  # not as a difference: the clock's thread comes here too
     bar.update(0)

@@ -93,6 +93,13 @@ _OPTIONS = (
         help="Give up when nothing has worked for so long (90s, 30m, 8h).",
     ),
     click.option(
+        "--on-daily-quota",
+        default="wait",
+        show_default=True,
+        type=click.Choice(["wait", "stop"]),
+        help="When a daily quota is used up: wait until it resets, if that is within --max-outage, or stop.",
+    ),
+    click.option(
         "--stuck-after",
         default="30m",
         show_default=True,
@@ -135,6 +142,7 @@ def with_settings(command: Command) -> Command:
 def _settings(options: dict[str, Any]) -> Settings:
     """Takes its own options out."""
     from nanobanana_batch.engine.context import FIRST_CONTACT_S, Settings
+    from nanobanana_batch.engine.quota import OnDailyQuota
 
     concurrency, outage_s = options.pop("concurrency"), options.pop("max_outage")
     source = click.get_current_context().get_parameter_source("max_outage")
@@ -149,4 +157,5 @@ def _settings(options: dict[str, Any]) -> Settings:
         max_outage_s=outage_s,
         first_contact_s=outage_s if is_given else FIRST_CONTACT_S,
         stuck_after_s=options.pop("stuck_after"),
+        on_daily_quota=OnDailyQuota(options.pop("on_daily_quota")),
     )

@@ -23,9 +23,9 @@ class Again:
     def __len__(self) -> int:
         return len(self._due)
 
-    def add(self, row: int, attempts: int) -> float:
+    def add(self, row: int, attempts: int, *, at_least_s: float = 0.0) -> float:
         """A row that has had so many attempts; says in how many seconds it is due."""
-        wait_s = backoff_s(attempts, first_s=_FIRST_S)
+        wait_s = at_least_s + backoff_s(attempts, first_s=_FIRST_S)
         heapq.heappush(self._due, (anyio.current_time() + wait_s, row))
         return wait_s
 

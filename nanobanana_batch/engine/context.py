@@ -15,10 +15,13 @@ from nanobanana_batch.engine.counts import Counts
 from nanobanana_batch.engine.ends import Ends, MaxFailures
 from nanobanana_batch.engine.hints import Hints
 from nanobanana_batch.engine.journal import Blocking, Journal, log_fact
-from nanobanana_batch.engine.owed import Owed, Patience
+from nanobanana_batch.engine.owed import Owed
 from nanobanana_batch.engine.pace import Gate, Outage, Rate, RetryBudget
+from nanobanana_batch.engine.quota import DailyQuota, OnDailyQuota
 from nanobanana_batch.engine.slots import Slots
 from nanobanana_batch.engine.space import Space
+from nanobanana_batch.engine.submit_pace import SubmitPace
+from nanobanana_batch.engine.trouble import Patience
 from nanobanana_batch.engine.work import FirstLook, Stop, Tally, Work
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import Folder
@@ -57,6 +60,7 @@ class Settings:
     download_concurrency: int = 16
     read_concurrency: int = 16
     on_unknown: OnUnknown = OnUnknown.HOLD
+    on_daily_quota: OnDailyQuota = OnDailyQuota.WAIT
     scope: Scope = EVERY_ROW
     """Rows that may be paid for."""
     new_rows: bool = True
@@ -134,9 +138,12 @@ class Context:
     stop: Stop
     gate: Gate
     rate: Rate
-    """Of new requests."""
+    """Of new requests, as the person asks."""
+    pace: SubmitPace
+    """Of all of them, as the provider copes."""
     retries: RetryBudget
     outage: Outage
+    quota: DailyQuota
     breaker: Breaker
     budget: Budget
     ends: Ends
@@ -177,6 +184,8 @@ def make_context(
     )
     owed, counts = Owed(patience, slots, stop, tally, log, folder.path), Counts(tally)
     after = (budget.note, owed.note, counts.note, lambda fact: log_fact(log, fact))
+    quota = DailyQuota(settings.on_daily_quota, settings.max_outage_s, stop, tally, log, now)
+    breaker = Breaker(provider, gate, outage, quota, stop, tally, log)
     per_min = settings.submits_per_min
     return Context(
         settings=settings,
@@ -191,9 +200,11 @@ def make_context(
         stop=stop,
         gate=gate,
         rate=Rate(per_min / 60.0) if per_min else Rate(),
-        retries=RetryBudget(),
+        pace=SubmitPace(slots, tally, log),
+        retries=RetryBudget(is_needless=lambda: breaker.is_open),
         outage=outage,
-        breaker=Breaker(provider, gate, outage, stop, tally, log),
+        quota=quota,
+        breaker=breaker,
         budget=budget,
         ends=Ends(settings.max_failures, stop, tally, log),
         owed=owed,

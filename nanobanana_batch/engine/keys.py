@@ -13,6 +13,7 @@ import json
 import math
 from collections.abc import Collection
 from dataclasses import dataclass, fields
+from typing import Any
 
 import anyio
 
@@ -292,17 +293,17 @@ class Keys:
             if answer.memory is not KeyMemory.NO_ANSWER:
                 self._warn_of(answer.outcome)
                 return answer.memory
-            self._hear(answer.outcome, sent_at, tries)
+            self._hear(answer.outcome, sent_at)
             await context.stop.sleep(backoff_s(tries))
         self._mute_until = anyio.current_time() + _MUTE_S
         return KeyMemory.NO_ANSWER
 
-    def _hear(self, outcome: SubmitOutcome, sent_at: float, tries: int) -> None:
+    def _hear(self, outcome: SubmitOutcome, sent_at: float) -> None:
         """What holds of any request's answer holds of this one: to wait, to stop, trouble."""
         context = self._context
         match outcome:
             case Rejected(decision=Decision.SLOW_DOWN | Decision.RETRY_REQUEST):
-                slow_down(context, outcome, sent_at, tries)
+                slow_down(context, outcome, sent_at)
             case Rejected(decision=Decision.STOP_RUN) if not (
                 outcome.is_address and context.outage.has_worked
             ):
@@ -351,8 +352,8 @@ class Keys:
 
 
 def _read(text: str | None) -> _Noted:
-    known = {} if text is None else json.loads(text)
-    return _Noted(**{name: tuple(value) if name == "against" else value for name, value in known.items()})
+    known: dict[str, Any] = {} if text is None else json.loads(text)
+    return _Noted(**known | {"against": tuple(known.get("against", ()))})
 
 
 def _as_text(noted: _Noted) -> str:

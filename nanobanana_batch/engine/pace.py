@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable
 from typing import Literal
 
 import anyio
@@ -81,10 +82,27 @@ class Rate:
             await stop.sleep(at - now)
 
 
-class RetryBudget:
-    """Keeps repetitions a small part of the traffic: each new request earns a share of one."""
+def outage_pause_s(lasting_s: float, *, share: float, shortest_s: float, longest_s: float) -> float:
+    """Between two tries in an outage: a share of how long it has lasted, so that little is added to it."""
+    bound = min(max(share * lasting_s, shortest_s), longest_s)
+    return random.uniform(bound / 2, bound)
 
-    def __init__(self, share: float = 0.2, at_first: float = 10.0, one_each_s: float = 10.0) -> None:
+
+class RetryBudget:
+    """Keeps repetitions a small part of the traffic: each new request earns a share of one.
+
+    Not of those that were told to slow down: they were not paid, and have a pace of their own.
+    """
+
+    def __init__(
+        self,
+        share: float = 0.2,
+        at_first: float = 10.0,
+        one_each_s: float = 10.0,
+        *,
+        is_needless: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._is_needless = is_needless
         self._share = share
         self._most = at_first
         self._one_each_s = one_each_s
@@ -96,8 +114,11 @@ class RetryBudget:
         self._earned = min(self._most, self._earned + self._share)
 
     async def spend(self, stop: Stop) -> None:
-        """Return when one repetition may be sent; one each few seconds always may."""
-        while not stop.asked:
+        """Return when one repetition may be sent; one each few seconds always may.
+
+        At once where something else lets requests pass one by one.
+        """
+        while not stop.asked and not self._is_needless():
             self._drip()
             if self._earned >= 1.0:
                 self._earned -= 1.0
@@ -122,6 +143,7 @@ class Outage:
         self._first_contact_s = min(first_contact_s, longest_s)
         self._since: dict[Asking, float] = {}
         self._has_contact = False
+        self._life = anyio.Event()
         self.has_worked = False
         """In this run."""
         self.is_given_up = False
@@ -134,6 +156,17 @@ class Outage:
         """The provider has done what it was asked."""
         self._has_contact = self.has_worked = True
         self._since.pop(asking, None)
+        self._life.set()
+        self._life = anyio.Event()
+
+    async def life(self) -> None:
+        """Return when something works."""
+        await self._life.wait()
+
+    def lasting_s(self, asking: Asking) -> float:
+        """How long this way of asking has failed."""
+        now = anyio.current_time()
+        return now - self._since.get(asking, now)
 
     def failed(self, asking: Asking) -> bool:
         """The provider did not; says whether to give up."""
@@ -149,5 +182,4 @@ class Outage:
     def left_s(self, asking: Asking) -> float:
         """Until this way of asking is given up."""
         longest_s = self._longest_s if self._has_contact else self._first_contact_s
-        now = anyio.current_time()
-        return longest_s - (now - self._since.get(asking, now))
+        return longest_s - self.lasting_s(asking)

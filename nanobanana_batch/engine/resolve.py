@@ -274,9 +274,10 @@ class Resolver:
                 context.stop.ask(stop_sentence(outcome), needs_change=True)
                 self._hold(case)
             case Rejected(decision=Decision.SLOW_DOWN | Decision.RETRY_REQUEST):
-                slow_down(context, outcome, sent_at, case.tries)
+                slow_down(context, outcome, sent_at)
                 self._try_again(case, 0.0)
             case Rejected(decision=Decision.WAIT_FOR_RESET):
+                slow_down(context, outcome, sent_at)
                 self._hold_for_now(case)
             case Unknown(code="paid_outcome_unknown"):
                 await self._keys.showed(work)

@@ -99,7 +99,7 @@ class Run:
         await self._all_done(submits)
         if not context.stop.asked:
             self._resolver.try_last_resort()
-        if not context.stop.is_hurried:
+        if not context.stop.is_hurried and context.outage.left_s("read") > 0:
             self._waiter.look_at_all_aside()
         await self._all_done(submits)
         if context.settings.on_unknown is OnUnknown.RESUBMIT:
@@ -173,8 +173,8 @@ class Run:
         if self._context.stop.asked:
             return
         await self._context.slots.take()
-        with self._context.space.handing_over():
-            await submits.send(item)
+        self._context.space.hand_over()
+        await submits.send(item)
 
     def _accepted(self, work: Work) -> None:
         self._waiter.add(work)

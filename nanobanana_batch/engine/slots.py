@@ -1,8 +1,7 @@
 """The bounded semaphore: how many tasks are in flight, and how many may be.
 
-The bound follows how the provider copes: one step up for two accepted requests, one halving for each
-burst of rate limiting, between 1 and what the person allows. With a smaller step a provider that answers
-429 to one request in twenty, however few there are, would bring a night down to five tasks in flight.
+The bound is the person's, or what the provider takes at once where that is fewer (`task_bound`). A rate of
+requests that it does not take is no reason to have fewer in flight (`submit_rate`).
 """
 
 from __future__ import annotations
@@ -13,33 +12,32 @@ from contextlib import contextmanager
 
 import anyio
 
+from nanobanana_batch.engine.task_bound import TaskBound
 from nanobanana_batch.engine.work import Tally
-
-_STEP = 0.5
 
 
 class Slots:
     """Taken before a row is submitted, given back when its task is terminal or set aside."""
 
     def __init__(self, count: int, tally: Tally) -> None:
-        self._most = count
-        self._bound = float(count)
+        self.provider = TaskBound(count)
+        """What is known of how many the provider takes."""
         self._tally = tally
         self._taken = 0
+        self._unsent = 0
         self._waiting = 0
         self._queue: deque[anyio.Event] = deque()
         self._empty = anyio.Event()
-        self._halved_at = 0.0
 
     @property
     def bound(self) -> int:
         """How many may be taken now."""
-        return max(1, int(self._bound))
+        return self.provider.at(anyio.current_time())
 
     @property
-    def halvings(self) -> int:
-        """How often the bound is to be doubled until it is what the person allows, rounded down."""
-        return (self._most // self.bound).bit_length() - 1
+    def running(self) -> int:
+        """How many tasks run, as far as is known: slots that are taken by what is not to be sent any more."""
+        return max(0, self._taken - self._unsent)
 
     @property
     def taken(self) -> int:
@@ -93,21 +91,14 @@ class Slots:
             self._empty = anyio.Event()
             await self._empty.wait()
 
-    def went_well(self) -> None:
-        """A request was accepted: room for a little more."""
-        self._bound = min(float(self._most), self._bound + _STEP)
-        self._admit()
-
-    def rate_limited(self, sent_at: float) -> bool:
-        """A request that was sent at a loop time was told to slow down; says whether that is news.
-
-        What was sent before the last halving belongs to the same burst.
-        """
-        if sent_at <= self._halved_at:
-            return False
-        self._halved_at = anyio.current_time()
-        self._bound = max(1.0, min(self._bound, float(max(self._taken, 1))) / 2.0)
-        return True
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        """A holder whose task is not made yet."""
+        self._unsent += 1
+        try:
+            yield
+        finally:
+            self._unsent -= 1
 
     def _admit(self) -> None:
         while self._queue and self._taken < self.bound:

@@ -6,8 +6,7 @@ Until the first one a generous guess is used, then twice the largest seen.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 
 from nanobanana_batch.engine.owed import Owed
 from nanobanana_batch.engine.slots import Slots
@@ -32,42 +31,42 @@ class Space:
         self._stop = stop
         self._owed = owed
         self._largest_bytes = 0
-        self._waiting = 0
+        self._waiting: list[ExitStack] = []
 
     def seen(self, size_bytes: int) -> None:
         """An image of this size was saved."""
         self._largest_bytes = max(self._largest_bytes, size_bytes)
 
+    def hand_over(self) -> None:
+        """A row that has its slot waits, for someone to submit it and for space: it is not in flight.
+
+        `enough_for_one_more` is to be asked for it, and ends that.
+        """
+        waiting = ExitStack()
+        waiting.enter_context(self._slots.waiting())
+        self._waiting.append(waiting)
+
     async def enough_for_one_more(self) -> bool:
         """Wait until one more may be owed, and there is room for all that is in flight and that one.
 
-        False, and a wish to stop, if there never will be. The caller holds a slot already. What is in
-        flight may turn out smaller than expected, so it is waited for; when only those who wait here
-        are left, nothing will change any more.
+        False, and a wish to stop, if there never will be. What is in flight may turn out smaller than
+        expected, so it is waited for; when only those who wait here are left, nothing will change any more.
         """
-        with self.handing_over():
+        try:
             while not self._stop.asked:
                 if not self._owed.lets_pay():
                     await self._stop.sleep(_LOOK_AT_TROUBLE_S)
                     continue
-                in_flight = self._slots.taken - self._waiting
+                in_flight = self._slots.taken - len(self._waiting)
                 free = self._free_bytes()
                 if free >= RESERVE_BYTES + (in_flight + 1) * self._expected_bytes():
                     return True
                 if not in_flight:
                     self._stop.ask(f"The disk has only {free >> 20} MiB left, too little for an image.")
                 await self._stop.sleep(_LOOK_AGAIN_S)
-        return False
-
-    @contextmanager
-    def handing_over(self) -> Iterator[None]:
-        """A row that has its slot and waits, for someone to submit it or for space, is not in flight."""
-        self._waiting += 1
-        try:
-            with self._slots.waiting():
-                yield
         finally:
-            self._waiting -= 1
+            self._waiting.pop().close()
+        return False
 
     def _free_bytes(self) -> int:
         try:

@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from enum import Enum
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
@@ -20,12 +21,39 @@ from nanobanana_batch.engine.pace import backoff_s
 from nanobanana_batch.engine.references import References, Sendable, Unusable
 from nanobanana_batch.engine.work import Work
 from nanobanana_batch.files.images import stem_is_taken
-from nanobanana_batch.providers.base import Accepted, Decision, NotSent, Rejected, SubmitOutcome, Unknown
+from nanobanana_batch.providers.base import (
+    Accepted,
+    Decision,
+    NotOffered,
+    NotSent,
+    Rejected,
+    SubmitOutcome,
+    Unknown,
+)
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.store import RowToSend
 
-_DENIALS = frozenset({"model_access_denied", "permission_denied"})
+_DENIALS = frozenset({"model_access_denied", "key_model_not_allowed", "permission_denied"})
 """Rejections that hold for every row of a model."""
+NOT_OFFERED = "not_offered"
+"""The code of a row that asks for what the profile, as it is now, cannot say."""
+_LONGEST_PAUSE_S = 5.0
+"""Before a repetition while the breaker is closed; then it is for that to say."""
+_STOPS = {
+    "key_disabled": "The API key is disabled ({}); use another one, or have it enabled, and run again.",
+    "key_expired": "The API key has expired ({}); use another one and run again.",
+    "user_disabled": "The account is disabled ({}); ask the provider why, and run again.",
+    "insufficient_token_quota": "The API key's own quota is used up ({}); raise it, or use another key.",
+    "key_quota_exhausted": "The API key's own quota is used up ({}); raise it, or use another key.",
+}
+"""What the codes that end a run mean, and what to do."""
+
+
+class _Repetition(Enum):
+    """How a request is to be sent once more."""
+
+    PACED = "it was told to slow down: in its turn"
+    AFTER_TROUBLE = "the provider is in trouble: after a while, as one of few"
 
 
 class PaidSections:
@@ -74,10 +102,8 @@ class Submitter:
         """Send what comes in, each item holding a slot, until the stream ends."""
         async with incoming:
             async for item in incoming:
-                if isinstance(item, Work):
-                    await self._resend(item)
-                else:
-                    await self._send_row(item)
+                with self._context.slots.sending():
+                    await (self._resend(item) if isinstance(item, Work) else self._send_row(item))
 
     async def _resend(self, work: Work) -> None:
         """A request that may have been paid, sent anew on a person's word: it may be paid once more."""
@@ -117,15 +143,21 @@ class Submitter:
                     context.slots.give_back()
 
     async def _send_ready(self, row: RowToSend, ready: Sendable) -> None:
-        context, attempt = self._context, self._context.store.next_attempt()
+        context = self._context
+        key = secrets.token_hex(24)
+        callback_url = None if context.hints is None else context.hints.url_for(key)
+        try:
+            body = context.provider.encode(ready.request, callback_url)
+        except NotOffered as error:
+            await self._fail_unsent(row, Unusable(NOT_OFFERED, str(error)))
+            context.slots.give_back()
+            return
+        attempt = context.store.next_attempt()
         price = await context.budget.set_aside(attempt, row.request)
         if context.stop.asked:
             context.budget.give_back(attempt)
             context.slots.give_back()
             return
-        key = secrets.token_hex(24)
-        callback_url = None if context.hints is None else context.hints.url_for(key)
-        body = context.provider.encode(ready.request, callback_url)
         intent = replace(self._intent(row, attempt, body, key), credits_expected=price, uploads=ready.uploads)
         await self._send(_work_of(row, intent), intent)
 
@@ -162,9 +194,10 @@ class Submitter:
     async def _send(self, work: Work, fact: facts.Intent | facts.SentAgain) -> None:
         """Send until there is an answer other than "not sent"; gives the slot back unless accepted."""
         context = self._context
-        while await self._send_once(work, fact):
+        context.retries.earn()
+        while repetition := await self._send_once(work, fact):
             work.failed_submits += 1
-            await context.stop.sleep(backoff_s(work.failed_submits))
+            await self._before(repetition, work)
             fact = self._sent_again(work)
         if work.task_id:
             self._on_accepted(work)
@@ -175,40 +208,60 @@ class Submitter:
             context.budget.give_back_again(work.attempt)
         context.slots.give_back()
 
-    async def _send_once(self, work: Work, fact: facts.Intent | facts.SentAgain) -> bool:
-        """One request, when the pace allows; says whether the same one is to be sent once more."""
+    async def _before(self, repetition: _Repetition, work: Work) -> None:
+        """Where the breaker is open it says when; who was told to slow down has the pace of all."""
+        context = self._context
+        if repetition is _Repetition.PACED:
+            await context.stop.sleep(backoff_s(work.failed_submits, first_s=0.1, longest_s=2.0))
+        elif not context.breaker.is_open:
+            await context.stop.sleep(backoff_s(work.failed_submits, longest_s=_LONGEST_PAUSE_S))
+            await context.retries.spend(context.stop)
+
+    async def _send_once(self, work: Work, fact: facts.Intent | facts.SentAgain) -> _Repetition | None:
+        """One request, when the pace allows; says whether and how the same one is to be sent once more."""
         context = self._context
         while not context.stop.asked:
             async with context.breaker.passed() as is_trial:
-                await self._turn(work)
-                if context.breaker.is_open and not is_trial:
-                    continue  # trouble has come while it waited for its turn
-                if not context.stop.asked:
-                    return await self._post_and_judge(work, fact)
-        return False
 
-    async def _post_and_judge(self, work: Work, fact: facts.Intent | facts.SentAgain) -> bool:
+                def is_void(is_trial: bool = is_trial) -> bool:
+                    return context.stop.asked or (context.breaker.is_open and not is_trial)
+
+                wanted_at = await self._turn(work, is_void)
+                if not is_void():  # no trouble has come while it waited for its turn
+                    return await self._post_and_judge(work, fact, wanted_at)
+        return None
+
+    async def _post_and_judge(
+        self, work: Work, fact: facts.Intent | facts.SentAgain, wanted_at: float
+    ) -> _Repetition | None:
         context, sent_at = self._context, anyio.current_time()
-        outcome = await self._post(work, fact)
+        with context.pace.one(wanted_at):
+            outcome = await self._post(work, fact)
         if isinstance(outcome, Accepted):
             context.breaker.worked()
-            context.slots.went_well()
+            context.pace.accepted()
             context.ends.accepted()
-            return False
+            return None
         return self._may_send_again(work, outcome, sent_at)
 
-    async def _turn(self, work: Work) -> None:
-        """Who had to wait for the whole provider queues up anew: nobody makes up for a pause in one burst."""
+    async def _turn(self, work: Work, is_void: Callable[[], bool]) -> float:
+        """Returns since when it could have gone out, as far as it is for us to say.
+
+        Who had to wait for the whole provider queues up anew: nobody makes up for a pause in one burst.
+        """
         context = self._context
-        if work.failed_submits:
-            await context.retries.spend(context.stop)
-        else:
-            context.retries.earn()
+        if not work.failed_submits:
             await context.rate.passed(context.stop)
-        while not context.gate.is_open and not context.stop.asked:
-            await context.gate.passed(context.stop)
-            if not work.failed_submits:
-                await context.rate.passed(context.stop)
+        wanted_at = anyio.current_time()
+        while not is_void():
+            if not context.gate.is_open:
+                await context.gate.passed(context.stop)
+                if not work.failed_submits:
+                    await context.rate.passed(context.stop)
+            await context.pace.turn(is_void)
+            if context.gate.is_open:
+                break
+        return wanted_at
 
     async def _post(self, work: Work, fact: facts.Intent | facts.SentAgain) -> SubmitOutcome:
         context = self._context
@@ -221,19 +274,22 @@ class Submitter:
             return await record_answer(context, work, outcome, is_anew=is_anew)
         return Unknown("the request was cut short")
 
-    def _may_send_again(self, work: Work, outcome: SubmitOutcome, sent_at: float) -> bool:
-        """Whether the same request is to be sent once more; counts what is final."""
+    def _may_send_again(self, work: Work, outcome: SubmitOutcome, sent_at: float) -> _Repetition | None:
+        """Whether and how the same request is to be sent once more; counts what is final."""
         context = self._context
         match outcome:
             case NotSent():
                 context.breaker.failed(outcome.reason, is_reached=False)
-                return True
-            case Rejected(decision=Decision.SLOW_DOWN | Decision.RETRY_REQUEST):
-                slow_down(context, outcome, sent_at, work.failed_submits)
-                return True
+                return _Repetition.AFTER_TROUBLE
+            case Rejected(decision=Decision.SLOW_DOWN):
+                slow_down(context, outcome, sent_at)
+                return _Repetition.PACED
+            case Rejected(decision=Decision.RETRY_REQUEST | Decision.WAIT_FOR_RESET):
+                slow_down(context, outcome, sent_at)
+                return _Repetition.AFTER_TROUBLE
             case Rejected(is_address=True) if context.outage.has_worked:
-                context.breaker.failed(f"{outcome.code}: {outcome.message}")
-                return True
+                context.breaker.failed(reason(outcome), may_cost=False)
+                return _Repetition.AFTER_TROUBLE
             case Rejected(decision=Decision.STOP_RUN):
                 context.stop.ask(stop_sentence(outcome), needs_change=True)
                 if work.is_doubtful:
@@ -249,7 +305,7 @@ class Submitter:
             case Rejected():
                 context.breaker.worked()
                 note_rejection(context, work, outcome)
-        return False
+        return None
 
     def _note_trouble(self, outcome: Unknown) -> None:
         """One lost reply is bad luck; several in a row are a provider in trouble."""
@@ -257,8 +313,8 @@ class Submitter:
         if outcome.is_reply:
             context.outage.contact()
         context.breaker.failed(outcome.reason)
-        if outcome.retry_after_s is not None or context.breaker.failures > 1:
-            context.gate.hold(outcome.retry_after_s or backoff_s(context.breaker.failures - 1))
+        if outcome.retry_after_s is not None:
+            context.gate.hold(outcome.retry_after_s)
 
 
 def _work_of(row: RowToSend, intent: facts.Intent) -> Work:
@@ -276,15 +332,28 @@ def _work_of(row: RowToSend, intent: facts.Intent) -> Work:
     )
 
 
-def slow_down(context: Context, outcome: Rejected, sent_at: float, failures: int) -> None:
-    """The provider asks for less: nobody asks it anything for a while, and fewer tasks are in flight."""
-    is_news = context.slots.rate_limited(sent_at)
-    wait_s = backoff_s(failures) if outcome.retry_after_s is None else outcome.retry_after_s
-    context.gate.hold(wait_s)
-    context.log("rate_limited", code=outcome.code, wait_s=wait_s, in_flight_at_most=context.slots.bound)
-    if is_news:
-        context.tally.say_once("The provider asks to slow down: fewer tasks in flight until it copes.")
-    context.breaker.busy(f"{outcome.code}: {outcome.message}")
+def slow_down(context: Context, outcome: Rejected, sent_at: float) -> None:
+    """The provider takes no request just now, and none was made: the same one may be sent again later.
+
+    How long it asks to wait holds for everybody. Without that the pace of submits says when.
+    """
+    context.outage.contact()
+    if outcome.decision is Decision.WAIT_FOR_RESET:
+        context.quota.used_up(outcome)
+        return
+    if outcome.retry_after_s is not None:
+        context.gate.hold(outcome.retry_after_s)
+    if outcome.decision is not Decision.SLOW_DOWN:
+        context.breaker.failed(reason(outcome), may_cost=False)
+        return
+    context.pace.rejected(outcome.message, sent_at)
+    context.log(
+        "rate_limited",
+        code=outcome.code,
+        retry_after_s=outcome.retry_after_s,
+        in_flight_at_most=context.slots.bound,
+    )
+    context.breaker.busy(reason(outcome))
 
 
 def note_rejection(context: Context, work: Work, outcome: Rejected) -> None:
@@ -364,7 +433,9 @@ def reason(outcome: SubmitOutcome) -> str:
 
 def stop_sentence(outcome: Rejected) -> str:
     """Why the provider's answer ends the run, and what to do, in one sentence."""
-    said = f"{outcome.code}: {outcome.message}".rstrip(": .")
+    said = reason(outcome).rstrip(": .")
+    if (sentence := _STOPS.get(outcome.code.strip().lower().replace("-", "_"))) is not None:
+        return sentence.format(said)
     if outcome.code == "unauthorized" or outcome.status == 401:
         return f"The provider rejects the API key ({said}); check it and run again."
     if outcome.is_address:

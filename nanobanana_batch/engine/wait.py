@@ -30,8 +30,6 @@ _SHARE_OF_ESTIMATE = 0.8
 """Of the time that the provider expects a task to take, until it is read for the first time."""
 _TICKS = 4
 """Parts of the shortest interval at whose ends tasks are read together."""
-_MOST_DOUBLINGS = 4
-"""Of such a part, so that a provider in trouble is not asked about each of its few tasks alone."""
 _UNCLEAR_READS = 3
 """So often in a row a task that is over may show no link, or not be known, before that counts."""
 _UNCLEAR_TRIES = 7
@@ -147,17 +145,11 @@ class Waiter:
 
     def _look_in(self, work: Work, seconds: float) -> None:
         """Not before that time; on the next tick after it, so that tasks are read together."""
-        tick_s = self._tick_s()
+        tick_s = self._interval_s / _TICKS
         at = math.ceil((anyio.current_time() + seconds) / tick_s) * tick_s
         work.look = next(self._order)
         heapq.heappush(self._due, (at, work.look, work))
         self._wake.set()
-
-    def _tick_s(self) -> float:
-        """The fewer tasks the provider copes with, the longer a read waits for others to join."""
-        has_company = self._context.provider.capabilities.read_at_once > 1
-        doublings = min(self._context.slots.halvings, _MOST_DOUBLINGS) if has_company else 0
-        return self._interval_s / _TICKS * (1 << doublings)
 
     async def _until_due(self) -> None:
         while True:
@@ -192,10 +184,13 @@ class Waiter:
         self._note(read)
         await self._follow(batch, read)
         for work in batch:
-            context.first_look.at(work)
+            if not (work.is_expired and work.has_slot):  # else it is being fetched, which decides about it
+                context.first_look.at(work)
 
     def _note(self, read: TasksRead) -> None:
         context = self._context
+        if read.is_reply:
+            context.outage.contact()
         if read.reports or read.absent or not read.failure:
             context.outage.worked("read")
             self._failures = 0
@@ -246,7 +241,8 @@ class Waiter:
         if code in _EXPIRED_CODES:
             return facts.Expired(work.attempt, message or "the provider says that it has expired", now)
         if report.retry_after_s is not None:
-            self._context.gate.hold(report.retry_after_s)
+            work.again_after_s = report.retry_after_s
+            self._context.pace.rate_limited_task()
         refused, retryable = report.decision is Decision.REFUSE, report.decision is Decision.NEW_ATTEMPT
         return facts.Failed(work.attempt, code, message, retryable, refused, now)
 
@@ -367,7 +363,7 @@ class Waiter:
                 self.given_up(work)
                 return
             case facts.Failed() if end.retryable and self._may_try_again(work):
-                wait_s = context.again.add(work.row, work.number)
+                wait_s = context.again.add(work.row, work.number, at_least_s=work.again_after_s)
                 context.log("another_attempt", id=work.id, code=end.code, after=work.number, in_s=wait_s)
             case facts.Failed():
                 context.ends.failed(end.code, end.message, refused=end.refused)

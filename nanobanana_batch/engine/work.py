@@ -65,6 +65,8 @@ class Work:
     since: float = 0.0
     """Loop time at which waiting for it began."""
     failed_submits: int = 0
+    again_after_s: float = 0.0
+    """If its row may have another attempt: not before so long, as the provider asks."""
     failed_reads: int = 0
     failed_since_interrupt: int = 0
     """Reads, since a person asked to stop."""
@@ -113,6 +115,8 @@ class Tally:
     unknown: int = 0
     in_flight: int = 0
     credits: float = 0.0
+    allowed: str = ""
+    """What the provider allows now, where that is less than what the person does."""
     changed: Callable[[], None] = lambda: None
     announce: Callable[[str], None] = lambda text: None
     """Says something to the person, on a line of its own."""

@@ -17,6 +17,10 @@ from typing import Protocol
 from nanobanana_batch.model import Request
 
 
+class NotOffered(Exception):
+    """A request gives what this provider's profile has no name for; nothing was sent."""
+
+
 class Decision(Enum):
     """What to do about an error of the provider."""
 
@@ -308,7 +312,11 @@ class Provider(Protocol):
         """What it offers."""
 
     def encode(self, request: Request, callback_url: str | None = None) -> bytes:
-        """The exact body that `submit` sends; reference images are public URLs by now."""
+        """The exact body that `submit` sends; reference images are public URLs by now.
+
+        Raises:
+            NotOffered: the profile has changed since the row was checked, and cannot say it any more.
+        """
 
     async def submit(self, body: bytes, idempotency_key: str) -> SubmitOutcome:
         """Send a paid request once. Never raises for what the network or the provider does."""

@@ -78,6 +78,7 @@ TABLE = (
     Error(429, "", SLOW, AGAIN),
     Error(429, "rate_limit_exceeded", SLOW, AGAIN),
     Error(429, "rate_limited", SLOW, AGAIN),
+    Error(429, "resource_exhausted", SLOW, AGAIN),
     Error(500, "", RETRY, AGAIN),
     Error(500, "internal_error", RETRY, AGAIN),
     Error(502, "", RETRY, AGAIN),
@@ -107,7 +108,6 @@ TABLE = (
     Error(None, "image_other", RETRY, AGAIN),
     Error(None, "service_error", RETRY, AGAIN),
     Error(None, "generation_timeout", RETRY, AGAIN),
-    Error(None, "resource_exhausted", RETRY, AGAIN),
     Error(None, "service_unavailable", RETRY, AGAIN),
     Error(None, "unknown_error", RETRY, AGAIN),
     # About an earlier request under the same key, which may have been paid.
@@ -118,6 +118,10 @@ TABLE = (
 REJECTING = frozenset({400, 401, 402, 403, 404, 405, 413, 415, 422, 429})
 """HTTP statuses that say by themselves that no task was made; any other is an unknown outcome."""
 
+FORBIDDEN = 403
+"""Of these the one that a wall in front of a provider sends as a page, also in the place of its answer, when
+the task is made: without any words of an error it says nothing."""
+
 VERDICTS = frozenset({400, 404, 413, 422})
 """Of these, those that judge the request itself and not who sends it or when."""
 
@@ -125,6 +129,7 @@ FULL = "40003"
 """The files API's code for an account that holds as many files as it may."""
 _FILE_CODES = {"40001": FAIL, "40002": FAIL, FULL: RETRY, "40004": FAIL, "50001": RETRY}
 _BY_CODE = {error.code or str(error.status): error for error in TABLE}
+_LONGEST_CODE = 200
 _ANY_CHANNEL = "channel:*"
 
 
@@ -135,6 +140,8 @@ def plain(code: str) -> str:
 
 def known(code: str) -> Error | None:
     """The line of a code, a word or a status as a number, if the table has it."""
+    if len(code) > _LONGEST_CODE:
+        return None  # a message in the place of a code may have megabytes
     spelt = plain(code)
     is_channel = spelt.startswith("channel:") and len(spelt) > len("channel:")
     return _BY_CODE.get(_ANY_CHANNEL if is_channel else spelt)
@@ -215,6 +222,5 @@ def on_failed_task(code: str) -> Decision:
 
 
 def is_busy(code: str) -> bool:
-    """Whether a task failed since the provider had too much to do: all of it is to be asked for less."""
-    line = known(code)
-    return line is not None and line.status == 429
+    """Whether a task failed since too much was asked of the provider: it is to be asked for less."""
+    return plain(code) in ("rate_limited", "rate_limit_exceeded", "429")

@@ -24,9 +24,13 @@ from nanobanana_batch.providers.values import LONGEST_TEXT, as_line, as_number, 
 
 _LONGEST_CODE = 200
 _LONGEST_QUOTE = 200
+_LONGEST_PAGE = 8000
+"""Of a page only the beginning is looked at: it may be of any size and make."""
 _LONGEST_WAIT_S = 1e9
 """What a longer wait is read as, so that one can reckon with it."""
 _IN_WORDS = re.compile(r"\b(?:retry|again) (?:after|in) (\d{1,6}) ?(s|m)(?:ec|in|\b)", re.IGNORECASE)
+_SECONDS = re.compile(r"([0-9]+(?:\.[0-9]+)?)(?: *,.*)?")
+"""Of `Retry-After`; what stands twice is joined by a comma."""
 _CODES = ("code", "error_code")
 _MESSAGES: tuple[str, ...] = ("message", "msg", "detail", "error_message", "error_msg", "error_description")
 _MESSAGES += ("reason", "fail_reason", "failure_reason")
@@ -170,7 +174,7 @@ def told(reply: Reply) -> str:
 
 def quoted(reply: Reply) -> str:
     """What a body that is no error message of the API's says, as far as a person can use it."""
-    text = reply.body[:100_000].decode("utf-8", "replace").strip()
+    text = reply.body[:_LONGEST_PAGE].decode("utf-8", "replace").strip()
     if not text:
         return "an empty body"
     try:
@@ -195,8 +199,8 @@ def _page(text: str) -> str:
 def retry_after_s(reply: Reply, fields: Mapping[str, Any] | None) -> float | None:
     """Seconds to wait: `Retry-After` in seconds or as a date, else as the provider puts it into words."""
     value = reply.headers.get("retry-after", "").strip()
-    if re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", value):
-        return min(float(value), _LONGEST_WAIT_S)
+    if (seconds := _SECONDS.fullmatch(value)) is not None:
+        return min(float(seconds[1]), _LONGEST_WAIT_S)
     until = _http_date(value)
     if until is not None:
         # By the provider's own clock where it tells: ours may be wrong.

@@ -104,7 +104,8 @@ def read_submit_reply(reply: Reply) -> SubmitOutcome:
         request_id=_request_id(reply),
         credits_reserved=as_credits(_of_task(body, "usage", "credits_reserved")),
         estimated_s=as_estimate_s(_of_task(body, "task_info", "estimated_time")),
-        replayed=reply.headers.get("idempotency-replayed", "").strip().lower() == "true",
+        replayed="true"
+        in re.split(r"\s*,\s*", reply.headers.get("idempotency-replayed", "").strip().lower()),
     )
 
 
@@ -149,7 +150,8 @@ def _judged(reply: Reply, status: int, words: ErrorWords | None) -> SubmitOutcom
     wait, request_id = retry_after_s(reply, fields), _request_id(reply)
     decision = decisions.on_request(status, code, own_words=own_words)
     is_open = not decisions.nothing_made(status, code, own_words=own_words)
-    if decision is Decision.RETRY_REQUEST and is_open:
+    is_wall = words is None and status == decisions.FORBIDDEN
+    if is_wall or (decision is Decision.RETRY_REQUEST and is_open):
         return Unknown(told(reply), decisions.plain(code), wait, request_id, is_reply=True)
     return Rejected(
         decision,
@@ -273,8 +275,11 @@ def _words_of(task: Mapping[str, Any]) -> str:
 # --- what is asked for besides ---------------------------------------------------------------------
 
 
-def tasks_in(body: Mapping[str, Any]) -> list[object] | None:
-    """The tasks of a reply about several; None where there is no list of any."""
+def tasks_in(reply: Reply) -> list[object] | None:
+    """The tasks of a reply about several; None where there is no list, or one beside an error."""
+    if reply.status // 100 != 2 or error_of(reply) is not None:
+        return None
+    body = json_object(reply)
     data = body.get("data")
     places = (data, body.get("tasks"), as_object(data).get("tasks"), as_object(data).get("items"))
     return next((place for place in places if isinstance(place, list)), None)
@@ -286,6 +291,8 @@ class ListPage:
 
     tasks: tuple[ListedTask, ...]
     is_last: bool
+    total: float
+    """How many tasks the reply says that there are; 0 where it does not say."""
 
     def back_to(self, since: float) -> float | None:
         """Since when no task is missing, if this page is the last one needed; None: the next one is needed."""
@@ -307,14 +314,14 @@ def read_list_page(reply: Reply) -> ListPage | None:
     A short page is the last one only where the reply says how long a page is: a provider may give fewer
     than were asked for, and a task that is overlooked is taken for one that does not exist.
     """
-    body = json_object(reply)
-    tasks = tasks_in(body) if reply.status == 200 else None
+    body, tasks = json_object(reply), tasks_in(reply)
     listed = [read_listed_task(task) for task in tasks] if tasks is not None else [None]
     if None in listed:
         return None
     size = as_number(body.get("page_size"))
     is_last = not listed or (size is not None and len(listed) < size)
-    return ListPage(tuple(task for task in listed if task is not None), is_last)
+    total = as_number(body.get("total")) or 0.0
+    return ListPage(tuple(task for task in listed if task is not None), is_last, total)
 
 
 def read_listed_task(task: object) -> ListedTask | None:

@@ -26,7 +26,6 @@ from nanobanana_batch.providers.base import (
     Listing,
     NotSent,
     Observer,
-    Rejected,
     SubmitOutcome,
     TaskReport,
     TasksRead,
@@ -256,6 +255,8 @@ class TaskApi:
             if page is None:
                 return failed_listing(reply)
             found |= {task.task_id: task for task in page.tasks}
+            if not found and page.total > 0:
+                return Listing(failure="the list has tasks and shows none")
             listing = replace(listing, provider_time=listing.provider_time or date_of(reply))
             back_to = page.back_to((listing.provider_time or began) - age_s)
             if back_to is not None:
@@ -301,7 +302,7 @@ class TaskApi:
             return TasksRead(failure=str(error))
         if self._shows_no_batch(reply):
             return None
-        tasks = tasks_in(json_object(reply)) if reply.status == 200 else None
+        tasks = tasks_in(reply)
         if tasks is None:
             return failed_read(reply)
         return await self._batch_of(tasks, task_ids)
@@ -350,7 +351,7 @@ class TaskApi:
         except NoReply as error:
             return TasksRead(failure=str(error))
         body = json_object(reply)
-        report = read_task(body, self._form) if reply.status == 200 else None
+        report = read_task(body, self._form) if reply.status // 100 == 2 else None
         if report is not None and report.task_id == task_id:
             self._id_of(body)
             return TasksRead(reports={task_id: report})

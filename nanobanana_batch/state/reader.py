@@ -17,7 +17,7 @@ from nanobanana_batch.fidelity import unlike
 from nanobanana_batch.model import Request, RowStatus, request_from_json
 from nanobanana_batch.state.comparison import REPEATED, Comparison
 from nanobanana_batch.state.facts import GIVEN_UP, STATUS_OF_PHASE, Phase
-from nanobanana_batch.state.prices import KIND, PRICES, PriceClass, by_kind, counted
+from nanobanana_batch.state.prices import BY_KIND, KIND, PRICES, PriceClass, by_kind, counted
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.schema import APPLICATION_ID, VERSION
 from nanobanana_batch.state.scope import EVERY_ROW, Scope
@@ -193,7 +193,7 @@ GROUP BY attempts.phase, attempts.error_code ORDER BY count(*) DESC, min(rows.po
 _TO_PAY = f"""
 SELECT {KIND}, count(*) FROM rows LEFT JOIN attempts ON attempts.attempt = rows.attempt
 WHERE {{scope}} AND (attempts.phase IS NULL OR attempts.phase = 'not_sent' OR {REPEATED})
-GROUP BY 1, 2, 3, 4, 5, 6
+{BY_KIND}
 """
 _LATENCY = """
 WITH latest AS (

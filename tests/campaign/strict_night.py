@@ -152,7 +152,7 @@ def spend(folder: Path, plan: Plan) -> Night:
         requests=Counter(report["requests"]),
         unanswered=report["unanswered"],
         probes=report["requests"].get("probe", 0),
-        early=Counter(f"{one['what']} after {one['after']}" for one in report["early"]),
+        early=Counter(f"{one['what']} {one['told_s']:.1f} s after {one['after']}" for one in report["early"]),
         client_faults=report["client_faults"],
         close_reads=len(report["close_reads"]),
         secrets=told_secrets(folder),

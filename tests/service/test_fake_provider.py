@@ -36,6 +36,7 @@ from tests.unit.wire import (
 )
 
 IDS = ["task-0"]
+NOON = "Fri, 27 Nov 2026 12:00:00 GMT"
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ SUBMIT_REPLIES = (
     NO_CREDITS,
     CONFLICT,
     reply(401, error("unauthorized", "no")),
-    reply(402, error("token_daily_quota_exceeded", "used up", reset_timezone="UTC")),
+    reply(402, error("token_daily_quota_exceeded", "used up", reset_timezone="UTC"), date=NOON),
     reply(404, PAGE),
 )
 READ_FAILURES = (slow(12.5), unavailable(300.0), BAD_GATEWAY, FORBIDDEN, reply(401, error("unauthorized")))

@@ -442,6 +442,29 @@ def test_where_there_is_work_the_key_is_asked_for_before_anything_is_done(run: R
     assert not (folder / "run.log").exists()
 
 
+def test_a_retry_of_rows_that_do_not_exist_is_refused(run: Run, folder: Path) -> None:
+    """With their names, and before anything is looked at; a row that exists is found by its id."""
+    ended = run("retry", folder, "--only", "running", "--row", "r0", "--row", "nobody", "--row", "else")
+    assert ended.code == 2
+    assert "has no row nobody, else; nothing was sent." in ended.err
+    assert not (folder / "run.log").exists()
+
+
+def test_what_giving_up_may_cost_is_said_first(run: Run, folder: Path) -> None:
+    """Before the key is asked for, and only for the rows that were named."""
+    store = Store(folder / "state.sqlite3")
+    provider = provider_name(Connection("evolink", "http://127.0.0.1:9"))
+    store.apply([intent(3, attempt=3, stem="r2", provider=provider), FACTS["Accepted"](3)])
+    store.close()
+    (folder / "images" / "r0.png").write_bytes(b"x" * 100)
+    where = ("--base-url", "http://127.0.0.1:9")
+    ended = run("retry", folder, "--only", "running", "--row", "r2", *where)
+    assert ended.code == 2
+    assert "not there: 1. Each task is read once more" in ended.err
+    assert "may have been paid" in ended.err
+    assert "may have been paid" not in run("retry", folder, "--only", "running", "--row", "r0", *where).err
+
+
 @pytest.mark.parametrize("command", ["run", "retry"])
 def test_images_that_are_all_gone_are_asked_about_first(run: Run, tmp_path: Path, command: str) -> None:
     """They were moved rather than lost: nothing is sent, and no key is needed to say so."""
@@ -527,6 +550,51 @@ def test_models_lists_the_catalogue(run: Run) -> None:
     assert text.code == 0
     assert f"{MODEL} (Nano Banana 2), dialect evolink" in text.out
     assert "21:9" in text.out
+
+
+def test_models_says_which_names_are_only_names(run: Run) -> None:
+    """Another name of a model, an older one, and one that its maker has switched off."""
+    text = run("models", "--provider", "evolink").out
+    paragraphs = {part.partition(" ")[0]: part for part in text.split("\n\n")}
+    assert (
+        "gemini-2.5-flash-image is only another name; nano-banana-beta is sent"
+        in paragraphs["nano-banana-beta"]
+    )
+    assert "nano-banana-2-lite is its older name" in paragraphs["nano-banana-2-lite-beta"]
+    retired = "retired at its maker on 2026-06-25 (Google); still listed by this provider"
+    assert [name for name, part in paragraphs.items() if retired in part] == [
+        MODEL,
+        "gemini-3-pro-image-preview",
+    ]
+
+
+OWN_SETTINGS = """extends: evolink
+models:
+  own:
+    dialects:
+      evolink:
+        resolutions: [1K]
+        fields: {resolution: {field: size, values: {1K: 1024x1024}}}
+        extra: {seed: integer, quality: {allowed: [low, high], default: low, field: params.quality}}
+"""
+
+
+def test_a_models_own_settings_are_told_planned_and_suggested(run: Run, tmp_path: Path) -> None:
+    """By `models`, as an object in `plan --json`, in one row in full, and in the schema for editors."""
+    mine, rows = tmp_path / "mine.yaml", tmp_path / "rows.csv"
+    mine.write_text(OWN_SETTINGS)
+    rows.write_text("id,prompt,model,seed,quality\na,a cat,own,7.0,high\n")
+    text = run("models", "--provider", str(mine)).out
+    assert "  resolution is sent as size=1024x1024 for 1K\n" in text
+    assert "  seed: a whole number\n  quality: low high; sent as params.quality; low if not given\n" in text
+    plan = json.loads(run("plan", str(rows), "--provider", str(mine), "--json").out)
+    assert plan["first_rows"][0]["request"]["extra"] == {"quality": "high", "seed": 7}
+    row = run("plan", str(rows), "--provider", str(mine), "--row", "a").out
+    assert [line.split() for line in row.splitlines() if "seed" in line] == [["seed", "7"], ["{seed}", "7.0"]]
+    schema = json.loads(run("schema", "--provider", str(mine)).out)
+    suggested = schema["$defs"]["row"]["properties"]["quality"]
+    assert suggested["anyOf"][0]["enum"] == ["low", "high"]
+    assert "seed" in schema["$defs"]["factors"]["properties"]
 
 
 def test_models_of_a_profile_say_where_they_are_from_and_what_they_cost(run: Run, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +17,8 @@ from nanobanana_batch.engine.context import Settings
 from nanobanana_batch.engine.ends import MaxFailures
 from nanobanana_batch.engine.run import Run
 from nanobanana_batch.engine.work import Stop
+from nanobanana_batch.errors import LinkFailed
+from nanobanana_batch.files.folder import STATE_NAME
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import (
     Idempotency,
@@ -27,10 +28,11 @@ from nanobanana_batch.providers.base import (
     Unknown,
 )
 from nanobanana_batch.providers.replies import read_submit_reply
+from nanobanana_batch.state.reader import open_reader
 from tests.unit.fake_provider import Answer, FakeProvider, FakeTask
 from tests.unit.night import Beside, Night
 from tests.unit.test_engine_run import KilledAt, killed
-from tests.unit.wire import BAD_GATEWAY, BAD_REQUEST, REFUSED, Task, failed, slow, working
+from tests.unit.wire import BAD_GATEWAY, BAD_REQUEST, REFUSED, Task, failed, finished, slow, working
 
 ROWS = 6
 MOST_ATTEMPTS = 3
@@ -45,7 +47,9 @@ ANSWERS: dict[str, Answer] = {
     "refused": REFUSED,
     "bad": BAD_REQUEST,
 }
-FATES = ("completes", "fails for now", "fails", "refused", "stuck")
+FATES = ("completes", "fails for now", "fails", "refused", "stuck", "unclear", "linkless", "unfetched")
+PASSING = frozenset({"stuck", "unclear", "linkless", "unfetched"})
+"""What comes to an end when the provider is well."""
 CODES = {"fails for now": "service_error", "fails": "invalid_parameters", "refused": "content_filter"}
 
 
@@ -94,19 +98,27 @@ class Judge(FakeProvider):
     def fate(self, task: FakeTask) -> str:
         """What becomes of a task."""
         fate = (self.script.fates or ["completes"])[int(task.id[5:]) % max(1, len(self.script.fates))]
-        return "completes" if fate == "stuck" and self.is_well else fate
+        return "completes" if fate in PASSING and self.is_well else fate
 
     def report(self, n: int, task: FakeTask) -> Task | None:
         """What a read says of it."""
         fate = self.fate(task)
         if fate == "stuck":
             return working(task.id)
-        if fate == "completes" or anyio.current_time() < task.done_at:
+        if fate == "unclear":
+            return {"id": task.id, "status": "marinating"}
+        if fate in ("completes", "unfetched") or anyio.current_time() < task.done_at:
             return None
+        if fate == "linkless":
+            return finished(task.id)
         self.refunded.add(task.id)
         if fate == "fails for now":
             self.told.add(task.id)
         return failed(task.id, CODES[fate])
+
+    def link(self, n: int, task: FakeTask) -> LinkFailed | None:
+        """What its link is answered with."""
+        return LinkFailed("no", dead=n % 2 == 0) if self.fate(task) == "unfetched" else None
 
     def of(self, body: bytes) -> list[FakeTask]:
         """The tasks of a row."""
@@ -141,7 +153,7 @@ def made(folder: Path, script: Script) -> Nights:
     """The runs of a script."""
     trust = Idempotency.UNPROVEN if script.remembers else Idempotency.IGNORED
     judge = Judge(trust, script.remembers, lists_tasks=script.lists, script=script, latency_s=5.0)
-    judge.on_submit, judge.on_read = judge.answer, judge.report
+    judge.on_submit, judge.on_read, judge.on_link = judge.answer, judge.report, judge.link
     prompts = [f"a picture of the number {n}" for n in range(ROWS)]
     how = Settings(
         concurrency=3,
@@ -151,6 +163,7 @@ def made(folder: Path, script: Script) -> Nights:
         max_attempts=MOST_ATTEMPTS,
         stuck_after_s=60.0,
         revisit_s=30.0,
+        max_outage_s=600.0,
     )
     it = Nights(folder, judge, prompts, how)
     it.listed_price = lambda request: PRICE
@@ -163,6 +176,19 @@ async def not_for_ever(engine: Run, stop: Stop) -> None:
     stop.ask("It did not end.", interrupted=True)
     await anyio.sleep(3600.0)
     engine.stop_now()
+
+
+def shown(it: Nights) -> None:
+    """What a person has seen last is what the state says."""
+    tally = it.tally
+    with open_reader(it.folder / STATE_NAME) as reader:
+        counts = reader.counts()
+    assert (tally.total, tally.in_flight) == (sum(counts.values()), 0)
+    assert tally.completed == counts[RowStatus.COMPLETED]
+    assert tally.failed == sum(
+        counts[status] for status in (RowStatus.FAILED, RowStatus.REFUSED, RowStatus.EXPIRED)
+    )
+    assert tally.unknown == counts[RowStatus.UNKNOWN]
 
 
 def judged(it: Nights) -> None:
@@ -218,11 +244,12 @@ def test_whatever_happens_nothing_is_paid_twice_and_every_row_is_explained(scrip
         it = made(Path(folder), script)
         for at, after in script.kills:
             killed(it, KilledAt(at, after=after))
-        with suppress(KeyboardInterrupt):
-            it.run(not_for_ever)
+        it.run(not_for_ever)
+        shown(it)
         assert not it.stop.interrupted
         assert isinstance(it.provider, Judge)
         it.provider.is_well = True
-        it.run(not_for_ever)
-        it.run(not_for_ever)
+        for _ in range(2):
+            it.run(not_for_ever)
+            shown(it)
         judged(it)

@@ -162,7 +162,7 @@ def test_a_dead_provider_is_given_up_soon_although_many_requests_are_unknown(tmp
             await anyio.sleep(10)
             return NotSent("connect timeout")
 
-    later = Night(tmp_path, Dead(), PROMPTS[:20])
+    later = Night(tmp_path, Dead(on_account=lambda n: "connect timeout"), PROMPTS[:20])
     later.run()
     assert later.stop.reason
     assert later.took_s < 1200

@@ -259,7 +259,7 @@ def test_what_was_not_sent_is_sent_again(tmp_path: Path) -> None:
 
 def test_a_provider_that_never_answers_is_given_up(tmp_path: Path) -> None:
     """Nothing has ever worked: the run stops after ten minutes with a reason, and nothing is unknown."""
-    it = night(tmp_path, FakeProvider(on_submit=lambda n: NotSent("refused")))
+    it = night(tmp_path, FakeProvider(on_submit=lambda n: NotSent("refused"), on_account=lambda n: "refused"))
     it.run()
     assert "cannot be reached" in it.stop.reason
     assert it.statuses() == [PENDING] * 30

@@ -206,6 +206,7 @@ def test_content_rules_refuse_a_request_whatever_its_status(status: int, code: s
         (403, "invalid_request", FAIL, False),
         (429, "a_code_of_next_year", SLOW, False),
         (429, 429, SLOW, False),
+        (429, "resource_exhausted", SLOW, False),
     ],
 )
 def test_a_verdict_needs_status_and_code(

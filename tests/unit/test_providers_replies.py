@@ -68,7 +68,8 @@ def test_a_task_without_usage_is_accepted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "replayed"), [("true", True), ("True", True), ("false", False), ("", False)]
+    ("value", "replayed"),
+    [("true", True), ("True", True), ("true, true", True), ("false", False), ("", False), ("untrue", False)],
 )
 def test_a_replay_is_noticed(value: str, replayed: bool) -> None:
     """The first task of this key, not a second one."""
@@ -333,6 +334,15 @@ def test_content_rules_refuse_at_once() -> None:
     assert found.decision is REFUSE
 
 
+@pytest.mark.parametrize("body", [HTML, b"", {"error": None}, [1]])
+def test_a_wall_in_front_of_the_provider_judges_nothing(body: object) -> None:
+    """It may answer in the provider's place when the task is made: only the provider's words say no."""
+    found = read_submit_reply(reply(403, body))
+    assert isinstance(found, Unknown)
+    assert found.is_reply
+    assert isinstance(read_submit_reply(reply(403, {"message": "Forbidden"})), Rejected)
+
+
 @pytest.mark.parametrize("body", [HTML, b"", {"error": "text"}, {"error": None}, [1]])
 @pytest.mark.parametrize(("status", "decision"), [(401, STOP), (402, STOP), (429, SLOW), (413, FAIL)])
 def test_a_status_alone_says_enough(status: int, decision: Decision, body: object) -> None:
@@ -377,6 +387,8 @@ def test_text_that_cannot_be_stored_is_made_storable() -> None:
         ({"retry-after": "8.5"}, {}, 8.5),
         ({"retry-after": "8.5"}, {"fallback_suggestion": "retry after 60 seconds"}, 8.5),
         ({"retry-after": "8."}, {}, None),
+        ({"retry-after": "8, 8"}, {}, 8.0),
+        ({"retry-after": "8,9"}, {}, 8.0),
         ({"retry-after": "1e3"}, {}, None),
         ({"retry-after": "nan"}, {}, None),
         ({"retry-after": "inf"}, {}, None),

@@ -65,7 +65,10 @@ class Early:
 
     what: str
     after: str
+    told_s: float
+    """How long ago the wait was told: little speaks of one that was on its way."""
     by_s: float
+    """How much too early it was."""
 
 
 @dataclass

@@ -31,7 +31,9 @@ class Pacing:
         """Write down a request that was told to wait. Those on their way have the time of grace."""
         until, after = self._until
         if kind in _WAITING and self._told_at + self.settings.grace_s < now < until - 0.02:
-            self._ledger.early.append(Early(kind, after, round(until - now, 3)))
+            self._ledger.early.append(
+                Early(kind, after, round(now - self._told_at, 3), round(until - now, 3))
+            )
 
     def read(self, task_id: str, now: float) -> None:
         """Write down a read that follows the one before it too closely: less than 0.8 of the gap."""
