@@ -80,8 +80,8 @@ class DailyQuota:
         self._wait(since, resets_in_s or 0.0, said)
 
     def there_again(self) -> None:
-        """A request was judged otherwise."""
-        if self.is_used_up:
+        """A request was judged otherwise, after the reset: before it, it was on the wire already."""
+        if self.is_used_up and self._left_s() <= 0:
             self._since, self._tries = None, 0
             self._log("daily_quota", is_used_up=False)
             self._tally.all_well(_ABOUT, "The daily quota is there again.")

@@ -17,6 +17,7 @@ import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
 
 from nanobanana_batch.engine.context import Context
+from nanobanana_batch.engine.not_taken import NotTaken
 from nanobanana_batch.engine.pace import backoff_s
 from nanobanana_batch.engine.references import References, Sendable, Unusable
 from nanobanana_batch.engine.work import Work
@@ -29,6 +30,8 @@ _DENIALS = frozenset({"model_access_denied", "key_model_not_allowed", "permissio
 """Rejections that hold for every row of a model."""
 _LONGEST_PAUSE_S = 5.0
 """Before a repetition while the breaker is closed; then it is for that to say."""
+_MOST_PUT_OFF = 10_000
+"""Rows that wait since their model is not taken just now: each is kept in memory."""
 _STOPS = {
     "key_disabled": "The API key is disabled ({}); use another one, or have it enabled, and run again.",
     "key_expired": "The API key has expired ({}); use another one and run again.",
@@ -43,6 +46,7 @@ class _Repetition(Enum):
     """How a request is to be sent once more."""
 
     PACED = "it was told to slow down: in its turn"
+    PUT_OFF = "its model has no turn just now: others first"
     AFTER_TROUBLE = "the provider is in trouble: after a while, as one of few"
 
 
@@ -87,6 +91,7 @@ class Submitter:
         self._references = References(context)
         self._on_accepted = on_accepted
         self._on_unknown = on_unknown
+        self._not_taken = NotTaken()
 
     async def work(self, incoming: MemoryObjectReceiveStream[RowToSend | Work]) -> None:
         """Send what comes in, each item holding a slot, until the stream ends."""
@@ -97,8 +102,7 @@ class Submitter:
 
     async def _resend(self, work: Work) -> None:
         if await self._context.space.enough_for_one_more():
-            work.intended_at = self._context.now()
-            await self._send(work, facts.SentAgain(work.attempt, work.intended_at))
+            await self._send(work, facts.SentAgain(work.attempt, self._context.now()))
         else:
             self._context.slots.give_back()
 
@@ -119,7 +123,12 @@ class Submitter:
                     context.slots.give_back()
 
     async def _send_ready(self, row: RowToSend, ready: Sendable) -> None:
-        context, attempt = self._context, self._context.store.next_attempt()
+        context, model = self._context, row.request.model
+        if self._not_taken.wait_s(model, anyio.current_time()) and self._has_room_to_put_off():
+            self._put_off(row.row, row.number, model)
+            context.slots.give_back()
+            return
+        attempt = context.store.next_attempt()
         price = await context.budget.set_aside(attempt, row.request)
         if context.stop.asked:
             context.budget.give_back(attempt)
@@ -167,15 +176,39 @@ class Submitter:
         context.retries.earn()
         while repetition := await self._send_once(work, fact):
             work.failed_submits += 1
+            if repetition is _Repetition.PUT_OFF:
+                self._put_off(work.row, work.number, work.model)
+                break
             await self._before(repetition, work)
-            work.intended_at = context.now()
-            fact = facts.SentAgain(work.attempt, work.intended_at)
+            fact = facts.SentAgain(work.attempt, context.now())
         if work.task_id:
             self._on_accepted(work)
             return
         if isinstance(fact, facts.Intent) and not work.is_intended:
             context.budget.give_back(work.attempt)
         context.slots.give_back()
+
+    def _is_put_off(self, work: Work, outcome: Rejected) -> bool:
+        """Others are taken, and those of this model are not: they are no reason for the others to wait."""
+        context, now = self._context, anyio.current_time()
+        if not self._not_taken.refused(work.model, now) or work.is_doubtful:
+            return False
+        if self._not_taken.lasting_s(work.model, now) > context.settings.max_outage_s:
+            context.stop.ask(
+                f"The provider takes nothing for {work.model} ({reason(outcome)}), for too long now."
+            )
+        context.tally.say_once(
+            f"The provider takes nothing for {work.model} just now ({outcome.code}); its rows come later."
+        )
+        return self._has_room_to_put_off()
+
+    def _has_room_to_put_off(self) -> bool:
+        return len(self._context.again) < _MOST_PUT_OFF
+
+    def _put_off(self, row: int, number: int, model: str) -> None:
+        wait_s = self._not_taken.wait_s(model, anyio.current_time())
+        in_s = self._context.again.add(row, number, at_least_s=wait_s)
+        self._context.log("put_off", model=model, in_s=in_s)
 
     async def _before(self, repetition: _Repetition, work: Work) -> None:
         """Where the breaker is open it says when; who was told to slow down has the pace of all."""
@@ -209,6 +242,7 @@ class Submitter:
         if isinstance(outcome, Accepted):
             context.breaker.worked()
             context.pace.accepted()
+            self._not_taken.taken(work.model, anyio.current_time())
             context.ends.accepted()
             return None
         return self._may_send_again(work, outcome, sent_at)
@@ -235,8 +269,8 @@ class Submitter:
     async def _post(self, work: Work, fact: facts.Intent | facts.SentAgain) -> SubmitOutcome:
         context = self._context
         with self._sections.one():
-            work.is_intended = True
-            await context.journal.record(fact)
+            work.is_intended, work.intended_at = True, context.now()
+            await context.journal.record(replace(fact, at=work.intended_at))  # it may have waited for long
             work.posted_at = anyio.current_time()
             outcome = await context.provider.submit(work.body, work.idempotency_key)
             return await record_answer(context, work, outcome)
@@ -252,7 +286,13 @@ class Submitter:
             case Rejected(decision=Decision.SLOW_DOWN):
                 slow_down(context, outcome, sent_at)
                 return _Repetition.PACED
-            case Rejected(decision=Decision.RETRY_REQUEST | Decision.WAIT_FOR_RESET):
+            case Rejected(decision=Decision.RETRY_REQUEST):
+                if self._is_put_off(work, outcome):
+                    context.gate.hold(outcome.retry_after_s or 0.0)
+                    return _Repetition.PUT_OFF
+                slow_down(context, outcome, sent_at)
+                return _Repetition.AFTER_TROUBLE
+            case Rejected(decision=Decision.WAIT_FOR_RESET):
                 slow_down(context, outcome, sent_at)
                 return _Repetition.AFTER_TROUBLE
             case Rejected(is_address=True) if context.outage.has_worked:
@@ -314,7 +354,7 @@ def slow_down(context: Context, outcome: Rejected, sent_at: float) -> None:
     if outcome.decision is not Decision.SLOW_DOWN:
         context.breaker.failed(reason(outcome), may_cost=False)
         return
-    context.pace.rejected(outcome.message, sent_at)
+    context.pace.rejected(outcome.message, sent_at, is_waited=outcome.retry_after_s is not None)
     context.log(
         "rate_limited",
         code=outcome.code,

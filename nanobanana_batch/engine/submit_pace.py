@@ -68,14 +68,14 @@ class SubmitPace:
             self._rate.forget(now)
         self._note(now)
 
-    def rejected(self, words: str, sent_at: float) -> None:
-        """A request, sent at a loop time, was told to slow down in these words."""
+    def rejected(self, words: str, sent_at: float, *, is_waited: bool) -> None:
+        """A request, sent at a loop time, was told to slow down in these words, and for how long or not."""
         now = anyio.current_time()
         is_said = is_about_tasks(words)
         running = self._slots.running
         is_of_tasks = self._slots.provider.rejected(now, running, is_said=is_said)
         self._refused_at = running if is_of_tasks else 0
-        self._rate.rejected(now, sent_at, is_of_rate=not is_of_tasks)
+        self._rate.rejected(now, sent_at, is_of_rate=not is_of_tasks, is_waited=is_waited)
         self._note(now)
 
     def rate_limited_task(self) -> None:

@@ -46,7 +46,8 @@ _FIRST_GAP_S, _LONGEST_GAP_S, _GAP_SHARE = 0.5, 60.0, 0.5
 """Between two tries while nothing passes: a share of how long it has been so."""
 _LEAST_PER_S = 1 / 60
 _SPAN_S = 60.0
-"""What passes is measured over so long, or over the latest requests."""
+_LATEST = 64
+"""What passes is measured over so long, or over the latest requests that were taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,15 @@ def _curve(level: float, now: float, start: float = _START) -> _Curve:
     return _Curve(level, now, start, over_s)
 
 
+def _per_s(taken_at: deque[float], now: float) -> float:
+    """How many were taken a second of late."""
+    if not taken_at:
+        return 1.0
+    since = max(now - _SPAN_S, taken_at[0])
+    count = sum(1 for at in taken_at if at >= since) - (since == taken_at[0])
+    return max(count / max(now - since, 1.0), _LEAST_PER_S)
+
+
 class SubmitRate:
     """When the next request may be sent, by what became of the earlier ones."""
 
@@ -80,8 +90,9 @@ class SubmitRate:
         """The share of losses that does not come of the rate."""
         self._recent: deque[bool] = deque(maxlen=_RECENT)
         """The latest outcomes: taken or not."""
-        self._taken_at: deque[float] = deque(maxlen=64)
-        """When the latest were taken, by the time in which there was something to send."""
+        self._taken_at: deque[float] = deque(maxlen=_LATEST)
+        self._taken_at_busy: deque[float] = deque(maxlen=_LATEST)
+        """When the latest were taken; also by a clock that stands still while there is nothing to send."""
         self._idle_s = 0.0
         """How long there was nothing to send."""
         self._moved_at: float | None = None
@@ -159,15 +170,21 @@ class SubmitRate:
     def accepted(self, now: float) -> None:
         """A request was taken."""
         self._note(True, now)
-        self._taken_at.append(now - self._idle_s)
+        self._taken_at.append(now)
+        self._taken_at_busy.append(now - self._idle_s)
         if self._stuck_since is not None:
             self._passes_again(now, self._stuck_since)
         self._stretch += 1
         if self._curve is not None and self._curve.per_s(now) > _FREE_ABOVE * self._curve.level:
             self._let_go(now)
 
-    def rejected(self, now: float, sent_at: float, *, is_of_rate: bool = True) -> None:
-        """A request, sent at that time, was told to slow down; `is_of_rate` unless it is known why else."""
+    def rejected(
+        self, now: float, sent_at: float, *, is_of_rate: bool = True, is_waited: bool = False
+    ) -> None:
+        """A request, sent at that time, was told to slow down; `is_of_rate` unless it is known why else.
+
+        `is_waited`: the provider has said how long to wait, and everybody does.
+        """
         self._note(False, now)
         if self._stuck_since is not None:
             return
@@ -176,16 +193,17 @@ class SubmitRate:
             self._doubt(now)
             self._changed(now)
         elif not is_of_rate:
-            pass
+            return
         elif self._curve is None:
-            self._look_at_share(now)
+            if not is_waited:
+                self._look_at_share(now)
         else:
             self._slow_down(now, sent_at, self._curve)
 
     def task_failed(self, now: float) -> None:
         """A task that was taken has failed since there are too many: as if it had not been taken."""
         if now > self._changed_at + _SHORTEST_CURVE_S:
-            self._set(_curve(self._passing(now), now, _TEST), now)
+            self._set(_curve(_per_s(self._taken_at, now), now, _TEST), now)
 
     # --- what it means ---------------------------------------------------------------------------------
 
@@ -263,12 +281,7 @@ class SubmitRate:
 
     def _passing(self, now: float) -> float:
         """Requests a second that were taken of late."""
-        if not self._taken_at:
-            return 1.0
-        busy = now - self._idle_s
-        since = max(busy - _SPAN_S, self._taken_at[0])
-        count = sum(1 for at in self._taken_at if at > since)
-        return max(count / max(busy - since, 1.0), _LEAST_PER_S)
+        return _per_s(self._taken_at_busy, now - self._idle_s)
 
     # --- what follows ----------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ import anyio.abc
 
 from nanobanana_batch.engine.context import Context
 from nanobanana_batch.engine.owed import Owed
-from nanobanana_batch.engine.pace import Gate, Rate, backoff_s
+from nanobanana_batch.engine.pace import Gate, Rate, backoff_s, outage_pause_s
 from nanobanana_batch.engine.work import Work
 from nanobanana_batch.providers.base import Decision, TaskReport, TasksRead, TaskState
 from nanobanana_batch.state import facts
@@ -54,8 +54,6 @@ class Waiter:
         self._wake = anyio.Event()
         self._reads = anyio.Semaphore(context.settings.read_concurrency)
         self._rate = Rate(context.provider.capabilities.reads_per_s)
-        self._failures = 0
-        """Reads in a row that told nothing."""
         self._pause = Gate()
 
     def add(self, work: Work) -> None:
@@ -193,10 +191,10 @@ class Waiter:
             context.outage.contact()
         if read.reports or read.absent or not read.failure:
             context.outage.worked("read")
-            self._failures = 0
         else:
-            self._failures += 1
-            pause_s = backoff_s(self._failures, longest_s=_LONGEST_PAUSE_S)
+            pause_s = outage_pause_s(
+                context.outage.lasting_s("read"), share=0.15, shortest_s=1.0, longest_s=_LONGEST_PAUSE_S
+            )
             self._pause.hold(min(pause_s, max(context.outage.left_s("read"), 0.0)))
         if not read.failure:
             context.tally.all_well("read")

@@ -13,7 +13,7 @@ from nanobanana_batch.engine.breaker import TRIP
 from nanobanana_batch.engine.context import Settings
 from nanobanana_batch.engine.ends import MaxFailures
 from nanobanana_batch.engine.pace import duration_text
-from nanobanana_batch.model import RowStatus
+from nanobanana_batch.model import Request, RowStatus
 from nanobanana_batch.providers.base import (
     Idempotency,
     NotSent,
@@ -23,8 +23,9 @@ from nanobanana_batch.providers.http import Reply
 from tests.unit.fake_provider import Answer, FakeProvider
 from tests.unit.night import Night
 from tests.unit.test_engine_endurance import interrupted_at
+from tests.unit.test_engine_guards import stop_now_at
 from tests.unit.test_engine_pace import DAY_S, HOUR_S, PROMPTS, Watched, night
-from tests.unit.wire import BAD_GATEWAY, BAD_REQUEST, slow
+from tests.unit.wire import BAD_GATEWAY, BAD_REQUEST, UNAVAILABLE, error, reply, slow
 
 DONE, UNKNOWN, PENDING, FAILED = RowStatus.COMPLETED, RowStatus.UNKNOWN, RowStatus.PENDING, RowStatus.FAILED
 LOST = Unknown("no reply")
@@ -67,6 +68,126 @@ def test_free_questions_are_asked_at_growing_distances(tmp_path: Path) -> None:
     assert sum(pauses[:3]) < 15.0
     assert 20.0 < sum(pauses) / len(pauses) < 40.0
     assert max(pauses) < 61.0
+
+
+@pytest.mark.parametrize("length_s", [25.0, 120.0, 1200.0, 3 * HOUR_S])
+def test_after_an_outage_it_goes_on_soon(tmp_path: Path, length_s: float) -> None:
+    """Some seconds after a short one, a minute or so after a long one: the first answer opens the way."""
+    ends_s = 30 + length_s
+    provider = Watched(on_submit=between(30, ends_s, BAD_GATEWAY), on_account=account_down(30, ends_s))
+    provider.on_batch = lambda n: BAD_GATEWAY if 30 < anyio.current_time() < ends_s else None
+    it = night(tmp_path, provider, 120, concurrency=16, submits_per_min=120.0)
+    it.run(interrupted_at(DAY_S))
+    assert it.statuses().count(DONE) >= 110
+    idle_s = min(at for at, _ in provider.sent if at > ends_s) - ends_s
+    assert idle_s <= min(5.0 + 0.15 * length_s, 65.0)
+    assert len([at for at, _ in provider.sent if ends_s < at < ends_s + idle_s + 10.0]) >= 8
+
+
+def test_a_read_that_works_opens_the_way(tmp_path: Path) -> None:
+    """The account is never answered again; a task that can be read shows as well that the provider is up."""
+    provider = Watched(on_submit=between(30, 630, NotSent("refused")), on_account=lambda n: "refused")
+    provider.on_batch = lambda n: "refused" if 30 < anyio.current_time() < 630 else None
+    it = night(tmp_path, provider, 60, concurrency=16, submits_per_min=60.0)
+    it.run(interrupted_at(DAY_S))
+    assert it.statuses() == [DONE] * 60
+    assert min(at for at, _ in provider.sent if at > 631) < 630 + 65
+
+
+@pytest.mark.parametrize("answer", [UNAVAILABLE, BAD_GATEWAY, reply(500, b"")], ids=["503", "502", "500"])
+@pytest.mark.parametrize("account", [None, UNAVAILABLE], ids=["account-answers", "account-does-not"])
+def test_an_outage_from_the_start_is_waited_out_like_any_other(
+    tmp_path: Path, answer: Reply, account: Reply | None
+) -> None:
+    """A whole reply, be it a 5xx, is contact: not ten minutes, but `--max-outage`."""
+    provider = Watched(on_submit=between(-1, HOUR_S, answer), idempotency=Idempotency.HONOURED)
+    provider.on_account = lambda n: account if anyio.current_time() < HOUR_S else None
+    it = night(tmp_path, provider, 30)
+    it.run(interrupted_at(DAY_S))
+    assert (it.statuses(), it.stop.reason) == ([DONE] * 30, "")
+
+
+def test_an_account_that_answers_is_contact(tmp_path: Path) -> None:
+    """Submits reach nobody, and the account is told each time: the address is right."""
+    provider = Watched(on_submit=between(-1, HOUR_S, LOST), idempotency=Idempotency.HONOURED)
+    it = night(tmp_path, provider, 10)
+    it.run(interrupted_at(DAY_S))
+    assert (it.statuses(), it.stop.reason) == ([DONE] * 10, "")
+
+
+def test_reads_that_answer_5xx_are_contact(tmp_path: Path) -> None:
+    """A resumed run whose tasks cannot be read for an hour, from its start, collects them then."""
+    provider = Watched(latency_s=100.0)
+    it = night(tmp_path, provider, 4)
+    it.run(stop_now_at(50.0))
+    provider.on_batch = lambda n: UNAVAILABLE if anyio.current_time() < HOUR_S else None
+    it.run(interrupted_at(DAY_S))
+    assert (it.statuses(), it.stop.reason) == ([DONE] * 4, "")
+
+
+NO_CHANNEL = reply(503, error("no_available_channel", "no channel for this model"))
+
+
+def test_no_channel_is_waited_for_as_an_outage_and_nothing_is_in_doubt(tmp_path: Path) -> None:
+    """An hour of it: few requests, one line that says so, and all complete; nothing was ever unknown."""
+    said: list[str] = []
+    provider = Watched(on_submit=between(5, HOUR_S, NO_CHANNEL), lists_tasks=False, remembers_keys=False)
+    it = night(tmp_path, provider, 60, concurrency=8)
+    it.on_announce = said.append
+    it.run(interrupted_at(DAY_S))
+    assert it.statuses() == [DONE] * 60
+    assert len(during(provider, 30, HOUR_S)) < 200
+    assert len([text for text in said if "no_available_channel" in text]) == 1
+    assert it.took_s < HOUR_S + 600
+
+
+def test_no_channel_for_ever_ends_the_run(tmp_path: Path) -> None:
+    """After `--max-outage`, with the provider's words."""
+    it = night(tmp_path, Watched(on_submit=lambda n: NO_CHANNEL), 20, max_outage_s=2 * HOUR_S)
+    it.run(interrupted_at(DAY_S))
+    assert "no_available_channel" in it.stop.reason
+    assert 2 * HOUR_S <= it.took_s < 2.2 * HOUR_S
+    assert it.statuses() == [PENDING] * 20
+
+
+def test_rows_of_a_model_without_a_channel_do_not_hold_up_the_others(tmp_path: Path) -> None:
+    """One model has none for an hour: the other's rows complete long before, then its own do."""
+
+    class Partly(Watched):
+        async def submit(self, body: bytes, idempotency_key: str):  # type: ignore[no-untyped-def]
+            is_off = b"model-b" in body and anyio.current_time() < HOUR_S
+            self.on_submit = lambda n: NO_CHANNEL if is_off else None
+            return await super().submit(body, idempotency_key)
+
+    provider, said = Partly(), list[str]()
+    it = night(tmp_path, provider, 120, concurrency=32)
+    it.request_of = lambda prompt: Request("model-b" if int(prompt.split()[-1]) % 2 else "model-a", prompt)
+    it.on_announce = said.append
+    it.run(interrupted_at(DAY_S))
+    assert it.statuses() == [DONE] * 120
+    of_a = [task.created for task in provider.tasks.values() if task.model == "model-a"]
+    assert max(of_a) < 1200
+    assert len([text for text in said if "takes nothing for model-b" in text]) == 1
+    assert it.took_s < 1.3 * HOUR_S
+
+
+def test_a_429_closes_the_breaker(tmp_path: Path) -> None:
+    """The trial after an outage is told to slow down: who says that is up, and nobody waits for a probe."""
+    provider = Watched(on_submit=between(5, 120, NotSent("refused")), on_account=account_down(5, 120))
+    first = provider.on_submit
+    later: list[float] = []
+
+    def then_busy(n: int) -> Answer:
+        if anyio.current_time() > 120:
+            later.append(anyio.current_time())
+        return slow() if len(later) == 1 else first(n)
+
+    provider.on_submit = then_busy
+    it = night(tmp_path, provider, 20, concurrency=4, submits_per_min=60.0)
+    it.run(interrupted_at(DAY_S))
+    assert it.statuses() == [DONE] * 20
+    assert later[1] - later[0] < 3.0
+    assert [event for event, _ in it.events].count("breaker_closed") == 1
 
 
 def test_who_seems_up_and_answers_no_submit_is_tried_seldom_and_by_one(tmp_path: Path) -> None:

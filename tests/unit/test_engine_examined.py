@@ -117,7 +117,9 @@ def test_what_waits_for_its_turn_looks_again_whether_the_provider_is_up(tmp_path
         return NotSent("refused") if 20 <= anyio.current_time() < 400 else None
 
     provider = FakeProvider(on_submit=dies, submit_s=0.01, latency_s=1.0)
-    provider.on_account = lambda n: "refused" if 20 <= anyio.current_time() < 400 else None
+    provider.on_account = provider.on_batch = lambda n: (
+        "refused" if 20 <= anyio.current_time() < 400 else None
+    )
     it = night(tmp_path, provider, 200, submits_per_min=300)
     it.run(interrupted_at(DAY_S))
     assert it.statuses() == [DONE] * 200
