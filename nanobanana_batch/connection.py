@@ -83,8 +83,11 @@ def prepare(
         KeyProblem: there is no key, or it cannot be one.
         BadSurroundings: the environment's proxies or certificates cannot be used.
     """
-    from nanobanana_batch.providers.http import check_surroundings
     from nanobanana_batch.providers.profile import check_address, identity, load_profile
+    from nanobanana_batch.providers.trust import check_key_log
+
+    check_key_log()
+    from nanobanana_batch.providers.transports import check_surroundings
 
     profile = load_profile(connection.provider)
     calls_back, debug = profile.callback_field is not None, connection.debug

@@ -167,6 +167,19 @@ class OutputFailed(NanobananaError):
         self.is_unread = is_unread
 
 
+@contextmanager
+def before_sending() -> Iterator[None]:
+    """In the block nothing has been sent yet: with a disk that fails the command cannot even be begun.
+
+    Raises:
+        UsageError: in the place of a `DiskFailed`.
+    """
+    try:
+        yield
+    except DiskFailed as error:
+        raise UsageError(f"{error.message} Nothing was sent.", hint=error.hint) from error
+
+
 class ServiceFailed(NanobananaError):
     """The embedded service did not start or went away; its log says why."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from functools import lru_cache
 from json.encoder import encode_basestring, encode_basestring_ascii
@@ -29,6 +29,12 @@ REQUEST_FIELDS = (
 """Names with a meaning in a manifest; every other name in a row is a variable."""
 
 ROW_KEY_VERSION = "r1"
+
+AS = "as"
+"""Key of a field's metadata: what makes of it what people are told."""
+
+ExtraValue = str | int | float | bool
+"""What a setting of a model's own may be on the wire."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +66,22 @@ class Request:
     thinking_level: str | None = None
     files: tuple[LocalImage, ...] = ()
     """Those of `images` that are local files; none is left when the request is sent."""
+    extra: tuple[tuple[str, ExtraValue], ...] = field(default=(), metadata={AS: dict})
+    """Settings of the model's own, by our names for them, sorted."""
+    priced_by: str = ""
+    """Those of `extra` that the price may depend on, as a JSON object; it identifies nothing."""
 
     def given(self) -> dict[str, object]:
-        """The fields that were given, in the order of the vocabulary; JSON-ready."""
+        """What was given, in the order of the vocabulary, with all of `extra` as one; JSON-ready."""
         given = {name: getattr(self, name) for name in REQUEST_FIELDS}
         given["images"] = list(self.images) or None
+        given["extra"] = dict(self.extra) or None
         return {name: value for name, value in given.items() if value is not None}
 
 
 def request_as_json(request: Request) -> str:
     """The whole request as JSON text: what was given, and what its local files were."""
-    before, after = _stored_around_prompt(_BESIDE_PROMPT(request))
+    before, after = _stored_around_prompt(_BESIDE_PROMPT(request), _extra_as_json(request))
     return f"{before}{encode_basestring(request.prompt)}{after}"
 
 
@@ -85,6 +96,7 @@ def request_from_json(text: str) -> Request:
     found = json.loads(text)
     found["images"] = tuple(found.get("images", ()))
     found["files"] = tuple(LocalImage(**file) for file in found.get("files", ()))
+    found["extra"] = tuple(found.get("extra", {}).items())
     return Request(**found)
 
 
@@ -123,30 +135,41 @@ def row_key(request: Request, variant: int, occurrence: int = 0) -> str:
     writes a prompt twice wants two images, and keeps both when the rows change places. A local file
     counts by its content, so that renaming it costs nothing.
     """
-    before, after = _hashed_around_prompt(_BESIDE_PROMPT(request), variant, occurrence)
+    beside, extra = _BESIDE_PROMPT(request), _extra_as_json(request)
+    before, after = _hashed_around_prompt(beside, extra, variant, occurrence)
     canonical = f"{before}{encode_basestring_ascii(request.prompt)}{after}"
     return f"{ROW_KEY_VERSION}-{hashlib.sha256(canonical.encode()).hexdigest()}"
 
 
 # Rows differ in their prompts and share nearly everything else: what is written around the prompt is made
 # once for many rows. In JSON a quote inside of a text is escaped, so a field's name is found beyond doubt.
-_BESIDE_PROMPT = attrgetter(*(field.name for field in fields(Request) if field.name != "prompt"))
+_BESIDE = tuple(field.name for field in fields(Request) if field.name not in ("prompt", "extra"))
+_BESIDE_PROMPT = attrgetter(*_BESIDE)
 _REMEMBERED = 256
 
 
+def _extra_as_json(request: Request) -> str:
+    """As text, since 1, 1.0 and true are equal to a cache, and are three requests."""
+    return json.dumps(dict(request.extra), sort_keys=True) if request.extra else ""
+
+
 @lru_cache(_REMEMBERED)
-def _stored_around_prompt(beside: tuple[Any, ...]) -> tuple[str, str]:
+def _stored_around_prompt(beside: tuple[Any, ...], extra: str) -> tuple[str, str]:
     request = _without_prompt(beside)
-    given = request.given()
+    given = _given(request, extra)
     if request.files:
         given["files"] = [asdict(file) for file in request.files]
+    if request.priced_by:
+        given["priced_by"] = request.priced_by
     return _split(json.dumps(given, ensure_ascii=False), '"prompt": ')
 
 
 @lru_cache(_REMEMBERED)
-def _hashed_around_prompt(beside: tuple[Any, ...], variant: int, occurrence: int) -> tuple[str, str]:
+def _hashed_around_prompt(
+    beside: tuple[Any, ...], extra: str, variant: int, occurrence: int
+) -> tuple[str, str]:
     canonical = json.dumps(
-        {"request": _canonical(_without_prompt(beside)), "variant": variant, "occurrence": occurrence},
+        {"request": _canonical(_without_prompt(beside), extra), "variant": variant, "occurrence": occurrence},
         sort_keys=True,
         ensure_ascii=True,
         separators=(",", ":"),
@@ -155,7 +178,7 @@ def _hashed_around_prompt(beside: tuple[Any, ...], variant: int, occurrence: int
 
 
 def _without_prompt(beside: tuple[Any, ...]) -> Request:
-    return Request(beside[0], "", *beside[1:])
+    return Request(prompt="", **dict(zip(_BESIDE, beside, strict=True)))
 
 
 def _split(text: str, name: str) -> tuple[str, str]:
@@ -164,11 +187,18 @@ def _split(text: str, name: str) -> tuple[str, str]:
     return before + name, after
 
 
-def _canonical(request: Request) -> dict[str, object]:
-    given = request.given()
+def _canonical(request: Request, extra: str) -> dict[str, object]:
+    given = _given(request, extra)
     if request.files:
         contents = {file.name: {"sha256": file.sha256} for file in request.files}
         given["images"] = [contents.get(image, image) for image in request.images]
+    return given
+
+
+def _given(request: Request, extra: str) -> dict[str, object]:
+    given = request.given()
+    if extra:
+        given["extra"] = json.loads(extra)
     return given
 
 

@@ -5,9 +5,10 @@ Which rows these are depends on nothing but what the manifest asks for: a second
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -75,7 +76,7 @@ def choose_pilot(roster: Roster, factors: Iterable[str], rows: int) -> Pilot:
     Raises:
         UsageError: that takes more rows.
     """
-    names = dict.fromkeys((*(name for name in factors if name != "prompt"), *_FIELDS))
+    names = dict.fromkeys((*(name for name in factors if name != "prompt"), *_FIELDS, *_own(roster)))
     levels = {level for row in roster.rows() for level in _levels(row, names)}
     counts = Counter(name for name, _ in levels)
     several = {name: counts[name] for name in names if counts[name] > 1}
@@ -140,6 +141,12 @@ def _covering(roster: Roster, missing: set[Level]) -> set[int]:
             # Rows in front of where it was lowered were not asked with the lower one.
             at_least -= at_least == began_with
     return chosen
+
+
+def _own(roster: Roster) -> Iterator[str]:
+    """Settings of a model's own that choose something, rather than only vary it; they are variables, too."""
+    for (text,) in roster.tally(("priced_by",)):
+        yield from json.loads(text) if text else ()
 
 
 def _levels(row: Row, names: Collection[str]) -> list[Level]:

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanobanana_batch.connection import CONNECTION, Connection, Line, prepare, remembered
-from nanobanana_batch.errors import TooManyRows, UsageError, after_sending
+from nanobanana_batch.errors import TooManyRows, UsageError, after_sending, before_sending
 from nanobanana_batch.estimates import Cost, Prices, seen_by
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import Folder, choose, create, find, held, make, was_worked_on
+from nanobanana_batch.files.images import IMAGE_FOLDER
 from nanobanana_batch.files.lock import only_writer
 from nanobanana_batch.files.proof import prove_writable, refuse_unspeakable
 from nanobanana_batch.manifest import Manifest, derive_id, fold_id, open_manifest
@@ -217,7 +218,7 @@ def run(order: Order, settings: Settings, tally: Tally, pilot: int | None = None
     disk = Disk()
     manifest = open_ordered(order)
     settings = fitted(settings, tally, callbacks=CONNECTIONS if order.front else 0)
-    line = prepare(order.connection, settings.submit_concurrency, or_else=_OR_LOCAL)
+    line = prepare(order.connection, settings.paid_at_once, or_else=_OR_LOCAL)
     if order.front is not None and not line.offers_callbacks:
         raise UsageError(f"{line.name} does not offer callbacks; nothing was sent.")
     path = folder_of(order, manifest).path
@@ -235,13 +236,14 @@ def run(order: Order, settings: Settings, tally: Tally, pilot: int | None = None
         if pilot is not None:
             settings = _piloted(roster, manifest, settings, tally, pilot)
         if not is_locked:
-            make(path, disk)
+            with before_sending():
+                make(path, disk)
             locks.enter_context(only_writer(path))
         folder = folder_of(order, manifest)  # under the lock: nobody can put the state elsewhere any more
-        create(folder, disk, worked_on=worked_on)
+        with before_sending():
+            create(folder, disk, worked_on=worked_on)
         if folder.state_folder != path:
             locks.enter_context(only_writer(folder.state_folder))
-        prove_writable(folder, disk)
         store = locks.enter_context(_opened(folder, disk))
         refuse_mixing(path, store.providers(), line.name)
         store.take_manifest(roster, name=manifest.name, variables=manifest.variables)
@@ -321,13 +323,12 @@ def _resume(path: Path, now: Connection, settings: Settings, tally: Tally) -> Ou
     settings = fitted(settings, tally)
     with open_reader(folder.state) as reader:
         connection = remembered(reader.meta(CONNECTION), now)
-    line = prepare(connection, settings.submit_concurrency, needs_key=False)
+    line = prepare(connection, settings.paid_at_once, needs_key=False)
     with held(folder), _opened(folder, disk) as store:
-        prove_writable(folder, disk)
         session = Session(store, disk, folder, line, settings, tally)
         notice_lost_files(store, folder.path)
         if has_work(session):
-            session = replace(session, line=prepare(connection, settings.submit_concurrency))
+            session = replace(session, line=prepare(connection, settings.paid_at_once))
         return _worked(session)
 
 
@@ -423,7 +424,14 @@ def _is_same(one: Path, other: Path) -> bool:
 
 @contextmanager
 def _opened(folder: Folder, disk: Disk) -> Iterator[Store]:
-    """The folder's store; the name of a new state file survives power loss before anything is paid for."""
+    """The folder's store; the name of a new state file survives power loss before anything is paid for.
+
+    Raises:
+        UsageError: a place of the run does not keep what is written to it; nothing was sent.
+    """
+    with before_sending():
+        make(folder.path / IMAGE_FOLDER, disk)
+    prove_writable(folder, disk)
     store = Store(folder.state)
     try:
         disk.sync_folder(folder.state_folder)

@@ -225,11 +225,12 @@ async def _hints(session: Session, log: Log) -> AsyncIterator[Hints | None]:
     if session.front is None:
         yield None
         return
+    from nanobanana_batch.engine.descriptors import callers_at_once
     from nanobanana_batch.engine.hints import Hints
-    from nanobanana_batch.receiver import receiving
+    from nanobanana_batch.receiver import CONNECTIONS, receiving
 
     hints = Hints(session.front.url, session.tally, log)
-    async with receiving(session.front.listen, hints.came):
+    async with receiving(session.front.listen, hints.came, connections=callers_at_once(CONNECTIONS)):
         yield hints
 
 

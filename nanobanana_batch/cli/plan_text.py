@@ -45,13 +45,14 @@ def plan_text(plan: Plan) -> str:
 def row_text(row: PlannedRow) -> str:
     """One row in full; several lines of a prompt stay several."""
     request = row.request.given()
+    request.pop("extra", None)
     cost = "unknown" if row.price is None else priced(row.price, row.credits_per_usd)
     facts = {
         "id": row.id,
         "status": row.status.value,
         "stands in": row.source,
         "variant": str(row.variant) if row.variant > 1 else "",
-        **{name: _said(value) for name, value in request.items()},
+        **{name: _said(value) for name, value in (*request.items(), *row.request.extra)},
         **{f"{{{name}}}": value for name, value in row.variables.items()},
         "row key": row.row_key,
         "would cost": cost if row.status in (Prospect.NEW, Prospect.CHANGED, Prospect.AGAIN) else "",

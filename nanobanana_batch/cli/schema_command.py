@@ -8,13 +8,14 @@ import click
 
 
 @click.command()
-def schema() -> None:
+@click.option("--provider", metavar="NAME|FILE", help="With this provider's models and their own settings.")
+def schema(provider: str | None) -> None:
     """Print the JSON Schema of YAML manifests.
 
     With it an editor completes, explains and checks a manifest while it is written. Name it in the manifest's
     first line: # yaml-language-server: $schema=PATH
     """
-    from nanobanana_batch.catalog import load_catalog
+    from nanobanana_batch.connection import known_models
     from nanobanana_batch.manifest.schema import manifest_schema
 
-    click.echo(json.dumps(manifest_schema(load_catalog()), indent=2, ensure_ascii=False))
+    click.echo(json.dumps(manifest_schema(known_models(provider)), indent=2, ensure_ascii=False))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import errno
 import io
+import logging
 import os
 import select
 import sys
@@ -32,6 +33,8 @@ def secure() -> None:
     go into that file: into the state, for one.
     """
     _occupy()
+    # What libraries log, links and all, goes to standard error where nobody else listens.
+    logging.getLogger().addHandler(logging.NullHandler())
     codecs.register_error(_ESCAPES, _escaped)
     if sys.stdin is None:
         sys.stdin = open(0, closefd=False)  # noqa: SIM115 - it lives as long as the process

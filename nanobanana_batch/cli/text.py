@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from nanobanana_batch.model import AS
 from nanobanana_batch.pricing.money import money_text
 
 if TYPE_CHECKING:
@@ -265,9 +266,15 @@ def models_text(models: Sequence[ModelRules]) -> str:
 
 
 def _model_text(rules: ModelRules) -> str:
-    lines = [f"{rules.name} ({rules.title}), dialect {rules.dialect}"]
+    title = f" ({rules.title})" if rules.title else ""
+    lines = [f"{rules.name}{title}, dialect {rules.dialect}"]
+    lines += [f"  {name} is only another name; {rules.name} is sent" for name in rules.aliases]
+    lines += [f"  {name} is its older name; rows that say it send it" for name in rules.older_names]
+    if rules.retired_on:
+        lines.append(
+            f"  retired at its maker on {rules.retired_on} ({rules.maker}); still listed by this provider"
+        )
     facts = {
-        "also called": rules.aliases,
         "aspect ratios": rules.aspect_ratios,
         "resolutions": rules.resolutions,
         "output formats": rules.output_formats,
@@ -281,6 +288,8 @@ def _model_text(rules: ModelRules) -> str:
         lines.append(f"  searches: {' '.join(searches)}")
     if rules.max_images is not None:
         lines.append(f"  reference images: at most {rules.max_images}")
+    lines += [f"  {name} is sent as {wire.said}" for name, wire in rules.fields.items() if wire]
+    lines += [f"  {extra.name}: {extra.said_in_full}" for extra in rules.extra.values()]
     if rules.credits is not None:
         prices = ", ".join(f"{size} {credits:g}" for size, credits in rules.credits.items())
         lines.append(f"  credits: {prices} (as of {rules.credits_as_of or 'a day that is not told'})")
@@ -303,7 +312,10 @@ def cut(text: str, width: int) -> str:
 
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {
+            field.name: _plain(field.metadata.get(AS, lambda told: told)(getattr(value, field.name)))
+            for field in dataclasses.fields(value)
+        }
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | frozenset):

@@ -15,12 +15,13 @@ from nanobanana_batch.engine.counts import Counts
 from nanobanana_batch.engine.ends import Ends, MaxFailures
 from nanobanana_batch.engine.hints import Hints
 from nanobanana_batch.engine.journal import Blocking, Journal, log_fact
-from nanobanana_batch.engine.owed import Owed, Patience
+from nanobanana_batch.engine.owed import Owed
 from nanobanana_batch.engine.pace import Gate, Outage, Rate, RetryBudget
 from nanobanana_batch.engine.quota import DailyQuota, OnDailyQuota
 from nanobanana_batch.engine.slots import Slots
 from nanobanana_batch.engine.space import Space
 from nanobanana_batch.engine.submit_pace import SubmitPace
+from nanobanana_batch.engine.trouble import Patience
 from nanobanana_batch.engine.work import FirstLook, Stop, Tally, Work
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import Folder
@@ -32,6 +33,7 @@ from nanobanana_batch.state.scope import EVERY_ROW, Scope
 from nanobanana_batch.state.store import Repeat, Store
 
 FIRST_CONTACT_S = 600.0
+_RESOLVES_AT_ONCE = 4
 
 
 class OnUnknown(StrEnum):
@@ -75,6 +77,7 @@ class Settings:
     hard_stop_grace_s: float = 3.0
     """What is left of that when a person asks a second time to stop."""
     resolve_tries: int = 6
+    """Repeats of a request without an answer that fail in a row before others come first; 0: none is made."""
     read_tries: int = 3
     """Reads or downloads in a row that fail after a person asked to stop, before a task is set aside."""
     download_tries: int = 8
@@ -83,6 +86,16 @@ class Settings:
     """A task that works longer gives its slot back and is looked at now and then."""
     revisit_s: float = 600.0
     """How often what was set aside is looked at."""
+
+    @property
+    def resolve_concurrency(self) -> int:
+        """Repeats of requests without an answer that are on the wire at once, beside new requests."""
+        return min(_RESOLVES_AT_ONCE, self.submit_concurrency)
+
+    @property
+    def paid_at_once(self) -> int:
+        """Requests on the wire that may be paid: each has a connection, so that none waits for another's."""
+        return self.submit_concurrency + self.resolve_concurrency
 
     def rows_to_repeat(self) -> list[Repeat]:
         """Which rows that had an attempt get another one, in turn.

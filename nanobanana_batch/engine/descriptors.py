@@ -19,6 +19,8 @@ _A_SUBMIT = 2
 _A_READ = 1
 _A_DOWNLOAD = 3
 """A connection, the file, and a connection that is kept for the next one."""
+_OF_CALLERS = 8
+"""One part in so many is for those who call from outside, where they cannot all be served."""
 _MARGIN = 32
 """Connections that hosts and proxies of links keep open, where there is room for them."""
 
@@ -36,7 +38,7 @@ def fitted(settings: Settings, tally: Tally, callbacks: int = 0) -> Settings:
     limit = most_open(wanted)
     if limit >= wanted:
         return settings
-    fewer = _within(settings, limit - at_rest - min(callbacks, limit // 8))
+    fewer = _within(settings, limit - at_rest - min(callbacks, limit // _OF_CALLERS))
     if fewer is None:
         least = at_rest + _taken(_at_most(settings, 1))
         raise BadSurroundings(
@@ -53,9 +55,14 @@ def fitted(settings: Settings, tally: Tally, callbacks: int = 0) -> Settings:
     return fewer
 
 
+def callers_at_once(most: int) -> int:
+    """How many of the connections that come in are taken, so that they leave a run what it needs itself."""
+    return min(most, most_open(0) // _OF_CALLERS)
+
+
 def _taken(settings: Settings) -> int:
     return (
-        _A_SUBMIT * settings.submit_concurrency
+        _A_SUBMIT * settings.paid_at_once
         + _A_READ * settings.read_concurrency
         + _A_DOWNLOAD * settings.download_concurrency
     )

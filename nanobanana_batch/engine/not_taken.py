@@ -15,7 +15,7 @@ class _Refusals:
 
 
 class NotTaken:
-    """By model, in loop time. Where no other model is taken either, it is an outage and not for this to say."""
+    """By model, in loop time. Where no other model is taken either, it is an outage: not for this to say."""
 
     def __init__(self) -> None:
         self._refused: dict[str, _Refusals] = {}

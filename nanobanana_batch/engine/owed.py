@@ -10,14 +10,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
 
 import anyio
 
 from nanobanana_batch.engine.pace import duration_text
 from nanobanana_batch.engine.slots import Slots
+from nanobanana_batch.engine.trouble import Kind, Patience, Place, Trouble
 from nanobanana_batch.engine.work import Stop, Tally, Work
 from nanobanana_batch.files.log import Log
 from nanobanana_batch.state import facts
@@ -32,57 +31,6 @@ _SCOUT_LONGEST_S = 60.0
 """The longest pause between two tries at a place that does not work: one image, for all that wait for it."""
 
 
-class Kind(Enum):
-    """Why an image that is paid for is not there."""
-
-    UNCLEAR = "what the provider says of it is not understood"
-    UNFETCHED = "it is finished, and cannot be fetched or saved"
-    LATE = "its task works for too long, or is never told of"
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long, in seconds, and for how many."""
-
-    max_outage_s: float
-    stuck_after_s: float
-    revisit_s: float
-    most_in_flight: int
-
-
-@dataclass(slots=True)
-class _Trouble:
-    """What is wrong with one task or request. Times are of the loop."""
-
-    kind: Kind
-    since: float
-    words: str
-    place: str = ""
-    """Where it was to be fetched from or saved: a host, or the disk."""
-    is_lasting: bool = False
-    """The place was not reached, or refused to do anything: that is nothing about this image."""
-    failed_at: float = 0.0
-    tries: int = 0
-    next_at: float = 0.0
-
-
-@dataclass(slots=True)
-class _Place:
-    """A host of links, or the disk."""
-
-    worked_at: float = -math.inf
-    failed_at: float = -math.inf
-    failing: set[int] = field(default_factory=set)
-    """Attempts that failed there since it worked."""
-    tries: int = 0
-    """Of one after the other, since then."""
-    next_at: float = 0.0
-
-    @property
-    def is_failing(self) -> bool:
-        return self.failed_at > self.worked_at
-
-
 class Owed:
     """All tasks of a run with which something is wrong; `note` is told every fact once it is on disk."""
 
@@ -95,17 +43,20 @@ class Owed:
         self._tally = tally
         self._log = log
         self._folder = folder
-        self._troubles: dict[int, _Trouble] = {}
+        self._troubles: dict[int, Trouble] = {}
         """By attempt."""
         self._aside: dict[int, Work] = {}
         self._looked_at: set[int] = set()
         """Of those that are set aside."""
         self._requests: set[int] = set()
         """Attempts whose request may have been paid, as an answer says that nobody understands."""
-        self._places: dict[str, _Place] = {}
+        self._places: dict[str, Place] = {}
         self._in_flight_then = 0
         """When trouble was first noticed."""
+        self._latest = self._latest_then = 0
+        """The latest attempt, and that of the time when trouble was first noticed."""
         self._image_since = True
+        """One whose task is younger than the trouble has come: not everything is in it."""
         self._unclear_since_image: set[int] = set()
         self._unfetched_since_image: set[int] = set()
         self._late_since_image: set[int] = set()
@@ -117,9 +68,10 @@ class Owed:
 
     def unclear(self, work: Work, words: str, *, counts: bool) -> None:
         """What the provider says of a task is not understood; `counts` when it has had its chance to pass."""
-        self._note_trouble(work.attempt, Kind.UNCLEAR, words)
+        trouble = self._note_trouble(work.attempt, Kind.UNCLEAR, words)
         self._say_unclear(work, words)
-        if counts:
+        if counts and not trouble.is_counted:
+            trouble.is_counted = True
             self._count_unclear(work.attempt, words)
 
     def unclear_request(self, work: Work, words: str) -> None:
@@ -171,9 +123,11 @@ class Owed:
     def note(self, fact: Fact) -> None:
         """What was wrong with an attempt is over when it has ended, or when its task is known."""
         match fact:
+            case facts.Intent():
+                self._latest = fact.attempt
             case facts.Saved():
                 self._end(fact.attempt)
-                self._image_came()
+                self._image_came(fact.attempt)
             case (
                 facts.Accepted()
                 | facts.Rejected()
@@ -253,12 +207,13 @@ class Owed:
 
     # --- inside ----------------------------------------------------------------------------------
 
-    def _note_trouble(self, attempt: int, kind: Kind, words: str) -> _Trouble:
+    def _note_trouble(self, attempt: int, kind: Kind, words: str) -> Trouble:
         trouble = self._troubles.get(attempt)
         if kind is not Kind.LATE and not self._is_troubled():
-            self._in_flight_then, self._image_since = self._slots.moving, False
+            self._in_flight_then, self._latest_then = self._slots.moving, self._latest
+            self._image_since = False
         if trouble is None or trouble.kind is not kind:
-            trouble = self._troubles[attempt] = _Trouble(kind, anyio.current_time(), words)
+            trouble = self._troubles[attempt] = Trouble(kind, anyio.current_time(), words)
         trouble.words = words
         return trouble
 
@@ -291,19 +246,19 @@ class Owed:
             self._tally.all_well("unclear", "What the provider says is understood again.")
         self._change()
 
-    def _of_kind(self, kind: Kind) -> list[_Trouble]:
+    def _of_kind(self, kind: Kind) -> list[Trouble]:
         return [trouble for trouble in self._troubles.values() if trouble.kind is kind]
 
-    def _image_came(self) -> None:
-        self._image_since = True
+    def _image_came(self, attempt: int) -> None:
+        self._image_since = self._image_since or attempt > self._latest_then
         self._unclear_since_image.clear()
         self._unfetched_since_image.clear()
         self._late_since_image.clear()
         self._blocked_since = math.inf
         self._tally.all_well("fetch", "Images can be fetched again.")
 
-    def _place(self, name: str) -> _Place:
-        return self._places.setdefault(name, _Place())
+    def _place(self, name: str) -> Place:
+        return self._places.setdefault(name, Place())
 
     def _change(self) -> None:
         self._changed.set()
@@ -324,12 +279,12 @@ class Owed:
         if len(self._unclear_since_image) >= FEW:
             self._stop.ask(self._unclear_sentence(words), needs_change=True)
 
-    def _tell_fetching(self, trouble: _Trouble, consequence: str) -> None:
+    def _tell_fetching(self, trouble: Trouble, consequence: str) -> None:
         left = duration_text(self._patience_s(trouble))
         what = f"; {consequence}" if consequence else ""
         self._tally.trouble(f"{self._cannot(trouble)}{what}; trying again for up to {left}", "fetch")
 
-    def _cannot(self, trouble: _Trouble) -> str:
+    def _cannot(self, trouble: Trouble) -> str:
         if trouble.place == DISK:
             return f"images cannot be saved ({trouble.words.rstrip('.')})"
         return f"images cannot be fetched from {trouble.place} ({trouble.words.rstrip('.')})"
@@ -358,7 +313,7 @@ class Owed:
             f" pays again, with `--row ID` for some of them{others if self._requests else ''}."
         )
 
-    def _unfetched_sentence(self, trouble: _Trouble, count: int) -> str:
+    def _unfetched_sentence(self, trouble: Trouble, count: int) -> str:
         said = self._cannot(trouble)
         return (
             f"{said[0].upper()}{said[1:]}, for too long now: {count} are paid for and waiting."
@@ -367,7 +322,7 @@ class Owed:
 
     # --- when what is set aside is tried again ---------------------------------------------------
 
-    def _plan_next_try(self, trouble: _Trouble) -> None:
+    def _plan_next_try(self, trouble: Trouble) -> None:
         now, at = anyio.current_time(), self._place(trouble.place)
         at.next_at = now + min(_SCOUT_LONGEST_S, _SCOUT_FIRST_S * 2.0 ** min(at.tries, 30))
         at.tries += 1
@@ -384,7 +339,7 @@ class Owed:
                 trouble.next_at = now
         self._change()
 
-    def _waiting(self) -> Iterator[tuple[int, _Trouble | None]]:
+    def _waiting(self) -> Iterator[tuple[int, Trouble | None]]:
         for attempt in self._aside:
             if attempt not in self._looked_at:
                 yield attempt, self._troubles.get(attempt)
@@ -430,12 +385,12 @@ class Owed:
             since = max(since, self._place(trouble.place).worked_at)
         return since + self._patience_s(trouble)
 
-    def _patience_s(self, trouble: _Trouble) -> float:
+    def _patience_s(self, trouble: Trouble) -> float:
         """A place that does not work is waited for as an outage is, one odd image as a slow task is."""
         is_outage = self._is_of_place(trouble)
         return self._patience.max_outage_s if is_outage else self._patience.stuck_after_s
 
-    def _is_of_place(self, trouble: _Trouble) -> bool:
+    def _is_of_place(self, trouble: Trouble) -> bool:
         at = self._place(trouble.place)
         if len(at.failing) >= FEW:
             return True

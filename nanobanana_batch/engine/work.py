@@ -29,6 +29,8 @@ class Work:
     idempotency_key: str
     account: str
     intended_at: float
+    sent: int = 1
+    """How many of its sendings may have been paid, each for itself."""
     posted_at: float = 0.0
     """Loop time of its latest sending in this run; 0: none."""
     is_wanted: bool = True
@@ -37,6 +39,8 @@ class Work:
     """Its intent is on disk, or just being written."""
     is_doubtful: bool = False
     """An earlier sending of it may have been paid: no later answer can say that nothing was."""
+    is_remembered: bool = False
+    """The provider answers a repeat of it with the first task: sent again, it is the same payment."""
     task_id: str = ""
     estimated_s: float | None = None
     accepted_at: float = 0.0
@@ -86,6 +90,7 @@ def resumed(known: OpenAttempt, scope: Scope) -> Work:
         idempotency_key=known.idempotency_key,
         account=known.account,
         intended_at=known.intended_at,
+        sent=known.sent,
         is_wanted=scope.holds(known.position),
         is_intended=True,
         is_old=True,

@@ -3,10 +3,10 @@
 `open_manifest` finds all that is wrong with the form at once, `Manifest.drafts` all that is wrong with rows.
 """
 
+from nanobanana_batch.catalog import TRUE
 from nanobanana_batch.manifest.block import Picked
 from nanobanana_batch.manifest.ids import derive_id, fold_id
 from nanobanana_batch.manifest.load import Manifest, open_manifest
 from nanobanana_batch.manifest.names import one_slip
-from nanobanana_batch.manifest.settle import TRUE
 
 __all__ = ["TRUE", "Manifest", "Picked", "derive_id", "fold_id", "one_slip", "open_manifest"]

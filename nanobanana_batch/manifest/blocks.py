@@ -14,6 +14,7 @@ from nanobanana_batch.manifest.matrix import read_factors
 from nanobanana_batch.manifest.names import (
     FIELD_SET,
     HOLDS_NO_KEY,
+    NO_SETTING,
     ROW_NAMES,
     as_name,
     field_elsewhere,
@@ -85,8 +86,9 @@ class BlockReader:
         for key, (pos, _) in entries.items():
             if key in allowed:
                 continue
-            if key in FIELD_SET:
-                self._form.note(pos, f"{key!r} is a request field; it belongs under `defaults`", key)
+            if key in FIELD_SET or key in self._form.extras:
+                what = "a request field" if key in FIELD_SET else "a setting of some models"
+                self._form.note(pos, f"{key!r} is {what}; it belongs under `defaults`", key)
             else:
                 self._unknown_key(key, pos, allowed)
 
@@ -99,7 +101,7 @@ class BlockReader:
             return
         meant = field_elsewhere(key)
         if meant is not None:
-            way = f"the field is `{meant}`, under `defaults`" if meant else "the API has no such setting"
+            way = f"the field is `{meant}`, under `defaults`" if meant else NO_SETTING
             self._form.note(pos, f"unknown key {shown(key)}; {way}", key)
             return
         near = closest(key, allowed)

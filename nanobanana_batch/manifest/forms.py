@@ -19,14 +19,25 @@ Entries = dict[str, tuple[int, Node]]
 class Form:
     """Reads shapes of one file, collects its problems, and the names of its variables."""
 
-    def __init__(self, path: Path, log: ProblemLog, declared: Iterable[str]) -> None:
+    def __init__(
+        self, path: Path, log: ProblemLog, declared: Iterable[str], extras: frozenset[str] = frozenset()
+    ) -> None:
         self.file = path.name
         self.folder = path.parent
         self.log = log
         self.declared = set(declared)
+        self.extras = extras
+        """Settings that some models have beside our fields."""
+        self.templated: set[str] = set()
+        """Names that a template uses."""
         self.warnings: list[str] = []
         self._good_names: set[str] = set(ROW_NAMES)
         self._order: dict[str, tuple[int, int]] = {}
+
+    @property
+    def meant(self) -> set[str]:
+        """Names that are not taken for a field misspelt."""
+        return self.declared | self.extras
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -50,7 +61,7 @@ class Form:
     def sound_name(self, name: str, pos: int) -> bool:
         """Whether this may be a name in a row; refused ones are reported."""
         if name not in self._good_names:
-            fault = name_fault(name, self.declared)
+            fault = name_fault(name, self.meant)
             if fault:
                 self.finding(pos, fault)
                 return False

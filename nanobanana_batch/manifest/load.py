@@ -7,7 +7,7 @@ import itertools
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -144,51 +144,51 @@ def open_manifest(
     if dialect not in catalog.dialects:
         known = ", ".join(catalog.dialects)
         raise UsageError(f"The catalogue knows no dialect {shown(dialect)}.", hint=f"It has: {known}.")
-    variables = tuple(map(as_name, variables))
+    variables, extras = tuple(map(as_name, variables)), catalog.extra_names(dialect)
     _check_declared(variables)
     origin = origin_of(path, kind, spool)
     path = origin.label
     log = ProblemLog(path.name)
-    warnings: list[str] = []
+    form = Form(path, log, variables, extras)
     if origin.kind == "yaml":
-        name, names, blocks = _open_yaml(origin, variables, log, warnings)
+        name, names, blocks = _open_yaml(origin, form)
     else:
-        name, names, blocks = _open_table(origin, variables, log, warnings)
-    given = _command_line_defaults(defaults or {}, names, bool(log))
+        name, names, blocks = _open_table(origin, form)
+    given = _command_line_defaults(defaults or {}, names, extras, bool(log))
+    names = (*names, *(each for each in given if each in extras and each not in names))
     blocks = [replace(block, defaults={**given, **block.defaults}) for block in blocks]
     for block in blocks:
         if not block.templated:
             _refuse_templates(block, given, path.name, log)
         _require(block, path.name, log, tuple(rules.name for rules in catalog.models(dialect)))
     local_images = LocalImages(path.parent, no_local_images)
-    settler = Settler(catalog, dialect, local_images, allow_unknown_model=allow_unknown_model)
-    settler.warnings.extend(warnings)
+    words = form.declared | form.templated
+    settler = Settler(catalog, dialect, local_images, allow_unknown_model=allow_unknown_model, words=words)
+    settler.warnings.extend(form.warnings)
     manifest = Manifest(name, path, names, blocks, settler, log.paths)
     if log:
         raise whole_refusal(log, manifest.drafts, take)
     return manifest
 
 
-def _open_table(
-    origin: Origin, variables: Sequence[str], log: ProblemLog, warnings: list[str]
-) -> tuple[str, tuple[str, ...], list[Block]]:
-    path = origin.label
+def _open_table(origin: Origin, form: Form) -> tuple[str, tuple[str, ...], list[Block]]:
+    path, log = origin.label, form.log
     name = _default_name(origin, log)
     table = open_table(origin.path, path.name, origin.kind)
     header = table.header()
-    problems, said = leave_out(header, path.name, variables, ())
+    problems, said = leave_out(header, path.name, form.meant, ())
     log.extend((*header.problems, *problems))
     if header.problems or problems:
         return name, (), []
-    warnings.extend(said)
-    columns, findings = table_columns(header.names, {}, variables, header.others, IN_A_TABLE)
+    form.warnings.extend(said)
+    columns, findings = table_columns(header.names, {}, form.meant, header.others, IN_A_TABLE)
     for finding, column in findings:
         log.add(finding.at(header.places[column] if isinstance(column, int) else path.name))
     names = tuple(column for column in columns if column not in ROW_NAMES)
     for variable in names:
-        fault = "" if variable in variables else not_sent(variable)
+        fault = "" if variable in form.declared else not_sent(variable, form.extras)
         if fault:
-            warnings.append(str(Problem(header.places[columns[variable]], fault, variable)))
+            form.warnings.append(str(Problem(header.places[columns[variable]], fault, variable)))
     source = table_rows(table, header, columns, log)
     return (
         name,
@@ -197,19 +197,15 @@ def _open_table(
     )
 
 
-def _open_yaml(
-    origin: Origin, variables: Sequence[str], log: ProblemLog, warnings: list[str]
-) -> tuple[str, tuple[str, ...], list[Block]]:
-    path = origin.label
-    root, problems = read_nodes(origin.path, path.name, warnings)
+def _open_yaml(origin: Origin, form: Form) -> tuple[str, tuple[str, ...], list[Block]]:
+    path, log = origin.label, form.log
+    root, problems = read_nodes(origin.path, path.name, form.warnings)
     log.extend(problems)
     if root is None:
         return "", (), []
     log.paths = functools.partial(find_paths, root, path.name)
     name = _yaml_name(root, origin, log)
-    form = Form(path, log, variables)
     blocks = BlockReader(root, form).blocks()
-    warnings.extend(form.warnings)
     return name, form.variables, blocks
 
 
@@ -243,9 +239,9 @@ def _check_declared(variables: Sequence[str]) -> None:
 
 
 def _command_line_defaults(
-    defaults: Mapping[str, str], variables: tuple[str, ...], damaged: bool
+    defaults: Mapping[str, str], variables: tuple[str, ...], extras: Collection[str], damaged: bool
 ) -> dict[str, Given]:
-    known = (*(name for name in ROW_NAMES if name != "id"), *variables)
+    known = (*(name for name in ROW_NAMES if name != "id"), *variables, *sorted(extras))
     named = {as_name(name): value for name, value in defaults.items()}
     if len(named) < len(defaults):
         raise UsageError("--defaults: two of the names are one name, written in two ways; keep one.")

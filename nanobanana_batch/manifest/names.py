@@ -39,7 +39,8 @@ _SETTINGS_ELSEWHERE = {
     "variants": ("n", "numimages", "count", "variation", "variations", "repeat", "repeats", "repetitions"),
     "": ("negativeprompt", "seed", "step", "steps", "guidance", "guidancescale", "cfg", "cfgscale"),
 }
-"""Settings as other tools, and providers on the wire, call them; under "" those that are not offered."""
+"""Settings as other tools, and providers on the wire, call them; under "" those of few models."""
+NO_SETTING = "no model known here has such a setting (a profile may say that one has)"
 _FIELD_ELSEWHERE = {word: field for field, words in _SETTINGS_ELSEWHERE.items() for word in words}
 _MEANS_IMAGES = frozenset(
     {"imageurl", "imageurls", "imagesurl", "imagesurls", "referenceimage", "inputimage"}
@@ -108,13 +109,24 @@ def field_elsewhere(name: str) -> str | None:
     return _FIELD_ELSEWHERE.get(_joined(name))
 
 
-def not_sent(name: str) -> str:
-    """What to say of a variable that is likely to be taken for a setting; nothing of any other name."""
-    field = field_elsewhere(name)
-    if field is None:
+def not_sent(name: str, extras: Collection[str] = ()) -> str:
+    """What to say of a variable that is likely to be taken for a setting; nothing of any other name.
+
+    `extras` are settings that some models have: a variable of that name is one, where its row's model has it.
+    """
+    if name in extras:
         return ""
-    why = f"; the field is `{field}`" if field else ": the API has no such setting"
-    return f"is a variable here and is not sent{why}"
+    meant = next((extra for extra in sorted(extras) if _is_meant(name, extra)), "")
+    field = field_elsewhere(name)
+    if field is None and not meant:
+        return ""
+    why = f"; a setting is called `{meant}`" if meant else f"; the field is `{field}`" if field else ""
+    return f"is a variable here and is not sent{why or f': {NO_SETTING}'}"
+
+
+def _is_meant(name: str, extra: str) -> bool:
+    said, target = _folded(name), _folded(extra)
+    return said == target or (len(target) > 4 and one_slip(said, target))
 
 
 def _folded(name: str) -> str:

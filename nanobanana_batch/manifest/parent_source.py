@@ -184,6 +184,7 @@ def read_parent(
     for index, name in enumerate(columns):
         if name in named.carried:
             form.declared.add(name)  # the other manifest has said what it means
+            _warn_of_inherited(form, entries, node, name)
         if name in named.carried or name not in named.names:
             form.name(name, node.pos, index)
     if "prompt" in columns and "prompt" in defaults:
@@ -195,6 +196,16 @@ def read_parent(
     where = _where(form, entries, named, columns)
     rows = ParentRows(parent, variables, tuple(columns.items()), where, has_images)
     return rows, ["id", *columns]
+
+
+def _warn_of_inherited(form: Form, entries: Entries, node: Node, name: str) -> None:
+    """What a person did not write here, and is sent all the same."""
+    if name in form.extras and name not in form.texts("columns", entries):
+        message = (
+            "comes with the other run's rows, and is sent where the model has such a setting;"
+            f" `columns: {{their_{name}: {name}}}` keeps it a variable"
+        )
+        form.warn(node.pos, message, name)
 
 
 def _sentence(error: StateFailed | UsageError) -> str:

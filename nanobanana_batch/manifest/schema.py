@@ -8,14 +8,14 @@ text, so all of them are let through where a text may stand.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import chain, combinations
 from typing import Any
 
-from nanobanana_batch.catalog import PROMPT_LIMIT, Catalog
+from nanobanana_batch.catalog import FALSE, PROMPT_LIMIT, TRUE, Extra, ModelRules
 from nanobanana_batch.manifest.blocks import BLOCK_KEYS
 from nanobanana_batch.manifest.names import HOLDS_NO_KEY, ROW_NAMES, SECRET_NAMES
-from nanobanana_batch.manifest.settle import FALSE, MAX_VARIANTS, TRUE
+from nanobanana_batch.manifest.settle import MAX_VARIANTS
 from nanobanana_batch.manifest.tables import ENDINGS
 from nanobanana_batch.model import REQUEST_FIELDS
 
@@ -137,9 +137,9 @@ _TOLD: dict[str, tuple[str, list[Any]]] = {
 """What an editor shows about each name, and examples of it."""
 
 
-def manifest_schema(catalog: Catalog) -> Schema:
-    """The schema, with the models and values of this catalogue as suggestions."""
-    rules = {**_fields(catalog), **_row_rules(), **_block_rules()}
+def manifest_schema(models: Collection[ModelRules]) -> Schema:
+    """The schema, with these models, their values and their own settings as suggestions."""
+    rules = {**_fields(models), **_row_rules(), **_block_rules()}
     told = {
         name: {"description": _TOLD[name][0], "examples": _TOLD[name][1], **rules[name]} for name in _TOLD
     }
@@ -150,7 +150,11 @@ def manifest_schema(catalog: Catalog) -> Schema:
         "description": "What to make: rows of prompts and parameters, and how they multiply.",
         **_block((*BLOCK_KEYS, "name", "blocks")),
         "allOf": [*_one_source(), *_sources_needed()],
-        "$defs": {**told, **_shapes(), "block": {**_block(BLOCK_KEYS), "allOf": [*_one_source()]}},
+        "$defs": {
+            **told,
+            **_shapes(_own(models)),
+            "block": {**_block(BLOCK_KEYS), "allOf": [*_one_source()]},
+        },
     }
 
 
@@ -190,13 +194,30 @@ def _closed(required: list[str], **properties: tuple[Schema, str, Any]) -> Schem
 # What a row has
 
 
-def _fields(catalog: Catalog) -> Schema:
-    rules = [entry for dialect in catalog.dialects for entry in catalog.models(dialect)]
+def _offered(*values: tuple[str, ...]) -> Schema:
+    # A provider's profile may know more: this is what editors offer, not all that is allowed.
+    words = list(dict.fromkeys(chain(*values)))
+    return {"anyOf": [{"enum": words, **_WRONG_KIND}, _ONE_VALUE]} if words else _ONE_VALUE
 
-    def offered(*values: tuple[str, ...]) -> Schema:
-        # A provider's profile may know more: this is what editors offer, not all that is allowed.
-        return {"anyOf": [{"enum": list(dict.fromkeys(chain(*values))), **_WRONG_KIND}, _ONE_VALUE]}
 
+def _own(models: Collection[ModelRules]) -> Schema:
+    """Settings that some models have beside our fields; for others they are variables."""
+    takers: dict[str, list[tuple[str, Extra]]] = {}
+    for entry in models:
+        for name, extra in entry.extra.items():
+            takers.setdefault(name, []).append((entry.name, extra))
+    return {
+        name: {
+            "description": "A setting of "
+            + "; ".join(f"{model}: {extra.said_in_full}" for model, extra in known)
+            + ".",
+            **_offered(*(extra.words for _, extra in known)),
+        }
+        for name, known in takers.items()
+    }
+
+
+def _fields(models: Collection[ModelRules]) -> Schema:
     image = {**_PERHAPS_TEXT, **_TEMPLATE}
     words = _any_case((*TRUE, *FALSE, ""))
     yes_or_no = {
@@ -208,14 +229,14 @@ def _fields(catalog: Catalog) -> Schema:
     }
     return {
         "prompt": {**_ONE_VALUE, **_TEMPLATE},
-        "model": offered(*((entry.name, *entry.aliases) for entry in rules)),
-        "aspect_ratio": {**offered(*(entry.aspect_ratios for entry in rules)), **_RATIO},
-        "resolution": offered(*(entry.resolutions for entry in rules)),
+        "model": _offered(*((entry.name, *entry.aliases) for entry in models)),
+        "aspect_ratio": {**_offered(*(entry.aspect_ratios for entry in models)), **_RATIO},
+        "resolution": _offered(*(entry.resolutions for entry in models)),
         "images": {"anyOf": [image, {"type": "array", "items": image}]},
-        "output_format": offered(*(entry.output_formats for entry in rules)),
+        "output_format": _offered(*(entry.output_formats for entry in models)),
         "web_search": yes_or_no,
         "image_search": yes_or_no,
-        "thinking_level": offered(*(entry.thinking_levels for entry in rules)),
+        "thinking_level": _offered(*(entry.thinking_levels for entry in models)),
     }
 
 
@@ -224,9 +245,9 @@ def _row_rules() -> Schema:
     return {"variants": {**number, "type": [*number["type"], "null"]}}
 
 
-def _shapes() -> Schema:
+def _shapes(own: Schema) -> Schema:
     """What several keys have in common, and what names of a person's own may stand for."""
-    given = _refs((*REQUEST_FIELDS, "variants"))
+    given = {**own, **_refs((*REQUEST_FIELDS, "variants"))}
     own_id = {
         "description": "Your name for this row; it begins its image's file name.",
         "examples": ["tokyo"],
@@ -234,6 +255,7 @@ def _shapes() -> Schema:
     no_factor = {"id": _refused(_NO_FACTOR), "variants": _refused(_NO_FACTOR)}
     matched = {name: _TEXT if name in ("prompt", "images") else _ref(name) for name in REQUEST_FIELDS}
     factors = {name: {"description": _TOLD[name][0], **_levels(_ref(name))} for name in REQUEST_FIELDS}
+    factors |= {name: {"description": rule["description"], **_levels(rule)} for name, rule in own.items()}
     return {
         "row": _named({"id": {**own_id, **_FILE_NAME}, **given}, _ONE_VALUE),
         "values": {**_named({**given, "id": _refused(_OF_ONE_ROW)}, _ONE_VALUE), **_PERHAPS_MAP},

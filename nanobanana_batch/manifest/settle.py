@@ -10,15 +10,24 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from nanobanana_batch.catalog import Catalog, Finding, ModelRules, check_images, check_prompt, closest, shown
+from nanobanana_batch.catalog import (
+    FALSE,
+    TRUE,
+    Catalog,
+    Finding,
+    ModelRules,
+    check_images,
+    check_prompt,
+    closest,
+    shown,
+)
 from nanobanana_batch.errors import Problem
 from nanobanana_batch.manifest.local_images import LocalImages
 from nanobanana_batch.manifest.names import as_name
+from nanobanana_batch.manifest.own_settings import OwnSettings
 from nanobanana_batch.manifest.template import Value, as_text
 from nanobanana_batch.model import LocalImage, Request
 
-TRUE = ("true", "yes", "on", "1")
-FALSE = ("false", "no", "off", "0")
 MAX_VARIANTS = 1_000_000
 
 SETTINGS = (
@@ -49,9 +58,16 @@ class Settler:
     """Checks rows against the catalogue for one dialect."""
 
     def __init__(
-        self, catalog: Catalog, dialect: str, local_images: LocalImages, *, allow_unknown_model: bool
+        self,
+        catalog: Catalog,
+        dialect: str,
+        local_images: LocalImages,
+        *,
+        allow_unknown_model: bool,
+        words: Collection[str] = (),
     ) -> None:
         self.warnings = local_images.warnings
+        self._own = OwnSettings(catalog, dialect, words, self.warnings)
         self._catalog = catalog
         self._dialect = dialect
         self._local_images = local_images
@@ -70,7 +86,8 @@ class Settler:
         if images:
             files, wrong_files = self._local_images.find(images, settled.rules)
             of_images = (*check_images(images, base.aspect_ratio, settled.rules), *wrong_files)
-        findings = [*settled.findings, *check_prompt(prompt), *of_images]
+        own = self._own.read(values, base.model, settled.rules)
+        findings = [*settled.findings, *check_prompt(prompt), *of_images, *own.findings]
         request = Request(
             base.model,
             prompt,
@@ -82,6 +99,8 @@ class Settler:
             base.image_search,
             base.thinking_level,
             files,
+            own.extra,
+            own.priced_by,
         )
         return request, findings
 

@@ -94,12 +94,12 @@ def read_table(
     if _refuse_turned_round(form, asked, header.names):
         return nothing
     mapping = {name: item for name, item in asked.items() if form.sound_name(name, item.pos)}
-    problems, warnings = leave_out(header, table.file, form.declared, _named(entries, defaults, mapping))
+    problems, warnings = leave_out(header, table.file, form.meant, _named(entries, defaults, mapping))
     form.log.extend(problems)
     if header.problems or problems:
         return nothing
     form.warnings.extend(warning for warning in warnings if warning not in form.warnings)
-    columns, findings = table_columns(header.names, mapping, form.declared, header.others)
+    columns, findings = table_columns(header.names, mapping, form.meant, header.others)
     for finding, cause in findings:
         form.finding(cause.pos if isinstance(cause, Scalar) else node.pos, finding)
     for index, name in enumerate(columns):

@@ -52,6 +52,7 @@ class TemplateUses:
         for _, text, _ in _id_texts(entries):
             used.add(text)
         self._warn_of_factors(entries, used.names)
+        self._form.templated |= used.names
         everywhere = used.names | _matched(entries)
         if has_prompts:
             self._compare_defaults(defaults, everywhere)
@@ -68,13 +69,13 @@ class TemplateUses:
         for name, given in defaults.items():
             if name in used:
                 self._used_defaults.add((name, given.place))
-            elif name not in ROW_NAMES and not self._setting_fault(name):
+            elif name not in ROW_NAMES and name not in self._form.extras and not self._setting_fault(name):
                 self._unused_defaults[name, given.place] = closest(name, used)
 
     def _warn_of_factors(self, entries: Entries, used: set[str]) -> None:
         matrix = [{name: at} for name, at in _factors(entries, ("matrix",)).items()]
         for together in [*matrix, _factors(entries, ("zip",))]:
-            if any(name in used or name in FIELD_SET for name in together):
+            if any(name in used or name in FIELD_SET or name in self._form.extras for name in together):
                 continue
             for name, (pos, node) in together.items():
                 if isinstance(node, Seq) and len(node.items) < 2:
@@ -85,7 +86,7 @@ class TemplateUses:
                 self._warn(pos, message, name, closest(name, used))
 
     def _warn_of_slips(self, entries: Entries, names: frozenset[str], used: set[str]) -> None:
-        unused = names - used - set(ROW_NAMES)
+        unused = names - used - set(ROW_NAMES) - self._form.extras
         if len(unused) * len(used) > _COMPARISONS:
             return
         for name in sorted(unused):
@@ -105,7 +106,7 @@ class TemplateUses:
                 self._warn(defaults[name].place if name in defaults else at, fault, name)
 
     def _setting_fault(self, name: str) -> str:
-        return "" if name in self._form.declared else not_sent(name)
+        return "" if name in self._form.declared else not_sent(name, self._form.extras)
 
     def _warn_of_habits(self, text: str, at: str | int, known: frozenset[str]) -> None:
         for inner in map(as_name, _DOUBLED.findall(text) if "{{" in text else ()):

@@ -237,10 +237,10 @@ def _request(ground: Ground, model: str, resolution: str, web: str, images: str,
 
 
 def _of_any_images(seen: Seen) -> Seen:
-    """The most that such a request has cost, with however many images."""
+    """The most that such a request has cost, with however many images and settings of the model's own."""
     prices: dict[PriceClass, float] = {}
     for kind, price in seen.prices.items():
-        without = kind._replace(images=0)
+        without = kind._replace(images=0, extra=None)
         prices[without] = max(price, prices.get(without, 0.0))
     return replace(seen, prices=prices)
 

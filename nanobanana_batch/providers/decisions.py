@@ -118,6 +118,10 @@ TABLE = (
 REJECTING = frozenset({400, 401, 402, 403, 404, 405, 413, 415, 422, 429})
 """HTTP statuses that say by themselves that no task was made; any other is an unknown outcome."""
 
+FORBIDDEN = 403
+"""Of these the one that a wall in front of a provider sends as a page, also in the place of its answer, when
+the task is made: without any words of an error it says nothing."""
+
 VERDICTS = frozenset({400, 404, 413, 422})
 """Of these, those that judge the request itself and not who sends it or when."""
 
@@ -125,6 +129,7 @@ FULL = "40003"
 """The files API's code for an account that holds as many files as it may."""
 _FILE_CODES = {"40001": FAIL, "40002": FAIL, FULL: RETRY, "40004": FAIL, "50001": RETRY}
 _BY_CODE = {error.code or str(error.status): error for error in TABLE}
+_LONGEST_CODE = 200
 _ANY_CHANNEL = "channel:*"
 
 
@@ -135,6 +140,8 @@ def plain(code: str) -> str:
 
 def known(code: str) -> Error | None:
     """The line of a code, a word or a status as a number, if the table has it."""
+    if len(code) > _LONGEST_CODE:
+        return None  # a message in the place of a code may have megabytes
     spelt = plain(code)
     is_channel = spelt.startswith("channel:") and len(spelt) > len("channel:")
     return _BY_CODE.get(_ANY_CHANNEL if is_channel else spelt)

@@ -1,4 +1,4 @@
-"""The only file that knows the HTTP library: a paid request is sent at most once, on a connection of its own.
+"""Requests and replies over HTTP: a paid request is sent at most once, on a connection of its own.
 
 Paid requests go over httpx's own transport without kept connections: a fresh connection tells
 exactly whether anything was sent, where a kept one may have been closed by the server in the same
@@ -10,8 +10,6 @@ whether something was sent: it reports a lost reply as a connect timeout.
 from __future__ import annotations
 
 import os
-import re
-import ssl
 import traceback
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
@@ -22,20 +20,17 @@ from typing import Any, BinaryIO, cast
 import aiohttp
 import anyio
 import httpx
-from httpx_aiohttp import AiohttpTransport
 
 from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.providers.encoding import USER_AGENT
 from nanobanana_batch.providers.profile import Address
-from nanobanana_batch.providers.proxies import Proxy, named_proxy, proxy_for
-from nanobanana_batch.providers.trust import no_tls, tls_context
+from nanobanana_batch.providers.transports import PooledTransport, Steps, own_transport
 from nanobanana_batch.providers.watch import Secret, Seen, Watch, link_route
 
 PIECE_BYTES = 1 << 20
 MAX_REPLY_BYTES = 16 << 20
 _DEAD = {403, 404, 410}
 _LINK_REDIRECTS = 5
-_SOCKS_KEPT = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +71,6 @@ NOTHING_SENT: dict[type[Exception], str] = {
 """The errors of httpx's own transport after which nothing was sent; after others something may be."""
 
 
-def check_surroundings(address: Address) -> None:
-    """Whether the environment's proxies and certificates are fit for requests to it and for links.
-
-    Raises:
-        BadSurroundings: a variable is in the way; which one, and what to do.
-    """
-    if not address.is_loopback:
-        tls_context()
-        named_proxy("https")
-
-
 class _Client:
     """Requests to one address with the key: it goes nowhere else, since no redirect is followed."""
 
@@ -100,11 +84,13 @@ class _Client:
         """Close all connections."""
         await self._client.aclose()
 
-    async def _reply(self, seen: Seen, method: str, path: str, **content: Any) -> Reply:
+    async def _reply(self, seen: Seen, steps: Steps, method: str, path: str, **content: Any) -> Reply:
         """Send once and read the whole reply; the library's own errors."""
-        with anyio.fail_after(self._deadline_s):
-            async with self._client.stream(method, f"{self._base_url}{path}", **content) as response:
-                return await _whole(response, seen, self._watch.secret)
+        url, told = f"{self._base_url}{path}", {"trace": steps}
+        async with steps.closing_what_failed():
+            with anyio.fail_after(self._deadline_s):
+                async with self._client.stream(method, url, extensions=told, **content) as response:
+                    return await _whole(response, seen, self._watch.secret)
 
     @contextmanager
     def _or_no_reply(self) -> Iterator[None]:
@@ -134,7 +120,7 @@ class PaidHttp(_Client):
     ) -> None:
         client = httpx.AsyncClient(
             headers=headers,
-            transport=_own_transport(
+            transport=own_transport(
                 address.url, httpx.Limits(max_connections=at_once, max_keepalive_connections=0)
             ),
             timeout=httpx.Timeout(timeouts.read_s, connect=timeouts.connect_s, read=timeouts.paid_s),
@@ -150,16 +136,14 @@ class PaidHttp(_Client):
             NothingSent: it is certain that nothing was sent.
             NoReply: anything else that is not a complete reply.
         """
-        steps = _Steps()
+        steps = Steps()
         with (
             self._watch.exchange("POST", route, len(body)) as seen,
             self._or_nothing_sent(steps),
             self._or_no_reply(),
             self._or_not_connected(),
         ):
-            return await self._reply(
-                seen, "POST", route, content=body, headers=headers, extensions={"trace": steps}
-            )
+            return await self._reply(seen, steps, "POST", route, content=body, headers=headers)
 
     @contextmanager
     def _or_not_connected(self) -> Iterator[None]:
@@ -169,7 +153,7 @@ class PaidHttp(_Client):
             raise NothingSent(f"{NOTHING_SENT[_listed(error)]}: {self._words(error)}") from self._shown(error)
 
     @contextmanager
-    def _or_nothing_sent(self, steps: _Steps) -> Iterator[None]:
+    def _or_nothing_sent(self, steps: Steps) -> Iterator[None]:
         """What goes wrong on the way to a proxy, or through it, has many names; how far it came has one."""
         try:
             yield
@@ -177,37 +161,6 @@ class PaidHttp(_Client):
             if not steps.were_only_connecting:
                 raise
             raise NothingSent(f"the connection was not made: {error}") from error.__cause__
-
-
-class _Steps:
-    """What the HTTP library says that it does, as it begins each step of a request (httpcore's `trace`).
-
-    Nothing has left as long as each was one of connecting. A step that is not known here may be anything.
-    """
-
-    _CONNECTING = re.compile(
-        r"(connection|socks|proxy)\.(connect_tcp|setup_socks5_connection|start_tls|retry)\..*"
-    )
-    _ANSWERING = re.compile(
-        r"http11\.(receive_response_(headers|body)|response_closed)\..*|http11\..*\.(complete|failed)"
-    )
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._may_have_left = False
-
-    @property
-    def were_only_connecting(self) -> bool:
-        """Whether there were any, and none in which the request itself may have left."""
-        return self._count > 0 and not self._may_have_left
-
-    async def __call__(self, step: str, about: Mapping[str, Any]) -> None:
-        self._count += 1
-        if self._CONNECTING.fullmatch(step) or self._ANSWERING.fullmatch(step):
-            return
-        # A proxy is asked for a connection by a request of its own.
-        if getattr(about.get("request"), "method", b"") != b"CONNECT":
-            self._may_have_left = True
 
 
 class FilesHttp(_Client):
@@ -218,7 +171,7 @@ class FilesHttp(_Client):
     ) -> None:
         client = httpx.AsyncClient(
             headers=headers,
-            transport=_own_transport(address.url, httpx.Limits()),
+            transport=own_transport(address.url, httpx.Limits()),
             timeout=httpx.Timeout(timeouts.read_s, connect=timeouts.connect_s),
             follow_redirects=False,
             cookies=_no_cookies(),
@@ -241,35 +194,7 @@ class FilesHttp(_Client):
         files = {"file": file} if file is not None else None
         size_bytes = os.fstat(file[1].fileno()).st_size if file is not None else 0
         with self._watch.exchange(method, route, size_bytes) as seen, self._or_no_reply():
-            return await self._reply(seen, method, route.format(**parts), files=files, data=fields)
-
-
-class _Transport(httpx.AsyncBaseTransport):
-    """httpx over aiohttp, through the environment's proxies, as paid requests go.
-
-    httpx itself leaves proxies to its own transport: behind a mandatory proxy rows would be paid for
-    and never fetched.
-    """
-
-    def __init__(self) -> None:
-        self._ways: dict[tuple[str, Proxy | None], httpx.AsyncBaseTransport] = {}
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        # A redirected GET would go out with an empty chunked body; some hosts answer that with 403,
-        # which would count as a dead link.
-        await request.aread()
-        return await self._for(request.url).handle_async_request(request)
-
-    async def aclose(self) -> None:
-        for transport in self._ways.values():
-            await transport.aclose()
-
-    def _for(self, url: httpx.URL) -> httpx.AsyncBaseTransport:
-        proxy = proxy_for(str(url))
-        way = (url.scheme, proxy)
-        if way not in self._ways:
-            self._ways[way] = _pooled_transport(str(url), proxy)
-        return self._ways[way]
+            return await self._reply(seen, Steps(), method, route.format(**parts), files=files, data=fields)
 
 
 class FreeHttp(_Client):
@@ -281,7 +206,7 @@ class FreeHttp(_Client):
         client = httpx.AsyncClient(
             headers=headers,
             timeout=httpx.Timeout(timeouts.read_s, connect=timeouts.connect_s),
-            transport=_Transport(),
+            transport=PooledTransport(),
             follow_redirects=False,
             cookies=_no_cookies(),
         )
@@ -298,7 +223,7 @@ class FreeHttp(_Client):
         headers = {"Content-Type": "application/json"} if content is not None else None
         path = route.format(**parts) + (f"?{query}" if query else "")
         with self._watch.exchange(method, route, len(content or b"")) as seen, self._or_no_reply():
-            return await self._reply(seen, method, path, content=content, headers=headers)
+            return await self._reply(seen, Steps(), method, path, content=content, headers=headers)
 
 
 class LinkHttp:
@@ -310,7 +235,7 @@ class LinkHttp:
         self._client = httpx.AsyncClient(
             headers={"Accept": "image/*", "Accept-Encoding": "identity", "User-Agent": USER_AGENT},
             timeout=httpx.Timeout(timeouts.read_s, connect=timeouts.connect_s),
-            transport=_Transport(),
+            transport=PooledTransport(),
             follow_redirects=True,
             cookies=_no_cookies(),
             max_redirects=_LINK_REDIRECTS,
@@ -340,11 +265,17 @@ class LinkHttp:
         await self._client.aclose()
 
     async def _response(self, url: str, stack: AsyncExitStack) -> httpx.Response:
+        steps = Steps()
         try:
-            with anyio.fail_after(self._timeouts.free_s):
-                return await stack.enter_async_context(self._client.stream("GET", url))
+            async with steps.closing_what_failed():
+                with anyio.fail_after(self._timeouts.free_s):
+                    opened = self._client.stream("GET", url, extensions={"trace": steps})
+                    return await stack.enter_async_context(opened)
         except TimeoutError as error:
             raise LinkFailed("the link's host did not answer in time") from error
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError) as error:
+            # In whatever form, these quote the link, or the part of it that they do not like.
+            raise LinkFailed(f"the link cannot be opened: it is malformed ({type(error).__name__})") from None
         except Exception as error:
             raise LinkFailed(f"the link cannot be opened: {self._watch.words(_words(error))}") from None
 
@@ -411,39 +342,6 @@ def _no_cookies() -> CookieJar:
     return CookieJar(DefaultCookiePolicy(allowed_domains=[]))
 
 
-def _own_transport(url: str, limits: httpx.Limits) -> httpx.AsyncHTTPTransport:
-    """httpx's own, to one address, through the environment's proxy for it."""
-    return httpx.AsyncHTTPTransport(
-        verify=_tls(url), limits=limits, proxy=_httpx_proxy(proxy_for(url)), trust_env=False
-    )
-
-
-def _pooled_transport(url: str, proxy: Proxy | None) -> httpx.AsyncBaseTransport:
-    """For many requests at once; aiohttp knows no SOCKS."""
-    if proxy is not None and proxy.is_socks:
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=_SOCKS_KEPT)
-        return _own_transport(url, limits)
-    context = _tls(url)
-
-    def new_session() -> aiohttp.ClientSession:
-        """No connection limit of its own (the engine bounds what is open) and no memory of cookies."""
-        connector = aiohttp.TCPConnector(limit=0, ssl=context)
-        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-
-    return AiohttpTransport(verify=context, client=new_session, proxy=_httpx_proxy(proxy))
-
-
-def _tls(url: str) -> ssl.SSLContext:
-    return tls_context() if url.lower().startswith("https:") else no_tls()
-
-
-def _httpx_proxy(proxy: Proxy | None) -> httpx.Proxy | None:
-    if proxy is None:
-        return None
-    context = tls_context() if proxy.scheme == "https" else None
-    return httpx.Proxy(str(proxy), auth=proxy.auth, ssl_context=context)
-
-
 def _listed(error: Exception) -> type[Exception]:
     return next(kind for kind in NOTHING_SENT if isinstance(error, kind))
 
@@ -456,4 +354,16 @@ def _words(error: BaseException) -> str:
         return "the connection was not made in time"  # its own words hold the whole link
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"the connection was not made: {error}"
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    why = _system_word(error)
+    return said if why in said else f"{said} ({why})"
+
+
+def _system_word(error: BaseException) -> str:
+    """What the operating system said at the bottom of it, such as "Too many open files"."""
+    word = ""
+    while error is not None:
+        word = getattr(error, "strerror", None) or word
+        inner = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else None
+        error = inner or error.__cause__ or error.__context__  # type: ignore[assignment]
+    return word

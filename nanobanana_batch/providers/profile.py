@@ -76,9 +76,13 @@ class Profile(BaseModel):
     prices: dict[str, Any] = {}
     prices_as_of: date | None = None
     _file: str = PrivateAttr("")
+    _catalog: Catalog | None = PrivateAttr(None)
 
     def wire_name(self, field: str) -> str | None:
-        """What the provider calls a field of ours (dots nest); None where it does not offer it."""
+        """What the provider calls a field of ours (dots nest), unless a model has its own name for it.
+
+        None where it does not offer it.
+        """
         return self.fields.get(field, field)
 
 
@@ -111,15 +115,18 @@ def load_profile(name_or_file: str) -> Profile:
 
 
 def catalog_for(profile: Profile) -> Catalog:
-    """What the provider offers: the built-in catalogue with the profile's own models and prices."""
-    return _extended(profile)[0]
+    """What the provider offers: the built-in catalogue with the profile's own names, models and prices."""
+    if profile._catalog is None:
+        profile._catalog = _extended(profile)[0]
+    return profile._catalog
 
 
 def _extended(profile: Profile) -> tuple[Catalog, list[Finding]]:
     catalog, of_models = load_catalog().merged(profile.models, profile._file)
     as_of = profile.prices_as_of.isoformat() if profile.prices_as_of else ""
     catalog, of_prices = catalog.priced(profile.prices, profile.dialect, as_of)
-    return catalog, [*of_models, *of_prices]
+    catalog, of_names = catalog.spoken(profile.dialect, profile.fields, profile.callback_field)
+    return catalog, [*of_models, *of_prices, *of_names]
 
 
 def check_address(profile: Profile, base_url: str | None) -> Address:

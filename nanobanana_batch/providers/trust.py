@@ -51,13 +51,31 @@ def authorities() -> Authorities:
     return Authorities("", certifi.where())
 
 
+def check_key_log() -> None:
+    """Whether the keys of connections can be written down, where somebody wants to look into them.
+
+    To be asked before aiohttp is imported, which makes a context and would end the program.
+
+    Raises:
+        BadSurroundings: the file that SSLKEYLOGFILE names cannot be written.
+    """
+    if path := os.environ.get(_KEY_LOG):
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            raise BadSurroundings(
+                f"{_KEY_LOG} names a file that cannot be written ({error.strerror}); nothing was sent.",
+                hint="Correct it, or unset it.",
+            ) from error
+
+
 def tls_context() -> ssl.SSLContext:
     """What connections are checked with.
 
     Raises:
         BadSurroundings: what a variable names cannot be read, or holds no certificate.
     """
-    return _context(authorities(), os.environ.get(_KEY_LOG))
+    return _context(authorities())
 
 
 def no_tls() -> ssl.SSLContext:
@@ -66,18 +84,13 @@ def no_tls() -> ssl.SSLContext:
 
 
 @lru_cache(maxsize=1)
-def _context(named: Authorities, key_log: str | None) -> ssl.SSLContext:
+def _context(named: Authorities) -> ssl.SSLContext:
     """Made once: to read the list takes a hundred times as long as a request needs."""
     if named.folder is not None and not _has_certificates(named.folder):
         raise _unusable(named, "no folder with certificates under their hashes (see `openssl rehash`)")
     try:
         return ssl.create_default_context(cafile=named.file, capath=named.folder)
     except OSError as error:
-        if key_log and error.filename == key_log:
-            raise BadSurroundings(
-                f"{_KEY_LOG} names a file that cannot be written ({error.strerror}); nothing was sent.",
-                hint="Correct it, or unset it.",
-            ) from error
         raise _unusable(named, _why(error)) from error
 
 

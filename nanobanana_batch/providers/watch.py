@@ -129,11 +129,12 @@ def _shown(body: bytes) -> str:
 
 
 _LINK = re.compile(
-    r"""(?ix) \b ([a-z][a-z0-9+.-]{0,20}:) (?:\\*/){2}  # slashes may be escaped, as in JSON
+    r"""(?ix) ([a-z][a-z0-9+.-]{0,20}:) (?:\\*/){2} (?=[^\s"'<>])  # slashes may be escaped, as in JSON
     (?:[^\s/?\#@"'<>\\]*@)? ([^\s/?\#"'<>\\]*) (?:\\+/|[^\s"'<>\\])*
-    | [a-z]+%3A%2F%2F [^\s"'<>]*"""
+    | [a-z]{1,20}%3A%2F%2F [^\s"'<>]*"""
 )
-_QUERY = re.compile(r"(?<=\S)\?[^\s\"'<>\\=]*=[^\s\"'<>\\]*")
+_QUERY = re.compile(r"(?<=\S)\?[^\s\"'<>\\=]{0,200}=[^\s\"'<>\\]*")
+# Each repetition that may fail is bounded: a body that nobody means well with takes time by its length only.
 
 
 def without_links(text: str) -> str:

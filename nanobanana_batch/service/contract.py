@@ -22,7 +22,10 @@ PAGE_SIZE_MAX = 100
 OUTPUT_FORMATS = ("jpg", "png", "webp")
 THINKING_LEVELS = ("auto", "min", "high")
 TASK_STATUSES = ("pending", "processing", "completed", "failed", "cancelled")
-ALIASES = {"gemini-2.5-flash-image": "nano-banana-beta"}
+ALIASES = {
+    "gemini-2.5-flash-image": "nano-banana-beta",
+    "nano-banana-2-lite": "nano-banana-2-lite-beta",  # its older name
+}
 
 MB = 1_000_000
 
@@ -79,25 +82,23 @@ def _unified(ratios: tuple[str, ...], resolutions: str, images: int, **more: boo
     return Offer(ratios, _words(resolutions), images, image_bytes, "1:1", "1K", output_format=True, **more)
 
 
-_PRO_LIKE = _evolink(_RATIOS_PRO, "1K 2K 4K", 10, "1K")
-
 OFFERS: dict[Dialect, dict[str, Offer]] = {
     "evolink": {
         "gemini-3.1-flash-image-preview": _evolink(
             _RATIOS_WIDE, "0.5K 1K 2K 4K", 14, "2K", web_search=True, image_search=True, thinking_level=True
         ),
-        "gemini-3-pro-image-preview": _evolink(_RATIOS_PRO, "1K 2K 4K", 10, "2K", web_search=True),
+        "gemini-3-pro-image-preview": _evolink(_RATIOS_PRO, "1K 2K 4K", 14, "2K", web_search=True),
         "nano-banana-beta": _evolink(_RATIOS_BETA, "", 5, "1K"),
         "gemini-3.1-flash-lite-image": _evolink(_RATIOS_WIDE, "1K", 14, "1K", thinking_level=True),
-        "nano-banana-2-beta": _PRO_LIKE,
-        "nano-banana-pro-beta": _PRO_LIKE,
-        "nano-banana-2-lite": _PRO_LIKE,
+        "nano-banana-pro-beta": _evolink(_RATIOS_PRO, "1K 2K 4K", 10, "1K"),
+        "nano-banana-2-beta": _evolink(_RATIOS_WIDE, "1K 2K 4K", 14, "1K", thinking_level=True),
+        "nano-banana-2-lite-beta": _evolink(_RATIOS_WIDE, "1K", 14, "1K"),
     },
     "unified": {
         "gemini-3.1-flash-image-preview": _unified(
             _RATIOS_WIDE, "512 0.5K 1K 2K 4K", 14, web_search=True, image_search=True
         ),
-        "gemini-3-pro-image-preview": _unified(_RATIOS_PRO, "1K 2K 4K", 10, web_search=True),
+        "gemini-3-pro-image-preview": _unified(_RATIOS_PRO, "1K 2K 4K", 14, web_search=True),
     },
 }
 

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.state.facts import STATUS_OF_PHASE
-from nanobanana_batch.state.prices import KIND, PriceClass, counted
+from nanobanana_batch.state.prices import BY_KIND, KIND, PriceClass, counted
 from nanobanana_batch.state.roster import Roster
 
 
@@ -73,7 +73,7 @@ LEFT JOIN main.attempts AS attempts ON attempts.attempt = rows.attempt
 _LEFT_ALONE = f"""
 SELECT {KIND}, count(*) FROM wanted JOIN marked USING (position) JOIN main.rows USING (row_key)
 WHERE marked.word NOT IN ({", ".join(f"'{word.value}'" for word in sorted(TO_PAY))})
-GROUP BY 1, 2, 3, 4, 5, 6
+{BY_KIND}
 """
 # A changed row stands for what was sent under its id, or for as many of its place as there are such rows.
 _GONE_PHASES = f"""

@@ -18,6 +18,8 @@ class PriceClass(NamedTuple):
     web_search: bool
     image_search: bool
     thinking_level: str | None
+    extra: str | None = None
+    """What settings of the model's own have to do with it, as `Request.priced_by` says."""
 
 
 def price_class(request: Request) -> PriceClass:
@@ -29,20 +31,23 @@ def price_class(request: Request) -> PriceClass:
         bool(request.web_search),
         bool(request.image_search),
         request.thinking_level,
+        request.priced_by or None,
     )
 
 
 KIND = """
 json_extract(request, '$.model'), json_extract(request, '$.resolution'),
 coalesce(json_array_length(request, '$.images'), 0), coalesce(json_extract(request, '$.web_search'), 0),
-coalesce(json_extract(request, '$.image_search'), 0), json_extract(request, '$.thinking_level')
+coalesce(json_extract(request, '$.image_search'), 0), json_extract(request, '$.thinking_level'),
+json_extract(request, '$.priced_by')
 """
-"""The columns of a `PriceClass` in a query over stored requests; `GROUP BY 1, 2, 3, 4, 5, 6` goes with it."""
+"""The columns of a `PriceClass` in a query over stored requests, at its beginning; `BY_KIND` goes with it."""
+BY_KIND = "GROUP BY 1, 2, 3, 4, 5, 6, 7"
 
 PRICES = f"""
 SELECT {KIND}, max(max(coalesce(credits_reserved, 0), coalesce(credits_used, 0)))
 FROM attempts JOIN rows USING (row) WHERE coalesce(credits_reserved, credits_used) IS NOT NULL
-GROUP BY 1, 2, 3, 4, 5, 6
+{BY_KIND}
 """
 
 Found = Iterable[tuple[Any, ...]]
@@ -59,5 +64,5 @@ def counted(found: Found) -> Counter[PriceClass]:
 
 
 def _kind(columns: list[Any]) -> PriceClass:
-    model, resolution, images, web_search, image_search, thinking_level = columns
-    return PriceClass(model, resolution, images, bool(web_search), bool(image_search), thinking_level)
+    model, resolution, images, web_search, image_search, thinking_level, extra = columns
+    return PriceClass(model, resolution, images, bool(web_search), bool(image_search), thinking_level, extra)

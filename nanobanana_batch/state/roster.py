@@ -21,7 +21,7 @@ from nanobanana_batch.errors import BadSurroundings
 from nanobanana_batch.model import Draft, Row, request_as_json, request_from_json, row_key, variables_as_json
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state.clashes import Clashes, FoldId, NameRow, mark_of
-from nanobanana_batch.state.prices import KIND, PriceClass, counted
+from nanobanana_batch.state.prices import BY_KIND, KIND, PriceClass, counted
 
 _CACHE_KIB = 8192
 """What SQLite keeps in memory of the rows, and sorts at once; the rest is on disk."""
@@ -134,7 +134,7 @@ class Roster:
 
     def kinds(self) -> Counter[PriceClass]:
         """How many rows there are of each kind that costs the same."""
-        return counted(self._db.execute(f"SELECT {KIND}, count(*) FROM roster GROUP BY 1, 2, 3, 4, 5, 6"))
+        return counted(self._db.execute(f"SELECT {KIND}, count(*) FROM roster {BY_KIND}"))
 
     def columns(self) -> Iterator[tuple[object, ...]]:
         """As `rows`, but as stored: row_key, position, id, request, variant, variables, source."""

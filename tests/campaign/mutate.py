@@ -16,6 +16,7 @@ import argparse
 import multiprocessing
 import re
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -47,6 +48,9 @@ _ROUNDS = 3
 _LONGEST_CASE_S, _END_S = 400.0, 10.0
 _SETTINGS: dict[str, Any] = {"time_scale": 0.04, "task_s": (6.0, 10.0), "grace_s": 0.5}
 _FLAGS = ("--concurrency", str(AT_ONCE), "--no-progress", "--max-outage", "8s", "--stuck-after", "4s")
+_MOST_EARLY = 2
+_WAITS = (":Retry-After", "error.fallback_suggestion")
+"""Of a wait that makes no sense it is not said what it is."""
 _FOLLOWED = "no such link"
 """A changed link was followed: no fault of the client's."""
 _BEGIN_WORDS = re.compile(r"^\s*$|Credits used|^Images:|^Results:")
@@ -232,7 +236,8 @@ def _while_mutated(case: Case, ended: list[forked.Ended], owed: int, report: dic
         yield f"{sent} requests"
     faults = {one[:80] for one in report["client_faults"] if not one.startswith(_FOLLOWED)}
     yield from sorted(f"client fault: {one}" for one in faults)
-    if early := Counter(one["what"] for one in report["early"]):
+    early = Counter(one["what"] for one in report["early"])
+    if early.total() > _MOST_EARLY and case.mutation.place not in _WAITS:
         yield f"early: {dict(early)}"
 
 
@@ -254,13 +259,24 @@ def _manners(ended: forked.Ended) -> Iterator[str]:
 # -- several at once -----------------------------------------------------------------------------------
 
 
-def _work(pipe: Connection, seed: int, keep: str | None) -> None:
-    """One process: a server of its own, and one case after the other."""
+def _oversee(pipes: list[Connection], room: str, seed: int, keep: str | None) -> None:
+    """The process that imports what all need once, and that those who work are forked from."""
     forked.end_with_parent()
     forked.warm_up()
+    fork = multiprocessing.get_context("fork")
+    workers = [fork.Process(target=_work, args=(pipe, room, seed, keep)) for pipe in pipes]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+
+
+def _work(pipe: Connection, room: str, seed: int, keep: str | None) -> None:
+    """One process: a server of its own, and one case after the other."""
+    forked.end_with_parent()
     with strict() as server:
         for case in iter(pipe.recv, None):
-            with tempfile.TemporaryDirectory(prefix="mutate-") as name:
+            with tempfile.TemporaryDirectory(dir=room) as name:
                 pipe.send(_examined(case, server, Path(name), seed))
                 if keep:
                     shutil.move(name, Path(keep) / re.sub(r"[^\w-]+", "_", case.name))
@@ -279,20 +295,20 @@ def spend(
     chosen: Iterable[Case], seed: int, parallel: int, keep: str | None, tell: Callable[[Verdict], None]
 ) -> list[Verdict]:
     """All verdicts; `tell` gets each when it is there."""
-    context, todo = multiprocessing.get_context("spawn"), iter(chosen)
-    pipes, workers = [], []
-    for _ in range(parallel):
-        ours, theirs = context.Pipe()
-        workers.append(context.Process(target=_work, args=(theirs, seed, keep)))
-        workers[-1].start()
-        theirs.close()
-        pipes.append(ours)
-    try:
-        return list(_handed_out(pipes, todo, tell))
-    finally:
-        for worker in workers:
-            worker.join(_END_S)
-            worker.kill()
+    context = multiprocessing.get_context("spawn")
+    pairs = [context.Pipe() for _ in range(parallel)]
+    with tempfile.TemporaryDirectory(prefix="mutate-", ignore_cleanup_errors=True) as room:
+        theirs = [pair[1] for pair in pairs]
+        overseer = context.Process(target=_oversee, args=(theirs, room, seed, keep))
+        overseer.start()
+        for pipe in theirs:
+            pipe.close()
+        try:
+            return list(_handed_out([pair[0] for pair in pairs], iter(chosen), tell))
+        finally:
+            overseer.join(_END_S if sys.exc_info()[0] is None else 0.0)
+            overseer.kill()
+            overseer.join()
 
 
 def _handed_out(
@@ -340,6 +356,7 @@ def main() -> None:
     if given.list:
         print("\n".join(case.name for case in chosen))
         return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that folders are removed
     print(HEAD, flush=True)
     tell = lambda it: print(it.line(), flush=True) if it.bad or not given.bad else None  # noqa: E731
     verdicts = spend(chosen, given.seed, given.parallel, given.keep, tell)

@@ -1,7 +1,7 @@
 """A night alone with a provider in trouble, ten times as fast as a real one, beside the same night without.
 
     python -m tests.campaign.night
-    python -m tests.campaign.night --rows 500 --no-idempotency
+    python -m tests.campaign.night --rows 500 --keys ignored
     python -m tests.campaign.night --no-batch --kill
 
 Images take 1 to 3 s, a task is read every 0.3 s, and three times the provider is away for 20 s. The run is
@@ -81,7 +81,8 @@ class Plan:
     poll_interval_s: float = 0.3
     outage_s: float = 20.0
     stuck_after_s: float = 30.0
-    idempotency: bool = True
+    keys: str = "honoured"
+    """What the profile says of idempotency keys; the service remembers them unless it is `ignored`."""
     batch_reads: bool = True
     kill: bool = False
     """One SIGKILL half way, and the same command again."""
@@ -133,7 +134,7 @@ class Night:
             f"rows without an explanation: {self.unexplained}": not self.unexplained,
             f"paid twice: {self.paid_twice}": not self.paid_twice,
             f"lost: {self.lost}": not self.lost,
-            f"held rows: {held}": held <= (0 if plan.idempotency else self.unanswered),
+            f"held rows: {held}": held <= (0 if plan.keys == "honoured" else self.unanswered),
             f"exit codes: {self.exit_codes}": self.exit_codes[-1] in (0, 1),
             f"requests: {self.sent / calm.sent:.2f} times": self.sent <= most_requests * calm.sent,
             f"memory grew: {first:.0f} to {last:.0f} MiB": last <= first * _GROWTH + _GROWTH_MIB,
@@ -144,9 +145,9 @@ class Night:
 def spend(folder: Path, plan: Plan) -> Night:
     """One night from the first process to the last."""
     manifest = night_manifest(folder, plan.rows)
-    options = {
+    options: dict[str, Any] = {
         "latency_s": plan.latency_s,
-        "idempotency": plan.idempotency,
+        "idempotency": plan.keys != "ignored",
         "batch_reads": plan.batch_reads,
         "faults": plan.faults,
         "seed": 1,
@@ -180,7 +181,7 @@ def _profile(plan: Plan) -> str:
     faster = 3.0 / plan.poll_interval_s
     return (
         f"extends: evolink\nname: quick\npoll_interval_s: {plan.poll_interval_s}\n"
-        f"reads_per_s: {10 * faster:g}\n"
+        f"reads_per_s: {10 * faster:g}\nidempotency: {plan.keys}\n"
     )
 
 
@@ -234,7 +235,7 @@ def _change_weather(it: Bench, plan: Plan, ahead: list[tuple[int, str]], paid: i
     return ahead[1:]
 
 
-def _asked(it: Bench, what: str, change: dict[str, object] | None = None) -> Any:
+def _asked(it: Bench, what: str, change: dict[str, Any] | None = None) -> Any:
     body = None if change is None else json.dumps(change).encode()
     with urllib.request.urlopen(f"{it.service.base_url}/admin/{what}", body, timeout=30) as reply:
         return json.load(reply)
@@ -348,7 +349,7 @@ def main() -> None:
     )
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--no-idempotency", action="store_true")
+    parser.add_argument("--keys", choices=["honoured", "unproven", "ignored"], default="honoured")
     parser.add_argument("--no-batch", action="store_true")
     parser.add_argument(
         "--kill", action="store_true", help="one SIGKILL half way, and the same command again"
@@ -360,7 +361,7 @@ def main() -> None:
     plan = Plan(
         rows=given.rows,
         faults=replace(EVERYWHERE if given.everywhere else TROUBLE, seed=given.seed),
-        idempotency=not given.no_idempotency,
+        keys=given.keys,
         batch_reads=not given.no_batch,
         kill=given.kill,
     )
@@ -370,7 +371,7 @@ def main() -> None:
         bad = spend(Path(name) / "bad", plan)
         print(figures("bad night ", bad))
     print(f"  {bad.sent / calm.sent:.3f} times the requests of the calm night")
-    is_promised = plan.idempotency and not given.everywhere
+    is_promised = plan.keys == "honoured" and not given.everywhere
     if broken := bad.broken(plan, calm, MOST_REQUESTS if is_promised else math.inf):
         raise SystemExit("broken: " + "; ".join(broken))
 

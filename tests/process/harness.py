@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from nanobanana_batch.results import read_results
 from nanobanana_batch.service.embedded import EmbeddedService
@@ -19,8 +20,9 @@ from nanobanana_batch.service.options import ServiceOptions
 
 MODEL = "gemini-3.1-flash-image-preview"
 KEY = "canary-key-3f9ac1d27be84455"
-QUICK_PROFILE = "extends: evolink\nname: quick\npoll_interval_s: 0.1\n"
-"""The provider as it is, but asked more often, so that a test does not wait for 3 s between two reads."""
+QUICK_PROFILE = "extends: evolink\nname: quick\npoll_interval_s: 0.1\nidempotency: unproven\n"
+"""The provider as it is, but asked more often, so that a test does not wait for 3 s between two reads; and
+whether it remembers keys is for it to show."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,15 @@ class Bench:
 
 
 @contextmanager
-def bench(folder: Path, manifest: Path, **options: object) -> Iterator[Bench]:
-    """A service with its own data, and room for an output folder."""
+def bench(folder: Path, manifest: Path, *, says: str = "unproven", **options: Any) -> Iterator[Bench]:
+    """A service with its own data, and room for an output folder.
+
+    `says`: what the profile says of idempotency keys; `idempotency` among the options is what is true.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "quick.yaml").write_text(QUICK_PROFILE)
+    (folder / "quick.yaml").write_text(QUICK_PROFILE.replace("unproven", says))
     data = folder / "service"
-    with EmbeddedService(ServiceOptions(data_dir=data, **options)) as service:  # type: ignore[arg-type]
+    with EmbeddedService(ServiceOptions(data_dir=data, **options)) as service:
         yield Bench(folder, service, data, manifest.absolute())
 
 

@@ -95,7 +95,12 @@ def test_an_expired_row_is_an_orphan_until_it_is_made_again(tmp_path: Path) -> N
 def test_unknown_rows_are_audited_and_sent_again_only_by_retry(tmp_path: Path) -> None:
     """A provider without keys and lists loses a reply: held, listed, and paid for again only on request."""
     faults = Faults(next={"lost_reply_after": 1})
-    options = {"latency_s": 0.2, "idempotency": False, "recent_list": False, "faults": faults}
+    options: dict[str, Any] = {
+        "latency_s": 0.2,
+        "idempotency": False,
+        "recent_list": False,
+        "faults": faults,
+    }
     with bench(tmp_path, small_manifest(tmp_path, 3), **options) as it:
         done = it.finish()
         assert done.returncode == 1

@@ -12,7 +12,7 @@ _CHOSEN = (
     "task status word (ends)",
     "task results[] object (all)",
     "task results removed (begins)",
-    "429 error.message secret (ends)",
+    "failed task error.code secret (all)",
     "link bytes html (ends)",
 )
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.campaign.strict_night import TROUBLE, Plan, spend
 
 _ROWS = 60
@@ -14,12 +12,10 @@ _MOST_REQUESTS = 1.6
 _TROUBLE = {**TROUBLE, "lost_after": 0.04, "rate_5xx_after": 0.04, "refuse_task": 0.05, "undecided_s": 0.1}
 
 
-@pytest.mark.parametrize("idempotency", ["honoured", "unproven"])
-def test_a_bad_night_at_an_independent_provider_keeps_every_promise(tmp_path: Path, idempotency: str) -> None:
+def test_a_bad_night_at_an_independent_provider_keeps_every_promise(tmp_path: Path) -> None:
     """429, 5xx before and after the task was made, lost replies, HTML, cut downloads, refusals, outages."""
     plan = Plan(
         rows=_ROWS,
-        idempotency=idempotency,
         time_scale=0.04,
         outage_s=0.5,
         concurrency=16,
@@ -29,7 +25,6 @@ def test_a_bad_night_at_an_independent_provider_keeps_every_promise(tmp_path: Pa
     quiet, bad = spend(tmp_path / "quiet", plan.quiet), spend(tmp_path / "bad", plan)
     assert quiet.statuses == {"completed": _ROWS}
     assert quiet.broken(plan, quiet, 1.0) == []
-    assert bad.statuses.keys() <= {"completed", "refused", "unknown"}
+    assert bad.statuses.keys() == {"completed", "refused"}
     assert bad.unanswered, "no reply was lost"
-    assert bad.statuses["refused"], "nothing was refused"
     assert bad.broken(plan, quiet, _MOST_REQUESTS) == []

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import json
-from collections.abc import AsyncIterator
+import re
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -15,7 +19,7 @@ from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.providers.base import Accepted, Exchange, Observer
 from nanobanana_batch.providers.profile import check_address, load_profile
 from nanobanana_batch.providers.task_api import TaskApi, open_task_api
-from nanobanana_batch.providers.watch import BODY_LIMIT_BYTES, Secret, Watch, link_route
+from nanobanana_batch.providers.watch import BODY_LIMIT_BYTES, Secret, Watch, link_route, without_links
 from tests.service.test_http_paid import (
     BODY,
     KEY,
@@ -24,6 +28,7 @@ from tests.service.test_http_paid import (
     closed_port,
     half_a_body,
     hang_up,
+    list_since,
     send,
     serving,
     silence,
@@ -80,7 +85,7 @@ async def test_every_request_is_told_by_its_route(tmp_path: Path) -> None:
     async with serving(contract) as server, watched(server.url, told.append) as opened:
         await opened.submit(BODY, ID)
         await opened.read_many(["t-1"])
-        await opened.list_recent(0)
+        await list_since(opened, 0)
         await opened.read_account()
         await opened.upload(path, "image/png")
         await opened.delete_upload("f-1")
@@ -217,6 +222,61 @@ def test_a_key_is_found_however_it_is_spelled(key: str, text: str) -> None:
     """As it is, in JSON, and in an address."""
     assert "abcdef" not in Secret(key).removed(text)
     assert b"abcdef" not in Secret(key).removed_from(text.encode())
+
+
+@pytest.mark.parametrize(
+    "spell",
+    [
+        lambda key: repr(key),
+        lambda key: json.dumps(json.dumps(key)),
+        lambda key: quote(quote(key, safe=""), safe=""),
+        lambda key: re.sub("%..", lambda it: it[0].lower(), quote(key, safe="")),
+        lambda key: html.escape(key),
+        lambda key: "".join(f"\\u{ord(char):04x}" if not char.isalnum() else char for char in key),
+        lambda key: b64encode(key.encode()).decode(),
+        lambda key: b64encode(f"user:{key}".encode()).decode(),
+        lambda key: b64encode(f"Bearer {key}\r\n".encode()).decode(),
+        lambda key: urlsafe_b64encode(f"x{key}".encode()).decode(),
+        lambda key: json.dumps(b64encode(f"??{key}".encode()).decode()).replace("/", "\\/"),
+        lambda key: key.encode().hex(),
+        lambda key: key.encode().hex().upper(),
+    ],
+)
+def test_a_key_is_found_in_the_spellings_of_other_programs(spell: Callable[[str], str]) -> None:
+    """Twice escaped, for HTML, inside of a header in base 64 at any place, in hex."""
+    key = 'sk-aB/c+d=e&f<g"h\\i.j~k?9'
+    text = f"before {spell(key)} after"
+    assert Secret(key).removed(text) != text
+    assert Secret(key).removed_from(text.encode()) != text.encode()
+    assert "[key]" in Secret(key).removed(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("see https://user:pw@a.test:8080/x?sig=1#y now", "see https://a.test:8080/... now"),
+        (r'{"u":"https:\/\/a.test\/x?sig=1"}', '{"u":"https://a.test/..."}'),
+        ("https%3A%2F%2Fa.test%2Fx%3Fsig%3D1 now", "http... now"),
+        ("socks5h://user:pw@a.test:1080", "socks5h://a.test:1080/..."),
+        ("s3://bucket/x?X-Amz-Signature=1", "s3://bucket/..."),
+        ("GET /x.png?X-Amz-Signature=1 failed", "GET /x.png?... failed"),
+        ("is it 1:1? a=b", "is it 1:1? a=b"),
+        ("HTTP://A.TEST", "HTTP://A.TEST/..."),
+    ],
+)
+def test_of_a_link_the_host_stays(text: str, shown: str) -> None:
+    """What follows, or stands before it, may be a permission or a password."""
+    assert without_links(text) == shown
+
+
+@pytest.mark.anyio
+async def test_a_body_that_is_told_shows_no_links() -> None:
+    """They are permissions to read, also for whoever reads a log."""
+    told: list[Exchange] = []
+    watch = Watch(Secret(KEY), told.append, debug=True)
+    with watch.exchange("GET", "/v1/tasks/x") as seen:
+        seen.body = b'{"results":["https://a.test/x.png?sig=permission"]}'
+    assert told[0].body == '{"results":["https://a.test/..."]}'
 
 
 def test_what_is_too_short_to_be_told_from_text_stays() -> None:

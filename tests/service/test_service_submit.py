@@ -18,13 +18,14 @@ ALL_RESOLUTIONS = ["512", "0.5K", "1K", "2K", "4K", "8K", "1k"]
 TABLE = [  # prefix, model, ratios, resolutions, most images
     ("", FLASH, f"auto {WIDE}", "0.5K 1K 2K 4K", 14),
     ("/unified", FLASH, f"{WIDE} match_input_image", "512 0.5K 1K 2K 4K", 14),
-    ("", PRO, f"auto {NARROW}", "1K 2K 4K", 10),
-    ("/unified", PRO, f"{NARROW} match_input_image", "1K 2K 4K", 10),
+    ("", PRO, f"auto {NARROW}", "1K 2K 4K", 14),
+    ("/unified", PRO, f"{NARROW} match_input_image", "1K 2K 4K", 14),
     ("", BETA, "auto 1:1 2:3 3:2 4:3 3:4 16:9 9:16", "", 5),
     ("", LITE, f"auto {WIDE}", "1K", 14),
-    ("", "nano-banana-2-beta", f"auto {NARROW}", "1K 2K 4K", 10),
+    ("", "nano-banana-2-beta", f"auto {WIDE}", "1K 2K 4K", 14),
     ("", "nano-banana-pro-beta", f"auto {NARROW}", "1K 2K 4K", 10),
-    ("", "nano-banana-2-lite", f"auto {NARROW}", "1K 2K 4K", 10),
+    ("", "nano-banana-2-lite-beta", f"auto {WIDE}", "1K", 14),
+    ("", "nano-banana-2-lite", f"auto {WIDE}", "1K", 14),
 ]
 IMAGE = "https://images.example.com/cat.png"
 
@@ -85,7 +86,7 @@ def test_unified_has_two_models_only(checks: Any, model: str) -> None:
 OFFERED = {  # model_params.NAME: the models of evolink that offer it
     "web_search": {FLASH, PRO},
     "image_search": {FLASH},
-    "thinking_level": {FLASH, LITE},
+    "thinking_level": {FLASH, LITE, "nano-banana-2-beta"},
 }
 
 

@@ -222,9 +222,9 @@ def test_the_service_shares_nothing_with_the_client() -> None:
 @pytest.mark.parametrize(
     ("library", "allowed"),
     [
-        ("httpx", ("providers.http",)),
-        ("aiohttp", ("providers.http",)),
-        ("httpx_aiohttp", ("providers.http",)),
+        ("httpx", ("providers.http", "providers.transports")),
+        ("aiohttp", ("providers.http", "providers.transports")),
+        ("httpx_aiohttp", ("providers.transports",)),
         ("certifi", ("providers.trust",)),
         ("resource", ("files.descriptors",)),
         ("sqlite3", ("state", "service")),

@@ -18,6 +18,7 @@ from nanobanana_batch.model import Request
 FLASH = "gemini-3.1-flash-image-preview"
 PRO = "gemini-3-pro-image-preview"
 BETA = "nano-banana-beta"
+LITE, LITE_BETA = "nano-banana-2-lite", "nano-banana-2-lite-beta"
 URL = "https://example.org/a.png"
 
 
@@ -48,7 +49,7 @@ def test_holds_the_models_of_the_contract(catalog: Catalog) -> None:
         "gemini-3.1-flash-lite-image",
         "nano-banana-2-beta",
         "nano-banana-pro-beta",
-        "nano-banana-2-lite",
+        "nano-banana-2-lite-beta",
     }
 
 
@@ -75,6 +76,63 @@ def test_alias_becomes_its_model(catalog: Catalog) -> None:
     assert catalog.canonical("gemini-2.5-flash-image") == BETA
     assert catalog.normalised(Request("gemini-2.5-flash-image", "a cat"), "evolink").model == BETA
     assert catalog.check(Request("gemini-2.5-flash-image", "a cat"), "evolink") == []
+
+
+def test_an_older_name_stays_as_it_is_written(catalog: Catalog) -> None:
+    """It stands in row keys of earlier versions: if it were replaced, all would be paid for anew."""
+    request = Request(LITE, "a cat", resolution="1K")
+    assert catalog.normalised(request, "evolink") is request
+    assert catalog.canonical(LITE) == LITE
+    assert catalog.rules(LITE, "evolink") == catalog.rules(LITE_BETA, "evolink")
+    assert catalog.check(request, "evolink") == []
+    assert only(catalog.check(Request(LITE, "a cat", resolution="2K"), "evolink")).field == "resolution"
+
+
+def test_an_entry_under_an_older_name_is_about_the_model(catalog: Catalog) -> None:
+    """A profile of before the name changed still means what it meant."""
+    found = merged(catalog, {LITE: {"dialects": {"evolink": {"max_images": "3"}}}})
+    assert rules(found, LITE_BETA, "evolink").max_images == 3
+    assert found.canonical(LITE) == LITE
+
+
+WIDE = "auto 1:1 1:4 4:1 1:8 8:1 2:3 3:2 3:4 4:3 4:5 5:4 9:16 16:9 21:9"
+NARROW = "auto 1:1 2:3 3:2 3:4 4:3 4:5 5:4 9:16 16:9 21:9"
+
+
+@pytest.mark.parametrize(
+    ("model", "ratios", "resolutions", "images", "megabytes", "thinks"),
+    [
+        (FLASH, WIDE, "0.5K 1K 2K 4K", 14, 20, True),
+        (PRO, NARROW, "1K 2K 4K", 14, 20, False),
+        (BETA, "auto 1:1 2:3 3:2 4:3 3:4 16:9 9:16", "", 5, 10, False),
+        ("gemini-3.1-flash-lite-image", WIDE, "1K", 14, 20, True),
+        ("nano-banana-pro-beta", NARROW, "1K 2K 4K", 10, 10, False),
+        ("nano-banana-2-beta", WIDE, "1K 2K 4K", 14, 20, True),
+        (LITE_BETA, WIDE, "1K", 14, 20, False),
+    ],
+)
+def test_a_model_allows_what_the_contract_says(
+    catalog: Catalog, model: str, ratios: str, resolutions: str, images: int, megabytes: int, thinks: bool
+) -> None:
+    """The table, with the newer pages: line by line."""
+    found = rules(catalog, model, "evolink")
+    assert found.aspect_ratios == tuple(ratios.split())
+    assert found.resolutions == tuple(resolutions.split())
+    assert (found.max_images, found.max_image_bytes) == (images, megabytes * 1_000_000)
+    assert found.thinking_levels == (("auto", "min", "high") if thinks else ())
+    assert found.web_search == (model in (FLASH, PRO))
+    assert found.image_search == (model == FLASH)
+
+
+def test_names_that_their_maker_has_retired(catalog: Catalog) -> None:
+    """The day stands in the catalogue; the model is offered all the same."""
+    retired = {
+        entry.name: (entry.retired_on, entry.maker)
+        for dialect in catalog.dialects
+        for entry in catalog.models(dialect)
+        if entry.retired_on
+    }
+    assert retired == {FLASH: ("2026-06-25", "Google"), PRO: ("2026-06-25", "Google")}
 
 
 def test_512_is_half_k_where_it_is_offered(catalog: Catalog) -> None:
@@ -143,6 +201,7 @@ def test_unknown_model_names_the_likely_one(catalog: Catalog) -> None:
         ("nano banana", BETA),
         ("gemini-2.5-flash-image-preview", BETA),
         ("gemini-3-pro-image", PRO),
+        ("nano-banana-2-lite-2027", LITE_BETA),
     ],
 )
 def test_an_unknown_model_may_be_a_title_or_go_on_from_an_alias(
@@ -293,6 +352,8 @@ def test_every_entry_says_where_it_is_from(catalog: Catalog) -> None:
         ),
         ({"dialects": {"evolink": []}}, ".dialects.evolink", "key: value"),
         ({"dialects": []}, ".dialects", "key: value"),
+        ({"retired_on": "last year", "dialects": {"evolink": {}}}, ".retired_on", "not a day"),
+        ({"older_names": [BETA], "dialects": {"evolink": {}}}, ".older_names", "already means"),
         ({"title": ["x"], "dialects": {"evolink": {}}}, ".title", "text"),
         ({"aliases": [FLASH], "dialects": {"evolink": {}}}, ".aliases", "already means"),
         ({"aliases": ["gemini-2.5-flash-image"], "dialects": {"evolink": {}}}, ".aliases", "already means"),

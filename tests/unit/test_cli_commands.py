@@ -552,6 +552,51 @@ def test_models_lists_the_catalogue(run: Run) -> None:
     assert "21:9" in text.out
 
 
+def test_models_says_which_names_are_only_names(run: Run) -> None:
+    """Another name of a model, an older one, and one that its maker has switched off."""
+    text = run("models", "--provider", "evolink").out
+    paragraphs = {part.partition(" ")[0]: part for part in text.split("\n\n")}
+    assert (
+        "gemini-2.5-flash-image is only another name; nano-banana-beta is sent"
+        in paragraphs["nano-banana-beta"]
+    )
+    assert "nano-banana-2-lite is its older name" in paragraphs["nano-banana-2-lite-beta"]
+    retired = "retired at its maker on 2026-06-25 (Google); still listed by this provider"
+    assert [name for name, part in paragraphs.items() if retired in part] == [
+        MODEL,
+        "gemini-3-pro-image-preview",
+    ]
+
+
+OWN_SETTINGS = """extends: evolink
+models:
+  own:
+    dialects:
+      evolink:
+        resolutions: [1K]
+        fields: {resolution: {field: size, values: {1K: 1024x1024}}}
+        extra: {seed: integer, quality: {allowed: [low, high], default: low, field: params.quality}}
+"""
+
+
+def test_a_models_own_settings_are_told_planned_and_suggested(run: Run, tmp_path: Path) -> None:
+    """By `models`, as an object in `plan --json`, in one row in full, and in the schema for editors."""
+    mine, rows = tmp_path / "mine.yaml", tmp_path / "rows.csv"
+    mine.write_text(OWN_SETTINGS)
+    rows.write_text("id,prompt,model,seed,quality\na,a cat,own,7.0,high\n")
+    text = run("models", "--provider", str(mine)).out
+    assert "  resolution is sent as size=1024x1024 for 1K\n" in text
+    assert "  seed: a whole number\n  quality: low high; sent as params.quality; low if not given\n" in text
+    plan = json.loads(run("plan", str(rows), "--provider", str(mine), "--json").out)
+    assert plan["first_rows"][0]["request"]["extra"] == {"quality": "high", "seed": 7}
+    row = run("plan", str(rows), "--provider", str(mine), "--row", "a").out
+    assert [line.split() for line in row.splitlines() if "seed" in line] == [["seed", "7"], ["{seed}", "7.0"]]
+    schema = json.loads(run("schema", "--provider", str(mine)).out)
+    suggested = schema["$defs"]["row"]["properties"]["quality"]
+    assert suggested["anyOf"][0]["enum"] == ["low", "high"]
+    assert "seed" in schema["$defs"]["factors"]["properties"]
+
+
 def test_models_of_a_profile_say_where_they_are_from_and_what_they_cost(run: Run, tmp_path: Path) -> None:
     """The built-in ones, what the file changes and what it adds; prices with their day."""
     mine = tmp_path / "mine.yaml"

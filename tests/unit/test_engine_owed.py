@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,12 @@ from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.model import RowStatus
-from nanobanana_batch.providers.base import TasksRead
+from nanobanana_batch.providers.base import Body, TasksRead
+from nanobanana_batch.state import facts
 from nanobanana_batch.state.facts import Phase
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.scope import Scope
+from nanobanana_batch.state.store import Store
 from tests.unit.fake_provider import Answer, FakeProvider, FakeTask
 from tests.unit.night import Night
 from tests.unit.test_engine_endurance import interrupted_at
@@ -91,7 +94,8 @@ class Faulty(FakeProvider):
         return None
 
     def _submit(self, n: int) -> Answer:
-        self.most_owed = max(self.most_owed, self.owed())
+        if self.owed_then is not None:
+            self.most_owed = max(self.most_owed, self.owed())
         return reply(200, {"object": "a task"}) if self.shows("no id") else None
 
     async def read_many(self, task_ids: Any) -> TasksRead:
@@ -205,33 +209,43 @@ def test_a_disk_that_takes_nothing_any_more_ends_the_run(tmp_path: Path) -> None
     healed(it, provider)
 
 
+@dataclass
+class SlowLinks(FakeProvider):
+    """A second an image; knows how many are open."""
+
+    open: int = 0
+
+    @asynccontextmanager
+    async def _open(self, url: str) -> AsyncIterator[Body]:
+        self.open += 1
+        try:
+            await anyio.sleep(1.0)
+            async with super()._open(url) as body:
+                yield body
+        finally:
+            self.open -= 1
+
+
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE])
 def test_too_few_files_mean_fewer_downloads(tmp_path: Path, code: int) -> None:
-    """Four may be open at once: the images come all the same, and nothing stops."""
+    """Four may be open at once: after one burst the images come, and nothing is held back or stopped."""
+    provider = SlowLinks(submit_s=0.01)
 
     class FewFiles(Disk):
-        open = 0
+        errors = 0
 
         def create(self, path: Path) -> int:
-            if self.open >= 4:
+            if path.suffix == ".part" and provider.open > 4:
+                self.errors += 1
                 raise OSError(code, os.strerror(code))
-            self.open += 1
             return super().create(path)
 
-        def close(self, fd: int) -> None:
-            self.open -= path_is_image(fd)
-            super().close(fd)
-
-    it, _ = night(tmp_path, "", concurrency=32)
-    it.disk = FewFiles()
+    disk = FewFiles()
+    it = Night(tmp_path, provider, [f"a picture of {n}" for n in range(ROWS)], Settings(), disk)
     it.run(interrupted_at(DAY_S))
     assert (it.stop.reason, it.statuses()) == ("", [DONE] * ROWS)
+    assert 0 < disk.errors <= 16 + 8
     assert not [event for event in it.events if event[0] == "paying_paused"]
-
-
-def path_is_image(fd: int) -> bool:
-    """Whether a file is one that `create` has made."""
-    return ".part" in os.readlink(f"/proc/self/fd/{fd}")
 
 
 @pytest.mark.parametrize("since", [0.0, 100.0], ids=["from the start", "in the middle"])
@@ -253,6 +267,24 @@ def test_what_is_never_understood_stops_the_paying(tmp_path: Path, fault: str, s
     assert it.took_s < 2 * HOUR_S
     assert set(it.statuses()) <= {DONE, RUNNING, PENDING}
     healed(it, provider)
+
+
+@pytest.mark.parametrize(
+    ("fault", "within_s"), [("a strange word", 180), ("no link", 60), ("no such task", 60)]
+)
+def test_a_few_are_enough_to_stop(tmp_path: Path, fault: str, within_s: float) -> None:
+    """Sixteen are in flight when it begins: it is not waited until all of them are set aside."""
+    it, provider = night(tmp_path, fault, rows=100, concurrency=16)
+    provider.since = 60.0
+    asked: list[float] = []
+
+    async def watch(engine: Run, stop: Stop) -> None:
+        await stop.sleep(DAY_S)
+        asked.append(anyio.current_time())
+
+    it.run(watch)
+    assert asked[0] < provider.since + within_s
+    assert is_within(provider)
 
 
 def test_a_strange_word_for_ten_minutes_costs_no_image(tmp_path: Path) -> None:
@@ -493,12 +525,18 @@ def test_nothing_is_given_up_while_its_host_cannot_be_reached(tmp_path: Path) ->
     assert len(provider.tasks) == 2
 
 
-def test_a_row_that_was_given_up_and_not_sent_is_sent_by_the_same_command(tmp_path: Path) -> None:
-    """402 came between: the row is that retry's, and no other run pays for it."""
+@pytest.mark.parametrize("ended", ["402", "killed"])
+def test_a_row_that_was_given_up_and_not_sent_is_sent_by_the_same_command(tmp_path: Path, ended: str) -> None:
+    """Something came between: the row is that retry's, and no other run pays for it."""
     it, provider = night(tmp_path, "no link", rows=1)
     it.run(interrupted_at(DAY_S))
-    provider.on_submit = lambda n: NO_CREDITS
-    given_up(it)
+    if ended == "402":
+        provider.on_submit = lambda n: NO_CREDITS
+        given_up(it)
+    else:
+        with closing(Store(tmp_path / "state.sqlite3")) as store:
+            store.apply([facts.GivenUp(1, 1.0)])
+        it.run(interrupted_at(DAY_S))
     assert len(provider.tasks) == 1
     provider.on_submit, provider.fault = (lambda n: None), ""
     given_up(it)

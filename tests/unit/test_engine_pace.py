@@ -17,10 +17,10 @@ from nanobanana_batch.engine.work import Stop, Tally
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import (
     Idempotency,
-    ListedTask,
+    Listing,
     SubmitOutcome,
 )
-from tests.unit.fake_provider import Answer, FakeProvider
+from tests.unit.fake_provider import Answer, FakeProvider, Turn
 from tests.unit.night import Night
 from tests.unit.test_engine_endurance import interrupted_at
 from tests.unit.wire import BAD_GATEWAY, slow, unavailable
@@ -61,10 +61,10 @@ class Watched(FakeProvider):
         finally:
             self.wire -= 1
 
-    async def list_recent(self, since: float) -> list[ListedTask] | None:
+    async def list_recent(self, age_s: float, turn: Turn) -> Listing:
         """Note it."""
         self.lists.append(anyio.current_time())
-        return await super().list_recent(since)
+        return await super().list_recent(age_s, turn)
 
     def first_sent(self) -> list[float]:
         """When each key was sent for the first time."""

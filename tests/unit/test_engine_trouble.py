@@ -16,6 +16,8 @@ from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import (
     Idempotency,
+    KeyAnswer,
+    KeyQuestion,
     SubmitOutcome,
     TasksRead,
     Unknown,
@@ -62,9 +64,9 @@ class Forgetting(FakeProvider):
         self._forget()
         return await super().submit(body, idempotency_key)
 
-    async def proves_idempotency(self, used_key: str) -> bool | None:
+    async def proves_idempotency(self, used_key: str, question: KeyQuestion) -> KeyAnswer:
         self._forget()
-        return await super().proves_idempotency(used_key)
+        return await super().proves_idempotency(used_key, question)
 
     def _forget(self) -> None:
         for task in self.tasks.values():

@@ -137,6 +137,19 @@ def test_a_share_has_the_interval_of_wilson(rows: int, of: int, low: float, high
     assert (round(found.low, 4), round(found.high, 4)) == (low, high)
 
 
+def test_settings_that_choose_are_shown_and_seeds_are_not() -> None:
+    """A quality may fail or cost more; a hundred seeds would need a hundred rows."""
+    drafts = [
+        Draft(
+            f"m:{n}",
+            Request("m", "p", extra=(("q", q), ("seed", n)), priced_by=f'{{"q": "{q}"}}'),
+            variables=(("q", q), ("seed", str(n))),
+        )
+        for n, q in enumerate(["low", "low", "low", "high"])
+    ]
+    assert {dict(row.variables)["q"] for row in chosen(drafts, 2, ())} == {"low", "high"}
+
+
 def test_nothing_ended_says_nothing() -> None:
     """No division by the rows that there are not."""
     assert (share(0, 0).low, share(0, 0).high) == (0.0, 1.0)

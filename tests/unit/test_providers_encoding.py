@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from nanobanana_batch.model import Request
+from nanobanana_batch.providers.base import NotOffered
 from nanobanana_batch.providers.encoding import encode
 from nanobanana_batch.providers.profile import load_profile
 
@@ -81,5 +83,58 @@ def test_the_same_request_has_the_same_bytes() -> None:
 )
 def test_a_field_that_is_not_offered_is_never_dropped_silently(profile: str, request_: Request) -> None:
     """Paying for something else than was asked is worse than an error."""
-    with pytest.raises(ValueError, match="does not offer"):
+    with pytest.raises(NotOffered, match="does not offer"):
         encode(request_, load_profile(profile))
+
+
+OWN = """
+extends: evolink
+models:
+  own:
+    dialects:
+      evolink:
+        aspect_ratios: [1:1]
+        resolutions: [1K]
+        web_search: true
+        fields:
+          images: model_params.image
+          resolution: {values: {1K: {width: 1024, height: 1024}}}
+          web_search: {field: model_params.grounding, values: {true: web, false: null}}
+        extra: {seed: integer, raw: {type: boolean, field: model_params.raw}}
+"""
+
+
+def test_a_model_may_have_names_and_settings_of_its_own(tmp_path: Path) -> None:
+    """Everything else is called as the profile says, and another model's body is as ever."""
+    (tmp_path / "mine.yaml").write_text(OWN)
+    profile = load_profile(str(tmp_path / "mine.yaml"))
+    request = Request(
+        "own", "p", "1:1", "1K", ("https://x/a.png",), web_search=True, extra=(("raw", False), ("seed", 7))
+    )
+    assert json.loads(encode(request, profile, "https://x/back")) == {
+        "model": "own",
+        "prompt": "p",
+        "size": "1:1",
+        "width": 1024,
+        "height": 1024,
+        "model_params": {"image": ["https://x/a.png"], "grounding": "web", "raw": False},
+        "seed": 7,
+        "callback_url": "https://x/back",
+    }
+    assert encode(Request("own", "p", web_search=False), profile) == b'{"model":"own","prompt":"p"}'
+    assert encode(FULL, profile) == encode(FULL, load_profile("evolink"))
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        Request("own", "p", extra=(("steps", 7),)),
+        Request("m", "p", extra=(("seed", 7),)),
+        Request("own", "p", resolution="8K"),
+    ],
+)
+def test_what_the_profile_cannot_say_is_not_sent(tmp_path: Path, request_: Request) -> None:
+    """A profile may have changed since the row was checked."""
+    (tmp_path / "mine.yaml").write_text(OWN)
+    with pytest.raises(NotOffered):
+        encode(request_, load_profile(str(tmp_path / "mine.yaml")))

@@ -22,6 +22,14 @@ from nanobanana_batch.providers.profile import (
 from nanobanana_batch.providers.profile_file import BUILT_IN
 from nanobanana_batch.providers.task_api import check_key, form_of
 
+OWN = """extends: evolink
+models:
+  m:
+    dialects:
+      evolink:
+        aspect_ratios: [1:1]
+"""
+
 
 def profile_file(folder: Path, text: str, name: str = "mine.yaml") -> str:
     """A profile of one's own."""
@@ -133,6 +141,13 @@ def test_a_profile_may_extend_another(tmp_path: Path) -> None:
         ("extends: evolink\nmodels: [x]\n", "models: a list is not allowed"),
         ("extends: evolink\nmodels:\n  x:\n    dialect: {}\n", r":4: models.x.dialect: unknown key"),
         ("extends: evolink\nprices:\n  nano-banana-beat: 1\n", r":3: prices.nano.*mean 'nano-banana-beta'"),
+        (
+            f"{OWN}        extra: {{seed: whole}}\n",
+            r":7: models.m.dialects.evolink.extra.seed: 'whole' is not",
+        ),
+        (f"{OWN}        extra: {{x: {{type: text, field: size}}}}\n", r":7: .*extra.x: 'size' collides with"),
+        (f"{OWN}        fields: {{resolution: 2K}}\n", r":7: .*fields.resolution: '2K' is not allowed"),
+        (f"{OWN}        fields: {{resolutoin: x}}\n", r":7: .*mean 'resolution'"),
         ("- a\n", "not a mapping"),
         ("a: [\n", r"mine.yaml:2:1: not valid YAML"),
         ("a: &a [*a]\n", "too deep|YAML"),
@@ -353,6 +368,24 @@ def test_the_manuals_second_example_is_a_profile_too(tmp_path: Path) -> None:
     profile = load_profile(profile_file(tmp_path, "extends: unified\n" + example.partition("```")[0]))
     assert form_of(profile).statuses == {"alldone": TaskState.COMPLETED, "asleep": TaskState.WORKING}
     assert profile.files_api.name_field == "file_name"
+
+
+def test_what_a_profile_has_no_name_for_is_not_offered(tmp_path: Path) -> None:
+    """By none of its models, unless one has its own name for it: `plan` refuses it, and not the run."""
+    text = (
+        "extends: evolink\nfields: {thinking_level: null, images: null, aspect_ratio: null}\n"
+        "models: {nano-banana-2-beta: {dialects: {evolink: {fields: {thinking_level: thought}}}}}\n"
+    )
+    catalog = catalog_for(load_profile(profile_file(tmp_path, text)))
+    flash = Request(
+        "gemini-3.1-flash-image-preview", "p", "1:1", thinking_level="min", images=("https://x/a.png",)
+    )
+    found = {finding.field for finding in catalog.check(flash, "evolink")}
+    assert found == {"aspect_ratio", "thinking_level", "images"}
+    assert catalog.check(Request("nano-banana-2-beta", "p", thinking_level="min"), "evolink") == []
+    unknown = Request("new", "p", aspect_ratio="1:1", resolution="1K")
+    (finding,) = catalog.check(unknown, "evolink", allow_unknown_model=True)
+    assert finding.field == "aspect_ratio"
 
 
 def test_a_file_that_is_no_text_or_too_large_is_refused(tmp_path: Path) -> None:

@@ -334,6 +334,15 @@ def test_content_rules_refuse_at_once() -> None:
     assert found.decision is REFUSE
 
 
+@pytest.mark.parametrize("body", [HTML, b"", {"error": None}, [1]])
+def test_a_wall_in_front_of_the_provider_judges_nothing(body: object) -> None:
+    """It may answer in the provider's place when the task is made: only the provider's words say no."""
+    found = read_submit_reply(reply(403, body))
+    assert isinstance(found, Unknown)
+    assert found.is_reply
+    assert isinstance(read_submit_reply(reply(403, {"message": "Forbidden"})), Rejected)
+
+
 @pytest.mark.parametrize("body", [HTML, b"", {"error": "text"}, {"error": None}, [1]])
 @pytest.mark.parametrize(("status", "decision"), [(401, STOP), (402, STOP), (429, SLOW), (413, FAIL)])
 def test_a_status_alone_says_enough(status: int, decision: Decision, body: object) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanobanana_batch.manifest import fold_id
-from nanobanana_batch.model import Draft, LocalImage, Request, request_as_json, row_key
+from nanobanana_batch.model import Draft, LocalImage, Request, request_as_json, request_from_json, row_key
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state import clashes, roster
 from nanobanana_batch.state.roster import Roster
@@ -117,6 +117,8 @@ TEXTS = st.text(max_size=8) | st.sampled_from(
     ['"prompt":""', '"prompt": ""', '\\"prompt\\": \\"\\"', "prompt"]
 )
 MAYBE = st.none() | TEXTS
+NAMES = st.from_regex(r"[a-z_]{1,8}", fullmatch=True)
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 FILES = st.builds(LocalImage, TEXTS, TEXTS, TEXTS, st.integers(0, 9), TEXTS)
 REQUESTS = st.builds(
     Request,
@@ -127,6 +129,10 @@ REQUESTS = st.builds(
     web_search=st.none() | st.booleans(),
     thinking_level=MAYBE,
     files=st.lists(FILES, max_size=2).map(tuple),
+    extra=st.dictionaries(NAMES, TEXTS | st.integers() | st.booleans() | NUMBERS, max_size=3).map(
+        lambda found: tuple(sorted(found.items()))
+    ),
+    priced_by=TEXTS,
 )
 
 
@@ -153,4 +159,7 @@ def test_a_request_is_stored_as_plain_json(request: Request) -> None:
     if request.files:
         names = ("name", "path", "sha256", "size_bytes", "media_type")
         fields["files"] = [{name: getattr(file, name) for name in names} for file in request.files]
+    if request.priced_by:
+        fields["priced_by"] = request.priced_by
     assert request_as_json(request) == json.dumps(fields, ensure_ascii=False)
+    assert request_from_json(request_as_json(request)) == request

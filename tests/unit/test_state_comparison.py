@@ -204,6 +204,7 @@ FULL = Request("m", "p", "1:1", "2K", ("https://x/a.png", "https://x/b.png"), "p
         FULL,
         replace(FULL, web_search=None, image_search=True, images=()),
         replace(FULL, resolution=None, thinking_level=None, web_search=False),
+        replace(FULL, extra=(("quality", "high"), ("seed", 7)), priced_by='{"quality": "high"}'),
     ],
 )
 def test_a_query_and_the_budget_see_the_same_kind(tmp_path: Path, request_: Request) -> None:
@@ -220,6 +221,22 @@ def test_a_query_and_the_budget_see_the_same_kind(tmp_path: Path, request_: Requ
         roster.add_all([row], ProblemLog())
         assert reader.prices() == {kind: 7.5}
         assert roster.kinds() == Counter([kind])
+
+
+def test_a_setting_that_chooses_is_priced_and_one_that_varies_is_not(tmp_path: Path) -> None:
+    """Each seed would be a kind of its own, and its first request go alone; a quality may cost more."""
+    rows = [
+        Draft(
+            f"test:{n}",
+            Request("m", "p", extra=(("q", q), ("seed", n)), priced_by=f'{{"q": "{q}"}}'),
+            f"r{n}",
+        )
+        for n, q in enumerate(["low", "low", "high"])
+    ]
+    with Roster(derive_id, fold_id) as roster:
+        roster.add_all(rows, ProblemLog())
+        assert sorted(roster.kinds().values()) == [1, 2]
+    assert len({price_class(row.request) for row in rows}) == 2
 
 
 def test_a_comparison_writes_nothing(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from nanobanana_batch.errors import BadSurroundings, ManifestError
 from nanobanana_batch.manifest import derive_id, fold_id
-from nanobanana_batch.model import Draft, Request, Row, row_key
+from nanobanana_batch.model import Draft, Request, Row, request_as_json, request_from_json, row_key
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state.roster import Roster
 
@@ -94,6 +94,18 @@ def test_the_form_of_a_key_is_fixed() -> None:
     assert row_key(Request("m", "a"), 1) == f"r1-{hashlib.sha256(plain).hexdigest()}"
     request = Request("m", "\u00e9", "1:1", images=("u",), web_search=True)
     assert row_key(request, 2, 1) == f"r1-{hashlib.sha256(full).hexdigest()}"
+    own = b'{"occurrence":0,"request":{"extra":{"raw":true,"seed":7},"model":"m","prompt":"a"},"variant":1}'
+    request = Request("m", "a", extra=(("raw", True), ("seed", 7)), priced_by="{}")
+    assert row_key(request, 1) == f"r1-{hashlib.sha256(own).hexdigest()}"
+
+
+def test_values_that_are_equal_to_python_are_not_one_request() -> None:
+    """1, 1.0 and true are three bodies: each has its own key, and is stored as it is, in whatever order."""
+    for values in ((1, True, 1.0), (True, 1.0, 1)):
+        requests = [Request("m", "a", extra=(("x", value),)) for value in values]
+        assert len({row_key(request, 1) for request in requests}) == 3
+        stored = [dict(request_from_json(request_as_json(request)).extra)["x"] for request in requests]
+        assert [type(value) for value in stored] == [type(value) for value in values]
 
 
 def test_derived_ids_are_unique_also_beside_given_ones() -> None:

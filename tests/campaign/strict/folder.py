@@ -19,6 +19,7 @@ from PIL import Image
 from .mutations import KEY, SECRET
 
 _TEXTS = ("said*.txt", "out/run.log*", "out/results.csv")
+_PNG_END = b"IEND\xaeB`\x82"
 _SIGNATURE = re.compile(r"X-Signature=[0-9a-f]{8,}")
 _STATE_WORDS = re.compile(r"message|error|reason|words|note|said|detail", re.IGNORECASE)
 
@@ -60,7 +61,7 @@ class Folder:
 
     def _digests(self) -> set[str]:
         found = (path for path in self._out.glob("images/**/*") if path.is_file())
-        return {hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+        return {_digest(path.read_bytes()) for path in found}
 
     def saved(self) -> int:
         """Different image files."""
@@ -105,7 +106,13 @@ class Folder:
             Image.open(io.BytesIO(data)).load()
         except OSError:
             return False
-        return any(hashlib.sha256(data).hexdigest() in task["pictures"] for task in tasks)
+        return any(_digest(data) in task["pictures"] for task in tasks)
+
+
+def _digest(data: bytes) -> str:
+    """Of the picture: what is behind its end changes nothing of it."""
+    end = data.find(_PNG_END)
+    return hashlib.sha256(data if end < 0 else data[: end + len(_PNG_END)]).hexdigest()
 
 
 def _is_explained(row: dict[str, str], codes: set[str]) -> bool:

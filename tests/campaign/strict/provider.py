@@ -75,10 +75,10 @@ class Provider:
         kind, route = self._route(request)
         self.ledger.requests[kind] += 1
         self.pacing.arrived(kind, now)
-        reply = route(request) if self._is_known(request, kind) else self._refused_key()
+        reply = route(request) if self._is_known(request, kind) else self.error(401, *_NO_KEY)
         if reply.kind == "other":
             reply.kind = kind if reply.status < 400 else "error"
-        self._note_wait(kind, reply, now)
+        reply.asked = kind
         self.ledger.replies[f"{kind} {reply.status if reply.sent_share >= 1 else 'lost'}"] += 1
         if kind == "submit" and (reply.status >= 500 or reply.sent_share < 1 or is_page(reply)):
             self.ledger.unanswered += 1
@@ -116,17 +116,14 @@ class Provider:
             return True
         return request.headers.get("authorization") == f"Bearer {self.settings.api_key}"
 
-    def _refused_key(self) -> Reply:
-        return self.error(401, "unauthorized", "the API key is not valid")
-
-    def _note_wait(self, kind: str, reply: Reply, now: float) -> None:
-        """By the header, or by the words of the suggestion."""
+    def note_wait(self, reply: Reply) -> None:
+        """What the caller was told to wait: by the header, or by the words of the suggestion."""
         if reply.status in (429, 503) and reply.sent_share >= 1:
             texts = [value for name, value in reply.headers if name == "Retry-After"]
             if said := _SUGGESTED.search(reply.payload()):
                 texts.append(said[1].decode())
             for text in filter(str.isdigit, texts):
-                self.pacing.told_to_wait(kind, now, float(text))
+                self.pacing.told_to_wait(reply.asked, time.monotonic(), float(text))
 
     # -- submit --------------------------------------------------------------------------------------
 
@@ -442,6 +439,7 @@ class Provider:
 
 _SUGGESTED = re.compile(rb"retry after (\d+) seconds")
 
+_NO_KEY = ("unauthorized", "the API key is not valid")
 _XML = ("Content-Type", "application/xml")
 
 

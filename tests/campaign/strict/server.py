@@ -77,8 +77,9 @@ class Server:
         self._weather()
         if self._outage is not None and (reply := await self._away(request)) is not None:
             return reply
-        reply = self.provider.answer(request)
-        return self._mutated(reply)
+        reply = self._mutated(self.provider.answer(request))
+        self.provider.note_wait(reply)
+        return reply
 
     def _weather(self) -> None:
         """Begin the outage whose time has come."""

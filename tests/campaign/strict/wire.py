@@ -47,6 +47,8 @@ class Reply:
     headers: list[tuple[str, str]] = field(default_factory=list)
     kind: str = "other"
     """submit, read, batch, list, credits, prices, files, link, error: what a mutation names."""
+    asked: str = ""
+    """The kind of the request."""
     sent_share: float = 1.0
     """How much of it is sent before the connection is cut; 0: nothing, not even the head."""
     delay_s: float = 0.0

@@ -1,0 +1,26 @@
+"""What the tests of odd surroundings share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nanobanana_batch.service.embedded import EmbeddedService
+from nanobanana_batch.service.options import ServiceOptions
+from tests.process.surroundings import Place
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedService]:
+    """Quick, and one for all tests of a file."""
+    options = ServiceOptions(data_dir=tmp_path_factory.mktemp("service"), latency_s=0.05)
+    with EmbeddedService(options) as running:
+        yield running
+
+
+@pytest.fixture
+def place(service: EmbeddedService, tmp_path: Path) -> Place:
+    """Where a test runs."""
+    return Place(tmp_path, service)

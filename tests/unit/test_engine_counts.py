@@ -1,0 +1,84 @@
+"""What people see of a run's rows is what the state says, also when a run is stopped between two attempts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nanobanana_batch.engine.context import OnUnknown, Settings
+from nanobanana_batch.files.folder import STATE_NAME
+from nanobanana_batch.model import RowStatus
+from nanobanana_batch.providers.base import Unknown
+from nanobanana_batch.state.facts import Phase
+from nanobanana_batch.state.reader import open_reader
+from nanobanana_batch.state.scope import Scope
+from tests.unit.fake_provider import FakeProvider
+from tests.unit.night import Night
+from tests.unit.test_engine_endurance import interrupted_at
+from tests.unit.test_engine_guards import stop_now_at
+from tests.unit.wire import BAD_REQUEST, NO_CREDITS, failed
+
+PROMPTS = [f"a picture of {n}" for n in range(6)]
+
+
+def shown(it: Night) -> bool:
+    """Whether the tally is the state's, for the rows that the run was about."""
+    with open_reader(it.folder / STATE_NAME) as reader:
+        counts = reader.counts(it.settings.scope)
+    badly = counts[RowStatus.FAILED] + counts[RowStatus.REFUSED] + counts[RowStatus.EXPIRED]
+    told = (it.tally.total, it.tally.completed, it.tally.failed, it.tally.unknown, it.tally.in_flight)
+    return told == (
+        sum(counts.values()),
+        counts[RowStatus.COMPLETED],
+        badly,
+        counts[RowStatus.UNKNOWN],
+        0,
+    )
+
+
+def test_a_row_between_two_attempts_counts_as_what_it_is(tmp_path: Path) -> None:
+    """Its task has failed, and 402 comes before the next one; then it is made."""
+    provider = FakeProvider(on_submit=lambda n: NO_CREDITS if n >= 6 else None)
+    provider.on_read = lambda n, task: failed(task.id, "service_error") if int(task.id[5:]) < 3 else None
+    it = Night(tmp_path, provider, PROMPTS)
+    it.run()
+    assert it.tally.failed > 0
+    assert shown(it)
+    provider.on_submit = lambda n: None
+    it.run()
+    assert (it.tally.completed, it.tally.failed) == (6, 0)
+    assert shown(it)
+
+
+def test_a_retry_that_is_stopped_leaves_no_gap(tmp_path: Path) -> None:
+    """Of six failed rows two are sent again before the credits are used up."""
+    provider = FakeProvider(on_submit=lambda n: BAD_REQUEST)
+    it = Night(tmp_path, provider, PROMPTS, Settings(submit_concurrency=1))
+    it.run()
+    it.settings = Settings(submit_concurrency=1, new_rows=False, retried=frozenset({Phase.REJECTED}))
+    provider.on_submit = lambda n: NO_CREDITS if provider.tasks and len(provider.tasks) >= 2 else None
+    it.run()
+    assert it.tally.completed == 2
+    assert shown(it)
+
+
+def test_held_rows_that_could_not_be_sent_again_are_still_unknown(tmp_path: Path) -> None:
+    """A person had said so, and the account has no credits left."""
+    provider = FakeProvider(remembers_keys=False, lists_tasks=False, on_submit=lambda n: Unknown("cut"))
+    it = Night(tmp_path, provider, PROMPTS[:2])
+    it.run(interrupted_at(600.0))
+    assert shown(it)
+    it.settings = Settings(on_unknown=OnUnknown.RESUBMIT)
+    provider.on_submit = lambda n: NO_CREDITS
+    it.run()
+    assert it.tally.unknown > 0
+    assert shown(it)
+
+
+def test_what_is_collected_for_other_rows_is_not_counted(tmp_path: Path) -> None:
+    """All were paid for; the next run is about two of them."""
+    it = Night(tmp_path, FakeProvider(latency_s=60.0), PROMPTS)
+    it.run(stop_now_at(20.0))
+    it.settings = Settings(scope=Scope(before=2))
+    it.run()
+    assert (it.tally.completed, it.tally.total) == (2, 2)
+    assert shown(it)
