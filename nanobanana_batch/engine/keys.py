@@ -1,9 +1,10 @@
 """Whether a request without an answer may be repeated under its key: what is known of who remembers keys.
 
 Where the profile does not say that keys are honoured the provider is asked, at no cost, with a body that
-nobody can accept under a key that was used. Such a question may look like abuse, so few are asked: an
-answer serves every request about as old as that key, or younger, until the provider may have lost its
-memory, and is kept in the state. A body that is judged before the key shows nothing either way.
+nobody can accept under a key that was used. Such a question may look like abuse, so few are asked: an answer
+serves every request about as old as that key, or younger, that was sent before the question; of a later one
+it says nothing, since the provider may have lost its memory. So these wait until they are several. What the
+answers show is kept in the state; a body that is judged before the key shows nothing either way.
 """
 
 from __future__ import annotations
@@ -37,8 +38,10 @@ _SAME_AGE_S = 600.0
 """A key that is remembered speaks for requests that are older by no more than this."""
 _MARGIN_S = 600.0
 """Of the time for which keys live: a request is on its way for a while, and clocks differ."""
-_TRUST_S = 3600.0
-"""A provider that has shown its memory is believed to have it for so long, unless it was in trouble since."""
+_FRESH_S = 3600.0
+"""A key that was used so lately is remembered by whoever remembers any."""
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 60.0, 600.0
+"""Between two answered questions: one serves all requests that were lost meanwhile."""
 _REMARK_S = 7 * 86400.0
 """For so long it is not asked again after it has shown nothing."""
 _MOST_QUESTIONS = 12
@@ -96,6 +99,9 @@ class Keys:
         self._judged: dict[tuple[str, KeyQuestion], float] = {}
         """At which loop time a question was answered with a verdict on its body."""
         self._questions = 0
+        self._pause_s = _FIRST_PAUSE_S
+        self._next_question_at = -math.inf
+        """Loop time before which the key of an accepted request is not asked about."""
         self._mute_until = -math.inf
         self._asking = anyio.Lock()
         self._is_last = False
@@ -115,9 +121,15 @@ class Keys:
         """Whether questions show anything at this provider."""
         return self._noted.remembered_at > -math.inf or self._shown_at > -math.inf
 
+    @property
+    def asks_again_at(self) -> float:
+        """Loop time from which on another question may tell more; infinite where none would."""
+        is_of_use = self._trust is Idempotency.UNPROVEN and self._unshown_until < math.inf
+        return self._next_question_at if is_of_use else math.inf
+
     def last_resort(self) -> None:
         """Nothing else is left to do: ask what was put off."""
-        self._is_last, self._mute_until = True, -math.inf
+        self._is_last, self._mute_until, self._next_question_at = True, -math.inf, -math.inf
 
     def note_trouble(self) -> None:
         """Look whether the provider got into trouble since: it may have lost its memory."""
@@ -195,12 +207,8 @@ class Keys:
         return is_used and self.is_ours(work)
 
     def _holds(self, shown_at: float, work: Work) -> bool:
-        """Whether what was shown at a loop time holds for a request now.
-
-        Of one that was sent after that it holds only for a while: the provider may have lost its memory since.
-        """
-        is_after = work.posted_at <= shown_at or anyio.current_time() - shown_at < _TRUST_S
-        return shown_at >= self._shaken_at and is_after
+        """Whether what was shown at a loop time holds for a request: the provider may have lost its memory since."""
+        return shown_at >= max(self._shaken_at, work.posted_at)
 
     def _shows_own(self, work: Work) -> KeyMemory:
         shown, asked_at = self._own.get(work.idempotency_key, (KeyMemory.NO_ANSWER, -math.inf))
@@ -232,18 +240,24 @@ class Keys:
         """Ask about the key of an accepted request, unless the answer can be told already."""
         async with self._asking:
             is_told = work.intended_at <= self._unshown_until + _SAME_AGE_S
-            if is_told or self.covers(work):
+            if is_told or self.covers(work) or anyio.current_time() < self._next_question_at:
                 return
-            asked_at, shown = anyio.current_time(), await self._ask(near.key)
+            asked_at, shown = anyio.current_time(), await self._ask(near.key, work.posted_at)
+            self._pause_after(shown)
             if shown is KeyMemory.REMEMBERED:
                 await self._prove(near.used_at, asked_at)
             elif shown is KeyMemory.UNSHOWN:
                 await self._note_unshown(near)
 
+    def _pause_after(self, shown: KeyMemory) -> None:
+        if shown is not KeyMemory.NO_ANSWER:
+            self._next_question_at = anyio.current_time() + self._pause_s
+            self._pause_s = min(2.0 * self._pause_s, _LONGEST_PAUSE_S)
+
     async def _note_unshown(self, near: UsedKey) -> None:
         """Of an old key it says how far the memory reaches; of a fresh one, that it is gone, or never shows."""
         self._unshown_until = max(self._unshown_until, near.used_at)
-        if self._context.now() - near.used_at >= _TRUST_S:
+        if self._context.now() - near.used_at >= _FRESH_S:
             return
         if self._has_ever_shown:
             self._back_to, self._shown_at = math.inf, -math.inf

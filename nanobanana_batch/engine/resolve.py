@@ -217,7 +217,7 @@ class Resolver:
         """The same bytes under the same key: the provider answers with the first task, or makes it now."""
         context, work = self._context, case.work
         async with context.breaker.passed():
-            await self._pace(work)
+            wanted_at = await self._its_turn(work)
             self._keys.note_trouble()
             if context.stop.asked or not self._keys.covers(work):
                 self._reopen([case])
@@ -225,7 +225,7 @@ class Resolver:
             sent_at = work.posted_at = anyio.current_time()
             self._strangers.note_repeat(work)
             outcome: SubmitOutcome = Unknown("the repeated request was cut short")
-            with self._sections.one():
+            with self._sections.one(), context.pace.one(wanted_at):
                 outcome = await context.provider.submit(work.body, work.idempotency_key)
                 outcome = await record_answer(context, work, outcome)
             self._note_health(outcome)
@@ -235,20 +235,26 @@ class Resolver:
         else:
             await self._judge(case, outcome, sent_at)
 
-    async def _pace(self, work: Work) -> None:
-        """The first repeat of a request of an earlier run takes the place of a new one."""
+    async def _its_turn(self, work: Work) -> float:
+        """Returns since when it could have gone out: the first repeat of an earlier run's is like a new one."""
         context = self._context
         if work.posted_at:
             await context.retries.spend(context.stop)
         else:
             await context.rate.passed(context.stop)
-        while not context.gate.is_open and not context.stop.asked:
+        wanted_at = anyio.current_time()
+        while not context.stop.asked:
             await context.gate.passed(context.stop)
+            await context.pace.turn(lambda: context.stop.asked)
+            if context.gate.is_open:
+                break
+        return wanted_at
 
     def _note_health(self, outcome: SubmitOutcome) -> None:
         match outcome:
             case Accepted():
                 self._context.breaker.worked()
+                self._context.pace.accepted()
             case NotSent():
                 self._context.breaker.failed(outcome.reason, is_reached=False)
             case Unknown() if outcome.code not in _ABOUT_THE_FIRST:
@@ -353,6 +359,7 @@ class Resolver:
         self._hold(case)
         if work.posted_at and not case.is_listed:
             case.is_listed, case.due = True, work.posted_at + 2 * WINDOW_S
+        case.due = min(case.due, self._keys.asks_again_at)
 
     def _follow(self, work: Work, group: anyio.abc.TaskGroup) -> None:
         """The task is known: from here on it is like any other."""

@@ -123,9 +123,6 @@ class Submitter:
         context.slots.give_back()
 
     def _sent_again(self, work: Work) -> facts.SentAgain:
-        """Of the same payment the key is as old as its first sending; of another one everything is new."""
-        if not work.is_remembered:
-            work.intended_at = self._context.now()
         return facts.SentAgain(work.attempt, self._context.now(), work.is_remembered)
 
     async def _send_row(self, row: RowToSend) -> None:
@@ -298,15 +295,23 @@ class Submitter:
     async def _post(self, work: Work, fact: facts.Intent | facts.SentAgain) -> SubmitOutcome:
         context = self._context
         with self._sections.one():
-            work.is_intended, now = True, context.now()
-            is_same_payment = isinstance(fact, facts.SentAgain) and fact.is_same_payment
-            work.intended_at = work.intended_at if is_same_payment else now
-            await context.journal.record(replace(fact, at=now))  # it may have waited for long
+            work.is_intended = True
+            await context.journal.record(self._dated(work, fact))
             work.posted_at = anyio.current_time()
             outcome = await context.provider.submit(work.body, work.idempotency_key)
-            is_anew = isinstance(fact, facts.SentAgain) and not is_same_payment
+            is_anew = isinstance(fact, facts.SentAgain) and not fact.is_same_payment
             return await record_answer(context, work, outcome, is_anew=is_anew)
         return Unknown("the request was cut short")
+
+    def _dated(self, work: Work, fact: facts.Intent | facts.SentAgain) -> facts.Intent | facts.SentAgain:
+        """It has waited for its turn: its task is looked for, and its key lives, from this moment on.
+
+        Of the same payment the key is as old as its first sending.
+        """
+        if isinstance(fact, facts.SentAgain) and fact.is_same_payment:
+            return fact
+        work.intended_at = self._context.now()
+        return replace(fact, at=work.intended_at)
 
     def _may_send_again(self, work: Work, outcome: SubmitOutcome, sent_at: float) -> _Repetition | None:
         """Whether and how the same request is to be sent once more; counts what is final."""

@@ -606,7 +606,7 @@ def test_a_hard_stop_still_records_the_answer_to_a_repeated_request(tmp_path: Pa
 def test_a_repetition_that_hangs_is_cut_short(tmp_path: Path) -> None:
     """New rows do not wait for ever for an old one."""
     it = unknown_row(tmp_path, FakeProvider(idempotency=HONOURED, lists_tasks=False))
-    it.provider.submit_s = 5000.0
+    it.provider.submit_s, it.settings = 5000.0, Settings(max_outage_s=1800.0)
     it.run()
     assert it.took_s < 3600
     assert it.statuses() == [UNKNOWN]
