@@ -143,12 +143,19 @@ def after_sending() -> Iterator[None]:
     """In the block something may have been sent already: no error may say any more that nothing was.
 
     Raises:
-        RunStopped: in the place of a `UsageError`.
+        RunStopped: in the place of a `UsageError`, or of an error of the system that nobody foresaw.
     """
     try:
         yield
     except UsageError as error:
         raise RunStopped(error.message, hint=error.hint) from error
+    except OSError as error:
+        raise RunStopped(system_words(error), hint="See to it, then run the same command again.") from error
+
+
+def system_words(error: OSError) -> str:
+    """What the operating system refuses, in a sentence."""
+    return f"{error.filename or 'A file'} cannot be used: {error.strerror or type(error).__name__}."
 
 
 class StateFailed(RunStopped):

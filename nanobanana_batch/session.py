@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanobanana_batch.connection import Line
-from nanobanana_batch.errors import NanobananaError, UsageError, after_sending
+from nanobanana_batch.errors import NanobananaError, RunStopped, UsageError, after_sending, system_words
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import Folder
 from nanobanana_batch.files.log import LOG_NAME, Log, RunLog
@@ -210,6 +210,8 @@ def _drive(session: Session, stop: Stop, log: Log) -> None:
         anyio.run(drive)
     except BaseExceptionGroup as group:
         raise _first_of_ours(group) from group
+    except OSError as error:
+        raise RunStopped(system_words(error)) from error
 
 
 def _patience(session: Session) -> Settings:

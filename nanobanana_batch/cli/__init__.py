@@ -14,7 +14,7 @@ from nanobanana_batch.cli.prices_command import prices
 from nanobanana_batch.cli.schema_command import schema
 from nanobanana_batch.cli.service_commands import models, serve
 from nanobanana_batch.cli.text import unexpected_text
-from nanobanana_batch.errors import NanobananaError, OutputFailed, RunStopped
+from nanobanana_batch.errors import NanobananaError, OutputFailed, RunStopped, UsageError, system_words
 
 EXIT_CODES = """
 Exit codes: 0 every row completed; 1 finished, some rows did not complete; 2 bad usage or manifest,
@@ -62,6 +62,9 @@ def _exit_code() -> int:
         interrupts.once_more_ends_at_once()
         _say("interrupted")
         return 130
+    except OSError as error:  # one that a run meets is another error by now
+        _say(system_words(error))
+        return UsageError.exit_code
     except Exception as error:
         _say(unexpected_text(error))
         return RunStopped.exit_code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,15 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServic
     options = ServiceOptions(data_dir=tmp_path_factory.mktemp("service"), latency_s=0.05)
     with EmbeddedService(options) as running:
         yield running
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that any user may write to: pytest shuts its own again and again."""
+    with tempfile.TemporaryDirectory(prefix="nanobanana-test-") as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        yield folder
 
 
 @pytest.fixture

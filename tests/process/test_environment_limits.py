@@ -29,7 +29,10 @@ def test_a_signal_before_the_work_ends_it_with_130(place: Place, number: signal.
     temporary.mkdir()
     words = ["-" if word == str(place.manifest) else word for word in place.words("--format", "csv")]
     process = place.start(words, env=environment(TMPDIR=str(temporary)), stdin=subprocess.PIPE)
-    until(lambda: list(temporary.iterdir()))
+    assert process.stdin is not None
+    process.stdin.write("prompt\n" * 50_000)
+    process.stdin.flush()
+    until(lambda: any(path.stat().st_size for path in temporary.iterdir()))
     process.send_signal(number)
     end = ended(process)
     place.is_clean(end)
@@ -39,14 +42,13 @@ def test_a_signal_before_the_work_ends_it_with_130(place: Place, number: signal.
     assert list(temporary.iterdir()) == []
 
 
-@pytest.mark.parametrize("number", ENDING)
-def test_a_signal_while_rows_are_being_checked_ends_it_with_130(place: Place, number: signal.Signals) -> None:
+def test_a_signal_while_rows_are_being_checked_ends_it_with_130(place: Place) -> None:
     """The same in the midst of a long manifest."""
     rows = "\n".join(f"picture {n},gemini-3.1-flash-image-preview" for n in range(300_000))
     place.manifest.write_text(f"prompt,model\n{rows}\n")
     process = place.start(place.words())
     until(lambda: is_spilling(process.pid))
-    process.send_signal(number)
+    process.send_signal(signal.SIGTERM)
     end = ended(process)
     place.is_clean(end)
     assert (end.code, place.paid()) == (130, {})
@@ -98,7 +100,7 @@ def test_a_signal_that_is_none_of_its_business_ends_nothing(place: Place) -> Non
 # --- descriptors -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("limit", [12, 16, 24])
+@pytest.mark.parametrize("limit", [12, 24])
 def test_too_few_descriptors_are_told_before_anything_is_paid(place: Place, limit: int) -> None:
     """One sentence that says how many are needed."""
     end = place.run(shell=f"ulimit -n {limit};")
@@ -109,7 +111,7 @@ def test_too_few_descriptors_are_told_before_anything_is_paid(place: Place, limi
 
 @pytest.mark.parametrize(
     ("limit", "redirects"),
-    [(30, ""), (32, "2>&-"), (36, ""), (40, "<&- >&- 2>&-"), (48, ""), (64, "2>/dev/full")],
+    [(30, ""), (32, "2>&-"), (40, "<&- >&- 2>&-"), (48, ""), (64, "2>/dev/full")],
 )
 def test_with_few_descriptors_less_is_done_at_a_time(
     service: EmbeddedService, tmp_path: Path, limit: int, redirects: str
@@ -143,13 +145,17 @@ def test_a_soft_limit_is_raised_in_silence(place: Place) -> None:
 # --- masks, homes, temporary folders ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize("mask", ["0", "0077", "0777", "0277"])
-@pytest.mark.parametrize("user", ["root", "nobody"])
-def test_a_mask_is_survived_or_told(tmp_path: Path, service: EmbeddedService, mask: str, user: str) -> None:
+@pytest.mark.parametrize(
+    ("user", "mask"), [("root", "0777"), ("nobody", "0"), ("nobody", "0777"), ("nobody", "0277")]
+)
+def test_a_mask_is_survived_or_told(
+    open_folder: Path, service: EmbeddedService, mask: str, user: str
+) -> None:
     """Where a process may not even use what it has made, that is said before anything is paid."""
-    os.chmod(tmp_path, 0o777)
     via = as_nobody() if user == "nobody" else ""
-    place = reachable(tmp_path, service)
+    place = Place(open_folder, service)
+    for path in open_folder.iterdir():
+        path.chmod(0o644)
     end = place.run(shell=f"umask {mask};", via=via)
     place.is_clean(end)
     if user == "nobody" and mask in ("0777", "0277"):
@@ -160,26 +166,12 @@ def test_a_mask_is_survived_or_told(tmp_path: Path, service: EmbeddedService, ma
     place.completes()
 
 
-def reachable(folder: Path, service: EmbeddedService) -> Place:
-    """A place that another user can work in."""
-    for above in (folder, *folder.parents):
-        if above.stat().st_uid == os.geteuid() and above != Path("/"):
-            above.chmod(above.stat().st_mode | 0o055)
-    place = Place(folder, service)
-    for path in folder.iterdir():
-        path.chmod(0o644)
-    return place
-
-
 @pytest.mark.parametrize(
     "change",
     [
         {"HOME": None},
-        {"HOME": "/nonexistent"},
-        {"HOME": "/proc"},
-        {"TMPDIR": "/nonexistent"},
-        {"TMPDIR": "/dev/null"},
-        {"TMPDIR": "/proc"},
+        {"HOME": "/nonexistent", "TMPDIR": "/dev/null"},
+        {"HOME": "/proc", "TMPDIR": "/proc"},
         {"HOME": None, "TMPDIR": "/nonexistent", "PATH": None},
         {"HOME": "", "TMPDIR": "", "LANG": None, "USER": None},
     ],

@@ -22,21 +22,13 @@ TRUSTED = {"SSL_CERT_FILE": str(AUTHORITY)}
         {"HTTPS_PROXY": "http://[bad"},
         {"https_proxy": "http://somebody:proxy-password@host:port"},
         {"ALL_PROXY": "http://somebody:proxy-password/x@host:8080"},
-        {"HTTPS_PROXY": "http://"},
-        {"HTTPS_PROXY": "host:99999"},
-        {"HTTPS_PROXY": "two words"},
         {"all_proxy": "socks://127.0.0.1:1080/"},
         {"HTTPS_PROXY": "socks4://somebody:proxy-password@127.0.0.1:1080"},
-        {"HTTPS_PROXY": "ftp://127.0.0.1"},
         {"HTTPS_PROXY": "http://[bad", "NO_PROXY": HOST},
         {"SSL_CERT_FILE": "/nonexistent/ca.pem"},
         {"SSL_CERT_FILE": "/dev/null"},
-        {"SSL_CERT_FILE": "/tmp"},
-        {"SSL_CERT_DIR": "/nonexistent"},
         {"SSL_CERT_DIR": "/dev"},
         {"REQUESTS_CA_BUNDLE": "/nonexistent/ca.pem"},
-        {"REQUESTS_CA_BUNDLE": "/dev"},
-        {"CURL_CA_BUNDLE": "/etc/passwd"},
         {"SSLKEYLOGFILE": "/nonexistent/keys.log"},
     ],
     ids=str,
@@ -131,17 +123,16 @@ HASH = "6bb77251"
 
 
 @pytest.mark.parametrize("scheme", ["http", "socks5h"])
-@pytest.mark.parametrize("trouble", ["untrusted", "refused", "forbidden", "cut"])
+@pytest.mark.parametrize("trouble", ["untrusted", "forbidden", "cut"])
 def test_what_never_reached_the_provider_was_not_paid(
     service: EmbeddedService, place: Place, scheme: str, trouble: str
 ) -> None:
     """No row is left in doubt by a proxy that is gone or refuses, or by a certificate nobody trusts."""
     with proxied(service.base_url, needs_auth=trouble == "forbidden") as proxy:
         proxy.is_mute = trouble == "cut"
-        url = f"{scheme}://127.0.0.1:9" if trouble == "refused" else proxy.url(scheme)
         trusted = {} if trouble == "untrusted" else TRUSTED
         flags = ("--max-outage", "1s")
-        end = place.run(*flags, base_url=BASE_URL, env=environment(ALL_PROXY=url, **trusted))
+        end = place.run(*flags, base_url=BASE_URL, env=environment(ALL_PROXY=proxy.url(scheme), **trusted))
     place.is_clean(end)
     assert end.code == 3, end
     assert "unknown" not in end.err

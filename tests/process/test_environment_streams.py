@@ -30,11 +30,8 @@ ASCII_ONLY = {"LC_ALL": "C", "LANG": None, "PYTHONUTF8": "0", "PYTHONCOERCECLOCA
     ("redirects", "env"),
     [
         ("2>&-", {}),
-        (">&-", {}),
-        ("<&-", {}),
         ("<&- >&- 2>&-", {}),
         ("2>/dev/full", {}),
-        (">/dev/full 2>/dev/full", {}),
         ("2>&- >/dev/full", {}),
         ("2>/dev/full", {"PYTHONIOENCODING": "ascii"}),
         ("2>&-", ASCII_ONLY),
@@ -103,7 +100,6 @@ def test_a_pipe_that_is_full_holds_up_no_images(place: Place) -> None:
         {"PYTHONIOENCODING": "utf-16"},
         {"LC_ALL": "C", "LANG": None},
         {"LC_ALL": "xx_YY.UTF-8"},
-        {"LANG": None},
         {"PYTHONUTF8": "1", "LC_ALL": "POSIX"},
         {"PYTHONOPTIMIZE": "2"},
         {"PYTHONWARNINGS": "error"},
@@ -175,8 +171,11 @@ def made(service: EmbeddedService, tmp_path_factory: pytest.TempPathFactory) -> 
     return place
 
 
-@pytest.mark.parametrize("words", ASKED, ids=lambda words: words[0])
-@pytest.mark.parametrize("redirects", [">/dev/full", ">&-"])
+@pytest.mark.parametrize(
+    ("words", "redirects"),
+    [*((words, ">/dev/full") for words in ASKED), (ASKED[0], ">&-"), (ASKED[3], ">&-")],
+    ids=lambda it: it[0],
+)
 def test_what_was_asked_for_and_cannot_be_written_is_a_failed_command(
     made: Place, words: tuple[str, ...], redirects: str
 ) -> None:
@@ -196,7 +195,7 @@ def test_a_reader_that_has_seen_enough_is_told_nothing(made: Place, words: tuple
     assert (end.code, end.err) == (1, "")
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "latin-1:strict", "cp1252"])
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1:strict"])
 def test_what_was_asked_for_is_whole_in_any_encoding(made: Place, encoding: str) -> None:
     """As escapes that JSON reads back, where the encoding does not know a character."""
     made.manifest.write_text(made.manifest.read_text().replace("row-0", "łódź-漢"), encoding="utf-8")

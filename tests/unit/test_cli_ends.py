@@ -49,16 +49,30 @@ def run_local(
 
 
 @pytest.mark.parametrize("where", ["engine", "results"])
-def test_a_usage_error_after_sending_is_a_run_that_stopped(
-    monkeypatch: pytest.MonkeyPatch, run_local: Callable[[], tuple[int, str]], where: str
+@pytest.mark.parametrize("error", [UsageError("Something is amiss."), PermissionError(13, "Is amiss", "a/b")])
+def test_no_error_after_sending_says_that_nothing_was_sent(
+    monkeypatch: pytest.MonkeyPatch,
+    run_local: Callable[[], tuple[int, str]],
+    where: str,
+    error: Exception,
 ) -> None:
     """Wherever it arises once something may have been paid for: 3, and the same command goes on."""
-    error = UsageError("Something is amiss.", hint="Do this.")
     if where == "engine":
         monkeypatch.setattr(Run, "go", fails(error))
     else:
         monkeypatch.setattr(pipeline, "write_results", fails(error))
-    assert run_local() == (3, "nanobanana-batch: Something is amiss. Do this.\n")
+    code, said = run_local()
+    assert code == 3
+    assert len(said.splitlines()) == 1
+    assert "amiss" in said
+
+
+def test_a_path_that_may_not_be_looked_at_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, run_local: Callable[[], tuple[int, str]]
+) -> None:
+    """Before the work: exit 2, with the path and the system's word."""
+    monkeypatch.setattr(pipeline, "folder_of", fails(PermissionError(13, "Permission denied", "a/b")))
+    assert run_local() == (2, "nanobanana-batch: a/b cannot be used: Permission denied.\n")
 
 
 def test_an_error_that_nobody_foresaw_is_one_line_without_its_words(
