@@ -428,6 +428,7 @@ def _opened(folder: Folder, disk: Disk) -> Iterator[Store]:
 
     Raises:
         UsageError: a place of the run does not keep what is written to it; nothing was sent.
+        BadSurroundings: in this locale no file can have the name of an image that is paid for.
     """
     with before_sending():
         make(folder.path / IMAGE_FOLDER, disk)
@@ -435,6 +436,7 @@ def _opened(folder: Folder, disk: Disk) -> Iterator[Store]:
     store = Store(folder.state)
     try:
         disk.sync_folder(folder.state_folder)
+        refuse_unspeakable(known.stem for phase in Phase for known in store.open_attempts(phase))
         yield store
     finally:
         store.close()

@@ -106,7 +106,7 @@ def work(session: Session) -> Worked:
         if had_work:
             log("run_begins", provider=session.line.name, rows=session.tally.total)
             _drive(session, stop, log)
-            with open_reader(session.folder.state) as reader:
+            with after_sending(), open_reader(session.folder.state) as reader:
                 count_up(session.tally, reader, session.settings.scope)
             log("run_ends", completed=session.tally.completed, failed=session.tally.failed)
     return Worked(had_work, stop.reason, stop.interrupted, stop.needs_change)

@@ -40,9 +40,10 @@ for command in (plan, run, status, retry, results, audit, doctor, serve, models,
 
 def main() -> None:
     """Entry point of the console script."""
-    streams.secure()
-    with interrupts.like_ctrl_c():
-        sys.exit(_exit_code())
+    is_own_process = streams.secure()
+    with interrupts.like_ctrl_c(is_last=is_own_process):
+        code = _exit_code()
+    sys.exit(code)
 
 
 def _exit_code() -> int:

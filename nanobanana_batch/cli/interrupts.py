@@ -15,17 +15,20 @@ _ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
-def like_ctrl_c() -> Iterator[None]:
-    """For the length of the block they interrupt; what is ignored (`nohup`) stays ignored."""
-    before = {number: signal.getsignal(number) for number in _ENDING}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
+def like_ctrl_c(*, is_last: bool) -> Iterator[None]:
+    """For the length of the block they interrupt; what is ignored (`nohup`) stays ignored.
+
+    `is_last`: the process ends with it. Then no signal changes its exit code any more.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *_ENDING)}
+    for number in _ENDING:
+        if before[number] is not signal.SIG_IGN:
             signal.signal(number, _interrupt)
     try:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if is_last else handler)
 
 
 def once_more_ends_at_once() -> None:

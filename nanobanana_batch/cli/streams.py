@@ -26,8 +26,10 @@ _MOST_AT_ONCE = 4096
 _PATIENCE_S = 1.0
 
 
-def secure() -> None:
-    """Make the streams of this process fit for work; call it before anything else is opened.
+def secure() -> bool:
+    """Make the streams of this process fit for work, if they are its own; says whether they are.
+
+    Call it before anything else is opened.
 
     Where one is closed, the next file that is opened would take its number, and whatever is printed would
     go into that file: into the state, for one.
@@ -40,8 +42,10 @@ def secure() -> None:
         sys.stdin = open(0, closefd=False)  # noqa: SIM115 - it lives as long as the process
     if sys.stdout is None or sys.stdout is sys.__stdout__:
         sys.stdout = _text(_Asked(1), sys.stdout)
-    if sys.stderr is None or sys.stderr is sys.__stderr__:
+    is_own = sys.stderr is None or sys.stderr is sys.__stderr__
+    if is_own:
         sys.stderr = _text(_Told(2), sys.stderr)
+    return is_own
 
 
 @contextmanager
@@ -142,7 +146,7 @@ def _why(error: OSError) -> str:
     return f"Standard output cannot be written to: {error.strerror}."
 
 
-def _text(raw: _Stream, before: io.TextIOBase | None) -> io.TextIOWrapper:
+def _text(raw: _Stream, before: object) -> io.TextIOWrapper:
     """As the interpreter has it; characters that the encoding does not know are written as JSON would."""
     encoding = getattr(before, "encoding", None) or "utf-8"
     is_live = isinstance(raw, _Told) or raw.isatty()

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -95,6 +96,16 @@ def test_a_signal_that_is_none_of_its_business_ends_nothing(place: Place) -> Non
     process.send_signal(signal.SIGINT)
     assert (end := ended(process)).code == 0, end
     place.is_whole()
+
+
+def test_no_signal_changes_the_code_of_what_has_ended() -> None:
+    """While the interpreter cleans up, which takes a while on a busy machine."""
+    code = (
+        "import atexit, os, sys; from nanobanana_batch.cli import main; sys.argv = ['x', '--version'];"
+        "atexit.register(lambda: [os.kill(os.getpid(), n) for n in (2, 15, 1)]); main()"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (0, "")
 
 
 # --- descriptors -----------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nanobanana_batch import pipeline
+from nanobanana_batch import pipeline, session
 from nanobanana_batch.cli import main
 from nanobanana_batch.cli.progress import progress
 from nanobanana_batch.cli.text import as_json
@@ -48,7 +48,7 @@ def run_local(
     return run
 
 
-@pytest.mark.parametrize("where", ["engine", "results"])
+@pytest.mark.parametrize("where", ["engine", "counts", "results"])
 @pytest.mark.parametrize("error", [UsageError("Something is amiss."), PermissionError(13, "Is amiss", "a/b")])
 def test_no_error_after_sending_says_that_nothing_was_sent(
     monkeypatch: pytest.MonkeyPatch,
@@ -59,8 +59,12 @@ def test_no_error_after_sending_says_that_nothing_was_sent(
     """Wherever it arises once something may have been paid for: 3, and the same command goes on."""
     if where == "engine":
         monkeypatch.setattr(Run, "go", fails(error))
-    else:
+    elif where == "results":
         monkeypatch.setattr(pipeline, "write_results", fails(error))
+    else:
+        read = session.count_up
+        calls = iter([read, fails(error)])  # the second one follows the work
+        monkeypatch.setattr(session, "count_up", lambda *given: next(calls)(*given))
     code, said = run_local()
     assert code == 3
     assert len(said.splitlines()) == 1
