@@ -358,7 +358,7 @@ def test_a_no_to_a_resubmitted_request_counts_as_unknown_for_who_watches(
 
 def test_a_rejected_row_counts_as_failed_for_who_watches(tmp_path: Path) -> None:
     """The progress bar reaches its end."""
-    it = night(tmp_path, FakeProvider(on_submit=lambda n: FORBIDDEN if n == 0 else None), 3)
+    it = night(tmp_path, FakeProvider(on_submit=lambda n: BAD_REQUEST if n == 0 else None), 3)
     it.run()
     assert (it.tally.failed, it.tally.completed) == (1, 2)
 
@@ -889,7 +889,7 @@ def test_only_the_first_rows_are_sent_under_a_limit(tmp_path: Path) -> None:
 
 def test_a_rejected_row_is_not_met_again_in_the_run_that_retries_it(tmp_path: Path) -> None:
     """`retry --only failed` tries each row once, however it ends."""
-    provider = FakeProvider(on_submit=lambda n: FORBIDDEN)
+    provider = FakeProvider(on_submit=lambda n: BAD_REQUEST)
     it = night(tmp_path, provider, 5)
     it.run()
     it.settings = Settings(new_rows=False, retried=frozenset({Phase.REJECTED}))
@@ -964,7 +964,7 @@ def test_an_attempt_that_was_cut_off_by_a_kill_is_in_doubt(tmp_path: Path) -> No
     provider = FakeProvider(idempotency=HONOURED, lists_tasks=False, submit_s=50.0)
     night(tmp_path, provider, 1).run(stop_now_at(1.0))
     assert phases(tmp_path) == [Phase.INTENT]
-    provider.submit_s, provider.on_submit = 0.2, lambda n: FORBIDDEN
+    provider.submit_s, provider.on_submit = 0.2, lambda n: NO_CREDITS
     it = night(tmp_path, provider, 1)
     it.run(within(NEVER_S))
     assert phases(tmp_path) == [Phase.UNKNOWN]
