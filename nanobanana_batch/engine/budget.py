@@ -43,7 +43,7 @@ class Budget:
         self._costs: dict[int, float] = {}
         """Of attempts that can still change, by attempt."""
         self._earlier: dict[int, float] = {}
-        """What sendings before the latest one may have cost besides, by attempt: no refund takes that back."""
+        """What sendings before the latest may have cost besides, by attempt: no refund takes that back."""
         self._anew: dict[int, float] = {}
         """What is set aside for a request that is being sent anew, by attempt."""
         self._classes: dict[int, PriceClass] = {}
@@ -163,7 +163,7 @@ class Budget:
         return self._listed_price(request) if known is None else known
 
     def _is_within(self, kind: PriceClass, price: float | None) -> bool:
-        """What has no price costs as much as the dearest one that is known, and for all anybody knows more."""
+        """What has no price costs as much as the dearest that is known, and for all anybody knows more."""
         assert self._limit is not None
         pending = self._unpriced | self._first
         if pending - self._held or (price is None and pending):
@@ -188,7 +188,7 @@ class Budget:
             self._first.add(attempt)
 
     def _note_sending(self, attempt: int, *, is_replay: bool) -> None:
-        """A request that was sent anew is answered, or is not: each sending counts, unless all are one payment."""
+        """A request that was sent anew is answered or not: each sending counts, unless all are one payment."""
         price = self._anew.pop(attempt, 0.0)
         if is_replay:
             self._earlier.pop(attempt, None)

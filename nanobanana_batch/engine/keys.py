@@ -163,8 +163,8 @@ class Keys:
         """Whether a repeat that is sent now is known to be no second payment.
 
         By the profile's word for as long as keys live; by what the provider has shown of a key as old as this
-        one; or by what it has shown of this very key. A row that nobody wants any more is only followed, never
-        paid for, and of one that was sent anew nobody knows how old its key is: for these only the last holds.
+        one; or by what it has shown of this very key. A row that nobody wants any more is only followed, not
+        paid for, and of one that was sent anew nobody knows how old its key is: there only the last holds.
         """
         if not self._may_ask(work):
             return False
@@ -178,11 +178,11 @@ class Keys:
         return work.intended_at >= self._back_to - _SAME_AGE_S and self._holds(self._shown_at, work)
 
     async def showed(self, work: Work) -> None:
-        """The provider has answered a repeat with the first task, or spoke of the first request under its key."""
+        """The provider has answered a repeat with the first task, or spoken of the first request under its key."""
         await self._prove(work.intended_at, anyio.current_time())
 
     async def doubt(self, work: Work, strangers: Collection[str]) -> None:
-        """A repeat has made a new task, and tasks are listed that can only be of requests that were paid twice.
+        """A repeat has made a new task, and tasks are listed that can only come of requests paid twice.
 
         They may be somebody else's, too: what the provider says about this very key, which it must know by
         now, settles it.
@@ -194,7 +194,7 @@ class Keys:
         await self._note(_Noted(ignored_at=self._context.now(), against=tuple(strangers)))
 
     def is_restored(self) -> bool:
-        """Whether a conclusion was just taken back: what spoke against the provider has turned out to be ours."""
+        """Whether a conclusion was just taken back: what spoke against the provider turned out to be ours."""
         if not self._noted.against or self._is_noted_as_ignored():
             return False
         self._noted = _Noted()
@@ -207,7 +207,7 @@ class Keys:
         return is_used and self.is_ours(work)
 
     def _holds(self, shown_at: float, work: Work) -> bool:
-        """Whether what was shown at a loop time holds for a request: the provider may have lost its memory since."""
+        """Whether what was shown at a loop time holds for a request: the memory may have been lost since."""
         return shown_at >= max(self._shaken_at, work.posted_at)
 
     def _shows_own(self, work: Work) -> KeyMemory:
@@ -230,7 +230,7 @@ class Keys:
 
     @property
     def _own_is_worth_asking(self) -> bool:
-        """That one is not known may only mean that its request never arrived; some of these in a row, more."""
+        """That one is not known may mean that its request never arrived; some of these in a row, more."""
         if self._has_ever_shown or self._trust is Idempotency.HONOURED:
             return True
         in_vain = sum(shown is KeyMemory.UNSHOWN for shown, _ in self._own.values())
@@ -255,7 +255,7 @@ class Keys:
             self._pause_s = min(2.0 * self._pause_s, _LONGEST_PAUSE_S)
 
     async def _note_unshown(self, near: UsedKey) -> None:
-        """Of an old key it says how far the memory reaches; of a fresh one, that it is gone, or never shows."""
+        """Of an old key it says how far the memory reaches; of a fresh one, that it is gone or never shows."""
         self._unshown_until = max(self._unshown_until, near.used_at)
         if self._context.now() - near.used_at >= _FRESH_S:
             return

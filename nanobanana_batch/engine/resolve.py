@@ -164,11 +164,10 @@ class Resolver:
         return self._context.outage.has_worked and not self._context.breaker.failures
 
     async def _look_again_regularly(self) -> None:
-        """What is held for trouble that passes, and what the list could not tell while others were under way."""
+        """What is held for trouble that passes, and what the list could not tell while others were away."""
         while True:
             await anyio.sleep(WINDOW_S)
-            now = anyio.current_time()
-            self._reopen(self._taken_from_held(lambda case: case.due <= now))
+            self._reopen(self._taken_from_held(lambda case: case.due <= anyio.current_time()))
 
     # --- one turn of one request ---------------------------------------------------------------------
 
@@ -236,7 +235,7 @@ class Resolver:
             await self._judge(case, outcome, sent_at)
 
     async def _its_turn(self, work: Work) -> float:
-        """Returns since when it could have gone out: the first repeat of an earlier run's is like a new one."""
+        """Returns since when it could have gone out; the first repeat of an earlier run's is like a new one."""
         context = self._context
         if work.posted_at:
             await context.retries.spend(context.stop)

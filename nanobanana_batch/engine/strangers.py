@@ -81,7 +81,7 @@ class Strangers:
         return fitting[0]
 
     async def speak_against(self, anew: Collection[Work]) -> list[str]:
-        """Tasks that can only be first tasks of requests whose repeat has made another one; none while in doubt.
+        """Tasks that can only be first tasks of requests whose repeat has made another; none while in doubt.
 
         Each other request that may have made a stranger takes one away. If there are more than all of ours
         together may have made, somebody else uses the account, and nothing is known of any.

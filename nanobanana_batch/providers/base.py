@@ -174,7 +174,7 @@ class Idempotency(StrEnum):
 
 
 class KeyQuestion(Enum):
-    """A body that nobody can accept: sent under a key that was used, it asks at no cost who remembers keys."""
+    """A body that nobody can accept: sent under a used key, it asks at no cost who remembers keys."""
 
     NO_JSON = "not even JSON, for a provider that looks at the key first"
     NO_PROMPT = "JSON that names no model and no prompt, for one that parses before that"

@@ -295,7 +295,7 @@ class ListPage:
     """How many tasks the reply says that there are; 0 where it does not say."""
 
     def back_to(self, since: float) -> float | None:
-        """Since when no task is missing, if this page is the last one needed; None: the next one is needed."""
+        """Since when no task is missing, if this page is the last one needed; None: the next one is."""
         if self.is_last:
             return -math.inf
         return since if reaches_back_to(self.tasks) <= since else None

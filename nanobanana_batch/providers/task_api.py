@@ -241,7 +241,7 @@ class TaskApi:
         return merged([replace(read, reports=rest), again])
 
     async def list_recent(self, age_s: float, turn: Callable[[], Awaitable[bool]]) -> Listing:
-        """Contract: "Recent tasks"; pages are read until one reaches back so far, by the provider's own clock."""
+        """Contract: "Recent tasks"; pages are read until one reaches back so far, by the provider's clock."""
         found: dict[str, ListedTask] = {}
         listing, began = Listing(), time.time()
         for number in range(1, _LIST_PAGES + 1):

@@ -268,7 +268,7 @@ class Store:
     def credits_of_ended(self) -> float:
         """What finished attempts have cost; the reserved or expected amount where nobody told.
 
-        A task that failed was refunded; what was sent before it for the same row may have been paid all the same.
+        A task that failed was refunded; what was sent before it for the same row may have been paid still.
         """
         query = (
             "SELECT total(CASE WHEN phase IN ('saved', 'expired') OR error_code = ?"

@@ -59,7 +59,9 @@ async def account(answer: Answer) -> AccountRead:
 async def test_what_is_left_and_what_time_it_is_there() -> None:
     """Contract: "Account"."""
     async with serving(send(200, credits(left(12.5), left(99)), DATE)) as server, provider(server.url) as it:
-        assert await it.read_account() == AccountRead(True, remaining_credits=12.5, provider_time=3600.0)
+        assert await it.read_account() == AccountRead(
+            True, remaining_credits=12.5, provider_time=3600.0, is_reply=True
+        )
         assert [request.line for request in server.seen] == ["GET /v1/credits HTTP/1.1"]
 
 
