@@ -188,7 +188,7 @@ class Budget:
             self._first.add(attempt)
 
     def _note_sending(self, attempt: int, *, is_replay: bool) -> None:
-        """A request that was sent anew is answered or not: each sending counts, unless all are one payment."""
+        """A request that was sent anew is answered or not: each sending counts, unless all are one."""
         price = self._anew.pop(attempt, 0.0)
         if is_replay:
             self._earlier.pop(attempt, None)

@@ -178,7 +178,7 @@ class Keys:
         return work.intended_at >= self._back_to - _SAME_AGE_S and self._holds(self._shown_at, work)
 
     async def showed(self, work: Work) -> None:
-        """The provider has answered a repeat with the first task, or spoken of the first request under its key."""
+        """The provider answered a repeat with the first task, or spoke of the first under its key."""
         await self._prove(work.intended_at, anyio.current_time())
 
     async def doubt(self, work: Work, strangers: Collection[str]) -> None:
@@ -255,7 +255,7 @@ class Keys:
             self._pause_s = min(2.0 * self._pause_s, _LONGEST_PAUSE_S)
 
     async def _note_unshown(self, near: UsedKey) -> None:
-        """Of an old key it says how far the memory reaches; of a fresh one, that it is gone or never shows."""
+        """An old key says how far the memory reaches; a fresh one, that it is gone or never shows."""
         self._unshown_until = max(self._unshown_until, near.used_at)
         if self._context.now() - near.used_at >= _FRESH_S:
             return

@@ -235,7 +235,7 @@ class Resolver:
             await self._judge(case, outcome, sent_at)
 
     async def _its_turn(self, work: Work) -> float:
-        """Returns since when it could have gone out; the first repeat of an earlier run's is like a new one."""
+        """Returns since when it could have gone; the first repeat of an earlier run's is like a new one."""
         context = self._context
         if work.posted_at:
             await context.retries.spend(context.stop)
