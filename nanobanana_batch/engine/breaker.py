@@ -9,7 +9,7 @@ requests. A daily quota is waited for in the same place: after its reset one req
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import anyio
 
@@ -96,16 +96,23 @@ class Breaker:
     async def passed(self) -> AsyncIterator[bool]:
         """For one submit: at once while all is well, else alone and after the provider has shown life.
 
-        True when it is alone: the one trial that may be made while the breaker is open.
+        True when it is alone: the one trial that may be made while the breaker is open. Once a trial has
+        worked, all who waited for it go at once.
         """
-        if not self.is_open:
-            yield False
-            return
-        async with self._one:
-            await self._quota.over()
-            while self._is_tripped and not self._stop.asked and not await self._is_up():
-                pass
-            yield True
+        async with AsyncExitStack() as alone:
+            if self.is_open:
+                await alone.enter_async_context(self._one)
+            is_trial = self.is_open
+            if is_trial:
+                await self._shown_life()
+            else:
+                await alone.aclose()
+            yield is_trial
+
+    async def _shown_life(self) -> None:
+        await self._quota.over()
+        while self._is_tripped and not self._stop.asked and not await self._is_up():
+            pass
 
     @property
     def _is_tripped(self) -> bool:
