@@ -89,9 +89,10 @@ def outage_pause_s(lasting_s: float, *, share: float, shortest_s: float, longest
 
 
 class RetryBudget:
-    """Keeps repetitions a small part of the traffic: each new request earns a share of one.
+    """Keeps repetitions that fail a small part of the traffic: each new request earns a share of one.
 
-    Not of those that were told to slow down: they were not paid, and have a pace of their own.
+    One that was accepted gives back what it cost: who answers is not overloaded by them. Not for those that
+    were told to slow down: they were not paid, and have a pace of their own.
     """
 
     def __init__(
@@ -112,6 +113,10 @@ class RetryBudget:
     def earn(self) -> None:
         """A request was sent for the first time."""
         self._earned = min(self._most, self._earned + self._share)
+
+    def worked(self) -> None:
+        """A repetition was accepted."""
+        self._earned = min(self._most, self._earned + 1.0)
 
     async def spend(self, stop: Stop) -> None:
         """Return when one repetition may be sent; one each few seconds always may.

@@ -254,6 +254,7 @@ class Resolver:
             case Accepted():
                 self._context.breaker.worked()
                 self._context.pace.accepted()
+                self._context.retries.worked()
             case NotSent():
                 self._context.breaker.failed(outcome.reason, is_reached=False)
             case Unknown() if outcome.code not in _ABOUT_THE_FIRST:

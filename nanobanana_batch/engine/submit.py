@@ -268,6 +268,8 @@ class Submitter:
         if isinstance(outcome, Accepted):
             context.breaker.worked()
             context.pace.accepted()
+            if work.failed_submits:
+                context.retries.worked()
             self._not_taken.taken(work.model, anyio.current_time())
             context.ends.accepted()
             return None
