@@ -31,11 +31,11 @@ def slow_down(context: Context, outcome: Rejected, sent_at: float) -> None:
         context.quota.used_up(outcome)
         return
     if outcome.retry_after_s is not None:
-        context.gate.hold(outcome.retry_after_s)
+        context.gate.hold(outcome.retry_after_s, reason(outcome))
     if outcome.decision is not Decision.SLOW_DOWN:
         context.breaker.failed(reason(outcome), may_cost=False)
         return
-    context.pace.rejected(outcome.message, sent_at, is_waited=outcome.retry_after_s is not None)
+    context.pace.rejected(outcome.message, sent_at, is_waited=bool(outcome.retry_after_s))
     context.log(
         "rate_limited",
         code=outcome.code,

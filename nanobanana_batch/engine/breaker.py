@@ -13,7 +13,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import anyio
 
-from nanobanana_batch.engine.pace import Gate, Outage, duration_text, outage_pause_s
+from nanobanana_batch.engine.gate import SubmitGate
+from nanobanana_batch.engine.pace import Outage, duration_text, outage_pause_s
 from nanobanana_batch.engine.quota import DailyQuota
 from nanobanana_batch.engine.work import Stop, Tally
 from nanobanana_batch.files.log import Log
@@ -32,7 +33,7 @@ class Breaker:
     def __init__(
         self,
         provider: Provider,
-        gate: Gate,
+        gate: SubmitGate,
         outage: Outage,
         quota: DailyQuota,
         stop: Stop,
@@ -68,6 +69,7 @@ class Breaker:
         """A submit was answered as it should."""
         self._close()
         self._outage.worked("submit")
+        self._gate.worked()
         self._tally.all_well()
 
     def busy(self, reason: str) -> None:
@@ -138,9 +140,9 @@ class Breaker:
             return True
         self._failures += 1
         self._is_probed = True
-        if account.retry_after_s:
-            self._gate.hold(account.retry_after_s)
         self._give_up_after_too_long()
+        if account.retry_after_s:
+            self._gate.hold(account.retry_after_s, account.failure)
         return False
 
     async def _pause(self) -> bool:

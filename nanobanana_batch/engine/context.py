@@ -13,10 +13,11 @@ from nanobanana_batch.engine.breaker import Breaker
 from nanobanana_batch.engine.budget import Budget
 from nanobanana_batch.engine.counts import Counts
 from nanobanana_batch.engine.ends import Ends, MaxFailures
+from nanobanana_batch.engine.gate import SubmitGate
 from nanobanana_batch.engine.hints import Hints
 from nanobanana_batch.engine.journal import Blocking, Journal, log_fact
 from nanobanana_batch.engine.owed import Owed
-from nanobanana_batch.engine.pace import Gate, Outage, Rate, RetryBudget
+from nanobanana_batch.engine.pace import Outage, Rate, RetryBudget
 from nanobanana_batch.engine.quota import DailyQuota, OnDailyQuota
 from nanobanana_batch.engine.slots import Slots
 from nanobanana_batch.engine.space import Space
@@ -136,7 +137,7 @@ class Context:
     blocking: Blocking
     slots: Slots
     stop: Stop
-    gate: Gate
+    gate: SubmitGate
     rate: Rate
     """Of new requests, as the person asks."""
     pace: SubmitPace
@@ -176,8 +177,9 @@ def make_context(
     now: Callable[[], float] = time.time,
 ) -> Context:
     """The parts of a run, joined; call it inside the event loop that will run them."""
-    slots, gate = Slots(settings.concurrency, tally), Gate()
+    slots = Slots(settings.concurrency, tally)
     outage = Outage(settings.max_outage_s, settings.first_contact_s)
+    gate = SubmitGate(outage, stop, tally, log, now)
     budget = Budget(settings.max_credits, store, listed_price, slots, stop)
     patience = Patience(
         settings.max_outage_s, settings.stuck_after_s, settings.revisit_s, settings.concurrency

@@ -312,7 +312,7 @@ class Keys:
                 context.breaker.failed(outcome.reason, is_reached=False)
             case Unknown():
                 context.breaker.failed(f"no answer to a question about a key: {outcome.reason}")
-                context.gate.hold(outcome.retry_after_s or 0.0)
+                context.gate.hold(outcome.retry_after_s or 0.0, outcome.reason)
 
     def _warn_of(self, outcome: SubmitOutcome) -> None:
         """A provider that makes a task of such a body is not asked anything any more."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from datetime import datetime
 from typing import Literal
 
 import anyio
@@ -15,7 +16,8 @@ import anyio
 from nanobanana_batch.engine.work import Stop
 
 LONGEST_HOLD_S = 900.0
-"""More than this nobody is believed: finished images have links that die."""
+"""More than this is only believed by who asks for something new: finished images have links that die."""
+_SENSIBLE_S = 31 * 86400.0
 
 
 def backoff_s(failures: int, *, first_s: float = 0.5, longest_s: float = 60.0) -> float:
@@ -32,8 +34,17 @@ def duration_text(seconds: float) -> str:
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def time_text(now_s: float, in_s: float) -> str:
+    """The time of day in so many seconds (`now_s` in Unix seconds); empty where nobody can mean that."""
+    try:
+        at = datetime.fromtimestamp(now_s + in_s)
+    except (ValueError, OverflowError, OSError):
+        return ""
+    return at.strftime("%Y-%m-%d %H:%M") if in_s <= _SENSIBLE_S else ""
+
+
 class Gate:
-    """Holds back every request to the provider until a moment; later holds only lengthen."""
+    """Holds back whoever passes here until a moment; later holds only lengthen."""
 
     def __init__(self) -> None:
         self._open_at = 0.0
@@ -45,7 +56,7 @@ class Gate:
 
     def hold(self, seconds: float) -> None:
         """Let nobody pass for this long from now on."""
-        self._open_at = max(self._open_at, anyio.current_time() + min(seconds, LONGEST_HOLD_S))
+        self._open_at = max(self._open_at, anyio.current_time() + seconds)
 
     async def passed(self, stop: Stop | None = None) -> None:
         """Return when the gate is open, or when someone asks to stop."""
@@ -144,7 +155,8 @@ class Outage:
     """How long each way of asking has failed. Who never answered is given up sooner: a wrong address."""
 
     def __init__(self, longest_s: float, first_contact_s: float) -> None:
-        self._longest_s = longest_s
+        self.longest_s = longest_s
+        """How long to wait for a provider that has answered."""
         self._first_contact_s = min(first_contact_s, longest_s)
         self._since: dict[Asking, float] = {}
         self._has_contact = False
@@ -186,5 +198,5 @@ class Outage:
 
     def left_s(self, asking: Asking) -> float:
         """Until this way of asking is given up."""
-        longest_s = self._longest_s if self._has_contact else self._first_contact_s
+        longest_s = self.longest_s if self._has_contact else self._first_contact_s
         return longest_s - self.lasting_s(asking)

@@ -19,7 +19,7 @@ import anyio.abc
 from nanobanana_batch.engine.answers import note_rejection, record_answer, slow_down, stop_sentence
 from nanobanana_batch.engine.context import Context
 from nanobanana_batch.engine.keys import Keys
-from nanobanana_batch.engine.pace import backoff_s
+from nanobanana_batch.engine.pace import LONGEST_HOLD_S, backoff_s
 from nanobanana_batch.engine.strangers import WINDOW_S, Strangers
 from nanobanana_batch.engine.submit import PaidSections
 from nanobanana_batch.engine.work import Work
@@ -259,7 +259,7 @@ class Resolver:
                 self._context.breaker.failed(outcome.reason, is_reached=False)
             case Unknown() if outcome.code not in _ABOUT_THE_FIRST:
                 self._context.breaker.failed(outcome.reason)
-                self._context.gate.hold(outcome.retry_after_s or 0.0)
+                self._context.gate.hold(outcome.retry_after_s or 0.0, outcome.reason)
 
     async def _judge(self, case: _Case, outcome: SubmitOutcome, sent_at: float) -> None:
         """What an answer that names no task means for the request; it is on disk already."""
@@ -292,7 +292,8 @@ class Resolver:
         """The same key again and again, never a new one (contract: "Submit")."""
         now = anyio.current_time()
         case.decided_since = min(case.decided_since, now)
-        case.due = now + (backoff_s(case.tries, first_s=1.0, longest_s=30.0) if wait_s is None else wait_s)
+        soon_s = backoff_s(case.tries, first_s=1.0, longest_s=30.0)
+        case.due = now + (soon_s if wait_s is None else min(wait_s, LONGEST_HOLD_S))
         case.tries += 1
         self._context.first_look.at(case.work)
         if now - case.decided_since < _LONGEST_DECISION_S:

@@ -154,7 +154,7 @@ class Strangers:
         context = self._context
         context.log("tasks_listed", tasks=len(listing.tasks), failure=listing.failure)
         if listing.retry_after_s is not None:
-            context.gate.hold(listing.retry_after_s)
+            context.gate.hold_briefly(listing.retry_after_s)
         if listing.stop:
             context.stop.ask(f"Recent tasks cannot be listed ({listing.failure}).")
         if not listing.failure:

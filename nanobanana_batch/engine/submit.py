@@ -327,7 +327,7 @@ class Submitter:
                 return _Repetition.PACED
             case Rejected(decision=Decision.RETRY_REQUEST):
                 if self._is_put_off(work, outcome):
-                    context.gate.hold(outcome.retry_after_s or 0.0)
+                    context.gate.hold_briefly(outcome.retry_after_s or 0.0)
                     return _Repetition.PUT_OFF
                 slow_down(context, outcome, sent_at)
                 return _Repetition.AFTER_TROUBLE
@@ -361,7 +361,7 @@ class Submitter:
             context.outage.contact()
         context.breaker.failed(outcome.reason)
         if outcome.retry_after_s is not None:
-            context.gate.hold(outcome.retry_after_s)
+            context.gate.hold(outcome.retry_after_s, outcome.reason)
 
 
 def _work_of(row: RowToSend, intent: facts.Intent) -> Work:

@@ -17,7 +17,14 @@ import anyio.abc
 
 from nanobanana_batch.engine.context import Context
 from nanobanana_batch.engine.owed import Owed
-from nanobanana_batch.engine.pace import Gate, Rate, backoff_s, outage_pause_s
+from nanobanana_batch.engine.pace import (
+    LONGEST_HOLD_S,
+    Gate,
+    Rate,
+    backoff_s,
+    duration_text,
+    outage_pause_s,
+)
 from nanobanana_batch.engine.work import Work
 from nanobanana_batch.providers.base import Decision, TaskReport, TasksRead, TaskState
 from nanobanana_batch.state import facts
@@ -124,9 +131,10 @@ class Waiter:
             readers.start_soon(self._look_aside_regularly)
             while True:
                 await self._until_due()
-                await self._pause.passed()
                 await self._rate.passed()
                 await self._reads.acquire()
+                if not self._pause.is_open:
+                    await self._context.stop.unless_hurried(self._pause.passed)
                 if batch := self._take_due():
                     readers.start_soon(self._read, batch)
                 else:
@@ -174,7 +182,6 @@ class Waiter:
     async def _read(self, batch: list[Work]) -> None:
         context = self._context
         try:
-            await context.gate.passed()
             read = await context.provider.read_many([work.task_id for work in batch])
         finally:
             self._reads.release()
@@ -199,13 +206,25 @@ class Waiter:
         if not read.failure:
             context.tally.all_well("read")
             return
-        context.tally.trouble(f"reading tasks fails: {read.failure}", "read")
-        if read.retry_after_s is not None:
-            context.gate.hold(read.retry_after_s)
+        if not self._is_told_to_wait(read):
+            context.tally.trouble(f"reading tasks fails: {read.failure}", "read")
         if read.stop:
             context.stop.ask(f"Running tasks cannot be read ({read.failure}).")
         elif not read.reports and not read.absent and context.outage.failed("read"):
             context.stop.ask(f"The provider cannot be reached ({read.failure}).")
+
+    def _is_told_to_wait(self, read: TasksRead) -> bool:
+        """All reads wait, new requests too; not for as long as an absurd wait says, since links die."""
+        if not read.retry_after_s:
+            return False
+        context = self._context
+        wait_s = context.outage.cut(min(read.retry_after_s, LONGEST_HOLD_S), "read")
+        self._pause.hold(wait_s)
+        context.gate.hold_briefly(wait_s)
+        said = duration_text(wait_s)
+        context.log("reads_wait", seconds=round(wait_s, 1), asked_s=read.retry_after_s, said=read.failure)
+        context.tally.trouble(f"reading tasks fails: {read.failure}; they are read again in {said}", "read")
+        return True
 
     async def _follow(self, batch: list[Work], read: TasksRead) -> None:
         """Write all ends of one read in one go, then act on them."""
@@ -239,6 +258,7 @@ class Waiter:
         if code in _EXPIRED_CODES:
             return facts.Expired(work.attempt, message or "the provider says that it has expired", now)
         if report.retry_after_s is not None:
+            # The row waits, since it may fail so three times only; the others are sent a little more slowly.
             work.again_after_s = report.retry_after_s
             self._context.pace.rate_limited_task()
         refused, retryable = report.decision is Decision.REFUSE, report.decision is Decision.NEW_ATTEMPT
@@ -370,7 +390,10 @@ class Waiter:
         self.give_back(work)
 
     def _may_try_again(self, work: Work) -> bool:
-        return self._context.settings.may_try_again(work, self._context.store.tasks_of(work.row))
+        """In this run: what is to wait for longer than an outage is left to the next one."""
+        settings = self._context.settings
+        is_waited_for = work.again_after_s <= settings.max_outage_s
+        return is_waited_for and settings.may_try_again(work, self._context.store.tasks_of(work.row))
 
 
 def _in_turn(work: Work, links: tuple[str, ...]) -> tuple[str, ...]:

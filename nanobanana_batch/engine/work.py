@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import anyio
@@ -128,9 +128,9 @@ class Tally:
         """What is wrong just now; empty while all is well."""
         return next(reversed(self._troubles.values()), "")
 
-    def trouble(self, text: str, about: str = "submit") -> None:
-        """Something is holding the run up; said once until all is well again with what it is about."""
-        if about not in self._troubles:
+    def trouble(self, text: str, about: str = "submit", *, is_news: bool = False) -> None:
+        """Something is holding the run up; said once until all is well again, or when there is news of it."""
+        if is_news or about not in self._troubles:
             self.announce(text)
         self._troubles[about] = text
 
@@ -161,6 +161,7 @@ class Stop:
         self._log = log
         self._tell = tell
         self._asked = anyio.Event()
+        self._hurry = anyio.Event()
 
     @property
     def asked(self) -> bool:
@@ -169,7 +170,9 @@ class Stop:
 
     def ask(self, reason: str, *, interrupted: bool = False, needs_change: bool = False) -> None:
         """Stop submitting; what is paid for is still collected."""
-        self.is_hurried = self.is_hurried or interrupted
+        if interrupted:
+            self.is_hurried = True
+            self._hurry.set()
         if not self.asked:
             self.reason, self.interrupted, self.needs_change = reason, interrupted, needs_change
             self._asked.set()
@@ -182,6 +185,18 @@ class Stop:
         """Sleep, but no longer than until someone asks to stop."""
         with anyio.move_on_after(seconds):
             await self._asked.wait()
+
+    async def unless_hurried(self, wait: Callable[[], Awaitable[object]]) -> None:
+        """Wait for something, but no longer than until a person interrupts."""
+        async with anyio.create_task_group() as both:
+
+            async def watch() -> None:
+                await self._hurry.wait()
+                both.cancel_scope.cancel()
+
+            both.start_soon(watch)
+            await wait()
+            both.cancel_scope.cancel()
 
 
 def _beginning(reason: str) -> str:

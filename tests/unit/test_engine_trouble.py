@@ -198,15 +198,6 @@ def test_what_was_set_aside_is_looked_at_again_in_the_same_run(tmp_path: Path) -
     assert it.statuses() == [DONE] * 60
 
 
-def test_an_endless_retry_after_does_not_hold_back_collecting(tmp_path: Path) -> None:
-    """More than a quarter of an hour is not believed: links die."""
-    provider = FakeProvider(on_submit=lambda n: slow(108000.0) if n == 4 else None)
-    it = night(tmp_path, provider, 6, submit_concurrency=1)
-    it.run()
-    assert it.statuses() == [DONE] * 6
-    assert it.took_s < 2000
-
-
 def test_a_resumed_request_that_is_rejected_does_not_block_the_run(tmp_path: Path) -> None:
     """The provider's verdict on a repeated request ends the row, and new rows go on."""
     provider = FakeProvider(idempotency=Idempotency.HONOURED, on_submit=lambda n: Unknown("reset"))
