@@ -184,7 +184,7 @@ def make_context(
     patience = Patience(
         settings.max_outage_s, settings.stuck_after_s, settings.revisit_s, settings.concurrency
     )
-    owed, counts = Owed(patience, slots, stop, tally, log, folder.path), Counts(tally)
+    owed, counts = Owed(patience, slots, stop, tally, log, folder.path, now), Counts(tally)
     after = (budget.note, owed.note, counts.note, lambda fact: log_fact(log, fact))
     quota = DailyQuota(settings.on_daily_quota, settings.max_outage_s, stop, tally, log, now)
     breaker = Breaker(provider, gate, outage, quota, stop, tally, log)

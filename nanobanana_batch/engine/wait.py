@@ -129,6 +129,7 @@ class Waiter:
         """Read what is due, and now and then what is set aside, until cancelled."""
         async with anyio.create_task_group() as readers:
             readers.start_soon(self._look_aside_regularly)
+            readers.start_soon(self._look_at_failing_when_hurried)
             while True:
                 await self._until_due()
                 await self._rate.passed()
@@ -148,6 +149,13 @@ class Waiter:
             is_time = anyio.current_time() >= all_at
             all_at = anyio.current_time() + every_s if is_time else all_at
             self._look_at_aside(everything=is_time)
+
+    async def _look_at_failing_when_hurried(self) -> None:
+        """Who interrupts does not wait for the next try of what has failed so far: it comes now."""
+        await self._context.stop.hurried()
+        for work in [work for _, look, work in self._due if work.look == look]:
+            if work.failed_downloads or work.failed_reads or work.unclear_reads:
+                self._look_in(work, 0.0)
 
     def _look_in(self, work: Work, seconds: float) -> None:
         """Not before that time; on the next tick after it, so that tasks are read together."""

@@ -186,12 +186,16 @@ class Stop:
         with anyio.move_on_after(seconds):
             await self._asked.wait()
 
+    async def hurried(self) -> None:
+        """Return when a person interrupts."""
+        await self._hurry.wait()
+
     async def unless_hurried(self, wait: Callable[[], Awaitable[object]]) -> None:
         """Wait for something, but no longer than until a person interrupts."""
         async with anyio.create_task_group() as both:
 
             async def watch() -> None:
-                await self._hurry.wait()
+                await self.hurried()
                 both.cancel_scope.cancel()
 
             both.start_soon(watch)

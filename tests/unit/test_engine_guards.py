@@ -1133,7 +1133,7 @@ class TwoDisks(Disk):
 
 def space_on(disk: Disk, slots: Slots, stop: Stop, tmp_path: Path) -> Space:
     """The space of a folder whose state stands on another disk."""
-    owed = Owed(Patience(60.0, 60.0, 60.0, 9), slots, stop, Tally(), NO_LOG, tmp_path)
+    owed = Owed(Patience(60.0, 60.0, 60.0, 9), slots, stop, Tally(), NO_LOG, tmp_path, anyio.current_time)
     return Space(disk, Folder(tmp_path / "images", tmp_path / "state"), slots, stop, owed)
 
 
