@@ -22,7 +22,7 @@ from nanobanana_batch.providers.base import Provider
 
 TRIP = 3
 """Submits in a row without a usable answer."""
-_PROBE_SHARE, _PROBE_SHORTEST_S, _PROBE_LONGEST_S = 0.15, 1.0, 60.0
+_PROBE_SHARE, _PROBE_SHORTEST_S, _PROBE_LONGEST_S = 0.15, 2.0, 60.0
 _TRIAL_SHARE, _TRIAL_SHORTEST_S, _TRIAL_LONGEST_S = 0.2, 3.0, 900.0
 """After a submit that failed although the provider seemed up, where each may cost a row."""
 
@@ -137,6 +137,7 @@ class Breaker:
         if account.is_reply:
             self._outage.contact()
         if account.is_up:
+            self._outage.shows_life()
             return True
         self._failures += 1
         self._is_probed = True
@@ -155,24 +156,9 @@ class Breaker:
         pause_s = outage_pause_s(lasting_s, share=share, shortest_s=shortest_s, longest_s=longest_s)
         pause_s = self._outage.cut(pause_s, "submit")
         if self._is_probed:
-            return await self._is_life_within(pause_s)
+            return await self._outage.life_or(lambda: self._stop.sleep(pause_s))
         await self._stop.sleep(pause_s)
         return False
-
-    async def _is_life_within(self, pause_s: float) -> bool:
-        has_life = False
-        async with anyio.create_task_group() as both:
-
-            async def watch() -> None:
-                nonlocal has_life
-                await self._outage.life()
-                has_life = True
-                both.cancel_scope.cancel()
-
-            both.start_soon(watch)
-            await self._stop.sleep(pause_s)
-            both.cancel_scope.cancel()
-        return has_life
 
     def _give_up_after_too_long(self) -> None:
         if self._outage.failed("submit"):

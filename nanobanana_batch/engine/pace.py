@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Literal
 
@@ -173,12 +173,28 @@ class Outage:
         """The provider has done what it was asked."""
         self._has_contact = self.has_worked = True
         self._since.pop(asking, None)
+        self.shows_life()
+
+    def shows_life(self) -> None:
+        """A free question was answered: whoever waits for the provider need not wait longer."""
         self._life.set()
         self._life = anyio.Event()
 
-    async def life(self) -> None:
-        """Return when something works."""
-        await self._life.wait()
+    async def life_or(self, wait: Callable[[], Awaitable[object]]) -> bool:
+        """Wait for something, but no longer than until something works; says whether it did."""
+        has_life = False
+        async with anyio.create_task_group() as both:
+
+            async def watch() -> None:
+                nonlocal has_life
+                await self._life.wait()
+                has_life = True
+                both.cancel_scope.cancel()
+
+            both.start_soon(watch)
+            await wait()
+            both.cancel_scope.cancel()
+        return has_life
 
     def lasting_s(self, asking: Asking) -> float:
         """How long this way of asking has failed."""

@@ -34,6 +34,8 @@ from nanobanana_batch.providers.base import (
 
 _ABOUT_THE_FIRST = frozenset({"paid_outcome_unknown", "idempotency_conflict"})
 """Answers about the first request under a key: the provider works."""
+_DECIDED_S = 1.5
+"""Until then a request without an answer is likely to be being decided still."""
 _LONGEST_DECISION_S = 900.0
 """How long a request may be being decided before others come first."""
 _LONGEST_REST_S = 600.0
@@ -96,7 +98,7 @@ class Resolver:
         """Find out about one more."""
         self._keys.note_trouble()
         self._strangers.note_loss()
-        self._reopen([_Case(work)])
+        self._reopen([_Case(work)], in_s=_DECIDED_S if work.posted_at else 0.0)
 
     async def run(self) -> None:
         """Work on what comes in, until cancelled."""
@@ -148,11 +150,11 @@ class Resolver:
         self._held = [case for case in self._held if not which(case)]
         return taken
 
-    def _reopen(self, cases: list[_Case]) -> None:
+    def _reopen(self, cases: list[_Case], *, in_s: float = 0.0) -> None:
         """The youngest first, then the oldest: what is shown of their keys tells most about the others."""
         cases.sort(key=lambda case: case.work.attempt)
         for case in (*cases[-1:], *cases[:-1]):
-            case.due, case.tries, case.looks_again = 0.0, 0, False
+            case.due, case.tries, case.looks_again = anyio.current_time() + in_s, 0, False
             case.alone_since = -math.inf if self._works_now else anyio.current_time()
             self._open.append(case)
         if cases and self._idle.is_set():

@@ -57,6 +57,10 @@ class _Repetition(Enum):
     AFTER_TROUBLE = "the provider is in trouble: after a while, as one of few"
 
 
+_HELD_BACK = NotSent("held back: the provider has asked to wait just now")
+"""While a request is written to the disk another one may be answered."""
+
+
 class PaidSections:
     """The stretches in which a paid request is on the wire: not cancellable, only cut short at a deadline."""
 
@@ -273,6 +277,8 @@ class Submitter:
             self._not_taken.taken(work.model, anyio.current_time())
             context.ends.accepted()
             return None
+        if outcome is _HELD_BACK:
+            return _Repetition.PACED
         return self._may_send_again(work, outcome, sent_at)
 
     async def _turn(self, work: Work, is_void: Callable[[], bool]) -> float:
@@ -299,8 +305,10 @@ class Submitter:
         with self._sections.one():
             work.is_intended = True
             await context.journal.record(self._dated(work, fact))
-            work.posted_at = anyio.current_time()
-            outcome = await context.provider.submit(work.body, work.idempotency_key)
+            outcome: SubmitOutcome = _HELD_BACK
+            if context.gate.is_open:
+                work.posted_at = anyio.current_time()
+                outcome = await context.provider.submit(work.body, work.idempotency_key)
             is_anew = isinstance(fact, facts.SentAgain) and not fact.is_same_payment
             return await record_answer(context, work, outcome, is_anew=is_anew)
         return Unknown("the request was cut short")

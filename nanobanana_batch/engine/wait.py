@@ -37,6 +37,10 @@ _SHARE_OF_ESTIMATE = 0.8
 """Of the time that the provider expects a task to take, until it is read for the first time."""
 _TICKS = 4
 """Parts of the shortest interval at whose ends tasks are read together."""
+_MOST_COMPANY = 8
+"""So many tasks, or all that run where these are fewer, are worth a read of their own."""
+_LONGEST_FOR_COMPANY, _LONGEST_WHILE_HELD = 0.75, 3.0
+"""Shortest intervals that a task waits for others to be read with; second: while nothing new may be sent."""
 _UNCLEAR_READS = 3
 """So often in a row a task that is over may show no link, or not be known, before that counts."""
 _UNCLEAR_TRIES = 7
@@ -62,6 +66,7 @@ class Waiter:
         self._reads = anyio.Semaphore(context.settings.read_concurrency)
         self._rate = Rate(context.provider.capabilities.reads_per_s)
         self._pause = Gate()
+        self._trouble = Gate()
 
     def add(self, work: Work) -> None:
         """Watch a task that was just accepted."""
@@ -134,12 +139,19 @@ class Waiter:
                 await self._until_due()
                 await self._rate.passed()
                 await self._reads.acquire()
-                if not self._pause.is_open:
-                    await self._context.stop.unless_hurried(self._pause.passed)
+                if not (self._pause.is_open and self._trouble.is_open):
+                    await self._context.stop.unless_hurried(self._pause_is_over)
                 if batch := self._take_due():
                     readers.start_soon(self._read, batch)
                 else:
                     self._reads.release()
+
+    async def _pause_is_over(self) -> None:
+        await self._pause.passed()
+        if self._context.breaker.is_open:
+            await self._context.outage.life_or(self._trouble.passed)
+        else:
+            await self._trouble.passed()
 
     async def _look_aside_regularly(self) -> None:
         every_s = self._context.settings.revisit_s
@@ -171,10 +183,27 @@ class Waiter:
             while self._due and self._due[0][2].look != self._due[0][1]:
                 heapq.heappop(self._due)  # it was given another turn since
             wait = self._due[0][0] - anyio.current_time() if self._due else math.inf
-            if wait <= 0:
+            if wait > 0:
+                with anyio.move_on_after(wait):
+                    await self._wake.wait()
+            elif self._are_worth_a_read(-wait):
                 return
-            with anyio.move_on_after(wait):
-                await self._wake.wait()
+            else:
+                await anyio.sleep(self._interval_s / _TICKS)
+
+    def _are_worth_a_read(self, first_s: float) -> bool:
+        """Whether enough are due; `first_s`: for how long the first of them has been.
+
+        While nothing new may be sent, a slot that becomes free is of no use: there is time for more of them.
+        """
+        context, now = self._context, anyio.current_time()
+        is_hurry = context.gate.is_open and not context.breaker.is_open
+        if first_s >= self._interval_s * (_LONGEST_FOR_COMPANY if is_hurry else _LONGEST_WHILE_HELD):
+            return True
+        enough = min(context.slots.running, context.provider.capabilities.read_at_once)
+        enough = min(enough, _MOST_COMPANY) if is_hurry else enough
+        due = (1 for at, look, work in self._due if at <= now and work.look == look)
+        return sum(itertools.islice(due, enough)) >= enough
 
     def _take_due(self) -> list[Work]:
         """Up to one read's worth."""
@@ -207,10 +236,13 @@ class Waiter:
         if read.reports or read.absent or not read.failure:
             context.outage.worked("read")
         else:
+            # Where submits wait for the provider as well, they ask it, and what they learn ends this pause.
+            share, shortest_s = (0.3, 5.0) if context.breaker.is_open else (0.15, 1.0)
+            lasting_s = context.outage.lasting_s("read")
             pause_s = outage_pause_s(
-                context.outage.lasting_s("read"), share=0.15, shortest_s=1.0, longest_s=_LONGEST_PAUSE_S
+                lasting_s, share=share, shortest_s=shortest_s, longest_s=_LONGEST_PAUSE_S
             )
-            self._pause.hold(min(pause_s, max(context.outage.left_s("read"), 0.0)))
+            self._trouble.hold(min(pause_s, max(context.outage.left_s("read"), 0.0)))
         if not read.failure:
             context.tally.all_well("read")
             return
