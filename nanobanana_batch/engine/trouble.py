@@ -75,7 +75,10 @@ def waiting_sentence(
     return "".join(
         (
             f"{one.cannot}{f'; {consequence}' if consequence else ''}. {images} owed ({rows});",
-            f" trying again for up to {duration_text(left_s)}{f', until {until}' if until else ''}",
+            f" trying again for up to {duration_text(left_s)}"
+            if left_s >= 1
+            else " not tried again in this run",
+            f", until {until}" if left_s >= 1 and until else "",
             f" (the provider keeps {them} until {kept})" if kept else "",
             f". Ctrl-C stops waiting; `nanobanana-batch audit {folder} --repair`, or the same command,"
             f" fetches {them} later.",

@@ -34,6 +34,8 @@ _IN_WORDS = re.compile(
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _SECONDS = re.compile(r"([0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]{1,4})?)(?: *,.*)?", re.IGNORECASE)
 """Of `Retry-After`; what stands twice is joined by a comma."""
+_OF_JSON = re.compile(r"""\\{0,4}"\s*[\]}:]|[{\[]\s*\\{0,4}"|",\s*\\{0,4}\"""")
+"""A piece of JSON may begin or end within a link, and has no words for people."""
 _CODES = ("code", "error_code")
 _MESSAGES: tuple[str, ...] = ("message", "msg", "detail", "error_message", "error_msg", "error_description")
 _MESSAGES += ("reason", "fail_reason", "failure_reason")
@@ -183,6 +185,8 @@ def quoted(reply: Reply) -> str:
     try:
         value = json.loads(reply.body)
     except (ValueError, RecursionError):
+        if not text.startswith("<") and _OF_JSON.search(text):
+            return f"JSON that breaks off or is no JSON ({len(reply.body)} bytes)"
         return _page(text)
     said = _told(as_object(value), _MESSAGES)
     return f"{said}; {shape(value)}" if said else f"JSON of another form: {shape(value)}"

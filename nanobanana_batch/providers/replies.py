@@ -55,6 +55,7 @@ from nanobanana_batch.providers.values import (
     cut,
     shape,
 )
+from nanobanana_batch.providers.watch import shown_id
 
 EXPIRED = "expired"
 """The error code of a task of which the provider says that it has expired."""
@@ -167,7 +168,8 @@ def _judged(reply: Reply, status: int, words: ErrorWords | None) -> SubmitOutcom
 
 
 def _request_id(reply: Reply) -> str | None:
-    return as_line(reply.headers.get("x-request-id", ""), 200) or None
+    named = reply.headers.get("x-request-id", "").strip()
+    return cut("".join(filter(str.isprintable, shown_id(named))), 200) or None
 
 
 def key_answer(outcome: SubmitOutcome) -> KeyAnswer:

@@ -846,3 +846,33 @@ async def test_links_go_through_the_proxy_of_the_environment(monkeypatch: pytest
     server.close()
     await server.wait_closed()
     assert asked == [b"GET http://links.example/a.png HTTP/1.1"]
+
+
+TAIL = b'5f2c9ab81d7e40c6a3b99f04e1d2c8b7&Expires=1"]}'
+NO_REPLIES = {
+    "the end of another": TAIL,
+    "lines of another": TAIL + b"\r\nfoo\r\n\r\n",
+    "a status": b"HTTP/1.1 " + TAIL + b"\r\n\r\n",
+    "a header": b"HTTP/1.1 200 OK\r\n" + TAIL + b"\r\n\r\n",
+    "a chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + TAIL + b"\r\n",
+    "a length": b"HTTP/1.1 200 OK\r\nContent-Length: " + TAIL + b"\r\n\r\nxx",
+    "more than its length": b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}" + TAIL,
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", NO_REPLIES)
+async def test_no_words_of_a_library_quote_the_end_of_a_link(name: str) -> None:
+    """A reply whose length was told too short leaves its rest on the connection, and libraries quote it."""
+
+    async def answer(request: Seen, writer: asyncio.StreamWriter) -> None:
+        writer.write(NO_REPLIES[name])
+        await writer.drain()
+
+    async with serving(answer) as server, provider(server.url) as opened:
+        said = [(await opened.read_many(IDS)).failure, str(await opened.submit(b"{}", "key"))]
+        try:
+            await download(server.url, f"{server.url}/x.png")
+        except LinkFailed as error:
+            said.append(str(error))
+    assert [text for text in said if TAIL[:8].decode() in text] == []
