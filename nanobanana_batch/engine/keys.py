@@ -2,7 +2,7 @@
 
 Where the profile does not say that keys are honoured the provider is asked, at no cost, with a body that
 nobody can accept under a key that was used. Such a question may look like abuse, so few are asked: an answer
-serves every request about as old as that key, or younger, that was sent before the question; of a later one
+serves every request about as old as that key, or younger, that was lost before the question; of a later one
 it says nothing, since the provider may have lost its memory. So these wait until they are several. What the
 answers show is kept in the state; a body that is judged before the key shows nothing either way.
 """
@@ -207,8 +207,11 @@ class Keys:
         return is_used and self.is_ours(work)
 
     def _holds(self, shown_at: float, work: Work) -> bool:
-        """Whether what was shown at a loop time holds for a request: the memory may have been lost since."""
-        return shown_at >= max(self._shaken_at, work.posted_at)
+        """Whether what was shown at a loop time holds for a request.
+
+        The memory may have been lost since; what loses replies, like a restart, may lose it with them.
+        """
+        return shown_at >= max(self._shaken_at, work.lost_at)
 
     def _shows_own(self, work: Work) -> KeyMemory:
         shown, asked_at = self._own.get(work.idempotency_key, (KeyMemory.NO_ANSWER, -math.inf))

@@ -96,6 +96,7 @@ class Resolver:
 
     def add(self, work: Work) -> None:
         """Find out about one more."""
+        work.lost_at = anyio.current_time() if work.posted_at else 0.0
         self._keys.note_trouble()
         self._strangers.note_loss()
         self._reopen([_Case(work)], in_s=_DECIDED_S if work.posted_at else 0.0)
@@ -234,6 +235,7 @@ class Resolver:
             await self._learn(work, outcome)
             self._follow(work, group)
         else:
+            work.lost_at = anyio.current_time()
             await self._judge(case, outcome, sent_at)
 
     async def _its_turn(self, work: Work) -> float:

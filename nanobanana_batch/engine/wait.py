@@ -237,7 +237,8 @@ class Waiter:
             context.outage.worked("read")
         else:
             # Where submits wait for the provider as well, they ask it, and what they learn ends this pause.
-            share, shortest_s = (0.3, 5.0) if context.breaker.is_open else (0.15, 1.0)
+            is_asked = context.breaker.is_open and not context.stop.asked
+            share, shortest_s = (0.3, 5.0) if is_asked else (0.15, 1.0)
             lasting_s = context.outage.lasting_s("read")
             pause_s = outage_pause_s(
                 lasting_s, share=share, shortest_s=shortest_s, longest_s=_LONGEST_PAUSE_S

@@ -33,6 +33,8 @@ class Work:
     """How many of its sendings may have been paid, each for itself."""
     posted_at: float = 0.0
     """Loop time of its latest sending in this run; 0: none."""
+    lost_at: float = 0.0
+    """Loop time at which it was clear that this sending has no answer; 0: in an earlier run."""
     is_wanted: bool = True
     """Its row is in the manifest, and one of those that this run is about: it may be sent again."""
     is_intended: bool = False

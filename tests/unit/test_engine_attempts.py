@@ -225,7 +225,7 @@ def test_a_lost_reply_of_a_second_attempt_is_found_and_not_paid_again(tmp_path: 
 
 @pytest.mark.parametrize(
     ("lost", "last", "per_min"),
-    [((3, 11), 11, None), ((0, 2), 2, 6.0)],
+    [((3, 14), 14, None), ((0, 2), 2, 6.0)],
     ids=["a-key-like-it", "the-same-key"],
 )
 def test_a_provider_that_has_lost_its_memory_is_not_paid_twice(

