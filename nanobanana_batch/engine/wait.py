@@ -197,7 +197,7 @@ class Waiter:
         While nothing new may be sent, a slot that becomes free is of no use: there is time for more of them.
         """
         context, now = self._context, anyio.current_time()
-        is_hurry = context.gate.is_open and not context.breaker.is_open
+        is_hurry = context.gate.is_open or context.stop.asked
         if first_s >= self._interval_s * (_LONGEST_FOR_COMPANY if is_hurry else _LONGEST_WHILE_HELD):
             return True
         enough = min(context.slots.running, context.provider.capabilities.read_at_once)
