@@ -307,6 +307,23 @@ def test_a_price_list_goes_with_its_provider(
     assert (address.url if address else None) == url
 
 
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        ("", Idempotency.HONOURED),
+        ("base_url: https://api.evolink.ai", Idempotency.HONOURED),
+        ("base_url: https://x.example", Idempotency.UNPROVEN),
+        ("base_url: https://x.example\nidempotency: honoured", Idempotency.HONOURED),
+        ("idempotency: ignored", Idempotency.IGNORED),
+    ],
+)
+def test_what_a_provider_says_of_keys_is_not_said_of_another(
+    tmp_path: Path, text: str, keys: Idempotency
+) -> None:
+    """A profile for another address relies on keys only if it says so itself."""
+    assert load_profile(profile_file(tmp_path, f"extends: evolink\n{text}\n")).idempotency is keys
+
+
 @pytest.mark.parametrize("name", ["unified", "local", "local-unified"])
 def test_only_evolink_has_a_price_list_and_a_price_of_credits(name: str) -> None:
     """The others publish none, or cost nothing."""
