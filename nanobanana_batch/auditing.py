@@ -7,15 +7,17 @@ has its file, and the file still has the bytes that were saved.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanobanana_batch.fidelity import unlike
+from nanobanana_batch.file_names import IMAGE_FOLDER
 from nanobanana_batch.files.folder import Folder, find, held
-from nanobanana_batch.files.images import IMAGE_FOLDER
 from nanobanana_batch.files.lock import is_held
+from nanobanana_batch.files.plain import open_own
 from nanobanana_batch.model import request_from_json
 from nanobanana_batch.state.facts import GIVEN_UP, Phase
 from nanobanana_batch.state.reader import AttemptReport, open_reader
@@ -203,10 +205,12 @@ def _damaged(folder: Path, saved: Iterable[AttemptReport]) -> Iterable[Finding]:
 
 def _fault_of(folder: Path, attempt: AttemptReport) -> str:
     try:
-        with (folder / str(attempt.path)).open("rb") as file:
+        with os.fdopen(open_own(folder / str(attempt.path)), "rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
         return "missing"
+    except OSError:  # a link, a pipe, a folder, or not ours to read: not what was saved
+        return "changed"
     return "" if found == attempt.sha256 else "changed"
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nanobanana_batch.catalog import ModelRules, load_catalog
 from nanobanana_batch.errors import KeyProblem, ServiceFailed
+from nanobanana_batch.files.folder import SERVICE_FOLDER
 from nanobanana_batch.pricing.book import PriceBook, listed_prices
 from nanobanana_batch.pricing.cache import cache_file, kept_list
 from nanobanana_batch.providers.base import Observer, Provider
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 CONNECTION = "connection"
 """Name under which the state remembers how the provider was reached last."""
 _LOCAL_KEY = "embedded-service"
-_LOCAL_FOLDER = ".service"
 
 Connect = Callable[[Path, Observer | None], AbstractAsyncContextManager[Provider]]
 """Opens the provider for the work on an output folder, and tells the observer of every request."""
@@ -213,7 +213,7 @@ async def _open_embedded(
     from nanobanana_batch.service.options import ServiceError, ServiceOptions
 
     try:
-        with EmbeddedService(ServiceOptions(data_dir=folder / _LOCAL_FOLDER)) as service:
+        with EmbeddedService(ServiceOptions(data_dir=folder / SERVICE_FOLDER)) as service:
             url = service.base_url + ("/unified" if profile.dialect == "unified" else "")
             address = check_address(profile, url)
             async with _open_api(

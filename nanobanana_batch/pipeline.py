@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from nanobanana_batch.connection import CONNECTION, Connection, Line, prepare, remembered
 from nanobanana_batch.errors import TooManyRows, UsageError, after_sending, before_sending
 from nanobanana_batch.estimates import Cost, Prices, seen_by
+from nanobanana_batch.file_names import IMAGE_FOLDER
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import Folder, choose, create, find, held, make, was_worked_on
-from nanobanana_batch.files.images import IMAGE_FOLDER
 from nanobanana_batch.files.lock import only_writer
 from nanobanana_batch.files.proof import prove_writable, refuse_unspeakable
 from nanobanana_batch.manifest import Manifest, derive_id, fold_id, open_manifest

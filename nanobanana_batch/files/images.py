@@ -14,11 +14,11 @@ from types import TracebackType
 from typing import Self
 
 from nanobanana_batch.errors import ImageRejected
+from nanobanana_batch.file_names import IMAGE_FOLDER
 from nanobanana_batch.files.disk import Disk, as_disk_failure, same_content
 from nanobanana_batch.files.formats import Format, identify
 from nanobanana_batch.model import Image
 
-IMAGE_FOLDER = "images"
 EXTENSIONS = ("png", "jpg", "webp")
 MAX_IMAGE_BYTES = 256 * 1024 * 1024
 """More than any 16-megapixel image of the contract needs; what is larger is not one."""

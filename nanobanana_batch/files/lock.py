@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nanobanana_batch.errors import FolderInUse, UsageError
+from nanobanana_batch.files.plain import open_own
 
 LOCK_NAME = ".run.lock"
 _TRIES = 20
@@ -26,7 +27,7 @@ def only_writer(folder: Path) -> Iterator[None]:
         UsageError: this user may not write there.
     """
     try:
-        fd = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        fd = open_own(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise UsageError(f"{folder} cannot be an output folder: {error.strerror}.") from error
     try:
@@ -39,7 +40,7 @@ def only_writer(folder: Path) -> Iterator[None]:
 def is_held(folder: Path) -> bool:
     """Whether a run is working on the folder just now."""
     try:
-        fd = os.open(folder / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
+        fd = open_own(folder / LOCK_NAME)
     except OSError:
         return False
     try:

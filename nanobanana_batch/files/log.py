@@ -18,9 +18,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+from nanobanana_batch.files.plain import open_own
+
 LOG_NAME = "run.log"
 _FILE_BYTES = 16 << 20
 _FILES = 4
+LOG_NAMES = (LOG_NAME, *(f"{LOG_NAME}.{number}" for number in range(1, _FILES)))
 _LINE_BYTES = 64 << 10
 """A longer line is written with its texts cut."""
 _TEXT_CHARS = 2000
@@ -107,7 +110,7 @@ class RunLog:
     def _open(self) -> int:
         """The file, at the beginning of a line: one that power loss tore is completed."""
         if self._fd is None:
-            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            self._fd = open_own(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
             self._size_bytes = os.fstat(self._fd).st_size
             if self._size_bytes and os.pread(self._fd, 1, self._size_bytes - 1) != b"\n":
                 self._size_bytes += os.write(self._fd, b"\n")

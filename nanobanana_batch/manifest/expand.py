@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from nanobanana_batch.catalog import Finding, closest, shown
+from nanobanana_batch.file_names import id_fault
 from nanobanana_batch.manifest.block import Block, SourceRow
 from nanobanana_batch.manifest.filters import FILTERS
 from nanobanana_batch.manifest.grid import Grid, Point
-from nanobanana_batch.manifest.ids import id_fault, portable, word
+from nanobanana_batch.manifest.ids import portable, word
 from nanobanana_batch.manifest.names import ROW_NAMES
 from nanobanana_batch.manifest.settle import MAX_VARIANTS, Settler, variant_count
 from nanobanana_batch.manifest.template import Template, TemplateFault, Value, as_text, compiled

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from nanobanana_batch.catalog import Catalog, closest, shown
 from nanobanana_batch.errors import Problem, UsageError
+from nanobanana_batch.file_names import id_fault
 from nanobanana_batch.manifest.block import Block, Given, Picked
 from nanobanana_batch.manifest.blocks import BlockReader
 from nanobanana_batch.manifest.document_paths import find_paths
 from nanobanana_batch.manifest.expand import Expander
 from nanobanana_batch.manifest.forms import Form
 from nanobanana_batch.manifest.grid import Grid
-from nanobanana_batch.manifest.ids import id_fault
 from nanobanana_batch.manifest.local_images import LocalImages
 from nanobanana_batch.manifest.names import IN_A_TABLE, ROW_NAMES, as_name, field_elsewhere, not_sent
 from nanobanana_batch.manifest.nodes import Map, Scalar, place, read_nodes

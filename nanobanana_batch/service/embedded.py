@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import select
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from nanobanana_batch.service import data_folder
 from nanobanana_batch.service.options import ServiceError, ServiceOptions
 
 _LOG_NAME = "service.log"
@@ -105,13 +107,14 @@ class EmbeddedService:
 
 def _spawn(options: ServiceOptions) -> subprocess.Popen[bytes]:
     try:
-        options.data_dir.mkdir(parents=True, exist_ok=True)
-        log = open(options.data_dir / _LOG_NAME, "ab")  # noqa: SIM115 - the child keeps it
+        data_folder.make(options.data_dir)
+        log = data_folder.open_log(options.data_dir / _LOG_NAME)
     except OSError as exc:
         raise ServiceError(f"cannot use the data folder {options.data_dir}: {exc.strerror}") from exc
     with log:
         return subprocess.Popen(
-            [sys.executable, "-m", "nanobanana_batch.service", options.to_json()],
+            # -P: what stands in the working directory, beside somebody's manifest, is never imported.
+            [sys.executable, "-P", "-m", "nanobanana_batch.service", options.to_json()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -120,9 +123,20 @@ def _spawn(options: ServiceOptions) -> subprocess.Popen[bytes]:
         )
 
 
+_NEEDED = re.compile(
+    r"PATH|HOME|TMPDIR|TZ|LANG|LANGUAGE|LC_\w+|LD_LIBRARY_PATH|SSL_CERT_(FILE|DIR)|(https?|all|no)_proxy"
+    r"|PYTHON(HOME|UTF8|IOENCODING|DONTWRITEBYTECODE|PYCACHEPREFIX|HASHSEED|WARNINGS)",
+    re.IGNORECASE,
+)
+"""Variables that a Python program with a network and a language needs: no key of anybody is among them."""
+
+
 def _environment() -> dict[str, str]:
-    """The parent's, without its API keys, and able to import this package from a checkout."""
-    kept = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
+    """What the child needs, and able to import this package from a checkout.
+
+    A relative entry of PYTHONPATH would mean the working directory.
+    """
+    kept = {name: value for name, value in os.environ.items() if _NEEDED.fullmatch(name)}
     root = str(Path(__file__).resolve().parents[2])
-    paths = [root, *kept.get("PYTHONPATH", "").split(os.pathsep)]
-    return kept | {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+    paths = [root, *filter(os.path.isabs, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    return kept | {"PYTHONPATH": os.pathsep.join(paths)}

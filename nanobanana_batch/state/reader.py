@@ -14,6 +14,7 @@ from typing import Any
 
 from nanobanana_batch.errors import StateFailed, UsageError
 from nanobanana_batch.fidelity import unlike
+from nanobanana_batch.file_names import is_image_path
 from nanobanana_batch.model import Request, RowStatus, request_from_json
 from nanobanana_batch.state.comparison import REPEATED, Comparison
 from nanobanana_batch.state.facts import GIVEN_UP, STATUS_OF_PHASE, Phase
@@ -259,7 +260,10 @@ class Reader:
         """Every attempt, in the order of their intents, streamed."""
         query = _ATTEMPTS.format(sent="attempts.sent" if self._version > 1 else "1")
         for attempt, row_key, id_, phase, *rest in self._db.execute(query):
-            yield AttemptReport(attempt, row_key, id_, Phase(phase), *rest)
+            report = AttemptReport(attempt, row_key, id_, Phase(phase), *rest)
+            if report.path is not None and not is_image_path(report.path):
+                raise StateFailed(f"The state file names an image {report.path!r}, as no run does.")
+            yield report
 
     def variables(self) -> list[str]:
         """Names of the manifest's variables, in its order.
@@ -363,6 +367,8 @@ class Reader:
 def _row_report(found: tuple[Any, ...]) -> RowReport:
     id_, key, phase, request, variant, variables, source, *rest = found
     asked, texts = request_from_json(request), dict(json.loads(variables))
+    if rest[0] is not None and not is_image_path(rest[0]):
+        raise ValueError("its path leads out of the folder")
     return RowReport(id_, key, _status(phase), asked, variant, texts, source, *rest)
 
 

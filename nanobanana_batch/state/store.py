@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from nanobanana_batch.errors import StateFailed
+from nanobanana_batch.file_names import is_image_path, is_stem
 from nanobanana_batch.model import Request, request_from_json
 from nanobanana_batch.state.facts import GIVEN_UP, Fact, Phase
 from nanobanana_batch.state.prices import PRICES, PriceClass, by_kind
@@ -137,7 +138,7 @@ class Store:
         self._lock = threading.Lock()
         self._reading = threading.Lock()
         with _as_state_failure(path):
-            if not path.exists():
+            if not os.path.lexists(path):
                 _create(path)
             self._db = _connect(path)
             self._reads = _connect_to_read(path)
@@ -236,6 +237,8 @@ class Store:
         after = 0
         while found := self._read(query, after):
             for attempt, path, size_bytes, sha256, is_saved in found:
+                if not is_image_path(str(path)):
+                    raise _not_ours(path)
                 yield SavedFile(attempt, path, size_bytes, sha256, bool(is_saved))
             after = int(found[-1][0])
 
@@ -345,6 +348,7 @@ def _create(path: Path) -> None:
     new = path.with_name(f".{path.name}.new")
     for left_over in (new, new.with_name(f"{new.name}-journal")):
         left_over.unlink(missing_ok=True)
+    os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     with closing(sqlite3.connect(new, isolation_level=None)) as db:
         bring_up_to_date(db)
     os.replace(new, path)
@@ -399,12 +403,32 @@ def _as_state_failure(path: Path) -> Iterator[None]:
 
 def _row_to_send(found: Sequence[Any]) -> RowToSend:
     row, position, key, id_, request, number, stem = found
+    _refuse_ways_out(id_, stem)
     return RowToSend(row, position, key, id_, request_from_json(request), number, stem)
+
+
+def _refuse_ways_out(*names: str | None) -> None:
+    """Names become paths, and this file may be somebody else's.
+
+    Raises:
+        StateFailed: one of them leads somewhere else.
+    """
+    for name in names:
+        if name is not None and not is_stem(name):
+            raise _not_ours(name)
+
+
+def _not_ours(name: object) -> StateFailed:
+    return StateFailed(
+        f"The state file names a file {str(name)!r}, as no run does: it is damaged or a stranger's.",
+        hint="Nothing was sent or written. Do not use this folder.",
+    )
 
 
 def _open_attempt(found: Sequence[Any]) -> OpenAttempt:
     attempt, row, number, row_key, id_, model, stem, phase, position, provider, account, *rest = found
     body, key, intended, task, estimated, accepted, links, dies, message = rest
+    _refuse_ways_out(stem)
     return OpenAttempt(
         attempt,
         row,

@@ -1502,7 +1502,7 @@ def test_a_folder_that_cannot_be_made_for_want_of_space_is_a_disk_failure(tmp_pa
     """Exit 3 and a sentence, no traceback."""
 
     class Full(Disk):
-        def make_folder(self, path: Path) -> None:
+        def make_folder(self, path: Path, mode: int = 0o777) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(DiskFailed):

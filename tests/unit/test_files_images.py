@@ -14,9 +14,10 @@ import pytest
 from PIL import Image as Picture
 
 from nanobanana_batch.errors import DiskFailed, ImageRejected
+from nanobanana_batch.file_names import IMAGE_FOLDER
 from nanobanana_batch.files import images
 from nanobanana_batch.files.disk import Disk
-from nanobanana_batch.files.images import IMAGE_FOLDER, ImageFile, stem_is_taken
+from nanobanana_batch.files.images import ImageFile, stem_is_taken
 from nanobanana_batch.model import Image
 
 STEPS = ("create", "write", "sync", "close", "place", "sync_folder")

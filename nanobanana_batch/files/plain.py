@@ -1,0 +1,93 @@
+"""Only plain files are opened: no link that leads elsewhere, no pipe that never ends, no device.
+
+A folder from somebody else may hold a link in the place of a file that we write, such as a `run.log`
+that is really a start-up file of the shell. What we make ourselves is for its owner alone: prompts, and
+what was paid for them, are nobody else's.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+from nanobanana_batch.errors import FolderRefused
+
+OWN_FILE, OWN_FOLDER = 0o600, 0o700
+
+
+def open_own(path: Path, flags: int = os.O_RDONLY) -> int:
+    """A descriptor of a file that is our own: what bears its name is no link and a regular file.
+
+    Where `flags` make the file, nobody else may read it.
+
+    Raises:
+        OSError: it is something else, or cannot be opened.
+    """
+    try:
+        fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, OWN_FILE)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(errno.ELOOP, "it is a symbolic link", str(path)) from error
+        raise
+    return _regular(fd, path)
+
+
+def open_input(path: Path) -> int:
+    """A descriptor of a file that a person names, wherever a link leads; a pipe or a device is none.
+
+    Raises:
+        OSError: it is something else, or cannot be opened.
+    """
+    return _regular(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), path)
+
+
+def refuse_foreign(folder: Path, files: Iterable[str], folders: Iterable[str] = ()) -> None:
+    """Look at all names in a folder that we read and write.
+
+    Raises:
+        FolderRefused: one is a link, a pipe, a device, or a folder where a file belongs.
+    """
+    for names, is_right, wanted in ((files, stat.S_ISREG, "file"), (folders, stat.S_ISDIR, "folder")):
+        for name in names:
+            mode = _mode(folder / name)
+            if mode is not None and not is_right(mode):
+                raise FolderRefused(
+                    f"{folder / name} is {_kind(mode)}, and not a {wanted} of a run; nothing in {folder}"
+                    " was read or written.",
+                    hint="Whoever made this folder may have wanted that another file is written to: look"
+                    " where it leads, then remove it, or use another folder.",
+                )
+
+
+def _mode(path: Path) -> int | None:
+    """None where there is nothing, or nobody may look: then nobody will write there, either."""
+    try:
+        return os.lstat(path).st_mode
+    except OSError:
+        return None
+
+
+def _regular(fd: int, path: Path) -> int:
+    mode = os.fstat(fd).st_mode
+    if stat.S_ISREG(mode):
+        return fd
+    os.close(fd)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    raise OSError(errno.EINVAL, f"it is {_kind(mode)}", str(path))
+
+
+def _kind(mode: int) -> str:
+    kinds = {
+        stat.S_IFLNK: "a symbolic link",
+        stat.S_IFIFO: "a pipe",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+        stat.S_IFDIR: "a folder",
+        stat.S_IFREG: "a file",
+    }
+    return kinds.get(stat.S_IFMT(mode), "no file")
