@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 CONNECTION = "connection"
 """Name under which the state remembers how the provider was reached last."""
 _LOCAL_KEY = "embedded-service"
+_MOST_KEY_FILE_BYTES = 1 << 16
 
 Connect = Callable[[Path, Observer | None], AbstractAsyncContextManager[Provider]]
 """Opens the provider for the work on an output folder, and tells the observer of every request."""
@@ -172,7 +173,7 @@ def api_key(connection: Connection, profile: Profile, or_else: str = "") -> str:
 
     if connection.key_file is not None:
         try:
-            text = connection.key_file.read_text(encoding="utf-8")
+            text = _beginning_of(connection.key_file)
         except (OSError, UnicodeDecodeError) as error:
             raise KeyProblem(
                 f"The key file {connection.key_file} cannot be read ({type(error).__name__})."
@@ -183,6 +184,12 @@ def api_key(connection: Connection, profile: Profile, or_else: str = "") -> str:
         ways = [f"set {profile.key_env} to yours", *filter(None, [or_else])]
         raise KeyProblem(f"There is no API key: {', '.join(ways)}.")
     return check_key(key, profile.key_env)
+
+
+def _beginning_of(file: Path) -> str:
+    """A key file may be a pipe (`<(pass show key)`), so it is not looked at; a device would never end."""
+    with file.open("rb") as stream:
+        return stream.read(_MOST_KEY_FILE_BYTES).decode("utf-8")
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterable
+from io import BufferedReader
 from pathlib import Path
 
 from nanobanana_batch.errors import FolderRefused
@@ -42,6 +43,11 @@ def open_input(path: Path) -> int:
         OSError: it is something else, or cannot be opened.
     """
     return _regular(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), path)
+
+
+def reading(path: Path) -> BufferedReader:
+    """As `open_input`, as a stream."""
+    return os.fdopen(open_input(path), "rb")
 
 
 def refuse_foreign(folder: Path, files: Iterable[str], folders: Iterable[str] = ()) -> None:

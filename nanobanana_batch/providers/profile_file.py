@@ -17,6 +17,7 @@ import yaml
 
 from nanobanana_batch.catalog import closest
 from nanobanana_batch.errors import Problem, ProfileError
+from nanobanana_batch.files.plain import reading
 
 BUILT_IN = ("evolink", "foxapi", "unified", "local", "local-unified")
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -124,7 +125,7 @@ def _text(name_or_file: str) -> str:
             f"There is no provider {name_or_file!r}.", hint=f"Did you mean {near}? {hint}" if near else hint
         )
     try:
-        with Path(name_or_file).open("rb") as file:
+        with reading(Path(name_or_file)) as file:
             data = file.read(_MAX_BYTES + 1)
     except OSError as error:
         raise ProfileError(f"Profile {name_or_file} cannot be read: {error.strerror}.") from error

@@ -20,7 +20,7 @@ from nanobanana_batch.state.comparison import REPEATED, Comparison
 from nanobanana_batch.state.facts import GIVEN_UP, STATUS_OF_PHASE, Phase
 from nanobanana_batch.state.prices import BY_KIND, KIND, PRICES, PriceClass, by_kind, counted
 from nanobanana_batch.state.roster import Roster
-from nanobanana_batch.state.schema import APPLICATION_ID, VERSION
+from nanobanana_batch.state.schema import APPLICATION_ID, VERSION, refuse_foreign_parts
 from nanobanana_batch.state.scope import EVERY_ROW, Scope
 
 
@@ -399,6 +399,7 @@ def open_reader(path: Path) -> Iterator[Reader]:
             if version > VERSION:
                 hint = f"Use that one: the file has version {version}, this program knows {VERSION}."
                 raise StateFailed(f"{path} was written by a newer version of this program.", hint=hint)
+            refuse_foreign_parts(db)
             yield Reader(db, version)
     except sqlite3.Error as error:
         raise StateFailed(f"The state file {path} cannot be read: {error}.") from error

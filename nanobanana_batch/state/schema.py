@@ -143,7 +143,7 @@ def bring_up_to_date(db: sqlite3.Connection) -> None:
     """Create or migrate the tables; each step and its new version are one transaction.
 
     Raises:
-        StateFailed: the file is newer than this program, or is another program's database.
+        StateFailed: the file is newer than this program, another program's database, or a stranger's.
     """
     (version,) = db.execute("PRAGMA user_version").fetchone()
     (owner,) = db.execute("PRAGMA application_id").fetchone()
@@ -154,12 +154,32 @@ def bring_up_to_date(db: sqlite3.Connection) -> None:
         )
     if owner not in (0, APPLICATION_ID) or (owner == 0 and _has_tables(db)):
         raise StateFailed("The state file is a database of another program.")
+    refuse_foreign_parts(db)
     db.execute("PRAGMA foreign_keys = OFF")  # a table is exchanged under the attempts that refer to it
     for step in range(version, VERSION):
         db.executescript(
             f"BEGIN IMMEDIATE; {_STEPS[step]}; PRAGMA application_id = {APPLICATION_ID};"
             f" PRAGMA user_version = {step + 1}; COMMIT;"
         )
+
+
+def refuse_foreign_parts(db: sqlite3.Connection) -> None:
+    """What a state file has and no program of ours makes would run along with what is asked or written.
+
+    Raises:
+        StateFailed: it has a view, a trigger, a virtual table or a column that is computed.
+    """
+    db.execute("PRAGMA trusted_schema = OFF")
+    for kind, name, sql in db.execute("SELECT type, name, sql FROM sqlite_master"):
+        is_odd = kind not in ("table", "index") or " VIRTUAL " in str(sql).upper()[:40]
+        is_computed = kind == "table" and any(
+            hidden for *_, hidden in db.execute("SELECT * FROM pragma_table_xinfo(?)", (name,))
+        )
+        if is_odd or is_computed:
+            raise StateFailed(
+                f"The state file has a {kind} {str(name)!r}, as no run makes: it is damaged or a stranger's.",
+                hint="Do not use this folder.",
+            )
 
 
 def _has_tables(db: sqlite3.Connection) -> bool:

@@ -189,3 +189,30 @@ def test_a_link_in_the_data_of_the_embedded_service_is_refused(tmp_path: Path, n
     (tmp_path / name).symlink_to(tmp_path / "precious")
     with pytest.raises(ServiceError, match="is no file"):
         data_folder.make(tmp_path)
+
+
+FOREIGN_PARTS = (
+    "CREATE TRIGGER t AFTER UPDATE ON rows BEGIN UPDATE rows SET stem = 'x'; END",
+    "CREATE VIEW v AS SELECT * FROM rows",
+    "ALTER TABLE meta ADD COLUMN more TEXT GENERATED ALWAYS AS (upper(value)) VIRTUAL",
+    "CREATE VIRTUAL TABLE words USING fts5(a)",
+)
+
+
+@pytest.mark.parametrize("statement", FOREIGN_PARTS)
+def test_what_would_run_along_with_a_question_is_refused(tmp_path: Path, statement: str) -> None:
+    """Triggers, views and computed columns of a state that was made by somebody else."""
+    path = stranger(tmp_path, statement)
+    with pytest.raises(StateFailed, match="as no run makes"):
+        Store(path)
+    with pytest.raises(StateFailed, match="as no run makes"), open_reader(path):
+        pass
+
+
+def test_a_view_in_the_place_of_a_table_is_refused(tmp_path: Path) -> None:
+    """It would answer with whatever it likes."""
+    path = stranger(tmp_path, "ALTER TABLE meta RENAME TO other")
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("CREATE VIEW meta AS SELECT 'connection' AS name, 'x' AS value")
+    with pytest.raises(StateFailed, match="as no run makes"):
+        Store(path)

@@ -110,7 +110,7 @@ BELOW: dict[str, set[str]] = {
     "files": {"errors", "file_names", "model"},
     "state": {"errors", "file_names", "problems", "model", "fidelity"},
     "manifest": {"errors", "file_names", "problems", "model", "catalog", "files", "state", "results"},
-    "providers": {"errors", "model", "catalog", "pricing"},
+    "providers": {"errors", "model", "files", "catalog", "pricing"},
     "engine": {"errors", "model", "files", "state", "providers"},
     "results": {"errors", "model", "fidelity", "files", "state", "estimates"},
     "estimates": {"errors", "model", "state", "pricing"},
