@@ -115,6 +115,7 @@ def repair_folder(path: Path, now: Connection, tally: Tally) -> None:
         FolderInUse: a run works on the folder.
         UsageError: there is no such folder, or no key for its provider.
     """
+    from nanobanana_batch.connection import CONNECTION, remembered
     from nanobanana_batch.engine.context import Settings
     from nanobanana_batch.pipeline import collect
     from nanobanana_batch.state import facts
@@ -123,6 +124,7 @@ def repair_folder(path: Path, now: Connection, tally: Tally) -> None:
     folder = find(path)
     with held(folder):
         with open_reader(folder.state) as reader:
+            remembered(reader.meta(CONNECTION), now)  # before anything is changed
             saved = [attempt for attempt in reader.attempts() if attempt.phase is Phase.SAVED]
         broken = [attempt.attempt for attempt in saved if _fault_of(folder.path, attempt)]
         store = Store(folder.state)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nanobanana_batch.catalog import ModelRules, load_catalog
-from nanobanana_batch.errors import KeyProblem, ServiceFailed
+from nanobanana_batch.errors import FolderRefused, KeyProblem, ServiceFailed
 from nanobanana_batch.files.folder import SERVICE_FOLDER
 from nanobanana_batch.pricing.book import PriceBook, listed_prices
 from nanobanana_batch.pricing.cache import cache_file, kept_list
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 CONNECTION = "connection"
 """Name under which the state remembers how the provider was reached last."""
+DEFAULT = "evolink"
+LAST = ""
+"""In the place of a provider's name: that of the last run on the folder."""
 _LOCAL_KEY = "embedded-service"
 _MOST_KEY_FILE_BYTES = 1 << 16
 
@@ -33,8 +37,8 @@ Connect = Callable[[Path, Observer | None], AbstractAsyncContextManager[Provider
 class Connection:
     """Which provider, where, and where the key is."""
 
-    provider: str = "evolink"
-    """A built-in profile's name, or a profile file."""
+    provider: str = DEFAULT
+    """A built-in profile's name, or a profile file; `LAST` for that of the folder's last run."""
     base_url: str | None = None
     key_file: Path | None = None
     debug: bool = False
@@ -42,19 +46,55 @@ class Connection:
 
     def as_text(self) -> str:
         """For the state, so that later commands find the same provider; a key is not in it."""
-        path = Path(self.provider)
-        provider = str(path.absolute()) if path.suffix in (".yaml", ".yml") else self.provider
-        return json.dumps({"provider": provider, "base_url": self.base_url})
+        return json.dumps({"provider": _in_full(self.provider), "base_url": self.base_url})
 
 
 def remembered(text: str | None, now: Connection) -> Connection:
-    """The provider that `as_text` wrote down, with the address and the key that are given now."""
-    known: dict[str, Any] = json.loads(text) if text else {}
-    return replace(
-        now,
-        provider=known.get("provider", now.provider),
-        base_url=now.base_url or known.get("base_url"),
-    )
+    """The provider that `as_text` wrote down, unless another is given now; the key is that of now.
+
+    A folder may be somebody else's. Of itself it leads to a built-in provider at its own address and nowhere
+    else: a profile file or an address decides where a key goes, so a person names it.
+
+    Raises:
+        FolderRefused: it remembers a profile file or another address, which was not given now.
+    """
+    from nanobanana_batch.providers.profile import is_own_address, load_profile
+    from nanobanana_batch.providers.profile_file import BUILT_IN
+
+    last, last_url = _known(text)
+    provider = now.provider or last or DEFAULT
+    is_file = provider not in BUILT_IN
+    missing = [f"--provider {shlex.quote(provider)}"] if is_file and not now.provider else []
+    base_url = now.base_url
+    if last_url and not base_url and _in_full(provider) == last:
+        base_url = last_url
+        if missing or not is_own_address(load_profile(provider), last_url):
+            missing.append(f"--base-url {shlex.quote(last_url)}")
+    if missing:
+        where = " at ".join(filter(None, [provider, last_url]))
+        raise FolderRefused(
+            f"The last run in this folder went to {where}, and a folder does not decide where your key goes;"
+            " nothing was sent.",
+            hint=f"If that is right, say so: {' '.join(missing)}",
+        )
+    return replace(now, provider=provider, base_url=base_url)
+
+
+def _in_full(provider: str) -> str:
+    """A file's name as it is understood from anywhere."""
+    path = Path(provider)
+    return str(path.absolute()) if path.suffix in (".yaml", ".yml") else provider
+
+
+def _known(text: str | None) -> tuple[str, str]:
+    """Provider and address of the last run, empty where they are not known."""
+    try:
+        known: Any = json.loads(text or "{}")
+        found = known.get("provider"), known.get("base_url")
+    except (ValueError, AttributeError, RecursionError):
+        return "", ""
+    provider, url = (value if isinstance(value, str) else "" for value in found)
+    return provider, url
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nanobanana_batch.connection import CONNECTION, Connection, Line, prepare, remembered
+from nanobanana_batch.connection import CONNECTION, LAST, Connection, Line, prepare, remembered
 from nanobanana_batch.errors import TooManyRows, UsageError, after_sending, before_sending
 from nanobanana_batch.estimates import Cost, Prices, seen_by
 from nanobanana_batch.file_names import IMAGE_FOLDER
@@ -326,6 +326,8 @@ def _resume(path: Path, now: Connection, settings: Settings, tally: Tally) -> Ou
     line = prepare(connection, settings.submit_concurrency, needs_key=False)
     with held(folder), _opened(folder, disk) as store:
         session = Session(store, disk, folder, line, settings, tally)
+        if now.provider != LAST:
+            refuse_mixing(folder.path, store.providers(), line.name)
         notice_lost_files(store, folder.path)
         if has_work(session):
             session = replace(session, line=prepare(connection, settings.submit_concurrency))

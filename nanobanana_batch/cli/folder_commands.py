@@ -13,6 +13,7 @@ from nanobanana_batch.cli.options import (
     debug,
     folder,
     key_file,
+    last_provider,
     no_progress,
     work,
 )
@@ -25,13 +26,15 @@ if TYPE_CHECKING:
 
 @click.command()
 @folder
+@last_provider
 @as_json_flag
-def status(folder: Path, json_: bool) -> None:
+def status(folder: Path, provider: str, json_: bool) -> None:
     """Say how the output FOLDER stands; also while a run is going."""
+    from nanobanana_batch.connection import Connection
     from nanobanana_batch.files.folder import find
     from nanobanana_batch.outlook import priced_standing
 
-    found = priced_standing(find(folder))
+    found = priced_standing(find(folder), Connection(provider))
     click.echo(as_json(found) if json_ else standing_text(found))
 
 
@@ -59,6 +62,7 @@ def results(folder: Path) -> None:
     " once more before, and may have been paid.",
 )
 @click.option("--row", "rows", multiple=True, metavar="ID", help="Only this row; may be given several times.")
+@last_provider
 @base_url
 @key_file
 @with_settings
@@ -69,6 +73,7 @@ def retry(
     folder: Path,
     only: str,
     rows: tuple[str, ...],
+    provider: str,
     base_url: str | None,
     key_file: Path | None,
     debug: bool,
@@ -81,7 +86,7 @@ def retry(
     from nanobanana_batch import pipeline
     from nanobanana_batch.connection import Connection
 
-    now = Connection(base_url=base_url, key_file=key_file, debug=debug)
+    now = Connection(provider, base_url, key_file, debug)
     again = pipeline.Retry(only)
     return work(no_progress, lambda tally: pipeline.retry(folder, again, now, settings, tally, rows))
 
@@ -89,12 +94,19 @@ def retry(
 @click.command()
 @folder
 @click.option("--repair", is_flag=True, help="First fetch what is paid for and can still be had.")
+@last_provider
 @base_url
 @key_file
 @no_progress
 @as_json_flag
 def audit(
-    folder: Path, repair: bool, base_url: str | None, key_file: Path | None, no_progress: bool, json_: bool
+    folder: Path,
+    repair: bool,
+    provider: str,
+    base_url: str | None,
+    key_file: Path | None,
+    no_progress: bool,
+    json_: bool,
 ) -> int:
     """Check that all that was sent, paid and saved is explained.
 
@@ -108,7 +120,7 @@ def audit(
 
     if repair:
         with progress(shown=not no_progress) as tally:
-            repair_folder(folder, Connection(base_url=base_url, key_file=key_file), tally)
+            repair_folder(folder, Connection(provider, base_url, key_file), tally)
     found = make_audit(find(folder))
     click.echo(as_json(found) if json_ else audit_text(found))
     return found.exit_code

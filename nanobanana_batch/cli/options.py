@@ -21,6 +21,12 @@ provider = click.option(
     metavar="NAME|FILE",
     help="evolink, foxapi, unified, local (embedded, free), local-unified, or a profile file.",
 )
+last_provider = click.option(
+    "--provider",
+    default="",
+    metavar="NAME|FILE",
+    help="The provider, if not the one of the last run here; a profile file has to be named again.",
+)
 base_url = click.option(
     "--base-url", metavar="URL", help="Where the provider is, if not where its profile says."
 )

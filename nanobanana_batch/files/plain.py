@@ -54,9 +54,9 @@ def refuse_foreign(folder: Path, files: Iterable[str], folders: Iterable[str] = 
     """Look at all names in a folder that we read and write.
 
     Raises:
-        FolderRefused: one is a link, a pipe, a device, or a folder where a file belongs.
+        FolderRefused: one is a link, a pipe, a socket, a device, or a file where a folder belongs.
     """
-    for names, is_right, wanted in ((files, stat.S_ISREG, "file"), (folders, stat.S_ISDIR, "folder")):
+    for names, is_right, wanted in ((files, _is_harmless, "file"), (folders, stat.S_ISDIR, "folder")):
         for name in names:
             mode = _mode(folder / name)
             if mode is not None and not is_right(mode):
@@ -66,6 +66,11 @@ def refuse_foreign(folder: Path, files: Iterable[str], folders: Iterable[str] = 
                     hint="Whoever made this folder may have wanted that another file is written to: look"
                     " where it leads, then remove it, or use another folder.",
                 )
+
+
+def _is_harmless(mode: int) -> bool:
+    """A folder in the place of a file takes nothing, and whoever wants the file says so."""
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
 
 
 def _mode(path: Path) -> int | None:

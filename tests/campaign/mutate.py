@@ -193,7 +193,7 @@ def _command(server: Strict, name: str) -> list[str]:
     at = ["--base-url", server.api]
     return {
         "run": ["run", "m.csv", "--out", "out", "--provider", "p.yaml", *at, *_FLAGS],
-        "audit": ["audit", "out", "--repair", *at, "--no-progress"],
+        "audit": ["audit", "out", "--repair", "--provider", "p.yaml", *at, "--no-progress"],
         "doctor": ["doctor", "--provider", "p.yaml", *at],
     }[name]
 

@@ -20,7 +20,7 @@ import trio.testing
 
 from nanobanana_batch import pipeline, session
 from nanobanana_batch.auditing import make_audit, repair_folder
-from nanobanana_batch.connection import Connection, Line, remembered
+from nanobanana_batch.connection import LAST, Connection, Line, remembered
 from nanobanana_batch.engine.context import Context, OnUnknown, Settings
 from nanobanana_batch.engine.journal import Journal, in_place
 from nanobanana_batch.engine.owed import Owed
@@ -1461,15 +1461,13 @@ def test_a_limit_is_all_that_a_run_answers_for(tmp_path: Path, monkeypatch: pyte
 
 
 def test_the_connection_of_a_folder_is_remembered_and_can_be_moved(tmp_path: Path) -> None:
-    """Later commands find the same provider from anywhere, at the address that is given now, if any."""
-    text = Connection(provider="some/profile.yaml", base_url="https://old.example").as_text()
-    found = remembered(text, Connection())
-    assert (Path(found.provider), found.base_url) == (
-        Path("some/profile.yaml").absolute(),
-        "https://old.example",
+    """Later commands find the same built-in provider, at the address that is given now, if any."""
+    text = Connection(provider="foxapi").as_text()
+    assert remembered(text, Connection(LAST)) == Connection("foxapi")
+    assert remembered(text, Connection(LAST, "https://new.example")) == Connection(
+        "foxapi", "https://new.example"
     )
-    assert remembered(text, Connection(base_url="https://new.example")).base_url == "https://new.example"
-    assert remembered(None, Connection()) == Connection()
+    assert remembered(None, Connection(LAST)) == Connection()
 
 
 @pytest.mark.parametrize(
