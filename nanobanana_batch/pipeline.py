@@ -64,6 +64,8 @@ class Order:
     """Which kind of manifest it is, if not the one that its name or its beginning says."""
     spool: Path | None = None
     """Where its content is if it came from standard input."""
+    allow_outside: tuple[Path, ...] = ()
+    """Folders beside the manifest's and the working directory that it may read from."""
 
 
 class Retry(StrEnum):
@@ -146,6 +148,7 @@ def open_ordered(order: Order) -> Manifest:
         take=_take_together,
         kind=order.format,
         spool=order.spool,
+        allow_outside=order.allow_outside,
     )
 
 

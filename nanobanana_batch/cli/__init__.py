@@ -13,6 +13,7 @@ from nanobanana_batch.cli.manifest_commands import plan, run
 from nanobanana_batch.cli.prices_command import prices
 from nanobanana_batch.cli.schema_command import schema
 from nanobanana_batch.cli.service_commands import models, serve
+from nanobanana_batch.cli.show import show
 from nanobanana_batch.cli.text import unexpected_text
 from nanobanana_batch.errors import NanobananaError, OutputFailed, RunStopped, UsageError, system_words
 
@@ -72,4 +73,4 @@ def _exit_code() -> int:
 
 
 def _say(text: str) -> None:
-    click.echo(f"nanobanana-batch: {text}".replace("\n", "\n  "), err=True)
+    show(f"nanobanana-batch: {text}".replace("\n", "\n  "), err=True)

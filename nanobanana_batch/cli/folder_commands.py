@@ -18,6 +18,7 @@ from nanobanana_batch.cli.options import (
     work,
 )
 from nanobanana_batch.cli.run_options import with_settings
+from nanobanana_batch.cli.show import show
 from nanobanana_batch.cli.text import as_json, audit_text, standing_text
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def status(folder: Path, provider: str, json_: bool) -> None:
     from nanobanana_batch.outlook import priced_standing
 
     found = priced_standing(find(folder), Connection(provider))
-    click.echo(as_json(found) if json_ else standing_text(found))
+    show(as_json(found) if json_ else standing_text(found))
 
 
 @click.command()
@@ -49,7 +50,7 @@ def results(folder: Path) -> None:
     from nanobanana_batch.files.folder import find
     from nanobanana_batch.results import write_results
 
-    click.echo(write_results(find(folder), Disk()))
+    show(write_results(find(folder), Disk()))
 
 
 @click.command()
@@ -122,5 +123,5 @@ def audit(
         with progress(shown=not no_progress) as tally:
             repair_folder(folder, Connection(provider, base_url, key_file), tally)
     found = make_audit(find(folder))
-    click.echo(as_json(found) if json_ else audit_text(found))
+    show(as_json(found) if json_ else audit_text(found))
     return found.exit_code

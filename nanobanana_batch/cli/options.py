@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nanobanana_batch.cli.show import show
+
 if TYPE_CHECKING:
     from nanobanana_batch.engine.work import Tally
     from nanobanana_batch.pipeline import Outcome
@@ -44,5 +46,5 @@ def work(no_progress: bool, job: Callable[[Tally], Outcome]) -> int:
 
     with progress(shown=not no_progress) as tally:
         outcome = job(tally)
-    click.echo(outcome_text(outcome), err=True)
+    show(outcome_text(outcome), err=True)
     return outcome.exit_code

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from nanobanana_batch.model import AS
 from nanobanana_batch.pricing.money import money_text
+from nanobanana_batch.visible import visible_line
 
 if TYPE_CHECKING:
     from nanobanana_batch.auditing import Audit
@@ -93,10 +94,11 @@ def outcome_text(outcome: Outcome) -> str:
     if not outcome.had_work:
         lines.append("There was nothing to do; nothing was sent.")
     if outcome.stop_reason:
-        lines.append(outcome.stop_reason)
+        lines.append(visible_line(outcome.stop_reason))
     for name, count in outcome.elsewhere.items():
+        where = visible_line(name)
         lines.append(
-            f"Unfinished rows that went to {name}: {count:,}; a run with that provider collects them."
+            f"Unfinished rows that went to {where}: {count:,}; a run with that provider collects them."
         )
     if outcome.credits_used:
         used = _beside(outcome.credits_used, outcome.credits_per_usd)
@@ -137,7 +139,8 @@ def _failure_lines(outcome: Outcome) -> list[str]:
     """The most frequent reasons, each with the first row that has it."""
     shown = outcome.failures[:_REASONS_SHOWN]
     lines = [
-        f"  {found.rows:,} {found.status.value}: {_joined(found.code, found.message)} (first: {found.first})"
+        f"  {found.rows:,} {found.status.value}: {_joined(found.code, found.message)}"
+        f" (first: {visible_line(found.first)})"
         for found in shown
     ]
     left = sum(found.rows for found in outcome.failures) - sum(found.rows for found in shown)
@@ -145,7 +148,7 @@ def _failure_lines(outcome: Outcome) -> list[str]:
 
 
 def _joined(code: str, message: str) -> str:
-    return ": ".join(filter(None, (code, cut(message, _LONGEST_REASON))))
+    return ": ".join(filter(None, (visible_line(code), cut(message, _LONGEST_REASON))))
 
 
 def _projection_lines(outcome: Outcome) -> list[str]:
@@ -173,7 +176,7 @@ def standing_text(standing: Standing) -> str:
     """Counts and credits of a folder."""
     from nanobanana_batch.cli.plan_text import cost_text
 
-    lines = [f"{standing.manifest}: {counted(standing.rows, 'row')} in {standing.folder}"]
+    lines = [f"{visible_line(standing.manifest)}: {counted(standing.rows, 'row')} in {standing.folder}"]
     counts = {"being sent": standing.being_sent, **standing.counts}
     lines += [f"  {name}: {count:,}" for name, count in counts.items() if count]
     if standing.left_manifest:
@@ -209,7 +212,7 @@ def _run_lines(standing: Standing) -> list[str]:
             "  Run the same command again to go on.",
         ]
     lines = [f"  The last run ended {last.ended} with exit code {last.exit_code}."]
-    return lines + ([f"  {last.reason}"] if last.reason else [])
+    return lines + ([f"  {visible_line(last.reason)}"] if last.reason else [])
 
 
 def audit_text(audit: Audit) -> str:
@@ -221,7 +224,8 @@ def audit_text(audit: Audit) -> str:
         f"  credits reserved: {amount(totals.credits_reserved)}, used: {amount(totals.credits_used)},"
         f" refunded: {amount(totals.credits_refunded)}",
     ]
-    lines += [f"  {found.kind}: {found.what}: {found.detail}; {found.advice}" for found in audit.findings]
+    for found in audit.findings:
+        lines.append("  " + visible_line(f"{found.kind}: {found.what}: {found.detail}; {found.advice}"))
     if audit.in_flight is not None:
         lines.append(f"A run is going on: {counted(audit.in_flight, 'request')} in flight not looked at.")
     lines.append(
@@ -293,7 +297,8 @@ def _model_text(rules: ModelRules) -> str:
     if rules.credits is not None:
         prices = ", ".join(f"{size} {credits:g}" for size, credits in rules.credits.items())
         lines.append(f"  credits: {prices} (as of {rules.credits_as_of or 'a day that is not told'})")
-    return "\n".join([*lines, f"  from: {rules.source}"])
+    told = [*lines, f"  from: {rules.source}"]
+    return "\n".join(line[: len(line) - len(line.lstrip())] + visible_line(line) for line in told)
 
 
 def _is_number(cell: str) -> bool:

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from nanobanana_batch.files.plain import open_own
+from nanobanana_batch.visible import visible
 
 LOG_NAME = "run.log"
 _FILE_BYTES = 16 << 20
@@ -143,7 +144,7 @@ def _line(event: str, fields: Mapping[str, object]) -> bytes:
 
 def _encoded(value: object) -> bytes:
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=_text, separators=(",", ":"))
-    return text.encode("utf-8", "replace") + b"\n"
+    return visible(text).encode("utf-8", "replace") + b"\n"
 
 
 def _plain(value: object) -> object:

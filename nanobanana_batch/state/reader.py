@@ -291,7 +291,8 @@ class Reader:
     def positions(self, ids: Iterable[str]) -> dict[str, int]:
         """Where rows of these ids stand in the current manifest; without those that are not in it."""
         query = "SELECT id, position FROM rows WHERE position IS NOT NULL AND id = ?"
-        return dict(found for id_ in ids for found in self._db.execute(query, (id_,)))
+        speakable = [id_ for id_ in ids if id_ == id_.encode("utf-8", "replace").decode()]
+        return dict(found for id_ in speakable for found in self._db.execute(query, (id_,)))
 
     def left_counts(self) -> dict[RowStatus, int]:
         """Rows that left the manifest after something was sent for them, by status."""

@@ -105,9 +105,10 @@ BELOW: dict[str, set[str]] = {
     "model": set(),
     "fidelity": {"model"},
     "file_names": set(),
+    "visible": set(),
     "catalog": {"errors", "model"},
     "pricing": {"errors", "model", "catalog"},
-    "files": {"errors", "file_names", "model"},
+    "files": {"errors", "file_names", "visible", "model"},
     "state": {"errors", "file_names", "problems", "model", "fidelity"},
     "manifest": {"errors", "file_names", "problems", "model", "catalog", "files", "state", "results"},
     "providers": {"errors", "model", "files", "catalog", "pricing"},
@@ -164,7 +165,18 @@ BELOW: dict[str, set[str]] = {
     }
     | {"results"},
     "doctor": {"errors", "files", "state", "providers", "engine", "pricing", "connection", "price_report"},
-    "cli": {"errors", "model", "files", "state", "catalog", "engine", "results", "exports", "service"}
+    "cli": {
+        "errors",
+        "visible",
+        "model",
+        "files",
+        "state",
+        "catalog",
+        "engine",
+        "results",
+        "exports",
+        "service",
+    }
     | {"connection", "session", "receiver", "pipeline", "planning", "auditing", "doctor"}
     | {"manifest", "estimates", "piloting", "pricing", "price_report", "outlook"},
 }
