@@ -23,6 +23,7 @@ import httpx
 
 from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.providers.encoding import USER_AGENT
+from nanobanana_batch.providers.link_rules import LinkRules
 from nanobanana_batch.providers.profile import Address
 from nanobanana_batch.providers.transports import PooledTransport, Steps, own_transport
 from nanobanana_batch.providers.watch import Secret, Seen, Watch, link_route
@@ -227,15 +228,18 @@ class FreeHttp(_Client):
 
 
 class LinkHttp:
-    """Downloads from hosts that are not the provider's: without the key, redirects are followed."""
+    """Downloads from hosts that are not the provider's: without the key, redirects are followed.
 
-    def __init__(self, timeouts: Timeouts, watch: Watch) -> None:
+    Where to is judged anew for each of them, by the rules.
+    """
+
+    def __init__(self, timeouts: Timeouts, watch: Watch, rules: LinkRules = LinkRules.HTTPS) -> None:
         self._timeouts = timeouts
         self._watch = watch
         self._client = httpx.AsyncClient(
             headers={"Accept": "image/*", "Accept-Encoding": "identity", "User-Agent": USER_AGENT},
             timeout=httpx.Timeout(timeouts.read_s, connect=timeouts.connect_s),
-            transport=PooledTransport(),
+            transport=PooledTransport(rules),
             follow_redirects=True,
             cookies=_no_cookies(),
             max_redirects=_LINK_REDIRECTS,
@@ -271,6 +275,8 @@ class LinkHttp:
                 with anyio.fail_after(self._timeouts.free_s):
                     opened = self._client.stream("GET", url, extensions={"trace": steps})
                     return await stack.enter_async_context(opened)
+        except LinkFailed:
+            raise
         except TimeoutError as error:
             raise LinkFailed("the link's host did not answer in time") from error
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError) as error:

@@ -15,6 +15,7 @@ from nanobanana_batch.catalog import Catalog, Finding, closest, load_catalog, sh
 from nanobanana_batch.errors import ProfileError
 from nanobanana_batch.model import REQUEST_FIELDS
 from nanobanana_batch.providers.base import Idempotency
+from nanobanana_batch.providers.link_rules import LinkRules
 from nanobanana_batch.providers.profile_file import BUILT_IN, Settings, moved, read_settings
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
@@ -87,6 +88,7 @@ class Profile(BaseModel):
     result_paths: list[ResultPath] = []
     statuses: dict[str, Literal["working", "completed", "failed"]] = {}
     sync_query: Query | None = None
+    links: LinkRules = LinkRules.HTTPS
     prices_url: str | None = None
     credits_per_usd: Positive | None = None
     models: dict[str, Any] = {}
@@ -290,6 +292,7 @@ _ALLOWED = {
     "result_paths": "a list of paths inside a task, such as pictures.href",
     "statuses": "the provider's word: working, completed or failed",
     "sync_query": "a query such as sync_upstream=true, or null: not offered",
+    "links": "https (public hosts), http (also without encryption) or anywhere (also into private networks)",
     "models": "model: entry, of the form of the built-in catalogue",
     "prices": "model: credits, or model: {resolution: credits}",
     "prices_as_of": "a date such as 2026-11-21",
