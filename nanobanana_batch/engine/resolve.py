@@ -15,6 +15,7 @@ import anyio
 
 from nanobanana_batch.engine.context import Context
 from nanobanana_batch.engine.pace import backoff_s
+from nanobanana_batch.engine.same_request import may_be_sent_again
 from nanobanana_batch.engine.submit import (
     PaidSections,
     note_rejection,
@@ -190,6 +191,9 @@ class Resolver:
     async def _repeat(self, work: Work) -> None:
         """The same bytes under the same key: the provider answers with the first task, or makes it now."""
         context = self._context
+        if not may_be_sent_again(context, work):
+            self._set_aside(work)
+            return
         outcome: SubmitOutcome = Unknown("the run was stopped")
         for tries in range(context.settings.resolve_tries):
             sent_at = anyio.current_time()

@@ -20,6 +20,7 @@ from nanobanana_batch.engine.context import Context
 from nanobanana_batch.engine.not_taken import NotTaken
 from nanobanana_batch.engine.pace import backoff_s
 from nanobanana_batch.engine.references import References, Sendable, Unusable
+from nanobanana_batch.engine.same_request import may_be_sent_again
 from nanobanana_batch.engine.work import Work
 from nanobanana_batch.files.images import stem_is_taken
 from nanobanana_batch.providers.base import (
@@ -111,7 +112,7 @@ class Submitter:
                     await (self._resend(item) if isinstance(item, Work) else self._send_row(item))
 
     async def _resend(self, work: Work) -> None:
-        if await self._context.space.enough_for_one_more():
+        if may_be_sent_again(self._context, work) and await self._context.space.enough_for_one_more():
             await self._send(work, facts.SentAgain(work.attempt, self._context.now()))
         else:
             self._context.slots.give_back()

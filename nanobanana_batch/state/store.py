@@ -288,7 +288,7 @@ class Store:
     def credits_of_ended(self) -> float:
         """What finished attempts have cost; the reserved or expected amount where nobody told."""
         query = (
-            "SELECT total(coalesce(credits_used, credits_reserved, credits_expected)) FROM attempts"
+            "SELECT total(max(0, coalesce(credits_used, credits_reserved, credits_expected))) FROM attempts"
             f" WHERE phase IN ('saved', 'expired') OR (phase = 'failed' AND error_code = '{GIVEN_UP}')"
         )
         return float(self._read(query)[0][0])
@@ -316,6 +316,11 @@ class Store:
     def prices(self) -> dict[PriceClass, float]:
         """The most that was ever reserved or used for each kind of request."""
         return by_kind(self._read(PRICES))
+
+    def uploaded_for(self, attempt: int) -> dict[str, str]:
+        """The addresses of the files that an attempt's body names, by their content."""
+        query = "SELECT sha256, url FROM attempt_uploads JOIN uploads USING (upload) WHERE attempt = ?"
+        return {str(sha256): str(url) for sha256, url in self._read(query, attempt)}
 
     def uploads(self, provider: str, account: str) -> Uploads:
         """The local files that a provider holds for this folder."""
