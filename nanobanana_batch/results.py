@@ -6,10 +6,11 @@ so a run that was killed twenty times ends with the bytes of one that was not.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from nanobanana_batch.errors import UsageError
 from nanobanana_batch.estimates import Cost
 from nanobanana_batch.fidelity import unlike
 from nanobanana_batch.files.disk import Disk, write_atomically
-from nanobanana_batch.files.folder import RESULTS_NAME, Folder, find
+from nanobanana_batch.files.folder import RESULTS_NAME, SPREADSHEET_NAME, Folder, find
 from nanobanana_batch.files.lock import is_held
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.state.last_run import LastRun, last_run
@@ -58,6 +59,8 @@ AFTER_VARIABLES = (
     "row_key",
 )
 """The columns of results.csv: these, with the manifest's own variables between the two."""
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""What a spreadsheet takes a text for that begins so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +105,30 @@ def write_results(folder: Folder, disk: Disk) -> Path:
     return path
 
 
-def csv_pieces(reader: Reader) -> Iterator[bytes]:
+def write_for_spreadsheets(folder: Folder, disk: Disk) -> Path:
+    """The same for a program that takes a cell that begins with `=` for a formula; returns its path.
+
+    Raises:
+        StateFailed, DiskFailed: as `write_results`.
+    """
+    path = folder.path / SPREADSHEET_NAME
+    with open_reader(folder.state) as reader:
+        write_atomically(disk, path, itertools.chain([codecs.BOM_UTF8], csv_pieces(reader, _harmless)))
+    return path
+
+
+def _harmless(cell: object) -> object:
+    """A text that no spreadsheet reckons with: an apostrophe in front says that it is one."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULAS) else cell
+
+
+def csv_pieces(reader: Reader, change: Callable[[object], object] | None = None) -> Iterator[bytes]:
     """results.csv as UTF-8 in pieces of many rows; RFC 4180 quoting, `\\n` line ends."""
     variables = reader.variables()
     cells = (cells_of(row, variables) for row in reader.rows())
     lines: Iterator[Sequence[object]] = itertools.chain([column_names(variables)], cells)
+    if change is not None:
+        lines = ([change(cell) for cell in line] for line in lines)
     while piece := list(itertools.islice(lines, _ROWS_AT_ONCE)):
         yield _written(piece)
 

@@ -41,16 +41,22 @@ def status(folder: Path, provider: str, json_: bool) -> None:
 
 @click.command()
 @folder
-def results(folder: Path) -> None:
+@click.option(
+    "--for-spreadsheets",
+    is_flag=True,
+    help="Write a copy in which no text can be taken for a formula; its path is printed.",
+)
+def results(folder: Path, for_spreadsheets: bool) -> None:
     """Write results.csv of the output FOLDER anew.
 
     It is made from the state; its path is printed.
     """
     from nanobanana_batch.files.disk import Disk
     from nanobanana_batch.files.folder import find
-    from nanobanana_batch.results import write_results
+    from nanobanana_batch.results import write_for_spreadsheets, write_results
 
-    show(write_results(find(folder), Disk()))
+    write = write_for_spreadsheets if for_spreadsheets else write_results
+    show(write(find(folder), Disk()))
 
 
 @click.command()

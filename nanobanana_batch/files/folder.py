@@ -27,10 +27,11 @@ from nanobanana_batch.files.plain import OWN_FOLDER, open_own, refuse_foreign
 STATE_NAME = "state.sqlite3"
 POINTER_NAME = "state-dir.json"
 RESULTS_NAME = "results.csv"
+SPREADSHEET_NAME = "results-for-spreadsheets.csv"
 SERVICE_FOLDER = ".service"
 """Where the embedded service keeps its data."""
 _STATE_FILES = (STATE_NAME, *(f"{STATE_NAME}-{part}" for part in ("wal", "shm", "journal")), LOCK_NAME)
-_FILES = (*_STATE_FILES, f".{STATE_NAME}.new", POINTER_NAME, RESULTS_NAME, *LOG_NAMES)
+_FILES = (*_STATE_FILES, f".{STATE_NAME}.new", POINTER_NAME, RESULTS_NAME, SPREADSHEET_NAME, *LOG_NAMES)
 _MOST_POINTER_BYTES = 1 << 16
 
 

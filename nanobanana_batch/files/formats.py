@@ -7,6 +7,7 @@ that would cost 100 times as much. Bytes after the end are tolerated, missing on
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -55,6 +56,19 @@ def _what_it_is_instead(head: bytes) -> str:
     return f"the body is not a PNG, JPEG or WebP image (it begins with {head[:8]!r})"
 
 
+_MOST_PARTS = 200_000
+
+
+def _parts() -> Iterator[int]:
+    """Of a whole image there are not so many that walking them takes long.
+
+    Raises:
+        ImageRejected: it has more.
+    """
+    yield from range(_MOST_PARTS)
+    raise ImageRejected(f"the image has more than {_MOST_PARTS:,} parts, as no picture does")
+
+
 # --- PNG -------------------------------------------------------------------------------------------
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -78,7 +92,7 @@ def _read_png(data: memoryview) -> Format:
 
 def _png_chunks(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
     at = 8
-    while True:
+    for _ in _parts():
         length, kind = struct.unpack_from(">I4s", data, at)
         body = data[at + 8 : at + 8 + length]
         (crc,) = struct.unpack_from(">I", data, at + 8 + length)
@@ -94,6 +108,9 @@ def _png_chunks(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
 
 _SOI, _EOI, _SOS, _TEM = 0xD8, 0xD9, 0xDA, 0x01
 _RESTARTS = range(0xD0, 0xD8)
+_NOT_FILLING = re.compile(rb"[^\xff]")
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]", re.DOTALL)
+"""Neither a stuffed byte of the picture nor a restart."""
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
@@ -117,13 +134,14 @@ def _read_jpeg(data: memoryview) -> Format:
 def _jpeg_segments(data: memoryview) -> Iterator[tuple[int, memoryview]]:
     at = 2
     whole = bytes(data)
-    while True:
+    for _ in _parts():
         if data[at] != 0xFF:
             raise ImageRejected("the JPEG is damaged between two segments")
-        while data[at] == 0xFF:
-            at += 1
-        marker = data[at]
-        at += 1
+        found = _NOT_FILLING.search(whole, at)
+        if found is None:
+            raise ImageRejected("the JPEG is cut off before its end marker")
+        marker = whole[found.start()]
+        at = found.end()
         if marker == _EOI:
             return
         if marker in _RESTARTS or marker in (_SOI, _TEM):
@@ -139,13 +157,10 @@ def _jpeg_segments(data: memoryview) -> Iterator[tuple[int, memoryview]]:
 
 def _after_scan(data: bytes, at: int) -> int:
     """Where the first marker after the entropy-coded data stands (stuffed bytes and restarts skipped)."""
-    while True:
-        at = data.find(b"\xff", at)
-        if at < 0 or at + 1 >= len(data):
-            raise ImageRejected("the JPEG is cut off before its end marker")
-        if data[at + 1] != 0 and data[at + 1] not in _RESTARTS:
-            return at
-        at += 2
+    found = _MARKER.search(data, at)
+    if found is None:
+        raise ImageRejected("the JPEG is cut off before its end marker")
+    return found.start()
 
 
 # --- WebP ------------------------------------------------------------------------------------------
@@ -173,7 +188,9 @@ def _read_webp(data: memoryview) -> Format:
 
 def _webp_chunks(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
     at = 12
-    while at < len(data):
+    for _ in _parts():
+        if at >= len(data):
+            return
         kind, length = struct.unpack_from("<4sI", data, at)
         if at + 8 + length > len(data):
             raise ImageRejected("the WebP is cut off inside a chunk")

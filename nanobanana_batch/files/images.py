@@ -23,6 +23,13 @@ EXTENSIONS = ("png", "jpg", "webp")
 MAX_IMAGE_BYTES = 256 * 1024 * 1024
 """More than any 16-megapixel image of the contract needs; what is larger is not one."""
 
+_MOST_PIXELS = 1 << 28
+"""16 times those of the largest resolution of the contract."""
+_BYTES_A_PIXEL = 8
+"""Four channels of 16 bits, not compressed at all."""
+_BYTES_BESIDE = 16 << 20
+"""For profiles, previews and texts."""
+
 
 def stem_is_taken(folder: Path, stem: str) -> bool:
     """Whether a file of the image folder already has this name with any of our extensions."""
@@ -89,6 +96,7 @@ class ImageFile:
             DiskFailed: the disk is full or refuses; nothing is kept.
         """
         found = self._check()
+        self._refuse_monster(found)
         try:
             path = self._name(found.extension)
         except OSError as error:
@@ -110,6 +118,16 @@ class ImageFile:
                 return _identify_mapped(view)
         except OSError as error:
             raise as_disk_failure(error, f"checking {self._stem}") from error
+
+    def _refuse_monster(self, found: Format) -> None:
+        """What would take a viewer's memory, or is mostly something else than a picture."""
+        pixels, size = found.width * found.height, f"{found.width} x {found.height}"
+        if pixels > _MOST_PIXELS:
+            raise ImageRejected(
+                f"it has {found.width} x {found.height} pixels, far more than anyone asks for"
+            )
+        if self._size > _BYTES_A_PIXEL * pixels + _BYTES_BESIDE:
+            raise ImageRejected(f"it has {self._size:,} bytes for {size} pixels: most of it is no picture")
 
     def _name(self, extension: str) -> Path:
         assert self._fd is not None

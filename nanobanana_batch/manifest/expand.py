@@ -182,6 +182,8 @@ def _filled(text: str, values: dict[str, Value], cell: _Cell, field: str) -> str
 def _rendered(template: Template, values: dict[str, Value], cell: _Cell, field: str) -> str:
     try:
         return template.render(values)
+    except TemplateFault as too_long:
+        raise _Refused(too_long.finding(field)) from too_long
     except KeyError as error:
         name = str(error.args[0])
     fault = unknown_name(name, cell.block.names, field, cell.block.renamed)

@@ -21,6 +21,9 @@ _NO_ALTERNATIVES = (
     " (`name: [red, green]`), with `sample` for a random choice"
 )
 
+MAX_CHARS = 100_000
+"""Far more than any prompt may have; a short template can ask for gigabytes."""
+
 Value = str | tuple[str, ...]
 """What a name stands for; several values are only possible for `images`."""
 
@@ -72,12 +75,17 @@ class Template:
         self._pieces.append("")
 
     def render(self, values: Mapping[str, Value]) -> str:
-        """The text with every name replaced; `KeyError` with the name that has no value."""
+        """The text with every name replaced; `KeyError` with the name that has no value.
+
+        Raises `TemplateFault` where it would be far longer than any text that is sent.
+        """
         if not self._slots:
             return "".join(self._pieces)
         pieces = self._pieces.copy()
         for index, name in self._slots:
             pieces[index] = as_text(values[name])
+        if (length := sum(map(len, pieces))) > MAX_CHARS:  # before anything is copied
+            raise TemplateFault(f"it would have {length:,} characters; at most {MAX_CHARS:,} are written out")
         for index, changes in self._filtered:
             for change in changes:
                 pieces[index] = change(pieces[index])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from nanobanana_batch.providers.values import as_link
@@ -18,6 +19,8 @@ _LINK_NAMES = ("url", "image_url", "file_url")
 _INNER = ("images", "results", "output", "data")
 """Of an object in place of a link: what may hold the links in turn."""
 _DEEPEST = 5
+_MOST_LINKS = 100
+"""Of one task; more are no images that somebody has asked for."""
 _LONGEST_JSON = 1 << 20
 
 
@@ -25,7 +28,7 @@ def links_of(task: Mapping[str, Any], paths: Iterable[str] = ()) -> tuple[str, .
     """All links of a task in order, none twice; a person's own paths (`pictures.href`) come first."""
     places = [_at(task, path.replace("[]", "").split(".")) for path in paths]
     for place in (*places, *([task.get(name)] for name in RESULTS)):
-        if links := tuple(dict.fromkeys(_links_in(list(place)))):
+        if links := tuple(dict.fromkeys(islice(_links_in(list(place)), _MOST_LINKS))):
             return links
     return ()
 

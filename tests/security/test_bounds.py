@@ -1,0 +1,148 @@
+"""Somebody sends what is small and becomes huge: it is measured before it takes memory or time."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import httpx
+import pytest
+from starlette.responses import PlainTextResponse
+
+from nanobanana_batch.errors import ImageRejected, ManifestError
+from nanobanana_batch.files import formats
+from nanobanana_batch.files.disk import Disk
+from nanobanana_batch.files.folder import find
+from nanobanana_batch.files.formats import identify
+from nanobanana_batch.files.images import ImageFile
+from nanobanana_batch.pipeline import Order, expanded, open_ordered
+from nanobanana_batch.providers.links import links_of
+from nanobanana_batch.results import write_for_spreadsheets, write_results
+from nanobanana_batch.service.callers import Callers
+from tests.security.test_inputs import LOCAL
+from tests.unit.earlier_run import Earlier, make_run
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+def png(width: int, height: int, beside: bytes = b"", chunks: int = 0) -> bytes:
+    """Whole by its structure."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    texts = chunk(b"tEXt", beside) + chunk(b"tEXt", b"") * chunks
+    return SIGNATURE + header + texts + chunk(b"IDAT", b"x") + chunk(b"IEND", b"")
+
+
+def saved(folder: Path, body: bytes) -> None:
+    """As after a download."""
+    (folder / "images").mkdir(exist_ok=True)
+    with ImageFile(Disk(), folder, "a") as file:
+        file.write_last(body)
+
+
+def test_an_image_has_as_many_pixels_and_bytes_as_one_can_have(tmp_path: Path) -> None:
+    """65535 x 65535 in 74 bytes would take a viewer's memory; 20 MB for 4 x 4 are no picture."""
+    with pytest.raises(ImageRejected, match="far more than anyone asks for"):
+        saved(tmp_path, png(65535, 65535))
+    with pytest.raises(ImageRejected, match="most of it is no picture"):
+        saved(tmp_path, png(4, 4, bytes(20 << 20)))
+    assert list((tmp_path / "images").iterdir()) == []
+    saved(tmp_path, png(16384, 16384))
+    assert [path.name for path in (tmp_path / "images").iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        png(4, 4, chunks=5000),
+        b"\xff\xd8" + b"\xff\xe0\x00\x02" * 5000 + b"\xff\xd9",
+        b"\xff\xd8\xff" + b"\xff\xd0" * 5000,
+        b"RIFF" + struct.pack("<I", 4 + 8 * 5000) + b"WEBP" + struct.pack("<4sI", b"JUNK", 0) * 5000,
+    ],
+)
+def test_an_image_of_countless_parts_is_none(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
+    """Walking 62 million of them took 46 seconds."""
+    monkeypatch.setattr(formats, "_MOST_PARTS", 1000)
+    with pytest.raises(ImageRejected, match="more than 1,000 parts"):
+        identify(memoryview(body))
+
+
+def test_a_jpeg_of_filling_or_stuffing_alone_is_walked_at_once() -> None:
+    """Not byte by byte: 64 MiB of each."""
+    for inside in (b"\xff" * (64 << 20), b"\xff\xda\x00\x02" + b"\xff\x00" * (32 << 20)):
+        with pytest.raises(ImageRejected, match="end marker"):
+            identify(memoryview(b"\xff\xd8\xff\xe0\x00\x02" + inside))
+
+
+@pytest.mark.parametrize("filter_", ["", ":upper"])
+@pytest.mark.parametrize("field", ["prompt", "images", "id"])
+def test_a_template_is_measured_before_it_is_written_out(tmp_path: Path, field: str, filter_: str) -> None:
+    """A megabyte would ask for gigabytes."""
+    manifest = tmp_path / "m.yaml"
+    other = "" if field == "prompt" else "prompt: p\n"
+    manifest.write_text(
+        f'defaults: {{model: nano-banana-beta}}\n{other}{field}: "{"{a" + filter_ + "}" * 1}"\n'.replace(
+            "{a" + filter_ + "}", ("{a" + filter_ + "}") * 20_000
+        )
+        + f"matrix: {{a: [{'x' * 100}]}}\nvariables: [a]\n"
+    )
+    order = Order(manifest, connection=LOCAL)
+    with (
+        pytest.raises(ManifestError, match=r"would have [\d,]+ characters") as caught,
+        expanded(open_ordered(order)),
+    ):
+        pass
+    assert len(str(caught.value)) < 10_000
+
+
+def test_a_reply_with_countless_links_gives_as_many_as_anyone_asks_for() -> None:
+    """The first ones."""
+    links = links_of({"results": [f"https://x.example/{n}.png" for n in range(300_000)]})
+    assert len(links) == 100
+    assert links[0] == "https://x.example/0.png"
+
+
+def test_a_copy_for_spreadsheets_has_no_formulas(tmp_path: Path) -> None:
+    """results.csv keeps every text as it is; whoever opens it by a double click takes the copy."""
+    evil = '=HYPERLINK("https://evil.example","click")'
+    make_run(tmp_path / "out", [Earlier("one", {"style": evil}), Earlier("-2", {"style": "@SUM(1)"})])
+    copy = write_for_spreadsheets(find(tmp_path / "out"), Disk()).read_text("utf-8-sig")
+    for row in csv.reader(io.StringIO(copy)):
+        assert not [cell for cell in row if cell.startswith(("=", "+", "-", "@"))]
+    assert "'=HYPERLINK" in copy
+    kept = write_results(find(tmp_path / "out"), Disk()).read_text("utf-8")
+    assert evil.replace('"', '""') in kept
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Host": "evil.example"}, 403),
+        ({"Host": "evil.example:80", "Origin": "http://evil.example:80"}, 403),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Host": "localhost:7"}, 200),
+        ({"Host": "[::1]:7", "Origin": "http://[::1]:7"}, 200),
+    ],
+)
+def test_no_web_page_changes_anything_at_the_service(
+    tmp_path: Path, headers: dict[str, str], status: int
+) -> None:
+    """Neither by a form or a script, nor by a name that has come to lead here; every route alike."""
+    app = Callers(PlainTextResponse("changed"), "127.0.0.1")
+
+    async def ask(method: str) -> int:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:7") as client:
+            return (await client.request(method, "/anything", headers=headers)).status_code
+
+    assert asyncio.run(ask("GET")) == 200
+    assert {asyncio.run(ask(method)) for method in ("POST", "DELETE", "PUT", "PATCH")} == {status}
