@@ -9,7 +9,7 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 pytho
 BIN := .venv/bin
 INSTALLED := .venv/installed-$(shell cksum pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 
-.PHONY: run test lint bench campaign night mutate clean FORCE
+.PHONY: run test lint bench campaign night mutate fuzz-state audit clean FORCE
 .PRECIOUS: outputs/%/results.csv
 
 run: $(INSTALLED) ## make the images of MANIFEST (embedded service: no key, no cost)
@@ -60,6 +60,14 @@ night: $(INSTALLED) ## some twenty minutes alone with a provider in trouble, jud
 
 mutate: $(INSTALLED) ## an hour with a provider that answers otherwise, one thing changed at a time
 	$(BIN)/python -m tests.campaign.mutate
+
+fuzz-state: $(INSTALLED) ## a quarter of an hour of folders and profiles that somebody has changed
+	$(BIN)/python -m tests.campaign.fuzz_state --examples 2000
+
+audit: $(INSTALLED) ## known faults of the dependencies, where pip-audit can reach its data
+	$(PYTHON) -m venv .venv/audit
+	.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	.venv/audit/bin/pip-audit --disable-pip --no-deps --requirement constraints.txt
 
 clean: ## the environment and caches; outputs stay
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache

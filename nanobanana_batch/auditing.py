@@ -85,8 +85,11 @@ def make_audit(folder: Folder) -> Audit:
         StateFailed: the state file is damaged.
     """
     was_running = is_held(folder.path)
-    with open_reader(folder.state) as reader:
-        attempts = list(reader.attempts())
+    with open_reader(folder.state) as reader:  # for as long as what it says is being understood
+        return _audited(folder, list(reader.attempts()), was_running=was_running)
+
+
+def _audited(folder: Folder, attempts: list[AttemptReport], *, was_running: bool) -> Audit:
     is_running = was_running or is_held(folder.path)
     in_flight = [attempt for attempt in attempts if is_running and attempt.phase in _IN_FLIGHT]
     at_rest = [attempt for attempt in attempts if not is_running or attempt.phase not in _IN_FLIGHT]

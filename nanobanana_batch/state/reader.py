@@ -22,6 +22,7 @@ from nanobanana_batch.state.prices import BY_KIND, KIND, PRICES, PriceClass, by_
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.schema import APPLICATION_ID, VERSION, refuse_foreign_parts
 from nanobanana_batch.state.scope import EVERY_ROW, Scope
+from nanobanana_batch.state.soundness import blamed_on_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -397,11 +398,12 @@ def open_reader(path: Path) -> Iterator[Reader]:
             (owner,) = db.execute("PRAGMA application_id").fetchone()
             if owner != APPLICATION_ID:
                 raise StateFailed(f"{path} was not written by this program.")
-            if version > VERSION:
+            if not 0 < version <= VERSION:
                 hint = f"Use that one: the file has version {version}, this program knows {VERSION}."
                 raise StateFailed(f"{path} was written by a newer version of this program.", hint=hint)
             refuse_foreign_parts(db)
-            yield Reader(db, version)
+            with blamed_on_state(db):
+                yield Reader(db, version)
     except sqlite3.Error as error:
         raise StateFailed(f"The state file {path} cannot be read: {error}.") from error
     finally:

@@ -147,7 +147,7 @@ def bring_up_to_date(db: sqlite3.Connection) -> None:
     """
     (version,) = db.execute("PRAGMA user_version").fetchone()
     (owner,) = db.execute("PRAGMA application_id").fetchone()
-    if version > VERSION:
+    if not 0 <= version <= VERSION:
         raise StateFailed(
             f"The state file has version {version}, this program knows {VERSION}.",
             hint="Use the newer nanobanana-batch that wrote it.",

@@ -25,6 +25,7 @@ from nanobanana_batch.state.prices import PRICES, PriceClass, by_kind
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.schema import bring_up_to_date
 from nanobanana_batch.state.scope import Scope
+from nanobanana_batch.state.soundness import refuse_unsound
 from nanobanana_batch.state.taking import take
 from nanobanana_batch.state.uploads import Uploads
 from nanobanana_batch.state.writers import WRITERS, without_case
@@ -369,6 +370,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     try:
         _refuse_damage(db, path)
         bring_up_to_date(db)
+        refuse_unsound(db)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
         db.execute("PRAGMA synchronous = FULL")

@@ -100,7 +100,7 @@ def _planned(world: Path, name: str, content: bytes) -> tuple[int, str]:
             contextlib.chdir(world),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
-            _deadline(),
+            deadline(),
         ):
             command()
     except SystemExit as ended:
@@ -111,7 +111,9 @@ def _planned(world: Path, name: str, content: bytes) -> tuple[int, str]:
 
 
 @contextmanager
-def _deadline() -> Iterator[None]:
+def deadline() -> Iterator[None]:
+    """For the length of the block: who takes longer than anything here should is told so."""
+
     def too_late(_: int, frame: FrameType | None) -> None:
         raise TimeoutError(f"no answer after {DEADLINE_S} s")
 
