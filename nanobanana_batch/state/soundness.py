@@ -15,18 +15,23 @@ from nanobanana_batch.errors import StateFailed
 from nanobanana_batch.model import Request, request_from_json
 from nanobanana_batch.state.facts import Phase
 
-_KINDS = {"TEXT": "'text'", "INTEGER": "'integer'", "REAL": "'real', 'integer'", "BLOB": "'blob'"}
-_MOST_REAL, _MOST_INTEGER = "1e12", 1 << 53
+_OTHERWISE = {
+    "TEXT": "({0} < '' OR {0} >= x'')",
+    "INTEGER": "{0} NOT BETWEEN -9007199254740992 AND 9007199254740992",
+    "REAL": "{0} NOT BETWEEN -1e12 AND 1e12",
+    "BLOB": "{0} < x''",
+}
+"""In SQLite every number is less than any text, and every text less than any blob; faster than `typeof`."""
 _PHASES = ", ".join(f"'{phase.value}'" for phase in Phase)
 _MORE = {
     "rows": (
-        "json_valid(request) AND json_type(request, '$.model') = 'text'"
-        " AND json_type(request, '$.prompt') = 'text'"
-        " AND json_valid(variables) AND json_type(variables) = 'object'"
+        "NOT json_valid(request) OR json_type(request, '$.model') IS NOT 'text'"
+        " OR json_type(request, '$.prompt') IS NOT 'text'"
+        " OR NOT json_valid(variables) OR json_type(variables) IS NOT 'object'"
     ),
     "attempts": (
-        f"phase IN ({_PHASES}) AND (links IS NULL OR (json_valid(links) AND json_type(links) = 'array'))"
-        " AND row IN (SELECT row FROM rows)"
+        f"phase NOT IN ({_PHASES}) OR row NOT IN (SELECT row FROM rows)"
+        " OR (links IS NOT NULL AND (NOT json_valid(links) OR json_type(links) IS NOT 'array'))"
     ),
 }
 _TABLES = ("rows", "attempts", "meta", "uploads", "attempt_uploads")
@@ -49,15 +54,10 @@ def refuse_unsound(db: sqlite3.Connection) -> None:
     """
     for table in _TABLES:
         columns = db.execute(f"PRAGMA table_info({table})").fetchall()
-        wanted = [
-            _of_its_kind(name, kind, bool(not_null or key)) for _, name, kind, not_null, _, key in columns
-        ]
-        if table in _MORE:
-            wanted.append(_MORE[table])
-        query = f"SELECT rowid FROM {table} WHERE NOT coalesce({' AND '.join(wanted)}, 0) LIMIT 1"
-        if table in ("meta", "attempt_uploads"):  # without rowid
-            query = query.replace("rowid", "1", 1)
-        if wanted and db.execute(query).fetchone():
+        faults = [_OTHERWISE[kind].format(name) for _, name, kind, *_ in columns if kind in _OTHERWISE]
+        faults += [f"{name} IS NULL" for _, name, _, is_needed, *_ in columns if is_needed]
+        faults += [_MORE[table]] if table in _MORE else []
+        if faults and db.execute(f"SELECT 1 FROM {table} WHERE {' OR '.join(faults)} LIMIT 1").fetchone():
             raise _foreign(table)
 
 
@@ -79,15 +79,6 @@ def blamed_on_state(db: sqlite3.Connection) -> Iterator[None]:
         except StateFailed as fault:
             raise fault from error
         raise
-
-
-def _of_its_kind(name: str, kind: str, is_needed: bool) -> str:
-    test = f"typeof({name}) IN ({_KINDS.get(kind, '')})"
-    if kind == "REAL":
-        test = f"({test} AND abs({name}) <= {_MOST_REAL})"
-    if kind == "INTEGER":
-        test = f"({test} AND abs({name}) <= {_MOST_INTEGER})"
-    return test if is_needed else f"({name} IS NULL OR {test})"
 
 
 def _is_whole(text: str) -> bool:
