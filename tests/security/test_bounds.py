@@ -19,6 +19,7 @@ from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import find
 from nanobanana_batch.files.formats import identify
 from nanobanana_batch.files.images import ImageFile
+from nanobanana_batch.manifest.tables.parquet import _rows_at_once
 from nanobanana_batch.pipeline import Order, expanded, open_ordered
 from nanobanana_batch.providers.links import links_of
 from nanobanana_batch.results import write_for_spreadsheets, write_results
@@ -100,6 +101,20 @@ def test_a_template_is_measured_before_it_is_written_out(tmp_path: Path, field: 
     ):
         pass
     assert len(str(caught.value)) < 10_000
+
+
+def test_large_cells_of_a_parquet_table_are_read_few_at_once(tmp_path: Path) -> None:
+    """A thousand rows of a megabyte each are no gigabyte in memory."""
+    pq = pytest.importorskip("pyarrow.parquet")
+    import pyarrow as pa
+
+    sizes: list[int] = []
+    for length in (10, 1 << 20):
+        cells = [f"{n}{'x' * length}" for n in range(80)]
+        pq.write_table(pa.table({"prompt": cells}), tmp_path / "t.parquet", use_dictionary=False)
+        with pq.ParquetFile(tmp_path / "t.parquet") as source:
+            sizes.append(_rows_at_once(source))
+    assert sizes == [1024, 63]
 
 
 def test_a_reply_with_countless_links_gives_as_many_as_anyone_asks_for() -> None:

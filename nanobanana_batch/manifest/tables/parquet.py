@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
 
 _BATCH_ROWS = 1024
+_BATCH_BYTES = 64 << 20
 _READ_BYTES = 1 << 16
 _NEEDS = "a Parquet table needs pyarrow: `pip install 'nanobanana-batch[parquet]'`"
 
@@ -69,7 +70,7 @@ class ParquetTable:
     ) -> Iterator[tuple[int, Sequence[Value]]]:
         first = 1
         wanted = [name for name, kind in columns if _text_maker(kind)]
-        for batch in source.iter_batches(_BATCH_ROWS, columns=wanted, use_threads=False):
+        for batch in source.iter_batches(_rows_at_once(source), columns=wanted, use_threads=False):
             read = {name: _texts(batch.column(name), kind) for name, kind in columns if name in wanted}
             texts = [read.get(name) or [""] * batch.num_rows for name, _ in columns]
             odd = any(control_fault(_joined(column)) for column in texts)
@@ -102,6 +103,13 @@ class ParquetTable:
         except (ArrowException, OSError, UnicodeDecodeError) as error:
             said = str(error).partition("\n")[0]
             raise Unusable(f"damaged, or no Parquet file: {said}") from error
+
+
+def _rows_at_once(source: ParquetFile) -> int:
+    """So many that their cells fit into little memory, as large as they are in the mean by what the file says."""
+    groups = [source.metadata.row_group(number) for number in range(source.metadata.num_row_groups)]
+    row_bytes = max((group.total_byte_size // max(1, group.num_rows) for group in groups), default=0)
+    return max(1, min(_BATCH_ROWS, _BATCH_BYTES // max(1, row_bytes)))
 
 
 def _columns(schema: pa.Schema) -> list[_Column]:
