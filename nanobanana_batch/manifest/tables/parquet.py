@@ -106,7 +106,7 @@ class ParquetTable:
 
 
 def _rows_at_once(source: ParquetFile) -> int:
-    """So many that their cells fit into little memory, as large as they are in the mean by what the file says."""
+    """So many that their cells fit into little memory, in the mean and by what the file says."""
     groups = [source.metadata.row_group(number) for number in range(source.metadata.num_row_groups)]
     row_bytes = max((group.total_byte_size // max(1, group.num_rows) for group in groups), default=0)
     return max(1, min(_BATCH_ROWS, _BATCH_BYTES // max(1, row_bytes)))
