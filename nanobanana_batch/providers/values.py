@@ -88,7 +88,8 @@ def as_id(value: object) -> str | None:
 
 def in_path(id_: str) -> str:
     """An id as one segment of a path, whatever it is made of."""
-    return quote(id_, safe="")
+    quoted = quote(id_, safe="")
+    return quoted.replace(".", "%2E") if quoted in (".", "..") else quoted  # one that a state names, say
 
 
 def as_link(value: object) -> str | None:

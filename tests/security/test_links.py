@@ -17,6 +17,7 @@ from nanobanana_batch.providers import transports
 from nanobanana_batch.providers.http import LinkHttp, Timeouts
 from nanobanana_batch.providers.link_rules import LinkRules, is_public, refuse_link, rules_for
 from nanobanana_batch.providers.profile import load_profile
+from nanobanana_batch.providers.values import in_path
 from nanobanana_batch.providers.watch import Secret, Watch
 
 
@@ -97,6 +98,15 @@ def test_a_profile_may_say_so(tmp_path: Path) -> None:
     path.write_text("extends: foxapi\nlinks: http\n")
     assert load_profile(str(path)).links is LinkRules.HTTP
     assert load_profile("foxapi").links is LinkRules.HTTPS
+
+
+@pytest.mark.parametrize("id_", ["..", ".", "../credits", "a/../../b", "%2e%2e", "x?y", "x#y", "\r\nX: y"])
+def test_an_id_of_a_state_stays_one_segment_of_a_path(id_: str) -> None:
+    """It may be somebody else's; a request with the key goes to no other route."""
+    url = httpx.URL(f"https://api.example.com/v1/tasks/{in_path(id_)}")
+    assert url.raw_path.startswith(b"/v1/tasks/")
+    assert url.raw_path.count(b"/") == 3
+    assert not url.query
 
 
 @contextmanager
