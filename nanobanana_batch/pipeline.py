@@ -221,7 +221,7 @@ def run(order: Order, settings: Settings, tally: Tally, pilot: int | None = None
     disk = Disk()
     manifest = open_ordered(order)
     settings = fitted(settings, tally, callbacks=CONNECTIONS if order.front else 0)
-    line = prepare(order.connection, settings.submit_concurrency, or_else=_OR_LOCAL)
+    line = prepare(order.connection, settings.paid_at_once, or_else=_OR_LOCAL)
     if order.front is not None and not line.offers_callbacks:
         raise UsageError(f"{line.name} does not offer callbacks; nothing was sent.")
     path = folder_of(order, manifest).path
@@ -326,14 +326,14 @@ def _resume(path: Path, now: Connection, settings: Settings, tally: Tally) -> Ou
     settings = fitted(settings, tally)
     with open_reader(folder.state) as reader:
         connection = remembered(reader.meta(CONNECTION), now)
-    line = prepare(connection, settings.submit_concurrency, needs_key=False)
+    line = prepare(connection, settings.paid_at_once, needs_key=False)
     with held(folder), _opened(folder, disk) as store:
         session = Session(store, disk, folder, line, settings, tally)
         if now.provider != LAST:
             refuse_mixing(folder.path, store.providers(), line.name)
         notice_lost_files(store, folder.path)
         if has_work(session):
-            session = replace(session, line=prepare(connection, settings.submit_concurrency))
+            session = replace(session, line=prepare(connection, settings.paid_at_once))
         return _worked(session)
 
 

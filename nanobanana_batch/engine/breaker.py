@@ -9,11 +9,12 @@ requests. A daily quota is waited for in the same place: after its reset one req
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import anyio
 
-from nanobanana_batch.engine.pace import Gate, Outage, duration_text, outage_pause_s
+from nanobanana_batch.engine.gate import SubmitGate
+from nanobanana_batch.engine.pace import Outage, duration_text, outage_pause_s
 from nanobanana_batch.engine.quota import DailyQuota
 from nanobanana_batch.engine.work import Stop, Tally
 from nanobanana_batch.files.log import Log
@@ -21,7 +22,7 @@ from nanobanana_batch.providers.base import Provider
 
 TRIP = 3
 """Submits in a row without a usable answer."""
-_PROBE_SHARE, _PROBE_SHORTEST_S, _PROBE_LONGEST_S = 0.15, 1.0, 60.0
+_PROBE_SHARE, _PROBE_SHORTEST_S, _PROBE_LONGEST_S = 0.15, 2.0, 60.0
 _TRIAL_SHARE, _TRIAL_SHORTEST_S, _TRIAL_LONGEST_S = 0.2, 3.0, 900.0
 """After a submit that failed although the provider seemed up, where each may cost a row."""
 
@@ -32,7 +33,7 @@ class Breaker:
     def __init__(
         self,
         provider: Provider,
-        gate: Gate,
+        gate: SubmitGate,
         outage: Outage,
         quota: DailyQuota,
         stop: Stop,
@@ -68,6 +69,7 @@ class Breaker:
         """A submit was answered as it should."""
         self._close()
         self._outage.worked("submit")
+        self._gate.worked()
         self._tally.all_well()
 
     def busy(self, reason: str) -> None:
@@ -96,16 +98,23 @@ class Breaker:
     async def passed(self) -> AsyncIterator[bool]:
         """For one submit: at once while all is well, else alone and after the provider has shown life.
 
-        True when it is alone: the one trial that may be made while the breaker is open.
+        True when it is alone: the one trial that may be made while the breaker is open. Once a trial has
+        worked, all who waited for it go at once.
         """
-        if not self.is_open:
-            yield False
-            return
-        async with self._one:
-            await self._quota.over()
-            while self._is_tripped and not self._stop.asked and not await self._is_up():
-                pass
-            yield True
+        async with AsyncExitStack() as alone:
+            if self.is_open:
+                await alone.enter_async_context(self._one)
+            is_trial = self.is_open
+            if is_trial:
+                await self._shown_life()
+            else:
+                await alone.aclose()
+            yield is_trial
+
+    async def _shown_life(self) -> None:
+        await self._quota.over()
+        while self._is_tripped and not self._stop.asked and not await self._is_up():
+            pass
 
     @property
     def _is_tripped(self) -> bool:
@@ -128,12 +137,13 @@ class Breaker:
         if account.is_reply:
             self._outage.contact()
         if account.is_up:
+            self._outage.shows_life()
             return True
         self._failures += 1
         self._is_probed = True
-        if account.retry_after_s:
-            self._gate.hold(account.retry_after_s)
         self._give_up_after_too_long()
+        if account.retry_after_s:
+            self._gate.hold(account.retry_after_s, account.failure)
         return False
 
     async def _pause(self) -> bool:
@@ -146,24 +156,9 @@ class Breaker:
         pause_s = outage_pause_s(lasting_s, share=share, shortest_s=shortest_s, longest_s=longest_s)
         pause_s = self._outage.cut(pause_s, "submit")
         if self._is_probed:
-            return await self._is_life_within(pause_s)
+            return await self._outage.life_or(lambda: self._stop.sleep(pause_s))
         await self._stop.sleep(pause_s)
         return False
-
-    async def _is_life_within(self, pause_s: float) -> bool:
-        has_life = False
-        async with anyio.create_task_group() as both:
-
-            async def watch() -> None:
-                nonlocal has_life
-                await self._outage.life()
-                has_life = True
-                both.cancel_scope.cancel()
-
-            both.start_soon(watch)
-            await self._stop.sleep(pause_s)
-            both.cancel_scope.cancel()
-        return has_life
 
     def _give_up_after_too_long(self) -> None:
         if self._outage.failed("submit"):

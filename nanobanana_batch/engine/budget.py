@@ -1,9 +1,10 @@
 """`--max-credits`: what a request may cost is set aside before it is sent, so many at once cannot overshoot.
 
-What counts is everything the folder has cost or may have cost: used, reserved, and requests without an
-answer. It comes from the state, so that it holds across restarts. A price is the largest that this
-folder's own replies named for such a request, else the profile's, which the first reply has to confirm;
-where there is neither, the reply tells. So the first request of a kind goes alone.
+What counts is everything the folder has cost or may have cost: used, reserved, and each sending without an
+answer, until it is known what became of that. It comes from the state, so that it holds across restarts. A
+price is what this folder's own replies named for such a request, the largest of them, else that of a price
+list, which the first reply has to confirm; where there is neither, the reply tells. So the first request of a
+kind goes alone: nothing of any kind is sent before it is answered, since nobody knows what that would add to.
 """
 
 from __future__ import annotations
@@ -41,6 +42,10 @@ class Budget:
         self._stop = stop
         self._costs: dict[int, float] = {}
         """Of attempts that can still change, by attempt."""
+        self._earlier: dict[int, float] = {}
+        """What sendings before the latest may have cost besides, by attempt: no refund takes that back."""
+        self._anew: dict[int, float] = {}
+        """What is set aside for a request that is being sent anew, by attempt."""
         self._classes: dict[int, PriceClass] = {}
         self._held: set[int] = set()
         """Attempts without an answer: what they cost will not come back by itself."""
@@ -66,7 +71,11 @@ class Budget:
     @property
     def committed(self) -> float:
         """Used, reserved and unknown credits, those that are just being sent included."""
-        return self._ended + sum(self._costs.values())
+        return self._ended + sum(map(sum, (part.values() for part in self._parts)))
+
+    @property
+    def _parts(self) -> tuple[dict[int, float], ...]:
+        return self._costs, self._earlier, self._anew
 
     async def set_aside(self, attempt: int, request: Request) -> float | None:
         """Wait until the request is within the limit; its expected price, None where nobody knows one.
@@ -74,16 +83,24 @@ class Budget:
         Check the wish to stop afterwards: it is asked for when nothing in flight can make room any more.
         """
         kind = price_class(request)
-        if self._limit is None:
-            price = self._price(kind, request)
-            self._take(attempt, kind, price or 0.0)
-            return price
+        price = await self._room(kind, request)
+        if not self._stop.asked:
+            self._take(attempt, kind, price)
+        return price
+
+    async def set_aside_again(self, attempt: int, request: Request) -> None:
+        """The same for a request that may have been paid and is sent anew: it may be paid once more."""
+        price = await self._room(price_class(request), request)
+        if not self._stop.asked:
+            self._anew[attempt] = price or 0.0
+
+    async def _room(self, kind: PriceClass, request: Request) -> float | None:
         while not self._stop.asked:
             price = self._price(kind, request)
-            if price is None and self._is_untold:
+            if price is None and self._is_untold and self._limit is not None:
                 self._stop.ask(_UNTOLD, needs_change=True)
-            elif self._is_within(kind, price):
-                self._take(attempt, kind, price)
+                break
+            if self._limit is None or self._is_within(kind, price):
                 return price
             with self._slots.waiting():
                 is_quiet = not await self._changes()
@@ -94,18 +111,29 @@ class Budget:
         """The request was not sent after all."""
         self._settle(attempt, 0.0)
 
+    def give_back_again(self, attempt: int) -> None:
+        """It was not sent anew after all, or that is known to have come to nothing."""
+        if self._anew.pop(attempt, None) is not None:
+            self._tell()
+
     def note(self, fact: Fact) -> None:
         """What an attempt costs as of a fact."""
         match fact:
             case facts.Accepted():
+                self._note_sending(fact.attempt, is_replay=fact.is_replay)
                 self._learn(fact.attempt, fact.credits_reserved)
                 self._held.discard(fact.attempt)
             case facts.Ready() if fact.attempt in self._costs:  # else it had expired, and is counted
                 self._learn_use(fact.attempt, fact.credits_used)
             case facts.Unanswered():
+                if not fact.came_to_nothing:
+                    self._note_sending(fact.attempt, is_replay=False)
                 self._held.add(fact.attempt)
                 self._first.discard(fact.attempt)
-            case facts.Rejected() | facts.Failed():
+            case facts.Rejected():  # a verdict on the request holds for each of its sendings
+                self._note_sending(fact.attempt, is_replay=True)
+                self._settle(fact.attempt, 0.0)
+            case facts.Failed():
                 self._settle(fact.attempt, 0.0)
             case facts.Saved() | facts.Expired() | facts.GivenUp():
                 self._settle(fact.attempt, self._costs.get(fact.attempt, 0.0))
@@ -119,13 +147,15 @@ class Budget:
         self._is_untold = store.has_unpriced_tasks()
         self._known.update(store.prices())
         self._confirmed.update(self._known)
-        for attempt, phase, request, credits in store.credits_of_open():
-            kind = price_class(request)
-            self._take(attempt, kind, _either(credits, self._price(kind, request)))
-            self._first.discard(attempt)
-            if phase is Phase.UNKNOWN:
-                self._held.add(attempt)
-            elif phase is not Phase.INTENT:
+        for known in store.credits_of_open():
+            kind = price_class(known.request)
+            price = _either(known.credits, self._price(kind, known.request))
+            self._take(known.attempt, kind, price)
+            self._earlier[known.attempt] = (known.sent - 1) * (price or 0.0)
+            self._first.discard(known.attempt)
+            if known.phase in (Phase.INTENT, Phase.UNKNOWN):  # nobody is about to be told what became of it
+                self._held.add(known.attempt)
+            else:
                 self._confirmed.add(kind)
 
     def _price(self, kind: PriceClass, request: Request) -> float | None:
@@ -133,19 +163,37 @@ class Budget:
         return self._listed_price(request) if known is None else known
 
     def _is_within(self, kind: PriceClass, price: float | None) -> bool:
+        """What has no price costs as much as the dearest that is known, and for all anybody knows more."""
         assert self._limit is not None
-        is_alone = all(self._classes[attempt] != kind for attempt in self._unpriced | self._first)
-        if price is not None:
-            return self.committed + price <= self._limit + _ROUNDING and (kind in self._confirmed or is_alone)
-        return is_alone and self.committed < self._limit - _ROUNDING
+        pending = self._unpriced | self._first
+        if pending - self._held or (price is None and pending):
+            return False
+        if price is None and self.committed >= self._limit - _ROUNDING:
+            return False
+        least = self._dearest if price is None else price
+        return self.committed + len(self._unpriced) * self._dearest + least <= self._limit + _ROUNDING
+
+    @property
+    def _dearest(self) -> float:
+        return max(self._known.values(), default=0.0)
 
     def _take(self, attempt: int, kind: PriceClass, price: float | None) -> None:
         self._costs[attempt] = price or 0.0
         self._classes[attempt] = kind
-        if price is None and self._limit is not None:
+        if self._limit is None:
+            return
+        if price is None:
             self._unpriced.add(attempt)
-        elif self._limit is not None and kind not in self._confirmed:
+        elif kind not in self._confirmed:
             self._first.add(attempt)
+
+    def _note_sending(self, attempt: int, *, is_replay: bool) -> None:
+        """A request that was sent anew is answered or not: each sending counts, unless all are one."""
+        price = self._anew.pop(attempt, 0.0)
+        if is_replay:
+            self._earlier.pop(attempt, None)
+        elif price:
+            self._earlier[attempt] = self._earlier.get(attempt, 0.0) + price
 
     def _learn(self, attempt: int, reserved: float | None) -> None:
         """A reply names its price, or shows that this provider names none."""
@@ -185,7 +233,7 @@ class Budget:
         self._first.discard(attempt)
         self._held.discard(attempt)
         self._costs.pop(attempt, None)
-        self._ended += credits
+        self._ended += credits + self._earlier.pop(attempt, 0.0)
         self._tell()
 
     def _stop_if_hopeless(self, price: float | None, is_quiet: bool) -> None:
@@ -193,11 +241,12 @@ class Budget:
         assert self._limit is not None
         refundable = sum(cost for attempt, cost in self._costs.items() if attempt not in self._held)
         is_moving = self._slots.moving > 0 or not is_quiet
-        if is_moving and self.committed - refundable + (price or 0.0) <= self._limit + _ROUNDING:
+        least = self._dearest if price is None else price
+        if is_moving and self.committed - refundable + least <= self._limit + _ROUNDING:
             return
-        if price is None and self.is_finding_out():
+        if self._unpriced and self.is_finding_out():
             return
-        if price is None and self.committed < self._limit - _ROUNDING:
+        if price is None and self._unpriced and self.committed < self._limit - _ROUNDING:
             self._stop.ask(_IN_DOUBT, needs_change=True)
             return
         self._stop.ask(

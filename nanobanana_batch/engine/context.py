@@ -13,10 +13,11 @@ from nanobanana_batch.engine.breaker import Breaker
 from nanobanana_batch.engine.budget import Budget
 from nanobanana_batch.engine.counts import Counts
 from nanobanana_batch.engine.ends import Ends, MaxFailures
+from nanobanana_batch.engine.gate import SubmitGate
 from nanobanana_batch.engine.hints import Hints
 from nanobanana_batch.engine.journal import Blocking, Journal, log_fact
 from nanobanana_batch.engine.owed import Owed
-from nanobanana_batch.engine.pace import Gate, Outage, Rate, RetryBudget
+from nanobanana_batch.engine.pace import Outage, Rate, RetryBudget
 from nanobanana_batch.engine.quota import DailyQuota, OnDailyQuota
 from nanobanana_batch.engine.slots import Slots
 from nanobanana_batch.engine.space import Space
@@ -33,6 +34,7 @@ from nanobanana_batch.state.scope import EVERY_ROW, Scope
 from nanobanana_batch.state.store import Repeat, Store
 
 FIRST_CONTACT_S = 600.0
+_RESOLVES_AT_ONCE = 4
 
 
 class OnUnknown(StrEnum):
@@ -76,6 +78,7 @@ class Settings:
     hard_stop_grace_s: float = 3.0
     """What is left of that when a person asks a second time to stop."""
     resolve_tries: int = 6
+    """Repeats of a request without an answer that fail in a row before others come first; 0: none is made."""
     read_tries: int = 3
     """Reads or downloads in a row that fail after a person asked to stop, before a task is set aside."""
     download_tries: int = 8
@@ -84,6 +87,16 @@ class Settings:
     """A task that works longer gives its slot back and is looked at now and then."""
     revisit_s: float = 600.0
     """How often what was set aside is looked at."""
+
+    @property
+    def resolve_concurrency(self) -> int:
+        """Repeats of requests without an answer that are on the wire at once, beside new requests."""
+        return min(_RESOLVES_AT_ONCE, self.submit_concurrency)
+
+    @property
+    def paid_at_once(self) -> int:
+        """Requests on the wire that may be paid: each has a connection, so that none waits for another's."""
+        return self.submit_concurrency + self.resolve_concurrency
 
     def rows_to_repeat(self) -> list[Repeat]:
         """Which rows that had an attempt get another one, in turn.
@@ -124,7 +137,7 @@ class Context:
     blocking: Blocking
     slots: Slots
     stop: Stop
-    gate: Gate
+    gate: SubmitGate
     rate: Rate
     """Of new requests, as the person asks."""
     pace: SubmitPace
@@ -164,13 +177,14 @@ def make_context(
     now: Callable[[], float] = time.time,
 ) -> Context:
     """The parts of a run, joined; call it inside the event loop that will run them."""
-    slots, gate = Slots(settings.concurrency, tally), Gate()
+    slots = Slots(settings.concurrency, tally)
     outage = Outage(settings.max_outage_s, settings.first_contact_s)
+    gate = SubmitGate(outage, stop, tally, log, now)
     budget = Budget(settings.max_credits, store, listed_price, slots, stop)
     patience = Patience(
         settings.max_outage_s, settings.stuck_after_s, settings.revisit_s, settings.concurrency
     )
-    owed, counts = Owed(patience, slots, stop, tally, log, folder.path), Counts(tally)
+    owed, counts = Owed(patience, slots, stop, tally, log, folder.path, now), Counts(tally)
     after = (budget.note, owed.note, counts.note, lambda fact: log_fact(log, fact))
     quota = DailyQuota(settings.on_daily_quota, settings.max_outage_s, stop, tally, log, now)
     breaker = Breaker(provider, gate, outage, quota, stop, tally, log)

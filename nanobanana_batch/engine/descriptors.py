@@ -62,7 +62,7 @@ def callers_at_once(most: int) -> int:
 
 def _taken(settings: Settings) -> int:
     return (
-        _A_SUBMIT * settings.submit_concurrency
+        _A_SUBMIT * settings.paid_at_once
         + _A_READ * settings.read_concurrency
         + _A_DOWNLOAD * settings.download_concurrency
     )

@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 import anyio
 
 from nanobanana_batch.engine.context import Context
-from nanobanana_batch.engine.owed import DISK
 from nanobanana_batch.engine.pace import backoff_s
+from nanobanana_batch.engine.trouble import DISK
 from nanobanana_batch.engine.work import Work
 from nanobanana_batch.errors import DiskFailed, ImageRejected, LinkFailed
 from nanobanana_batch.files.disk import as_disk_failure
@@ -136,8 +136,10 @@ class Downloader:
         if work.is_expired:
             await self._expire_again(work)
             return
-        is_hurried = context.stop.is_hurried and work.failed_downloads >= settings.read_tries
-        if not is_hurried and work.failed_downloads < settings.download_tries:
+        is_over = context.owed.is_over(work) or work.failed_downloads >= settings.download_tries
+        if context.stop.is_hurried and work.failed_downloads >= settings.read_tries:
+            is_over = True
+        if not is_over:
             self._waiting().look_after(work, backoff_s(work.failed_downloads, first_s=2.0))
             return
         end = self._waiting().leave(work)
@@ -151,14 +153,15 @@ class Downloader:
         work.links = (*work.links[1:], link)
         if isinstance(error, OSError):
             error = as_disk_failure(error, f"saving {work.stem}")
+        is_disk, words = isinstance(error, DiskFailed), error.message  # type: ignore[attr-defined]
+        place = DISK if is_disk else place
+        context.log("not_fetched", id=work.id, place=place, failure=words, tries=work.failed_downloads)
         is_gone = isinstance(error, LinkFailed) and error.dead
         if is_gone and context.now() >= work.dies_at:
             work.dead_links |= {link}
         elif not work.is_expired:
-            is_disk = isinstance(error, DiskFailed)
             is_lasting = is_disk or (isinstance(error, LinkFailed) and not error.dead)
-            words = error.message  # type: ignore[attr-defined]
-            context.owed.unfetched(work, DISK if is_disk else place, words, is_lasting=is_lasting)
+            context.owed.unfetched(work, place, words, is_lasting=is_lasting)
 
     async def _expire_again(self, work: Work) -> None:
         context = self._context

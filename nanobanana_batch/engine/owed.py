@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import anyio
 
-from nanobanana_batch.engine.pace import duration_text
 from nanobanana_batch.engine.slots import Slots
-from nanobanana_batch.engine.trouble import Kind, Patience, Place, Trouble
+from nanobanana_batch.engine.trouble import DISK, Kind, Patience, Place, Trouble, waiting_sentence
 from nanobanana_batch.engine.work import Stop, Tally, Work
 from nanobanana_batch.files.log import Log
 from nanobanana_batch.state import facts
@@ -24,7 +23,8 @@ from nanobanana_batch.state.facts import Fact
 
 FEW = 3
 """So many alike, and no image since the first of them, are no accident any more."""
-DISK = "the disk"
+_SAID_FROM = 2
+"""Failures of one image before it is worth a line that nothing else is waited for."""
 _MOST_KINDS_SAID = 10
 _SCOUT_FIRST_S = 5.0
 _SCOUT_LONGEST_S = 60.0
@@ -35,7 +35,14 @@ class Owed:
     """All tasks of a run with which something is wrong; `note` is told every fact once it is on disk."""
 
     def __init__(
-        self, patience: Patience, slots: Slots, stop: Stop, tally: Tally, log: Log, folder: Path
+        self,
+        patience: Patience,
+        slots: Slots,
+        stop: Stop,
+        tally: Tally,
+        log: Log,
+        folder: Path,
+        now: Callable[[], float],
     ) -> None:
         self._patience = patience
         self._slots = slots
@@ -43,6 +50,7 @@ class Owed:
         self._tally = tally
         self._log = log
         self._folder = folder
+        self._now = now
         self._troubles: dict[int, Trouble] = {}
         """By attempt."""
         self._aside: dict[int, Work] = {}
@@ -62,6 +70,10 @@ class Owed:
         self._late_since_image: set[int] = set()
         self._blocked_since = math.inf
         self._kinds_said: set[str] = set()
+        self._waiting_said: set[int] = set()
+        """Attempts whose image could not be fetched, as people were told since the last one came."""
+        self._odd_said: set[int] = set()
+        """Attempts whose image alone cannot be had, while others come."""
         self._changed = anyio.Event()
 
     # --- what the stages notice ------------------------------------------------------------------
@@ -91,6 +103,7 @@ class Owed:
         """An image could not be fetched from a host, or not saved on the disk."""
         trouble, at = self._note_trouble(work.attempt, Kind.UNFETCHED, words), self._place(place)
         trouble.place, trouble.is_lasting = place, is_lasting
+        trouble.id, trouble.dies_at, trouble.failures = work.id, work.dies_at, trouble.failures + 1
         at.failed_at = trouble.failed_at = anyio.current_time()
         at.failing.add(work.attempt)
         self._unfetched_since_image.add(work.attempt)
@@ -98,7 +111,7 @@ class Owed:
             self._blocked_since = anyio.current_time()
             self._log("paying_paused", place=place, failure=words)
             if not self._stop.asked:
-                self._tell_fetching(trouble, "nothing new is paid for until that works")
+                self._tell_fetching(trouble, "nothing new is paid for until that works", is_news=True)
 
     def fetched(self, place: str) -> None:
         """An image came from a host and was saved: what waits for one of the two has its turn."""
@@ -109,6 +122,19 @@ class Owed:
             at.tries = 0
             if was_failing:
                 self._all_of(name)
+
+    def is_over(self, work: Work) -> bool:
+        """Whether an image that cannot be fetched has been waited for long enough."""
+        trouble = self._troubles.get(work.attempt)
+        is_unfetched = trouble is not None and trouble.kind is Kind.UNFETCHED
+        return is_unfetched and self._deadline(work.attempt) <= anyio.current_time()
+
+    def say_what_is_left(self) -> None:
+        """Said once where nothing else goes on any more: a run that only waits is not silent about it."""
+        unfetched = [trouble for trouble in self._of_kind(Kind.UNFETCHED) if trouble.failures >= _SAID_FROM]
+        troubled = self._troubles.keys() - self._aside.keys() - self._requests
+        if unfetched and self._slots.taken <= len(troubled) and not self._waiting_said:
+            self._tell_fetching(unfetched[-1], "", is_news=True)
 
     def late(self, work: Work) -> None:
         """A task works for too long, or nothing is ever said of it."""
@@ -147,7 +173,7 @@ class Owed:
         trouble = self._troubles.get(work.attempt)
         if trouble is not None and trouble.kind is Kind.UNFETCHED:
             self._plan_next_try(trouble)
-            self._tell_fetching(trouble, "")
+            self._tell_aside(work.attempt, trouble)
         self._change()
 
     def waits_for_a_place(self, work: Work) -> bool:
@@ -255,6 +281,7 @@ class Owed:
         self._unfetched_since_image.clear()
         self._late_since_image.clear()
         self._blocked_since = math.inf
+        self._waiting_said.clear()
         self._tally.all_well("fetch", "Images can be fetched again.")
 
     def _place(self, name: str) -> Place:
@@ -279,15 +306,26 @@ class Owed:
         if len(self._unclear_since_image) >= FEW:
             self._stop.ask(self._unclear_sentence(words), needs_change=True)
 
-    def _tell_fetching(self, trouble: Trouble, consequence: str) -> None:
-        left = duration_text(self._patience_s(trouble))
-        what = f"; {consequence}" if consequence else ""
-        self._tally.trouble(f"{self._cannot(trouble)}{what}; trying again for up to {left}", "fetch")
+    def _tell_fetching(self, trouble: Trouble, consequence: str, *, is_news: bool = False) -> None:
+        owed = self._of_kind(Kind.UNFETCHED)
+        text = self._waiting_text(trouble, owed, consequence)
+        if is_news or not self._waiting_said:
+            self._log("waits_for_images", images=len(owed), said=text)
+        self._tally.trouble(text, "fetch", is_news=is_news)
+        self._waiting_said.update(attempt for attempt, one in self._troubles.items() if one in owed)
 
-    def _cannot(self, trouble: Trouble) -> str:
-        if trouble.place == DISK:
-            return f"images cannot be saved ({trouble.words.rstrip('.')})"
-        return f"images cannot be fetched from {trouble.place} ({trouble.words.rstrip('.')})"
+    def _tell_aside(self, attempt: int, trouble: Trouble) -> None:
+        """One odd image among good ones holds nothing up: the first few are told, the end tells of all."""
+        if self._is_of_place(trouble):
+            self._tell_fetching(trouble, "")
+        elif attempt not in self._waiting_said | self._odd_said and len(self._odd_said) < FEW:
+            self._odd_said.add(attempt)
+            self._waiting_said.add(attempt)
+            self._tally.announce(self._waiting_text(trouble, [trouble], ""))
+
+    def _waiting_text(self, trouble: Trouble, owed: list[Trouble], consequence: str) -> str:
+        left_s = max(self._ends_at(trouble) - anyio.current_time(), 0.0)
+        return waiting_sentence(trouble, owed, consequence, left_s, self._now(), self._folder)
 
     def _stop_if_too_long(self) -> None:
         if anyio.current_time() - self._blocked_since < self._patience.max_outage_s:
@@ -314,7 +352,7 @@ class Owed:
         )
 
     def _unfetched_sentence(self, trouble: Trouble, count: int) -> str:
-        said = self._cannot(trouble)
+        said = trouble.cannot
         return (
             f"{said[0].upper()}{said[1:]}, for too long now: {count} are paid for and waiting."
             " Run again, or `audit --repair`, while the provider keeps them (24 hours)."
@@ -380,6 +418,9 @@ class Owed:
         trouble = self._troubles.get(attempt)
         if trouble is None or trouble.kind is not Kind.UNFETCHED:
             return -math.inf
+        return self._ends_at(trouble)
+
+    def _ends_at(self, trouble: Trouble) -> float:
         since = trouble.since
         if self._is_of_place(trouble):
             since = max(since, self._place(trouble.place).worked_at)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Literal
 
 import anyio
@@ -15,7 +16,8 @@ import anyio
 from nanobanana_batch.engine.work import Stop
 
 LONGEST_HOLD_S = 900.0
-"""More than this nobody is believed: finished images have links that die."""
+"""More than this is only believed by who asks for something new: finished images have links that die."""
+_SENSIBLE_S = 31 * 86400.0
 
 
 def backoff_s(failures: int, *, first_s: float = 0.5, longest_s: float = 60.0) -> float:
@@ -32,8 +34,17 @@ def duration_text(seconds: float) -> str:
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def time_text(now_s: float, in_s: float) -> str:
+    """The time of day in so many seconds (`now_s` in Unix seconds); empty where nobody can mean that."""
+    try:
+        at = datetime.fromtimestamp(now_s + in_s)
+    except (ValueError, OverflowError, OSError):
+        return ""
+    return at.strftime("%Y-%m-%d %H:%M") if in_s <= _SENSIBLE_S else ""
+
+
 class Gate:
-    """Holds back every request to the provider until a moment; later holds only lengthen."""
+    """Holds back whoever passes here until a moment; later holds only lengthen."""
 
     def __init__(self) -> None:
         self._open_at = 0.0
@@ -45,7 +56,7 @@ class Gate:
 
     def hold(self, seconds: float) -> None:
         """Let nobody pass for this long from now on."""
-        self._open_at = max(self._open_at, anyio.current_time() + min(seconds, LONGEST_HOLD_S))
+        self._open_at = max(self._open_at, anyio.current_time() + seconds)
 
     async def passed(self, stop: Stop | None = None) -> None:
         """Return when the gate is open, or when someone asks to stop."""
@@ -89,9 +100,10 @@ def outage_pause_s(lasting_s: float, *, share: float, shortest_s: float, longest
 
 
 class RetryBudget:
-    """Keeps repetitions a small part of the traffic: each new request earns a share of one.
+    """Keeps repetitions that fail a small part of the traffic: each new request earns a share of one.
 
-    Not of those that were told to slow down: they were not paid, and have a pace of their own.
+    One that was accepted gives back what it cost: who answers is not overloaded by them. Not for those that
+    were told to slow down: they were not paid, and have a pace of their own.
     """
 
     def __init__(
@@ -112,6 +124,10 @@ class RetryBudget:
     def earn(self) -> None:
         """A request was sent for the first time."""
         self._earned = min(self._most, self._earned + self._share)
+
+    def worked(self) -> None:
+        """A repetition was accepted."""
+        self._earned = min(self._most, self._earned + 1.0)
 
     async def spend(self, stop: Stop) -> None:
         """Return when one repetition may be sent; one each few seconds always may.
@@ -139,7 +155,8 @@ class Outage:
     """How long each way of asking has failed. Who never answered is given up sooner: a wrong address."""
 
     def __init__(self, longest_s: float, first_contact_s: float) -> None:
-        self._longest_s = longest_s
+        self.longest_s = longest_s
+        """How long to wait for a provider that has answered."""
         self._first_contact_s = min(first_contact_s, longest_s)
         self._since: dict[Asking, float] = {}
         self._has_contact = False
@@ -156,12 +173,28 @@ class Outage:
         """The provider has done what it was asked."""
         self._has_contact = self.has_worked = True
         self._since.pop(asking, None)
+        self.shows_life()
+
+    def shows_life(self) -> None:
+        """A free question was answered: whoever waits for the provider need not wait longer."""
         self._life.set()
         self._life = anyio.Event()
 
-    async def life(self) -> None:
-        """Return when something works."""
-        await self._life.wait()
+    async def life_or(self, wait: Callable[[], Awaitable[object]]) -> bool:
+        """Wait for something, but no longer than until something works; says whether it did."""
+        has_life = False
+        async with anyio.create_task_group() as both:
+
+            async def watch() -> None:
+                nonlocal has_life
+                await self._life.wait()
+                has_life = True
+                both.cancel_scope.cancel()
+
+            both.start_soon(watch)
+            await wait()
+            both.cancel_scope.cancel()
+        return has_life
 
     def lasting_s(self, asking: Asking) -> float:
         """How long this way of asking has failed."""
@@ -181,5 +214,5 @@ class Outage:
 
     def left_s(self, asking: Asking) -> float:
         """Until this way of asking is given up."""
-        longest_s = self._longest_s if self._has_contact else self._first_contact_s
+        longest_s = self.longest_s if self._has_contact else self._first_contact_s
         return longest_s - self.lasting_s(asking)

@@ -6,12 +6,11 @@ Reads and downloads go on. What waits is a request that was rejected: nothing wa
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from enum import StrEnum
 
 import anyio
 
-from nanobanana_batch.engine.pace import duration_text
+from nanobanana_batch.engine.pace import duration_text, time_text
 from nanobanana_batch.engine.work import Stop, Tally
 from nanobanana_batch.files.log import Log
 from nanobanana_batch.providers.base import Rejected
@@ -109,18 +108,14 @@ class DailyQuota:
         return resets_in_s is not None and waited_s + resets_in_s <= self._longest_s + _LATE_S * _TRIES
 
     def _when(self, resets_in_s: float | None) -> str:
-        if resets_in_s is None:
-            return ""
-        try:
-            at = datetime.fromtimestamp(self._now() + resets_in_s).strftime("%Y-%m-%d %H:%M")
-        except (ValueError, OverflowError, OSError):
-            return f"in {duration_text(resets_in_s)}"
-        return f"at {at} (in {duration_text(resets_in_s)})"
+        at = time_text(self._now(), resets_in_s) if resets_in_s is not None else ""
+        return f"at {at} (in {duration_text(resets_in_s or 0.0)})" if at else ""
 
 
 def _stop_sentence(said: str, when: str) -> str:
     if not when:
         return (
-            f"The daily quota is used up ({said}), and the provider does not say until when; run again later."
+            f"The daily quota is used up ({said}), and the provider does not say until when, or nothing that"
+            " makes sense; run again later."
         )
     return f"The daily quota is used up ({said}); it resets {when}, run again then."

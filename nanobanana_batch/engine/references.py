@@ -186,10 +186,10 @@ class References:
         context = self._context
         wait_s = backoff_s(tries) if outcome.retry_after_s is None else outcome.retry_after_s
         if outcome.decision is Decision.SLOW_DOWN:
-            context.gate.hold(wait_s)
+            context.gate.hold(wait_s, f"{outcome.code}: {outcome.message}")
             await context.gate.passed(context.stop)
         else:
-            await context.stop.sleep(min(wait_s, LONGEST_HOLD_S))
+            await context.stop.sleep(self._outage.cut(min(wait_s, LONGEST_HOLD_S), "upload"))
         await context.retries.spend(context.stop)
 
     # --- a full account --------------------------------------------------------------------------------

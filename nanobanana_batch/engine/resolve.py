@@ -3,44 +3,69 @@
 In this order: the same key with identical bytes, where the provider is known to remember keys that
 far back; the provider's task list, when exactly one task that is nobody's fits exactly one such
 request; else the row is held, and only a person's word (`--on-unknown resubmit`) sends it again.
+What is held is looked at again when the provider works again, now and then, and at the end.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass
 
 import anyio
+import anyio.abc
 
+from nanobanana_batch.engine.answers import note_rejection, record_answer, slow_down, stop_sentence
 from nanobanana_batch.engine.context import Context
-from nanobanana_batch.engine.pace import backoff_s
+from nanobanana_batch.engine.keys import Keys
+from nanobanana_batch.engine.pace import LONGEST_HOLD_S, backoff_s
 from nanobanana_batch.engine.same_request import may_be_sent_again
-from nanobanana_batch.engine.submit import (
-    PaidSections,
-    note_rejection,
-    record_answer,
-    slow_down,
-    stop_sentence,
-)
+from nanobanana_batch.engine.strangers import WINDOW_S, Strangers
+from nanobanana_batch.engine.submit import PaidSections
 from nanobanana_batch.engine.work import Work
 from nanobanana_batch.providers.base import (
     Accepted,
     Decision,
-    Idempotency,
-    ListedTask,
     NotSent,
     Rejected,
     SubmitOutcome,
     Unknown,
 )
 
-_LIST_WINDOW_S = 60.0
-"""How far a task's time, by the provider's clock, may lie from the request's, by ours."""
 _ABOUT_THE_FIRST = frozenset({"paid_outcome_unknown", "idempotency_conflict"})
 """Answers about the first request under a key: the provider works."""
-_SAME_AGE_S = 600.0
-"""A key that is remembered speaks for requests that are older by no more than this."""
+_DECIDED_S = 1.5
+"""Until then a request without an answer is likely to be being decided still."""
+_LONGEST_DECISION_S = 900.0
+"""How long a request may be being decided before others come first."""
+_LONGEST_REST_S = 600.0
+"""Between two times that what is held is looked at."""
+_MOST_ROUNDS = 5
+"""In which a request fails although the provider works for others; then only the next run tries again."""
+_LOOK_S = 5.0
+"""How often who waits for nothing but time looks whether someone asks to stop."""
+
+
+@dataclass(slots=True, eq=False)
+class _Case:
+    """One request that may have been paid."""
+
+    work: Work
+    due: float = 0.0
+    """Loop time of its next turn."""
+    tries: int = 0
+    """Repeats of this round that failed."""
+    rounds: int = 0
+    """Rounds that failed although the provider worked when they began."""
+    alone_since: float = -math.inf
+    """Loop time at which this round began, if nobody's request went well just then."""
+    decided_since: float = math.inf
+    """Loop time at which the provider said first that it is being decided."""
+    looks_again: bool = False
+    """It is held for trouble that may pass."""
+    is_listed: bool = False
+    """The list is to be read for it once more when those are answered that were under way with it."""
 
 
 class Resolver:
@@ -52,42 +77,42 @@ class Resolver:
         self._context = context
         self._sections = sections
         self._on_accepted = on_accepted
-        self._trust = context.provider.capabilities.idempotency
-        self._proof = (math.inf, -math.inf)
-        """When the oldest request was sent whose like was shown to be remembered, and when that was."""
-        self._remembered: dict[str, tuple[bool, float]] = {}
-        """Keys that the provider was asked about, whether it knew them, and when it was asked."""
-        self._open: list[Work] = []
-        self._held: list[Work] = []
+        self._keys = Keys(context)
+        self._strangers = Strangers(context)
+        self._open: list[_Case] = []
+        self._held: list[_Case] = []
+        self._made_anew: list[Work] = []
+        """Requests whose repeat has made a task, while nothing but the profile speaks for keys."""
+        self._working = 0
+        self._found = 0
+        """Tasks that were found and wait for a slot."""
+        self._alone = anyio.Lock()
         self._had_evidence = False
-        self._no_answers = False
-        """The provider was asked about a key in vain: not worth asking about the others now."""
-        self._is_waiting = False
+        self._accepted_at = -math.inf
+        """Loop time at which another request was accepted last."""
+        self._is_last = False
         self._wake = anyio.Event()
         self._idle = anyio.Event()
         self._idle.set()
 
     def add(self, work: Work) -> None:
         """Find out about one more."""
-        self._open.append(work)
-        if self._idle.is_set():
-            self._idle = anyio.Event()
-        self._wake.set()
+        work.lost_at = anyio.current_time() if work.posted_at else 0.0
+        self._keys.note_trouble()
+        self._strangers.note_loss()
+        self._reopen([_Case(work)], in_s=_DECIDED_S if work.posted_at else 0.0)
 
     async def run(self) -> None:
         """Work on what comes in, until cancelled."""
-        while True:
-            await self._wake.wait()
-            self._wake = anyio.Event()
-            while self._open:
-                batch, self._open = self._open, []
-                await self._resolve(batch)
-            self._idle.set()
+        async with anyio.create_task_group() as group:
+            for _ in range(self._context.settings.resolve_concurrency):
+                group.start_soon(self._work, group)
+            group.start_soon(self._look_again_regularly)
 
     @property
     def is_asking(self) -> bool:
         """Whether the provider is being asked; a found task that waits for a slot asks nothing."""
-        return not self.is_idle and not self._is_waiting
+        return bool(self._open or self._working)
 
     @property
     def is_idle(self) -> bool:
@@ -99,226 +124,257 @@ class Resolver:
         await self._idle.wait()
 
     def try_held_again(self) -> None:
-        """There is new evidence: the first request of this run was accepted; its key can be asked about."""
-        if not self._had_evidence and self._trust is not Idempotency.IGNORED:
-            self._had_evidence = True
-            self._reopen()
+        """A request was accepted: the provider works, and there is one more key that can be asked about."""
+        is_new = not self._had_evidence
+        self._had_evidence = True
+        self._accepted_at = anyio.current_time()
+        if is_new or self._keys.is_restored():
+            self._reopen(self._taken_from_held(lambda case: True))
+        else:
+            self._reopen(self._taken_from_held(lambda case: case.looks_again))
 
     def try_last_resort(self) -> None:
         """Nothing else is left to do: look once more at all that is held."""
-        self._reopen()
+        self._is_last = True
+        self._keys.last_resort()
+        self._keys.is_restored()
+        self._reopen(self._taken_from_held(lambda case: True))
 
     def give_up(self) -> list[Work]:
         """Those for which nothing could be found out; they are no longer looked after here."""
-        given_up, self._held = self._held, []
-        return given_up
+        works = [case.work for case in self._taken_from_held(lambda case: True)]
+        for work in works:
+            work.is_remembered = self._keys.covers(work)
+        return works
 
-    def _reopen(self) -> None:
-        for work in self.give_up():
-            self.add(work)
+    def _taken_from_held(self, which: Callable[[_Case], bool]) -> list[_Case]:
+        taken = [case for case in self._held if which(case)]
+        self._held = [case for case in self._held if not which(case)]
+        return taken
 
-    async def _resolve(self, batch: list[Work]) -> None:
-        left: list[Work] = []
-        self._no_answers = False
-        for work in batch:
-            if self._context.stop.asked:
-                self._set_aside(work)
-            elif await self._may_repeat(work):
-                await self._repeat(work)
-            else:
-                left.append(work)
-        if left:
-            await self._look_in_list(left)
+    def _reopen(self, cases: list[_Case], *, in_s: float = 0.0) -> None:
+        """The youngest first, then the oldest: what is shown of their keys tells most about the others."""
+        cases.sort(key=lambda case: case.work.attempt)
+        for case in (*cases[-1:], *cases[:-1]):
+            case.due, case.tries, case.looks_again = anyio.current_time() + in_s, 0, False
+            case.alone_since = -math.inf if self._works_now else anyio.current_time()
+            self._open.append(case)
+        if cases and self._idle.is_set():
+            self._idle = anyio.Event()
+        self._wake.set()
 
-    async def _may_repeat(self, work: Work) -> bool:
-        """Whether the provider would answer with the first task, if there is one.
+    @property
+    def _works_now(self) -> bool:
+        return self._context.outage.has_worked and not self._context.breaker.failures
 
-        By the profile's word, for as long as it says that keys live; or because the provider has
-        shown that it remembers a key as old as this one, or this very key. A key of another account
-        says nothing, and a row that nobody wants any more is only followed, never paid for.
-        """
-        offered = self._context.provider.capabilities
-        if self._trust is Idempotency.IGNORED or not self._is_our_account(work):
-            return False
-        if self._trust is Idempotency.HONOURED and work.is_wanted:
-            return self._context.now() - work.intended_at < offered.key_lifetime_s
-        if work.is_wanted and await self._remembers_that_far_back(work):
-            return True
-        return await self._remembers(work.idempotency_key, work.posted_at)
+    async def _look_again_regularly(self) -> None:
+        """What is held for trouble that passes, and what the list could not tell while others were away."""
+        while True:
+            await anyio.sleep(WINDOW_S)
+            self._reopen(self._taken_from_held(lambda case: case.due <= anyio.current_time()))
 
-    async def _remembers_that_far_back(self, work: Work) -> bool:
-        """One proof serves all requests about as old that were sent before it.
+    # --- one turn of one request ---------------------------------------------------------------------
 
-        Of one that was sent after the proof it says nothing: the provider may have lost its memory since.
-        """
-        offered, (oldest, shown_at) = self._context.provider.capabilities, self._proof
-        if work.posted_at and oldest - _SAME_AGE_S <= work.posted_at <= shown_at:
-            return True
-        key = self._context.store.accepted_key_near(offered.name, offered.account, work.attempt, _SAME_AGE_S)
-        if key is None:
-            return False
-        remembered = await self._remembers(key, work.posted_at)
-        if self._shown(key, work.posted_at) is False:
-            self._context.tally.say_once("the provider does not remember idempotency keys")
-        elif remembered and work.posted_at:
-            self._proof = (work.posted_at, self._remembered[key][1])
-        return remembered
+    async def _work(self, group: anyio.abc.TaskGroup) -> None:
+        while True:
+            case = await self._next()
+            try:
+                await self._turn(case, group)
+            finally:
+                self._working -= 1
+                self._rest()
 
-    async def _remembers(self, key: str, sent_at: float) -> bool:
-        """Whether it does, as shown after a moment of this run."""
-        context = self._context
-        for tries in range(context.settings.resolve_tries):
-            if self._shown(key, sent_at) is not None or self._no_answers or context.stop.asked:
-                break
-            async with context.breaker.passed():
-                await context.gate.passed(context.stop)
-                asked_at = anyio.current_time()
-                shown = await context.provider.proves_idempotency(key)
-            if shown is not None:
-                self._remembered[key] = (shown, asked_at)
-            else:
-                context.breaker.failed("no answer to a question about a key")
-                await context.stop.sleep(backoff_s(tries))
-        known = self._shown(key, sent_at)
-        self._no_answers = self._no_answers or known is None
-        return bool(known)
+    async def _next(self) -> _Case:
+        """The first whose turn it is; all of them once someone asks to stop."""
+        while True:
+            now = math.inf if self._context.stop.asked else anyio.current_time()
+            due = next((case for case in self._open if case.due <= now), None)
+            if due is not None:
+                self._open.remove(due)
+                self._working += 1
+                return due
+            self._wake = anyio.Event() if self._wake.is_set() else self._wake
+            wait_s = min((case.due - now for case in self._open), default=math.inf)
+            with anyio.move_on_after(min(wait_s, _LOOK_S) if self._open else math.inf):
+                await self._wake.wait()
 
-    def _shown(self, key: str, sent_at: float) -> bool | None:
-        """What the provider has shown; a memory may have been lost since, but what is forgotten stays so."""
-        shown, asked_at = self._remembered.get(key, (None, 0.0))
-        return None if shown and asked_at < sent_at else shown
+    def _rest(self) -> None:
+        if not (self._open or self._working or self._found):
+            self._idle.set()
 
-    async def _repeat(self, work: Work) -> None:
+    async def _turn(self, case: _Case, group: anyio.abc.TaskGroup) -> None:
+        self._keys.note_trouble()
+        if self._context.stop.asked:
+            self._hold(case)
+        elif await self._keys.may_repeat(case.work) and may_be_sent_again(self._context, case.work):
+            async with self._alone_on_trial():
+                await self._repeat(case, group)
+        else:
+            await self._look_in_list(case, group)
+
+    def _alone_on_trial(self) -> AbstractAsyncContextManager[object]:
+        """While only the profile says that keys are honoured, no more than one payment is risked on that."""
+        return self._alone if self._keys.is_on_trial else nullcontext()
+
+    async def _repeat(self, case: _Case, group: anyio.abc.TaskGroup) -> None:
         """The same bytes under the same key: the provider answers with the first task, or makes it now."""
+        context, work = self._context, case.work
+        async with context.breaker.passed():
+            wanted_at = await self._its_turn(work)
+            self._keys.note_trouble()
+            if context.stop.asked or not self._keys.covers(work):
+                self._reopen([case])
+                return
+            sent_at = work.posted_at = anyio.current_time()
+            self._strangers.note_repeat(work)
+            outcome: SubmitOutcome = Unknown("the repeated request was cut short")
+            with self._sections.one(), context.pace.one(wanted_at):
+                outcome = await context.provider.submit(work.body, work.idempotency_key)
+                outcome = await record_answer(context, work, outcome)
+            self._note_health(outcome)
+        if isinstance(outcome, Accepted):
+            await self._learn(work, outcome)
+            self._follow(work, group)
+        else:
+            work.lost_at = anyio.current_time()
+            await self._judge(case, outcome, sent_at)
+
+    async def _its_turn(self, work: Work) -> float:
+        """Returns since when it could have gone; the first repeat of an earlier run's is like a new one."""
         context = self._context
-        if not may_be_sent_again(context, work):
-            self._set_aside(work)
-            return
-        outcome: SubmitOutcome = Unknown("the run was stopped")
-        for tries in range(context.settings.resolve_tries):
-            sent_at = anyio.current_time()
-            async with context.breaker.passed():
-                await context.retries.spend(context.stop)
-                await context.gate.passed(context.stop)
-                if context.stop.asked:
-                    break
-                sent_at = anyio.current_time()
-                outcome = Unknown("the repeated request was cut short")
-                with self._sections.one():
-                    outcome = await context.provider.submit(work.body, work.idempotency_key)
-                    outcome = await record_answer(context, work, outcome)
-                self._note_health(outcome)
-            if isinstance(outcome, Accepted):
-                context.ends.accepted()
-                await self._notice_ignored_key(work, outcome)
-                await self._follow(work)
-                return
-            if self._is_settled(work, outcome, sent_at, tries):
-                return
-            await context.stop.sleep(self._wait_s(outcome) or backoff_s(tries))
-        self._set_aside(work)
+        if work.posted_at:
+            await context.retries.spend(context.stop)
+        else:
+            await context.rate.passed(context.stop)
+        wanted_at = anyio.current_time()
+        while not context.stop.asked:
+            await context.gate.passed(context.stop)
+            await context.pace.turn(lambda: context.stop.asked)
+            if context.gate.is_open:
+                break
+        return wanted_at
 
     def _note_health(self, outcome: SubmitOutcome) -> None:
         match outcome:
             case Accepted():
                 self._context.breaker.worked()
+                self._context.pace.accepted()
+                self._context.retries.worked()
             case NotSent():
                 self._context.breaker.failed(outcome.reason, is_reached=False)
             case Unknown() if outcome.code not in _ABOUT_THE_FIRST:
                 self._context.breaker.failed(outcome.reason)
+                self._context.gate.hold(outcome.retry_after_s or 0.0, outcome.reason)
 
-    def _is_settled(self, work: Work, outcome: SubmitOutcome, sent_at: float, tries: int) -> bool:
-        """Whether repeating once more is pointless; the answer itself is on disk already."""
-        context = self._context
+    async def _judge(self, case: _Case, outcome: SubmitOutcome, sent_at: float) -> None:
+        """What an answer that names no task means for the request; it is on disk already."""
+        context, work = self._context, case.work
         match outcome:
             case Rejected(is_verdict=True, decision=Decision.FAIL_ROW | Decision.REFUSE):
                 note_rejection(context, work, outcome)
                 context.first_look.at(work)
-            case (
-                Rejected(decision=Decision.FAIL_ROW | Decision.REFUSE) | Unknown(code="idempotency_conflict")
-            ):
-                self._set_aside(work)
             case Rejected(is_address=True) if context.outage.has_worked:
                 context.breaker.failed(f"{outcome.code}: {outcome.message}")
-                return False
+                self._try_again(case, backoff_s(case.tries))
             case Rejected(decision=Decision.STOP_RUN):
                 context.stop.ask(stop_sentence(outcome), needs_change=True)
-                self._set_aside(work)
-            case Rejected():
+                self._hold(case)
+            case Rejected(decision=Decision.SLOW_DOWN | Decision.RETRY_REQUEST):
                 slow_down(context, outcome, sent_at)
-                return False
+                self._try_again(case, 0.0)
+            case Rejected(decision=Decision.WAIT_FOR_RESET):
+                slow_down(context, outcome, sent_at)
+                self._hold_for_now(case)
+            case Unknown(code="paid_outcome_unknown"):
+                await self._keys.showed(work)
+                self._wait_for_decision(case, outcome.retry_after_s)
+            case Rejected() | Unknown(code="idempotency_conflict"):
+                self._hold(case)
             case _:
-                return False
-        return True
+                self._try_again(case, backoff_s(case.tries))
 
-    async def _notice_ignored_key(self, work: Work, accepted: Accepted) -> None:
-        """A new task where the list shows a stranger of that time: the profile is wrong about keys."""
-        if accepted.replayed or self._trust is not Idempotency.HONOURED:
+    def _wait_for_decision(self, case: _Case, wait_s: float | None) -> None:
+        """The same key again and again, never a new one (contract: "Submit")."""
+        now = anyio.current_time()
+        case.decided_since = min(case.decided_since, now)
+        soon_s = backoff_s(case.tries, first_s=1.0, longest_s=30.0)
+        case.due = now + (soon_s if wait_s is None else min(wait_s, LONGEST_HOLD_S))
+        case.tries += 1
+        self._context.first_look.at(case.work)
+        if now - case.decided_since < _LONGEST_DECISION_S:
+            self._open.append(case)
+        else:
+            case.decided_since, case.rounds = math.inf, case.rounds + 1
+            self._hold_for_now(case)
+
+    def _try_again(self, case: _Case, pause_s: float) -> None:
+        """Soon, unless it has had its turns: then the others come first.
+
+        When nothing else is left to do, an outage is waited out, for as long as any; but not what fails while
+        the provider works.
+        """
+        case.tries += 1
+        case.due = anyio.current_time() + pause_s
+        self._context.first_look.at(case.work)
+        had_its_turns = case.tries >= self._context.settings.resolve_tries
+        is_alone = self._accepted_at < case.alone_since
+        if had_its_turns and (not self._is_last or not is_alone or case.rounds):
+            case.rounds += not is_alone
+            self._hold_for_now(case)
+        else:
+            self._open.append(case)
+
+    def _hold_for_now(self, case: _Case) -> None:
+        self._hold(case)
+        if case.rounds < _MOST_ROUNDS:
+            case.due = anyio.current_time() + min(WINDOW_S * 2.0**case.rounds, _LONGEST_REST_S)
+            case.looks_again = True
+
+    def _hold(self, case: _Case) -> None:
+        """Held: `unknown` in the state."""
+        case.due = math.inf
+        self._held.append(case)
+        self._context.first_look.at(case.work)
+
+    async def _learn(self, work: Work, accepted: Accepted) -> None:
+        """What the answer to a repeat says of the provider's keys."""
+        context = self._context
+        context.ends.accepted()
+        if accepted.replayed:
+            await self._keys.showed(work)
+            self._made_anew.clear()
+        elif self._keys.is_on_trial:
+            self._made_anew.append(work)
+            if strangers := await self._strangers.speak_against(self._made_anew):
+                await self._keys.doubt(work, strangers)
+
+    # --- the list ------------------------------------------------------------------------------------
+
+    async def _look_in_list(self, case: _Case, group: anyio.abc.TaskGroup) -> None:
+        """Adopt what fits beyond doubt; hold it otherwise."""
+        context, work = self._context, case.work
+        outcome: SubmitOutcome = Unknown("the provider does not show what became of it")
+        if self._keys.is_ours(work):
+            oldest = min(other.work.intended_at for other in (case, *self._open))
+            task = await self._strangers.task_of(work, oldest, at_once=self._is_last)
+            outcome = outcome if task is None else Accepted(task.task_id)
+        outcome = await record_answer(context, work, outcome)
+        if isinstance(outcome, Accepted):
+            self._follow(work, group)
             return
-        strangers = [task for task in await self._strangers(work) if fits(task, work)]
-        if strangers:
-            self._trust = Idempotency.IGNORED
-            self._context.tally.say_once("the provider does not honour idempotency keys as its profile says")
+        self._hold(case)
+        if work.posted_at and not case.is_listed:
+            case.is_listed, case.due = True, work.posted_at + 2 * WINDOW_S
+        case.due = min(case.due, self._keys.asks_again_at)
 
-    async def _look_in_list(self, batch: list[Work]) -> None:
-        """Adopt what fits beyond doubt; hold the rest."""
-        context = self._context
-        for work in batch:
-            if context.stop.asked:
-                self._set_aside(work)
-                continue
-            strangers = await self._strangers(work) if self._is_our_account(work) else []
-            # Counted after the list was read: a task on it has had its intent on disk before.
-            unknown = Counter(context.store.unanswered_models(context.provider.capabilities.name))
-            task = match(work, strangers, unknown[work.model])
-            outcome: SubmitOutcome = Unknown("the provider does not show what became of it")
-            if task is not None:
-                outcome = Accepted(task.task_id)
-            outcome = await record_answer(context, work, outcome)
-            if isinstance(outcome, Accepted):
-                await self._follow(work)
-            else:
-                self._set_aside(work)
-
-    def _is_our_account(self, work: Work) -> bool:
-        """Another account's requests cannot be asked about with this key."""
-        return work.account == self._context.provider.capabilities.account
-
-    async def _strangers(self, work: Work) -> list[ListedTask]:
-        """The provider's recent tasks that belong to no attempt of ours."""
-        context = self._context
-        await context.gate.passed(context.stop)
-        listed = await context.provider.list_recent(work.intended_at - _LIST_WINDOW_S)
-        name = context.provider.capabilities.name
-        return [task for task in listed or () if not context.store.task_is_known(name, task.task_id)]
-
-    async def _follow(self, work: Work) -> None:
+    def _follow(self, work: Work, group: anyio.abc.TaskGroup) -> None:
         """The task is known: from here on it is like any other."""
         self._context.first_look.at(work)
-        self._is_waiting = True
+        self._found += 1
+        group.start_soon(self._hand_over, work)
+
+    async def _hand_over(self, work: Work) -> None:
         await self._context.slots.take()
-        self._is_waiting = False
+        self._found -= 1
         self._on_accepted(work)
-
-    def _set_aside(self, work: Work) -> None:
-        """Held: `unknown` in the state."""
-        self._held.append(work)
-        self._context.first_look.at(work)
-
-    @staticmethod
-    def _wait_s(outcome: SubmitOutcome) -> float | None:
-        return outcome.retry_after_s if isinstance(outcome, Unknown | Rejected) else None
-
-
-def match(work: Work, strangers: list[ListedTask], unknown_of_model: int) -> ListedTask | None:
-    """The task that must be this request's; None where it would be a guess.
-
-    It is the model's only stranger near in time, and no other request of the model lacks an answer.
-    """
-    fitting = [task for task in strangers if fits(task, work)]
-    return fitting[0] if unknown_of_model == 1 and len(fitting) == 1 else None
-
-
-def fits(task: ListedTask, work: Work) -> bool:
-    """Whether a task can have come of a request, by model and time."""
-    return task.model == work.model and abs(task.created_at - work.intended_at) <= _LIST_WINDOW_S
+        self._rest()

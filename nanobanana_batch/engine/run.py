@@ -184,6 +184,7 @@ class Run:
         """Nothing in flight or awaited, nothing being found out, nothing waiting for another attempt."""
         while not self._is_idle():
             await self._submit_due(submits)
+            self._context.owed.say_what_is_left()
             with anyio.move_on_after(_LOOK_S if len(self._context.again) else _LOOK_AT_REST_S):
                 await self._context.slots.all_free()
                 await self._resolver.finished()

@@ -16,6 +16,13 @@ from enum import Enum
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
 
+from nanobanana_batch.engine.answers import (
+    note_rejection,
+    reason,
+    record_answer,
+    slow_down,
+    stop_sentence,
+)
 from nanobanana_batch.engine.context import Context
 from nanobanana_batch.engine.not_taken import NotTaken
 from nanobanana_batch.engine.pace import backoff_s
@@ -35,22 +42,12 @@ from nanobanana_batch.providers.base import (
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.store import RowToSend
 
-_DENIALS = frozenset({"model_access_denied", "key_model_not_allowed", "permission_denied"})
-"""Rejections that hold for every row of a model."""
 NOT_OFFERED = "not_offered"
 """The code of a row that asks for what the profile, as it is now, cannot say."""
 _LONGEST_PAUSE_S = 5.0
 """Before a repetition while the breaker is closed; then it is for that to say."""
 _MOST_PUT_OFF = 10_000
 """Rows that wait since their model is not taken just now: each is kept in memory."""
-_STOPS = {
-    "key_disabled": "The API key is disabled ({}); use another one, or have it enabled, and run again.",
-    "key_expired": "The API key has expired ({}); use another one and run again.",
-    "user_disabled": "The account is disabled ({}); ask the provider why, and run again.",
-    "insufficient_token_quota": "The API key's own quota is used up ({}); raise it, or use another key.",
-    "key_quota_exhausted": "The API key's own quota is used up ({}); raise it, or use another key.",
-}
-"""What the codes that end a run mean, and what to do."""
 
 
 class _Repetition(Enum):
@@ -59,6 +56,10 @@ class _Repetition(Enum):
     PACED = "it was told to slow down: in its turn"
     PUT_OFF = "its model has no turn just now: others first"
     AFTER_TROUBLE = "the provider is in trouble: after a while, as one of few"
+
+
+_HELD_BACK = NotSent("held back: the provider has asked to wait just now")
+"""While a request is written to the disk another one may be answered."""
 
 
 class PaidSections:
@@ -112,10 +113,22 @@ class Submitter:
                     await (self._resend(item) if isinstance(item, Work) else self._send_row(item))
 
     async def _resend(self, work: Work) -> None:
-        if may_be_sent_again(self._context, work) and await self._context.space.enough_for_one_more():
-            await self._send(work, facts.SentAgain(work.attempt, self._context.now()))
-        else:
-            self._context.slots.give_back()
+        """A request that may have been paid, sent anew on a person's word: it may be paid once more."""
+        context = self._context
+        if may_be_sent_again(context, work) and await context.space.enough_for_one_more():
+            if not work.is_remembered:
+                await context.budget.set_aside_again(
+                    work.attempt, context.store.row_to_send(work.row).request
+                )
+            if not context.stop.asked:
+                work.sent += not work.is_remembered
+                await self._send(work, self._sent_again(work))
+                return
+            context.budget.give_back_again(work.attempt)
+        context.slots.give_back()
+
+    def _sent_again(self, work: Work) -> facts.SentAgain:
+        return facts.SentAgain(work.attempt, self._context.now(), work.is_remembered)
 
     async def _send_row(self, row: RowToSend) -> None:
         """Everything that can be missing is looked at first, the money last."""
@@ -196,12 +209,14 @@ class Submitter:
                 self._put_off(work.row, work.number, work.model)
                 break
             await self._before(repetition, work)
-            fact = facts.SentAgain(work.attempt, context.now())
+            fact = self._sent_again(work)
         if work.task_id:
             self._on_accepted(work)
             return
         if isinstance(fact, facts.Intent) and not work.is_intended:
             context.budget.give_back(work.attempt)
+        if isinstance(fact, facts.SentAgain):
+            context.budget.give_back_again(work.attempt)
         context.slots.give_back()
 
     def _is_put_off(self, work: Work, outcome: Rejected) -> bool:
@@ -258,9 +273,13 @@ class Submitter:
         if isinstance(outcome, Accepted):
             context.breaker.worked()
             context.pace.accepted()
+            if work.failed_submits:
+                context.retries.worked()
             self._not_taken.taken(work.model, anyio.current_time())
             context.ends.accepted()
             return None
+        if outcome is _HELD_BACK:
+            return _Repetition.PACED
         return self._may_send_again(work, outcome, sent_at)
 
     async def _turn(self, work: Work, is_void: Callable[[], bool]) -> float:
@@ -285,12 +304,25 @@ class Submitter:
     async def _post(self, work: Work, fact: facts.Intent | facts.SentAgain) -> SubmitOutcome:
         context = self._context
         with self._sections.one():
-            work.is_intended, work.intended_at = True, context.now()
-            await context.journal.record(replace(fact, at=work.intended_at))  # it may have waited for long
-            work.posted_at = anyio.current_time()
-            outcome = await context.provider.submit(work.body, work.idempotency_key)
-            return await record_answer(context, work, outcome)
+            work.is_intended = True
+            await context.journal.record(self._dated(work, fact))
+            outcome: SubmitOutcome = _HELD_BACK
+            if context.gate.is_open:
+                work.posted_at = anyio.current_time()
+                outcome = await context.provider.submit(work.body, work.idempotency_key)
+            is_anew = isinstance(fact, facts.SentAgain) and not fact.is_same_payment
+            return await record_answer(context, work, outcome, is_anew=is_anew)
         return Unknown("the request was cut short")
+
+    def _dated(self, work: Work, fact: facts.Intent | facts.SentAgain) -> facts.Intent | facts.SentAgain:
+        """It has waited for its turn: its task is looked for, and its key lives, from this moment on.
+
+        Of the same payment the key is as old as its first sending.
+        """
+        if isinstance(fact, facts.SentAgain) and fact.is_same_payment:
+            return fact
+        work.intended_at = self._context.now()
+        return replace(fact, at=work.intended_at)
 
     def _may_send_again(self, work: Work, outcome: SubmitOutcome, sent_at: float) -> _Repetition | None:
         """Whether and how the same request is to be sent once more; counts what is final."""
@@ -304,7 +336,7 @@ class Submitter:
                 return _Repetition.PACED
             case Rejected(decision=Decision.RETRY_REQUEST):
                 if self._is_put_off(work, outcome):
-                    context.gate.hold(outcome.retry_after_s or 0.0)
+                    context.gate.hold_briefly(outcome.retry_after_s or 0.0)
                     return _Repetition.PUT_OFF
                 slow_down(context, outcome, sent_at)
                 return _Repetition.AFTER_TROUBLE
@@ -338,7 +370,7 @@ class Submitter:
             context.outage.contact()
         context.breaker.failed(outcome.reason)
         if outcome.retry_after_s is not None:
-            context.gate.hold(outcome.retry_after_s)
+            context.gate.hold(outcome.retry_after_s, outcome.reason)
 
 
 def _work_of(row: RowToSend, intent: facts.Intent) -> Work:
@@ -354,108 +386,3 @@ def _work_of(row: RowToSend, intent: facts.Intent) -> Work:
         account=intent.account,
         intended_at=intent.at,
     )
-
-
-def slow_down(context: Context, outcome: Rejected, sent_at: float) -> None:
-    """The provider takes no request just now, and none was made: the same one may be sent again later.
-
-    How long it asks to wait holds for everybody. Without that the pace of submits says when.
-    """
-    context.outage.contact()
-    if outcome.decision is Decision.WAIT_FOR_RESET:
-        context.quota.used_up(outcome)
-        return
-    if outcome.retry_after_s is not None:
-        context.gate.hold(outcome.retry_after_s)
-    if outcome.decision is not Decision.SLOW_DOWN:
-        context.breaker.failed(reason(outcome), may_cost=False)
-        return
-    context.pace.rejected(outcome.message, sent_at, is_waited=outcome.retry_after_s is not None)
-    context.log(
-        "rate_limited",
-        code=outcome.code,
-        retry_after_s=outcome.retry_after_s,
-        in_flight_at_most=context.slots.bound,
-    )
-    context.breaker.busy(reason(outcome))
-
-
-def note_rejection(context: Context, work: Work, outcome: Rejected) -> None:
-    """The provider judged a request: its row has failed."""
-    context.ends.rejected(outcome.code, outcome.message, refused=outcome.decision is Decision.REFUSE)
-    if outcome.code in _DENIALS:
-        context.ends.denied(work.model, outcome.code, outcome.message)
-
-
-async def record_answer(context: Context, work: Work, outcome: SubmitOutcome) -> SubmitOutcome:
-    """Write an answer down, and return it as it is to be understood.
-
-    A task that belongs to another attempt already is no answer to this one.
-    """
-    if not isinstance(outcome, Accepted):
-        await context.journal.record(answer(work, outcome, context.now()))
-        return outcome
-    name = context.provider.capabilities.name
-    if outcome.task_id in context.arriving or context.store.task_is_known(name, outcome.task_id):
-        return await record_answer(
-            context, work, Unknown(f"answered with another row's task {outcome.task_id}")
-        )
-    context.arriving.add(outcome.task_id)
-    try:
-        await context.journal.record(answer(work, outcome, context.now()))
-    finally:
-        context.arriving.discard(outcome.task_id)
-    return outcome
-
-
-def answer(work: Work, outcome: SubmitOutcome, now: float) -> facts.Fact:
-    """The fact that an outcome of a paid request is; fills in what the attempt has learnt.
-
-    Of a doubtful attempt only a task, or the provider's verdict on the request itself, settles anything.
-    """
-    match outcome:
-        case Accepted():
-            work.task_id, work.estimated_s, work.accepted_at = outcome.task_id, outcome.estimated_s, now
-            return facts.Accepted(
-                work.attempt,
-                outcome.task_id,
-                outcome.request_id,
-                outcome.credits_reserved,
-                outcome.estimated_s,
-                now,
-                outcome.replayed,
-            )
-        case Rejected(decision=Decision.FAIL_ROW | Decision.REFUSE | Decision.NEW_ATTEMPT) if (
-            outcome.is_verdict or not work.is_doubtful
-        ):
-            refused = outcome.decision is Decision.REFUSE
-            return facts.Rejected(
-                work.attempt, outcome.code, outcome.message, refused, outcome.request_id, now
-            )
-        case NotSent() | Rejected() if not work.is_doubtful:
-            return facts.NotSent(work.attempt, reason(outcome))
-        case _:
-            return facts.Unanswered(work.attempt, f"may have been paid: {reason(outcome)}")
-
-
-def reason(outcome: SubmitOutcome) -> str:
-    """What an answer was, for a person."""
-    match outcome:
-        case Unknown() | NotSent():
-            return outcome.reason
-        case Rejected():
-            return f"{outcome.code}: {outcome.message}"
-        case Accepted():
-            return outcome.task_id
-
-
-def stop_sentence(outcome: Rejected) -> str:
-    """Why the provider's answer ends the run, and what to do, in one sentence."""
-    said = reason(outcome).rstrip(": .")
-    if (sentence := _STOPS.get(outcome.code.strip().lower().replace("-", "_"))) is not None:
-        return sentence.format(said)
-    if outcome.code == "unauthorized" or outcome.status == 401:
-        return f"The provider rejects the API key ({said}); check it and run again."
-    if outcome.is_address:
-        return f"There is no such API at this address ({said}); check --base-url."
-    return f"The account's credits or quota are used up ({said}); top up and run again."

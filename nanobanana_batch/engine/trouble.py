@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
+
+from nanobanana_batch.engine.pace import duration_text, time_text
+
+DISK = "the disk"
 
 
 class Kind(Enum):
@@ -32,6 +38,12 @@ class Trouble:
     kind: Kind
     since: float
     words: str
+    id: str = ""
+    """The row's."""
+    dies_at: float = 0.0
+    """Unix seconds: the provider keeps its image until then, as far as is known."""
+    failures: int = 0
+    """How often it was fetched in vain."""
     place: str = ""
     """Where it was to be fetched from or saved: a host, or the disk."""
     is_lasting: bool = False
@@ -41,6 +53,37 @@ class Trouble:
     failed_at: float = 0.0
     tries: int = 0
     next_at: float = 0.0
+
+    @property
+    def cannot(self) -> str:
+        """What does not work, and why, as the beginning of a sentence."""
+        why = self.words.rstrip(".")
+        if self.place == DISK:
+            return f"images cannot be saved ({why})"
+        return f"images cannot be fetched from {self.place} ({why})"
+
+
+def waiting_sentence(
+    one: Trouble, owed: Sequence[Trouble], consequence: str, left_s: float, now_s: float, folder: Path
+) -> str:
+    """What is waited for, why, until when, and what a person can do; `now_s` in Unix seconds."""
+    count, them = len(owed), "it" if len(owed) == 1 else "them"
+    images = "1 paid image is" if count == 1 else f"{count} paid images are"
+    rows = owed[0].id if count == 1 else f"the first: {owed[0].id}"
+    until, dies_at = time_text(now_s, left_s), min(trouble.dies_at for trouble in owed)
+    kept = time_text(dies_at, 0.0) if dies_at else ""
+    return "".join(
+        (
+            f"{one.cannot}{f'; {consequence}' if consequence else ''}. {images} owed ({rows});",
+            f" trying again for up to {duration_text(left_s)}"
+            if left_s >= 1
+            else " not tried again in this run",
+            f", until {until}" if left_s >= 1 and until else "",
+            f" (the provider keeps {them} until {kept})" if kept else "",
+            f". Ctrl-C stops waiting; `nanobanana-batch audit {folder} --repair`, or the same command,"
+            f" fetches {them} later.",
+        )
+    )
 
 
 @dataclass(slots=True)

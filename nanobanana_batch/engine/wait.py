@@ -17,7 +17,14 @@ import anyio.abc
 
 from nanobanana_batch.engine.context import Context
 from nanobanana_batch.engine.owed import Owed
-from nanobanana_batch.engine.pace import Gate, Rate, backoff_s, outage_pause_s
+from nanobanana_batch.engine.pace import (
+    LONGEST_HOLD_S,
+    Gate,
+    Rate,
+    backoff_s,
+    duration_text,
+    outage_pause_s,
+)
 from nanobanana_batch.engine.work import Work
 from nanobanana_batch.providers.base import Decision, TaskReport, TasksRead, TaskState
 from nanobanana_batch.state import facts
@@ -30,6 +37,10 @@ _SHARE_OF_ESTIMATE = 0.8
 """Of the time that the provider expects a task to take, until it is read for the first time."""
 _TICKS = 4
 """Parts of the shortest interval at whose ends tasks are read together."""
+_MOST_COMPANY = 8
+"""So many tasks, or all that run where these are fewer, are worth a read of their own."""
+_LONGEST_FOR_COMPANY, _LONGEST_WHILE_HELD = 0.75, 3.0
+"""Shortest intervals that a task waits for others to be read with; second: while nothing new may be sent."""
 _UNCLEAR_READS = 3
 """So often in a row a task that is over may show no link, or not be known, before that counts."""
 _UNCLEAR_TRIES = 7
@@ -55,6 +66,7 @@ class Waiter:
         self._reads = anyio.Semaphore(context.settings.read_concurrency)
         self._rate = Rate(context.provider.capabilities.reads_per_s)
         self._pause = Gate()
+        self._trouble = Gate()
 
     def add(self, work: Work) -> None:
         """Watch a task that was just accepted."""
@@ -122,15 +134,24 @@ class Waiter:
         """Read what is due, and now and then what is set aside, until cancelled."""
         async with anyio.create_task_group() as readers:
             readers.start_soon(self._look_aside_regularly)
+            readers.start_soon(self._look_at_failing_when_hurried)
             while True:
                 await self._until_due()
-                await self._pause.passed()
                 await self._rate.passed()
                 await self._reads.acquire()
+                if not (self._pause.is_open and self._trouble.is_open):
+                    await self._context.stop.unless_hurried(self._pause_is_over)
                 if batch := self._take_due():
                     readers.start_soon(self._read, batch)
                 else:
                     self._reads.release()
+
+    async def _pause_is_over(self) -> None:
+        await self._pause.passed()
+        if self._context.breaker.is_open:
+            await self._context.outage.life_or(self._trouble.passed)
+        else:
+            await self._trouble.passed()
 
     async def _look_aside_regularly(self) -> None:
         every_s = self._context.settings.revisit_s
@@ -140,6 +161,13 @@ class Waiter:
             is_time = anyio.current_time() >= all_at
             all_at = anyio.current_time() + every_s if is_time else all_at
             self._look_at_aside(everything=is_time)
+
+    async def _look_at_failing_when_hurried(self) -> None:
+        """Who interrupts does not wait for the next try of what has failed so far: it comes now."""
+        await self._context.stop.hurried()
+        for work in [work for _, look, work in self._due if work.look == look]:
+            if work.failed_downloads or work.failed_reads or work.unclear_reads:
+                self._look_in(work, 0.0)
 
     def _look_in(self, work: Work, seconds: float) -> None:
         """Not before that time; on the next tick after it, so that tasks are read together."""
@@ -155,10 +183,27 @@ class Waiter:
             while self._due and self._due[0][2].look != self._due[0][1]:
                 heapq.heappop(self._due)  # it was given another turn since
             wait = self._due[0][0] - anyio.current_time() if self._due else math.inf
-            if wait <= 0:
+            if wait > 0:
+                with anyio.move_on_after(wait):
+                    await self._wake.wait()
+            elif self._are_worth_a_read(-wait):
                 return
-            with anyio.move_on_after(wait):
-                await self._wake.wait()
+            else:
+                await anyio.sleep(self._interval_s / _TICKS)
+
+    def _are_worth_a_read(self, first_s: float) -> bool:
+        """Whether enough are due; `first_s`: for how long the first of them has been.
+
+        While nothing new may be sent, a slot that becomes free is of no use: there is time for more of them.
+        """
+        context, now = self._context, anyio.current_time()
+        is_hurry = context.gate.is_open or context.stop.asked
+        if first_s >= self._interval_s * (_LONGEST_FOR_COMPANY if is_hurry else _LONGEST_WHILE_HELD):
+            return True
+        enough = min(context.slots.running, context.provider.capabilities.read_at_once)
+        enough = min(enough, _MOST_COMPANY) if is_hurry else enough
+        due = (1 for at, look, work in self._due if at <= now and work.look == look)
+        return sum(itertools.islice(due, enough)) >= enough
 
     def _take_due(self) -> list[Work]:
         """Up to one read's worth."""
@@ -174,7 +219,6 @@ class Waiter:
     async def _read(self, batch: list[Work]) -> None:
         context = self._context
         try:
-            await context.gate.passed()
             read = await context.provider.read_many([work.task_id for work in batch])
         finally:
             self._reads.release()
@@ -192,20 +236,36 @@ class Waiter:
         if read.reports or read.absent or not read.failure:
             context.outage.worked("read")
         else:
+            # Where submits wait for the provider as well, they ask it, and what they learn ends this pause.
+            is_asked = context.breaker.is_open and not context.stop.asked
+            share, shortest_s = (0.3, 5.0) if is_asked else (0.15, 1.0)
+            lasting_s = context.outage.lasting_s("read")
             pause_s = outage_pause_s(
-                context.outage.lasting_s("read"), share=0.15, shortest_s=1.0, longest_s=_LONGEST_PAUSE_S
+                lasting_s, share=share, shortest_s=shortest_s, longest_s=_LONGEST_PAUSE_S
             )
-            self._pause.hold(min(pause_s, max(context.outage.left_s("read"), 0.0)))
+            self._trouble.hold(min(pause_s, max(context.outage.left_s("read"), 0.0)))
         if not read.failure:
             context.tally.all_well("read")
             return
-        context.tally.trouble(f"reading tasks fails: {read.failure}", "read")
-        if read.retry_after_s is not None:
-            context.gate.hold(read.retry_after_s)
+        if not self._is_told_to_wait(read):
+            context.tally.trouble(f"reading tasks fails: {read.failure}", "read")
         if read.stop:
             context.stop.ask(f"Running tasks cannot be read ({read.failure}).")
         elif not read.reports and not read.absent and context.outage.failed("read"):
             context.stop.ask(f"The provider cannot be reached ({read.failure}).")
+
+    def _is_told_to_wait(self, read: TasksRead) -> bool:
+        """All reads wait, new requests too; not for as long as an absurd wait says, since links die."""
+        if not read.retry_after_s:
+            return False
+        context = self._context
+        wait_s = context.outage.cut(min(read.retry_after_s, LONGEST_HOLD_S), "read")
+        self._pause.hold(wait_s)
+        context.gate.hold_briefly(wait_s)
+        said = duration_text(wait_s)
+        context.log("reads_wait", seconds=round(wait_s, 1), asked_s=read.retry_after_s, said=read.failure)
+        context.tally.trouble(f"reading tasks fails: {read.failure}; they are read again in {said}", "read")
+        return True
 
     async def _follow(self, batch: list[Work], read: TasksRead) -> None:
         """Write all ends of one read in one go, then act on them."""
@@ -239,6 +299,7 @@ class Waiter:
         if code in _EXPIRED_CODES:
             return facts.Expired(work.attempt, message or "the provider says that it has expired", now)
         if report.retry_after_s is not None:
+            # The row waits, since it may fail so three times only; the others are sent a little more slowly.
             work.again_after_s = report.retry_after_s
             self._context.pace.rate_limited_task()
         refused, retryable = report.decision is Decision.REFUSE, report.decision is Decision.NEW_ATTEMPT
@@ -370,7 +431,10 @@ class Waiter:
         self.give_back(work)
 
     def _may_try_again(self, work: Work) -> bool:
-        return self._context.settings.may_try_again(work, self._context.store.tasks_of(work.row))
+        """In this run: what is to wait for longer than an outage is left to the next one."""
+        settings = self._context.settings
+        is_waited_for = work.again_after_s <= settings.max_outage_s
+        return is_waited_for and settings.may_try_again(work, self._context.store.tasks_of(work.row))
 
 
 def _in_turn(work: Work, links: tuple[str, ...]) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import anyio
@@ -29,14 +29,20 @@ class Work:
     idempotency_key: str
     account: str
     intended_at: float
+    sent: int = 1
+    """How many of its sendings may have been paid, each for itself."""
     posted_at: float = 0.0
     """Loop time of its latest sending in this run; 0: none."""
+    lost_at: float = 0.0
+    """Loop time at which it was clear that this sending has no answer; 0: in an earlier run."""
     is_wanted: bool = True
     """Its row is in the manifest, and one of those that this run is about: it may be sent again."""
     is_intended: bool = False
     """Its intent is on disk, or just being written."""
     is_doubtful: bool = False
     """An earlier sending of it may have been paid: no later answer can say that nothing was."""
+    is_remembered: bool = False
+    """The provider answers a repeat of it with the first task: sent again, it is the same payment."""
     task_id: str = ""
     estimated_s: float | None = None
     accepted_at: float = 0.0
@@ -86,6 +92,7 @@ def resumed(known: OpenAttempt, scope: Scope) -> Work:
         idempotency_key=known.idempotency_key,
         account=known.account,
         intended_at=known.intended_at,
+        sent=known.sent,
         is_wanted=scope.holds(known.position),
         is_intended=True,
         is_old=True,
@@ -123,9 +130,9 @@ class Tally:
         """What is wrong just now; empty while all is well."""
         return next(reversed(self._troubles.values()), "")
 
-    def trouble(self, text: str, about: str = "submit") -> None:
-        """Something is holding the run up; said once until all is well again with what it is about."""
-        if about not in self._troubles:
+    def trouble(self, text: str, about: str = "submit", *, is_news: bool = False) -> None:
+        """Something is holding the run up; said once until all is well again, or when there is news of it."""
+        if is_news or about not in self._troubles:
             self.announce(text)
         self._troubles[about] = text
 
@@ -156,6 +163,7 @@ class Stop:
         self._log = log
         self._tell = tell
         self._asked = anyio.Event()
+        self._hurry = anyio.Event()
 
     @property
     def asked(self) -> bool:
@@ -164,7 +172,9 @@ class Stop:
 
     def ask(self, reason: str, *, interrupted: bool = False, needs_change: bool = False) -> None:
         """Stop submitting; what is paid for is still collected."""
-        self.is_hurried = self.is_hurried or interrupted
+        if interrupted:
+            self.is_hurried = True
+            self._hurry.set()
         if not self.asked:
             self.reason, self.interrupted, self.needs_change = reason, interrupted, needs_change
             self._asked.set()
@@ -177,6 +187,22 @@ class Stop:
         """Sleep, but no longer than until someone asks to stop."""
         with anyio.move_on_after(seconds):
             await self._asked.wait()
+
+    async def hurried(self) -> None:
+        """Return when a person interrupts."""
+        await self._hurry.wait()
+
+    async def unless_hurried(self, wait: Callable[[], Awaitable[object]]) -> None:
+        """Wait for something, but no longer than until a person interrupts."""
+        async with anyio.create_task_group() as both:
+
+            async def watch() -> None:
+                await self.hurried()
+                both.cancel_scope.cancel()
+
+            both.start_soon(watch)
+            await wait()
+            both.cancel_scope.cancel()
 
 
 def _beginning(reason: str) -> str:

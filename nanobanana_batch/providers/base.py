@@ -6,7 +6,8 @@ outcome that a `match` has to name.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+import math
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
@@ -146,12 +147,53 @@ class ListedTask:
     created_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What the list of recent tasks shows: every task made since `back_to`, by the provider's clock."""
+
+    tasks: tuple[ListedTask, ...] = ()
+    back_to: float = math.inf
+    """Older ones may be missing; infinite where any may be."""
+    provider_time: float | None = None
+    """Unix seconds by the provider's clock (its `Date` header) when it was asked."""
+    is_offered: bool = True
+    """Whether there is such a list at all (contract: "Recent tasks")."""
+    failure: str = ""
+    """Why it could not be read; empty when it could."""
+    retry_after_s: float | None = None
+    stop: bool = False
+    """The failure will not go away by itself (a rejected key), by more than a proxy's word."""
+
+
 class Idempotency(StrEnum):
     """Whether a repeated request under the same idempotency key is known not to be paid again."""
 
     HONOURED = "honoured"
     UNPROVEN = "unproven"
     IGNORED = "ignored"
+
+
+class KeyQuestion(Enum):
+    """A body that nobody can accept: sent under a used key, it asks at no cost who remembers keys."""
+
+    NO_JSON = "not even JSON, for a provider that looks at the key first"
+    NO_PROMPT = "JSON that names no model and no prompt, for one that parses before that"
+
+
+class KeyMemory(Enum):
+    """What the answer to such a question shows."""
+
+    REMEMBERED = "it knows that the key was used"
+    UNSHOWN = "it judged the body: it looks at that first, or does not know the key"
+    NO_ANSWER = "it said nothing of either"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyAnswer:
+    """The answer to a question about a key; of `outcome` holds what holds of any: to wait, or to stop."""
+
+    memory: KeyMemory
+    outcome: SubmitOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,11 +324,14 @@ class Provider(Protocol):
     async def read_many(self, task_ids: Collection[str]) -> TasksRead:
         """Read up to `read_at_once` tasks."""
 
-    async def list_recent(self, since: float) -> list[ListedTask] | None:
-        """The account's tasks created since a Unix time, or None where they cannot be listed."""
+    async def list_recent(self, age_s: float, turn: Callable[[], Awaitable[bool]]) -> Listing:
+        """The account's tasks of the last so many seconds, if it lists them.
 
-    async def proves_idempotency(self, used_key: str) -> bool | None:
-        """Whether the provider shows, at no cost, that it remembers a key; None: no answer this time."""
+        `turn` is awaited before each request, and says whether to go on.
+        """
+
+    async def proves_idempotency(self, used_key: str, question: KeyQuestion) -> KeyAnswer:
+        """Ask whether a key that was used is remembered; no task can come of it."""
 
     async def read_account(self) -> AccountRead:
         """Ask something that costs nothing: is the provider up, is the key accepted, what is left."""

@@ -28,9 +28,14 @@ _LONGEST_PAGE = 8000
 """Of a page only the beginning is looked at: it may be of any size and make."""
 _LONGEST_WAIT_S = 1e9
 """What a longer wait is read as, so that one can reckon with it."""
-_IN_WORDS = re.compile(r"\b(?:retry|again) (?:after|in) (\d{1,6}) ?(s|m)(?:ec|in|\b)", re.IGNORECASE)
-_SECONDS = re.compile(r"([0-9]+(?:\.[0-9]+)?)(?: *,.*)?")
+_IN_WORDS = re.compile(
+    r"\b(?:retry|again) (?:after|in) ([0-9]{1,30}) ?(s|m|h)(?:ec|in|ours?\b|\b)", re.IGNORECASE
+)
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_SECONDS = re.compile(r"([0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]{1,4})?)(?: *,.*)?", re.IGNORECASE)
 """Of `Retry-After`; what stands twice is joined by a comma."""
+_OF_JSON = re.compile(r"""\\{0,4}"\s*[\]}:]|[{\[]\s*\\{0,4}"|",\s*\\{0,4}\"""")
+"""A piece of JSON may begin or end within a link, and has no words for people."""
 _CODES = ("code", "error_code")
 _MESSAGES: tuple[str, ...] = ("message", "msg", "detail", "error_message", "error_msg", "error_description")
 _MESSAGES += ("reason", "fail_reason", "failure_reason")
@@ -180,6 +185,8 @@ def quoted(reply: Reply) -> str:
     try:
         value = json.loads(reply.body)
     except (ValueError, RecursionError):
+        if not text.startswith("<") and _OF_JSON.search(text):
+            return f"JSON that breaks off or is no JSON ({len(reply.body)} bytes)"
         return _page(text)
     said = _told(as_object(value), _MESSAGES)
     return f"{said}; {shape(value)}" if said else f"JSON of another form: {shape(value)}"
@@ -197,7 +204,10 @@ def _page(text: str) -> str:
 
 
 def retry_after_s(reply: Reply, fields: Mapping[str, Any] | None) -> float | None:
-    """Seconds to wait: `Retry-After` in seconds or as a date, else as the provider puts it into words."""
+    """Seconds to wait: `Retry-After` in seconds or as a date, else as the provider puts it into words.
+
+    What cannot be read, or is less than nothing, is as if it were not there.
+    """
     value = reply.headers.get("retry-after", "").strip()
     if (seconds := _SECONDS.fullmatch(value)) is not None:
         return min(float(seconds[1]), _LONGEST_WAIT_S)
@@ -205,7 +215,7 @@ def retry_after_s(reply: Reply, fields: Mapping[str, Any] | None) -> float | Non
     if until is not None:
         # By the provider's own clock where it tells: ours may be wrong.
         now = date_of(reply)
-        return max(0.0, until - (time.time() if now is None else now))
+        return min(max(0.0, until - (time.time() if now is None else now)), _LONGEST_WAIT_S)
     return wait_in_words(fields or {})
 
 
@@ -214,7 +224,7 @@ def wait_in_words(fields: Mapping[str, Any]) -> float | None:
     for name in ("fallback_suggestion", *_MESSAGES, "error"):
         found = _IN_WORDS.search(str(fields.get(name, ""))[:LONGEST_TEXT])
         if found:
-            return float(found[1]) * (60.0 if found[2].lower() == "m" else 1.0)
+            return min(float(found[1]) * _UNITS[found[2].lower()], _LONGEST_WAIT_S)
     return None
 
 

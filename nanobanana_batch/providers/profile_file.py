@@ -72,6 +72,10 @@ def read_settings(name_or_file: str, children: tuple[str, ...] = ()) -> Settings
 
 
 def _inherited(own: Settings, parent: Settings) -> Settings:
+    is_elsewhere = own.values.get("base_url", parent.values.get("base_url")) != parent.values.get("base_url")
+    if is_elsewhere and parent.values.get("idempotency") == "honoured":
+        # What one provider says of its keys, nobody has said of another's.
+        own.values.setdefault("idempotency", "unproven")
     if "base_url" in own.values and "files_url" not in own.values and parent.values.get("files_url"):
         # Another provider's key is nothing for the files host of the parent.
         own.values["files_url"] = own.values["base_url"]

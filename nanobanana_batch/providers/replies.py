@@ -7,8 +7,9 @@ the reply's own words, so that a person can see what nobody here understands.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,7 +18,10 @@ from nanobanana_batch.providers.base import (
     Accepted,
     AccountRead,
     Decision,
+    KeyAnswer,
+    KeyMemory,
     ListedTask,
+    Listing,
     Rejected,
     SubmitOutcome,
     TaskReport,
@@ -51,6 +55,7 @@ from nanobanana_batch.providers.values import (
     cut,
     shape,
 )
+from nanobanana_batch.providers.watch import shown_id
 
 EXPIRED = "expired"
 """The error code of a task of which the provider says that it has expired."""
@@ -163,7 +168,22 @@ def _judged(reply: Reply, status: int, words: ErrorWords | None) -> SubmitOutcom
 
 
 def _request_id(reply: Reply) -> str | None:
-    return as_line(reply.headers.get("x-request-id", ""), 200) or None
+    named = reply.headers.get("x-request-id", "").strip()
+    return cut("".join(filter(str.isprintable, shown_id(named))), 200) or None
+
+
+def key_answer(outcome: SubmitOutcome) -> KeyAnswer:
+    """What the answer to a body that nobody can accept says of its key.
+
+    A conflict proves memory, and so does the first task in answer to it (contract: "Submit"). A verdict on
+    the body shows nothing: who looks at that first may well remember the key.
+    """
+    match outcome:
+        case Unknown(code="idempotency_conflict" | "paid_outcome_unknown") | Accepted(replayed=True):
+            return KeyAnswer(KeyMemory.REMEMBERED, outcome)
+        case Accepted() | Rejected(is_verdict=True, decision=Decision.FAIL_ROW | Decision.REFUSE):
+            return KeyAnswer(KeyMemory.UNSHOWN, outcome)
+    return KeyAnswer(KeyMemory.NO_ANSWER, outcome)
 
 
 # --- tasks -----------------------------------------------------------------------------------------
@@ -276,10 +296,18 @@ class ListPage:
     total: float
     """How many tasks the reply says that there are; 0 where it does not say."""
 
-    def reaches_back(self, since: float) -> bool:
-        """Whether whatever comes after it is older than a time: if it is in the contract's order at all."""
-        times = [task.created_at for task in self.tasks]
-        return bool(times) and times == sorted(times, reverse=True) and times[-1] < since
+    def back_to(self, since: float) -> float | None:
+        """Since when no task is missing, if this page is the last one needed; None: the next one is."""
+        if self.is_last:
+            return -math.inf
+        return since if reaches_back_to(self.tasks) <= since else None
+
+
+def reaches_back_to(tasks: Collection[ListedTask]) -> float:
+    """Whatever comes after these is older, if they are in the contract's order at all; else infinite."""
+    times = [task.created_at for task in tasks]
+    in_order = bool(times) and times == sorted(times, reverse=True)
+    return math.nextafter(times[-1], math.inf) if in_order else math.inf
 
 
 def read_list_page(reply: Reply) -> ListPage | None:
@@ -360,6 +388,21 @@ def failed_read(reply: Reply) -> TasksRead:
         retry_after_s=retry_after_s(reply, words.fields if words is not None else None),
         stop=decisions.is_lasting(stated_status(reply), code, own_words=own_words),
         is_reply=True,
+    )
+
+
+_NO_LIST = frozenset({400, 404, 405, 501})
+"""How a provider answers that has no list of tasks (contract: what is undocumented may not be there)."""
+
+
+def failed_listing(reply: Reply) -> Listing:
+    """A reply to a question for recent tasks that lists none, with its words."""
+    read, is_offered = failed_read(reply), stated_status(reply) not in _NO_LIST
+    return Listing(
+        is_offered=is_offered,
+        failure=read.failure,
+        retry_after_s=read.retry_after_s,
+        stop=read.stop and is_offered,
     )
 
 

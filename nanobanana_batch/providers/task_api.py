@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import AsyncIterator, Collection
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,10 +20,12 @@ from nanobanana_batch.providers.base import (
     Body,
     Capabilities,
     Decision,
+    KeyAnswer,
+    KeyQuestion,
     ListedTask,
+    Listing,
     NotSent,
     Observer,
-    Rejected,
     SubmitOutcome,
     TaskReport,
     TasksRead,
@@ -32,7 +35,7 @@ from nanobanana_batch.providers.base import (
     UploadFailed,
 )
 from nanobanana_batch.providers.encoding import SUBMIT_ROUTE, account_headers, encode, submit_headers
-from nanobanana_batch.providers.error_words import error_of, json_object
+from nanobanana_batch.providers.error_words import date_of, error_of, json_object
 from nanobanana_batch.providers.files_api import FilesApi
 from nanobanana_batch.providers.http import (
     FilesHttp,
@@ -47,12 +50,14 @@ from nanobanana_batch.providers.http import (
 from nanobanana_batch.providers.link_rules import rules_for
 from nanobanana_batch.providers.profile import Address, Profile, files_address, identity
 from nanobanana_batch.providers.replies import (
-    ListPage,
     TaskForm,
+    failed_listing,
     failed_read,
+    key_answer,
     knows_no_such_task,
     merged,
     named_id,
+    reaches_back_to,
     read_credits_reply,
     read_list_page,
     read_submit_reply,
@@ -73,7 +78,10 @@ _MOST_SINGLE_READS = 5
 _LIST_PAGES = 10
 _NO_BATCH = frozenset({400, 404, 405, 422, 501})
 """How a provider answers that has no such read, or none of ids of this form (contract: "Many at once")."""
-_PROBES = (b"idempotency probe, not a request", b'{"model":"idempotency-probe-no-such-model"}')
+_PROBES = {
+    KeyQuestion.NO_JSON: b"idempotency probe, not a request",
+    KeyQuestion.NO_PROMPT: b'{"model":"idempotency-probe-no-such-model"}',
+}
 _NO_TASK = "task-unified-0-00000000"
 _KEY_FORM = re.compile(r"[\x21-\x7e]{1,4096}")
 
@@ -233,39 +241,34 @@ class TaskApi:
         again = await self._read_singly(bare[:_MOST_SINGLE_READS], self._profile.sync_query or "")
         return merged([replace(read, reports=rest), again])
 
-    async def list_recent(self, since: float) -> list[ListedTask] | None:
-        """Contract: "Recent tasks"; pages are read until one reaches back past `since`."""
+    async def list_recent(self, age_s: float, turn: Callable[[], Awaitable[bool]]) -> Listing:
+        """Contract: "Recent tasks"; pages are read until one reaches back so far, by the provider's clock."""
         found: dict[str, ListedTask] = {}
+        listing, began = Listing(), time.time()
         for number in range(1, _LIST_PAGES + 1):
-            page = await self._list_page(number)
+            if not await turn():
+                return Listing(failure="it was not read to its end")
+            try:
+                reply = await self._free.request("GET", "/v1/tasks", query=_list_query(number))
+            except NoReply as error:
+                return Listing(failure=str(error))
+            page, known = read_list_page(reply), len(found)
             if page is None:
-                return None
-            known = len(found)
+                return failed_listing(reply)
             found |= {task.task_id: task for task in page.tasks}
             if not found and page.total > 0:
-                return None  # it has tasks and shows none
-            if page.is_last or page.reaches_back(since):
-                return [task for task in found.values() if task.created_at >= since]
+                return Listing(failure="the list has tasks and shows none")
+            listing = replace(listing, provider_time=listing.provider_time or date_of(reply))
+            back_to = page.back_to((listing.provider_time or began) - age_s)
+            if back_to is not None:
+                return replace(listing, tasks=tuple(found.values()), back_to=back_to)
             if len(found) == known:
-                return None  # the same page over and over: what comes after it is not shown
-        return None
+                break  # the same page over and over: what comes after it is not shown
+        return replace(listing, tasks=tuple(found.values()), back_to=reaches_back_to(found.values()))
 
-    async def proves_idempotency(self, used_key: str) -> bool | None:
-        """Send bodies that nobody can accept under a key that was used: a conflict proves memory.
-
-        The first is no JSON; the second lacks the required prompt and names no model, for providers
-        that parse before they look at the key (contract: "Submit").
-        """
-        for body in _PROBES:
-            outcome = await self.submit(body, used_key)
-            match outcome:
-                case Unknown(code="idempotency_conflict"):
-                    return True
-                case Rejected(decision=Decision.FAIL_ROW):
-                    continue
-                case _:
-                    return None
-        return False
+    async def proves_idempotency(self, used_key: str, question: KeyQuestion) -> KeyAnswer:
+        """With a body of which no task can come (contract: "Submit")."""
+        return key_answer(await self.submit(_PROBES[question], used_key))
 
     async def read_account(self) -> AccountRead:
         """Contract: "Account"; where that is not offered, a task that nobody has shows that it answers."""
@@ -357,13 +360,6 @@ class TaskApi:
             return TasksRead(failure="HTTP 200: the reply is about another task")
         return TasksRead(absent=frozenset({task_id})) if knows_no_such_task(reply) else failed_read(reply)
 
-    async def _list_page(self, number: int) -> ListPage | None:
-        query = f"type=image&page={number}&page_size={BATCH_LIMIT}"
-        try:
-            return read_list_page(await self._free.request("GET", "/v1/tasks", query=query))
-        except NoReply:
-            return None
-
 
 def form_of(profile: Profile) -> TaskForm:
     """What a profile says of its provider's tasks beyond the contract."""
@@ -374,6 +370,10 @@ def form_of(profile: Profile) -> TaskForm:
 def _better(one: TaskReport | None, other: TaskReport) -> TaskReport:
     """Of two reports about the same task in one reply, the one that has an image."""
     return one if one is not None and one.state is TaskState.COMPLETED else other
+
+
+def _list_query(number: int) -> str:
+    return f"type=image&page={number}&page_size={BATCH_LIMIT}"
 
 
 def _mark(key: str) -> str:

@@ -107,7 +107,7 @@ class Watch:
             route=route,
             status=seen.status,
             ms=round((time.perf_counter() - began) * 1000, 1),
-            request_id=self.words(seen.request_id) if seen.request_id else None,
+            request_id=self.secret.removed(shown_id(seen.request_id)) if seen.request_id else None,
             failure=self.words(failure),
             sent_bytes=seen.sent_bytes,
             received_bytes=seen.received_bytes,
@@ -115,8 +115,11 @@ class Watch:
         )
 
     def words(self, text: str) -> str:
-        """What a library says, as it can be shown and kept: without the key, of links only the host."""
-        return self.clean(text)[:_LONGEST_WORDS]
+        """What a library says, as it can be shown and kept: without the key, of links only the host.
+
+        What it quotes of bytes that are no HTTP may begin in the middle of a link.
+        """
+        return self.clean(_BYTES.sub("[bytes]", text))[:_LONGEST_WORDS]
 
     def clean(self, text: str) -> str:
         """The same, whole."""
@@ -128,19 +131,57 @@ def _shown(body: bytes) -> str:
     return without_links(body[:BODY_LIMIT_BYTES].decode("utf-8", "replace"))
 
 
+_BYTES = re.compile(
+    r"""(?isx) \b b(?P<quote>\\?["']) .*? (?: (?P=quote) | \Z )  # as Python shows them
+    | (?<=line|ader|hunk) [\s:]{1,5} ["'] .*  # what a line, a header or a chunk is"""
+)
 _LINK = re.compile(
     r"""(?ix) ([a-z][a-z0-9+.-]{0,20}:) (?:\\*/){2} (?=[^\s"'<>])  # slashes may be escaped, as in JSON
-    (?:[^\s/?\#@"'<>\\]*@)? ([^\s/?\#"'<>\\]*) (?:\\+/|[^\s"'<>\\])*
+    (?:[^\s/?\#@"'<>\\]*@)? ([^\s/?\#"'<>\\]*) (?:\\+[^\s"'\\]|[^\s"'<>\\])*
     | [a-z]{1,20}%3A%2F%2F [^\s"'<>]*"""
 )
-_QUERY = re.compile(r"(?<=\S)\?[^\s\"'<>\\=]{0,200}=[^\s\"'<>\\]*")
+_IS, _AND = r"(?:=|\\{1,4}u003d|%3d|&\#61;)", r"(?:&(?:amp;)?|\\{1,4}u0026)"
+_QUERY = re.compile(rf"(?i)(?<=\S)\?[^\s\"'<>=]{{0,200}}?{_IS}[^\s\"'<>]*")
+_END_OF_QUERY = re.compile(
+    rf"(?i)(?<![^\s\"'<>])[^\s\"'<>]*?{_AND}[\w.~%-]{{1,60}}{_IS}[^\s\"'<>]*", re.ASCII
+)
+"""Of a link whose beginning is cut off."""
+_LONG = re.compile(r"(?<![A-Za-z0-9+%])[A-Za-z0-9+%]{16,}")
+"""It may be a signature, or a piece of one, if it is no word, and nothing says that it is an id."""
+_LONG_FROM = 24
+_VALUE_OF = re.compile(rf"(?i){_IS}[\"']?$")
+_ID_OF = re.compile(r"(?:(?:\b|_)(?i:id|request|trace)|(?<=[a-z])I[dD])[\"']?\s?[:=#]?\s?[\"']?$")
+_BEFORE = 30
+_PLAIN_ID = re.compile(r"[A-Za-z0-9][\w.:-]{0,199}", re.ASCII)
 # Each repetition that may fail is bounded: a body that nobody means well with takes time by its length only.
 
 
 def without_links(text: str) -> str:
-    """A text with only the hosts of its links left: what follows may be a permission to read, or a key."""
-    text = _LINK.sub(lambda found: f"{found[1]}//{found[2]}/..." if found[1] else "http...", text)
-    return _QUERY.sub("?...", text)
+    """A text with only the hosts of its links left: what follows may be a permission to read, or a key.
+
+    Also of a link that was cut off, at its beginning or its end: half of a signature is nobody's business.
+    """
+    text = _LINK.sub(lambda found: f"{found[1]}//{_host(found[2])}/..." if found[1] else "http...", text)
+    return _LONG.sub(_unless_known, _END_OF_QUERY.sub("...", _QUERY.sub("?...", text)))
+
+
+def shown_id(text: str) -> str:
+    """An id that a reply names for people, whole however long it is; anything else as `without_links`."""
+    return text if _PLAIN_ID.fullmatch(text) else without_links(text)[:_LONGEST_WORDS]
+
+
+def _host(authority: str) -> str:
+    """A host and its port; without its end, this may have been a user and a password."""
+    host, colon, port = authority.partition(":")
+    is_cut = colon and not re.fullmatch(r"[0-9]{0,5}", port)
+    return "..." if is_cut or (_LONG.fullmatch(host) and "." not in host) else authority
+
+
+def _unless_known(found: re.Match[str]) -> str:
+    run, before = found[0], found.string[max(0, found.start() - _BEFORE) : found.start()]
+    is_word = not re.search("[0-9%]", run) or run.isdecimal()
+    is_short = len(run) < _LONG_FROM and not _VALUE_OF.search(before)
+    return run if is_word or is_short or _ID_OF.search(before) else "..."
 
 
 def link_route(url: str) -> str:

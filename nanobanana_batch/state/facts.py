@@ -78,10 +78,14 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class SentAgain:
-    """The very same request is about to be sent once more."""
+    """The very same request is about to be sent once more.
+
+    `is_same_payment`: the provider remembers the first sending, so that nothing is paid a second time.
+    """
 
     attempt: int
     at: float
+    is_same_payment: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +98,14 @@ class NotSent:
 
 @dataclass(frozen=True, slots=True)
 class Unanswered:
-    """It may have been paid: no usable answer came."""
+    """It may have been paid: no usable answer came.
+
+    `came_to_nothing`: not by the sending that was just recorded, only by an earlier one.
+    """
 
     attempt: int
     message: str
+    came_to_nothing: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,7 +109,7 @@ class Credits:
     used: float
     """Of finished images and given up tasks; the reserved amount where the provider tells no other."""
     unknown: float
-    """Of requests without an answer, as far as their price was known when they were sent."""
+    """Of each sending without an answer, as far as its price was known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,8 @@ _CREDITS = f"""
 SELECT total(CASE WHEN phase IN ('accepted', 'ready') THEN credits_reserved END),
        total(CASE WHEN phase IN ('saved', 'expired') OR (phase = 'failed' AND error_code = '{GIVEN_UP}')
                   THEN coalesce(credits_used, credits_reserved) END),
-       total(CASE WHEN phase IN ('intent', 'unknown') THEN {{expected}} END)
+       total(CASE WHEN phase IN ('intent', 'unknown') THEN {{sent}} * {{expected}}
+                  WHEN task_id IS NOT NULL THEN ({{sent}} - 1) * coalesce({{expected}}, credits_reserved) END)
 FROM attempts
 """
 _BEING_SENT = """
@@ -317,8 +318,9 @@ class Reader:
 
     def credits(self) -> Credits:
         """Sums over all attempts."""
-        expected = "credits_expected" if self._version > 1 else "NULL"
-        reserved, used, unknown = self._db.execute(_CREDITS.format(expected=expected)).fetchone()
+        expected, sent = ("credits_expected", "sent") if self._version > 1 else ("NULL", "1")
+        query = _CREDITS.format(expected=expected, sent=sent)
+        reserved, used, unknown = self._db.execute(query).fetchone()
         return Credits(reserved=reserved, used=used, unknown=unknown)
 
     def being_sent(self, since: float) -> BeingSent:

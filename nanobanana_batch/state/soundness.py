@@ -17,8 +17,8 @@ from nanobanana_batch.state.facts import Phase
 
 _OTHERWISE = {
     "TEXT": "({0} < '' OR {0} >= x'')",
-    "INTEGER": "{0} NOT BETWEEN -9007199254740992 AND 9007199254740992",
-    "REAL": "{0} NOT BETWEEN -1e12 AND 1e12",
+    "INTEGER": "{0} NOT BETWEEN 0 AND 9007199254740992",
+    "REAL": "{0} NOT BETWEEN 0 AND 1e12",
     "BLOB": "{0} < x''",
 }
 """In SQLite every number is less than any text, and every text less than any blob; faster than `typeof`."""
@@ -56,6 +56,7 @@ def refuse_unsound(db: sqlite3.Connection) -> None:
         columns = db.execute(f"PRAGMA table_info({table})").fetchall()
         faults = [_OTHERWISE[kind].format(name) for _, name, kind, *_ in columns if kind in _OTHERWISE]
         faults += [f"{name} IS NULL" for _, name, _, is_needed, *_ in columns if is_needed]
+        faults += ["sent < 1" for _, name, *_ in columns if name == "sent"]
         faults += [_MORE[table]] if table in _MORE else []
         if faults and db.execute(f"SELECT 1 FROM {table} WHERE {' OR '.join(faults)} LIMIT 1").fetchone():
             raise _foreign(table)

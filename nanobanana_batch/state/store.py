@@ -20,6 +20,7 @@ from typing import Any
 from nanobanana_batch.errors import StateFailed
 from nanobanana_batch.file_names import is_image_path, is_stem
 from nanobanana_batch.model import Request, request_from_json
+from nanobanana_batch.state.doubts import Doubts
 from nanobanana_batch.state.facts import GIVEN_UP, Fact, Phase
 from nanobanana_batch.state.prices import PRICES, PriceClass, by_kind
 from nanobanana_batch.state.roster import Roster
@@ -65,12 +66,26 @@ class OpenAttempt:
     body: bytes
     idempotency_key: str
     intended_at: float
+    sent: int
+    """How many of its sendings may have been paid, each for itself."""
     task_id: str | None
     estimated_s: float | None
     accepted_at: float | None
     links: tuple[str, ...]
     dies_at: float | None
     error_message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCredits:
+    """What a request that has not ended costs; None: nobody told."""
+
+    attempt: int
+    phase: Phase
+    request: Request
+    credits: float | None
+    sent: int
+    """How many of its sendings may have been paid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +103,7 @@ _OPEN = """
 SELECT attempts.attempt, attempts.row, attempts.number, rows.row_key, rows.id,
        json_extract(rows.request, '$.model'), rows.stem, attempts.phase, rows.position,
        attempts.provider, attempts.account, attempts.body, attempts.idempotency_key,
-       attempts.intended_at, attempts.task_id, attempts.estimated_s,
+       attempts.intended_at, attempts.sent, attempts.task_id, attempts.estimated_s,
        attempts.accepted_at, attempts.links, attempts.dies_at, attempts.error_message
 FROM attempts JOIN rows USING (row)
 WHERE attempts.phase = ? AND attempts.phase != 'saved'
@@ -254,56 +269,29 @@ class Store:
             self._read("SELECT 1 FROM attempts WHERE provider = ? AND task_id = ?", provider, task_id)
         )
 
-    def unanswered_models(self, provider: str) -> list[str]:
-        """The model of each request that has no answer (yet), one entry a request."""
-        query = (
-            "SELECT json_extract(rows.request, '$.model') FROM attempts JOIN rows USING (row)"
-            " WHERE attempts.phase IN ('intent', 'unknown') AND attempts.provider = ?"
-        )
-        return [str(found[0]) for found in self._read(query, provider)]
-
-    def accepted_key_near(self, provider: str, account: str, attempt: int, within_s: float) -> str | None:
-        """The idempotency key of an accepted request that is about as old as an attempt, or older.
-
-        The newest one before the attempt that was not sent again since; without one the oldest that was
-        accepted at most `within_s` after the attempt's intent.
-        """
-        older = (
-            "SELECT earlier.idempotency_key FROM attempts AS earlier, attempts AS asked"
-            " WHERE asked.attempt = ? AND earlier.attempt < asked.attempt"
-            " AND earlier.intended_at <= asked.intended_at"
-            " AND earlier.provider = ? AND earlier.account = ? AND earlier.task_id IS NOT NULL"
-            " ORDER BY earlier.attempt DESC LIMIT 1"
-        )
-        younger = (
-            "SELECT later.idempotency_key FROM attempts AS later, attempts AS asked WHERE asked.attempt = ?"
-            " AND later.attempt != asked.attempt AND later.provider = ? AND later.account = ?"
-            " AND later.task_id IS NOT NULL"
-            " AND later.accepted_at BETWEEN asked.intended_at AND asked.intended_at + ?"
-            " ORDER BY later.accepted_at LIMIT 1"
-        )
-        found = self._read(older, attempt, provider, account)
-        found = found or self._read(younger, attempt, provider, account, within_s)
-        return str(found[0][0]) if found else None
-
     def credits_of_ended(self) -> float:
-        """What finished attempts have cost; the reserved or expected amount where nobody told."""
-        query = (
-            "SELECT total(max(0, coalesce(credits_used, credits_reserved, credits_expected))) FROM attempts"
-            f" WHERE phase IN ('saved', 'expired') OR (phase = 'failed' AND error_code = '{GIVEN_UP}')"
-        )
-        return float(self._read(query)[0][0])
+        """What finished attempts have cost; the reserved or expected amount where nobody told.
 
-    def credits_of_open(self) -> list[tuple[int, Phase, Request, float | None]]:
-        """(attempt, phase, request, credits) of all that may still cost something; None: not told."""
+        A task that failed was refunded; what was sent before it for the same row may have been paid still.
+        """
+        query = (
+            "SELECT total(CASE WHEN phase IN ('saved', 'expired') OR error_code = ?"
+            " THEN coalesce(credits_used, credits_reserved, credits_expected, 0) ELSE 0 END"
+            " + (sent - 1) * coalesce(credits_reserved, credits_expected, credits_used, 0)) FROM attempts"
+            " WHERE task_id IS NOT NULL AND phase IN ('saved', 'expired', 'failed', 'refused')"
+        )
+        return float(self._read(query, GIVEN_UP)[0][0])
+
+    def credits_of_open(self) -> list[OpenCredits]:
+        """Of all that may still cost something."""
         query = (
             "SELECT attempts.attempt, phase, request,"
-            " coalesce(credits_used, credits_reserved, credits_expected) FROM attempts"
+            " coalesce(credits_used, credits_reserved, credits_expected), sent FROM attempts"
             " JOIN rows USING (row) WHERE phase IN ('intent', 'unknown', 'accepted', 'ready')"
         )
         return [
-            (attempt, Phase(phase), request_from_json(request), credits)
-            for attempt, phase, request, credits in self._read(query)
+            OpenCredits(attempt, Phase(phase), request_from_json(request), credits, sent)
+            for attempt, phase, request, credits, sent in self._read(query)
         ]
 
     def has_unpriced_tasks(self) -> bool:
@@ -317,6 +305,10 @@ class Store:
     def prices(self) -> dict[PriceClass, float]:
         """The most that was ever reserved or used for each kind of request."""
         return by_kind(self._read(PRICES))
+
+    def doubts(self, provider: str) -> Doubts:
+        """The requests to a provider of which it is not known what became of each sending."""
+        return Doubts(self._read, provider)
 
     def uploaded_for(self, attempt: int) -> dict[str, str]:
         """The addresses of the files that an attempt's body names, by their content."""
@@ -434,7 +426,7 @@ def _not_ours(name: object) -> StateFailed:
 
 def _open_attempt(found: Sequence[Any]) -> OpenAttempt:
     attempt, row, number, row_key, id_, model, stem, phase, position, provider, account, *rest = found
-    body, key, intended, task, estimated, accepted, links, dies, message = rest
+    body, key, intended, sent, task, estimated, accepted, links, dies, message = rest
     _refuse_ways_out(stem)
     return OpenAttempt(
         attempt,
@@ -451,6 +443,7 @@ def _open_attempt(found: Sequence[Any]) -> OpenAttempt:
         bytes(body),
         key,
         intended,
+        sent,
         task,
         estimated,
         accepted,

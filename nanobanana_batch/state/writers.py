@@ -66,6 +66,9 @@ def _write_intent(db: sqlite3.Connection, fact: facts.Intent) -> None:
 def _write_sent_again(db: sqlite3.Connection, fact: facts.SentAgain) -> None:
     if db.execute("SELECT 1 FROM rows WHERE attempt = ?", (fact.attempt,)).fetchone() is None:
         raise StateFailed(f"Attempt {fact.attempt} cannot be sent again: its row has a later one.")
+    if fact.is_same_payment:  # the key is as old as its first sending
+        _advance(db, fact.attempt, Phase.INTENT, (Phase.UNKNOWN,), error_message=None)
+        return
     db.execute(
         "UPDATE attempts SET sent = sent + 1 WHERE attempt = ? AND phase = ?", (fact.attempt, Phase.UNKNOWN)
     )
@@ -84,6 +87,8 @@ def _write_not_sent(db: sqlite3.Connection, fact: facts.NotSent) -> None:
 
 
 def _write_unanswered(db: sqlite3.Connection, fact: facts.Unanswered) -> None:
+    if fact.came_to_nothing:
+        db.execute("UPDATE attempts SET sent = max(1, sent - 1) WHERE attempt = ?", (fact.attempt,))
     _advance(db, fact.attempt, Phase.UNKNOWN, (Phase.INTENT, Phase.UNKNOWN), error_message=fact.message)
 
 

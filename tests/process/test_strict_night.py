@@ -7,8 +7,8 @@ from pathlib import Path
 from tests.campaign.strict_night import TROUBLE, Plan, spend
 
 _ROWS = 60
-_MOST_REQUESTS = 4.0
-"""Looser than the night's own, which `make night` holds: a lost reply costs reads of the list."""
+_MOST_REQUESTS = 1.6
+"""Looser than the night's own: in so short a one, a dozen reads by chance are a tenth of all requests."""
 _TROUBLE = {**TROUBLE, "lost_after": 0.04, "rate_5xx_after": 0.04, "refuse_task": 0.05, "undecided_s": 0.1}
 
 
@@ -16,7 +16,6 @@ def test_a_bad_night_at_an_independent_provider_keeps_every_promise(tmp_path: Pa
     """429, 5xx before and after the task was made, lost replies, HTML, cut downloads, refusals, outages."""
     plan = Plan(
         rows=_ROWS,
-        idempotency="unproven",
         time_scale=0.04,
         outage_s=0.5,
         concurrency=16,
@@ -26,6 +25,6 @@ def test_a_bad_night_at_an_independent_provider_keeps_every_promise(tmp_path: Pa
     quiet, bad = spend(tmp_path / "quiet", plan.quiet), spend(tmp_path / "bad", plan)
     assert quiet.statuses == {"completed": _ROWS}
     assert quiet.broken(plan, quiet, 1.0) == []
-    assert {"completed", "refused"} <= bad.statuses.keys() <= {"completed", "refused", "unknown"}
+    assert bad.statuses.keys() == {"completed", "refused"}
     assert bad.unanswered, "no reply was lost"
     assert bad.broken(plan, quiet, _MOST_REQUESTS) == []

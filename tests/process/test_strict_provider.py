@@ -159,11 +159,12 @@ def test_only_so_many_a_minute(server: Strict, kind: str) -> None:
 
 
 def test_who_comes_before_the_time_is_written_down(server: Strict) -> None:
-    """By any route, after the time of grace."""
+    """By any route but that of reads, after the time of grace."""
     _reset(server, grace_s=0.0, faults={"rate_429": 1.0, "retry_after_s": 60.0, "retry_after_share": 1.0})
     status, headers, _ = _submit(server)
     assert (status, headers["retry-after"]) == (429, "60")
     _ask(server.api, "/v1/tasks")
+    _ask(server.api, "/v1/tasks/none")
     assert [(one["what"], one["after"]) for one in server.report()["early"]] == [("list", "submit")]
 
 

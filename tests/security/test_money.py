@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from nanobanana_batch.engine.context import OnUnknown
+from nanobanana_batch.errors import StateFailed
 from nanobanana_batch.files.folder import STATE_NAME
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import Idempotency
@@ -72,10 +73,13 @@ def test_the_very_same_is_sent_again(tmp_path: Path) -> None:
     assert again.statuses() == [RowStatus.COMPLETED] * 3
 
 
-def test_a_state_cannot_make_room_in_a_budget(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "change",
+    ["credits_used = -1e9", "credits_reserved = -1", "credits_expected = -1", "sent = 0", "sent = -5"],
+)
+def test_a_state_cannot_make_room_in_a_budget(tmp_path: Path, change: str) -> None:
     """By what nobody is charged: less than nothing."""
-    provider = FakeProvider()
-    night(tmp_path, provider, 3).run()
-    changed(tmp_path, "UPDATE attempts SET credits_used = -1e9, credits_reserved = -1e9")
-    with closing(Store(tmp_path / STATE_NAME)) as store:
-        assert store.credits_of_ended() == 0.0
+    night(tmp_path, FakeProvider(), 3).run()
+    changed(tmp_path, f"UPDATE attempts SET {change}")
+    with pytest.raises(StateFailed, match="what no run writes"):
+        Store(tmp_path / STATE_NAME)

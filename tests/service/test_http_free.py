@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import math
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
@@ -14,7 +15,14 @@ from urllib.parse import unquote
 import pytest
 
 from nanobanana_batch.errors import LinkFailed
-from nanobanana_batch.providers.base import Accepted, TaskReport, TasksRead, TaskState
+from nanobanana_batch.providers.base import (
+    Accepted,
+    KeyMemory,
+    KeyQuestion,
+    TaskReport,
+    TasksRead,
+    TaskState,
+)
 from nanobanana_batch.providers.http import LinkHttp, Timeouts
 from nanobanana_batch.providers.link_rules import LinkRules
 from nanobanana_batch.providers.profile import check_address, load_profile
@@ -32,6 +40,7 @@ from tests.service.test_http_paid import (
     half_a_chunked_body,
     half_a_head,
     hang_up,
+    list_since,
     no_http,
     provider,
     reset,
@@ -520,15 +529,13 @@ async def test_recent_tasks_are_listed_until_the_time_that_was_asked() -> None:
         await send(200, json.dumps({"data": listed[(page - 1) * 50 : page * 50]}).encode())(request, writer)
 
     async with serving(answer) as server, provider(server.url) as opened:
-        found = await opened.list_recent(930)
-        assert found is not None
-        assert [(task.task_id, task.model, task.created_at) for task in found] == [
+        found = await list_since(opened, 930)
+        assert [(task.task_id, task.model, task.created_at) for task in found.tasks[:71]] == [
             (f"t{n}", "m", 1000.0 - n) for n in range(71)
         ]
+        assert (found.back_to <= 930.1, found.failure) == (True, "")
         assert len(server.seen) == 2
-        everything = await opened.list_recent(0)
-        assert everything is not None
-        assert len(everything) == 120
+        assert len((await list_since(opened, 0)).tasks) == 120
 
 
 def paged(pages: list[list[dict[str, Any]]], **beside: object) -> Answer:
@@ -568,18 +575,18 @@ async def test_a_list_ends_where_it_says_so(
 ) -> None:
     """A provider may give shorter pages than were asked for, or the oldest task first."""
     async with serving(paged(pages, **beside)) as server, provider(server.url) as opened:
-        tasks = await opened.list_recent(5)
+        listing = await list_since(opened, 5)
         assert len(server.seen) == asked
-    assert tasks is not None
-    assert [task.task_id for task in tasks] == found
+    assert (listing.back_to <= 5.1, listing.failure) == (True, "")
+    assert [task.task_id for task in listing.tasks if task.created_at > 5] == found
 
 
 @pytest.mark.anyio
-async def test_a_list_that_shows_the_same_page_over_and_over_is_none() -> None:
+async def test_a_list_that_shows_the_same_page_over_and_over_reaches_no_further() -> None:
     """What comes after it is not known."""
     page = json.dumps({"data": listed(9, 8)}).encode()
     async with serving(send(200, page)) as server, provider(server.url) as opened:
-        assert await opened.list_recent(5) is None
+        assert (await list_since(opened, 5)).back_to >= 8
         assert len(server.seen) == 2
 
 
@@ -597,18 +604,20 @@ async def test_a_list_that_shows_the_same_page_over_and_over_is_none() -> None:
         hang_up,
     ],
 )
-async def test_a_list_that_is_not_whole_is_none(answer: Answer) -> None:
+async def test_a_list_that_is_not_whole_shows_nothing(answer: Answer) -> None:
     """A task that was overlooked would be taken for one that does not exist, and paid again."""
     async with serving(answer) as server, provider(server.url) as opened:
-        assert await opened.list_recent(0) is None
+        listing = await list_since(opened, 0)
+    assert (listing.tasks, listing.back_to) == ((), math.inf)
+    assert listing.failure
 
 
 @pytest.mark.anyio
-async def test_a_list_without_end_is_none() -> None:
-    """Not all tasks were seen, so none is known to be missing."""
+async def test_a_list_without_end_reaches_back_to_what_it_has_shown() -> None:
+    """Older tasks were not seen, so none of them is known to be missing."""
     page = {"data": [{"id": f"t{n}", "model": "m", "created_at": 9e9} for n in range(50)]}
     async with serving(send(200, json.dumps(page).encode())) as server, provider(server.url) as opened:
-        assert await opened.list_recent(0) is None
+        assert (await list_since(opened, 0)).back_to >= 9e9
 
 
 CONFLICT = b'{"error": {"code": "idempotency_conflict", "message": "x"}}'
@@ -617,32 +626,30 @@ INVALID = b'{"error": {"code": "invalid_request", "message": "x"}}'
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    ("answers", "proved", "asked"),
+    ("answer", "memory"),
     [
-        ([send(409, CONFLICT)], True, 1),
-        ([send(400, CONFLICT)], True, 1),
-        ([send(409, CONFLICT.upper().replace(b"ERROR", b"error").replace(b"CODE", b"code"))], True, 1),
-        ([send(400, INVALID), send(409, CONFLICT)], True, 2),
-        ([send(400, INVALID), send(400, INVALID)], False, 2),
-        ([send(500, b"")], None, 1),
-        ([send(429, b"")], None, 1),
-        ([hang_up], None, 1),
+        (send(409, CONFLICT), KeyMemory.REMEMBERED),
+        (send(400, CONFLICT), KeyMemory.REMEMBERED),
+        (
+            send(409, CONFLICT.upper().replace(b"ERROR", b"error").replace(b"CODE", b"code")),
+            KeyMemory.REMEMBERED,
+        ),
+        (send(400, INVALID), KeyMemory.UNSHOWN),
+        (send(500, b""), KeyMemory.NO_ANSWER),
+        (send(429, b""), KeyMemory.NO_ANSWER),
+        (hang_up, KeyMemory.NO_ANSWER),
     ],
 )
+@pytest.mark.parametrize("question", KeyQuestion)
 async def test_memory_of_keys_is_proved_only_by_a_conflict(
-    answers: list[Answer], proved: bool | None, asked: int
+    answer: Answer, memory: KeyMemory, question: KeyQuestion
 ) -> None:
-    """With bodies of which no task can come."""
-    rest = iter(answers)
-
-    async def answer(request: Seen, writer: asyncio.StreamWriter) -> None:
-        await next(rest)(request, writer)
-
+    """With bodies of which no task can come; who judges the body shows nothing of keys."""
     async with serving(answer) as server, provider(server.url) as opened:
-        assert await opened.proves_idempotency("key-0123456789abcdef") is proved
-        assert len(server.seen) == asked
-        assert {request.headers["idempotency-key"] for request in server.seen} == {"key-0123456789abcdef"}
-        assert all(b'"prompt"' not in request.body for request in server.seen)
+        assert (await opened.proves_idempotency("key-0123456789abcdef", question)).memory is memory
+        (request,) = server.seen
+    assert request.headers["idempotency-key"] == "key-0123456789abcdef"
+    assert b'"prompt"' not in request.body
 
 
 # --- links -----------------------------------------------------------------------------------------
@@ -840,3 +847,33 @@ async def test_links_go_through_the_proxy_of_the_environment(monkeypatch: pytest
     server.close()
     await server.wait_closed()
     assert asked == [b"GET http://links.example/a.png HTTP/1.1"]
+
+
+TAIL = b'5f2c9ab81d7e40c6a3b99f04e1d2c8b7&Expires=1"]}'
+NO_REPLIES = {
+    "the end of another": TAIL,
+    "lines of another": TAIL + b"\r\nfoo\r\n\r\n",
+    "a status": b"HTTP/1.1 " + TAIL + b"\r\n\r\n",
+    "a header": b"HTTP/1.1 200 OK\r\n" + TAIL + b"\r\n\r\n",
+    "a chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + TAIL + b"\r\n",
+    "a length": b"HTTP/1.1 200 OK\r\nContent-Length: " + TAIL + b"\r\n\r\nxx",
+    "more than its length": b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}" + TAIL,
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", NO_REPLIES)
+async def test_no_words_of_a_library_quote_the_end_of_a_link(name: str) -> None:
+    """A reply whose length was told too short leaves its rest on the connection, and libraries quote it."""
+
+    async def answer(request: Seen, writer: asyncio.StreamWriter) -> None:
+        writer.write(NO_REPLIES[name])
+        await writer.drain()
+
+    async with serving(answer) as server, provider(server.url) as opened:
+        said = [(await opened.read_many(IDS)).failure, str(await opened.submit(b"{}", "key"))]
+        try:
+            await download(server.url, f"{server.url}/x.png")
+        except LinkFailed as error:
+            said.append(str(error))
+    assert [text for text in said if TAIL[:8].decode() in text] == []

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from nanobanana_batch.errors import ProfileError
-from nanobanana_batch.providers.base import Exchange
+from nanobanana_batch.providers.base import Exchange, KeyQuestion
 from nanobanana_batch.providers.http import NoReply
 from nanobanana_batch.providers.profile import check_address, load_profile
 from nanobanana_batch.providers.task_api import TaskApi
@@ -25,6 +25,7 @@ from tests.service.test_http_paid import (
     client,
     half_a_head,
     hang_up,
+    list_since,
     no_http,
     provider,
     send,
@@ -54,8 +55,8 @@ async def everything(opened: TaskApi, image: Path) -> list[object]:
     return [
         await opened.submit(BODY, ID),
         await opened.read_many(["t-1"]),
-        await opened.list_recent(0),
-        await opened.proves_idempotency(ID),
+        await list_since(opened, 0),
+        await opened.proves_idempotency(ID, KeyQuestion.NO_JSON),
         await opened.read_account(),
         await opened.upload(image, "image/png"),
         await opened.delete_upload("f-1"),

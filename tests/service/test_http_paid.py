@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import httpx
 import pytest
 
 from nanobanana_batch.providers import http
-from nanobanana_batch.providers.base import Accepted, NotSent, Rejected, Unknown
+from nanobanana_batch.providers.base import Accepted, Listing, NotSent, Rejected, Unknown
 from nanobanana_batch.providers.http import NOTHING_SENT, NoReply, NothingSent, PaidHttp, Reply, Timeouts
 from nanobanana_batch.providers.profile import check_address, load_profile
 from nanobanana_batch.providers.task_api import TaskApi, open_task_api
@@ -31,6 +32,16 @@ class Seen:
     line: str
     headers: dict[str, str]
     body: bytes
+
+
+async def go() -> bool:
+    """Nothing holds a page of a list back."""
+    return True
+
+
+async def list_since(opened: TaskApi, since: float) -> Listing:
+    """What the list shows of tasks since a Unix time, for a provider that does not tell its own."""
+    return await opened.list_recent(time.time() - since, go)
 
 
 Answer = Callable[[Seen, asyncio.StreamWriter], Awaitable[None]]

@@ -28,6 +28,7 @@ from tests.service.test_http_paid import (
     closed_port,
     half_a_body,
     hang_up,
+    list_since,
     send,
     serving,
     silence,
@@ -84,7 +85,7 @@ async def test_every_request_is_told_by_its_route(tmp_path: Path) -> None:
     async with serving(contract) as server, watched(server.url, told.append) as opened:
         await opened.submit(BODY, ID)
         await opened.read_many(["t-1"])
-        await opened.list_recent(0)
+        await list_since(opened, 0)
         await opened.read_account()
         await opened.upload(path, "image/png")
         await opened.delete_upload("f-1")

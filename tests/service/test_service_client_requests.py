@@ -30,6 +30,7 @@ from nanobanana_batch.providers.task_api import TaskApi, open_task_api
 from nanobanana_batch.service.app import make_app
 from tests.service import callback_world
 from tests.service.callback_world import Service, World, serving
+from tests.service.test_http_paid import list_since
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -241,7 +242,7 @@ async def act_all(dialect: str, folder: Path, api: TaskApi) -> None:
         assert isinstance(outcome, Accepted), (request, outcome)
         tasks.append(outcome.task_id)
     assert (await api.read_many(tasks[:50])).failure == ""
-    assert len(await api.list_recent(0.0) or []) == len(tasks)
+    assert len((await list_since(api, 0.0)).tasks) == len(tasks)
     assert (await api.read_account()).is_up
     if offers.offers_uploads:
         await act_files(folder, api)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +26,9 @@ from nanobanana_batch.providers.base import (
     Body,
     Capabilities,
     Idempotency,
-    ListedTask,
+    KeyAnswer,
+    KeyQuestion,
+    Listing,
     NotSent,
     SubmitOutcome,
     TasksRead,
@@ -36,13 +39,24 @@ from nanobanana_batch.providers.base import (
 from nanobanana_batch.providers.files_api import read_upload_reply
 from nanobanana_batch.providers.http import Reply
 from nanobanana_batch.providers.replies import (
+    failed_listing,
     failed_read,
+    key_answer,
     read_credits_reply,
     read_listed_task,
     read_submit_reply,
     read_task,
 )
-from tests.unit.wire import Task, accepted, credits_left, finished, working
+from tests.unit.wire import (
+    BAD_REQUEST,
+    CONFLICT,
+    NO_SUCH_ROUTE,
+    Task,
+    accepted,
+    credits_left,
+    finished,
+    working,
+)
 
 
 def picture(text: str) -> bytes:
@@ -74,6 +88,7 @@ def _content(path: Path) -> bytes:
 Answer = Reply | NotSent | Unknown | str | None
 """What becomes of a submit: a reply; "lost" (task made, no reply), NotSent or Unknown (nothing made, no
 reply); None: fine."""
+Turn = Callable[[], Awaitable[bool]]
 Script = Callable[[int], Answer]
 """Of the n-th submit (0-based)."""
 
@@ -120,6 +135,13 @@ class FakeProvider:
     links: int = 0
     most_running: int = 0
     probes: int = 0
+    on_probe: Callable[[int], Reply | NotSent | Unknown | None] = lambda n: None
+    """The answer to the n-th question about a key (0-based)."""
+    keys_come_first: bool = True
+    """Whether a key is looked at before the body."""
+    listings: int = 0
+    on_list: Callable[[int], Reply | None] = lambda n: None
+    """The reply to the n-th reading of the list (0-based), if it lists nothing."""
     read_at_once: int = 50
     on_account: Callable[[int], Reply | str | None] = lambda n: None
     """The reply to the n-th question about the account, or why there is none."""
@@ -180,20 +202,35 @@ class FakeProvider:
         reports = {report.task_id: report for report in told if report is not None}
         return TasksRead(reports=reports, absent=frozenset(task_ids) - frozenset(self.tasks))
 
-    async def list_recent(self, since: float) -> list[ListedTask] | None:
-        """All tasks."""
+    async def list_recent(self, age_s: float, turn: Turn) -> Listing:
+        """All tasks, unless the script says otherwise."""
+        await turn()
+        number, self.listings = self.listings, self.listings + 1
+        scripted = self.on_list(number)
+        if scripted is not None:
+            return failed_listing(scripted)
         if not self.lists_tasks:
-            return None
+            return failed_listing(NO_SUCH_ROUTE)
         lines = [
             {"id": task.id, "model": task.model, "created_at": task.created + self.clock_offset_s}
             for task in self.tasks.values()
         ]
-        return [listed for listed in map(read_listed_task, lines) if listed is not None]
+        found = tuple(listed for listed in map(read_listed_task, lines) if listed is not None)
+        now = anyio.current_time() + self.clock_offset_s
+        return Listing(found, back_to=-math.inf, provider_time=now)
 
-    async def proves_idempotency(self, used_key: str) -> bool | None:
-        """Whether the key was seen."""
-        self.probes += 1
-        return self.remembers_keys and any(task.key == used_key for task in self.tasks.values())
+    async def proves_idempotency(self, used_key: str, question: KeyQuestion) -> KeyAnswer:
+        """Whether the key was seen, unless the script says otherwise, or the body is looked at first."""
+        number, self.probes = self.probes, self.probes + 1
+        scripted = self.on_probe(number)
+        if scripted is None:
+            is_known = self.remembers_keys and any(task.key == used_key for task in self.tasks.values())
+            scripted = CONFLICT if is_known and self.keys_come_first else BAD_REQUEST
+        return key_answer(
+            without_reply(scripted)
+            if isinstance(scripted, NotSent | Unknown)
+            else read_submit_reply(scripted)
+        )
 
     async def read_account(self) -> AccountRead:
         """Up, unless the script says otherwise."""

@@ -30,13 +30,13 @@ def test_where_there_is_room_nothing_changes(monkeypatch: pytest.MonkeyPatch) ->
     assert fit(monkeypatch, 1024, callbacks=128) == (Settings(), [])
 
 
-@pytest.mark.parametrize("limit", [31, 40, 64, 100])
+@pytest.mark.parametrize("limit", [33, 40, 64, 100])
 def test_what_may_be_open_is_shared_among_all_kinds(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     """At least one of each, said once, and all of it fits beside what is open anyway."""
     made, said = fit(monkeypatch, limit)
     at_once = (made.submit_concurrency, made.read_concurrency, made.download_concurrency)
     assert min(at_once) >= 1
-    assert 2 * at_once[0] + at_once[1] + 3 * at_once[2] <= limit - 25
+    assert 2 * made.paid_at_once + at_once[1] + 3 * at_once[2] <= limit - 25
     assert len(said) == 1
     assert f"Only {limit} files" in said[0]
 
@@ -49,8 +49,8 @@ def test_what_a_person_asked_for_is_never_made_more(monkeypatch: pytest.MonkeyPa
 
 def test_where_not_even_one_of_each_fits_no_run_begins(monkeypatch: pytest.MonkeyPatch) -> None:
     """The sentence says how many it takes."""
-    with pytest.raises(BadSurroundings, match=r"have 30 .* needs 31"):
-        fit(monkeypatch, 30)
+    with pytest.raises(BadSurroundings, match=r"have 32 .* needs 33"):
+        fit(monkeypatch, 32)
 
 
 def test_callers_leave_a_run_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,10 @@ from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import (
     Body,
     Idempotency,
-    ListedTask,
+    KeyAnswer,
+    KeyMemory,
+    KeyQuestion,
+    Listing,
     NotSent,
     SubmitOutcome,
     TasksRead,
@@ -32,7 +35,7 @@ from nanobanana_batch.session import notice_lost_files
 from nanobanana_batch.state.facts import Phase
 from nanobanana_batch.state.scope import Scope
 from nanobanana_batch.state.store import Store
-from tests.unit.fake_provider import FakeProvider
+from tests.unit.fake_provider import FakeProvider, Turn
 from tests.unit.night import Night
 from tests.unit.wire import BAD_REQUEST, NO_CREDITS, failed, unavailable
 
@@ -151,9 +154,9 @@ def test_a_dead_provider_is_given_up_soon_although_many_requests_are_unknown(tmp
     assert it.statuses().count(UNKNOWN) == 15
 
     class Dead(FakeProvider):
-        async def proves_idempotency(self, used_key: str) -> bool | None:
+        async def proves_idempotency(self, used_key: str, question: KeyQuestion) -> KeyAnswer:
             await anyio.sleep(20)
-            return None
+            return KeyAnswer(KeyMemory.NO_ANSWER, Unknown("no reply"))
 
         async def submit(self, body: bytes, idempotency_key: str) -> SubmitOutcome:
             await anyio.sleep(10)
@@ -182,9 +185,9 @@ def test_a_key_that_was_sent_again_does_not_vouch_for_older_requests(tmp_path: P
             self.forget()
             return outcome
 
-        async def proves_idempotency(self, used_key: str) -> bool | None:
+        async def proves_idempotency(self, used_key: str, question: KeyQuestion) -> KeyAnswer:
             self.forget()
-            return await super().proves_idempotency(used_key)
+            return await super().proves_idempotency(used_key, question)
 
     provider = Forgetting(lists_tasks=False, on_submit=lambda n: "lost" if n < 2 else None)
     it = Night(tmp_path, provider, PROMPTS[:2], Settings(resolve_tries=0))
@@ -293,8 +296,12 @@ def test_the_list_is_read_once_more_before_a_person_pays_again(tmp_path: Path) -
     """Keys are ignored and the list failed at first: its late word still counts."""
 
     class Late(FakeProvider):
-        async def list_recent(self, since: float) -> list[ListedTask] | None:
-            return None if anyio.current_time() < 10 else await super().list_recent(since)
+        async def list_recent(self, age_s: float, turn: Turn) -> Listing:
+            return (
+                Listing(failure="no reply")
+                if anyio.current_time() < 10
+                else await super().list_recent(age_s, turn)
+            )
 
     provider = Late(idempotency=Idempotency.IGNORED, remembers_keys=False)
     provider.on_submit = lambda n: "lost" if n == 0 else None

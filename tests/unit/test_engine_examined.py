@@ -7,13 +7,16 @@ from pathlib import Path
 import anyio
 import pytest
 
+from nanobanana_batch.engine.answers import stop_sentence
 from nanobanana_batch.engine.context import Settings
 from nanobanana_batch.engine.ends import Ends, MaxFailures
-from nanobanana_batch.engine.submit import stop_sentence
 from nanobanana_batch.engine.work import Stop, Tally
 from nanobanana_batch.files.log import NO_LOG
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import (
+    KeyAnswer,
+    KeyMemory,
+    KeyQuestion,
     NotSent,
     Rejected,
     Unknown,
@@ -158,9 +161,9 @@ def test_a_provider_that_cannot_be_asked_is_not_said_to_forget(tmp_path: Path) -
     """The question about keys got no answer: that says nothing about its memory."""
 
     class Mute(FakeProvider):
-        async def proves_idempotency(self, used_key: str) -> bool | None:
+        async def proves_idempotency(self, used_key: str, question: KeyQuestion) -> KeyAnswer:
             await anyio.sleep(0.1)
-            return None
+            return KeyAnswer(KeyMemory.NO_ANSWER, Unknown("no reply"))
 
     said: list[str] = []
     it = night(tmp_path, Mute(on_submit=lambda n: "lost" if n == 3 else None), 10)

@@ -21,6 +21,7 @@ import trio.testing
 from nanobanana_batch import pipeline, session
 from nanobanana_batch.auditing import make_audit, repair_folder
 from nanobanana_batch.connection import LAST, Connection, Line, remembered
+from nanobanana_batch.engine.answers import stop_sentence
 from nanobanana_batch.engine.context import Context, OnUnknown, Settings
 from nanobanana_batch.engine.journal import Journal, in_place
 from nanobanana_batch.engine.owed import Owed
@@ -29,7 +30,6 @@ from nanobanana_batch.engine.run import Run
 from nanobanana_batch.engine.signals import listen
 from nanobanana_batch.engine.slots import Slots
 from nanobanana_batch.engine.space import RESERVE_BYTES, Space
-from nanobanana_batch.engine.submit import stop_sentence
 from nanobanana_batch.engine.trouble import Patience
 from nanobanana_batch.engine.work import FirstLook, Stop, Tally, resumed
 from nanobanana_batch.errors import DiskFailed, FolderInUse, LinkFailed, StateFailed, UsageError
@@ -45,7 +45,10 @@ from nanobanana_batch.providers.base import (
     Body,
     Capabilities,
     Idempotency,
-    ListedTask,
+    KeyAnswer,
+    KeyMemory,
+    KeyQuestion,
+    Listing,
     NotSent,
     Rejected,
     SubmitOutcome,
@@ -60,7 +63,7 @@ from nanobanana_batch.state.facts import Fact, Phase
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.scope import EVERY_ROW, Scope
 from nanobanana_batch.state.store import OpenAttempt, Repeat, Store
-from tests.unit.fake_provider import Answer, FakeProvider, FakeTask, Script, picture
+from tests.unit.fake_provider import Answer, FakeProvider, FakeTask, Script, Turn, picture
 from tests.unit.night import Beside, Night
 from tests.unit.test_state_store import drafts, intent, take
 from tests.unit.wire import (
@@ -202,15 +205,15 @@ class Watched(FakeProvider):
         finally:
             self.reading -= 1
 
-    async def proves_idempotency(self, used_key: str) -> bool | None:
+    async def proves_idempotency(self, used_key: str, question: KeyQuestion) -> KeyAnswer:
         self.probed_at.append(anyio.current_time())
         if not self.answers_probe(len(self.probed_at) - 1):
-            return None
-        return await super().proves_idempotency(used_key)
+            return KeyAnswer(KeyMemory.NO_ANSWER, Unknown("no reply"))
+        return await super().proves_idempotency(used_key, question)
 
-    async def list_recent(self, since: float) -> list[ListedTask] | None:
+    async def list_recent(self, age_s: float, turn: Turn) -> Listing:
         self.listed_at.append(anyio.current_time())
-        return await super().list_recent(since)
+        return await super().list_recent(age_s, turn)
 
 
 # --- submitting --------------------------------------------------------------------------------------
@@ -487,9 +490,9 @@ class SlowAnswers(Watched):
         await anyio.sleep(20.0)
         return read_submit_reply(accepted(task.id))
 
-    async def list_recent(self, since: float) -> list[ListedTask] | None:
+    async def list_recent(self, age_s: float, turn: Turn) -> Listing:
         await anyio.sleep(10.0)
-        return await super().list_recent(since)
+        return await super().list_recent(age_s, turn)
 
 
 def test_a_request_that_went_out_while_the_list_came_is_counted(tmp_path: Path) -> None:
@@ -550,8 +553,12 @@ def test_what_is_held_is_looked_for_once_more_at_the_end(tmp_path: Path) -> None
     """The list could not be read when the answer was lost; before the run ends it can."""
 
     class Late(FakeProvider):
-        async def list_recent(self, since: float) -> list[ListedTask] | None:
-            return await super().list_recent(since) if anyio.current_time() > 10 else None
+        async def list_recent(self, age_s: float, turn: Turn) -> Listing:
+            return (
+                await super().list_recent(age_s, turn)
+                if anyio.current_time() > 10
+                else Listing(failure="no reply")
+            )
 
     provider = Late(remembers_keys=False, on_submit=lambda n: "lost" if n == 0 else None)
     it = night(tmp_path, provider, 2, submit_concurrency=1)
@@ -599,7 +606,7 @@ def test_a_hard_stop_still_records_the_answer_to_a_repeated_request(tmp_path: Pa
 def test_a_repetition_that_hangs_is_cut_short(tmp_path: Path) -> None:
     """New rows do not wait for ever for an old one."""
     it = unknown_row(tmp_path, FakeProvider(idempotency=HONOURED, lists_tasks=False))
-    it.provider.submit_s = 5000.0
+    it.provider.submit_s, it.settings = 5000.0, Settings(max_outage_s=1800.0)
     it.run()
     assert it.took_s < 3600
     assert it.statuses() == [UNKNOWN]
@@ -841,7 +848,7 @@ def test_a_resumed_task_is_not_taken_for_stuck(tmp_path: Path) -> None:
     """How long it has worked is counted from this run's first look, by the loop's own clock."""
     known = OpenAttempt(
         *(1, 1, 1, "k", "a", "m", "a", Phase.ACCEPTED, 0, "p", "me", b"{}"),
-        *("key", 5.0, "t", None, None, (), None, None),
+        *("key", 5.0, 1, "t", None, None, (), None, None),
     )
 
     async def check() -> None:
@@ -931,9 +938,9 @@ def test_nothing_new_is_sent_before_older_requests_were_asked_about(tmp_path: Pa
     """However long the provider takes to answer."""
 
     class Sleepy(Watched):
-        async def proves_idempotency(self, used_key: str) -> bool | None:
+        async def proves_idempotency(self, used_key: str, question: KeyQuestion) -> KeyAnswer:
             await anyio.sleep(50.0)
-            return await super().proves_idempotency(used_key)
+            return await super().proves_idempotency(used_key, question)
 
     it = unknown_row(tmp_path, Sleepy(lists_tasks=False), 5)
     assert isinstance(it.provider, Watched)
@@ -1126,7 +1133,7 @@ class TwoDisks(Disk):
 
 def space_on(disk: Disk, slots: Slots, stop: Stop, tmp_path: Path) -> Space:
     """The space of a folder whose state stands on another disk."""
-    owed = Owed(Patience(60.0, 60.0, 60.0, 9), slots, stop, Tally(), NO_LOG, tmp_path)
+    owed = Owed(Patience(60.0, 60.0, 60.0, 9), slots, stop, Tally(), NO_LOG, tmp_path, anyio.current_time)
     return Space(disk, Folder(tmp_path / "images", tmp_path / "state"), slots, stop, owed)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
@@ -411,6 +412,68 @@ def test_one_image_that_is_no_image_does_not_hold_a_run_for_hours(tmp_path: Path
     assert it.stop.reason == ""
     assert it.statuses().count(READY) == 1
     assert it.took_s < HOUR_S
+
+
+def listening(it: Night) -> list[tuple[float, str]]:
+    """What a person is told from now on, and when."""
+    lines: list[tuple[float, str]] = []
+    it.on_announce = lambda text: lines.append((anyio.current_time(), text))
+    return lines
+
+
+@pytest.mark.parametrize("odd", [1, 2])
+@pytest.mark.parametrize("fault", ["a page", "404"])
+def test_who_waits_for_one_or_two_images_says_so(tmp_path: Path, fault: str, odd: int) -> None:
+    """All else is done: which, why, until when and what to do, once on the screen and in the log."""
+    it, provider = night(tmp_path, fault, rows=8, submit_concurrency=1)
+    provider.spared = lambda task: int(task.id.partition("-")[2]) < 8 - odd
+    lines = listening(it)
+    it.run(interrupted_at(DAY_S))
+    owed = [(at, text) for at, text in lines if "cannot be fetched" in text]
+    ((at, text),) = owed
+    last_good = max(task.done_at for task in provider.tasks.values() if provider.spared(task))
+    assert last_good < at < last_good + 90
+    why = {"a page": "not", "404": "HTTP 404"}[fault]
+    images, them = ("1 paid image is owed (row-7)", "it") if odd == 1 else ("2 paid images are owed", "them")
+    assert all(words in text for words in (why, images, f"keeps {them} until", "Ctrl-C", "--repair"))
+    assert re.search(r"trying again for up to \d+ min, until \d{4}-\d\d-\d\d \d\d:\d\d", text)
+    assert [fields["said"] for event, fields in it.events if event == "waits_for_images"] == [text]
+    assert {str(fields["id"]) for event, fields in it.events if event == "not_fetched"} == {
+        f"row-{n}" for n in range(8 - odd, 8)
+    }
+    assert (it.stop.reason, it.statuses().count(READY)) == ("", odd)
+    assert it.took_s < HOUR_S
+    healed(it, provider)
+
+
+def test_an_odd_image_among_good_ones_is_told_once(tmp_path: Path) -> None:
+    """It is set aside and tried again and again while others come: one line then, one at the end."""
+    it, provider = night(tmp_path, "a page", rows=80)
+    provider.spared = lambda task: task.id != "task-2"
+    provider.latency_s = 120.0
+    lines = listening(it)
+    it.run(interrupted_at(DAY_S))
+    said = [text for _, text in lines if "fetched" in text]
+    assert 1 <= len(said) <= 2
+    assert it.statuses().count(DONE) == 79
+
+
+def test_a_link_that_works_the_second_time_is_no_news(tmp_path: Path) -> None:
+    """Also when nothing else is waited for."""
+    it, provider = night(tmp_path, "404", rows=2)
+    provider.until = 21.0
+    lines = listening(it)
+    it.run(interrupted_at(DAY_S))
+    assert (it.statuses(), lines) == ([DONE] * 2, [])
+
+
+def test_who_interrupts_does_not_wait_for_the_next_try(tmp_path: Path) -> None:
+    """An image that failed six times is tried once more, now, and left."""
+    it, provider = night(tmp_path, "a page", rows=2)
+    it.run(interrupted_at(100.0))
+    assert it.took_s < 110
+    assert it.statuses() == [READY] * 2
+    healed(it, provider)
 
 
 # --- expired -----------------------------------------------------------------------------------------

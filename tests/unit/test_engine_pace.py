@@ -11,16 +11,16 @@ import pytest
 import trio.testing
 
 from nanobanana_batch.engine.context import Settings
-from nanobanana_batch.engine.pace import LONGEST_HOLD_S, Gate, Rate, RetryBudget, backoff_s
+from nanobanana_batch.engine.pace import LONGEST_HOLD_S, Rate, RetryBudget, backoff_s
 from nanobanana_batch.engine.slots import Slots
 from nanobanana_batch.engine.work import Stop, Tally
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import (
     Idempotency,
-    ListedTask,
+    Listing,
     SubmitOutcome,
 )
-from tests.unit.fake_provider import Answer, FakeProvider
+from tests.unit.fake_provider import Answer, FakeProvider, Turn
 from tests.unit.night import Night
 from tests.unit.test_engine_endurance import interrupted_at
 from tests.unit.wire import BAD_GATEWAY, slow, unavailable
@@ -61,10 +61,10 @@ class Watched(FakeProvider):
         finally:
             self.wire -= 1
 
-    async def list_recent(self, since: float) -> list[ListedTask] | None:
+    async def list_recent(self, age_s: float, turn: Turn) -> Listing:
         """Note it."""
         self.lists.append(anyio.current_time())
-        return await super().list_recent(since)
+        return await super().list_recent(age_s, turn)
 
     def first_sent(self) -> list[float]:
         """When each key was sent for the first time."""
@@ -298,8 +298,8 @@ def test_waiting_times_are_spread_and_bounded() -> None:
 # --- who waits when the provider says so ---------------------------------------------------------------
 
 
-def test_a_wait_that_the_provider_asks_for_holds_back_everything(tmp_path: Path) -> None:
-    """`Retry-After: 300` on one submit: no submit, no read, no list and no other question for so long."""
+def test_a_wait_that_a_submit_is_told_holds_back_what_is_new(tmp_path: Path) -> None:
+    """`Retry-After: 300`: no submit, no list and no other question for so long; what is paid for is read."""
     provider = Watched(idempotency=Idempotency.IGNORED, submit_s=0.2)
     scripted: dict[int, Answer] = dict.fromkeys((8, 9, 10, 11), BAD_GATEWAY)
     scripted[12] = unavailable(300.0)
@@ -308,22 +308,20 @@ def test_a_wait_that_the_provider_asks_for_holds_back_everything(tmp_path: Path)
     it.run(interrupted_at(DAY_S))
     (asked,) = [at for at, key in provider.sent[12:13]]
     began, ends = asked + provider.submit_s - 1e-6, asked + 300.0
-    everything = [at for at, _ in provider.sent] + provider.account_reads + provider.lists
-    everything += [at - 0.05 for at, _ in provider.batches]
-    assert [at for at in everything if began < at < ends] == []
+    asked_for_new = [at for at, _ in provider.sent] + provider.account_reads + provider.lists
+    assert [at for at in asked_for_new if began < at < ends] == []
+    assert [at for at, _ in provider.batches if began < at < ends]
 
 
-def test_a_wait_that_the_account_names_holds_back_everything(tmp_path: Path) -> None:
-    """A probe is answered with 503 and 200 seconds to wait: reads wait as well."""
+def test_a_wait_that_the_account_names_holds_back_what_is_new(tmp_path: Path) -> None:
+    """A probe is answered with 503 and 200 seconds to wait: neither it nor a request goes out."""
     provider = Watched(idempotency=Idempotency.IGNORED, lists_tasks=False, latency_s=120.0)
     provider.on_submit = lambda n: BAD_GATEWAY if n >= 4 else None
     provider.on_account = lambda n: unavailable(200.0) if n == 0 else None
     it = night(tmp_path, provider, 16, submit_concurrency=4, max_outage_s=HOUR_S)
     it.run(interrupted_at(DAY_S))
     began = provider.account_reads[0] + 0.2
-    asked = (
-        [at - 0.05 for at, _ in provider.batches] + provider.account_reads + [at for at, _ in provider.sent]
-    )
+    asked = provider.account_reads + [at for at, _ in provider.sent]
     assert [at for at in asked if began < at < began + 199.0] == []
 
 
@@ -338,13 +336,13 @@ def test_a_read_that_is_told_to_wait_holds_back_submits(tmp_path: Path) -> None:
     assert [at for at, _ in provider.sent if told + 0.3 < at < told + 400] == []
 
 
-def test_nobody_is_believed_to_need_more_than_a_quarter_of_an_hour() -> None:
-    """Links of finished images die meanwhile."""
-
-    async def test() -> None:
-        gate, begin = Gate(), anyio.current_time()
-        gate.hold(10 * DAY_S)
-        await gate.passed()
-        assert anyio.current_time() - begin == pytest.approx(LONGEST_HOLD_S)
-
-    in_virtual_time(test)
+@pytest.mark.parametrize("asked_s", [HOUR_S, 1e9])
+def test_reads_wait_for_a_quarter_of_an_hour_at_most(tmp_path: Path, asked_s: float) -> None:
+    """Links of finished images die meanwhile; it is no reason to stop either."""
+    provider = Watched(on_batch=lambda n: slow(asked_s) if n == 0 else None)
+    it = night(tmp_path, provider, 30, submits_per_min=20.0)
+    it.run(interrupted_at(DAY_S))
+    assert (it.statuses(), it.stop.reason) == ([DONE] * 30, "")
+    (told, _), (again, _) = provider.batches[:2]
+    assert LONGEST_HOLD_S <= again - told < LONGEST_HOLD_S + 10
+    assert [at for at, _ in provider.sent if told + 0.3 < at < told + LONGEST_HOLD_S] == []

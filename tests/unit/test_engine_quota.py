@@ -200,3 +200,11 @@ def test_a_429_after_the_reset_is_no_quota(tmp_path: Path) -> None:
     it.run(interrupted_at(DAY_S))
     assert it.statuses() == [DONE] * 60
     assert it.took_s < HOUR_S + 300
+
+
+def test_a_reset_that_makes_no_sense_stops_the_run_without_a_time(tmp_path: Path) -> None:
+    """In a thousand years: what is paid for is collected, and nobody is told to come back then."""
+    it = night(tmp_path, until(1e11))
+    it.run(interrupted_at(DAY_S))
+    assert it.stop.reason.endswith("or nothing that makes sense; run again later.")
+    assert (it.statuses().count(DONE), it.statuses().count(PENDING)) == (10, 50)

@@ -39,23 +39,23 @@ def profile_file(folder: Path, text: str, name: str = "mine.yaml") -> str:
 
 
 @pytest.mark.parametrize(
-    ("name", "dialect", "base_url", "key_env", "embedded"),
+    ("name", "dialect", "base_url", "key_env", "embedded", "keys"),
     [
-        ("evolink", "evolink", "https://api.evolink.ai", "EVOLINK_API_KEY", False),
-        ("unified", "unified", None, "NANOBANANA_API_KEY", False),
-        ("foxapi", "unified", "https://api.foxapi.cc", "FOXAPI_API_KEY", False),
-        ("local", "evolink", "https://api.evolink.ai", "NANOBANANA_LOCAL_KEY", True),
-        ("local-unified", "unified", None, "NANOBANANA_LOCAL_KEY", True),
+        ("evolink", "evolink", "https://api.evolink.ai", "EVOLINK_API_KEY", False, Idempotency.HONOURED),
+        ("unified", "unified", None, "NANOBANANA_API_KEY", False, Idempotency.UNPROVEN),
+        ("foxapi", "unified", "https://api.foxapi.cc", "FOXAPI_API_KEY", False, Idempotency.UNPROVEN),
+        ("local", "evolink", "https://api.evolink.ai", "NANOBANANA_LOCAL_KEY", True, Idempotency.HONOURED),
+        ("local-unified", "unified", None, "NANOBANANA_LOCAL_KEY", True, Idempotency.UNPROVEN),
     ],
 )
 def test_built_in_profiles(
-    name: str, dialect: str, base_url: str | None, key_env: str, embedded: bool
+    name: str, dialect: str, base_url: str | None, key_env: str, embedded: bool, keys: Idempotency
 ) -> None:
     """Contract, first table."""
     profile = load_profile(name)
     assert (profile.name, profile.dialect, profile.base_url) == (name, dialect, base_url)
     assert (profile.key_env, profile.embedded) == (key_env, embedded)
-    assert profile.idempotency is Idempotency.UNPROVEN
+    assert profile.idempotency is keys
     assert profile.link_lifetime_s == 86400
     assert set(profile.fields) <= set(REQUEST_FIELDS)
 
@@ -309,6 +309,24 @@ def test_a_price_list_goes_with_its_provider(
         load_profile(profile_file(tmp_path, f"extends: evolink\nkey_env: X_KEY\n{text}\n")), base_url
     )
     assert (address.url if address else None) == url
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        ("", Idempotency.HONOURED),
+        ("base_url: https://api.evolink.ai", Idempotency.HONOURED),
+        ("base_url: https://x.example", Idempotency.UNPROVEN),
+        ("base_url: https://x.example\nidempotency: honoured", Idempotency.HONOURED),
+        ("idempotency: ignored", Idempotency.IGNORED),
+    ],
+)
+def test_what_a_provider_says_of_keys_is_not_said_of_another(
+    tmp_path: Path, text: str, keys: Idempotency
+) -> None:
+    """A profile for another address relies on keys only if it says so itself."""
+    file = profile_file(tmp_path, f"extends: evolink\nkey_env: X_KEY\n{text}\n")
+    assert load_profile(file).idempotency is keys
 
 
 @pytest.mark.parametrize("name", ["unified", "local", "local-unified"])

@@ -354,22 +354,23 @@ def test_a_key_to_ask_about_is_an_accepted_one_of_the_same_age(store: Store) -> 
     """The newest accepted before the attempt, else one soon after; of this provider and account."""
     for row in (1, 2, 3):
         store.apply([intent(row, attempt=row)])
-    assert store.accepted_key_near("p", "me", 2, 60.0) is None
+    ours = store.doubts("p")
+    assert ours.accepted_key_near("me", 2, 60.0) is None
     store.apply([facts.Accepted(3, "t3", None, None, None, 50.0)])
-    assert store.accepted_key_near("p", "me", 2, 60.0) == "key-3"
-    assert store.accepted_key_near("p", "me", 2, 10.0) is None
+    assert ours.accepted_key_near("me", 2, 60.0) == ("key-3", 1.0)
+    assert ours.accepted_key_near("me", 2, 10.0) is None
     store.apply([facts.Accepted(1, "t1", None, None, None, 90.0)])
-    assert store.accepted_key_near("p", "me", 2, 10.0) == "key-1"
-    assert store.accepted_key_near("q", "me", 2, 60.0) is None
-    assert store.accepted_key_near("p", "you", 2, 60.0) is None
+    assert ours.accepted_key_near("me", 2, 10.0) == ("key-1", 1.0)
+    assert store.doubts("q").accepted_key_near("me", 2, 60.0) is None
+    assert ours.accepted_key_near("you", 2, 60.0) is None
 
 
 def test_unanswered_requests_are_counted_by_model(store: Store) -> None:
     """An intent without an answer counts like an unknown one."""
     store.apply([intent(1), intent(2, attempt=2), FACTS["Unanswered"](2)])
     store.apply([intent(3, attempt=3), FACTS["Accepted"](3)])
-    assert store.unanswered_models("p") == ["model-a", "model-a"]
-    assert store.unanswered_models("q") == []
+    assert [one.model for one in store.doubts("p").unanswered()] == ["model-a", "model-a"]
+    assert store.doubts("q").unanswered() == []
 
 
 # --- the manifest changes --------------------------------------------------------------------------

@@ -54,6 +54,7 @@ FORBIDDEN = reply(403, PAGE)
 """Somebody else's."""
 UNAVAILABLE = unavailable()
 BAD_GATEWAY = reply(502, PAGE)
+NO_SUCH_ROUTE = reply(404, error("not_found", "no such route"))
 CONFLICT = reply(409, error("idempotency_conflict", "another body under this key"))
 
 Task = Mapping[str, Any]

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 
 from .ledger import Early, Ledger
 from .settings import Settings
 
-_WAITING = ("submit", "probe", "list", "read", "batch", "credits")
+_READS = ("read", "batch")
+"""Who reads what is paid for is held up by what a read was told only: links die meanwhile."""
+_OTHERS = ("submit", "probe", "list", "credits")
+
+
+@dataclass
+class _Wait:
+    """Until when who belongs to it is early, since when that is so, and whom it was told."""
+
+    until: float = 0.0
+    told_at: float = 0.0
+    after: str = ""
 
 
 class Pacing:
@@ -16,24 +28,22 @@ class Pacing:
     def __init__(self, settings: Settings, ledger: Ledger) -> None:
         self.settings = settings
         self._ledger = ledger
-        self._until: tuple[float, str] = (0.0, "")
-        self._told_at = 0.0
+        self._waits = {_READS: _Wait(), _OTHERS: _Wait()}
         self._last_read: dict[str, float] = {}
 
     def told_to_wait(self, kind: str, now: float, wait_s: float) -> None:
         """From now on a request is early until `wait_s` have passed."""
-        if now + wait_s > self._until[0]:
-            if now >= self._until[0]:
-                self._told_at = now
-            self._until = (now + wait_s, kind)
+        for whose, wait in self._waits.items():
+            if (kind in _READS or whose is _OTHERS) and now + wait_s > wait.until:
+                wait.told_at = now if now >= wait.until else wait.told_at
+                wait.until, wait.after = now + wait_s, kind
 
     def arrived(self, kind: str, now: float) -> None:
         """Write down a request that was told to wait. Those on their way have the time of grace."""
-        until, after = self._until
-        if kind in _WAITING and self._told_at + self.settings.grace_s < now < until - 0.02:
-            self._ledger.early.append(
-                Early(kind, after, round(now - self._told_at, 3), round(until - now, 3))
-            )
+        for whose, wait in self._waits.items():
+            if kind in whose and wait.told_at + self.settings.grace_s < now < wait.until - 0.02:
+                told_s, too_early_s = round(now - wait.told_at, 3), round(wait.until - now, 3)
+                self._ledger.early.append(Early(kind, wait.after, told_s, too_early_s))
 
     def read(self, task_id: str, now: float) -> None:
         """Write down a read that follows the one before it too closely: less than 0.8 of the gap."""

@@ -1,0 +1,168 @@
+"""Tasks that the provider lists and none of our attempts has: whose they can be, and whose they must be.
+
+A task has no name by which it could be told whose it is, only a model and a time. So it counts against every
+request that may have made it: those without an answer, of this run and of earlier ones, and those that were
+sent anew before they were answered. Only if there is a single one it is taken to be that one's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import anyio
+
+from nanobanana_batch.engine.context import Context
+from nanobanana_batch.engine.work import Work
+from nanobanana_batch.providers.base import ListedTask, Listing
+from nanobanana_batch.state.doubts import Unaccounted
+
+WINDOW_S = 60.0
+"""How far a task's time may lie from its request's, both by our clock."""
+_APART_S = 30.0
+"""Between two readings of the list: one serves all requests that were sent before it."""
+_AT_ONCE = 3
+"""Repeats that made a new task and are each held beside the list at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """One reading of the list."""
+
+    tasks: tuple[ListedTask, ...]
+    """`created_at` by our clock."""
+    back_to: float
+    """Unix seconds by our clock: of what was made since, none is missing."""
+
+
+class Strangers:
+    """The provider's list, held beside our requests."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._name = context.provider.capabilities.name
+        self._doubts = context.store.doubts(self._name)
+        self._began = context.now()
+        self._seen: _Seen | None = None
+        self._read_at = -math.inf
+        """Loop time at which it was asked for last."""
+        self._asked_at = 0.0
+        """Unix time by our clock of the first request of the reading."""
+        self._is_offered, self._has_listed = True, False
+        self._repeated_at: dict[int, float] = {}
+        """Unix time at which a request was repeated last in this run, by attempt."""
+        self._anew: list[Unaccounted] | None = None
+        self._reading = anyio.Lock()
+
+    def note_loss(self) -> None:
+        """One more reply was lost: what the list showed before is no longer all."""
+        self._seen = None
+
+    def note_repeat(self, work: Work) -> None:
+        """It is sent once more: from now on it may have made a task of this time, too."""
+        self._repeated_at[work.attempt] = self._context.now()
+
+    async def task_of(self, work: Work, oldest: float, *, at_once: bool = False) -> ListedTask | None:
+        """The task that must be this request's; None where it would be a guess.
+
+        It is the only stranger of its model near in time, and no other request may have made it. `oldest`:
+        Unix time of the oldest request that waits for this; `at_once`: however lately the list was read.
+        """
+        if self._has_rivals(work):
+            return None
+        seen = await self._read(oldest, at_once=at_once)
+        if seen is None or seen.back_to > work.intended_at - WINDOW_S:
+            return None
+        fitting = [task for task in self._nobodys(seen) if fits(task, work)]
+        # Looked up after the list was read: a task on it has had its intent on disk before.
+        if len(fitting) != 1 or self._possible(fitting, {work.attempt}):
+            return None
+        return fitting[0]
+
+    async def speak_against(self, anew: Collection[Work]) -> list[str]:
+        """Tasks that can only be first tasks of requests whose repeat has made another; none while in doubt.
+
+        Each other request that may have made a stranger takes one away. If there are more than all of ours
+        together may have made, somebody else uses the account, and nothing is known of any.
+        """
+        seen = await self._read(min(work.intended_at for work in anew), at_once=len(anew) <= _AT_ONCE)
+        if seen is None:
+            return []
+        fitting = [task for task in self._nobodys(seen) if any(fits(task, work) for work in anew)]
+        others = len(self._possible(fitting, {work.attempt for work in anew}))
+        is_telling = others < len(fitting) <= others + len(anew)
+        return [task.task_id for task in fitting] if is_telling else []
+
+    def _nobodys(self, seen: _Seen) -> list[ListedTask]:
+        known = self._context.store.task_is_known
+        return [task for task in seen.tasks if not known(self._name, task.task_id)]
+
+    def _has_rivals(self, work: Work) -> bool:
+        """Whether a task made when this was sent could be another request's: then the list cannot tell."""
+        at = ListedTask("", work.model, work.intended_at)
+        return bool(self._possible([at], {work.attempt}))
+
+    def _possible(self, tasks: Collection[ListedTask], but: Collection[int]) -> list[Unaccounted]:
+        """The other requests that may have made one of these, whatever their model: it may have two names."""
+        others = [one for one in self._unaccounted() if one.attempt not in but]
+        return [one for one in others if any(self._may_have_made(one, task) for task in tasks)]
+
+    def _may_have_made(self, one: Unaccounted, task: ListedTask) -> bool:
+        first = -math.inf if one.sent > 1 else one.intended_at
+        # An earlier run may have repeated it for as long as that went on.
+        last = max(one.intended_at, self._began if one.intended_at < self._began else -math.inf)
+        last = max(last, self._repeated_at.get(one.attempt, -math.inf))
+        return first - WINDOW_S <= task.created_at <= last + WINDOW_S
+
+    def _unaccounted(self) -> list[Unaccounted]:
+        if self._anew is None:
+            self._anew = self._doubts.sent_anew()
+        return [*self._doubts.unanswered(), *self._anew]
+
+    async def _read(self, oldest: float, *, at_once: bool) -> _Seen | None:
+        """The reading at hand, while it is fresh; not too many of them."""
+        async with self._reading:
+            is_fresh = anyio.current_time() - self._read_at < _APART_S
+            if self._seen is not None and is_fresh:
+                return self._seen
+            if not self._is_offered or (is_fresh and not at_once):
+                return None
+            self._asked_at = 0.0
+            age_s = self._context.now() - oldest + 2 * WINDOW_S
+            listing = await self._context.provider.list_recent(age_s, self._turn)
+            self._read_at = anyio.current_time()
+            self._hear(listing)
+            self._seen = None if listing.failure else self._by_our_clock(listing)
+            return self._seen
+
+    async def _turn(self) -> bool:
+        """A reading is a request like any other: it waits when the provider asks for that."""
+        await self._context.gate.passed(self._context.stop)
+        self._asked_at = self._asked_at or self._context.now()
+        return not self._context.stop.asked
+
+    def _by_our_clock(self, listing: Listing) -> _Seen:
+        theirs = listing.provider_time
+        apart_s = 0.0 if theirs is None else theirs - self._asked_at
+        tasks = tuple(
+            ListedTask(task.task_id, task.model, task.created_at - apart_s) for task in listing.tasks
+        )
+        return _Seen(tasks, listing.back_to - apart_s)
+
+    def _hear(self, listing: Listing) -> None:
+        context = self._context
+        context.log("tasks_listed", tasks=len(listing.tasks), failure=listing.failure)
+        if listing.retry_after_s is not None:
+            context.gate.hold_briefly(listing.retry_after_s)
+        if listing.stop:
+            context.stop.ask(f"Recent tasks cannot be listed ({listing.failure}).")
+        if not listing.failure:
+            self._has_listed = True
+        elif not listing.is_offered and not self._has_listed:
+            self._is_offered = False
+
+
+def fits(task: ListedTask, work: Work) -> bool:
+    """Whether a task can have come of a request, by model and time."""
+    return task.model == work.model and abs(task.created_at - work.intended_at) <= WINDOW_S

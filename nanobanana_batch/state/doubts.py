@@ -1,0 +1,77 @@
+"""Requests that may have made a task which nobody knows to be theirs, and keys by which that can be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+Read = Callable[..., list[Any]]
+"""Runs a query with its values; all rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unaccounted:
+    """A request that may have made a task which is not known to be its own."""
+
+    attempt: int
+    model: str
+    intended_at: float
+    """Unix seconds; of the latest of its sendings where it was sent anew."""
+    sent: int
+    """How many of its sendings may have been paid, each for itself."""
+
+
+class UsedKey(NamedTuple):
+    """An idempotency key of a request that was accepted, and when that was begun (Unix seconds)."""
+
+    key: str
+    used_at: float
+
+
+class Doubts:
+    """What the state says of them, for one provider."""
+
+    def __init__(self, read: Read, provider: str) -> None:
+        self._read = read
+        self._provider = provider
+
+    def unanswered(self) -> list[Unaccounted]:
+        """Those that have no answer (yet)."""
+        return self._find("phase IN ('intent', 'unknown')")
+
+    def sent_anew(self) -> list[Unaccounted]:
+        """Those with a task that were sent anew before that: an earlier sending may have made another one."""
+        return self._find("sent > 1 AND task_id IS NOT NULL")
+
+    def accepted_key_near(self, account: str, attempt: int, within_s: float) -> UsedKey | None:
+        """The key of an accepted request that is about as old as an attempt, or older.
+
+        The newest one before the attempt that was not sent again since; without one the oldest that was
+        accepted at most `within_s` after the attempt's intent.
+        """
+        older = (
+            "SELECT earlier.idempotency_key, earlier.intended_at FROM attempts AS earlier, attempts AS asked"
+            " WHERE asked.attempt = ? AND earlier.attempt < asked.attempt"
+            " AND earlier.intended_at <= asked.intended_at"
+            " AND earlier.provider = ? AND earlier.account = ? AND earlier.task_id IS NOT NULL"
+            " ORDER BY earlier.attempt DESC LIMIT 1"
+        )
+        younger = (
+            "SELECT later.idempotency_key, later.intended_at FROM attempts AS later, attempts AS asked"
+            " WHERE asked.attempt = ?"
+            " AND later.attempt != asked.attempt AND later.provider = ? AND later.account = ?"
+            " AND later.task_id IS NOT NULL"
+            " AND later.accepted_at BETWEEN asked.intended_at AND asked.intended_at + ?"
+            " ORDER BY later.accepted_at LIMIT 1"
+        )
+        found = self._read(older, attempt, self._provider, account)
+        found = found or self._read(younger, attempt, self._provider, account, within_s)
+        return UsedKey(*found[0]) if found else None
+
+    def _find(self, condition: str) -> list[Unaccounted]:
+        query = (
+            "SELECT attempts.attempt, json_extract(rows.request, '$.model'), intended_at, sent"
+            f" FROM attempts JOIN rows USING (row) WHERE {condition} AND attempts.provider = ?"
+        )
+        return [Unaccounted(*found) for found in self._read(query, self._provider)]
