@@ -125,7 +125,9 @@ class Keys:
     def asks_again_at(self) -> float:
         """Loop time from which on another question may tell more; infinite where none would."""
         is_of_use = self._trust is Idempotency.UNPROVEN and self._unshown_until < math.inf
-        return self._next_question_at if is_of_use else math.inf
+        at = max(self._next_question_at, self._mute_until)
+        is_later = anyio.current_time() < at and self._questions < _MOST_QUESTIONS
+        return at if is_of_use and is_later else math.inf
 
     def last_resort(self) -> None:
         """Nothing else is left to do: ask what was put off."""

@@ -64,6 +64,8 @@ class _Case:
     """Loop time at which the provider said first that it is being decided."""
     looks_again: bool = False
     """It is held for trouble that may pass."""
+    is_noted: bool = False
+    """It is on disk that nothing shows what became of it."""
     is_listed: bool = False
     """The list is to be read for it once more when those are answered that were under way with it."""
 
@@ -226,6 +228,7 @@ class Resolver:
                 self._reopen([case])
                 return
             sent_at = work.posted_at = anyio.current_time()
+            case.is_noted = False
             self._strangers.note_repeat(work)
             outcome: SubmitOutcome = Unknown("the repeated request was cut short")
             with self._sections.one(), context.pace.one(wanted_at):
@@ -249,7 +252,7 @@ class Resolver:
         wanted_at = anyio.current_time()
         while not context.stop.asked:
             await context.gate.passed(context.stop)
-            await context.pace.turn(lambda: context.stop.asked)
+            await context.pace.turn(lambda: context.stop.asked, is_repeat=True)
             if context.gate.is_open:
                 break
         return wanted_at
@@ -358,10 +361,12 @@ class Resolver:
             oldest = min(other.work.intended_at for other in (case, *self._open))
             task = await self._strangers.task_of(work, oldest, at_once=self._is_last)
             outcome = outcome if task is None else Accepted(task.task_id)
-        outcome = await record_answer(context, work, outcome)
+        if isinstance(outcome, Accepted) or not case.is_noted:
+            outcome = await record_answer(context, work, outcome)
         if isinstance(outcome, Accepted):
             self._follow(work, group)
             return
+        case.is_noted = True
         self._hold(case)
         if work.posted_at and not case.is_listed:
             case.is_listed, case.due = True, work.posted_at + 2 * WINDOW_S

@@ -41,10 +41,14 @@ class SubmitPace:
         self._said_at = -math.inf
         self._said_per_s = math.inf
 
-    async def turn(self, is_void: Callable[[], bool]) -> None:
-        """Return when one more request may go out, in turn, or when nobody wants that any more."""
+    async def turn(self, is_void: Callable[[], bool], *, is_repeat: bool = False) -> None:
+        """Return when one more request may go out, in turn, or when nobody wants that any more.
+
+        `is_repeat`: it has no slot, and its task may run already, so it waits for others only where the
+        provider itself takes no more at once.
+        """
         async with self._line:
-            while not is_void() and (wait_s := self._wait_s()) > 0:
+            while not is_void() and (wait_s := self._wait_s(is_repeat)) > 0:
                 with anyio.move_on_after(min(wait_s, _LOOK_S)):
                     await self._news.wait()
 
@@ -84,13 +88,13 @@ class SubmitPace:
         self._rate.task_failed(now)
         self._note(now)
 
-    def _wait_s(self) -> float:
-        running = self._slots.running + self._on_wire
-        if running >= self._slots.bound:
+    def _wait_s(self, is_repeat: bool) -> float:
+        running, now = self._slots.running + self._on_wire, anyio.current_time()
+        is_bound = not is_repeat or self._slots.provider.held(now) is not None
+        if is_bound and running >= self._slots.bound:
             return _LOOK_S
         if running < self._refused_at:
             return 0.0  # one has ended since
-        now = anyio.current_time()
         return self._rate.next_at(now) - now
 
     def _tell_waiting(self) -> None:

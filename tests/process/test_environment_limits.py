@@ -122,7 +122,7 @@ def test_too_few_descriptors_are_told_before_anything_is_paid(place: Place, limi
 
 @pytest.mark.parametrize(
     ("limit", "redirects"),
-    [(30, ""), (32, "2>&-"), (40, "<&- >&- 2>&-"), (48, ""), (64, "2>/dev/full")],
+    [(33, ""), (32, "2>&-"), (40, "<&- >&- 2>&-"), (48, ""), (64, "2>/dev/full")],
 )
 def test_with_few_descriptors_less_is_done_at_a_time(
     service: EmbeddedService, tmp_path: Path, limit: int, redirects: str
