@@ -17,9 +17,10 @@ from nanobanana_batch.cli.options import (
     no_progress,
     work,
 )
+from nanobanana_batch.cli.outcome_text import standing_text
 from nanobanana_batch.cli.run_options import with_settings
 from nanobanana_batch.cli.show import show
-from nanobanana_batch.cli.text import as_json, audit_text, standing_text
+from nanobanana_batch.cli.text import as_json, audit_text
 
 if TYPE_CHECKING:
     from nanobanana_batch.engine.context import Settings

@@ -41,8 +41,8 @@ folder = click.argument("folder", type=PATH)
 
 def work(no_progress: bool, job: Callable[[Tally], Outcome]) -> int:
     """Do a job under a progress line, say how it ended, and give its exit code."""
+    from nanobanana_batch.cli.outcome_text import outcome_text
     from nanobanana_batch.cli.progress import progress
-    from nanobanana_batch.cli.text import outcome_text
 
     with progress(shown=not no_progress) as tally:
         outcome = job(tally)

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from nanobanana_batch.cli import main
-from nanobanana_batch.cli.text import diagnosis_text, outcome_text
+from nanobanana_batch.cli.outcome_text import outcome_text
+from nanobanana_batch.cli.text import diagnosis_text
 from nanobanana_batch.connection import Connection, provider_name
 from nanobanana_batch.doctor import Check, Diagnosis, Verdict
 from nanobanana_batch.files.lock import only_writer

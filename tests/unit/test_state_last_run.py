@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nanobanana_batch.cli.text import standing_text
+from nanobanana_batch.cli.outcome_text import standing_text
 from nanobanana_batch.errors import DiskFailed, StateFailed
 from nanobanana_batch.files.folder import find
 from nanobanana_batch.files.lock import only_writer

@@ -1,0 +1,155 @@
+"""How a run ended and how a folder stands, for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from nanobanana_batch.cli.plan_text import cost_text, time_text
+from nanobanana_batch.cli.text import amount, counted, cut, priced
+from nanobanana_batch.pricing.money import money_text
+from nanobanana_batch.visible import visible_line
+
+if TYPE_CHECKING:
+    from nanobanana_batch.piloting import Share
+    from nanobanana_batch.pipeline import Outcome
+    from nanobanana_batch.results import Standing
+
+_REASONS_SHOWN = 5
+_LONGEST_REASON = 120
+
+
+def outcome_text(outcome: Outcome) -> str:
+    """How a run ended, where its results are, and what to do if something is left."""
+    counts = {status.value: count for status, count in outcome.counts.items()}
+    done = counts.pop("completed")
+    left = _several({name: count for name, count in counts.items() if count})
+    lines = [f"{done:,} of {counted(outcome.rows, 'row')} completed" + (f" ({left})" if left else "") + "."]
+    if not outcome.had_work:
+        lines.append("There was nothing to do; nothing was sent.")
+    if outcome.stop_reason:
+        lines.append(visible_line(outcome.stop_reason))
+    for name, count in outcome.elsewhere.items():
+        where = visible_line(name)
+        lines.append(
+            f"Unfinished rows that went to {where}: {count:,}; a run with that provider collects them."
+        )
+    if outcome.credits_used:
+        used = _beside(outcome.credits_used, outcome.credits_per_usd)
+        lines.append(f"Credits used in this folder so far: {used}")
+    if awaited := counts.get("running", 0) + counts.get("ready", 0):
+        reserved = f"{priced(outcome.credits_reserved, outcome.credits_per_usd)} reserved"
+        lines.append(
+            f"Paid for and not fetched yet: {counted(awaited, 'image')}, {reserved}."
+            " Run the same command again soon: links die 24 hours after their image is made."
+        )
+    if outcome.same_bytes:
+        lines.append(
+            f"Images with the bytes of another row's: {outcome.same_bytes:,};"
+            " see duplicate_of in the results."
+        )
+    if outcome.not_as_asked:
+        lines.append(
+            f"Images of another size or ratio than asked for: {outcome.not_as_asked:,};"
+            " see note in the results."
+        )
+    lines += _failure_lines(outcome)
+    for only in ("failed", "refused", "expired"):
+        if counts.get(only):
+            again = "pays for them again" if only == "expired" else "sends them again"
+            lines.append(f"`nanobanana-batch retry {outcome.folder} --only {only}` {again}.")
+    if counts.get("unknown"):
+        lines.append(
+            "Unknown rows may have been paid: look in your account."
+            f" `nanobanana-batch retry {outcome.folder} --only unknown` sends them again."
+        )
+    if outcome.exit_code in (3, 130) and not outcome.needs_change:
+        lines.append("Run the same command again to go on.")
+    lines += _projection_lines(outcome)
+    return "\n".join([*lines, f"Images:  {outcome.folder}/images", f"Results: {outcome.results}"])
+
+
+def _failure_lines(outcome: Outcome) -> list[str]:
+    """The most frequent reasons, each with the first row that has it."""
+    shown = outcome.failures[:_REASONS_SHOWN]
+    lines = [
+        f"  {found.rows:,} {found.status.value}: {_joined(found.code, found.message)}"
+        f" (first: {visible_line(found.first)})"
+        for found in shown
+    ]
+    left = sum(found.rows for found in outcome.failures) - sum(found.rows for found in shown)
+    return [*lines, *([f"  {left:,} for other reasons; see error_code in the results."] if left else [])]
+
+
+def _joined(code: str, message: str) -> str:
+    return ": ".join(filter(None, (visible_line(code), cut(message, _LONGEST_REASON))))
+
+
+def _projection_lines(outcome: Outcome) -> list[str]:
+    """What a pilot has shown, and what the rest will be."""
+    found = outcome.projection
+    if found is None:
+        return []
+    lines = [f"The pilot of {counted(outcome.rows, 'row')} says of all rows:"]
+    if found.failed.of:
+        lines += [f"  failed   {_share_text(found.failed)}", f"  refused  {_share_text(found.refused)}"]
+    lines.append(f"  left     {counted(found.rows_left, 'row')}")
+    if not found.rows_left:
+        return lines
+    lines += [f"  cost     {cost_text(found.cost)}", f"  time     {time_text(found.duration)}"]
+    return [*lines, "The same command without --pilot makes them."]
+
+
+def _share_text(share: Share) -> str:
+    return f"{share.low:.0%} to {share.high:.0%} (95% sure; it was {share.rows:,} of {share.of:,})"
+
+
+def standing_text(standing: Standing) -> str:
+    """Counts and credits of a folder."""
+    lines = [f"{visible_line(standing.manifest)}: {counted(standing.rows, 'row')} in {standing.folder}"]
+    counts = {"being sent": standing.being_sent, **standing.counts}
+    lines += [f"  {name}: {count:,}" for name, count in counts.items() if count]
+    if standing.left_manifest:
+        lines.append(f"  no longer in the manifest: {_several(standing.left_manifest)}")
+    credits = {
+        "used": standing.credits_used,
+        "reserved": standing.credits_reserved,
+        "being sent": standing.credits_being_sent,
+        "perhaps": standing.credits_unknown,
+    }
+    shown = [
+        f"{name}: {_beside(sum_, standing.credits_per_usd)}"
+        for name, sum_ in credits.items()
+        if sum_ or name in ("used", "reserved")
+    ]
+    lines.append(f"  credits {', '.join(shown)}")
+    if standing.left is not None:
+        lines.append(f"  left to pay: {cost_text(standing.left)}")
+    return "\n".join([*lines, *_run_lines(standing)])
+
+
+def _run_lines(standing: Standing) -> list[str]:
+    """Whether a run is going on, or else how the last one ended."""
+    last = standing.last_run
+    if standing.is_running:
+        since = f" (began {last.began})" if last and not last.ended else ""
+        return [f"  A run is going on{since}."]
+    if last is None:
+        return []
+    if not last.ended:
+        return [
+            f"  The last run (began {last.began}) did not end by itself; it may have been killed.",
+            "  Run the same command again to go on.",
+        ]
+    lines = [f"  The last run ended {last.ended} with exit code {last.exit_code}."]
+    return lines + ([f"  {visible_line(last.reason)}"] if last.reason else [])
+
+
+def _beside(credits: float, credits_per_usd: float | None) -> str:
+    """An amount of credits whose noun is told already, with the money in brackets."""
+    money = money_text(credits, credits_per_usd)
+    return f"{amount(credits)} ({money})" if money else amount(credits)
+
+
+def _several(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items())
