@@ -6,13 +6,15 @@ Reads of what is paid for and downloads do not wait here: links die while somebo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import anyio
 
 from nanobanana_batch.engine.pace import LONGEST_HOLD_S, Gate, Outage, duration_text, time_text
 from nanobanana_batch.engine.work import Stop, Tally
 from nanobanana_batch.files.log import Log
+from nanobanana_batch.providers.base import Rejected, SubmitOutcome, Unknown
 
 _LASTS_S = 20.0
 """A shorter wait is over before anybody has read of it."""
@@ -39,18 +41,34 @@ class SubmitGate:
         self._tally = tally
         self._log = log
         self._now = now
+        self._written = 0
+        """Replies that ask to wait and are being written down: they count from now on, not from then."""
+        self._news = anyio.Event()
         self._told_at = -math.inf
         self._told_s = 0.0
 
     @property
     def is_open(self) -> bool:
         """Whether everybody may pass."""
-        return self._gate.is_open
+        return self._gate.is_open and not self._written
+
+    @contextmanager
+    def heard(self, outcome: SubmitOutcome) -> Iterator[None]:
+        """For as long as an answer is being written down; if it asks to wait, nobody passes meanwhile."""
+        asks = isinstance(outcome, Rejected | Unknown) and bool(outcome.retry_after_s)
+        self._written += asks
+        try:
+            yield
+        finally:
+            self._written -= asks
+            self._news.set()
+            self._news = anyio.Event()
 
     def hold(self, seconds: float, words: str = "") -> None:
         """A reply, in these words, asks to wait for so long; the run stops where it would not."""
         # While it is closed all who are told have asked before: they are told of the same wait.
-        if seconds > (self._outage.left_s("submit") if self.is_open else self._outage.longest_s):
+        is_open = self._gate.is_open
+        if seconds > (self._outage.left_s("submit") if is_open else self._outage.longest_s):
             self._stop.ask(self._too_long(seconds, words))
             return
         self._gate.hold(seconds)
@@ -64,6 +82,9 @@ class SubmitGate:
     async def passed(self, stop: Stop | None = None) -> None:
         """Return when the gate is open, or when someone asks to stop."""
         await self._gate.passed(stop)
+        while self._written and not (stop is not None and stop.asked):
+            await self._news.wait()
+            await self._gate.passed(stop)
 
     def worked(self) -> None:
         """A request was answered as it should: the wait is over, unless it was on the wire before that."""

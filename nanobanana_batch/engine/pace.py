@@ -13,7 +13,7 @@ from typing import Literal
 
 import anyio
 
-from nanobanana_batch.engine.work import Stop
+from nanobanana_batch.engine.work import Stop, no_longer_than
 
 LONGEST_HOLD_S = 900.0
 """More than this is only believed by who asks for something new: finished images have links that die."""
@@ -182,19 +182,7 @@ class Outage:
 
     async def life_or(self, wait: Callable[[], Awaitable[object]]) -> bool:
         """Wait for something, but no longer than until something works; says whether it did."""
-        has_life = False
-        async with anyio.create_task_group() as both:
-
-            async def watch() -> None:
-                nonlocal has_life
-                await self._life.wait()
-                has_life = True
-                both.cancel_scope.cancel()
-
-            both.start_soon(watch)
-            await wait()
-            both.cancel_scope.cancel()
-        return has_life
+        return await no_longer_than(self._life, wait)
 
     def lasting_s(self, asking: Asking) -> float:
         """How long this way of asking has failed."""

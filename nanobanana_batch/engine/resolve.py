@@ -233,7 +233,8 @@ class Resolver:
             outcome: SubmitOutcome = Unknown("the repeated request was cut short")
             with self._sections.one(), context.pace.one(wanted_at):
                 outcome = await context.provider.submit(work.body, work.idempotency_key)
-                outcome = await record_answer(context, work, outcome)
+                with context.gate.heard(outcome):
+                    outcome = await record_answer(context, work, outcome)
             self._note_health(outcome)
         if isinstance(outcome, Accepted):
             await self._learn(work, outcome)

@@ -311,7 +311,8 @@ class Submitter:
                 work.posted_at = anyio.current_time()
                 outcome = await context.provider.submit(work.body, work.idempotency_key)
             is_anew = isinstance(fact, facts.SentAgain) and not fact.is_same_payment
-            return await record_answer(context, work, outcome, is_anew=is_anew)
+            with context.gate.heard(outcome):
+                return await record_answer(context, work, outcome, is_anew=is_anew)
         return Unknown("the request was cut short")
 
     def _dated(self, work: Work, fact: facts.Intent | facts.SentAgain) -> facts.Intent | facts.SentAgain:

@@ -194,15 +194,24 @@ class Stop:
 
     async def unless_hurried(self, wait: Callable[[], Awaitable[object]]) -> None:
         """Wait for something, but no longer than until a person interrupts."""
-        async with anyio.create_task_group() as both:
+        await no_longer_than(self._hurry, wait)
 
-            async def watch() -> None:
-                await self.hurried()
-                both.cancel_scope.cancel()
 
-            both.start_soon(watch)
-            await wait()
+async def no_longer_than(event: anyio.Event, wait: Callable[[], Awaitable[object]]) -> bool:
+    """Wait for something, but no longer than until an event; says whether that came."""
+    has_come = False
+    async with anyio.create_task_group() as both:
+
+        async def watch() -> None:
+            nonlocal has_come
+            await event.wait()
+            has_come = True
             both.cancel_scope.cancel()
+
+        both.start_soon(watch)
+        await wait()
+        both.cancel_scope.cancel()
+    return has_come
 
 
 def _beginning(reason: str) -> str:

@@ -12,7 +12,7 @@ import trio.testing
 
 from nanobanana_batch.engine.context import Context, Settings, make_context
 from nanobanana_batch.engine.hints import Hints
-from nanobanana_batch.engine.journal import in_place
+from nanobanana_batch.engine.journal import Blocking, in_place
 from nanobanana_batch.engine.run import Run
 from nanobanana_batch.engine.work import Stop, Tally
 from nanobanana_batch.file_names import IMAGE_FOLDER
@@ -40,6 +40,8 @@ class Night:
     prompts: list[str]
     settings: Settings = field(default_factory=Settings)
     disk: Disk = field(default_factory=Disk)
+    blocking: Blocking = in_place
+    """How the state is written."""
     make_store: Callable[[Path], Store] = Store
     stop: Stop = field(default_factory=Stop)
     tally: Tally = field(default_factory=Tally)
@@ -111,7 +113,7 @@ class Night:
             store,
             folder=Folder(self.folder, self.folder),
             disk=self.disk,
-            blocking=in_place,
+            blocking=self.blocking,
             stop=self.stop,
             tally=self.tally,
             log=self.log,

@@ -15,12 +15,13 @@ from nanobanana_batch.engine.ends import MaxFailures
 from nanobanana_batch.engine.run import Run
 from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.model import RowStatus
-from nanobanana_batch.providers.base import SubmitOutcome, Unknown
+from nanobanana_batch.providers.base import Idempotency, SubmitOutcome, Unknown
 from nanobanana_batch.state.facts import Phase
 from nanobanana_batch.state.scope import Scope
 from tests.unit.fake_provider import FakeProvider, FakeTask
 from tests.unit.night import Beside, Night
 from tests.unit.test_engine_endurance import interrupted_at
+from tests.unit.test_engine_pace import Watched
 from tests.unit.wire import NO_CREDITS, Task, failed
 
 PROMPTS = [f"a picture of the number {n}" for n in range(40)]
@@ -247,6 +248,49 @@ def test_a_provider_that_has_lost_its_memory_is_not_paid_twice(
     it.run(interrupted_at(DAY_S))
     assert max(paid(it)) == 1
     assert Counter(it.statuses()) == {DONE: 19, RowStatus.UNKNOWN: 1}
+
+
+def test_a_proof_says_nothing_of_a_request_that_is_lost_after_it(tmp_path: Path) -> None:
+    """What loses the replies, a restart, loses the memory with them: the proof was asked for in between."""
+
+    class Restarts(FakeProvider):
+        async def submit(self, body: bytes, idempotency_key: str) -> SubmitOutcome:
+            number = self.submits
+            outcome = await super().submit(body, idempotency_key)
+            if number == 1:
+                await anyio.sleep(30.0)
+                for task in self.tasks.values():
+                    task.key = "forgotten"
+            return outcome
+
+    provider = Restarts(lists_tasks=False, on_submit=lambda n: "lost" if n in (1, 4) else None)
+    it = night(tmp_path, provider, 20, submit_concurrency=4, submits_per_min=60.0)
+    it.run(interrupted_at(DAY_S))
+    assert provider.probes >= 2
+    assert max(paid(it)) == 1
+    assert Counter(it.statuses()) == {DONE: 19, RowStatus.UNKNOWN: 1}
+
+
+def test_lost_replies_at_the_end_of_a_run_are_found_soon(tmp_path: Path) -> None:
+    """Each first sending loses its reply, each repeat is answered: who answers is not spared repeats."""
+    seen = set[bytes]()
+
+    class Forgetful(Watched):
+        async def submit(self, body: bytes, idempotency_key: str) -> SubmitOutcome:
+            outcome = await super().submit(body, idempotency_key)
+            is_first = body not in seen
+            seen.add(body)
+            return Unknown("the reply was lost") if is_first and len(seen) > 2 else outcome
+
+    provider = Forgetful(idempotency=Idempotency.HONOURED, latency_s=5.0)
+    it = night(tmp_path, provider, 40)
+    it.run(interrupted_at(DAY_S))
+    assert it.statuses() == [DONE] * 40
+    assert len(provider.tasks) == 40
+    assert it.took_s < 120.0
+    first: dict[str, float] = {}
+    again = [at - first[key] for at, key in provider.sent if first.setdefault(key, at) not in (0.0, at)]
+    assert min(again) > 1.0, "it is likely to be being decided still"
 
 
 def test_one_proof_serves_all_requests_that_were_lost_before_it(tmp_path: Path) -> None:

@@ -295,6 +295,8 @@ def test_a_provider_that_gives_only_nonsense_from_the_start_is_given_up(tmp_path
     it.run()
     assert "no usable answers" in it.stop.reason
     assert it.statuses().count(UNKNOWN) < 100
+    noted = [fields for event, fields in it.events if event == "unanswered"]
+    assert len(noted) <= 3 * it.statuses().count(UNKNOWN), "each is written down over and over"
 
 
 def test_a_wrong_profile_is_noticed_by_the_reply(tmp_path: Path) -> None:

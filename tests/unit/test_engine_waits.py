@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
 import anyio
 import pytest
@@ -22,6 +24,8 @@ from tests.unit.test_engine_endurance import interrupted_at
 from tests.unit.test_engine_guards import stop_now_at
 from tests.unit.test_engine_pace import DAY_S, HOUR_S, Watched, in_virtual_time, night
 from tests.unit.wire import BAD_GATEWAY, error, failed, reply, slow, unavailable
+
+T = TypeVar("T")
 
 DONE, PENDING, FAILED, UNKNOWN, RUNNING = (
     RowStatus.COMPLETED,
@@ -266,3 +270,25 @@ def test_a_task_that_names_an_absurd_wait_is_left_to_the_next_run(tmp_path: Path
     assert it.statuses().count(FAILED) == 1
     it.run(interrupted_at(DAY_S))
     assert it.statuses() == [DONE] * 4
+
+
+# --- on their way to the wire --------------------------------------------------------------------------
+
+
+def test_a_request_that_is_being_written_down_waits_as_well(tmp_path: Path) -> None:
+    """A slow disk: the wait is told while the next requests are written, and none of them goes out."""
+    provider = Watched(submit_s=0.05, latency_s=5.0)
+    provider.on_submit = lambda n: slow(60.0) if n == 5 else None
+
+    async def slowly(call: Callable[[], T]) -> T:
+        await anyio.sleep(0.3)
+        return call()
+
+    it = night(tmp_path, provider, 40, submits_per_min=600.0)
+    it.blocking = slowly
+    it.run(interrupted_at(DAY_S))
+    told_at = provider.sent[5][0] + 0.05
+    on_wire = [at for at, _ in provider.sent if told_at < at < told_at + 59.0]
+    assert on_wire == []
+    assert it.statuses() == [DONE] * 40
+    assert len(provider.tasks) == 40

@@ -1,0 +1,55 @@
+"""Tasks are read in company: few requests where many run, and nobody waits for one that does not come."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nanobanana_batch.engine.context import Settings
+from nanobanana_batch.model import RowStatus
+from tests.unit.fake_provider import FakeProvider
+from tests.unit.night import Night
+from tests.unit.test_engine_endurance import interrupted_at
+from tests.unit.test_engine_pace import DAY_S, Watched, night
+from tests.unit.wire import slow
+
+
+def test_many_tasks_share_a_read(tmp_path: Path) -> None:
+    """Two rows a second, 60 in flight: about eight tasks a read, though they are due at all times."""
+    provider = FakeProvider(latency_s=30.0)
+    it = Night(
+        tmp_path, provider, [f"p{n}" for n in range(400)], Settings(concurrency=64, submits_per_min=120.0)
+    )
+    it.run(interrupted_at(DAY_S))
+    amid = [count for at, count in provider.batches if 60.0 < at < 180.0]
+    assert sum(amid) / len(amid) > 6
+    assert it.took_s < 260.0
+
+
+def test_a_task_alone_waits_for_nobody(tmp_path: Path) -> None:
+    """The last image of a run is there when it is read at the provider's own interval."""
+    it = night(tmp_path, FakeProvider(latency_s=20.0), 1)
+    it.run(interrupted_at(DAY_S))
+    assert it.statuses() == [RowStatus.COMPLETED]
+    assert it.took_s < 20.0 + 3.0 + 1.0
+
+
+def test_where_tasks_are_read_one_by_one_none_waits(tmp_path: Path) -> None:
+    """A provider without a batch: company would save nothing."""
+    provider = FakeProvider(latency_s=20.0, read_at_once=1)
+    it = night(tmp_path, provider, 6)
+    it.run(interrupted_at(DAY_S))
+    assert it.took_s < 20.0 + 3.0 + 1.0
+
+
+@pytest.mark.parametrize("reads_few", [True, False])
+def test_while_nothing_may_be_sent_there_is_time_for_more_company(tmp_path: Path, reads_few: bool) -> None:
+    """Ten tasks, due at ten times; a slot that becomes free is of no use before the wait is over."""
+    provider = Watched(latency_s=300.0)
+    if reads_few:
+        provider.on_submit = lambda n: slow(600.0) if n == 10 else None
+    it = night(tmp_path, provider, 11 if reads_few else 10, submits_per_min=40.0)
+    it.run(interrupted_at(DAY_S))
+    amid = [count for at, count in provider.batches if 60.0 < at < 300.0]
+    assert (sum(amid) / len(amid) > 4) is reads_few
