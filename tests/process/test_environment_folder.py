@@ -100,7 +100,10 @@ def test_a_disk_that_takes_nothing_is_told(place: Place, name: str, option: str)
 
 def fill(folder: Path) -> None:
     """Not a byte is left."""
+    room = os.statvfs(folder)
     with (folder / "filler").open("wb", buffering=0) as filler:
+        os.posix_fallocate(filler.fileno(), 0, room.f_bavail * room.f_frsize * 9 // 10)  # at once
+        filler.seek(0, os.SEEK_END)
         try:
             while True:
                 filler.write(bytes(1 << 16))
@@ -199,8 +202,9 @@ def test_a_folder_that_goes_wrong_in_the_midst_loses_nothing(
     place.completes()
 
 
-def test_a_disk_that_fills_up_in_the_midst_loses_nothing(place: Place) -> None:
+def test_a_disk_that_fills_up_in_the_midst_loses_nothing(service: EmbeddedService, tmp_path: Path) -> None:
     """Paid for, and no room for the image: it is fetched when there is some."""
+    place = Place(tmp_path, service, rows=30)
     with mounted(place.out, "-o", "size=256m"):
         process = place.start(place.words("--concurrency", "3"))
         until(place.paid)

@@ -84,6 +84,16 @@ def test_after_an_outage_it_goes_on_soon(tmp_path: Path, length_s: float) -> Non
     assert len([at for at, _ in provider.sent if ends_s < at < ends_s + idle_s + 10.0]) >= 16
 
 
+def test_all_who_waited_for_a_trial_go_when_it_has_worked(tmp_path: Path) -> None:
+    """One goes ahead; not each of the others after the one before it was answered."""
+    provider = Watched(on_submit=between(5, 60, NotSent("refused")), on_account=account_down(5, 60))
+    provider.submit_s = 2.0
+    it = night(tmp_path, provider, 60, concurrency=16, submit_concurrency=16)
+    it.run(interrupted_at(DAY_S))
+    trial = min(at for at, _ in provider.sent if at > 60)
+    assert len([at for at, _ in provider.sent if trial < at < trial + 3.0]) >= 8
+
+
 def test_a_read_that_works_opens_the_way(tmp_path: Path) -> None:
     """The account is never answered again; a task that can be read shows as well that the provider is up."""
     provider = Watched(on_submit=between(30, 630, NotSent("refused")), on_account=lambda n: "refused")
