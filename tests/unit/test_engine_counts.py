@@ -41,7 +41,7 @@ def test_a_row_between_two_attempts_counts_as_what_it_is(tmp_path: Path) -> None
     provider.on_read = lambda n, task: failed(task.id, "service_error") if int(task.id[5:]) < 3 else None
     it = Night(tmp_path, provider, PROMPTS)
     it.run()
-    assert it.tally.failed > 0
+    assert it.tally.completed == 3
     assert shown(it)
     provider.on_submit = lambda n: None
     it.run()
