@@ -53,3 +53,13 @@ def test_while_nothing_may_be_sent_there_is_time_for_more_company(tmp_path: Path
     it.run(interrupted_at(DAY_S))
     amid = [count for at, count in provider.batches if 60.0 < at < 300.0]
     assert (sum(amid) / len(amid) > 4) is reads_few
+
+
+def test_few_tasks_in_flight_are_read_together(tmp_path: Path) -> None:
+    """A limit each dozen requests leaves few in flight: reads wait for company, else more than one a row."""
+    asks = slow(1.0)
+    provider = FakeProvider(on_submit=lambda n: asks if n % 12 == 5 else None)
+    it = Night(tmp_path, provider, [f"a picture of the number {n}" for n in range(200)])
+    it.run()
+    assert it.statuses() == [RowStatus.COMPLETED] * 200
+    assert len(provider.batches) < 0.7 * 200
