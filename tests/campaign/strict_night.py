@@ -99,6 +99,7 @@ class Night:
     judged: Judged
     requests: Counter[str]
     unanswered: int
+    """Submits without a usable answer, and connections that were cut off with one perhaps on its way."""
     probes: int
     early: Counter[str]
     client_faults: list[str]
@@ -150,7 +151,7 @@ def spend(folder: Path, plan: Plan) -> Night:
         statuses=it.statuses(),
         judged=it.judged(report),
         requests=Counter(report["requests"]),
-        unanswered=report["unanswered"],
+        unanswered=report["unanswered"] + report["cut"],
         probes=report["requests"].get("probe", 0),
         early=Counter(f"{one['what']} {one['told_s']:.1f} s after {one['after']}" for one in report["early"]),
         client_faults=report["client_faults"],

@@ -180,7 +180,7 @@ class Server:
         elif path != "/report":
             raise ValueError(f"no such route: {path}")
         applied = self._timed.applied if self._timed else 0
-        return {**self.provider.report(), "mutated": applied}
+        return {**self.provider.report(), "mutated": applied, "cut": self.api.cut}
 
     def _parse(self, given: dict[str, Any]) -> Timed:
         mutation = Mutation(given.pop("kind"), given.pop("place"), given.pop("change"))

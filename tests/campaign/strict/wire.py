@@ -88,6 +88,10 @@ class Listener:
         self._handler = handler
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
+        self._owing: set[asyncio.StreamWriter] = set()
+        """Connections of which a request is expected, or its reply."""
+        self.cut = 0
+        """Of them, cut off: whoever sent a request there has no answer."""
         self.port = 0
 
     async def listen(self, port: int | None = None) -> int:
@@ -108,22 +112,27 @@ class Listener:
 
     def abort(self) -> None:
         """Reset every connection."""
+        self.cut += len(self._owing)
         for writer in list(self._open):
             writer.transport.abort()
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open.add(writer)
+        self._owing.add(writer)
         try:
             while (request := await _read(reader)) is not None:
+                self._owing.add(writer)
                 reply = await self._handler(request)
                 if not await _write(writer, reply):
                     return
+                self._owing.discard(writer)
                 if "close" in request.headers.get("connection", "").lower():
                     return
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
             pass
         finally:
             self._open.discard(writer)
+            self._owing.discard(writer)
             writer.close()
 
 
