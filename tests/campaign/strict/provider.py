@@ -152,7 +152,7 @@ class Provider:
     def _spoilt(self, reply: Reply, request: Request, now: float, happens: Callable[[float], bool]) -> Reply:
         """The task is made: what may happen to the reply that says so."""
         faults = self.settings.faults
-        if happens(faults.lost_after):
+        if happens(faults.lost_after) or len(self._made) in faults.lost_tasks:
             self._undecided(request, now)
             return Reply(status=200, document=reply.document, sent_share=0.0)
         if happens(faults.half_reply):

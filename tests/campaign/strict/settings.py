@@ -40,6 +40,8 @@ class Faults:
     rate_5xx_after: float = 0.0
     lost_before: float = 0.0
     lost_after: float = 0.0
+    lost_tasks: tuple[int, ...] = ()
+    """Numbers of tasks (1-based) of which nobody is told when they are made."""
     half_reply: float = 0.0
     html_before: float = 0.0
     html_after: float = 0.0
