@@ -66,8 +66,9 @@ class Strangers:
     async def task_of(self, work: Work, oldest: float, *, at_once: bool = False) -> ListedTask | None:
         """The task that must be this request's; None where it would be a guess.
 
-        It is the only stranger of its model near in time, and no other request may have made it. `oldest`:
-        Unix time of the oldest request that waits for this; `at_once`: however lately the list was read.
+        It is the only stranger of its model near in time, no other request may have made it, and it can be
+        read under that id. `oldest`: Unix time of the oldest request that waits for this; `at_once`: however
+        lately the list was read.
         """
         if self._has_rivals(work):
             return None
@@ -78,7 +79,16 @@ class Strangers:
         # Looked up after the list was read: a task on it has had its intent on disk before.
         if len(fitting) != 1 or self._possible(fitting, {work.attempt}):
             return None
-        return fitting[0]
+        return fitting[0] if await self._is_readable(fitting[0].task_id) else None
+
+    async def _is_readable(self, task_id: str) -> bool:
+        """A list may name its tasks otherwise than reads do: adopted so, the row could never be collected."""
+        if not await self._turn():
+            return False
+        read = await self._context.provider.read_many([task_id])
+        is_there = task_id in read.reports
+        self._context.log("listed_task_read", task_id=task_id, is_there=is_there, failure=read.failure)
+        return is_there
 
     async def speak_against(self, anew: Collection[Work]) -> list[str]:
         """Tasks that can only be first tasks of requests whose repeat has made another; none while in doubt.

@@ -70,6 +70,8 @@ class Plan:
     concurrency: int = 64
     longest_s: float = 900.0
     faults: tuple[tuple[str, Any], ...] = tuple(TROUBLE.items())
+    settings: tuple[tuple[str, Any], ...] = ()
+    """More of the provider's, beside its faults."""
 
     @property
     def quiet(self) -> Plan:
@@ -88,6 +90,7 @@ class Plan:
             "time_scale": self.time_scale,
             "keys": self.keys or ("ignored" if self.idempotency == "ignored" else "honoured"),
             "faults": {**dict(self.faults), "outages": outages if self.outage_s else []},
+            **dict(self.settings),
         }
 
 
@@ -108,6 +111,10 @@ class Night:
     exit_codes: list[int]
     seconds: float
     said: str
+    made_at: list[float]
+    """When each task was made, in order; seconds of a clock of their own."""
+    turned_away: list[float]
+    """By the same clock, when a submit was answered with 429."""
 
     @property
     def sent(self) -> int:
@@ -160,6 +167,8 @@ def spend(folder: Path, plan: Plan) -> Night:
         exit_codes=exit_codes,
         seconds=seconds,
         said=said,
+        made_at=[task["made_at"] for task in report["tasks"]],
+        turned_away=report["turned_away"],
     )
 
 

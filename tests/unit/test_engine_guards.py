@@ -461,6 +461,26 @@ def test_a_task_of_another_model_is_not_adopted(tmp_path: Path) -> None:
     assert it.statuses() == [UNKNOWN]
 
 
+def test_a_listed_task_that_cannot_be_read_under_its_id_is_not_adopted(tmp_path: Path) -> None:
+    """A list with ids of its own: the row would wait for a task that nobody knows, and never be collected."""
+
+    class OwnIds(FakeProvider):
+        is_mended = False
+
+        async def list_recent(self, age_s: float, turn: Turn) -> Listing:
+            listing = await super().list_recent(age_s, turn)
+            tasks = [task if self.is_mended else replace(task, task_id="list-7") for task in listing.tasks]
+            return replace(listing, tasks=tuple(tasks))
+
+    provider = OwnIds(idempotency=IGNORED, on_submit=lambda n: "lost")
+    it = night(tmp_path, provider, 1)
+    it.run(within(NEVER_S))
+    assert it.statuses() == [UNKNOWN]
+    provider.is_mended = True
+    it.run(within(NEVER_S))
+    assert (it.statuses(), paid(it)) == ([DONE], [1])
+
+
 def test_one_task_for_two_unknown_requests_is_not_guessed(tmp_path: Path) -> None:
     """Only one of the two arrived, and nobody can say which."""
     provider = FakeProvider(idempotency=IGNORED)

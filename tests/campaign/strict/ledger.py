@@ -56,6 +56,7 @@ class Task:
             "credits": 0.0 if status == "failed" else self.credits,
             "pictures": self.pictures,
             "completed_reads": self.completed_reads,
+            "made_at": self.made_at,
         }
 
 
@@ -87,6 +88,8 @@ class Ledger:
     unanswered: int = 0
     """Submits whose sender cannot know whether they were paid: cut off, 5xx, HTML."""
     most_open: int = 0
+    turned_away: list[float] = field(default_factory=list)
+    """When a submit was told that it was one too many."""
     outages: list[str] = field(default_factory=list)
 
     def made(self) -> list[Task]:
@@ -108,5 +111,6 @@ class Ledger:
             "close_reads": self.close_reads,
             "unanswered": self.unanswered,
             "most_open": self.most_open,
+            "turned_away": self.turned_away,
             "outages": self.outages,
         }

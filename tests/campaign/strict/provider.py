@@ -80,6 +80,8 @@ class Provider:
             reply.kind = kind if reply.status < 400 else "error"
         reply.asked = kind
         self.ledger.replies[f"{kind} {reply.status if reply.sent_share >= 1 else 'lost'}"] += 1
+        if kind == "submit" and reply.status == 429:
+            self.ledger.turned_away.append(now)
         if kind == "submit" and (reply.status >= 500 or reply.sent_share < 1 or is_page(reply)):
             self.ledger.unanswered += 1
         return reply

@@ -1,0 +1,143 @@
+"""How long a run takes at a provider that turns requests away, beside the same rows where it does not.
+
+    python -m benchmarks.pace [--only random|at-once|per-minute] [--json FILE]
+
+An independent strict provider (tests/campaign/strict) on a real port, the real command line, tasks of 1 s.
+*random*: one submit in ten is a 429, whatever was sent before it. *at-once*: more than 8 tasks in flight are
+one too many. *per-minute*: 60 submits a minute, counted in fixed windows, in sliding ones, or as a bucket that
+is filled steadily; the three run side by side, 300 rows each. Used: the time between the first task and the last
+at best (a window lets its whole number pass in a moment), as a share of what it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from bisect import bisect_left
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from tests.campaign.strict_night import Night, Plan, spend
+
+_TASK = (("task_s", (1.0, 1.0)), ("read_gap_s", 1.0))
+_QUIET = Plan(time_scale=1.0, outage_s=0.0, faults=(), settings=_TASK)
+_AT_ONCE = 8
+_PER_MINUTE, _WINDOW_S, _WINDOWS = 60, 60.0, 5
+_KINDS = ("fixed", "sliding", "bucket")
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One run at a provider that turns away."""
+
+    name: str
+    rows: int
+    seconds: float
+    times_quiet: float | None
+    """The same rows where nothing is turned away and no more are in flight than the limit allows."""
+    used: float | None
+    """Share of what the limit allows."""
+    turned_away: int
+    most_in_a_minute: int
+
+    def __str__(self) -> str:
+        times = "" if self.times_quiet is None else f"{self.times_quiet:.2f} times the quiet run"
+        used = "" if self.used is None else f"{self.used:.1%} of what is allowed"
+        measured = ", ".join(filter(None, (times, used)))
+        away = f"429: {self.turned_away}, at most {self.most_in_a_minute} in a minute"
+        return f"{self.name:<26} {self.rows:4} rows {self.seconds:6.1f} s  {measured}; {away}"
+
+
+def _spent(plan: Plan) -> Night:
+    with tempfile.TemporaryDirectory(prefix="pace-") as name:
+        night = spend(Path(name) / "run", plan)
+    if (made := len(night.made_at)) != plan.rows or night.judged.paid_twice or night.judged.lost:
+        raise SystemExit(f"{made} tasks for {plan.rows} rows, exit {night.exit_codes}:\n{night.said}")
+    return night
+
+
+def _most_in_a_minute(at: list[float]) -> int:
+    return max((bisect_left(at, one + 60.0) - n for n, one in enumerate(at)), default=0)
+
+
+def _figures(
+    name: str, plan: Plan, night: Night, *, quiet: Night | None = None, used: float | None = None
+) -> Figures:
+    return Figures(
+        name=name,
+        rows=plan.rows,
+        seconds=round(night.seconds, 1),
+        times_quiet=None if quiet is None else round(night.seconds / quiet.seconds, 3),
+        used=None if used is None else round(used, 4),
+        turned_away=len(night.turned_away),
+        most_in_a_minute=_most_in_a_minute(night.turned_away),
+    )
+
+
+def random_rejections() -> list[Figures]:
+    """10 % of all submits, independent of one another: no limit, and nothing to learn."""
+    found = []
+    for rows, concurrency in ((150, 16), (300, 64)):
+        quiet = replace(_QUIET, rows=rows, concurrency=concurrency)
+        bad = replace(quiet, faults=(("rate_429", 0.1),))
+        name = f"random, {concurrency} in flight"
+        without = _spent(quiet)
+        found.append(_figures(name, bad, _spent(bad), quiet=without))
+    return found
+
+
+def at_once() -> list[Figures]:
+    """A limit of tasks in flight, and a run that asks for eight times as many."""
+    quiet = replace(_QUIET, rows=300, concurrency=_AT_ONCE)
+    bad = replace(quiet, concurrency=64, faults=(("most_at_once", _AT_ONCE),))
+    without, night = _spent(quiet), _spent(bad)
+    used = without.seconds / night.seconds
+    return [_figures(f"{_AT_ONCE} at once", bad, night, quiet=without, used=used)]
+
+
+def per_minute() -> list[Figures]:
+    """Three kinds of counting, side by side: they leave the machine idle."""
+    with ThreadPoolExecutor(len(_KINDS)) as threads:
+        return list(threads.map(_in_windows, _KINDS))
+
+
+def _in_windows(kind: str) -> Figures:
+    limit = (("most_per_window", _PER_MINUTE), ("window_s", _WINDOW_S), ("window_kind", kind))
+    plan = replace(_QUIET, rows=_PER_MINUTE * _WINDOWS, faults=limit)
+    night = _spent(plan)
+    lasted_s = night.made_at[-1] - night.made_at[0]
+    # A window lets its number pass in a moment: n of them may be passed in n - 1 times their length.
+    at_best_s = _WINDOW_S * (_WINDOWS - 1) if kind != "bucket" else _WINDOW_S * _WINDOWS
+    return _figures(f"{_PER_MINUTE} a minute, {kind}", plan, night, used=at_best_s / lasted_s)
+
+
+_PARTS: dict[str, Callable[[], list[Figures]]] = {
+    "random": random_rejections,
+    "at-once": at_once,
+    "per-minute": per_minute,
+}
+
+
+def main() -> None:
+    """Print a line a run."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", choices=tuple(_PARTS))
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    found: list[Figures] = []
+    for name, part in _PARTS.items():
+        if given.only in (None, name):
+            for figures in part():
+                print(figures, flush=True)
+                found.append(figures)
+    if given.json:
+        given.json.write_text(json.dumps([asdict(figures) for figures in found], indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
