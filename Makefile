@@ -43,6 +43,7 @@ bench: $(INSTALLED) ## figures, by hand
 	$(BIN)/python -m benchmarks.parti
 	$(BIN)/python -m benchmarks.polling
 	$(BIN)/python -m benchmarks.pace
+	$(BIN)/python -m benchmarks.pace
 	$(BIN)/python -m benchmarks.manifest
 
 campaign: $(INSTALLED) ## an hour of kills, crowds and interrupts, judged by the service's ledger

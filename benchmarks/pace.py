@@ -3,10 +3,10 @@
     python -m benchmarks.pace [--only random|at-once|per-minute] [--json FILE]
 
 An independent strict provider (tests/campaign/strict) on a real port, the real command line, tasks of 1 s.
-*random*: one submit in ten is a 429, whatever was sent before it. *at-once*: more than 8 tasks in flight are
-one too many. *per-minute*: 60 submits a minute, counted in fixed windows, in sliding ones, or as a bucket that
-is filled steadily; the three run side by side, 300 rows each. Used: the time between the first task and the last
-at best (a window lets its whole number pass in a moment), as a share of what it was.
+*random*: one submit in ten is a 429, whatever was sent before it. *at-once*: more than 8 tasks in flight
+are one too many. *per-minute*: 60 submits a minute, counted in fixed windows, in sliding ones, or as a
+bucket that is filled steadily; the three run side by side, 300 rows each. Used: the time between the first
+task and the last at best (a window lets its whole number pass in a moment), as a share of what it was.
 """
 
 from __future__ import annotations
