@@ -381,6 +381,7 @@ def _work_of(row: RowToSend, intent: facts.Intent) -> Work:
         number=row.number,
         id=row.id,
         model=row.request.model,
+        resolution=row.request.resolution,
         stem=intent.stem,
         body=intent.body,
         idempotency_key=intent.idempotency_key,

@@ -2,7 +2,8 @@
 
 The type is read from the bytes, never from a name or a header; a PNG is walked to its IEND (each
 chunk's CRC checked), a JPEG to its end marker, a WebP to its RIFF length. Pixels are not decoded:
-that would cost 100 times as much. Bytes after the end are tolerated, missing ones never are.
+that would cost 100 times as much; but there must be bytes enough for a decoder to make so many of them.
+Bytes after the end are tolerated, missing ones never are.
 """
 
 from __future__ import annotations
@@ -69,9 +70,19 @@ def _parts() -> Iterator[int]:
     raise ImageRejected(f"the image has more than {_MOST_PARTS:,} parts, as no picture does")
 
 
+def _refuse_hollow(kind: str, width: int, height: int, *, most_pixels: int) -> None:
+    if width * height > most_pixels:
+        raise ImageRejected(f"the {kind} is too short for {width} x {height} pixels")
+
+
 # --- PNG -------------------------------------------------------------------------------------------
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+"""By colour type."""
+_PNG_PIXELS = (b"IDAT", b"fdAT")
+_MOST_INFLATED = 1040
+"""A byte of deflate becomes at most 258 bytes for each two bits."""
 
 
 def _is_png(data: memoryview) -> bool:
@@ -83,10 +94,15 @@ def _read_png(data: memoryview) -> Format:
     kind, header = next(chunks)
     if kind != b"IHDR" or len(header) != 13:
         raise ImageRejected("the PNG does not begin with its header")
-    width, height = struct.unpack(">II", header[:8])
-    kinds = {kind for kind, _ in chunks}
-    if b"IDAT" not in kinds or not width or not height:
+    width, height, depth, colours = struct.unpack(">IIBB", header[:10])
+    kinds, packed = set(), 0
+    for kind, body in chunks:
+        kinds.add(kind)
+        packed += len(body) if kind in _PNG_PIXELS else 0
+    if b"IDAT" not in kinds or not width or not height or not depth or colours not in _CHANNELS:
         raise ImageRejected("the PNG has no pixels")
+    bits = 8 * packed * _MOST_INFLATED
+    _refuse_hollow("PNG", width, height, most_pixels=bits // (depth * _CHANNELS[colours]))
     return Format("image/png", "png", width, height, b"acTL" in kinds)
 
 
@@ -112,6 +128,8 @@ _NOT_FILLING = re.compile(rb"[^\xff]")
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]", re.DOTALL)
 """Neither a stuffed byte of the picture nor a restart."""
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_MOST_JPEG_PIXELS = 8 * 64 * 16
+"""Of a byte: a block of 8 x 8 takes a bit at least, and stands for 4 x 4 of them if it is most subsampled."""
 
 
 def _is_jpeg(data: memoryview) -> bool:
@@ -128,6 +146,7 @@ def _read_jpeg(data: memoryview) -> Format:
         scanned = scanned or marker == _SOS
     if size is None or not scanned or not all(size):
         raise ImageRejected("the JPEG has no picture in it")
+    _refuse_hollow("JPEG", *size, most_pixels=len(data) * _MOST_JPEG_PIXELS)
     return Format("image/jpeg", "jpg", *size)
 
 

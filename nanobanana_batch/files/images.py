@@ -23,8 +23,6 @@ EXTENSIONS = ("png", "jpg", "webp")
 MAX_IMAGE_BYTES = 256 * 1024 * 1024
 """More than any 16-megapixel image of the contract needs; what is larger is not one."""
 
-_MOST_PIXELS = 1 << 28
-"""16 times those of the largest resolution of the contract."""
 _BYTES_A_PIXEL = 8
 """Four channels of 16 bits, not compressed at all."""
 _BYTES_BESIDE = 16 << 20
@@ -39,11 +37,13 @@ def stem_is_taken(folder: Path, stem: str) -> bool:
 class ImageFile:
     """One image on its way to disk. Blocking: call it in a thread, once per file or per MiB.
 
-    Used as a context manager it leaves no temporary file behind, whatever happens.
+    `most_pixels`: what has more is not what was asked for, but something that takes a viewer's memory. Used
+    as a context manager it leaves no temporary file behind, whatever happens.
     """
 
-    def __init__(self, disk: Disk, folder: Path, stem: str) -> None:
+    def __init__(self, disk: Disk, folder: Path, stem: str, most_pixels: int) -> None:
         self._disk = disk
+        self._most_pixels = most_pixels
         self._folder = folder / IMAGE_FOLDER
         self._stem = stem
         self._temporary = self._folder / f".{stem}.part"
@@ -122,10 +122,8 @@ class ImageFile:
     def _refuse_monster(self, found: Format) -> None:
         """What would take a viewer's memory, or is mostly something else than a picture."""
         pixels, size = found.width * found.height, f"{found.width} x {found.height}"
-        if pixels > _MOST_PIXELS:
-            raise ImageRejected(
-                f"it has {found.width} x {found.height} pixels, far more than anyone asks for"
-            )
+        if pixels > self._most_pixels:
+            raise ImageRejected(f"it has {size} pixels, far more than was asked for")
         if self._size > _BYTES_A_PIXEL * pixels + _BYTES_BESIDE:
             raise ImageRejected(f"it has {self._size:,} bytes for {size} pixels: most of it is no picture")
 

@@ -57,6 +57,8 @@ class OpenAttempt:
     row_key: str
     id: str
     model: str
+    resolution: str | None
+    """As the row asks for it."""
     stem: str
     phase: Phase
     position: int | None
@@ -101,7 +103,8 @@ class SavedFile:
 
 _OPEN = """
 SELECT attempts.attempt, attempts.row, attempts.number, rows.row_key, rows.id,
-       json_extract(rows.request, '$.model'), rows.stem, attempts.phase, rows.position,
+       json_extract(rows.request, '$.model'), json_extract(rows.request, '$.resolution'),
+       rows.stem, attempts.phase, rows.position,
        attempts.provider, attempts.account, attempts.body, attempts.idempotency_key,
        attempts.intended_at, attempts.sent, attempts.task_id, attempts.estimated_s,
        attempts.accepted_at, attempts.links, attempts.dies_at, attempts.error_message
@@ -425,8 +428,8 @@ def _not_ours(name: object) -> StateFailed:
 
 
 def _open_attempt(found: Sequence[Any]) -> OpenAttempt:
-    attempt, row, number, row_key, id_, model, stem, phase, position, provider, account, *rest = found
-    body, key, intended, sent, task, estimated, accepted, links, dies, message = rest
+    attempt, row, number, row_key, id_, model, resolution, stem, phase, position, provider, *rest = found
+    account, body, key, intended, sent, task, estimated, accepted, links, dies, message = rest
     _refuse_ways_out(stem)
     return OpenAttempt(
         attempt,
@@ -435,6 +438,7 @@ def _open_attempt(found: Sequence[Any]) -> OpenAttempt:
         row_key,
         id_,
         model,
+        resolution,
         stem,
         Phase(phase),
         position,

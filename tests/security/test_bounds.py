@@ -7,13 +7,16 @@ import csv
 import io
 import struct
 import zlib
+from contextlib import nullcontext
 from pathlib import Path
 
 import httpx
 import pytest
+from PIL import Image
 from starlette.responses import PlainTextResponse
 
 from nanobanana_batch.errors import ImageRejected, ManifestError
+from nanobanana_batch.fidelity import most_pixels
 from nanobanana_batch.files import formats
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import find
@@ -30,7 +33,7 @@ from tests.unit.earlier_run import Earlier, make_run
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
-def png(width: int, height: int, beside: bytes = b"", chunks: int = 0) -> bytes:
+def png(width: int, height: int, beside: bytes = b"", chunks: int = 0, packed: int = 1) -> bytes:
     """Whole by its structure."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
@@ -38,25 +41,59 @@ def png(width: int, height: int, beside: bytes = b"", chunks: int = 0) -> bytes:
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
     texts = chunk(b"tEXt", beside) + chunk(b"tEXt", b"") * chunks
-    return SIGNATURE + header + texts + chunk(b"IDAT", b"x") + chunk(b"IEND", b"")
+    return SIGNATURE + header + texts + chunk(b"IDAT", bytes(packed)) + chunk(b"IEND", b"")
 
 
-def saved(folder: Path, body: bytes) -> None:
+def jpeg(width: int, height: int) -> bytes:
+    """Whole by its structure."""
+    frame = b"\xff\xc0\x00\x0b\x08" + struct.pack(">HH", height, width) + b"\x01\x01\x11\x00"
+    return b"\xff\xd8" + frame + b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00" + bytes(8) + b"\xff\xd9"
+
+
+def saved(folder: Path, body: bytes, resolution: str | None = "4K") -> None:
     """As after a download."""
     (folder / "images").mkdir(exist_ok=True)
-    with ImageFile(Disk(), folder, "a") as file:
+    with ImageFile(Disk(), folder, "a", most_pixels(resolution)) as file:
         file.write_last(body)
 
 
-def test_an_image_has_as_many_pixels_and_bytes_as_one_can_have(tmp_path: Path) -> None:
-    """65535 x 65535 in 74 bytes would take a viewer's memory; 20 MB for 4 x 4 are no picture."""
-    with pytest.raises(ImageRejected, match="far more than anyone asks for"):
-        saved(tmp_path, png(65535, 65535))
+@pytest.mark.parametrize(
+    ("resolution", "side", "is_kept"),
+    [("4K", 8192, True), ("4K", 8200, False), ("0.5K", 5792, True), ("0.5K", 5800, False), (None, 5792, True),
+     ("8K", 16384, True), ("8K", 16400, False)],
+)  # fmt: skip
+def test_an_image_has_as_many_pixels_as_one_can_mean(
+    tmp_path: Path, resolution: str | None, side: int, is_kept: bool
+) -> None:
+    """A larger picture than was asked for is kept, since it is paid for, within what a viewer can bear."""
+    body = png(side, side, packed=1 << 20)
+    with nullcontext() if is_kept else pytest.raises(ImageRejected, match="far more than was asked for"):
+        saved(tmp_path, body, resolution)
+    assert [path.name for path in (tmp_path / "images").iterdir()] == ["a.png"] * is_kept
+
+
+def test_an_image_has_as_many_bytes_as_one_can_have(tmp_path: Path) -> None:
+    """20 MB for 4 x 4 are no picture."""
     with pytest.raises(ImageRejected, match="most of it is no picture"):
         saved(tmp_path, png(4, 4, bytes(20 << 20)))
     assert list((tmp_path / "images").iterdir()) == []
-    saved(tmp_path, png(16384, 16384))
-    assert [path.name for path in (tmp_path / "images").iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("body", [png(4096, 4096, packed=100), jpeg(4096, 4096)], ids=["png", "jpeg"])
+def test_an_image_has_bytes_enough_for_its_pixels(tmp_path: Path, body: bytes) -> None:
+    """4096 x 4096 in a hundred bytes: nothing that a decoder could make a picture of."""
+    with pytest.raises(ImageRejected, match="too short for 4096 x 4096 pixels"):
+        saved(tmp_path, body)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("mode", ["1", "L", "RGB", "RGBA", "P"])
+def test_a_picture_of_a_single_colour_is_one(tmp_path: Path, kind: str, mode: str) -> None:
+    """As little as a real encoder makes of as much as a provider may send."""
+    made = io.BytesIO()
+    Image.new(mode if kind == "PNG" else "RGB", (4096, 4096)).save(made, kind, compress_level=9)
+    saved(tmp_path, made.getvalue())
+    assert len(list((tmp_path / "images").iterdir())) == 1
 
 
 @pytest.mark.parametrize(

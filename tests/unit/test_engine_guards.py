@@ -867,7 +867,7 @@ def test_images_with_the_least_time_left_are_fetched_first(tmp_path: Path) -> No
 def test_a_resumed_task_is_not_taken_for_stuck(tmp_path: Path) -> None:
     """How long it has worked is counted from this run's first look, by the loop's own clock."""
     known = OpenAttempt(
-        *(1, 1, 1, "k", "a", "m", "a", Phase.ACCEPTED, 0, "p", "me", b"{}"),
+        *(1, 1, 1, "k", "a", "m", None, "a", Phase.ACCEPTED, 0, "p", "me", b"{}"),
         *("key", 5.0, 1, "t", None, None, (), None, None),
     )
 
