@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from email.utils import parsedate_to_datetime
 from html import unescape
+from http import HTTPStatus
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from nanobanana_batch.providers import decisions
 from nanobanana_batch.providers.base import Decision
-from nanobanana_batch.providers.http import Reply
+from nanobanana_batch.providers.http import NoReply, Reply
 from nanobanana_batch.providers.values import LONGEST_TEXT, as_line, as_number, as_object, shape
 
 _LONGEST_CODE = 200
@@ -206,7 +207,8 @@ def _page(text: str) -> str:
 def retry_after_s(reply: Reply, fields: Mapping[str, Any] | None) -> float | None:
     """Seconds to wait: `Retry-After` in seconds or as a date, else as the provider puts it into words.
 
-    What cannot be read, or is less than nothing, is as if it were not there.
+    What cannot be read, or is less than nothing, is as if it were not there. `fields`: what the reply is
+    understood to say; of one that is not, the bare text is looked through.
     """
     value = reply.headers.get("retry-after", "").strip()
     if (seconds := _SECONDS.fullmatch(value)) is not None:
@@ -216,7 +218,14 @@ def retry_after_s(reply: Reply, fields: Mapping[str, Any] | None) -> float | Non
         # By the provider's own clock where it tells: ours may be wrong.
         now = date_of(reply)
         return min(max(0.0, until - (time.time() if now is None else now)), _LONGEST_WAIT_S)
-    return wait_in_words(fields or {})
+    return wait_in_words(fields or {"error": reply.body[:_LONGEST_PAGE].decode("utf-8", "replace")})
+
+
+def wait_without_body(error: NoReply) -> float | None:
+    """As `retry_after_s`, of a refusal whose body did not come whole, or cannot be decoded."""
+    head = error.head
+    is_refusal = head is not None and head.status >= HTTPStatus.BAD_REQUEST
+    return retry_after_s(head, None) if head is not None and is_refusal else None
 
 
 def wait_in_words(fields: Mapping[str, Any]) -> float | None:

@@ -25,6 +25,7 @@ from nanobanana_batch.providers.error_words import (
     error_of,
     json_object,
     retry_after_s,
+    wait_without_body,
     words_in,
 )
 from nanobanana_batch.providers.http import FilesHttp, NoReply, Reply
@@ -65,7 +66,10 @@ class FilesApi:
             with stream:
                 reply = await self._send(stream, media_type)
         except NoReply as error:
-            return UploadFailed(Decision.RETRY_REQUEST, "no_reply", str(error), is_reply=False)
+            wait_s = wait_without_body(error)
+            return UploadFailed(
+                Decision.RETRY_REQUEST, "no_reply", str(error), retry_after_s=wait_s, is_reply=False
+            )
         outcome = read_upload_reply(reply, now=time.time())
         if isinstance(outcome, UploadFailed) and await self._means_full(reply, outcome):
             return replace(outcome, decision=Decision.RETRY_REQUEST, is_full=True)

@@ -59,7 +59,14 @@ class NothingSent(Exception):
 
 
 class NoReply(Exception):
-    """The request may or may not have arrived; no complete reply came."""
+    """The request may or may not have arrived; no complete reply came.
+
+    `head`: status and headers of one whose body was cut off or cannot be decoded; they hold all the same.
+    """
+
+    def __init__(self, words: str, head: Reply | None = None) -> None:
+        super().__init__(words)
+        self.head = head
 
 
 NOTHING_SENT: dict[type[Exception], str] = {
@@ -94,15 +101,15 @@ class _Client:
                     return await _whole(response, seen, self._watch.secret)
 
     @contextmanager
-    def _or_no_reply(self) -> Iterator[None]:
+    def _or_no_reply(self, seen: Seen) -> Iterator[None]:
         try:
             yield
         except (NoReply, NothingSent):
             raise
         except TimeoutError as error:
-            raise NoReply(f"no complete reply within {self._deadline_s:g} s") from error
+            raise NoReply(f"no complete reply within {self._deadline_s:g} s", _head(seen)) from error
         except Exception as error:  # what these libraries raise is in no list that could be whole
-            raise NoReply(self._words(error)) from self._shown(error)
+            raise NoReply(self._words(error), _head(seen)) from self._shown(error)
 
     def _words(self, error: Exception) -> str:
         return self._watch.words(_words(error))
@@ -141,7 +148,7 @@ class PaidHttp(_Client):
         with (
             self._watch.exchange("POST", route, len(body)) as seen,
             self._or_nothing_sent(steps),
-            self._or_no_reply(),
+            self._or_no_reply(seen),
             self._or_not_connected(),
         ):
             return await self._reply(seen, steps, "POST", route, content=body, headers=headers)
@@ -194,7 +201,7 @@ class FilesHttp(_Client):
         """
         files = {"file": file} if file is not None else None
         size_bytes = os.fstat(file[1].fileno()).st_size if file is not None else 0
-        with self._watch.exchange(method, route, size_bytes) as seen, self._or_no_reply():
+        with self._watch.exchange(method, route, size_bytes) as seen, self._or_no_reply(seen):
             return await self._reply(seen, Steps(), method, route.format(**parts), files=files, data=fields)
 
 
@@ -223,7 +230,7 @@ class FreeHttp(_Client):
         """
         headers = {"Content-Type": "application/json"} if content is not None else None
         path = route.format(**parts) + (f"?{query}" if query else "")
-        with self._watch.exchange(method, route, len(content or b"")) as seen, self._or_no_reply():
+        with self._watch.exchange(method, route, len(content or b"")) as seen, self._or_no_reply(seen):
             return await self._reply(seen, Steps(), method, path, content=content, headers=headers)
 
 
@@ -325,7 +332,7 @@ class LinkBody:
 async def _whole(response: httpx.Response, seen: Seen, secret: Secret) -> Reply:
     """The whole reply; a key that the provider echoes ends here."""
     seen.status = response.status_code
-    headers = {name.lower(): secret.removed(value) for name, value in response.headers.items()}
+    headers = seen.headers = {name.lower(): secret.removed(value) for name, value in response.headers.items()}
     seen.request_id = headers.get("x-request-id")
     body = bytearray()
     async with aclosing(_chunks(response)) as chunks:
@@ -333,9 +340,13 @@ async def _whole(response: httpx.Response, seen: Seen, secret: Secret) -> Reply:
             body += chunk
             seen.received_bytes = len(body)
             if len(body) > MAX_REPLY_BYTES:
-                raise NoReply(f"the reply is larger than {MAX_REPLY_BYTES} bytes")
+                raise NoReply(f"the reply is larger than {MAX_REPLY_BYTES} bytes", _head(seen))
     seen.body = secret.removed_from(bytes(body))
     return Reply(response.status_code, headers, seen.body)
+
+
+def _head(seen: Seen) -> Reply | None:
+    return None if seen.status is None else Reply(seen.status, seen.headers, b"")
 
 
 def _chunks(response: httpx.Response) -> AsyncGenerator[bytes, None]:

@@ -35,7 +35,7 @@ from nanobanana_batch.providers.base import (
     UploadFailed,
 )
 from nanobanana_batch.providers.encoding import SUBMIT_ROUTE, account_headers, encode, submit_headers
-from nanobanana_batch.providers.error_words import date_of, error_of, json_object
+from nanobanana_batch.providers.error_words import date_of, error_of, json_object, wait_without_body
 from nanobanana_batch.providers.files_api import FilesApi
 from nanobanana_batch.providers.http import (
     FilesHttp,
@@ -207,7 +207,7 @@ class TaskApi:
         except NothingSent as error:
             return NotSent(str(error))
         except NoReply as error:
-            return Unknown(str(error))
+            return Unknown(str(error), retry_after_s=wait_without_body(error))
         self._batch.learn(submitted_id(json_object(reply)) if reply.status < 300 else None)
         return read_submit_reply(reply)
 
@@ -251,7 +251,7 @@ class TaskApi:
             try:
                 reply = await self._free.request("GET", "/v1/tasks", query=_list_query(number))
             except NoReply as error:
-                return Listing(failure=str(error))
+                return Listing(failure=str(error), retry_after_s=wait_without_body(error))
             page, known = read_list_page(reply), len(found)
             if page is None:
                 return failed_listing(reply)
@@ -278,7 +278,7 @@ class TaskApi:
             if reply.status in (404, 405) and (words is None or not words.is_own):
                 reply = await self._free.request("GET", "/v1/tasks/{id}", id=_NO_TASK)
         except NoReply as error:
-            return AccountRead(is_up=False, failure=str(error))
+            return AccountRead(is_up=False, failure=str(error), retry_after_s=wait_without_body(error))
         return read_credits_reply(reply)
 
     async def upload(self, path: Path, media_type: str) -> Uploaded | UploadFailed:
@@ -300,7 +300,7 @@ class TaskApi:
         try:
             reply = await self._free.request("POST", "/v1/tasks/batch", self._batch.body(task_ids))
         except NoReply as error:
-            return TasksRead(failure=str(error))
+            return TasksRead(failure=str(error), retry_after_s=wait_without_body(error))
         if self._shows_no_batch(reply):
             return None
         tasks = tasks_in(reply)
@@ -350,7 +350,7 @@ class TaskApi:
         try:
             reply = await self._free.request("GET", "/v1/tasks/{id}", query=query, id=in_path(task_id))
         except NoReply as error:
-            return TasksRead(failure=str(error))
+            return TasksRead(failure=str(error), retry_after_s=wait_without_body(error))
         body = json_object(reply)
         report = read_task(body, self._form) if reply.status // 100 == 2 else None
         if report is not None and report.task_id == task_id:

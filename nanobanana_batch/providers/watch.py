@@ -6,9 +6,9 @@ import base64
 import html
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from nanobanana_batch.providers.base import Exchange, Observer
@@ -72,6 +72,7 @@ class Seen:
     """What is known of a request so far."""
 
     status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
     request_id: str | None = None
     received_bytes: int = 0
     sent_bytes: int = 0

@@ -243,6 +243,46 @@ async def test_no_whole_reply_is_unknown_and_sent_once(answer: Answer) -> None:
         assert len(server.seen) == server.connections == 1
 
 
+_ASKED = "Content-Encoding: {}\r\nRetry-After: 7\r\n"
+
+
+async def cut_refusal(request: Seen, writer: asyncio.StreamWriter) -> None:
+    """Its head says how long to wait, its body ends too soon."""
+    head = "HTTP/1.1 429 Some Words\r\nContent-Length: 500\r\n" + _ASKED.format("identity")
+    writer.write(head.encode() + b"\r\n{")
+    await writer.drain()
+    writer.close()
+
+
+async def dripping_refusal(request: Seen, writer: asyncio.StreamWriter) -> None:
+    """Its head says how long to wait, its body never ends."""
+    head = "HTTP/1.1 503 Some Words\r\nContent-Length: 500\r\n" + _ASKED.format("identity")
+    writer.write(head.encode() + b"\r\n{")
+
+
+REFUSALS = [send(429, b"nope", _ASKED.format("gzip")), cut_refusal, dripping_refusal]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("answer", REFUSALS, ids=["undecodable", "cut", "endless"])
+async def test_a_wait_in_the_head_of_a_reply_holds_whatever_becomes_of_its_body(answer: Answer) -> None:
+    """Of requests, reads, the list and the account: who goes on asking is early."""
+    hasty = Timeouts(paid_s=0.5, free_s=0.5)
+    async with serving(answer) as server, provider(server.url, hasty) as opened:
+        submitted = await opened.submit(BODY, "key-0123456789abcdef")
+        assert isinstance(submitted, Unknown)
+        reads = (await opened.read_many(["t-1"]), await list_since(opened, 60), await opened.read_account())
+        assert [it.retry_after_s for it in (submitted, *reads)] == [7.0] * 4
+
+
+@pytest.mark.anyio
+async def test_a_wait_in_the_head_of_a_cut_success_is_none() -> None:
+    """It is no refusal: nobody is asked to wait."""
+    answer = send(200, b"nope", _ASKED.format("gzip"))
+    async with serving(answer) as server, provider(server.url) as opened:
+        assert (await opened.read_many(["t-1"])).retry_after_s is None
+
+
 @pytest.mark.anyio
 async def test_a_connection_closed_before_anything_was_read_is_unknown() -> None:
     """It was made, so bytes may have left: the far side of a proxy cannot be seen from here."""

@@ -419,6 +419,22 @@ def test_the_wait_that_is_asked_for(
     assert retry_after_s(reply(429, b"", headers), error) == wait
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"error": [{"code": "rate_limit_exceeded", "fallback_suggestion": "retry after 60 seconds"}]}',
+        b"Too many requests; try again in 1 min.",
+        b"<html><body>Slow down, retry after 60 s</body></html>",
+        b'{"error": {"fallback_suggestion": "retry after 60 seconds \xff"}}',
+    ],
+)
+def test_a_wait_is_found_in_words_that_nobody_else_understands(body: bytes) -> None:
+    """A form of error that is in no contract, a bare text, a page, bytes that are no text."""
+    found = read_submit_reply(reply(429, body))
+    assert isinstance(found, Rejected | Unknown)
+    assert found.retry_after_s == 60.0
+
+
 def test_a_wait_until_a_date() -> None:
     """Counted from now."""
     until = format_datetime(datetime.now(UTC) + timedelta(hours=2), usegmt=True)
