@@ -52,7 +52,7 @@ class Figures:
         measured = ", ".join(filter(None, (times, used)))
         away = f"429: {self.turned_away}, {self.at_first} in the first minute, then at most"
         away += f" {self.most_in_a_minute} in a minute"
-        return f"{self.name:<26} {self.rows:4} rows {self.seconds:6.1f} s  {measured}; {away}"
+        return f"{self.name:<28} {self.rows:4} rows {self.seconds:6.1f} s  {measured}; {away}"
 
 
 def _spent(plan: Plan) -> Night:
@@ -84,14 +84,17 @@ def _figures(
 
 
 def random_rejections() -> list[Figures]:
-    """10 % of all submits, independent of one another: no limit, and nothing to learn."""
+    """10 % of all submits, independent of one another: no limit, and nothing to learn.
+
+    Silent ones cost a little time. Those that ask for a second's wait hold everything for that second.
+    """
     found = []
     for rows, concurrency in ((150, 16), (300, 64)):
         quiet = replace(_QUIET, rows=rows, concurrency=concurrency)
-        bad = replace(quiet, faults=(("rate_429", 0.1),))
-        name = f"random, {concurrency} in flight"
         without = _spent(quiet)
-        found.append(_figures(name, bad, _spent(bad), quiet=without))
+        for asks, share in (("silent", 0.0), ("wait 1 s", 0.5)):
+            bad = replace(quiet, faults=(("rate_429", 0.1), ("retry_after_share", share)))
+            found.append(_figures(f"random {asks}, {concurrency} at once", bad, _spent(bad), quiet=without))
     return found
 
 
