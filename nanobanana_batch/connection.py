@@ -109,6 +109,8 @@ class Line:
     connect: Connect
     prices: PriceBook = field(default_factory=PriceBook)
     """What requests cost, as far as that is known before any reply."""
+    key_goes: str = ""
+    """Where the key goes, in words, if that is not a built-in provider's own address."""
 
 
 def prepare(
@@ -146,7 +148,20 @@ def prepare(
     def connect(folder: Path, observer: Observer | None) -> AbstractAsyncContextManager[Provider]:
         return _open_api(profile, address, key, submits_at_once, observer, debug=debug)
 
-    return Line(profile.dialect, identity(profile, address), False, calls_back, connect, prices)
+    goes = _where_the_key_goes(connection, profile, address)
+    return Line(profile.dialect, identity(profile, address), False, calls_back, connect, prices, goes)
+
+
+def _where_the_key_goes(connection: Connection, profile: Profile, address: Address) -> str:
+    from nanobanana_batch.providers.profile import files_address, is_own_address
+    from nanobanana_batch.providers.profile_file import BUILT_IN
+
+    if connection.provider in BUILT_IN and is_own_address(profile, address.url):
+        return ""
+    files = files_address(profile, address)
+    places = dict.fromkeys(place.url for place in (address, files) if place is not None)
+    key = profile.key_env if connection.key_file is None else str(connection.key_file)
+    return f"The key in {key} goes to {' and '.join(places)}."
 
 
 def price_book(profile: Profile, base_url: str | None) -> PriceBook:

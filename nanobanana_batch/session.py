@@ -107,6 +107,8 @@ def work(session: Session) -> Worked:
             stop.ask(session.refusal, needs_change=True)
         had_work = has_work(session)
         if had_work:
+            if session.line.key_goes:
+                session.tally.say_once(session.line.key_goes)
             log("run_begins", provider=session.line.name, rows=session.tally.total)
             _drive(session, stop, log)
             with after_sending(), open_reader(session.folder.state) as reader:

@@ -53,7 +53,7 @@ _WAITS = (":Retry-After", "error.fallback_suggestion")
 """Of a wait that makes no sense it is not said what it is."""
 _FOLLOWED = "no such link"
 """A changed link was followed: no fault of the client's."""
-_BEGIN_WORDS = re.compile(r"^\s*$|Credits used|^Images:|^Results:")
+_BEGIN_WORDS = re.compile(r"^\s*$|Credits used|^Images:|^Results:|^The key in ")
 
 
 @dataclass(frozen=True)

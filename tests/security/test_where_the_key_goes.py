@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from nanobanana_batch import pipeline
 from nanobanana_batch.auditing import repair_folder
-from nanobanana_batch.connection import CONNECTION, LAST, Connection, remembered
+from nanobanana_batch.connection import CONNECTION, LAST, Connection, prepare, remembered
 from nanobanana_batch.engine.context import Settings
 from nanobanana_batch.engine.work import Tally
 from nanobanana_batch.errors import FolderRefused, ProfileError, UsageError
@@ -96,6 +97,28 @@ def test_retry_and_repair_refuse_before_anything_is_changed(
     with open_reader(find(out).state) as reader:
         assert [attempt.phase for attempt in reader.attempts()] == [Phase.SAVED]
     assert priced_standing(find(out)).credits_per_usd is None
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        (Connection("evolink"), ""),
+        (Connection("evolink", "https://api.evolink.ai/"), ""),
+        (Connection("evolink", EVIL), f"The key in EVOLINK_API_KEY goes to {EVIL}."),
+        (Connection("FORUM"), f"The key in FORUM_KEY goes to {EVIL} and https://files.evil.example."),
+        (Connection("local", "http://127.0.0.1:8080"), ""),
+    ],
+)
+def test_where_a_key_goes_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: Connection, shown: str
+) -> None:
+    """By every command that uses it, unless it is a built-in provider's own address."""
+    for name in ("EVOLINK_API_KEY", "FORUM_KEY", "NANOBANANA_LOCAL_KEY"):
+        monkeypatch.setenv(name, "a-key-of-mine")
+    settings = {"base_url": EVIL, "files_url": "https://files.evil.example", "key_env": "FORUM_KEY"}
+    file = profile(tmp_path, extends="evolink", name="forum", **settings)
+    named = replace(given, provider=file) if given.provider == "FORUM" else given
+    assert prepare(named, 1).key_goes == shown
 
 
 def test_another_kind_of_provider_is_not_mixed_in(tmp_path: Path) -> None:
