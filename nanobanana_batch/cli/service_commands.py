@@ -50,6 +50,13 @@ class _ServeCommand(click.Command):
     "--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0: any free one."
 )
 @click.option(
+    "--host-name",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="A name by which it is called, beside this machine's own: behind a proxy.",
+)
+@click.option(
     "--data",
     "data_dir",
     default=Path("outputs/.service"),

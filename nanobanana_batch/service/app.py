@@ -61,7 +61,7 @@ def make_app(options: ServiceOptions, network: Network | None = None) -> ASGIApp
         _add(app, "GET", path, reached, described)
         app.add_api_route(path, reached, methods=["HEAD"], include_in_schema=False)
     _add_admin(app, Admin(context))
-    return Callers(RequestLog(app, context.counts), options.host)
+    return Callers(RequestLog(app, context.counts), options.host, options.names)
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from ipaddress import ip_address
 
 from starlette.datastructures import Headers
@@ -20,9 +21,10 @@ _PORT = re.compile(r":[0-9]{1,5}$")
 class Callers:
     """Around an app: what changes something is taken from programs, and from its own pages."""
 
-    def __init__(self, app: ASGIApp, bound_to: str) -> None:
+    def __init__(self, app: ASGIApp, bound_to: str, names: Iterable[str] = ()) -> None:
         self._app = app
         self._is_private = _is_loopback(bound_to)
+        self._names = frozenset(map(_plain, names))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] not in _READING:
@@ -33,7 +35,8 @@ class Callers:
         await self._app(scope, receive, send)
 
     def _fault(self, host: str, origin: str | None) -> str:
-        if self._is_private and host and not _is_loopback(_PORT.sub("", host)):
+        name = _PORT.sub("", host)
+        if self._is_private and host and not (_is_loopback(name) or _plain(name) in self._names):
             return f"this service is not called {host[:100]}"
         if origin is not None and re.sub("^https?://", "", origin) != host:
             return "a web page may not change anything here"
@@ -41,11 +44,15 @@ class Callers:
 
 
 def _is_loopback(host: str) -> bool:
-    name = host.strip("[]").rstrip(".").lower()
+    name = _plain(host)
     try:
         return ip_address(name).is_loopback
     except ValueError:
         return name == "localhost"
+
+
+def _plain(host: str) -> str:
+    return host.strip("[]").rstrip(".").lower()
 
 
 async def _refuse(send: Send, fault: str) -> None:

@@ -182,6 +182,8 @@ def test_a_copy_for_spreadsheets_has_no_formulas(tmp_path: Path) -> None:
         ({"Origin": "https://evil.example"}, 403),
         ({"Origin": "null"}, 403),
         ({"Host": "localhost:7"}, 200),
+        ({"Host": "Images.Example.:443"}, 200),
+        ({"Host": "images.example", "Origin": "https://evil.example"}, 403),
         ({"Host": "[::1]:7", "Origin": "http://[::1]:7"}, 200),
     ],
 )
@@ -189,7 +191,7 @@ def test_no_web_page_changes_anything_at_the_service(
     tmp_path: Path, headers: dict[str, str], status: int
 ) -> None:
     """Neither by a form or a script, nor by a name that has come to lead here; every route alike."""
-    app = Callers(PlainTextResponse("changed"), "127.0.0.1")
+    app = Callers(PlainTextResponse("changed"), "127.0.0.1", ["images.example"])
 
     async def ask(method: str) -> int:
         transport = httpx.ASGITransport(app)

@@ -112,7 +112,7 @@ BELOW: dict[str, set[str]] = {
     "state": {"errors", "file_names", "problems", "model", "fidelity"},
     "manifest": {"errors", "file_names", "problems", "model", "catalog", "files", "state", "results"},
     "providers": {"errors", "model", "files", "catalog", "pricing"},
-    "engine": {"errors", "model", "files", "state", "providers"},
+    "engine": {"errors", "model", "fidelity", "files", "state", "providers"},
     "results": {"errors", "model", "fidelity", "files", "state", "estimates"},
     "estimates": {"errors", "model", "state", "pricing"},
     "piloting": {"errors", "model", "state", "engine", "pricing", "estimates"},
