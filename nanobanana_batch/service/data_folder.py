@@ -37,8 +37,17 @@ def _refuse_links(data_dir: Path) -> None:
     for folder in (data_dir, *(data_dir / name for name in _FOLDERS)):
         if not os.path.lexists(folder):
             continue
+        is_top = folder == data_dir
         with os.scandir(folder) as entries:
             for entry in entries:
-                mode = entry.stat(follow_symlinks=False).st_mode
-                if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-                    raise ServiceError(f"{entry.path} is no file, but a link or a device; remove it")
+                _refuse_foreign(entry, is_folder=is_top and entry.name in _FOLDERS, is_written=is_top)
+
+
+def _refuse_foreign(entry: os.DirEntry[str], *, is_folder: bool, is_written: bool) -> None:
+    """`is_written`: in its place, so that another name of the same file would be written through as well."""
+    found = entry.stat(follow_symlinks=False)
+    if not (stat.S_ISDIR if is_folder else stat.S_ISREG)(found.st_mode):
+        wanted = "folder" if is_folder else "file"
+        raise ServiceError(f"{entry.path} is no {wanted} of the service's; remove it, or use another folder")
+    if is_written and not is_folder and found.st_nlink > 1:
+        raise ServiceError(f"{entry.path} has another name somewhere else; put a copy in its place")

@@ -19,9 +19,10 @@ from types import TracebackType
 from typing import Self
 
 from nanobanana_batch.service import data_folder
-from nanobanana_batch.service.options import ServiceError, ServiceOptions
+from nanobanana_batch.service.options import ERROR, ServiceError, ServiceOptions
 
 _LOG_NAME = "service.log"
+_MOST_LOG_BYTES = 1 << 20
 _LOG_TAIL = 12
 _STOP_S = 6.0
 
@@ -34,6 +35,7 @@ class EmbeddedService:
         self.base_url = ""
         self._ready_timeout_s = ready_timeout_s
         self._child: subprocess.Popen[bytes] | None = None
+        self._log_from = 0
 
     @property
     def pid(self) -> int:
@@ -51,6 +53,7 @@ class EmbeddedService:
         self.stop()
 
     def start(self) -> None:
+        self._log_from = _size_of(self.options.data_dir / _LOG_NAME)
         self._child = _spawn(self.options)
         try:
             self.base_url = self._wait_ready(self._child)
@@ -98,11 +101,22 @@ class EmbeddedService:
 
     def _why(self, what: str) -> str:
         try:
-            lines = (self.options.data_dir / _LOG_NAME).read_text("utf-8", "replace").splitlines()
+            with (self.options.data_dir / _LOG_NAME).open("rb") as log:
+                log.seek(self._log_from)
+                lines = log.read(_MOST_LOG_BYTES).decode("utf-8", "replace").splitlines()
         except OSError:
             lines = []
+        if lines and lines[-1].startswith(ERROR):
+            return f"the embedded service did not start: {lines[-1].removeprefix(ERROR)}"
         tail = "".join(f"\n  {line}" for line in lines[-_LOG_TAIL:])
         return f"the embedded service did not start: {what}{tail}"
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _spawn(options: ServiceOptions) -> subprocess.Popen[bytes]:

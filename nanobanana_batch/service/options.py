@@ -49,6 +49,10 @@ FAULT_GROUPS: dict[str, tuple[str, ...]] = {
 """The faults by what they hit; of several that hit the same request, the first one shows."""
 
 
+ERROR = "error: "
+"""How the line begins by which the service's process says why it did not start."""
+
+
 class ServiceError(Exception):
     """The service cannot start, or did not."""
 
