@@ -18,6 +18,8 @@ from nanobanana_batch.file_names import is_image_path
 from nanobanana_batch.model import Request, RowStatus, request_from_json
 from nanobanana_batch.state.comparison import REPEATED, Comparison
 from nanobanana_batch.state.facts import GIVEN_UP, STATUS_OF_PHASE, Phase
+from nanobanana_batch.state.journal import has_journal
+from nanobanana_batch.state.opening import refuse_foreign_journal, unusable
 from nanobanana_batch.state.prices import BY_KIND, KIND, PRICES, PriceClass, by_kind, counted
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.schema import APPLICATION_ID, VERSION, refuse_foreign_parts
@@ -394,6 +396,7 @@ def open_reader(path: Path) -> Iterator[Reader]:
     is_fixed = not os.access(path.parent, os.W_OK) and not _log_bytes(path)
     mode = "ro&immutable=1" if is_fixed else "ro"
     before = path.stat().st_mtime_ns
+    refuse_foreign_journal(path)
     try:
         with closing(_connected(path, mode)) as db:
             (version,) = db.execute("PRAGMA user_version").fetchone()
@@ -403,11 +406,11 @@ def open_reader(path: Path) -> Iterator[Reader]:
             if not 0 < version <= VERSION:
                 hint = f"Use that one: the file has version {version}, this program knows {VERSION}."
                 raise StateFailed(f"{path} was written by a newer version of this program.", hint=hint)
-            refuse_foreign_parts(db)
+            refuse_foreign_parts(db, version)
             with blamed_on_state(db):
                 yield Reader(db, version)
-    except sqlite3.Error as error:
-        raise StateFailed(f"The state file {path} cannot be read: {error}.") from error
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        raise unusable(path, error) from error
     finally:
         _tidy(path)
     if is_fixed and (_log_bytes(path) or path.stat().st_mtime_ns != before):
@@ -427,7 +430,10 @@ def _log_bytes(path: Path) -> int | None:
 
 
 def _tidy(path: Path) -> None:
-    """Take away the empty log that reading makes; SQLite itself does it, and only if nobody else is there."""
-    if _log_bytes(path) == 0:
+    """Take away the empty log that reading makes; SQLite itself does it, and only if nobody else is there.
+
+    Only where opening it for writing writes nothing to it.
+    """
+    if _log_bytes(path) == 0 and not has_journal(path) and path.stat().st_nlink == 1:
         with suppress(sqlite3.Error), closing(_connected(path, "rw")) as db:
             db.execute("PRAGMA user_version").fetchone()

@@ -77,7 +77,7 @@ def blamed_on_state(db: sqlite3.Connection) -> Iterator[None]:
             for (text,) in db.execute("SELECT request FROM rows"):
                 if not _is_whole(text):
                     raise _foreign("rows")
-        except StateFailed as fault:
+        except (StateFailed, UnicodeDecodeError, sqlite3.Error) as fault:
             raise fault from error
         raise
 

@@ -22,9 +22,10 @@ from nanobanana_batch.file_names import is_image_path, is_stem
 from nanobanana_batch.model import Request, request_from_json
 from nanobanana_batch.state.doubts import Doubts
 from nanobanana_batch.state.facts import GIVEN_UP, Fact, Phase
+from nanobanana_batch.state.opening import refuse_foreign_journal, refuse_other_names, unusable
 from nanobanana_batch.state.prices import PRICES, PriceClass, by_kind
 from nanobanana_batch.state.roster import Roster
-from nanobanana_batch.state.schema import bring_up_to_date
+from nanobanana_batch.state.schema import bring_up_to_date, refuse_foreign_tables
 from nanobanana_batch.state.scope import Scope
 from nanobanana_batch.state.soundness import refuse_unsound
 from nanobanana_batch.state.taking import take
@@ -340,6 +341,7 @@ class Store:
 
 
 _HEADER_BYTES = 100
+_KEEP_IT = "Nothing more was sent. Check the disk; keep the file, it knows what was paid for."
 _LOG_BYTES = 1 << 26
 """To which the write-ahead log shrinks again after a large manifest was taken."""
 
@@ -347,8 +349,8 @@ _LOG_BYTES = 1 << 26
 def _create(path: Path) -> None:
     """Make the file whole under another name first, so that an empty one is known to be damaged."""
     new = path.with_name(f".{path.name}.new")
-    for left_over in (new, new.with_name(f"{new.name}-journal")):
-        left_over.unlink(missing_ok=True)
+    for part in ("", "-journal", "-wal", "-shm"):
+        new.with_name(f"{new.name}{part}").unlink(missing_ok=True)
     os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     with closing(sqlite3.connect(new, isolation_level=None)) as db:
         bring_up_to_date(db)
@@ -361,8 +363,11 @@ def _connect(path: Path) -> sqlite3.Connection:
             f"The state file {path} is empty: it was damaged.",
             hint="It knew what was paid for: bring it back, or give another folder with --out.",
         )
+    refuse_other_names(path)
+    refuse_foreign_journal(path)
     db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
     try:
+        refuse_foreign_tables(db)  # first: what looks for damage carries out the checks of the tables
         _refuse_damage(db, path)
         bring_up_to_date(db)
         refuse_unsound(db)
@@ -397,10 +402,9 @@ def _as_state_failure(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
-        raise StateFailed(
-            f"The state file {path} cannot be used: {error}.",
-            hint="Nothing more was sent. Check the disk; keep the file, it knows what was paid for.",
-        ) from error
+        raise StateFailed(f"The state file {path} cannot be used: {error}.", hint=_KEEP_IT) from error
+    except UnicodeDecodeError as error:
+        raise unusable(path, error, _KEEP_IT) from error
 
 
 def _row_to_send(found: Sequence[Any]) -> RowToSend:

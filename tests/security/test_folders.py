@@ -8,6 +8,7 @@ import platform
 import socket
 import sqlite3
 import stat
+import struct
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -25,6 +26,7 @@ from nanobanana_batch.service.options import ServiceError
 from nanobanana_batch.session import notice_lost_files
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.reader import open_reader
+from nanobanana_batch.state.scope import EVERY_ROW
 from nanobanana_batch.state.store import Store
 from tests.unit.test_state_store import FACTS, IMAGE, drafts, intent, take
 
@@ -216,3 +218,121 @@ def test_a_view_in_the_place_of_a_table_is_refused(tmp_path: Path) -> None:
         db.execute("CREATE VIEW meta AS SELECT 'connection' AS name, 'x' AS value")
     with pytest.raises(StateFailed, match="as no run makes"):
         Store(path)
+
+
+def put_journal(state: Path, victim: Path) -> None:
+    """As SQLite leaves it when a change of several files is cut off: it ends with one to be deleted."""
+    magic, name = bytes.fromhex("d9d505f920a163d7"), os.fsencode(victim)
+    page_bytes = struct.unpack(">H", state.read_bytes()[16:18])[0]
+    pages = state.stat().st_size // page_bytes
+    head = (magic + struct.pack(">IIIII", 0, 0, pages, 512, page_bytes)).ljust(512, b"\0")
+    end = struct.pack(">I", (1 << 30) // page_bytes + 1) + name + struct.pack(">II", len(name), sum(name))
+    state.with_name(f"{state.name}-journal").write_bytes(head + end + magic)
+
+
+@pytest.mark.parametrize("empty_log", [True, False])
+@pytest.mark.parametrize("kind", ["file", "pipe"])
+def test_a_journal_that_names_a_file_does_not_delete_it(tmp_path: Path, kind: str, empty_log: bool) -> None:
+    """By SQLite itself, on opening, also by who only reads and tidies up; a pipe there would hold it."""
+    path, victim = stranger(tmp_path, "SELECT 1"), tmp_path / "precious"
+    victim.write_text("mine") if kind == "file" else os.mkfifo(victim)
+    put_journal(path, victim)
+    if empty_log:
+        path.with_name(f"{STATE_NAME}-wal").touch()
+    with pytest.raises(StateFailed, match="names another file"), open_reader(path):
+        pass
+    with pytest.raises(StateFailed, match="names another file"):
+        Store(path)
+    assert os.path.lexists(victim)
+
+
+def test_reading_does_not_carry_out_a_journal(tmp_path: Path) -> None:
+    """Of no kind: tidying after a reading opens the state for writing only where nothing is to be undone."""
+    path = stranger(tmp_path, "SELECT 1")
+    journal, log = (path.with_name(f"{STATE_NAME}-{part}") for part in ("journal", "wal"))
+    journal.write_bytes(bytes.fromhex("d9d505f920a163d7").ljust(512, b"\0"))
+    log.touch()
+    with pytest.raises(StateFailed, match="cut off"), open_reader(path):
+        pass
+    assert journal.stat().st_size == 512
+
+
+def test_a_change_that_was_cut_off_is_taken_back(tmp_path: Path) -> None:
+    """A journal that names nothing puts back the state's own pages, as after a kill at the very beginning."""
+    path, cut_off = stranger(tmp_path, "SELECT 1"), tmp_path / "later"
+    cut_off.mkdir()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA journal_mode = DELETE")
+        db.execute("UPDATE meta SET value = 'other'")
+        for name in (STATE_NAME, f"{STATE_NAME}-journal"):
+            (cut_off / name).write_bytes((tmp_path / name).read_bytes())
+    with closing(Store(cut_off / STATE_NAME)) as store:
+        assert store.meta("manifest") != "other"
+    assert not (cut_off / f"{STATE_NAME}-journal").exists()
+
+
+def redefined(path: Path, table: str, old: str, new: str) -> None:
+    """The same state, with another definition of a table from its beginning on."""
+    with closing(sqlite3.connect(path)) as db:
+        lines = [line.replace(old, new) if f"TABLE {table}" in line[:30] else line for line in db.iterdump()]
+        marks = [db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("user_version", "application_id")]
+    path.unlink()
+    with closing(sqlite3.connect(path)) as db, db:
+        db.executescript("PRAGMA foreign_keys = OFF;" + "\n".join(lines))
+        db.execute(f"PRAGMA user_version = {marks[0]}")
+        db.execute(f"PRAGMA application_id = {marks[1]}")
+
+
+REDEFINED = (
+    ("attempts", "fingerprint      TEXT NOT NULL", "fingerprint TEXT NOT NULL UNIQUE ON CONFLICT REPLACE"),
+    ("meta", "value TEXT NOT NULL", "value TEXT NOT NULL CHECK(length(hex(zeroblob(4))) > 99)"),
+    ("attempts", "task_id          TEXT", "task_id TEXT COLLATE NOCASE"),
+    ("attempts", "UNIQUE (row, number)", "CHECK (1)"),
+)
+
+
+@pytest.mark.parametrize(("table", "old", "new"), REDEFINED)
+def test_a_table_that_is_defined_otherwise_is_refused(tmp_path: Path, table: str, old: str, new: str) -> None:
+    """It could forget what was paid for when the next thing is written, or take all memory."""
+    path = stranger(tmp_path, "DELETE FROM meta")
+    redefined(path, table, "no such words", "")
+    Store(path).close()
+    redefined(path, table, old, new)
+    with pytest.raises(StateFailed, match="as no run makes"):
+        Store(path)
+    with pytest.raises(StateFailed, match="as no run makes"), open_reader(path):
+        pass
+
+
+def test_an_index_that_is_missing_is_told(tmp_path: Path) -> None:
+    """Without it a request could be paid twice under one key."""
+    path = stranger(tmp_path, "DROP INDEX attempts_task")
+    with pytest.raises(StateFailed, match="lacks the index 'attempts_task'"):
+        Store(path)
+
+
+@pytest.mark.parametrize("where", ["definition", "value"])
+def test_what_is_no_text_in_a_state_is_one_sentence(tmp_path: Path, where: str) -> None:
+    """A byte of a file that was damaged, in what SQLite itself says of it or in a value."""
+    path = stranger(tmp_path, "UPDATE rows SET id = CAST(x'61ff' AS TEXT)")
+    if where == "definition":
+        data = path.read_bytes()
+        path.write_bytes(data.replace(b"CREATE TABLE meta", b"CREATE TABLE \xffeta"))
+    with pytest.raises(StateFailed), closing(Store(path)) as store:
+        store.new_rows(-1, EVERY_ROW, 5)
+    with pytest.raises(StateFailed), open_reader(path) as reader:
+        list(reader.rows())
+
+
+def test_a_state_with_a_second_name_is_not_written_to(tmp_path: Path) -> None:
+    """The other name may be that of a person's own file; a copy of its own goes on."""
+    path, other = stranger(tmp_path, "SELECT 1"), tmp_path / "mine.db"
+    os.link(path, other)
+    before = other.read_bytes()
+    with pytest.raises(StateFailed, match="hard link"):
+        Store(path)
+    with open_reader(path) as reader:
+        assert reader.counts()
+    assert other.read_bytes() == before
+    other.unlink()
+    Store(path).close()
