@@ -317,7 +317,8 @@ def test_what_is_no_text_in_a_state_is_one_sentence(tmp_path: Path, where: str) 
     path = stranger(tmp_path, "UPDATE rows SET id = CAST(x'61ff' AS TEXT)")
     if where == "definition":
         data = path.read_bytes()
-        path.write_bytes(data.replace(b"CREATE TABLE meta", b"CREATE TABLE \xffeta"))
+        data = data.replace(b"tablemetameta", b"table\xffetameta")
+        path.write_bytes(data.replace(b"CREATE TABLE meta", b"CREATE TABLX meta"))
     with pytest.raises(StateFailed), closing(Store(path)) as store:
         store.new_rows(-1, EVERY_ROW, 5)
     with pytest.raises(StateFailed), open_reader(path) as reader:
