@@ -22,7 +22,7 @@ from nanobanana_batch.files import filesystem
 from nanobanana_batch.files.disk import Disk, as_disk_failure, write_atomically
 from nanobanana_batch.files.lock import LOCK_NAME, only_writer
 from nanobanana_batch.files.log import LOG_NAMES
-from nanobanana_batch.files.plain import OWN_FOLDER, open_own, refuse_foreign
+from nanobanana_batch.files.plain import OWN_FOLDER, open_own, refuse_foreign, refuse_second_names
 
 STATE_NAME = "state.sqlite3"
 POINTER_NAME = "state-dir.json"
@@ -30,7 +30,9 @@ RESULTS_NAME = "results.csv"
 SPREADSHEET_NAME = "results-for-spreadsheets.csv"
 SERVICE_FOLDER = ".service"
 """Where the embedded service keeps its data."""
-_STATE_FILES = (STATE_NAME, *(f"{STATE_NAME}-{part}" for part in ("wal", "shm", "journal")), LOCK_NAME)
+_BESIDE_STATE = tuple(f"{STATE_NAME}-{part}" for part in ("wal", "shm", "journal"))
+"""SQLite writes to them, or removes them, also for who only reads."""
+_STATE_FILES = (STATE_NAME, *_BESIDE_STATE, LOCK_NAME)
 _FILES = (*_STATE_FILES, f".{STATE_NAME}.new", POINTER_NAME, RESULTS_NAME, SPREADSHEET_NAME, *LOG_NAMES)
 _MOST_POINTER_BYTES = 1 << 16
 
@@ -53,23 +55,26 @@ def find(path: Path) -> Folder:
 
     Raises:
         FolderRefused: it holds links or other things that no run makes, or its pointer leads to a state that
-            was not made for it.
+            was not made for it, or over a link.
         UsageError: it cannot be one, or the pointer is damaged, or points to a disk of another machine.
     """
     refuse_foreign(path, _FILES, (IMAGE_FOLDER, SERVICE_FOLDER))
+    refuse_second_names(path, _BESIDE_STATE)
     text = _pointer_text(path)
     if text is None:
         return Folder(path, path)
     try:
         found = json.loads(text)
         host, state_folder = str(found["host"]), Path(found["path"])
+        if b"\0" in os.fsencode(state_folder):
+            raise ValueError("no path has a zero in it")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         message = f"{path / POINTER_NAME} is damaged: it has to name host and path of the state."
         raise UsageError(message) from error
     if host != platform.node():
         raise UsageError(f"The state of {path} is on the machine {host}, in {state_folder}; run it there.")
     _refuse_anothers_state(path, state_folder)
-    refuse_foreign(state_folder, _STATE_FILES)
+    _refuse_foreign_state(path, state_folder)
     return Folder(path, state_folder)
 
 
@@ -99,6 +104,20 @@ def _refuse_anothers_state(path: Path, state_folder: Path) -> None:
     )
 
 
+def _refuse_foreign_state(path: Path, state_folder: Path) -> None:
+    """The place of a state that stands elsewhere, or is to: a folder of its own, and no link leads to it.
+
+    A link further up is the person's own, unless it came with the output folder.
+    """
+    refuse_foreign(state_folder.parent, (), (state_folder.name,))
+    inside = path.resolve()
+    for above in state_folder.parents:
+        if os.path.islink(above) and above.parent.resolve().is_relative_to(inside):
+            refuse_foreign(above.parent, (), (above.name,))
+    refuse_foreign(state_folder, _STATE_FILES)
+    refuse_second_names(state_folder, _BESIDE_STATE)
+
+
 def choose(path: Path, state_dir: Path | None, *, risk_network: bool) -> Folder:
     """Where the state of a folder is, or is to be; nothing is created.
 
@@ -112,6 +131,7 @@ def choose(path: Path, state_dir: Path | None, *, risk_network: bool) -> Folder:
             raise UsageError(
                 f"The state of {path} is in {folder.state_folder} already; leave out --state-dir."
             )
+        _refuse_foreign_state(path, wanted.state_folder)
         folder = wanted
     kind = filesystem.type_of(folder.state_folder)
     if kind in filesystem.NETWORK and not risk_network:

@@ -387,10 +387,14 @@ def open_reader(path: Path) -> Iterator[Reader]:
     """A state file, read-only; nothing is left beside it, and it may stand where this user cannot write.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none, or this user may not look.
         StateFailed: the file is damaged, too new or not ours.
     """
-    if not path.is_file():
+    try:
+        is_there = path.is_file()
+    except OSError as error:
+        raise UsageError(f"{path.parent} cannot be read: {error.strerror}.") from error
+    if not is_there:
         raise UsageError(f"{path.parent} is not an output folder of this program: it has no {path.name}.")
     # SQLite wants to write beside what it reads; where it cannot, nobody else is expected to write either.
     is_fixed = not os.access(path.parent, os.W_OK) and not _log_bytes(path)

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from nanobanana_batch.errors import FolderRefused, StateFailed
+from nanobanana_batch.errors import FolderRefused, StateFailed, UsageError
 from nanobanana_batch.files.disk import Disk, same_content
 from nanobanana_batch.files.folder import POINTER_NAME, SERVICE_FOLDER, STATE_NAME, choose, create, find, held
-from nanobanana_batch.files.lock import LOCK_NAME
+from nanobanana_batch.files.lock import LOCK_NAME, only_writer
 from nanobanana_batch.files.log import LOG_NAMES, RunLog
 from nanobanana_batch.files.plain import open_input, open_own
 from nanobanana_batch.service import data_folder
@@ -88,6 +88,96 @@ def test_a_pointer_of_somebody_else_does_not_lead_to_another_state(tmp_path: Pat
     (tmp_path / POINTER_NAME).write_text(json.dumps({"host": platform.node(), "path": path}))
     with pytest.raises(FolderRefused, match="not the state of this folder"):
         find(tmp_path)
+
+
+def anothers_state(tmp_path: Path) -> tuple[Path, Path, str]:
+    """A stranger's folder, a run of the person's own, and the name that a state of the former has."""
+    folder = choose(tmp_path / "out", tmp_path / "states", risk_network=False)
+    folder.path.mkdir()
+    return folder.path, stranger(tmp_path, "SELECT 1").parent, folder.state_folder.name
+
+
+def point(folder: Path, state_folder: Path) -> None:
+    """Write its pointer."""
+    text = json.dumps({"host": platform.node(), "path": str(state_folder)})
+    (folder / POINTER_NAME).write_text(text)
+
+
+def test_a_link_of_the_right_name_does_not_lead_to_another_state(tmp_path: Path) -> None:
+    """A run would take its manifest into the state of another run, which then knows of no payment."""
+    out, mine, name = anothers_state(tmp_path)
+    (out / "strange").mkdir()
+    (out / "strange" / name).symlink_to(mine)
+    point(out, out / "strange" / name)
+    with pytest.raises(FolderRefused, match=f"{name} is a symbolic link"):
+        find(out)
+    with pytest.raises(FolderRefused, match=f"{name} is a symbolic link"):
+        choose(out, out / "strange", risk_network=False)
+
+
+def test_a_link_that_came_with_a_folder_is_not_followed_to_its_state(tmp_path: Path) -> None:
+    """Nor by a detour; the person's own links further up are their own business."""
+    out, mine, name = anothers_state(tmp_path)
+    (mine / name).mkdir()
+    (out / "strange").symlink_to(mine)
+    for way in (out / "strange", out / ".." / out.name / "strange"):
+        point(out, way / name)
+        with pytest.raises(FolderRefused, match="strange is a symbolic link"):
+            find(out)
+    (tmp_path / "own").symlink_to(mine)
+    point(out, tmp_path / "own" / name)
+    assert find(out).state_folder == tmp_path / "own" / name
+
+
+@pytest.mark.parametrize(
+    "odd", ["/a\0b", "/\ud800", "/" + "x" * 300, "/x" * 3000], ids=("zero", "half", "long", "deep")
+)
+def test_a_pointer_that_is_no_path_is_one_sentence(tmp_path: Path, odd: str) -> None:
+    """Whatever the system says of it."""
+    out, _, name = anothers_state(tmp_path)
+    point(out, Path(f"{odd}/{name}"))
+    with pytest.raises(UsageError):
+        open_reader(find(out).state).__enter__()
+
+
+@pytest.mark.parametrize("part", ["wal", "shm", "journal"])
+def test_a_second_name_of_what_sqlite_writes_is_refused(tmp_path: Path, part: str) -> None:
+    """An archive can bring a hard link to a file of the person's; even who only reads writes to these."""
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    for place in (
+        tmp_path / "out",
+        choose(tmp_path / "out", tmp_path / "s", risk_network=False).state_folder,
+    ):
+        place.mkdir(parents=True)
+        os.link(precious, place / f"{STATE_NAME}-{part}")
+        point(tmp_path / "out", place)
+        with pytest.raises(FolderRefused, match="hard link"):
+            find(tmp_path / "out")
+        (place / f"{STATE_NAME}-{part}").unlink()
+    assert precious.read_text() == "mine"
+
+
+def test_a_log_with_a_second_name_begins_anew(tmp_path: Path) -> None:
+    """A log never ends a run, and is not written through; what it said stays."""
+    precious = tmp_path / "bashrc"
+    precious.write_text("mine\n")
+    os.link(precious, tmp_path / "run.log")
+    with RunLog(tmp_path / "run.log") as log:
+        assert not log.refusal()
+        log("saved", id="x$(touch RCE)")
+    assert precious.read_text() == "mine\n"
+    assert (tmp_path / "run.log").read_text().count("\n") == 1
+    assert (tmp_path / "run.log.1").read_text() == "mine\n"
+
+
+def test_a_lock_with_a_second_name_is_refused(tmp_path: Path) -> None:
+    """A run would hold up that of another folder; reading goes on, as in a backup made of links."""
+    (tmp_path / "other").touch()
+    os.link(tmp_path / "other", tmp_path / LOCK_NAME)
+    with pytest.raises(FolderRefused, match="cp -al"), only_writer(tmp_path):
+        pass
+    assert find(tmp_path).path == tmp_path
 
 
 @pytest.mark.parametrize("opened", [open_own, open_input])
