@@ -24,7 +24,7 @@ from nanobanana_batch.state.prices import BY_KIND, KIND, PRICES, PriceClass, by_
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.schema import APPLICATION_ID, VERSION, refuse_foreign_parts
 from nanobanana_batch.state.scope import EVERY_ROW, Scope
-from nanobanana_batch.state.soundness import blamed_on_state
+from nanobanana_batch.state.soundness import blamed_on_state, texts, understood
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +252,7 @@ class Reader:
         for found in self._db.execute(_ROWS):
             try:
                 report = _row_report(found)
-            except (ValueError, TypeError, KeyError) as error:
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
                 raise StateFailed(f"The state file is damaged: nobody can read row {found[0]!r}.") from error
             yield report
 
@@ -275,10 +275,8 @@ class Reader:
         Raises:
             StateFailed: they are damaged.
         """
-        try:
-            return [str(name) for name in json.loads(self.meta("variables") or "[]")]
-        except (ValueError, TypeError) as error:
-            raise StateFailed("The state file is damaged: nobody can read its variables.") from error
+        with understood("meta"):
+            return list(texts(self.meta("variables") or "[]"))
 
     def meta(self, name: str) -> str | None:
         """A remembered value, or None."""

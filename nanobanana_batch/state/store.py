@@ -27,7 +27,7 @@ from nanobanana_batch.state.prices import PRICES, PriceClass, by_kind
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.schema import bring_up_to_date, refuse_foreign_tables
 from nanobanana_batch.state.scope import Scope
-from nanobanana_batch.state.soundness import refuse_unsound
+from nanobanana_batch.state.soundness import refuse_unsound, texts, understood
 from nanobanana_batch.state.taking import take
 from nanobanana_batch.state.uploads import Uploads
 from nanobanana_batch.state.writers import WRITERS, without_case
@@ -212,7 +212,9 @@ class Store:
     def new_rows(self, after: int, scope: Scope, at_most: int) -> list[RowToSend]:
         """The next rows of the scope without any attempt, past position `after`, in manifest order."""
         query = _NEW.format(scope=scope.condition)
-        return [_row_to_send(found) for found in self._read(query, after, scope.value, at_most)]
+        found = self._read(query, after, scope.value, at_most)
+        with understood("rows"):
+            return [_row_to_send(row) for row in found]
 
     def rows_to_repeat(self, which: Repeat, scope: Scope) -> Sequence[int]:
         """All rows of the scope that are to get another attempt, in manifest order."""
@@ -226,7 +228,8 @@ class Store:
     def row_to_send(self, row: int) -> RowToSend:
         """One row, with the number of its next attempt."""
         (found,) = self._read(_ONE, row)
-        return _row_to_send(found)
+        with understood("rows"):
+            return _row_to_send(found)
 
     def tasks_of(self, row: int) -> int:
         """How many tasks were made for a row so far."""
@@ -234,7 +237,9 @@ class Store:
 
     def open_attempts(self, phase: Phase) -> list[OpenAttempt]:
         """All attempts in a phase, those whose links die first at the front."""
-        return [_open_attempt(found) for found in self._read(_OPEN, phase)]
+        found = self._read(_OPEN, phase)
+        with understood("attempts"):
+            return [_open_attempt(attempt) for attempt in found]
 
     def open_elsewhere(self, provider: str) -> dict[str, int]:
         """How many unfinished attempts belong to each other provider."""
@@ -293,10 +298,12 @@ class Store:
             " coalesce(credits_used, credits_reserved, credits_expected), sent FROM attempts"
             " JOIN rows USING (row) WHERE phase IN ('intent', 'unknown', 'accepted', 'ready')"
         )
-        return [
-            OpenCredits(attempt, Phase(phase), request_from_json(request), credits, sent)
-            for attempt, phase, request, credits, sent in self._read(query)
-        ]
+        found = self._read(query)
+        with understood("rows"):
+            return [
+                OpenCredits(attempt, Phase(phase), request_from_json(request), credits, sent)
+                for attempt, phase, request, credits, sent in found
+            ]
 
     def has_unpriced_tasks(self) -> bool:
         """Whether the provider took a request and named no credits for it, neither then nor in the end."""
@@ -455,7 +462,7 @@ def _open_attempt(found: Sequence[Any]) -> OpenAttempt:
         task,
         estimated,
         accepted,
-        tuple(json.loads(links or "[]")),
+        texts(links or "[]"),
         dies,
         message,
     )

@@ -427,3 +427,37 @@ def test_a_state_with_a_second_name_is_not_written_to(tmp_path: Path) -> None:
     assert other.read_bytes() == before
     other.unlink()
     Store(path).close()
+
+
+DEEP = "[" * 1500 + "]" * 1500
+"""SQLite takes it for JSON; Python does not go so far down."""
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT OR REPLACE INTO meta VALUES ('variables', ?)",
+        "UPDATE rows SET variables = '{\"a\": ' || ? || '}'",
+        'UPDATE rows SET request = \'{"model": "m", "prompt": "p", "images": \' || ? || \'}\'',
+        "UPDATE attempts SET links = ?",
+    ],
+)
+@pytest.mark.parametrize("value", [DEEP, "[1]", "[{}]"])
+def test_what_is_nested_without_end_is_one_sentence(tmp_path: Path, statement: str, value: str) -> None:
+    """Or what has something else in the place of a text; whoever asks for it is told."""
+    path = stranger(tmp_path, statement, value)
+    faults = 0
+    try:
+        with open_reader(path) as reader:
+            reader.variables()
+            list(reader.rows())
+    except StateFailed:
+        faults += 1
+    try:
+        with closing(Store(path)) as store:
+            store.new_rows(-1, EVERY_ROW, 5)
+            store.open_attempts(facts.Phase.ACCEPTED)
+            store.credits_of_open()
+    except StateFailed:
+        faults += 1
+    assert faults or value != DEEP
