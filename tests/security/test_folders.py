@@ -8,7 +8,6 @@ import platform
 import socket
 import sqlite3
 import stat
-import struct
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -28,6 +27,7 @@ from nanobanana_batch.state import facts
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.scope import EVERY_ROW
 from nanobanana_batch.state.store import Store
+from tests.security.journals import put_journal
 from tests.unit.test_state_store import FACTS, IMAGE, drafts, intent, take
 
 OURS = (STATE_NAME, f"{STATE_NAME}-wal", f"{STATE_NAME}-shm", f"{STATE_NAME}-journal", LOCK_NAME)
@@ -308,16 +308,6 @@ def test_a_view_in_the_place_of_a_table_is_refused(tmp_path: Path) -> None:
         db.execute("CREATE VIEW meta AS SELECT 'connection' AS name, 'x' AS value")
     with pytest.raises(StateFailed, match="as no run makes"):
         Store(path)
-
-
-def put_journal(state: Path, victim: Path) -> None:
-    """As SQLite leaves it when a change of several files is cut off: it ends with one to be deleted."""
-    magic, name = bytes.fromhex("d9d505f920a163d7"), os.fsencode(victim)
-    page_bytes = struct.unpack(">H", state.read_bytes()[16:18])[0]
-    pages = state.stat().st_size // page_bytes
-    head = (magic + struct.pack(">IIIII", 0, 0, pages, 512, page_bytes)).ljust(512, b"\0")
-    end = struct.pack(">I", (1 << 30) // page_bytes + 1) + name + struct.pack(">II", len(name), sum(name))
-    state.with_name(f"{state.name}-journal").write_bytes(head + end + magic)
 
 
 @pytest.mark.parametrize("empty_log", [True, False])
