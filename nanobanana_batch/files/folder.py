@@ -26,6 +26,8 @@ from nanobanana_batch.files.plain import OWN_FOLDER, open_own, refuse_foreign, r
 
 STATE_NAME = "state.sqlite3"
 POINTER_NAME = "state-dir.json"
+OWNER_NAME = "output-dir.json"
+"""Beside a state that stands elsewhere: the output folder that it was made for."""
 RESULTS_NAME = "results.csv"
 SPREADSHEET_NAME = "results-for-spreadsheets.csv"
 SERVICE_FOLDER = ".service"
@@ -75,13 +77,14 @@ def find(path: Path) -> Folder:
         raise UsageError(f"The state of {path} is on the machine {host}, in {state_folder}; run it there.")
     _refuse_anothers_state(path, state_folder)
     _refuse_foreign_state(path, state_folder)
+    _refuse_one_in_use(path, state_folder)
     return Folder(path, state_folder)
 
 
-def _pointer_text(path: Path) -> str | None:
-    """What the pointer says; None where there is none."""
+def _pointer_text(path: Path, name: str = POINTER_NAME) -> str | None:
+    """What a pointer says; None where there is none."""
     try:
-        with os.fdopen(open_own(path / POINTER_NAME), "rb") as file:
+        with os.fdopen(open_own(path / name), "rb") as file:
             return file.read(_MOST_POINTER_BYTES).decode("utf-8", "replace")
     except FileNotFoundError:
         return None
@@ -104,6 +107,25 @@ def _refuse_anothers_state(path: Path, state_folder: Path) -> None:
     )
 
 
+def _refuse_one_in_use(path: Path, state_folder: Path) -> None:
+    """A state that another folder still points to stays that one's, whatever it was renamed to.
+
+    A file beside the state tells whose it is. An older state has none until the next run; that of a folder
+    that was moved names a place where no pointer is any more.
+    """
+    text = _pointer_text(state_folder, OWNER_NAME)
+    try:
+        owner = Path(json.loads(text or "{}")["path"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return
+    if owner != path.resolve() and os.path.lexists(owner / POINTER_NAME):
+        raise FolderRefused(
+            f"{path / POINTER_NAME} leads to {state_folder}, which is the state of {owner}.",
+            hint=f"If {path} is that folder at a new place, remove {owner / POINTER_NAME}. Else do not use"
+            " this folder, and give the state its name back if you have renamed it.",
+        )
+
+
 def _refuse_foreign_state(path: Path, state_folder: Path) -> None:
     """The place of a state that stands elsewhere, or is to: a folder of its own, and no link leads to it.
 
@@ -114,7 +136,7 @@ def _refuse_foreign_state(path: Path, state_folder: Path) -> None:
     for above in state_folder.parents:
         if os.path.islink(above) and above.parent.resolve().is_relative_to(inside):
             refuse_foreign(above.parent, (), (above.name,))
-    refuse_foreign(state_folder, _STATE_FILES)
+    refuse_foreign(state_folder, (*_STATE_FILES, OWNER_NAME))
     refuse_second_names(state_folder, _BESIDE_STATE)
 
 
@@ -192,6 +214,8 @@ def create(folder: Folder, disk: Disk, *, worked_on: bool) -> None:
         pointer = {"host": platform.node(), "path": str(folder.state_folder)}
         text = json.dumps(pointer, indent=2) + "\n"
         write_atomically(disk, folder.path / POINTER_NAME, [text.encode()])
+        owner = json.dumps({"path": str(folder.path.resolve())}, indent=2) + "\n"
+        write_atomically(disk, folder.state_folder / OWNER_NAME, [owner.encode()])
 
 
 def refuse_amnesia(folder: Folder, *, worked_on: bool) -> None:

@@ -16,7 +16,16 @@ import pytest
 
 from nanobanana_batch.errors import FolderRefused, StateFailed, UsageError
 from nanobanana_batch.files.disk import Disk, same_content
-from nanobanana_batch.files.folder import POINTER_NAME, SERVICE_FOLDER, STATE_NAME, choose, create, find, held
+from nanobanana_batch.files.folder import (
+    OWNER_NAME,
+    POINTER_NAME,
+    SERVICE_FOLDER,
+    STATE_NAME,
+    choose,
+    create,
+    find,
+    held,
+)
 from nanobanana_batch.files.lock import LOCK_NAME, only_writer
 from nanobanana_batch.files.log import LOG_NAMES, RunLog
 from nanobanana_batch.files.plain import open_input, open_own
@@ -127,6 +136,26 @@ def test_a_link_that_came_with_a_folder_is_not_followed_to_its_state(tmp_path: P
     (tmp_path / "own").symlink_to(mine)
     point(out, tmp_path / "own" / name)
     assert find(out).state_folder == tmp_path / "own" / name
+
+
+def test_a_state_that_another_folder_points_to_is_not_taken_over(tmp_path: Path) -> None:
+    """A person renames it as told, but it is that of another run; one that was moved goes on."""
+    mine = choose(tmp_path / "mine", tmp_path / "states", risk_network=False)
+    mine.path.mkdir()
+    create(mine, Disk(), worked_on=False)
+    assert find(mine.path) == mine
+    out = tmp_path / "out"
+    out.mkdir()
+    wanted = choose(out, tmp_path / "states", risk_network=False).state_folder
+    mine.state_folder.rename(wanted)
+    point(out, wanted)
+    with pytest.raises(FolderRefused, match=f"is the state of {mine.path}"):
+        find(out)
+    (mine.path / POINTER_NAME).unlink()
+    create(find(out), Disk(), worked_on=False)
+    assert json.loads((wanted / OWNER_NAME).read_text()) == {"path": str(out)}
+    (wanted / OWNER_NAME).write_text("[" * 9999)
+    assert find(out).state_folder == wanted
 
 
 @pytest.mark.parametrize(
