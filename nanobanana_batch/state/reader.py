@@ -434,8 +434,8 @@ def _log_bytes(path: Path) -> int | None:
 def _tidy(path: Path) -> None:
     """Take away the empty log that reading makes; SQLite itself does it, and only if nobody else is there.
 
-    Only where opening it for writing writes nothing to it.
+    Where a journal stands beside it, opening it for writing would change it.
     """
-    if _log_bytes(path) == 0 and not has_journal(path) and path.stat().st_nlink == 1:
+    if _log_bytes(path) == 0 and not has_journal(path):
         with suppress(sqlite3.Error), closing(_connected(path, "rw")) as db:
             db.execute("PRAGMA user_version").fetchone()

@@ -444,6 +444,7 @@ def test_a_state_with_a_second_name_is_not_written_to(tmp_path: Path) -> None:
     with open_reader(path) as reader:
         assert reader.counts()
     assert other.read_bytes() == before
+    assert not list(tmp_path.glob("*-wal"))
     other.unlink()
     Store(path).close()
 
