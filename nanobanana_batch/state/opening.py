@@ -33,9 +33,9 @@ def refuse_other_names(path: Path) -> None:
         raise StateFailed(
             f"{path} is the same file as another one (a hard link), to which all would be written, too;"
             " nothing was sent.",
-            hint="A backup made with `cp -al` does that: while no run is going on, give the folder that you work"
-            f" on a file of its own with cp -p {path.name} {path.name}.new && mv {path.name}.new {path.name}"
-            " there. If it is a stranger's, do not use it.",
+            hint="A backup made with `cp -al` does that: while no run is going on, give the folder that you"
+            f" work on a file of its own with cp -p {path.name} {path.name}.new &&"
+            f" mv {path.name}.new {path.name} there. If it is a stranger's, do not use it.",
         )
 
 
