@@ -37,6 +37,7 @@ _BESIDE_STATE = tuple(f"{STATE_NAME}-{part}" for part in ("wal", "shm", "journal
 _STATE_FILES = (STATE_NAME, *_BESIDE_STATE, LOCK_NAME)
 _FILES = (*_STATE_FILES, f".{STATE_NAME}.new", POINTER_NAME, RESULTS_NAME, SPREADSHEET_NAME, *LOG_NAMES)
 _MOST_POINTER_BYTES = 1 << 16
+_MOST_PATH_BYTES = 1 << 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +69,8 @@ def find(path: Path) -> Folder:
     try:
         found = json.loads(text)
         host, state_folder = str(found["host"]), Path(found["path"])
-        if b"\0" in os.fsencode(state_folder):
-            raise ValueError("no path has a zero in it")
+        if b"\0" in os.fsencode(state_folder) or len(os.fsencode(state_folder)) > _MOST_PATH_BYTES:
+            raise ValueError("that is no path")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         message = f"{path / POINTER_NAME} is damaged: it has to name host and path of the state."
         raise UsageError(message) from error
