@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _PAID = frozenset({Phase.ACCEPTED, Phase.READY, Phase.SAVED, Phase.EXPIRED})
 _UNANSWERED = frozenset({Phase.INTENT, Phase.UNKNOWN})
+_TO_FETCH = frozenset({"missing", "changed"})
+"""Faults of a file for which the image is fetched again; one that nobody may read may be in order."""
 _IN_FLIGHT = frozenset({Phase.INTENT, Phase.ACCEPTED, Phase.READY})
 
 
@@ -36,7 +38,8 @@ class Finding:
     """One thing that is not explained."""
 
     kind: str
-    """duplicate, resent, given_up, orphan, unknown, missing, changed, stray, same_bytes or not_as_asked."""
+    """duplicate, resent, given_up, orphan, unknown, missing, changed, unreadable, stray, same_bytes or
+    not_as_asked."""
     what: str
     """The row's id, or a file's path."""
     detail: str
@@ -129,7 +132,7 @@ def repair_folder(path: Path, now: Connection, tally: Tally) -> None:
         with open_reader(folder.state) as reader:
             remembered(reader.meta(CONNECTION), now)  # before anything is changed
             saved = [attempt for attempt in reader.attempts() if attempt.phase is Phase.SAVED]
-        broken = [attempt.attempt for attempt in saved if _fault_of(folder.path, attempt)]
+        broken = [attempt.attempt for attempt in saved if _fault_of(folder.path, attempt) in _TO_FETCH]
         store = Store(folder.state)
         try:
             store.apply([facts.Lost(attempt) for attempt in broken])
@@ -201,6 +204,9 @@ def _damaged(folder: Path, saved: Iterable[AttemptReport]) -> Iterable[Finding]:
         fault = _fault_of(folder, attempt)
         if fault == "missing":
             yield Finding("missing", str(attempt.path), f"the image of {attempt.id} is gone", _RERUN)
+        elif fault == "unreadable":
+            detail = f"nobody knows whether it is the image of {attempt.id}: this user may not read it"
+            yield Finding("unreadable", str(attempt.path), detail, "make it readable, and look once more")
         elif fault:
             advice = "`audit --repair` fetches the image again and leaves this file alone"
             yield Finding(
@@ -214,7 +220,9 @@ def _fault_of(folder: Path, attempt: AttemptReport) -> str:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
         return "missing"
-    except OSError:  # a link, a pipe, a folder, or not ours to read: not what was saved
+    except PermissionError:
+        return "unreadable"
+    except OSError:  # a link, a pipe, a folder: not what was saved
         return "changed"
     return "" if found == attempt.sha256 else "changed"
 

@@ -152,8 +152,12 @@ def _size_of(path: Path) -> int | None:
 
 
 def _sha256(path: Path) -> str:
-    with os.fdopen(open_own(path), "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Of a plain file; empty where this user may not read it."""
+    try:
+        with os.fdopen(open_own(path), "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
 
 
 def count_up(tally: Tally, reader: Reader, scope: Scope) -> None:

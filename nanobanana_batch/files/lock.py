@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nanobanana_batch.errors import FolderInUse, UsageError
-from nanobanana_batch.files.plain import open_own
+from nanobanana_batch.files.plain import open_own, second_name
 
 LOCK_NAME = ".run.lock"
 _TRIES = 20
@@ -25,10 +26,13 @@ def only_writer(folder: Path) -> Iterator[None]:
     Raises:
         FolderInUse: another process holds it; without waiting for it.
         UsageError: this user may not write there.
+        FolderRefused: the lock is the same file as another one, whose run would be held up, too.
     """
     try:
         fd = open_own(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT)
     except OSError as error:
+        if error.errno == errno.EMLINK:
+            raise second_name(folder / LOCK_NAME) from error
         raise UsageError(f"{folder} cannot be an output folder: {error.strerror}.") from error
     try:
         _lock(fd, folder)

@@ -7,6 +7,7 @@ run then begins on a line of its own.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -109,13 +110,25 @@ class RunLog:
         self._size_bytes += written
 
     def _open(self) -> int:
-        """The file, at the beginning of a line: one that power loss tore is completed."""
+        """The file, at the beginning of a line: one that power loss tore is completed.
+
+        One that is another file as well (a hard link) becomes `run.log.1` as it is, and the log begins anew.
+        """
         if self._fd is None:
-            self._fd = open_own(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+            try:
+                self._fd = self._opened()
+            except OSError as error:
+                if error.errno != errno.EMLINK:
+                    raise
+                self._rotate()
+                self._fd = self._opened()
             self._size_bytes = os.fstat(self._fd).st_size
             if self._size_bytes and os.pread(self._fd, 1, self._size_bytes - 1) != b"\n":
                 self._size_bytes += os.write(self._fd, b"\n")
         return self._fd
+
+    def _opened(self) -> int:
+        return open_own(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
 
     def _rotate(self) -> None:
         self._close()

@@ -17,15 +17,17 @@ from pathlib import Path
 from nanobanana_batch.errors import FolderRefused
 
 OWN_FILE, OWN_FOLDER = 0o600, 0o700
+_SECOND_NAME = "it is the same file as another one (a hard link)"
 
 
 def open_own(path: Path, flags: int = os.O_RDONLY) -> int:
     """A descriptor of a file that is our own: what bears its name is no link and a regular file.
 
-    Where `flags` make the file, nobody else may read it.
+    Where `flags` make the file, nobody else may read it. For writing it has no second name, either: that
+    may be a person's own file, and both are the same.
 
     Raises:
-        OSError: it is something else, or cannot be opened.
+        OSError: it is something else, or cannot be opened; `EMLINK`: it has a second name.
     """
     try:
         fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, OWN_FILE)
@@ -33,7 +35,11 @@ def open_own(path: Path, flags: int = os.O_RDONLY) -> int:
         if error.errno == errno.ELOOP:
             raise OSError(errno.ELOOP, "it is a symbolic link", str(path)) from error
         raise
-    return _regular(fd, path)
+    _regular(fd, path)
+    if flags & (os.O_WRONLY | os.O_RDWR) and os.fstat(fd).st_nlink > 1:
+        os.close(fd)
+        raise OSError(errno.EMLINK, _SECOND_NAME, str(path))
+    return fd
 
 
 def open_input(path: Path) -> int:
@@ -66,6 +72,32 @@ def refuse_foreign(folder: Path, files: Iterable[str], folders: Iterable[str] = 
                     hint="Whoever made this folder may have wanted that another file is written to: look"
                     " where it leads, then remove it, or use another folder.",
                 )
+
+
+def refuse_second_names(folder: Path, files: Iterable[str]) -> None:
+    """Look at names in a folder that are written in place: what is written to a file is in all its names.
+
+    Raises:
+        FolderRefused: one of them is the same file as another one.
+    """
+    for name in files:
+        try:
+            found = (folder / name).lstat()
+        except OSError:
+            continue
+        if stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
+            raise second_name(folder / name)
+
+
+def second_name(path: Path) -> FolderRefused:
+    """The error for a file that must be written in place, and is a person's other file as well."""
+    return FolderRefused(
+        f"{path} is the same file as another one (a hard link), to which all would be written, too;"
+        " nothing was written.",
+        hint="A backup made with `cp -al` does that: while no run is going on, give the folder that you work"
+        f" on a file of its own with cp -p {path.name} {path.name}.new && mv {path.name}.new {path.name}"
+        " there. If it is a stranger's, do not use it.",
+    )
 
 
 def _is_harmless(mode: int) -> bool:

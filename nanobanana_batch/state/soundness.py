@@ -77,9 +77,34 @@ def blamed_on_state(db: sqlite3.Connection) -> Iterator[None]:
             for (text,) in db.execute("SELECT request FROM rows"):
                 if not _is_whole(text):
                     raise _foreign("rows")
-        except StateFailed as fault:
+        except (StateFailed, UnicodeDecodeError, sqlite3.Error) as fault:
             raise fault from error
         raise
+
+
+@contextmanager
+def understood(table: str) -> Iterator[None]:
+    """What the block cannot make sense of is in this table of the state, and is told so.
+
+    Raises:
+        StateFailed: it could not, such as for a text that is nested a thousand times, or a number for a name.
+    """
+    try:
+        yield
+    except _NOT_UNDERSTOOD as error:
+        raise _foreign(table) from error
+
+
+def texts(found: str) -> tuple[str, ...]:
+    """A JSON list of texts.
+
+    Raises:
+        ValueError, RecursionError: it is something else.
+    """
+    values = json.loads(found)
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise ValueError("no list of texts")
+    return tuple(values)
 
 
 def _is_whole(text: str) -> bool:

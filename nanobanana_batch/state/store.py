@@ -22,11 +22,12 @@ from nanobanana_batch.file_names import is_image_path, is_stem
 from nanobanana_batch.model import Request, request_from_json
 from nanobanana_batch.state.doubts import Doubts
 from nanobanana_batch.state.facts import GIVEN_UP, Fact, Phase
+from nanobanana_batch.state.opening import refuse_foreign_journal, refuse_other_names, unusable
 from nanobanana_batch.state.prices import PRICES, PriceClass, by_kind
 from nanobanana_batch.state.roster import Roster
-from nanobanana_batch.state.schema import bring_up_to_date
+from nanobanana_batch.state.schema import bring_up_to_date, refuse_foreign_tables
 from nanobanana_batch.state.scope import Scope
-from nanobanana_batch.state.soundness import refuse_unsound
+from nanobanana_batch.state.soundness import refuse_unsound, texts, understood
 from nanobanana_batch.state.taking import take
 from nanobanana_batch.state.uploads import Uploads
 from nanobanana_batch.state.writers import WRITERS, without_case
@@ -211,7 +212,9 @@ class Store:
     def new_rows(self, after: int, scope: Scope, at_most: int) -> list[RowToSend]:
         """The next rows of the scope without any attempt, past position `after`, in manifest order."""
         query = _NEW.format(scope=scope.condition)
-        return [_row_to_send(found) for found in self._read(query, after, scope.value, at_most)]
+        found = self._read(query, after, scope.value, at_most)
+        with understood("rows"):
+            return [_row_to_send(row) for row in found]
 
     def rows_to_repeat(self, which: Repeat, scope: Scope) -> Sequence[int]:
         """All rows of the scope that are to get another attempt, in manifest order."""
@@ -225,7 +228,8 @@ class Store:
     def row_to_send(self, row: int) -> RowToSend:
         """One row, with the number of its next attempt."""
         (found,) = self._read(_ONE, row)
-        return _row_to_send(found)
+        with understood("rows"):
+            return _row_to_send(found)
 
     def tasks_of(self, row: int) -> int:
         """How many tasks were made for a row so far."""
@@ -233,7 +237,9 @@ class Store:
 
     def open_attempts(self, phase: Phase) -> list[OpenAttempt]:
         """All attempts in a phase, those whose links die first at the front."""
-        return [_open_attempt(found) for found in self._read(_OPEN, phase)]
+        found = self._read(_OPEN, phase)
+        with understood("attempts"):
+            return [_open_attempt(attempt) for attempt in found]
 
     def open_elsewhere(self, provider: str) -> dict[str, int]:
         """How many unfinished attempts belong to each other provider."""
@@ -292,10 +298,12 @@ class Store:
             " coalesce(credits_used, credits_reserved, credits_expected), sent FROM attempts"
             " JOIN rows USING (row) WHERE phase IN ('intent', 'unknown', 'accepted', 'ready')"
         )
-        return [
-            OpenCredits(attempt, Phase(phase), request_from_json(request), credits, sent)
-            for attempt, phase, request, credits, sent in self._read(query)
-        ]
+        found = self._read(query)
+        with understood("rows"):
+            return [
+                OpenCredits(attempt, Phase(phase), request_from_json(request), credits, sent)
+                for attempt, phase, request, credits, sent in found
+            ]
 
     def has_unpriced_tasks(self) -> bool:
         """Whether the provider took a request and named no credits for it, neither then nor in the end."""
@@ -340,6 +348,7 @@ class Store:
 
 
 _HEADER_BYTES = 100
+_KEEP_IT = "Nothing more was sent. Check the disk; keep the file, it knows what was paid for."
 _LOG_BYTES = 1 << 26
 """To which the write-ahead log shrinks again after a large manifest was taken."""
 
@@ -347,8 +356,8 @@ _LOG_BYTES = 1 << 26
 def _create(path: Path) -> None:
     """Make the file whole under another name first, so that an empty one is known to be damaged."""
     new = path.with_name(f".{path.name}.new")
-    for left_over in (new, new.with_name(f"{new.name}-journal")):
-        left_over.unlink(missing_ok=True)
+    for part in ("", "-journal", "-wal", "-shm"):
+        new.with_name(f"{new.name}{part}").unlink(missing_ok=True)
     os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     with closing(sqlite3.connect(new, isolation_level=None)) as db:
         bring_up_to_date(db)
@@ -361,8 +370,11 @@ def _connect(path: Path) -> sqlite3.Connection:
             f"The state file {path} is empty: it was damaged.",
             hint="It knew what was paid for: bring it back, or give another folder with --out.",
         )
+    refuse_other_names(path)
+    refuse_foreign_journal(path)
     db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
     try:
+        refuse_foreign_tables(db)  # first: what looks for damage carries out the checks of the tables
         _refuse_damage(db, path)
         bring_up_to_date(db)
         refuse_unsound(db)
@@ -397,10 +409,9 @@ def _as_state_failure(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
-        raise StateFailed(
-            f"The state file {path} cannot be used: {error}.",
-            hint="Nothing more was sent. Check the disk; keep the file, it knows what was paid for.",
-        ) from error
+        raise StateFailed(f"The state file {path} cannot be used: {error}.", hint=_KEEP_IT) from error
+    except UnicodeDecodeError as error:
+        raise unusable(path, error, _KEEP_IT) from error
 
 
 def _row_to_send(found: Sequence[Any]) -> RowToSend:
@@ -451,7 +462,7 @@ def _open_attempt(found: Sequence[Any]) -> OpenAttempt:
         task,
         estimated,
         accepted,
-        tuple(json.loads(links or "[]")),
+        texts(links or "[]"),
         dies,
         message,
     )

@@ -37,6 +37,7 @@ from nanobanana_batch.files.folder import POINTER_NAME, STATE_NAME
 from nanobanana_batch.files.log import LOG_NAMES
 from nanobanana_batch.state.store import Store
 from tests.campaign.fuzz_manifest import deadline
+from tests.security.journals import put_journal
 from tests.unit.earlier_run import Earlier, make_run
 
 KEYS = {name: f"canary-{name.lower()}-4f1c" for name in ("NANOBANANA_API_KEY", "EVOLINK_API_KEY", "AWS_KEY")}
@@ -258,9 +259,14 @@ def _change_schema(world: World) -> str:
             "PRAGMA application_id = 7",
             "DELETE FROM rows",
             "DELETE FROM attempts",
+            "UPDATE sqlite_master SET sql = replace(sql, 'TEXT NOT NULL', 'TEXT NOT NULL CHECK (0)')",
+            "UPDATE sqlite_master SET sql = replace(sql, 'NOT NULL,', 'UNIQUE ON CONFLICT REPLACE,')",
+            "UPDATE sqlite_master SET sql = 'odd', name = CAST(x'61ff' AS TEXT) WHERE type = 'table'",
+            "UPDATE sqlite_master SET rootpage = 2",
         ]
     )
     with closing(sqlite3.connect(world.out / STATE_NAME)) as db, suppress(sqlite3.Error):
+        db.execute("PRAGMA writable_schema = ON")
         db.execute(statement)
         db.commit()
     return statement
@@ -281,6 +287,15 @@ def _change_bytes(world: World) -> str:
     return path.name
 
 
+def _change_journal(world: World) -> str:
+    """One that wants a file of the person's deleted once it is rolled back, with an empty log or without."""
+    victim = world.chance.choice([world.victim / "bashrc", world.victim / "secret.png"])
+    put_journal(world.out / STATE_NAME, victim)
+    if world.chance.random() < 0.5:
+        (world.out / f"{STATE_NAME}-wal").touch()
+    return victim.name
+
+
 def _change_entry(world: World) -> str:
     """A link, a pipe, a socket, a folder, nothing or noise in the place of something."""
     name = world.chance.choice(_NAMES)
@@ -298,8 +313,7 @@ def _change_entry(world: World) -> str:
     if kind == "link":
         place.symlink_to(world.victim / target)
     elif kind == "hard":
-        place.write_bytes(b"another name")
-        os.link(place, world.out / "another-name")
+        os.link(world.victim / world.chance.choice(["bashrc", "state.sqlite3"]), place)
     elif kind == "pipe":
         os.mkfifo(place)
     elif kind == "socket":
@@ -343,6 +357,7 @@ CHANGES: tuple[Callable[[World], str], ...] = (
     _change_memory,
     _change_schema,
     _change_bytes,
+    _change_journal,
     _change_entry,
     _change_entry,
     _change_pointer,

@@ -14,10 +14,19 @@ from pathlib import Path
 
 import pytest
 
-from nanobanana_batch.errors import FolderRefused, StateFailed
+from nanobanana_batch.errors import FolderRefused, StateFailed, UsageError
 from nanobanana_batch.files.disk import Disk, same_content
-from nanobanana_batch.files.folder import POINTER_NAME, SERVICE_FOLDER, STATE_NAME, choose, create, find, held
-from nanobanana_batch.files.lock import LOCK_NAME
+from nanobanana_batch.files.folder import (
+    OWNER_NAME,
+    POINTER_NAME,
+    SERVICE_FOLDER,
+    STATE_NAME,
+    choose,
+    create,
+    find,
+    held,
+)
+from nanobanana_batch.files.lock import LOCK_NAME, only_writer
 from nanobanana_batch.files.log import LOG_NAMES, RunLog
 from nanobanana_batch.files.plain import open_input, open_own
 from nanobanana_batch.service import data_folder
@@ -25,7 +34,9 @@ from nanobanana_batch.service.options import ServiceError
 from nanobanana_batch.session import notice_lost_files
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.reader import open_reader
+from nanobanana_batch.state.scope import EVERY_ROW
 from nanobanana_batch.state.store import Store
+from tests.security.journals import put_journal
 from tests.unit.test_state_store import FACTS, IMAGE, drafts, intent, take
 
 OURS = (STATE_NAME, f"{STATE_NAME}-wal", f"{STATE_NAME}-shm", f"{STATE_NAME}-journal", LOCK_NAME)
@@ -86,6 +97,116 @@ def test_a_pointer_of_somebody_else_does_not_lead_to_another_state(tmp_path: Pat
     (tmp_path / POINTER_NAME).write_text(json.dumps({"host": platform.node(), "path": path}))
     with pytest.raises(FolderRefused, match="not the state of this folder"):
         find(tmp_path)
+
+
+def anothers_state(tmp_path: Path) -> tuple[Path, Path, str]:
+    """A stranger's folder, a run of the person's own, and the name that a state of the former has."""
+    folder = choose(tmp_path / "out", tmp_path / "states", risk_network=False)
+    folder.path.mkdir()
+    return folder.path, stranger(tmp_path, "SELECT 1").parent, folder.state_folder.name
+
+
+def point(folder: Path, state_folder: Path) -> None:
+    """Write its pointer."""
+    text = json.dumps({"host": platform.node(), "path": str(state_folder)})
+    (folder / POINTER_NAME).write_text(text)
+
+
+def test_a_link_of_the_right_name_does_not_lead_to_another_state(tmp_path: Path) -> None:
+    """A run would take its manifest into the state of another run, which then knows of no payment."""
+    out, mine, name = anothers_state(tmp_path)
+    (out / "strange").mkdir()
+    (out / "strange" / name).symlink_to(mine)
+    point(out, out / "strange" / name)
+    with pytest.raises(FolderRefused, match=f"{name} is a symbolic link"):
+        find(out)
+    with pytest.raises(FolderRefused, match=f"{name} is a symbolic link"):
+        choose(out, out / "strange", risk_network=False)
+
+
+def test_a_link_that_came_with_a_folder_is_not_followed_to_its_state(tmp_path: Path) -> None:
+    """Nor by a detour; the person's own links further up are their own business."""
+    out, mine, name = anothers_state(tmp_path)
+    (mine / name).mkdir()
+    (out / "strange").symlink_to(mine)
+    for way in (out / "strange", out / ".." / out.name / "strange"):
+        point(out, way / name)
+        with pytest.raises(FolderRefused, match="strange is a symbolic link"):
+            find(out)
+    (tmp_path / "own").symlink_to(mine)
+    point(out, tmp_path / "own" / name)
+    assert find(out).state_folder == tmp_path / "own" / name
+
+
+def test_a_state_that_another_folder_points_to_is_not_taken_over(tmp_path: Path) -> None:
+    """A person renames it as told, but it is that of another run; one that was moved goes on."""
+    mine = choose(tmp_path / "mine", tmp_path / "states", risk_network=False)
+    mine.path.mkdir()
+    create(mine, Disk(), worked_on=False)
+    assert find(mine.path) == mine
+    out = tmp_path / "out"
+    out.mkdir()
+    wanted = choose(out, tmp_path / "states", risk_network=False).state_folder
+    mine.state_folder.rename(wanted)
+    point(out, wanted)
+    with pytest.raises(FolderRefused, match=f"is the state of {mine.path}"):
+        find(out)
+    (mine.path / POINTER_NAME).unlink()
+    create(find(out), Disk(), worked_on=False)
+    assert json.loads((wanted / OWNER_NAME).read_text()) == {"path": str(out)}
+    (wanted / OWNER_NAME).write_text("[" * 9999)
+    assert find(out).state_folder == wanted
+
+
+@pytest.mark.parametrize(
+    "odd", ["/a\0b", "/\ud800", "/" + "x" * 300, "/x" * 3000], ids=("zero", "half", "long", "deep")
+)
+def test_a_pointer_that_is_no_path_is_one_sentence(tmp_path: Path, odd: str) -> None:
+    """Whatever the system says of it."""
+    out, _, name = anothers_state(tmp_path)
+    point(out, Path(f"{odd}/{name}"))
+    with pytest.raises(UsageError):
+        open_reader(find(out).state).__enter__()
+
+
+@pytest.mark.parametrize("part", ["wal", "shm", "journal"])
+def test_a_second_name_of_what_sqlite_writes_is_refused(tmp_path: Path, part: str) -> None:
+    """An archive can bring a hard link to a file of the person's; even who only reads writes to these."""
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    for place in (
+        tmp_path / "out",
+        choose(tmp_path / "out", tmp_path / "s", risk_network=False).state_folder,
+    ):
+        place.mkdir(parents=True)
+        os.link(precious, place / f"{STATE_NAME}-{part}")
+        point(tmp_path / "out", place)
+        with pytest.raises(FolderRefused, match="hard link"):
+            find(tmp_path / "out")
+        (place / f"{STATE_NAME}-{part}").unlink()
+    assert precious.read_text() == "mine"
+
+
+def test_a_log_with_a_second_name_begins_anew(tmp_path: Path) -> None:
+    """A log never ends a run, and is not written through; what it said stays."""
+    precious = tmp_path / "bashrc"
+    precious.write_text("mine\n")
+    os.link(precious, tmp_path / "run.log")
+    with RunLog(tmp_path / "run.log") as log:
+        assert not log.refusal()
+        log("saved", id="x$(touch RCE)")
+    assert precious.read_text() == "mine\n"
+    assert (tmp_path / "run.log").read_text().count("\n") == 1
+    assert (tmp_path / "run.log.1").read_text() == "mine\n"
+
+
+def test_a_lock_with_a_second_name_is_refused(tmp_path: Path) -> None:
+    """A run would hold up that of another folder; reading goes on, as in a backup made of links."""
+    (tmp_path / "other").touch()
+    os.link(tmp_path / "other", tmp_path / LOCK_NAME)
+    with pytest.raises(FolderRefused, match="cp -al"), only_writer(tmp_path):
+        pass
+    assert find(tmp_path).path == tmp_path
 
 
 @pytest.mark.parametrize("opened", [open_own, open_input])
@@ -216,3 +337,147 @@ def test_a_view_in_the_place_of_a_table_is_refused(tmp_path: Path) -> None:
         db.execute("CREATE VIEW meta AS SELECT 'connection' AS name, 'x' AS value")
     with pytest.raises(StateFailed, match="as no run makes"):
         Store(path)
+
+
+@pytest.mark.parametrize("empty_log", [True, False])
+@pytest.mark.parametrize("kind", ["file", "pipe"])
+def test_a_journal_that_names_a_file_does_not_delete_it(tmp_path: Path, kind: str, empty_log: bool) -> None:
+    """By SQLite itself, on opening, also by who only reads and tidies up; a pipe there would hold it."""
+    path, victim = stranger(tmp_path, "SELECT 1"), tmp_path / "precious"
+    victim.write_text("mine") if kind == "file" else os.mkfifo(victim)
+    put_journal(path, victim)
+    if empty_log:
+        path.with_name(f"{STATE_NAME}-wal").touch()
+    with pytest.raises(StateFailed, match="names another file"), open_reader(path):
+        pass
+    with pytest.raises(StateFailed, match="names another file"):
+        Store(path)
+    assert os.path.lexists(victim)
+
+
+def test_reading_does_not_carry_out_a_journal(tmp_path: Path) -> None:
+    """Of no kind: tidying after a reading opens the state for writing only where nothing is to be undone."""
+    path = stranger(tmp_path, "SELECT 1")
+    journal, log = (path.with_name(f"{STATE_NAME}-{part}") for part in ("journal", "wal"))
+    journal.write_bytes(bytes.fromhex("d9d505f920a163d7").ljust(512, b"\0"))
+    log.touch()
+    with pytest.raises(StateFailed, match="cut off"), open_reader(path):
+        pass
+    assert journal.stat().st_size == 512
+
+
+def test_a_change_that_was_cut_off_is_taken_back(tmp_path: Path) -> None:
+    """A journal that names nothing puts back the state's own pages, as after a kill at the very beginning."""
+    path, cut_off = stranger(tmp_path, "SELECT 1"), tmp_path / "later"
+    cut_off.mkdir()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA journal_mode = DELETE")
+        db.execute("UPDATE meta SET value = 'other'")
+        for name in (STATE_NAME, f"{STATE_NAME}-journal"):
+            (cut_off / name).write_bytes((tmp_path / name).read_bytes())
+    with closing(Store(cut_off / STATE_NAME)) as store:
+        assert store.meta("manifest") != "other"
+    assert not (cut_off / f"{STATE_NAME}-journal").exists()
+
+
+def redefined(path: Path, table: str, old: str, new: str) -> None:
+    """The same state, with another definition of a table from its beginning on."""
+    with closing(sqlite3.connect(path)) as db:
+        lines = [line.replace(old, new) if f"TABLE {table}" in line[:30] else line for line in db.iterdump()]
+        marks = [db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("user_version", "application_id")]
+    path.unlink()
+    with closing(sqlite3.connect(path)) as db, db:
+        db.executescript("PRAGMA foreign_keys = OFF;" + "\n".join(lines))
+        db.execute(f"PRAGMA user_version = {marks[0]}")
+        db.execute(f"PRAGMA application_id = {marks[1]}")
+
+
+REDEFINED = (
+    ("attempts", "fingerprint      TEXT NOT NULL", "fingerprint TEXT NOT NULL UNIQUE ON CONFLICT REPLACE"),
+    ("meta", "value TEXT NOT NULL", "value TEXT NOT NULL CHECK(length(hex(zeroblob(4))) > 99)"),
+    ("attempts", "task_id          TEXT", "task_id TEXT COLLATE NOCASE"),
+    ("attempts", "UNIQUE (row, number)", "CHECK (1)"),
+)
+
+
+@pytest.mark.parametrize(("table", "old", "new"), REDEFINED)
+def test_a_table_that_is_defined_otherwise_is_refused(tmp_path: Path, table: str, old: str, new: str) -> None:
+    """It could forget what was paid for when the next thing is written, or take all memory."""
+    path = stranger(tmp_path, "DELETE FROM meta")
+    redefined(path, table, "no such words", "")
+    Store(path).close()
+    redefined(path, table, old, new)
+    with pytest.raises(StateFailed, match="as no run makes"):
+        Store(path)
+    with pytest.raises(StateFailed, match="as no run makes"), open_reader(path):
+        pass
+
+
+def test_an_index_that_is_missing_is_told(tmp_path: Path) -> None:
+    """Without it a request could be paid twice under one key."""
+    path = stranger(tmp_path, "DROP INDEX attempts_task")
+    with pytest.raises(StateFailed, match="lacks the index 'attempts_task'"):
+        Store(path)
+
+
+@pytest.mark.parametrize("where", ["definition", "value"])
+def test_what_is_no_text_in_a_state_is_one_sentence(tmp_path: Path, where: str) -> None:
+    """A byte of a file that was damaged, in what SQLite itself says of it or in a value."""
+    path = stranger(tmp_path, "UPDATE rows SET id = CAST(x'61ff' AS TEXT)")
+    if where == "definition":
+        data = path.read_bytes()
+        data = data.replace(b"tablemetameta", b"table\xffetameta")
+        path.write_bytes(data.replace(b"CREATE TABLE meta", b"CREATE TABLX meta"))
+    with pytest.raises(StateFailed), closing(Store(path)) as store:
+        store.new_rows(-1, EVERY_ROW, 5)
+    with pytest.raises(StateFailed), open_reader(path) as reader:
+        list(reader.rows())
+
+
+def test_a_state_with_a_second_name_is_not_written_to(tmp_path: Path) -> None:
+    """The other name may be that of a person's own file; a copy of its own goes on."""
+    path, other = stranger(tmp_path, "SELECT 1"), tmp_path / "mine.db"
+    os.link(path, other)
+    before = other.read_bytes()
+    with pytest.raises(StateFailed, match="hard link"):
+        Store(path)
+    with open_reader(path) as reader:
+        assert reader.counts()
+    assert other.read_bytes() == before
+    assert not list(tmp_path.glob("*-wal"))
+    other.unlink()
+    Store(path).close()
+
+
+DEEP = "[" * 1500 + "]" * 1500
+"""SQLite takes it for JSON; Python does not go so far down."""
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT OR REPLACE INTO meta VALUES ('variables', ?)",
+        "UPDATE rows SET variables = '{\"a\": ' || ? || '}'",
+        'UPDATE rows SET request = \'{"model": "m", "prompt": "p", "images": \' || ? || \'}\'',
+        "UPDATE attempts SET links = ?",
+    ],
+)
+@pytest.mark.parametrize("value", [DEEP, "[1]", "[{}]"])
+def test_what_is_nested_without_end_is_one_sentence(tmp_path: Path, statement: str, value: str) -> None:
+    """Or what has something else in the place of a text; whoever asks for it is told."""
+    path = stranger(tmp_path, statement, value)
+    faults = 0
+    try:
+        with open_reader(path) as reader:
+            reader.variables()
+            list(reader.rows())
+    except StateFailed:
+        faults += 1
+    try:
+        with closing(Store(path)) as store:
+            store.new_rows(-1, EVERY_ROW, 5)
+            store.open_attempts(facts.Phase.ACCEPTED)
+            store.credits_of_open()
+    except StateFailed:
+        faults += 1
+    assert faults or value != DEEP
