@@ -30,6 +30,8 @@ from nanobanana_batch.providers.watch import Secret, Seen, Watch, link_route
 
 PIECE_BYTES = 1 << 20
 MAX_REPLY_BYTES = 16 << 20
+_LONGEST_CAUSE = 40_000
+"""Characters of a traceback; a longer one quotes what came."""
 _DEAD = {403, 404, 410}
 _LINK_REDIRECTS = 5
 
@@ -117,7 +119,7 @@ class _Client:
     def _shown(self, error: Exception) -> Exception | None:
         """The cause of an error, unless it quotes the key or a link: libraries quote what is no HTTP."""
         text = "".join(traceback.format_exception(error))
-        return error if self._watch.clean(text) == text else None
+        return error if len(text) <= _LONGEST_CAUSE and self._watch.clean(text) == text else None
 
 
 class PaidHttp(_Client):

@@ -105,8 +105,7 @@ def read_submit_reply(reply: Reply) -> SubmitOutcome:
         request_id=_request_id(reply),
         credits_reserved=as_credits(_of_task(body, "usage", "credits_reserved")),
         estimated_s=as_estimate_s(_of_task(body, "task_info", "estimated_time")),
-        replayed="true"
-        in re.split(r"\s*,\s*", reply.headers.get("idempotency-replayed", "").strip().lower()),
+        replayed="true" in map(str.strip, reply.headers.get("idempotency-replayed", "").lower().split(",")),
     )
 
 

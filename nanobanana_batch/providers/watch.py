@@ -18,6 +18,8 @@ REMOVED = "[key]"
 """What stands in a text in the key's place."""
 _SHORTEST_SECRET = 8
 _LONGEST_WORDS = 500
+_LONGEST_LOOK = 8000
+"""Of what a library quotes: links in it may be longer than what is shown."""
 
 
 class Secret:
@@ -120,7 +122,7 @@ class Watch:
 
         What it quotes of bytes that are no HTTP may begin in the middle of a link.
         """
-        return self.clean(_BYTES.sub("[bytes]", text))[:_LONGEST_WORDS]
+        return self.clean(_BYTES.sub("[bytes]", text[:_LONGEST_LOOK]))[:_LONGEST_WORDS]
 
     def clean(self, text: str) -> str:
         """The same, whole."""
@@ -168,7 +170,7 @@ def without_links(text: str) -> str:
 
 def shown_id(text: str) -> str:
     """An id that a reply names for people, whole however long it is; anything else as `without_links`."""
-    return text if _PLAIN_ID.fullmatch(text) else without_links(text)[:_LONGEST_WORDS]
+    return text if _PLAIN_ID.fullmatch(text) else without_links(text[:_LONGEST_LOOK])[:_LONGEST_WORDS]
 
 
 def _host(authority: str) -> str:
