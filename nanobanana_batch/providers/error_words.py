@@ -22,14 +22,13 @@ from nanobanana_batch.providers import decisions
 from nanobanana_batch.providers.base import Decision
 from nanobanana_batch.providers.http import NoReply, Reply
 from nanobanana_batch.providers.values import LONGEST_TEXT, as_line, as_number, as_object, as_text, cut, shape
+from nanobanana_batch.providers.watch import LONGEST_PAGE
 
 _LONGEST_CODE = 200
 _LONGEST_QUOTE = 200
 _MOST_FAULTS = 5
 """Of a list of them, and how many steps the place of one has: a list may have any length."""
 _DEEPEST_PLACE = 12
-_LONGEST_PAGE = 8000
-"""Of a page only the beginning is looked at: it may be of any size and make."""
 _LONGEST_HEADER = 200
 """Of a time, or of what names one."""
 _LONGEST_WAIT_S = 1e9
@@ -187,7 +186,7 @@ def told(reply: Reply) -> str:
 
 def quoted(reply: Reply) -> str:
     """What a body that is no error message of the API's says, as far as a person can use it."""
-    text = reply.body[:_LONGEST_PAGE].decode("utf-8", "replace").strip()
+    text = reply.body[:LONGEST_PAGE].decode("utf-8", "replace").strip()
     if not text:
         return "an empty body"
     try:
@@ -233,7 +232,7 @@ def retry_after_s(reply: Reply, fields: Mapping[str, Any] | None) -> float | Non
         # By the provider's own clock where it tells: ours may be wrong.
         now = date_of(reply)
         return min(max(0.0, until - (time.time() if now is None else now)), _LONGEST_WAIT_S)
-    return wait_in_words(fields or {"error": reply.body[:_LONGEST_PAGE].decode("utf-8", "replace")})
+    return wait_in_words(fields or {"error": reply.body[:LONGEST_PAGE].decode("utf-8", "replace")})
 
 
 def wait_without_body(error: NoReply) -> float | None:

@@ -343,7 +343,7 @@ async def _whole(response: httpx.Response, seen: Seen, secret: Secret) -> Reply:
             seen.received_bytes = len(body)
             if len(body) > MAX_REPLY_BYTES:
                 raise NoReply(f"the reply is larger than {MAX_REPLY_BYTES} bytes", _head(seen))
-    seen.body = secret.removed_from(bytes(body))
+    seen.body = secret.removed_from_body(bytes(body))
     return Reply(response.status_code, headers, seen.body)
 
 

@@ -168,7 +168,8 @@ def _judged(reply: Reply, status: int, words: ErrorWords | None) -> SubmitOutcom
 
 def _request_id(reply: Reply) -> str | None:
     named = reply.headers.get("x-request-id", "").strip()
-    return cut("".join(filter(str.isprintable, shown_id(named))), 200) or None
+    # Something in the place of what cannot be shown: what is left out may have kept a key apart.
+    return cut("".join(char if char.isprintable() else "?" for char in shown_id(named)), 200) or None
 
 
 def key_answer(outcome: SubmitOutcome) -> KeyAnswer:

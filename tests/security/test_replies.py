@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import json
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
+from urllib.parse import unquote
 
 import pytest
 
+from nanobanana_batch.providers.base import Accepted, Exchange
 from nanobanana_batch.providers.error_words import error_of
 from nanobanana_batch.providers.http import Reply
 from nanobanana_batch.providers.links import links_of
 from nanobanana_batch.providers.replies import read_submit_reply, read_task
 from nanobanana_batch.providers.values import LONGEST_TEXT, as_text
 from nanobanana_batch.providers.watch import Secret, Watch, shown_id
+from tests.service.test_http_keys import everything
+from tests.service.test_http_paid import BODY, KEY, send, serving
+from tests.service.test_http_watch import watched
 
 
 @pytest.fixture
 def anyio_backend() -> str:
     """As in production."""
     return "asyncio"
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """Something to upload."""
+    path = tmp_path / "a.png"
+    path.write_bytes(b"12345")
+    return path
 
 
 # --- texts that take a day to look through ---------------------------------------------------------
@@ -145,3 +162,146 @@ def test_values_are_looked_at_up_to_a_number() -> None:
         looked.clear()
         assert links_of({"results": [[Telling()] * 100] * 1000}, paths) == ()
         assert len(looked) <= 10_000
+
+
+# --- the key in another writing --------------------------------------------------------------------
+
+
+def _escaped(key: str, form: str = "\\u{:04x}") -> str:
+    return "".join(form.format(ord(char)) for char in key)
+
+
+WRITTEN: dict[str, str] = {
+    "itself": KEY,
+    "json": _escaped(KEY),
+    "json in capitals": _escaped(KEY, "\\u{:04X}"),
+    "json, one character": KEY[:3] + _escaped(KEY[3]) + KEY[4:],
+    "json, the first one": _escaped(KEY[0]) + KEY[1:],
+    "json, every other one": "".join(_escaped(char) if index % 2 else char for index, char in enumerate(KEY)),
+    "json in json": _escaped(KEY, "\\\\u{:04x}"),
+    "json of json's backslash": _escaped(KEY, "\\u005cu{:04x}"),
+    "html": _escaped(KEY, "&#{};"),
+    "html without an end": _escaped(KEY, "&#{}") + " ",
+    "html in hex": _escaped(KEY, "&#X00{:x};"),
+    "html of html": _escaped(KEY, "&amp;#{};"),
+    "html in json": _escaped(KEY, "\\u0026#{};"),
+    "html with names": KEY.replace("_", "&lowbar;").replace("-", "&#45;"),
+    "percent": _escaped(KEY, "%{:02x}"),
+    "percent of percent": _escaped(KEY, "%25{:02X}"),
+    "percent in json": _escaped(KEY, "\\u0025{:02x}"),
+    "base 64 in json": _escaped(base64.b64encode(KEY.encode()).decode()),
+}
+
+OF_JSON = {"json of json's backslash", "html in json", "percent in json", "base 64 in json"}
+"""One writing of another: it is the key only when JSON has been read."""
+
+
+def _forms(text: str) -> Iterator[str]:
+    """What a person could read a text as, who is not stopped by one writing."""
+    for _ in range(4):
+        yield text
+        decoded = re.sub(r"\\+u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), text)
+        text = unquote(html.unescape(decoded))
+    yield text
+
+
+def _shows_key(*told: object) -> bool:
+    own = KEY, base64.b64encode(KEY.encode()).decode()
+    return any(one in form for form in _forms(repr(told)) for one in own)
+
+
+BODIES: dict[str, tuple[int, str]] = {
+    "an error": (400, '{{"error": {{"code": "x {0}", "message": "your key {0}", "type": "{0}"}}}}'),
+    "a refused key": (401, '{{"error": {{"code": "unauthorized", "message": "no {0}"}}}}'),
+    "an error in a success": (200, '{{"success": false, "code": "{0}", "msg": "your key {0}"}}'),
+    "an id": (200, '{{"id": "{0}", "data": {{"file_id": "{0}", "file_url": "https://h.example/{0}"}}}}'),
+    "a failed task": (
+        200,
+        '{{"id": "t-1", "data": [{{"id": "t-1", "status": "failed", "error":'
+        ' {{"code": "x_{0}", "message": "k {0}"}}}}]}}',
+    ),
+    "links": (
+        200,
+        '{{"data": [{{"id": "t-1", "status": "completed", "results": ["https://h.example/{0}"]}}]}}',
+    ),
+    "links in a text": (
+        200,
+        '{{"data": [{{"id": "t-1", "status": "completed", "output": "[\\"https://h.example/{0}\\"]"}}]}}',
+    ),
+    "names": (200, '{{"data": [{{"id": "t-1", "status": "{0}", "{0}": 1}}]}}'),
+    "a page": (502, "<html><title>no {0}</title><p>{0}</html>"),
+    "a page without a title": (502, "<p>no {0} here"),
+    "JSON that breaks off": (502, '{{"a": "{0}'),
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("place", "writing"),
+    [
+        (place, writing)
+        for place in BODIES
+        for writing in WRITTEN
+        if BODIES[place][0] != 502 or writing not in OF_JSON
+    ],
+)
+async def test_a_key_in_any_writing_ends_where_it_came_in(place: str, writing: str, image: Path) -> None:
+    """Neither outcomes, which are stored and shown, nor the log of requests have it, also with --debug."""
+    status, form = BODIES[place]
+    told: list[Exchange] = []
+    header = KEY if writing in OF_JSON else WRITTEN[writing]
+    answer = send(status, form.format(WRITTEN[writing]).encode(), f"X-Request-Id: {header}\r\n")
+    async with serving(answer) as server, watched(server.url, told.append, debug=True) as opened:
+        outcomes = await everything(opened, image)
+    assert told
+    assert not _shows_key(outcomes, told)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32-le", "utf-8-sig"])
+async def test_a_key_in_another_utf_ends_there_too(encoding: str, image: Path) -> None:
+    """JSON is read in all of them."""
+    body = f'{{"error": {{"code": "unauthorized", "message": "no {KEY}"}}}}'.encode(encoding)
+    async with serving(send(401, body)) as server, watched(server.url, lambda it: None) as opened:
+        outcomes = await everything(opened, image)
+    assert "unauthorized" in repr(outcomes)
+    assert not _shows_key(outcomes)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("between", ["&#1;", "&#x81;", "&#127;", "&#xFDD0;"])
+async def test_nothing_that_a_page_leaves_out_keeps_a_key_apart(between: str, image: Path) -> None:
+    """Some references stand for nothing at all."""
+    body = f"<title>no {KEY[:5]}{between}{KEY[5:]}</title>".encode()
+    async with serving(send(502, body)) as server, watched(server.url, lambda it: None) as opened:
+        assert not _shows_key(await everything(opened, image))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("between", ["\u200b", "\u0081", "\u2066"])
+async def test_nothing_that_cannot_be_shown_keeps_a_key_apart(between: str) -> None:
+    """In an id of a request, which is kept with its row."""
+    headers = f"X-Request-Id: {KEY[:5]}{between}{KEY[5:]}\r\n"
+    answer = send(200, b'{"id": "t-1"}', headers)
+    async with serving(answer) as server, watched(server.url, lambda it: None) as opened:
+        outcome = await opened.submit(BODY, "key-0123456789abcdef")
+    assert isinstance(outcome, Accepted)
+    assert not _shows_key(outcome)
+
+
+def test_what_is_no_key_stays_as_it_is() -> None:
+    """Byte for byte, escapes included; a reply about a key stays one that can be read."""
+    secret = Secret(KEY)
+    body = b'{"a": "\\u4f60\\u597d &#115; %25 \\\\u0063", "b": [1.50, "\\/"]}'
+    assert secret.removed_from_body(body) == body
+    echo = json.loads(secret.removed_from_body(f'{{"id": "t-1", "m": "\\u4f60 {_escaped(KEY)}"}}'.encode()))
+    assert echo == {"id": "t-1", "m": "\u4f60 [key]"}
+
+
+@pytest.mark.parametrize(
+    "unit", ["\\", "\\u00", "\\\\u00", "&#0", "&amp;", "%25", KEY[:-1], _escaped(KEY[:-1])]
+)
+def test_a_key_is_looked_for_in_time_by_the_length_only(unit: str) -> None:
+    """Near misses and escapes of nothing."""
+    with not_for_ever():
+        Secret(KEY).removed_from_body((unit * (_LONG // len(unit))).encode())
