@@ -15,13 +15,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import aiohttp
 import anyio
 import httpx
 
 from nanobanana_batch.errors import LinkFailed
+from nanobanana_batch.providers.bodies import ASKED_FOR, BadCoding, body_of
 from nanobanana_batch.providers.encoding import USER_AGENT
 from nanobanana_batch.providers.link_rules import LinkRules
 from nanobanana_batch.providers.profile import Address
@@ -129,7 +130,7 @@ class PaidHttp(_Client):
         self, address: Address, headers: Mapping[str, str], at_once: int, timeouts: Timeouts, watch: Watch
     ) -> None:
         client = httpx.AsyncClient(
-            headers=headers,
+            headers=_asking(headers),
             transport=own_transport(
                 address.url, httpx.Limits(max_connections=at_once, max_keepalive_connections=0)
             ),
@@ -180,7 +181,7 @@ class FilesHttp(_Client):
         self, address: Address, headers: Mapping[str, str], timeouts: Timeouts, watch: Watch
     ) -> None:
         client = httpx.AsyncClient(
-            headers=headers,
+            headers=_asking(headers),
             transport=own_transport(address.url, httpx.Limits()),
             timeout=httpx.Timeout(timeouts.read_s, connect=timeouts.connect_s),
             follow_redirects=False,
@@ -214,7 +215,7 @@ class FreeHttp(_Client):
         self, address: Address, headers: Mapping[str, str], timeouts: Timeouts, watch: Watch
     ) -> None:
         client = httpx.AsyncClient(
-            headers=headers,
+            headers=_asking(headers),
             timeout=httpx.Timeout(timeouts.read_s, connect=timeouts.connect_s),
             transport=PooledTransport(),
             follow_redirects=False,
@@ -249,9 +250,8 @@ class LinkHttp:
             headers={"Accept": "image/*", "Accept-Encoding": "identity", "User-Agent": USER_AGENT},
             timeout=httpx.Timeout(timeouts.read_s, connect=timeouts.connect_s),
             transport=PooledTransport(rules),
-            follow_redirects=True,
+            follow_redirects=False,
             cookies=_no_cookies(),
-            max_redirects=_LINK_REDIRECTS,
         )
 
     @asynccontextmanager
@@ -282,8 +282,9 @@ class LinkHttp:
         try:
             async with steps.closing_what_failed():
                 with anyio.fail_after(self._timeouts.free_s):
-                    opened = self._client.stream("GET", url, extensions={"trace": steps})
-                    return await stack.enter_async_context(opened)
+                    response = await self._followed(url, steps)
+                    stack.push_async_callback(response.aclose)
+                    return response
         except LinkFailed:
             raise
         except TimeoutError as error:
@@ -293,6 +294,17 @@ class LinkHttp:
             raise LinkFailed(f"the link cannot be opened: it is malformed ({type(error).__name__})") from None
         except Exception as error:
             raise LinkFailed(f"the link cannot be opened: {self._watch.words(_words(error))}") from None
+
+    async def _followed(self, url: str, steps: Steps) -> httpx.Response:
+        """What a link leads to in the end; of a redirect the head is read, and never the body."""
+        request = self._client.build_request("GET", url, extensions={"trace": steps})
+        for _ in range(_LINK_REDIRECTS + 1):
+            response = await self._client.send(request, stream=True)
+            if response.next_request is None:
+                return response
+            await response.aclose()
+            request = response.next_request
+        raise LinkFailed(f"the link redirects more than {_LINK_REDIRECTS} times")
 
 
 class LinkBody:
@@ -310,7 +322,7 @@ class LinkBody:
         deadline = anyio.current_time() + self._deadline_s
         waiting, total = bytearray(), 0
         try:
-            async with aclosing(_chunks(self._response)) as chunks:
+            async with aclosing(body_of(self._response)) as chunks:
                 async for chunk in chunks:
                     waiting += chunk
                     total += len(chunk)
@@ -337,11 +349,11 @@ async def _whole(response: httpx.Response, seen: Seen, secret: Secret) -> Reply:
     headers = seen.headers = {name.lower(): secret.removed(value) for name, value in response.headers.items()}
     seen.request_id = headers.get("x-request-id")
     body = bytearray()
-    async with aclosing(_chunks(response)) as chunks:
+    async with aclosing(body_of(response)) as chunks:
         async for chunk in chunks:
             body += chunk
             seen.received_bytes = len(body)
-            if len(body) > MAX_REPLY_BYTES:
+            if max(len(body), response.num_bytes_downloaded) > MAX_REPLY_BYTES:
                 raise NoReply(f"the reply is larger than {MAX_REPLY_BYTES} bytes", _head(seen))
     seen.body = secret.removed_from_body(bytes(body))
     return Reply(response.status_code, headers, seen.body)
@@ -351,9 +363,8 @@ def _head(seen: Seen) -> Reply | None:
     return None if seen.status is None else Reply(seen.status, seen.headers, b"")
 
 
-def _chunks(response: httpx.Response) -> AsyncGenerator[bytes, None]:
-    """The body as it comes; httpx returns a generator and types it as an iterator, which cannot be closed."""
-    return cast("AsyncGenerator[bytes, None]", response.aiter_bytes())
+def _asking(headers: Mapping[str, str]) -> dict[str, str]:
+    return {**headers, "Accept-Encoding": ASKED_FOR}
 
 
 def _no_cookies() -> CookieJar:
@@ -369,6 +380,8 @@ def _words(error: BaseException) -> str:
     """In aiohttp's own words, where it is behind it: its bridge calls nearly all a connect timeout."""
     if isinstance(error.__cause__, aiohttp.ClientError):
         error = error.__cause__
+    if isinstance(error, BadCoding):
+        return str(error)
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return "the connection was not made in time"  # its own words hold the whole link
     if isinstance(error, aiohttp.ClientConnectorError):

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import gzip
 import html
 import json
 import re
 import signal
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from urllib.parse import unquote
 
+import httpx
 import pytest
 
-from nanobanana_batch.providers.base import Accepted, Exchange
+from nanobanana_batch.errors import LinkFailed
+from nanobanana_batch.providers import bodies, http
+from nanobanana_batch.providers.base import Accepted, Exchange, Unknown
 from nanobanana_batch.providers.error_words import error_of
-from nanobanana_batch.providers.http import Reply
+from nanobanana_batch.providers.http import Reply, Timeouts
 from nanobanana_batch.providers.links import links_of
 from nanobanana_batch.providers.replies import read_submit_reply, read_task
 from nanobanana_batch.providers.values import LONGEST_TEXT, as_text
 from nanobanana_batch.providers.watch import Secret, Watch, shown_id
 from tests.service.test_http_keys import everything
-from tests.service.test_http_paid import BODY, KEY, send, serving
+from tests.service.test_http_paid import BODY, KEY, QUICK, Answer, Seen, provider, send, serving
 from tests.service.test_http_watch import watched
 
 
@@ -305,3 +311,136 @@ def test_a_key_is_looked_for_in_time_by_the_length_only(unit: str) -> None:
     """Near misses and escapes of nothing."""
     with not_for_ever():
         Secret(KEY).removed_from_body((unit * (_LONG // len(unit))).encode())
+
+
+# --- bombs -----------------------------------------------------------------------------------------
+
+
+def packed(body: bytes, coding: str, announced: str = "") -> Answer:
+    """A reply whose body is packed as it says, once for each name."""
+    for name in filter(None, (part.strip() for part in coding.split(","))):
+        deflated = zlib.compress(body)
+        body = {"gzip": gzip.compress(body), "deflate": deflated, "raw": deflated[2:-4]}.get(name, body)
+    named = announced or coding.replace("raw", "deflate")
+    return send(200, body, f"Content-Encoding: {named}\r\n")
+
+
+async def fetched(url: str, timeouts: Timeouts = QUICK) -> bytes:
+    """What a link gives."""
+    async with provider("http://127.0.0.1:9", timeouts) as opened, opened.open_link(url) as body:
+        return b"".join([piece async for piece in body.pieces()])
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("coding", ["gzip, gzip", "gzip,deflate", "identity, gzip, gzip", "br", "zstd"])
+async def test_what_is_packed_twice_or_otherwise_is_not_unpacked(coding: str) -> None:
+    """A kilobyte may hold a gigabyte, of which each piece of the network is unpacked at once."""
+    async with serving(packed(b'{"id": "t-1", "data": []}', coding)) as server:
+        async with provider(server.url) as opened:
+            submitted = await opened.submit(BODY, "key-0123456789abcdef")
+            read = await opened.read_many(["t-1"])
+        with pytest.raises(LinkFailed, match="packed") as caught:
+            await fetched(f"{server.url}/a.png")
+    assert isinstance(submitted, Unknown)
+    assert "packed" in submitted.reason
+    assert "packed" in read.failure
+    assert not caught.value.dead
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "coding", ["gzip", "GZIP", "x-gzip", "deflate", "raw", "identity", "identity, gzip", ""]
+)
+async def test_what_is_packed_once_is_understood(coding: str) -> None:
+    """By servers that do as they like; replies are asked for in gzip, images as they are."""
+    body = b'{"id": "t-1", "status": "pending"}' + b" " * (1 << 18)
+    announced = coding.replace("raw", "deflate")
+    async with serving(packed(body, coding.lower().removeprefix("x-"), announced)) as server:
+        async with provider(server.url) as opened:
+            assert await opened.submit(BODY, "key-0123456789abcdef") == Accepted("t-1")
+            assert (await opened.read_many(["t-1"])).failure
+        assert await fetched(f"{server.url}/a.png") == body
+        asked = [request.headers["accept-encoding"] for request in server.seen]
+    assert asked[0] == asked[1] == "gzip"
+    assert asked[-1] == "identity"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "raw"])
+async def test_a_bomb_is_unpacked_in_steps(coding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever counts has counted before there is more; ends that meet the end of a step are no matter."""
+    monkeypatch.setattr(bodies, "_STEP_BYTES", 1000)
+    monkeypatch.setattr(http, "MAX_REPLY_BYTES", 5000)
+    for size in (0, 1, 999, 1000, 1001, 2000, 50_000):
+        async with serving(packed(b"\0" * size, coding)) as server, httpx.AsyncClient() as client:
+            async with client.stream("GET", server.url) as response:
+                pieces = [piece async for piece in bodies.body_of(response)]
+            assert await fetched(f"{server.url}/a.png") == b"\0" * size
+        assert sum(map(len, pieces)) == size
+        assert max(map(len, pieces), default=0) <= 1000
+    async with serving(packed(b" " * 5001, coding)) as server, provider(server.url) as opened:
+        outcome = await opened.submit(BODY, "key-0123456789abcdef")
+    assert isinstance(outcome, Unknown)
+    assert "larger" in outcome.reason
+
+
+@pytest.mark.anyio
+async def test_what_follows_a_packed_body_counts_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing comes of it, so only the wire shows how much it is."""
+    monkeypatch.setattr(http, "MAX_REPLY_BYTES", 5000)
+    body = gzip.compress(b'{"id": "t-1"}')
+    for surplus, is_taken in ((100, True), (6000, False)):
+        answer = send(200, body + b"\0" * surplus, "Content-Encoding: gzip\r\n")
+        async with serving(answer) as server, provider(server.url) as opened:
+            outcome = await opened.submit(BODY, "key-0123456789abcdef")
+        assert isinstance(outcome, Accepted) is is_taken
+
+
+@pytest.mark.anyio
+async def test_a_packed_body_that_ends_too_soon_is_none() -> None:
+    """Its announced length is that of the half."""
+    half = gzip.compress(bytes(range(256)) * 40)[:-20]
+    async with serving(send(200, half, "Content-Encoding: gzip\r\n")) as server:
+        with pytest.raises(LinkFailed, match="in the middle"):
+            await fetched(f"{server.url}/a.png")
+
+
+# --- redirects -------------------------------------------------------------------------------------
+
+
+@pytest.mark.anyio
+async def test_the_body_of_a_redirect_is_not_read() -> None:
+    """It may have no end."""
+    async with serving(send(200, b"image")) as storage:
+
+        async def endless(request: Seen, writer: asyncio.StreamWriter) -> None:
+            head = f"HTTP/1.1 302 Found\r\nLocation: {storage.url}/b.png\r\nContent-Length: 1000000\r\n\r\n"
+            writer.write(head.encode() + b"x")
+
+        async with serving(endless) as links:
+            assert await fetched(f"{links.url}/a.png", Timeouts(free_s=2, read_s=2)) == b"image"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("steps", "is_followed"), [(5, True), (6, False)])
+async def test_redirects_are_followed_so_far_and_no_further(steps: int, is_followed: bool) -> None:
+    """By addresses as hosts write them: relative ones, too."""
+
+    async def answer(request: Seen, writer: asyncio.StreamWriter) -> None:
+        number = int(request.line.split(" ")[1].rpartition("/")[2])
+        if number == 0:
+            await send(200, b"image")(request, writer)
+            return
+        location = [f"{number - 1}", f"/x/{number - 1}", f"//127.0.0.1:{server.port}/x/{number - 1}"][
+            number % 3
+        ]
+        await send(301 + number % 3, b"gone on", f"Location: {location}\r\n")(request, writer)
+
+    async with serving(answer) as server:
+        if is_followed:
+            assert await fetched(f"{server.url}/x/{steps}") == b"image"
+        else:
+            with pytest.raises(LinkFailed, match="more than 5 times") as caught:
+                await fetched(f"{server.url}/x/{steps}")
+            assert not caught.value.dead
+        assert len(server.seen) == 6
