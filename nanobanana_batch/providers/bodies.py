@@ -7,11 +7,9 @@ taken, and its bytes are counted by whoever reads them before there are more.
 from __future__ import annotations
 
 import zlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
-from typing import Protocol, cast
-
-import httpx
+from typing import Protocol
 
 ASKED_FOR = "gzip"
 """What is asked for where replies may be packed; whoever packs unasked is understood as well."""
@@ -30,19 +28,15 @@ class _Inflater(Protocol):
     def decompress(self, data: bytes, max_length: int = 0, /) -> bytes: ...
 
 
-def body_of(response: httpx.Response) -> AsyncGenerator[bytes, None]:
-    """The body, unpacked, in pieces of bounded size; one that is not packed as it comes from the network.
+def unpacked(named: Iterable[str], raw: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """A body in pieces of bounded size; one that is not packed is what comes from the network, as it comes.
+
+    `named`: how the reply says that it is packed (`Content-Encoding`).
 
     Raises:
         BadCoding: see there.
     """
-    codings = [
-        coding
-        for value in response.headers.get_list("content-encoding", split_commas=True)
-        if (coding := value.strip().lower()) not in ("", "identity")
-    ]
-    # httpx returns a generator and types it as an iterator, which cannot be closed.
-    raw = cast("AsyncGenerator[bytes, None]", response.aiter_raw())
+    codings = [coding for name in named if (coding := name.strip().lower()) not in ("", "identity")]
     if not codings:
         return raw
     if len(codings) > 1:

@@ -15,14 +15,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import aiohttp
 import anyio
 import httpx
 
 from nanobanana_batch.errors import LinkFailed
-from nanobanana_batch.providers.bodies import ASKED_FOR, BadCoding, body_of
+from nanobanana_batch.providers.bodies import ASKED_FOR, BadCoding, unpacked
 from nanobanana_batch.providers.encoding import USER_AGENT
 from nanobanana_batch.providers.link_rules import LinkRules
 from nanobanana_batch.providers.profile import Address
@@ -322,7 +322,7 @@ class LinkBody:
         deadline = anyio.current_time() + self._deadline_s
         waiting, total = bytearray(), 0
         try:
-            async with aclosing(body_of(self._response)) as chunks:
+            async with aclosing(_chunks(self._response)) as chunks:
                 async for chunk in chunks:
                     waiting += chunk
                     total += len(chunk)
@@ -349,7 +349,7 @@ async def _whole(response: httpx.Response, seen: Seen, secret: Secret) -> Reply:
     headers = seen.headers = {name.lower(): secret.removed(value) for name, value in response.headers.items()}
     seen.request_id = headers.get("x-request-id")
     body = bytearray()
-    async with aclosing(body_of(response)) as chunks:
+    async with aclosing(_chunks(response)) as chunks:
         async for chunk in chunks:
             body += chunk
             seen.received_bytes = len(body)
@@ -361,6 +361,12 @@ async def _whole(response: httpx.Response, seen: Seen, secret: Secret) -> Reply:
 
 def _head(seen: Seen) -> Reply | None:
     return None if seen.status is None else Reply(seen.status, seen.headers, b"")
+
+
+def _chunks(response: httpx.Response) -> AsyncGenerator[bytes, None]:
+    """The body as it comes; httpx returns a generator and types it as an iterator, which cannot be closed."""
+    raw = cast("AsyncGenerator[bytes, None]", response.aiter_raw())
+    return unpacked(response.headers.get_list("content-encoding", split_commas=True), raw)
 
 
 def _asking(headers: Mapping[str, str]) -> dict[str, str]:
