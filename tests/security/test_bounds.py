@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import re
 import struct
 import zlib
 from contextlib import nullcontext
 from pathlib import Path
+from types import ModuleType
 
 import httpx
 import pytest
@@ -22,6 +24,7 @@ from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import find
 from nanobanana_batch.files.formats import identify
 from nanobanana_batch.files.images import ImageFile
+from nanobanana_batch.manifest import template, template_uses
 from nanobanana_batch.manifest.tables.parquet import _rows_at_once
 from nanobanana_batch.pipeline import Order, expanded, open_ordered
 from nanobanana_batch.providers.links import links_of
@@ -119,25 +122,79 @@ def test_a_jpeg_of_filling_or_stuffing_alone_is_walked_at_once() -> None:
             identify(memoryview(b"\xff\xd8\xff\xe0\x00\x02" + inside))
 
 
-@pytest.mark.parametrize("filter_", ["", ":upper"])
-@pytest.mark.parametrize("field", ["prompt", "images", "id"])
-def test_a_template_is_measured_before_it_is_written_out(tmp_path: Path, field: str, filter_: str) -> None:
-    """A megabyte would ask for gigabytes."""
-    manifest = tmp_path / "m.yaml"
-    other = "" if field == "prompt" else "prompt: p\n"
-    manifest.write_text(
-        f'defaults: {{model: nano-banana-beta}}\n{other}{field}: "{"{a" + filter_ + "}" * 1}"\n'.replace(
-            "{a" + filter_ + "}", ("{a" + filter_ + "}") * 20_000
-        )
-        + f"matrix: {{a: [{'x' * 100}]}}\nvariables: [a]\n"
-    )
+def refused(folder: Path, text: str) -> str:
+    """What is said of a recipe."""
+    manifest = folder / "m.yaml"
+    manifest.write_text(text)
     order = Order(manifest, connection=LOCAL)
-    with (
-        pytest.raises(ManifestError, match=r"would have [\d,]+ characters") as caught,
-        expanded(open_ordered(order)),
-    ):
+    with pytest.raises(ManifestError) as caught, expanded(open_ordered(order)):
         pass
     assert len(str(caught.value)) < 10_000
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("slot", ["{a}", "{a:upper}"])
+@pytest.mark.parametrize("field", ["prompt", "images"])
+def test_a_template_is_measured_before_it_is_written_out(tmp_path: Path, field: str, slot: str) -> None:
+    """A few kilobytes would ask for many times as much."""
+    other = "" if field == "prompt" else "prompt: p\n"
+    text = f'defaults: {{model: nano-banana-beta}}\n{other}{field}: "{slot * 900}"\n'
+    said = refused(tmp_path, text + f"matrix: {{a: [{'x' * 200}]}}\nvariables: [a]\n")
+    assert re.search(r"would have [\d,]+ characters", said)
+
+
+@pytest.mark.parametrize("field", ["prompt", "images", "id"])
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("{a}" * 20_000, "more than 1,000 names in braces"),
+        ("{" + "a:" * 40_000 + "b}", "80,001 characters between { and }"),
+        ("{" + "b|" * 40_000 + "b}", "alternatives such as"),
+        ("{a" + ":a" * 100 + "}", "100 filters in '{a:a:a"),
+        ("|" * 200_000 + "{", "200,001 characters; a template has at most 100,000"),
+        ("|" * 99_000 + "{", "a lone '{'"),
+        ("{a:" * 30_000 + "{", "a lone '{'"),
+    ],
+    ids=["names", "parts", "alternatives", "filters", "long", "bars", "lone"],
+)
+def test_a_template_is_bounded_before_it_is_taken_apart(
+    tmp_path: Path, field: str, written: str, said: str
+) -> None:
+    """80 KB of colons took gigabytes, 200 KB of bars had no end."""
+    other = "" if field == "prompt" else "prompt: p\n"
+    text = f'defaults: {{model: nano-banana-beta}}\n{other}{field}: "{written}"\n'
+    assert f"m.yaml:{2 if field == 'prompt' else 3}:" in (
+        problem := refused(tmp_path, text + "matrix: {a: [x]}\nvariables: [a]\n")
+    )
+    assert said in problem
+
+
+LONG = 100_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{" + " " * LONG,
+        "{{x" + " " * LONG + "y}}",
+        "-__a" * (LONG // 4),
+        "__a" * (LONG // 3),
+        "|" * LONG + "{",
+        "{|" * (LONG // 2),
+        "{" * LONG,
+        "{a" * (LONG // 2),
+        "{{a" * (LONG // 3),
+    ],
+    ids=lambda text: text[:4].strip(),
+)
+def test_no_text_makes_a_template_be_read_forever(text: str) -> None:
+    """Each of them held up a search that begins again at every character; now all end at once."""
+    for pattern in (*_patterns(template), *_patterns(template_uses)):
+        pattern.findall(text)
+
+
+def _patterns(module: ModuleType) -> list[re.Pattern[str]]:
+    return [value for value in vars(module).values() if isinstance(value, re.Pattern)]
 
 
 def test_large_cells_of_a_parquet_table_are_read_few_at_once(tmp_path: Path) -> None:
