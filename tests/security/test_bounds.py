@@ -28,7 +28,7 @@ from nanobanana_batch.manifest import template, template_uses
 from nanobanana_batch.manifest.tables.parquet import _rows_at_once
 from nanobanana_batch.pipeline import Order, expanded, open_ordered
 from nanobanana_batch.providers.links import links_of
-from nanobanana_batch.results import write_for_spreadsheets, write_results
+from nanobanana_batch.results import _written_harmless, write_for_spreadsheets, write_results
 from nanobanana_batch.service.callers import Callers
 from tests.security.test_inputs import LOCAL
 from tests.unit.earlier_run import Earlier, make_run
@@ -221,13 +221,51 @@ def test_a_reply_with_countless_links_gives_as_many_as_anyone_asks_for() -> None
 def test_a_copy_for_spreadsheets_has_no_formulas(tmp_path: Path) -> None:
     """results.csv keeps every text as it is; whoever opens it by a double click takes the copy."""
     evil = '=HYPERLINK("https://evil.example","click")'
-    make_run(tmp_path / "out", [Earlier("one", {"style": evil}), Earlier("-2", {"style": "@SUM(1)"})])
+    make_run(tmp_path / "out", [Earlier("one", {"style": evil}), Earlier("-two", {"style": "@SUM(1)"})])
     copy = write_for_spreadsheets(find(tmp_path / "out"), Disk()).read_text("utf-8-sig")
     for row in csv.reader(io.StringIO(copy)):
         assert not [cell for cell in row if cell.startswith(("=", "+", "-", "@"))]
     assert "'=HYPERLINK" in copy
     kept = write_results(find(tmp_path / "out"), Disk()).read_text("utf-8")
     assert evil.replace('"', '""') in kept
+
+
+SHY = "\u00a0\ufeff\u200b\u2060 \x00\u3000"
+
+
+@pytest.mark.parametrize(
+    ("cell", "written"),
+    [
+        ("a;=cmd|'/c calc'!A1;b", "a;'=cmd|'/c calc'!A1;b"),
+        ("q\n=1+1", "q\n'=1+1"),
+        ("q\r\n=1+1\r@x", "q\r\n'=1+1\r'@x"),
+        ("a,+1,b\t@x", "a,'+1,b\t'@x"),
+        ("＝1", "'＝1"),  # noqa: RUF001
+        ("＋1;－1;＠x", "'＋1;'－1;'＠x"),  # noqa: RUF001
+        (SHY + "=1", "'" + SHY + "=1"),
+        ("x; \u00a0-A1", "x;' \u00a0-A1"),
+        ('x;"=1', "x;'\"=1"),
+        ("\t=1", "'\t'=1"),
+        ("\nx", "'\nx"),
+        ("-1.5", "-1.5"),
+        ("1;-1.5;-2", "1;-1.5;-2"),
+        ("-1+cmd", "'-1+cmd"),
+        ("-", "'-"),
+        ("a cat - and = and + and @, a-b; c", "a cat - and = and + and @, a-b; c"),
+        (-1.5, "-1.5"),
+        (None, ""),
+    ],
+)
+def test_no_part_of_a_cell_is_a_formula_either(cell: object, written: str) -> None:
+    """Where the separator is a semicolon, or quotes are not minded, the part becomes a cell."""
+    text = _written_harmless([["x", cell]]).decode()
+    assert text == '"x","' + written.replace('"', '""') + '"\n'
+
+
+def test_a_long_cell_is_searched_at_once() -> None:
+    """Blanks and line breaks that hold a million places where a formula could begin."""
+    for cell in ("\n" * 1_000_000, " " * 1_000_000, ";" * 1_000_000, '"' * 1_000_000, "-1;" * 300_000):
+        assert _written_harmless([[cell]])
 
 
 @pytest.mark.parametrize(
