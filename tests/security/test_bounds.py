@@ -8,11 +8,15 @@ import io
 import re
 import struct
 import zlib
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import httpx
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from starlette.responses import PlainTextResponse
@@ -25,8 +29,12 @@ from nanobanana_batch.files.folder import find
 from nanobanana_batch.files.formats import identify
 from nanobanana_batch.files.images import ImageFile
 from nanobanana_batch.manifest import template, template_uses
-from nanobanana_batch.manifest.tables.parquet import _rows_at_once
+from nanobanana_batch.manifest.tables import chunks
+from nanobanana_batch.manifest.tables import parquet as parquet_table
+from nanobanana_batch.manifest.tables.parquet import ParquetTable
+from nanobanana_batch.manifest.template import Value
 from nanobanana_batch.pipeline import Order, expanded, open_ordered
+from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.providers.links import links_of
 from nanobanana_batch.results import _written_harmless, write_for_spreadsheets, write_results
 from nanobanana_batch.service.callers import Callers
@@ -197,18 +205,121 @@ def _patterns(module: ModuleType) -> list[re.Pattern[str]]:
     return [value for value in vars(module).values() if isinstance(value, re.Pattern)]
 
 
-def test_large_cells_of_a_parquet_table_are_read_few_at_once(tmp_path: Path) -> None:
-    """A thousand rows of a megabyte each are no gigabyte in memory."""
-    pq = pytest.importorskip("pyarrow.parquet")
-    import pyarrow as pa
+def parquet(folder: Path, *, rows_per_group: int = 100_000, **columns: Any) -> Path:
+    """A file as pyarrow writes one, with a dictionary of any size."""
+    path = folder / "t.parquet"
+    pq.write_table(pa.table(columns), path, row_group_size=rows_per_group, dictionary_pagesize_limit=1 << 30)
+    return path
 
-    sizes: list[int] = []
-    for length in (10, 1 << 20):
-        cells = [f"{n}{'x' * length}" for n in range(80)]
-        pq.write_table(pa.table({"prompt": cells}), tmp_path / "t.parquet", use_dictionary=False)
-        with pq.ParquetFile(tmp_path / "t.parquet") as source:
-            sizes.append(_rows_at_once(source))
-    assert sizes == [1024, 63]
+
+def batches_of(path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[list[int], list[str]]:
+    """How many rows were made texts of at once, and what was said."""
+    lengths: list[int] = []
+    read = parquet_table.ParquetTable._rows
+
+    def counting(
+        table: ParquetTable, batch: pa.RecordBatch, *rest: Any
+    ) -> Iterator[tuple[int, Sequence[Value]]]:
+        lengths.append(batch.num_rows)
+        return read(table, batch, *rest)
+
+    monkeypatch.setattr(ParquetTable, "_rows", counting)
+    table, log = ParquetTable(path, "t.parquet"), ProblemLog()
+    assert len(list(table.rows(table.header().names, log))) == sum(lengths)
+    return lengths, [str(problem) for problem in log]
+
+
+@pytest.mark.parametrize(("length", "at_once"), [(10, 1024), (1 << 10, 1024), (1 << 16, 256), (1 << 20, 16)])
+def test_a_text_that_stands_in_every_row_is_not_written_out_for_all_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int, at_once: int
+) -> None:
+    """A megabyte of a dictionary in 2,000 rows is a file of a kilobyte."""
+    path = parquet(tmp_path, prompt=pa.DictionaryArray.from_arrays([0] * 2000, ["x" * length]))
+    lengths, said = batches_of(path, monkeypatch)
+    assert (max(lengths), sum(lengths), said) == (at_once, 2000, [])
+
+
+def test_a_text_of_a_dictionary_that_is_too_long_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """4 MB in 200,000 rows took gigabytes."""
+    words = pa.DictionaryArray.from_arrays([1, *[0] * 199_999], ["x" * (4 << 20), "y"])
+    lengths, said = batches_of(parquet(tmp_path, prompt=words), monkeypatch)
+    limit = "a cell has at most 1 MiB"
+    assert lengths == []
+    assert said == [f"t.parquet: prompt: a text of 4,194,304 bytes in row 1 or behind it; {limit}"]
+
+
+def test_large_cells_are_named_by_row_and_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are read as ever."""
+    prompts = ["a", "b" * ((1 << 20) + 1), "c", "d" * (1 << 20), None]
+    images = [["u"], ["u"], ["u"] * 1001, ["u"] * 1000, ["v" * 600_000] * 2]
+    lengths, said = batches_of(parquet(tmp_path, prompt=prompts, images=images), monkeypatch)
+    assert lengths == [1, 1, 0]
+    assert said == [
+        "t.parquet row 2: prompt: a text of 1,048,577 bytes; a cell has at most 1 MiB",
+        "t.parquet row 3: images: a list of 1,001 texts; at most 1,000 are allowed",
+        "t.parquet row 5: images: a text of 1,200,000 bytes; a cell has at most 1 MiB",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        (
+            {"prompt": ["x" * (3 << 20)]},
+            "bytes of text in a column of 1 cells from row 1; a cell has",
+        ),
+        ({"prompt": ["x" * 3000] * 1000}, "bytes of text packed into"),
+        ({"prompt": ["p"], "images": [["u"] * 3000]}, "lists of 3,000 texts in 1 rows are too many"),
+    ],
+    ids=["cell", "packed", "list"],
+)
+def test_what_is_swollen_is_refused_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: dict[str, Any], said: str
+) -> None:
+    """300 MB in a cell of 10 KB, 20 million links in 836 bytes; here with smaller bounds."""
+    monkeypatch.setattr(chunks, "_MOST_SWOLLEN_BYTES", 1 << 20)
+    monkeypatch.setattr(chunks, "_FEW_VALUES", 2000)
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table(columns), path, compression="zstd", use_dictionary=["images.list.element"])
+    lengths, problems = batches_of(path, monkeypatch)
+    assert lengths == []
+    assert said in problems[0]
+
+
+@pytest.mark.parametrize("encoding", ["DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY", "PLAIN"])
+def test_texts_that_begin_alike_are_read_few_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    """Where a text may go on from the one before it, each could be as long as all of them."""
+    path = tmp_path / "t.parquet"
+    prompts = [f"{'x' * 1000}{n}" for n in range(300)]
+    monkeypatch.setattr(chunks, "_BATCH_BYTES", 1 << 10)
+    pq.write_table(
+        pa.table({"prompt": prompts}), path, use_dictionary=False, column_encoding={"prompt": encoding}
+    )
+    lengths, said = batches_of(path, monkeypatch)
+    assert (max(lengths), sum(lengths), said) == (1, 300, [])
+
+
+def test_few_links_in_countless_rows_are_read_as_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dictionary of one long link, and a thousand of it in a row that nobody sees beforehand."""
+    monkeypatch.setattr(chunks, "_LIST_BYTES", 1 << 16)
+    images = [["u"], ["u" * 1000] * 900, None, ["w"]] * 3
+    path = parquet(tmp_path, images=images)
+    wanted = ("images",)
+    with pq.ParquetFile(path) as source:
+        paths = chunks.packable(source, wanted)
+    with pq.ParquetFile(path, read_dictionary=list(paths)) as packed:
+        assert chunks.reading(packed, wanted, paths).packed == ("images.list.element",)
+    table, log = ParquetTable(path, "t.parquet"), ProblemLog()
+    rows = dict(table.rows(("images",), log))
+    assert rows[1] == (("u",),)
+    assert rows[2] == (("u" * 1000,) * 900,)
+    assert not log
 
 
 def test_a_reply_with_countless_links_gives_as_many_as_anyone_asks_for() -> None:
