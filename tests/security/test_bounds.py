@@ -29,7 +29,7 @@ from nanobanana_batch.files.folder import find
 from nanobanana_batch.files.formats import identify
 from nanobanana_batch.files.images import ImageFile
 from nanobanana_batch.manifest import template, template_uses
-from nanobanana_batch.manifest.tables import chunks
+from nanobanana_batch.manifest.tables import parquet_chunks as chunks
 from nanobanana_batch.manifest.tables import parquet as parquet_table
 from nanobanana_batch.manifest.tables.parquet import ParquetTable
 from nanobanana_batch.manifest.template import Value

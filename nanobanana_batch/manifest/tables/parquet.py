@@ -1,4 +1,4 @@
-"""Parquet, read in small batches. No other file knows pyarrow, an extra that is loaded when it is needed.
+"""Parquet, read in small batches. No other file but its two parts knows pyarrow, an extra loaded when needed.
 
 Numbers become the text that a person would write for them. That text is part of what identifies a row, so
 it is made here and not left to a library, whose next version could write it in another way.
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from nanobanana_batch.errors import Problem
 from nanobanana_batch.manifest.encoding import Unusable, control_fault
 from nanobanana_batch.manifest.names import as_name
-from nanobanana_batch.manifest.tables import chunks
-from nanobanana_batch.manifest.tables.cells import pieces_of
+from nanobanana_batch.manifest.tables import parquet_chunks as chunks
+from nanobanana_batch.manifest.tables.parquet_cells import pieces_of
 from nanobanana_batch.manifest.tables.table import CHANGED, Header, named_header, opened
 from nanobanana_batch.manifest.template import Value
 from nanobanana_batch.problems import ProblemLog

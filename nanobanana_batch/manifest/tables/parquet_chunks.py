@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nanobanana_batch.manifest.encoding import Unusable
-from nanobanana_batch.manifest.tables.cells import MAX_CELL_BYTES, longest_text
+from nanobanana_batch.manifest.tables.parquet_cells import MAX_CELL_BYTES, longest_text
 
 if TYPE_CHECKING:
     from pyarrow.parquet import FileMetaData, ParquetFile
