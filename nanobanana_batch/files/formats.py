@@ -211,7 +211,8 @@ def _read_webp(data: memoryview) -> Format:
     (riff_length,) = struct.unpack_from("<I", data, 4)
     if riff_length + 8 > len(data):
         raise ImageRejected("the WebP is cut off: shorter than its own length says")
-    chunks = _webp_chunks(data[12 : riff_length + 8])
+    parts = _parts()
+    chunks = _webp_chunks(data[12 : riff_length + 8], parts)
     kind, body = next(chunks, (b"", data[:0]))
     if kind in _WEBP_FRAMES:
         return Format("image/webp", "webp", *_WEBP_FRAMES[kind](body))
@@ -223,7 +224,7 @@ def _read_webp(data: memoryview) -> Format:
         if kind == b"VP8X":
             raise ImageRejected("the WebP has two headers")
         if kind == b"ANMF":
-            _check_frame(body, *size)
+            _check_frame(body, *size, parts)
             frames += 1
         elif kind in _WEBP_FRAMES and still is None:
             still = _WEBP_FRAMES[kind](body)
@@ -234,11 +235,11 @@ def _read_webp(data: memoryview) -> Format:
     return Format("image/webp", "webp", *size, frames > 0)
 
 
-def _check_frame(body: memoryview, width: int, height: int) -> None:
+def _check_frame(body: memoryview, width: int, height: int, parts: Iterator[int]) -> None:
     """One picture of an animation."""
     across, down = _int24(body, 6) + 1, _int24(body, 9) + 1
     _refuse_outside("WebP", (across, down, 2 * _int24(body, 0), 2 * _int24(body, 3)), width, height)
-    for kind, inner in _webp_chunks(body[16:]):
+    for kind, inner in _webp_chunks(body[16:], parts):
         if kind in _WEBP_FRAMES:
             if _WEBP_FRAMES[kind](inner) != (across, down):
                 raise ImageRejected("a frame of the WebP has another size than its header says")
@@ -246,9 +247,9 @@ def _check_frame(body: memoryview, width: int, height: int) -> None:
     raise ImageRejected("a frame of the WebP has no picture in it")
 
 
-def _webp_chunks(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
+def _webp_chunks(data: memoryview, parts: Iterator[int]) -> Iterator[tuple[bytes, memoryview]]:
     at = 0
-    for _ in _parts():
+    for _ in parts:
         if at >= len(data):
             return
         kind, length = struct.unpack_from("<4sI", data, at)

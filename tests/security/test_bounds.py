@@ -29,8 +29,8 @@ from nanobanana_batch.files.folder import find
 from nanobanana_batch.files.formats import identify
 from nanobanana_batch.files.images import ImageFile
 from nanobanana_batch.manifest import template, template_uses
-from nanobanana_batch.manifest.tables import parquet_chunks as chunks
 from nanobanana_batch.manifest.tables import parquet as parquet_table
+from nanobanana_batch.manifest.tables import parquet_chunks as chunks
 from nanobanana_batch.manifest.tables.parquet import ParquetTable
 from nanobanana_batch.manifest.template import Value
 from nanobanana_batch.pipeline import Order, expanded, open_ordered
@@ -59,6 +59,20 @@ def jpeg(width: int, height: int) -> bytes:
     """Whole by its structure."""
     frame = b"\xff\xc0\x00\x0b\x08" + struct.pack(">HH", height, width) + b"\x01\x01\x11\x00"
     return b"\xff\xd8" + frame + b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00" + bytes(8) + b"\xff\xd9"
+
+
+def riff(kind: bytes, body: bytes) -> bytes:
+    """A chunk of a WebP."""
+    return struct.pack("<4sI", kind, len(body)) + body + bytes(len(body) % 2)
+
+
+def webp(chunks_: bytes) -> bytes:
+    """Whole by its structure."""
+    return riff(b"RIFF", b"WEBP" + chunks_)
+
+
+VP8X = riff(b"VP8X", bytes(10))
+"""Of 1 x 1 pixel."""
 
 
 def saved(folder: Path, body: bytes, resolution: str | None = "4K") -> None:
@@ -113,7 +127,8 @@ def test_a_picture_of_a_single_colour_is_one(tmp_path: Path, kind: str, mode: st
         png(4, 4, chunks=5000),
         b"\xff\xd8" + b"\xff\xe0\x00\x02" * 5000 + b"\xff\xd9",
         b"\xff\xd8\xff" + b"\xff\xd0" * 5000,
-        b"RIFF" + struct.pack("<I", 4 + 8 * 5000) + b"WEBP" + struct.pack("<4sI", b"JUNK", 0) * 5000,
+        webp(VP8X + struct.pack("<4sI", b"JUNK", 0) * 5000),
+        webp(VP8X + (riff(b"ANMF", bytes(16) + riff(b"VP8L", b"\x2f" + bytes(9))) * 600)),
     ],
 )
 def test_an_image_of_countless_parts_is_none(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
@@ -229,14 +244,17 @@ def batches_of(path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[list[int], 
     return lengths, [str(problem) for problem in log]
 
 
-@pytest.mark.parametrize(("length", "at_once"), [(10, 1024), (1 << 10, 1024), (1 << 16, 256), (1 << 20, 16)])
+@pytest.mark.parametrize(
+    ("length", "rows", "at_once"),
+    [(10, 2000, 1024), (1 << 10, 2000, 1024), (1 << 16, 300, 256), (1 << 20, 40, 16)],
+)
 def test_a_text_that_stands_in_every_row_is_not_written_out_for_all_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int, at_once: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int, rows: int, at_once: int
 ) -> None:
-    """A megabyte of a dictionary in 2,000 rows is a file of a kilobyte."""
-    path = parquet(tmp_path, prompt=pa.DictionaryArray.from_arrays([0] * 2000, ["x" * length]))
+    """A megabyte of a dictionary in any number of rows is a file of a kilobyte."""
+    path = parquet(tmp_path, prompt=pa.DictionaryArray.from_arrays([0] * rows, ["x" * length]))
     lengths, said = batches_of(path, monkeypatch)
-    assert (max(lengths), sum(lengths), said) == (at_once, 2000, [])
+    assert (max(lengths), sum(lengths), said) == (at_once, rows, [])
 
 
 def test_a_text_of_a_dictionary_that_is_too_long_is_not_read(
