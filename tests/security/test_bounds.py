@@ -343,6 +343,18 @@ def test_texts_that_begin_alike_are_read_few_at_once(
     assert (max(lengths), sum(lengths), said) == (1, 300, [])
 
 
+def test_texts_that_begin_alike_and_are_many_are_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """300 rows of 900 KB were 474 bytes: a page of such texts is written out as a whole."""
+    path = tmp_path / "t.parquet"
+    table = pa.table({"prompt": ["z" * 90_000] * 3000})
+    pq.write_table(table, path, use_dictionary=False, column_encoding="DELTA_BYTE_ARRAY")
+    lengths, said = batches_of(path, monkeypatch)
+    assert (lengths, len(said)) == ([], 1)
+    assert "in DELTA_BYTE_ARRAY could be of any length and are not read" in said[0]
+
+
 def test_few_links_in_countless_rows_are_read_as_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,8 +91,9 @@ def refuse_swollen(metadata: FileMetaData, wanted: Collection[str]) -> None:
             raise Unusable(
                 f"{chunk.name}: lists of {chunk.values:,} texts in {chunk.rows:,} rows are too many"
             )
-        if chunk.is_list and _SHARING in chunk.encodings:
-            raise Unusable(f"{chunk.name}: lists in {_SHARING} are not read; write them in another encoding")
+        if _SHARING in chunk.encodings and (chunk.is_list or chunk.size * chunk.values > _LIST_BYTES):
+            said = f"so many texts in {_SHARING} could be of any length and are not read"
+            raise Unusable(f"{chunk.name}: {said}; write them in another encoding")
         if chunk.size > _MOST_SWOLLEN_BYTES and chunk.size > chunk.values * MAX_CELL_BYTES:
             said = f"{chunk.size:,} bytes of text in a column of {chunk.values:,} cells from row"
             raise Unusable(f"{chunk.name}: {said} {_first(metadata, chunk):,}; {_LIMIT}")
