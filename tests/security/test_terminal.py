@@ -24,9 +24,9 @@ CLEARED = "\x1b[2J\x1b[H"
 C1 = "\x9b2J"
 TURNED = "\u202egnp.exe\u2066"
 FAKED = "\rnothing\nEverything is explained."
-EVIL = TITLE + CLEARED + C1 + TURNED + FAKED + "\x7f\u200f\ufeff\u2028\U000e0041"
+EVIL = TITLE + CLEARED + C1 + TURNED + FAKED + "\x7f\u200b\u200f\ufeff\u2028\U000e0041"
 CONTROLS = map(chr, (*range(9), *range(11, 32), *range(127, 160)))
-NEVER_SEEN = {*CONTROLS, *"\u202e\u2066\u200f\ufeff\u2028\U000e0041"}
+NEVER_SEEN = {*CONTROLS, *"\u202e\u2066\u200b\u200f\ufeff\u2028\U000e0041"}
 
 
 def test_what_is_not_seen_is_written_out() -> None:
@@ -37,7 +37,58 @@ def test_what_is_not_seen_is_written_out() -> None:
     assert "\n" not in visible_line(EVIL)
     for text in (visible(EVIL), visible_line(EVIL)):
         assert not NEVER_SEEN & set(text)
+    assert visible("evo\u200blink\u2060\u00ad") == "evo\\u200blink\\u2060\\u00ad"
     assert visible("Łódź 東京 👩‍🎨 é") == "Łódź 東京 👩‍🎨 é"
+
+
+def test_a_heap_of_marks_stays_in_its_line() -> None:
+    """Eight are more than any word has; the rest is written out, in the characters of JSON."""
+    heap = "e" + "\u0301" * 5 + "\u0489\U0001e944" + "\u0e47" * 200
+    assert visible(heap) == "e" + "\u0301" * 5 + "\u0489\U0001e944\u0e47" + "\\u0e47" * 199
+    assert json.loads(visible(json.dumps(heap, ensure_ascii=False))) == heap
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "👩🏽\u200d❤️\u200d💋\u200d👨🏻 👨\u200d👩\u200d👧\u200d👦 🏳️\u200d🌈 1️⃣ 🇫🇷 ☺︎",
+        "می\u200cخواهم",  # noqa: RUF001 (Persian)
+        "क्\u200dष क्षत्रिय ಕ್\u200cಷ",  # Hindi, Kannada
+        "ที่นี่ กำปั้น",  # Thai
+        "בְּרֵאשִׁ֖ית בָּרָ֣א",  # Hebrew with its accents
+        "مُحَمَّدٌ ٱلرَّحْمَٰنِ",  # Arabic with its vowels
+        "བསྒྲུབས་ རྫོགས་ཧཱུྃ",  # Tibetan
+        "Việt Nam ế ǖ",
+        "……——「」『』、。！？（）・・・……",  # noqa: RUF001
+    ],
+)
+def test_words_of_people_stay_as_they_are(text: str) -> None:
+    """Joiners, vowels and accents are letters to somebody."""
+    assert visible(text) == text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("plan", "m.yaml", EVIL.replace("\0", "")),
+        ("plan", "--" + EVIL.replace("\0", "")),
+        ("models", EVIL.replace("\0", "")),
+        ("schema", EVIL.replace("\0", "")),
+        ("results", "--format", EVIL.replace("\0", "")),
+        (EVIL.replace("\0", ""),),
+    ],
+)
+def test_a_word_of_the_command_line_moves_no_cursor(
+    words: tuple[str, ...], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that a shell filled in comes from a folder, and stands in the complaint about it."""
+    monkeypatch.setattr(sys, "argv", ["nanobanana-batch", *words])
+    with pytest.raises(SystemExit) as ended:
+        nanobanana_batch.cli.main()
+    said = capfd.readouterr()
+    assert ended.value.code == 2
+    assert said.err.startswith("Usage: ")
+    assert not NEVER_SEEN & set(said.out + said.err)
 
 
 def test_a_command_says_nothing_by_another_way() -> None:
