@@ -7,27 +7,29 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 pytho
   $(shell $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
 
 BIN := .venv/bin
+# One word for the shell, whatever a file is called; after `--` it is no option either.
+quoted = '$(subst ','\'',$(1))'
 INSTALLED := .venv/installed-$(shell cksum pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 
-.PHONY: run test lint bench campaign night mutate clean FORCE
+.PHONY: run test lint bench campaign night mutate fuzz-state audit clean FORCE
 .PRECIOUS: outputs/%/results.csv
 
 run: $(INSTALLED) ## make the images of MANIFEST (embedded service: no key, no cost)
-	$(BIN)/nanobanana-batch run $(MANIFEST) --provider $(PROVIDER) $(RUN_FLAGS)
+	$(BIN)/nanobanana-batch run --provider $(PROVIDER) $(RUN_FLAGS) -- $(call quoted,$(MANIFEST))
 
 # A target like any other: `make outputs/parti/results.csv`. The program itself knows best whether there
 # is something to do (a table behind the manifest, a deleted image), so it is always asked; it sends
 # nothing and leaves the file untouched when there is not, and fails while rows are incomplete.
 outputs/%/results.csv: manifests/%.yaml $(INSTALLED) FORCE
-	$(BIN)/nanobanana-batch run $< --out outputs/$* --provider $(PROVIDER) $(RUN_FLAGS)
+	$(BIN)/nanobanana-batch run --out $(call quoted,outputs/$*) --provider $(PROVIDER) $(RUN_FLAGS) -- $(call quoted,$<)
 
 outputs/%/results.csv: manifests/%.csv $(INSTALLED) FORCE
-	$(BIN)/nanobanana-batch run $< --out outputs/$* --provider $(PROVIDER) $(RUN_FLAGS)
+	$(BIN)/nanobanana-batch run --out $(call quoted,outputs/$*) --provider $(PROVIDER) $(RUN_FLAGS) -- $(call quoted,$<)
 
 # All steps of a chain, in the order of their names; a step that is not complete ends it.
 pipelines/%: $(INSTALLED) FORCE
-	for step in $@/*.yaml; do \
-	  $(BIN)/nanobanana-batch run $$step --provider $(PROVIDER) $(RUN_FLAGS) || exit; \
+	for step in $(call quoted,$@)/*.yaml; do \
+	  $(BIN)/nanobanana-batch run --provider $(PROVIDER) $(RUN_FLAGS) -- "$$step" || exit; \
 	done
 
 # Most tests wait for processes and sockets: four at once fit on two cores.
@@ -42,7 +44,6 @@ lint: $(INSTALLED)
 bench: $(INSTALLED) ## figures, by hand
 	$(BIN)/python -m benchmarks.parti
 	$(BIN)/python -m benchmarks.polling
-	$(BIN)/python -m benchmarks.pace
 	$(BIN)/python -m benchmarks.pace
 	$(BIN)/python -m benchmarks.manifest
 
@@ -62,6 +63,14 @@ night: $(INSTALLED) ## some twenty minutes alone with a provider in trouble, jud
 
 mutate: $(INSTALLED) ## an hour with a provider that answers otherwise, one thing changed at a time
 	$(BIN)/python -m tests.campaign.mutate
+
+fuzz-state: $(INSTALLED) ## a quarter of an hour of folders and profiles that somebody has changed
+	$(BIN)/python -m tests.campaign.fuzz_state --examples 2000
+
+audit: $(INSTALLED) ## known faults of the dependencies, where pip-audit can reach its data
+	$(PYTHON) -m venv .venv/audit
+	.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	.venv/audit/bin/pip-audit --disable-pip --no-deps --requirement constraints.txt
 
 clean: ## the environment and caches; outputs stay
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -7,15 +7,17 @@ has its file, and the file still has the bytes that were saved.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanobanana_batch.fidelity import unlike
+from nanobanana_batch.file_names import IMAGE_FOLDER
 from nanobanana_batch.files.folder import Folder, find, held
-from nanobanana_batch.files.images import IMAGE_FOLDER
 from nanobanana_batch.files.lock import is_held
+from nanobanana_batch.files.plain import open_own
 from nanobanana_batch.model import request_from_json
 from nanobanana_batch.state.facts import GIVEN_UP, Phase
 from nanobanana_batch.state.reader import AttemptReport, open_reader
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 _PAID = frozenset({Phase.ACCEPTED, Phase.READY, Phase.SAVED, Phase.EXPIRED})
 _UNANSWERED = frozenset({Phase.INTENT, Phase.UNKNOWN})
+_TO_FETCH = frozenset({"missing", "changed"})
+"""Faults of a file for which the image is fetched again; one that nobody may read may be in order."""
 _IN_FLIGHT = frozenset({Phase.INTENT, Phase.ACCEPTED, Phase.READY})
 
 
@@ -34,7 +38,8 @@ class Finding:
     """One thing that is not explained."""
 
     kind: str
-    """duplicate, resent, given_up, orphan, unknown, missing, changed, stray, same_bytes or not_as_asked."""
+    """duplicate, resent, given_up, orphan, unknown, missing, changed, unreadable, stray, same_bytes or
+    not_as_asked."""
     what: str
     """The row's id, or a file's path."""
     detail: str
@@ -83,8 +88,11 @@ def make_audit(folder: Folder) -> Audit:
         StateFailed: the state file is damaged.
     """
     was_running = is_held(folder.path)
-    with open_reader(folder.state) as reader:
-        attempts = list(reader.attempts())
+    with open_reader(folder.state) as reader:  # for as long as what it says is being understood
+        return _audited(folder, list(reader.attempts()), was_running=was_running)
+
+
+def _audited(folder: Folder, attempts: list[AttemptReport], *, was_running: bool) -> Audit:
     is_running = was_running or is_held(folder.path)
     in_flight = [attempt for attempt in attempts if is_running and attempt.phase in _IN_FLIGHT]
     at_rest = [attempt for attempt in attempts if not is_running or attempt.phase not in _IN_FLIGHT]
@@ -113,6 +121,7 @@ def repair_folder(path: Path, now: Connection, tally: Tally) -> None:
         FolderInUse: a run works on the folder.
         UsageError: there is no such folder, or no key for its provider.
     """
+    from nanobanana_batch.connection import CONNECTION, remembered
     from nanobanana_batch.engine.context import Settings
     from nanobanana_batch.pipeline import collect
     from nanobanana_batch.state import facts
@@ -121,8 +130,9 @@ def repair_folder(path: Path, now: Connection, tally: Tally) -> None:
     folder = find(path)
     with held(folder):
         with open_reader(folder.state) as reader:
+            remembered(reader.meta(CONNECTION), now)  # before anything is changed
             saved = [attempt for attempt in reader.attempts() if attempt.phase is Phase.SAVED]
-        broken = [attempt.attempt for attempt in saved if _fault_of(folder.path, attempt)]
+        broken = [attempt.attempt for attempt in saved if _fault_of(folder.path, attempt) in _TO_FETCH]
         store = Store(folder.state)
         try:
             store.apply([facts.Lost(attempt) for attempt in broken])
@@ -194,6 +204,9 @@ def _damaged(folder: Path, saved: Iterable[AttemptReport]) -> Iterable[Finding]:
         fault = _fault_of(folder, attempt)
         if fault == "missing":
             yield Finding("missing", str(attempt.path), f"the image of {attempt.id} is gone", _RERUN)
+        elif fault == "unreadable":
+            detail = f"nobody knows whether it is the image of {attempt.id}: this user may not read it"
+            yield Finding("unreadable", str(attempt.path), detail, "make it readable, and look once more")
         elif fault:
             advice = "`audit --repair` fetches the image again and leaves this file alone"
             yield Finding(
@@ -203,10 +216,14 @@ def _damaged(folder: Path, saved: Iterable[AttemptReport]) -> Iterable[Finding]:
 
 def _fault_of(folder: Path, attempt: AttemptReport) -> str:
     try:
-        with (folder / str(attempt.path)).open("rb") as file:
+        with os.fdopen(open_own(folder / str(attempt.path)), "rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
         return "missing"
+    except PermissionError:
+        return "unreadable"
+    except OSError:  # a link, a pipe, a folder: not what was saved
+        return "changed"
     return "" if found == attempt.sha256 else "changed"
 
 

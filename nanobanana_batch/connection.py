@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nanobanana_batch.catalog import ModelRules, load_catalog
-from nanobanana_batch.errors import KeyProblem, ServiceFailed
+from nanobanana_batch.errors import FolderRefused, KeyProblem, ServiceFailed
+from nanobanana_batch.files.folder import SERVICE_FOLDER
 from nanobanana_batch.pricing.book import PriceBook, listed_prices
 from nanobanana_batch.pricing.cache import cache_file, kept_list
 from nanobanana_batch.providers.base import Observer, Provider
@@ -21,8 +23,11 @@ if TYPE_CHECKING:
 
 CONNECTION = "connection"
 """Name under which the state remembers how the provider was reached last."""
+DEFAULT = "evolink"
+LAST = ""
+"""In the place of a provider's name: that of the last run on the folder."""
 _LOCAL_KEY = "embedded-service"
-_LOCAL_FOLDER = ".service"
+_MOST_KEY_FILE_BYTES = 1 << 16
 
 Connect = Callable[[Path, Observer | None], AbstractAsyncContextManager[Provider]]
 """Opens the provider for the work on an output folder, and tells the observer of every request."""
@@ -32,8 +37,8 @@ Connect = Callable[[Path, Observer | None], AbstractAsyncContextManager[Provider
 class Connection:
     """Which provider, where, and where the key is."""
 
-    provider: str = "evolink"
-    """A built-in profile's name, or a profile file."""
+    provider: str = DEFAULT
+    """A built-in profile's name, or a profile file; `LAST` for that of the folder's last run."""
     base_url: str | None = None
     key_file: Path | None = None
     debug: bool = False
@@ -41,19 +46,55 @@ class Connection:
 
     def as_text(self) -> str:
         """For the state, so that later commands find the same provider; a key is not in it."""
-        path = Path(self.provider)
-        provider = str(path.absolute()) if path.suffix in (".yaml", ".yml") else self.provider
-        return json.dumps({"provider": provider, "base_url": self.base_url})
+        return json.dumps({"provider": _in_full(self.provider), "base_url": self.base_url})
 
 
 def remembered(text: str | None, now: Connection) -> Connection:
-    """The provider that `as_text` wrote down, with the address and the key that are given now."""
-    known: dict[str, Any] = json.loads(text) if text else {}
-    return replace(
-        now,
-        provider=known.get("provider", now.provider),
-        base_url=now.base_url or known.get("base_url"),
-    )
+    """The provider that `as_text` wrote down, unless another is given now; the key is that of now.
+
+    A folder may be somebody else's. Of itself it leads to a built-in provider at its own address and nowhere
+    else: a profile file or an address decides where a key goes, so a person names it.
+
+    Raises:
+        FolderRefused: it remembers a profile file or another address, which was not given now.
+    """
+    from nanobanana_batch.providers.profile import is_own_address, load_profile
+    from nanobanana_batch.providers.profile_file import BUILT_IN
+
+    last, last_url = _known(text)
+    provider = now.provider or last or DEFAULT
+    is_file = provider not in BUILT_IN
+    missing = [f"--provider {shlex.quote(provider)}"] if is_file and not now.provider else []
+    base_url = now.base_url
+    if last_url and not base_url and _in_full(provider) == last:
+        base_url = last_url
+        if missing or not is_own_address(load_profile(provider), last_url):
+            missing.append(f"--base-url {shlex.quote(last_url)}")
+    if missing:
+        where = " at ".join(filter(None, [provider, last_url]))
+        raise FolderRefused(
+            f"The last run in this folder went to {where}, and a folder does not decide where your key goes;"
+            " nothing was sent.",
+            hint=f"If that is right, say so: {' '.join(missing)}",
+        )
+    return replace(now, provider=provider, base_url=base_url)
+
+
+def _in_full(provider: str) -> str:
+    """A file's name as it is understood from anywhere."""
+    path = Path(provider)
+    return str(path.absolute()) if path.suffix in (".yaml", ".yml") else provider
+
+
+def _known(text: str | None) -> tuple[str, str]:
+    """Provider and address of the last run, empty where they are not known."""
+    try:
+        known: Any = json.loads(text or "{}")
+        found = known.get("provider"), known.get("base_url")
+    except (ValueError, AttributeError, RecursionError):
+        return "", ""
+    provider, url = (value if isinstance(value, str) else "" for value in found)
+    return provider, url
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +109,8 @@ class Line:
     connect: Connect
     prices: PriceBook = field(default_factory=PriceBook)
     """What requests cost, as far as that is known before any reply."""
+    key_goes: str = ""
+    """Where the key goes, in words, if that is not a built-in provider's own address."""
 
 
 def prepare(
@@ -105,7 +148,20 @@ def prepare(
     def connect(folder: Path, observer: Observer | None) -> AbstractAsyncContextManager[Provider]:
         return _open_api(profile, address, key, submits_at_once, observer, debug=debug)
 
-    return Line(profile.dialect, identity(profile, address), False, calls_back, connect, prices)
+    goes = _where_the_key_goes(connection, profile, address)
+    return Line(profile.dialect, identity(profile, address), False, calls_back, connect, prices, goes)
+
+
+def _where_the_key_goes(connection: Connection, profile: Profile, address: Address) -> str:
+    from nanobanana_batch.providers.profile import files_address, is_own_address
+    from nanobanana_batch.providers.profile_file import BUILT_IN
+
+    if connection.provider in BUILT_IN and is_own_address(profile, address.url):
+        return ""
+    files = files_address(profile, address)
+    places = dict.fromkeys(place.url for place in (address, files) if place is not None)
+    key = profile.key_env if connection.key_file is None else str(connection.key_file)
+    return f"The key in {key} goes to {' and '.join(places)}."
 
 
 def price_book(profile: Profile, base_url: str | None) -> PriceBook:
@@ -172,7 +228,7 @@ def api_key(connection: Connection, profile: Profile, or_else: str = "") -> str:
 
     if connection.key_file is not None:
         try:
-            text = connection.key_file.read_text(encoding="utf-8")
+            text = _beginning_of(connection.key_file)
         except (OSError, UnicodeDecodeError) as error:
             raise KeyProblem(
                 f"The key file {connection.key_file} cannot be read ({type(error).__name__})."
@@ -183,6 +239,12 @@ def api_key(connection: Connection, profile: Profile, or_else: str = "") -> str:
         ways = [f"set {profile.key_env} to yours", *filter(None, [or_else])]
         raise KeyProblem(f"There is no API key: {', '.join(ways)}.")
     return check_key(key, profile.key_env)
+
+
+def _beginning_of(file: Path) -> str:
+    """A key file may be a pipe (`<(pass show key)`), so it is not looked at; a device would never end."""
+    with file.open("rb") as stream:
+        return stream.read(_MOST_KEY_FILE_BYTES).decode("utf-8")
 
 
 @asynccontextmanager
@@ -213,7 +275,7 @@ async def _open_embedded(
     from nanobanana_batch.service.options import ServiceError, ServiceOptions
 
     try:
-        with EmbeddedService(ServiceOptions(data_dir=folder / _LOCAL_FOLDER)) as service:
+        with EmbeddedService(ServiceOptions(data_dir=folder / SERVICE_FOLDER)) as service:
             url = service.base_url + ("/unified" if profile.dialect == "unified" else "")
             address = check_address(profile, url)
             async with _open_api(

@@ -5,6 +5,7 @@ NanobananaError
 |  |- ManifestError      the manifest has problems, all of them listed
 |  |- TooManyRows        the manifest has more rows than a run takes
 |  |- ProfileError       a provider profile cannot be used
+|  |- FolderRefused      an output folder holds what no run has put there
 |  |- BadSurroundings    a variable, a limit or a locale of this process is in the way
 |  |- NoPriceList        a provider's price list cannot be read, or not be kept
 |  `- KeyProblem         no API key, or one of an impossible form
@@ -112,6 +113,10 @@ class TooManyRows(UsageError):
 
 class ProfileError(UsageError):
     """A provider profile is missing, malformed or incomplete."""
+
+
+class FolderRefused(UsageError):
+    """An output folder holds a link, or a state that no run writes: somebody else may have made it so."""
 
 
 class BadSurroundings(UsageError):

@@ -1,5 +1,7 @@
 """Whether an image is what was asked for: it is kept and paid for either way, so only a note can tell.
 
+Only what no provider can mean is none: far more pixels than anyone asked for.
+
 Providers name sizes by words (1K, 2K, 4K), and each draws them in sides of its own: what counts is the area,
 which from one word to the next is four times as large, and the ratio of the sides.
 """
@@ -12,6 +14,12 @@ _AREAS = {"512": 1 << 18, "0.5K": 1 << 18, "1K": 1 << 20, "2K": 1 << 22, "4K": 1
 """Pixels (contract: "Submit"); a resolution with another name is not judged."""
 _SAME_AREA = 2.0
 """Half way to the next word; what real models draw for a word lies within a fifth of it."""
+_ROOM = 4
+"""Times the area that was asked for: a larger picture than that was not meant."""
+_ALWAYS = 1 << 25
+"""Twice the largest area of the contract: such a picture is kept, as it is paid for, whatever was asked."""
+_UNHEARD_OF = 1 << 28
+"""For a resolution of another name: an area 16 times the largest of the contract."""
 _SAME_RATIO = 1.04
 """Real models draw in blocks of pixels, which moves a ratio by 2 % at most; 4:5 and 3:4 are 7 % apart."""
 
@@ -27,6 +35,14 @@ def unlike(request: Request, width: int, height: int) -> str:
         if word is not None and not is_it
     ]
     return f"{width}x{height} for {' '.join(asked)}" if asked else ""
+
+
+def most_pixels(resolution: str | None) -> int:
+    """How many pixels an image for a resolution may have, before it is none."""
+    if not resolution:
+        return _ALWAYS
+    area = _AREAS.get(resolution.upper())
+    return _UNHEARD_OF if area is None else max(_ROOM * area, _ALWAYS)
 
 
 def _has_area(resolution: str | None, width: int, height: int) -> bool:

@@ -13,12 +13,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nanobanana_batch.connection import CONNECTION, Connection, Line, prepare, remembered
+from nanobanana_batch.connection import CONNECTION, LAST, Connection, Line, prepare, remembered
 from nanobanana_batch.errors import TooManyRows, UsageError, after_sending, before_sending
 from nanobanana_batch.estimates import Cost, Prices, seen_by
+from nanobanana_batch.file_names import IMAGE_FOLDER
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import Folder, choose, create, find, held, make, was_worked_on
-from nanobanana_batch.files.images import IMAGE_FOLDER
 from nanobanana_batch.files.lock import only_writer
 from nanobanana_batch.files.proof import prove_writable, refuse_unspeakable
 from nanobanana_batch.manifest import Manifest, derive_id, fold_id, open_manifest
@@ -64,6 +64,8 @@ class Order:
     """Which kind of manifest it is, if not the one that its name or its beginning says."""
     spool: Path | None = None
     """Where its content is if it came from standard input."""
+    allow_outside: tuple[Path, ...] = ()
+    """Folders beside the manifest's and the working directory that it may read from."""
 
 
 class Retry(StrEnum):
@@ -146,6 +148,7 @@ def open_ordered(order: Order) -> Manifest:
         take=_take_together,
         kind=order.format,
         spool=order.spool,
+        allow_outside=order.allow_outside,
     )
 
 
@@ -326,6 +329,8 @@ def _resume(path: Path, now: Connection, settings: Settings, tally: Tally) -> Ou
     line = prepare(connection, settings.paid_at_once, needs_key=False)
     with held(folder), _opened(folder, disk) as store:
         session = Session(store, disk, folder, line, settings, tally)
+        if now.provider != LAST:
+            refuse_mixing(folder.path, store.providers(), line.name)
         notice_lost_files(store, folder.path)
         if has_work(session):
             session = replace(session, line=prepare(connection, settings.paid_at_once))

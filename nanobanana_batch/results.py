@@ -6,9 +6,11 @@ so a run that was killed twenty times ends with the bytes of one that was not.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import itertools
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +20,7 @@ from nanobanana_batch.errors import UsageError
 from nanobanana_batch.estimates import Cost
 from nanobanana_batch.fidelity import unlike
 from nanobanana_batch.files.disk import Disk, write_atomically
-from nanobanana_batch.files.folder import RESULTS_NAME, Folder, find
+from nanobanana_batch.files.folder import RESULTS_NAME, SPREADSHEET_NAME, Folder, find
 from nanobanana_batch.files.lock import is_held
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.state.last_run import LastRun, last_run
@@ -58,6 +60,21 @@ AFTER_VARIABLES = (
     "row_key",
 )
 """The columns of results.csv: these, with the manifest's own variables between the two."""
+_ENDS_A_PART = ";,\t\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029"
+"""Where a spreadsheet may begin another cell, whatever it takes for the separator."""
+_PASSED_OVER = (
+    ' "\x00-\x08\x0e-\x1b\x1f\x7f-\x84\x86-\xa0\xad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f'
+    "\u2000-\u200f\u202a-\u202f\u205f-\u206f\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb"
+    "\U000e0000-\U000e0fff"
+)
+"""Blanks, quotes, and what is never seen."""
+_NUMBER = rf"\d{{1,20}}(?:\.\d{{1,20}})? {{0,9}}(?:[{_ENDS_A_PART}]|\Z)"
+_FORMULA = re.compile(
+    rf"\A(?=[\t\r\n])|(?:\A|(?<=[{_ENDS_A_PART}]))(?=[{_PASSED_OVER}]*"
+    rf"(?:[=+@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b]|-(?!{_NUMBER})))",
+    re.ASCII,
+)
+"""The beginning of what a spreadsheet takes for a formula; a plain negative number is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +119,27 @@ def write_results(folder: Folder, disk: Disk) -> Path:
     return path
 
 
-def csv_pieces(reader: Reader) -> Iterator[bytes]:
+def write_for_spreadsheets(folder: Folder, disk: Disk) -> Path:
+    """The same for a program that takes a cell that begins with `=` for a formula; returns its path.
+
+    Raises:
+        StateFailed, DiskFailed: as `write_results`.
+    """
+    path = folder.path / SPREADSHEET_NAME
+    with open_reader(folder.state) as reader:
+        write_atomically(
+            disk, path, itertools.chain([codecs.BOM_UTF8], csv_pieces(reader, is_for_spreadsheets=True))
+        )
+    return path
+
+
+def csv_pieces(reader: Reader, *, is_for_spreadsheets: bool = False) -> Iterator[bytes]:
     """results.csv as UTF-8 in pieces of many rows; RFC 4180 quoting, `\\n` line ends."""
     variables = reader.variables()
     cells = (cells_of(row, variables) for row in reader.rows())
     lines: Iterator[Sequence[object]] = itertools.chain([column_names(variables)], cells)
     while piece := list(itertools.islice(lines, _ROWS_AT_ONCE)):
-        yield _written(piece)
+        yield _written_harmless(piece) if is_for_spreadsheets else _written(piece)
 
 
 def column_names(variables: list[str]) -> list[str]:
@@ -232,6 +263,22 @@ def _written(rows: Sequence[Sequence[object]]) -> bytes:
         for row in rows:
             (quoting if _has_return(row) else writer).writerow(row)
     return buffer.getvalue().encode()
+
+
+def _written_harmless(rows: Sequence[Sequence[object]]) -> bytes:
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    writer.writerows([_harmless(cell) for cell in row] for row in rows)
+    return buffer.getvalue().encode()
+
+
+def _harmless(cell: object) -> object:
+    """A text that no spreadsheet reckons with: an apostrophe in front says that it is one.
+
+    It stands before every part of the text that would be a formula in a cell of its own, since a program
+    whose separator is another than ours makes cells of the parts.
+    """
+    return _FORMULA.sub("'", cell) if isinstance(cell, str) else cell
 
 
 def _has_return(cells: Iterable[object]) -> bool:

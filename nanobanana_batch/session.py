@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -14,6 +16,7 @@ from nanobanana_batch.errors import NanobananaError, RunStopped, UsageError, aft
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import Folder
 from nanobanana_batch.files.log import LOG_NAME, Log, RunLog
+from nanobanana_batch.files.plain import open_own
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.reader import Reader, open_reader
@@ -104,6 +107,8 @@ def work(session: Session) -> Worked:
             stop.ask(session.refusal, needs_change=True)
         had_work = has_work(session)
         if had_work:
+            if session.line.key_goes:
+                session.tally.say_once(session.line.key_goes)
             log("run_begins", provider=session.line.name, rows=session.tally.total)
             _drive(session, stop, log)
             with after_sending(), open_reader(session.folder.state) as reader:
@@ -138,15 +143,21 @@ def notice_lost_files(store: Store, folder: Path) -> None:
 
 
 def _size_of(path: Path) -> int | None:
+    """Of a plain file; None where there is none of this name."""
     try:
-        return path.stat().st_size
+        found = path.lstat()
     except FileNotFoundError:
         return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Of a plain file; empty where this user may not read it."""
+    try:
+        with os.fdopen(open_own(path), "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
 
 
 def count_up(tally: Tally, reader: Reader, scope: Scope) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 import click
@@ -13,6 +14,7 @@ from nanobanana_batch.cli.manifest_commands import plan, run
 from nanobanana_batch.cli.prices_command import prices
 from nanobanana_batch.cli.schema_command import schema
 from nanobanana_batch.cli.service_commands import models, serve
+from nanobanana_batch.cli.show import show
 from nanobanana_batch.cli.text import unexpected_text
 from nanobanana_batch.errors import NanobananaError, OutputFailed, RunStopped, UsageError, system_words
 
@@ -57,7 +59,9 @@ def _exit_code() -> int:
         _say(str(error))
         return error.exit_code
     except click.ClickException as error:
-        error.show()
+        said = io.StringIO()
+        error.show(said)
+        show(said.getvalue().rstrip("\n"), err=True)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         interrupts.once_more_ends_at_once()
@@ -72,4 +76,4 @@ def _exit_code() -> int:
 
 
 def _say(text: str) -> None:
-    click.echo(f"nanobanana-batch: {text}".replace("\n", "\n  "), err=True)
+    show(f"nanobanana-batch: {text}".replace("\n", "\n  "), err=True)

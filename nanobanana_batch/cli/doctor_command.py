@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from nanobanana_batch.cli import options
+from nanobanana_batch.cli.show import show
 from nanobanana_batch.cli.text import as_json, diagnosis_text
 from nanobanana_batch.connection import Connection
 
@@ -32,5 +33,5 @@ def doctor(provider: str, base_url: str | None, key_file: Path | None, out: Path
     from nanobanana_batch.doctor import examine
 
     diagnosis = examine(Connection(provider, base_url, key_file), out)
-    click.echo(as_json(diagnosis) if json_ else diagnosis_text(diagnosis))
+    show(as_json(diagnosis) if json_ else diagnosis_text(diagnosis))
     return diagnosis.exit_code

@@ -13,11 +13,13 @@ from nanobanana_batch.cli.options import (
     debug,
     folder,
     key_file,
+    last_provider,
     no_progress,
     work,
 )
 from nanobanana_batch.cli.outcome_text import standing_text
 from nanobanana_batch.cli.run_options import with_settings
+from nanobanana_batch.cli.show import show
 from nanobanana_batch.cli.text import as_json, audit_text
 
 if TYPE_CHECKING:
@@ -26,28 +28,36 @@ if TYPE_CHECKING:
 
 @click.command()
 @folder
+@last_provider
 @as_json_flag
-def status(folder: Path, json_: bool) -> None:
+def status(folder: Path, provider: str, json_: bool) -> None:
     """Say how the output FOLDER stands; also while a run is going."""
+    from nanobanana_batch.connection import Connection
     from nanobanana_batch.files.folder import find
     from nanobanana_batch.outlook import priced_standing
 
-    found = priced_standing(find(folder))
-    click.echo(as_json(found) if json_ else standing_text(found))
+    found = priced_standing(find(folder), Connection(provider))
+    show(as_json(found) if json_ else standing_text(found))
 
 
 @click.command()
 @folder
-def results(folder: Path) -> None:
+@click.option(
+    "--for-spreadsheets",
+    is_flag=True,
+    help="Write a copy in which no text can be taken for a formula; its path is printed.",
+)
+def results(folder: Path, for_spreadsheets: bool) -> None:
     """Write results.csv of the output FOLDER anew.
 
     It is made from the state; its path is printed.
     """
     from nanobanana_batch.files.disk import Disk
     from nanobanana_batch.files.folder import find
-    from nanobanana_batch.results import write_results
+    from nanobanana_batch.results import write_for_spreadsheets, write_results
 
-    click.echo(write_results(find(folder), Disk()))
+    write = write_for_spreadsheets if for_spreadsheets else write_results
+    show(write(find(folder), Disk()))
 
 
 @click.command()
@@ -60,6 +70,7 @@ def results(folder: Path) -> None:
     " once more before, and may have been paid.",
 )
 @click.option("--row", "rows", multiple=True, metavar="ID", help="Only this row; may be given several times.")
+@last_provider
 @base_url
 @key_file
 @with_settings
@@ -70,6 +81,7 @@ def retry(
     folder: Path,
     only: str,
     rows: tuple[str, ...],
+    provider: str,
     base_url: str | None,
     key_file: Path | None,
     debug: bool,
@@ -82,7 +94,7 @@ def retry(
     from nanobanana_batch import pipeline
     from nanobanana_batch.connection import Connection
 
-    now = Connection(base_url=base_url, key_file=key_file, debug=debug)
+    now = Connection(provider, base_url, key_file, debug)
     again = pipeline.Retry(only)
     return work(no_progress, lambda tally: pipeline.retry(folder, again, now, settings, tally, rows))
 
@@ -90,12 +102,19 @@ def retry(
 @click.command()
 @folder
 @click.option("--repair", is_flag=True, help="First fetch what is paid for and can still be had.")
+@last_provider
 @base_url
 @key_file
 @no_progress
 @as_json_flag
 def audit(
-    folder: Path, repair: bool, base_url: str | None, key_file: Path | None, no_progress: bool, json_: bool
+    folder: Path,
+    repair: bool,
+    provider: str,
+    base_url: str | None,
+    key_file: Path | None,
+    no_progress: bool,
+    json_: bool,
 ) -> int:
     """Check that all that was sent, paid and saved is explained.
 
@@ -109,7 +128,7 @@ def audit(
 
     if repair:
         with progress(shown=not no_progress) as tally:
-            repair_folder(folder, Connection(base_url=base_url, key_file=key_file), tally)
+            repair_folder(folder, Connection(provider, base_url, key_file), tally)
     found = make_audit(find(folder))
-    click.echo(as_json(found) if json_ else audit_text(found))
+    show(as_json(found) if json_ else audit_text(found))
     return found.exit_code

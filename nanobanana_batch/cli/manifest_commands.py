@@ -13,6 +13,7 @@ import click
 from nanobanana_batch.cli import plan_text
 from nanobanana_batch.cli.options import PATH, base_url, debug, key_file, no_progress, provider, work
 from nanobanana_batch.cli.run_options import with_settings, with_terms
+from nanobanana_batch.cli.show import show
 from nanobanana_batch.cli.text import as_json
 
 if TYPE_CHECKING:
@@ -45,6 +46,13 @@ _MANIFEST_OPTIONS = (
     ),
     click.option(
         "--variables", multiple=True, metavar="NAME", help="A column that looks like a typo, but is none."
+    ),
+    click.option(
+        "--allow-outside",
+        type=PATH,
+        multiple=True,
+        metavar="DIR",
+        help="Let MANIFEST read from this folder, too, beside its own and the working directory.",
     ),
     click.option("--allow-unknown-model", is_flag=True, help="Send models that the catalogue does not know."),
     click.option("--state-dir", type=PATH, help="Keep the state below this local folder instead."),
@@ -114,15 +122,15 @@ def plan(
     if show_request is not None:
         request = planning.find_request(asked, show_request)
         if not json_:
-            click.echo(plan_text.request_text(request) + "\n", err=True)
-        click.echo(as_json(request) if json_ else plan_text.body_text(request))
+            show(plan_text.request_text(request) + "\n", err=True)
+        show(as_json(request) if json_ else plan_text.body_text(request))
     elif row is not None:
         found = planning.find_row(asked, row, terms)
-        click.echo(as_json(found) if json_ else plan_text.row_text(found))
+        show(as_json(found) if json_ else plan_text.row_text(found))
     else:
         shown = (pilot or _ROWS_SHOWN) if rows is None else rows
         made = planning.make_plan(asked, shown, terms, out_csv, pilot)
-        click.echo(as_json(made) if json_ else plan_text.plan_text(made))
+        show(as_json(made) if json_ else plan_text.plan_text(made))
 
 
 @click.command()

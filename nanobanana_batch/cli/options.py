@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nanobanana_batch.cli.show import show
+
 if TYPE_CHECKING:
     from nanobanana_batch.engine.work import Tally
     from nanobanana_batch.pipeline import Outcome
@@ -20,6 +22,12 @@ provider = click.option(
     show_default=True,
     metavar="NAME|FILE",
     help="evolink, foxapi, unified, local (embedded, free), local-unified, or a profile file.",
+)
+last_provider = click.option(
+    "--provider",
+    default="",
+    metavar="NAME|FILE",
+    help="The provider, if not the one of the last run here; a profile file has to be named again.",
 )
 base_url = click.option(
     "--base-url", metavar="URL", help="Where the provider is, if not where its profile says."
@@ -38,5 +46,5 @@ def work(no_progress: bool, job: Callable[[Tally], Outcome]) -> int:
 
     with progress(shown=not no_progress) as tally:
         outcome = job(tally)
-    click.echo(outcome_text(outcome), err=True)
+    show(outcome_text(outcome), err=True)
     return outcome.exit_code

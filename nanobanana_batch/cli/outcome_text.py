@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from nanobanana_batch.cli.plan_text import cost_text, time_text
 from nanobanana_batch.cli.text import amount, counted, cut, priced
 from nanobanana_batch.pricing.money import money_text
+from nanobanana_batch.visible import visible_line
 
 if TYPE_CHECKING:
     from nanobanana_batch.piloting import Share
@@ -27,10 +28,11 @@ def outcome_text(outcome: Outcome) -> str:
     if not outcome.had_work:
         lines.append("There was nothing to do; nothing was sent.")
     if outcome.stop_reason:
-        lines.append(outcome.stop_reason)
+        lines.append(visible_line(outcome.stop_reason))
     for name, count in outcome.elsewhere.items():
+        where = visible_line(name)
         lines.append(
-            f"Unfinished rows that went to {name}: {count:,}; a run with that provider collects them."
+            f"Unfinished rows that went to {where}: {count:,}; a run with that provider collects them."
         )
     if outcome.credits_used:
         used = _beside(outcome.credits_used, outcome.credits_per_usd)
@@ -71,7 +73,8 @@ def _failure_lines(outcome: Outcome) -> list[str]:
     """The most frequent reasons, each with the first row that has it."""
     shown = outcome.failures[:_REASONS_SHOWN]
     lines = [
-        f"  {found.rows:,} {found.status.value}: {_joined(found.code, found.message)} (first: {found.first})"
+        f"  {found.rows:,} {found.status.value}: {_joined(found.code, found.message)}"
+        f" (first: {visible_line(found.first)})"
         for found in shown
     ]
     left = sum(found.rows for found in outcome.failures) - sum(found.rows for found in shown)
@@ -79,7 +82,7 @@ def _failure_lines(outcome: Outcome) -> list[str]:
 
 
 def _joined(code: str, message: str) -> str:
-    return ": ".join(filter(None, (code, cut(message, _LONGEST_REASON))))
+    return ": ".join(filter(None, (visible_line(code), cut(message, _LONGEST_REASON))))
 
 
 def _projection_lines(outcome: Outcome) -> list[str]:
@@ -103,7 +106,7 @@ def _share_text(share: Share) -> str:
 
 def standing_text(standing: Standing) -> str:
     """Counts and credits of a folder."""
-    lines = [f"{standing.manifest}: {counted(standing.rows, 'row')} in {standing.folder}"]
+    lines = [f"{visible_line(standing.manifest)}: {counted(standing.rows, 'row')} in {standing.folder}"]
     counts = {"being sent": standing.being_sent, **standing.counts}
     lines += [f"  {name}: {count:,}" for name, count in counts.items() if count]
     if standing.left_manifest:
@@ -139,7 +142,7 @@ def _run_lines(standing: Standing) -> list[str]:
             "  Run the same command again to go on.",
         ]
     lines = [f"  The last run ended {last.ended} with exit code {last.exit_code}."]
-    return lines + ([f"  {last.reason}"] if last.reason else [])
+    return lines + ([f"  {visible_line(last.reason)}"] if last.reason else [])
 
 
 def _beside(credits: float, credits_per_usd: float | None) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _RATIOS_SHOWN = 8
 _PILOT = 20
+_NAMES_SHOWN = 8
 _GROUPS_SHOWN = 20
 _TOO_MANY = (
     "  More than a run takes: these rows were counted, not read and checked one by one.",
@@ -165,6 +166,11 @@ def _group_cells(group: Group, credits_per_usd: float | None) -> tuple[str, ...]
 def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
     for picked in plan.picked:
         yield picked.by, _picked_text(picked)
+    yield "reads", _in_short(plan.reads, len(plan.reads))
+    if plan.uploads:
+        size = f"{plan.uploads.size_bytes / 1e6:,.1f} MB"
+        names = _in_short(plan.uploads.names, plan.uploads.files)
+        yield "uploads", f"{counted(plan.uploads.files, 'local image')} ({size}): {names}"
     yield "ratios", _several(plan.aspect_ratios) if set(plan.aspect_ratios) != {"-"} else ""
     if plan.pilot:
         yield "pilot", _pilot_text(plan.pilot)
@@ -183,6 +189,12 @@ def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
     for warning in plan.warnings:
         yield "warning", warning
     yield "table", f"{plan.table} has all rows" if plan.table else ""
+
+
+def _in_short(names: Sequence[str], of: int) -> str:
+    shown = names[:_NAMES_SHOWN]
+    more = of - len(shown)
+    return ", ".join([*shown, *([f"and {more:,} more"] if more > 0 and shown else [])])
 
 
 def _picked_text(picked: Picked) -> str:

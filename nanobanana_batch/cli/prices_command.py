@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from nanobanana_batch.cli import options
+from nanobanana_batch.cli.show import show
 from nanobanana_batch.cli.text import as_json
 
 
@@ -27,4 +28,4 @@ def prices(provider: str, base_url: str | None, refresh: bool, json_: bool) -> N
     if refresh:
         price_report.refresh(connection)
     found = price_report.price_report(connection)
-    click.echo(as_json(found) if json_ else prices_text(found))
+    show(as_json(found) if json_ else prices_text(found))

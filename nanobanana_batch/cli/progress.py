@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from nanobanana_batch.cli.streams import impatient
 from nanobanana_batch.engine.work import Tally
+from nanobanana_batch.visible import visible, visible_line
 
 Words = ParamSpec("Words")
 
@@ -32,7 +33,7 @@ def progress(*, shown: bool) -> Iterator[Tally]:
             with _line(tally):
                 yield tally
             return
-        tally.announce = _quietly(lambda text: print(text, file=sys.stderr, flush=True))
+        tally.announce = _quietly(lambda text: print(visible(text), file=sys.stderr, flush=True))
         yield tally
 
 
@@ -47,7 +48,7 @@ def _line(tally: Tally) -> Iterator[None]:
             bar.refresh()
 
         tally.changed = _quietly(lambda: _show(bar, tally))
-        tally.announce = _quietly(lambda text: bar.write(text, file=sys.stderr))
+        tally.announce = _quietly(lambda text: bar.write(visible(text), file=sys.stderr))
         with _every_second(_quietly(tick)):
             yield
         tally.changed()
@@ -90,7 +91,7 @@ def _show(bar: tqdm[Never], tally: Tally) -> None:
     if tally.unknown:
         parts.insert(0, f"{tally.unknown} unknown")
     if what := tally.held_up_by or tally.allowed:
-        parts.append(" ".join(what.split())[:_MOST_TROUBLE_CHARS])
+        parts.append(visible_line(what)[:_MOST_TROUBLE_CHARS])
     bar.set_postfix_str(", ".join(parts), refresh=False)
     bar.n = tally.completed + tally.failed  # not as a difference: the clock's thread comes here too
     bar.update(0)

@@ -6,6 +6,8 @@ import json
 
 import click
 
+from nanobanana_batch.cli.show import show
+
 
 @click.command()
 @click.option("--provider", metavar="NAME|FILE", help="With this provider's models and their own settings.")
@@ -18,4 +20,4 @@ def schema(provider: str | None) -> None:
     from nanobanana_batch.connection import known_models
     from nanobanana_batch.manifest.schema import manifest_schema
 
-    click.echo(json.dumps(manifest_schema(known_models(provider)), indent=2, ensure_ascii=False))
+    show(json.dumps(manifest_schema(known_models(provider)), indent=2, ensure_ascii=False))

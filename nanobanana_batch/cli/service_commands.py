@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from nanobanana_batch.cli.show import show
 from nanobanana_batch.cli.text import as_json, models_text
 from nanobanana_batch.errors import OutputFailed, ServiceFailed
 
@@ -30,7 +31,7 @@ def _outages(_: click.Context, option: click.Parameter, value: str) -> tuple[tup
 
 def _say_where(base_url: str) -> None:
     with suppress(OutputFailed):  # who has closed standard output has chosen the port
-        click.echo(f"Serving on {base_url} (docs at {base_url}/docs, ledger at {base_url}/admin/ledger)")
+        show(f"Serving on {base_url} (docs at {base_url}/docs, ledger at {base_url}/admin/ledger)")
 
 
 class _ServeCommand(click.Command):
@@ -47,6 +48,13 @@ class _ServeCommand(click.Command):
 @click.command(cls=_ServeCommand)
 @click.option(
     "--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0: any free one."
+)
+@click.option(
+    "--host-name",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="A name by which it is called, beside this machine's own: behind a proxy.",
 )
 @click.option(
     "--data",
@@ -141,4 +149,4 @@ def models(provider: str | None, json_: bool) -> None:
     from nanobanana_batch.connection import known_models
 
     known = known_models(provider)
-    click.echo(as_json(known) if json_ else models_text(known))
+    show(as_json(known) if json_ else models_text(known))

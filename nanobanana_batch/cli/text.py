@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from nanobanana_batch.model import AS
 from nanobanana_batch.pricing.money import money_text
+from nanobanana_batch.visible import visible_line
 
 if TYPE_CHECKING:
     from nanobanana_batch.auditing import Audit
@@ -82,7 +83,8 @@ def audit_text(audit: Audit) -> str:
         f"  credits reserved: {amount(totals.credits_reserved)}, used: {amount(totals.credits_used)},"
         f" refunded: {amount(totals.credits_refunded)}",
     ]
-    lines += [f"  {found.kind}: {found.what}: {found.detail}; {found.advice}" for found in audit.findings]
+    for found in audit.findings:
+        lines.append("  " + visible_line(f"{found.kind}: {found.what}: {found.detail}; {found.advice}"))
     if audit.in_flight is not None:
         lines.append(f"A run is going on: {counted(audit.in_flight, 'request')} in flight not looked at.")
     lines.append(
@@ -154,7 +156,8 @@ def _model_text(rules: ModelRules) -> str:
     if rules.credits is not None:
         prices = ", ".join(f"{size} {credits:g}" for size, credits in rules.credits.items())
         lines.append(f"  credits: {prices} (as of {rules.credits_as_of or 'a day that is not told'})")
-    return "\n".join([*lines, f"  from: {rules.source}"])
+    told = [*lines, f"  from: {rules.source}"]
+    return "\n".join(line[: len(line) - len(line.lstrip())] + visible_line(line) for line in told)
 
 
 def _is_number(cell: str) -> bool:

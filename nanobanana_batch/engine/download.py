@@ -21,6 +21,7 @@ from nanobanana_batch.engine.pace import backoff_s
 from nanobanana_batch.engine.trouble import DISK
 from nanobanana_batch.engine.work import Work
 from nanobanana_batch.errors import DiskFailed, ImageRejected, LinkFailed
+from nanobanana_batch.fidelity import most_pixels
 from nanobanana_batch.files.disk import as_disk_failure
 from nanobanana_batch.files.images import ImageFile
 from nanobanana_batch.model import Image
@@ -103,7 +104,8 @@ class Downloader:
             context.provider.open_link(work.links[0]) as body,
             aclosing(body.pieces()) as pieces,
         ):
-            with ImageFile(context.disk, context.folder, work.stem) as file:
+            most = most_pixels(work.resolution)
+            with ImageFile(context.disk, context.folder, work.stem, most) as file:
                 last = b""
                 async for piece in pieces:
                     if last:

@@ -20,6 +20,7 @@ from nanobanana_batch.engine.answers import note_rejection, record_answer, slow_
 from nanobanana_batch.engine.context import Context
 from nanobanana_batch.engine.keys import Keys
 from nanobanana_batch.engine.pace import LONGEST_HOLD_S, backoff_s
+from nanobanana_batch.engine.same_request import may_be_sent_again
 from nanobanana_batch.engine.strangers import WINDOW_S, Strangers
 from nanobanana_batch.engine.submit import PaidSections
 from nanobanana_batch.engine.work import Work
@@ -207,7 +208,7 @@ class Resolver:
         self._keys.note_trouble()
         if self._context.stop.asked:
             self._hold(case)
-        elif await self._keys.may_repeat(case.work):
+        elif await self._keys.may_repeat(case.work) and may_be_sent_again(self._context, case.work):
             async with self._alone_on_trial():
                 await self._repeat(case, group)
         else:

@@ -27,6 +27,7 @@ from nanobanana_batch.engine.context import Context
 from nanobanana_batch.engine.not_taken import NotTaken
 from nanobanana_batch.engine.pace import backoff_s
 from nanobanana_batch.engine.references import References, Sendable, Unusable
+from nanobanana_batch.engine.same_request import may_be_sent_again
 from nanobanana_batch.engine.work import Work
 from nanobanana_batch.files.images import stem_is_taken
 from nanobanana_batch.providers.base import (
@@ -114,7 +115,7 @@ class Submitter:
     async def _resend(self, work: Work) -> None:
         """A request that may have been paid, sent anew on a person's word: it may be paid once more."""
         context = self._context
-        if await context.space.enough_for_one_more():
+        if may_be_sent_again(context, work) and await context.space.enough_for_one_more():
             if not work.is_remembered:
                 await context.budget.set_aside_again(
                     work.attempt, context.store.row_to_send(work.row).request
@@ -380,6 +381,7 @@ def _work_of(row: RowToSend, intent: facts.Intent) -> Work:
         number=row.number,
         id=row.id,
         model=row.request.model,
+        resolution=row.request.resolution,
         stem=intent.stem,
         body=intent.body,
         idempotency_key=intent.idempotency_key,

@@ -24,6 +24,8 @@ class Work:
     """Of this attempt among its row's, 1-based."""
     id: str
     model: str
+    resolution: str | None
+    """As the row asks for it."""
     stem: str
     body: bytes
     idempotency_key: str
@@ -87,6 +89,7 @@ def resumed(known: OpenAttempt, scope: Scope) -> Work:
         number=known.number,
         id=known.id,
         model=known.model,
+        resolution=known.resolution,
         stem=known.stem,
         body=known.body,
         idempotency_key=known.idempotency_key,

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from nanobanana_batch.errors import DiskFailed
+from nanobanana_batch.files.plain import open_own
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
@@ -37,13 +38,13 @@ def as_disk_failure(error: OSError, doing: str) -> DiskFailed:
 class Disk:
     """The real file system; each method is one step whose loss or order matters."""
 
-    def make_folder(self, path: Path) -> None:
+    def make_folder(self, path: Path, mode: int = 0o777) -> None:
         """Create a folder and its parents, each name synced into the folder above it."""
         if path.is_dir():
             return
         self.make_folder(path.parent)
         with suppress(FileExistsError):
-            path.mkdir()
+            path.mkdir(mode)
         self.sync_folder(path.parent)
 
     def create(self, path: Path) -> int:
@@ -144,14 +145,14 @@ def write_atomically(disk: Disk, path: Path, chunks: Iterable[bytes]) -> None:
 
 
 def same_content(one: Path, other: Path) -> bool:
-    """Whether both files exist and hold the same bytes; read in pieces."""
+    """Whether both are plain files that hold the same bytes; read in pieces."""
     try:
-        if one.stat().st_size != other.stat().st_size:
-            return False
-        with one.open("rb") as a, other.open("rb") as b:
+        with os.fdopen(open_own(one), "rb") as a, os.fdopen(open_own(other), "rb") as b:
+            if os.fstat(a.fileno()).st_size != os.fstat(b.fileno()).st_size:
+                return False
             while piece := a.read(1 << 20):
                 if piece != b.read(1 << 20):
                     return False
         return True
-    except FileNotFoundError:
+    except OSError:
         return False

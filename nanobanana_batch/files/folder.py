@@ -9,22 +9,35 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
-import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanobanana_batch.errors import StateFailed, UsageError
+from nanobanana_batch.errors import FolderRefused, StateFailed, UsageError
+from nanobanana_batch.file_names import IMAGE_FOLDER
 from nanobanana_batch.files import filesystem
 from nanobanana_batch.files.disk import Disk, as_disk_failure, write_atomically
-from nanobanana_batch.files.images import IMAGE_FOLDER
 from nanobanana_batch.files.lock import LOCK_NAME, only_writer
+from nanobanana_batch.files.log import LOG_NAMES
+from nanobanana_batch.files.plain import OWN_FOLDER, open_own, refuse_foreign, refuse_second_names
 
 STATE_NAME = "state.sqlite3"
 POINTER_NAME = "state-dir.json"
+OWNER_NAME = "output-dir.json"
+"""Beside a state that stands elsewhere: the output folder that it was made for."""
 RESULTS_NAME = "results.csv"
+SPREADSHEET_NAME = "results-for-spreadsheets.csv"
+SERVICE_FOLDER = ".service"
+"""Where the embedded service keeps its data."""
+_BESIDE_STATE = tuple(f"{STATE_NAME}-{part}" for part in ("wal", "shm", "journal"))
+"""SQLite writes to them, or removes them, also for who only reads."""
+_STATE_FILES = (STATE_NAME, *_BESIDE_STATE, LOCK_NAME)
+_FILES = (*_STATE_FILES, f".{STATE_NAME}.new", POINTER_NAME, RESULTS_NAME, SPREADSHEET_NAME, *LOG_NAMES)
+_MOST_POINTER_BYTES = 1 << 16
+_MOST_PATH_BYTES = 1 << 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,25 +57,88 @@ def find(path: Path) -> Folder:
     """An output folder as it is; its state is where its pointer says, or else in the folder itself.
 
     Raises:
+        FolderRefused: it holds links or other things that no run makes, or its pointer leads to a state that
+            was not made for it, or over a link.
         UsageError: it cannot be one, or the pointer is damaged, or points to a disk of another machine.
     """
-    pointer = path / POINTER_NAME
-    try:
-        is_elsewhere = stat.S_ISREG(pointer.stat().st_mode)
-    except FileNotFoundError:
-        is_elsewhere = False
-    except OSError as error:
-        raise UsageError(f"{path} cannot be an output folder: {error.strerror}.") from error
-    if not is_elsewhere:
+    refuse_foreign(path, _FILES, (IMAGE_FOLDER, SERVICE_FOLDER))
+    refuse_second_names(path, _BESIDE_STATE)
+    text = _pointer_text(path)
+    if text is None:
         return Folder(path, path)
     try:
-        found = json.loads(pointer.read_text(encoding="utf-8"))
+        found = json.loads(text)
         host, state_folder = str(found["host"]), Path(found["path"])
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise UsageError(f"{pointer} is damaged: it has to name host and path of the state.") from error
+        if b"\0" in os.fsencode(state_folder) or len(os.fsencode(state_folder)) > _MOST_PATH_BYTES:
+            raise ValueError("that is no path")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        message = f"{path / POINTER_NAME} is damaged: it has to name host and path of the state."
+        raise UsageError(message) from error
     if host != platform.node():
         raise UsageError(f"The state of {path} is on the machine {host}, in {state_folder}; run it there.")
+    _refuse_anothers_state(path, state_folder)
+    _refuse_foreign_state(path, state_folder)
+    _refuse_one_in_use(path, state_folder)
     return Folder(path, state_folder)
+
+
+def _pointer_text(path: Path, name: str = POINTER_NAME) -> str | None:
+    """What a pointer says; None where there is none."""
+    try:
+        with os.fdopen(open_own(path / name), "rb") as file:
+            return file.read(_MOST_POINTER_BYTES).decode("utf-8", "replace")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be an output folder: {error.strerror}.") from error
+
+
+def _refuse_anothers_state(path: Path, state_folder: Path) -> None:
+    """A pointer that somebody else has made must not lead to the state of another folder, or to a new place.
+
+    The name of a state's folder is made of the place of its output folder, so that it proves whose it is.
+    """
+    expected = _state_name(path)
+    if state_folder.name == expected and state_folder.is_absolute():
+        return
+    raise FolderRefused(
+        f"{path / POINTER_NAME} leads to {state_folder}, which is not the state of this folder.",
+        hint=f"If you have moved the folder yourself: rename {state_folder} to {expected} there, and the last"
+        f" part of the path in {POINTER_NAME} likewise. Else do not use this folder.",
+    )
+
+
+def _refuse_one_in_use(path: Path, state_folder: Path) -> None:
+    """A state that another folder still points to stays that one's, whatever it was renamed to.
+
+    A file beside the state tells whose it is. An older state has none until the next run; that of a folder
+    that was moved names a place where no pointer is any more.
+    """
+    text = _pointer_text(state_folder, OWNER_NAME)
+    try:
+        owner = Path(json.loads(text or "{}")["path"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return
+    if owner != path.resolve() and os.path.lexists(owner / POINTER_NAME):
+        raise FolderRefused(
+            f"{path / POINTER_NAME} leads to {state_folder}, which is the state of {owner}.",
+            hint=f"If {path} is that folder at a new place, remove {owner / POINTER_NAME}. Else do not use"
+            " this folder, and give the state its name back if you have renamed it.",
+        )
+
+
+def _refuse_foreign_state(path: Path, state_folder: Path) -> None:
+    """The place of a state that stands elsewhere, or is to: a folder of its own, and no link leads to it.
+
+    A link further up is the person's own, unless it came with the output folder.
+    """
+    refuse_foreign(state_folder.parent, (), (state_folder.name,))
+    inside = path.resolve()
+    for above in state_folder.parents:
+        if os.path.islink(above) and above.parent.resolve().is_relative_to(inside):
+            refuse_foreign(above.parent, (), (above.name,))
+    refuse_foreign(state_folder, (*_STATE_FILES, OWNER_NAME))
+    refuse_second_names(state_folder, _BESIDE_STATE)
 
 
 def choose(path: Path, state_dir: Path | None, *, risk_network: bool) -> Folder:
@@ -78,6 +154,7 @@ def choose(path: Path, state_dir: Path | None, *, risk_network: bool) -> Folder:
             raise UsageError(
                 f"The state of {path} is in {folder.state_folder} already; leave out --state-dir."
             )
+        _refuse_foreign_state(path, wanted.state_folder)
         folder = wanted
     kind = filesystem.type_of(folder.state_folder)
     if kind in filesystem.NETWORK and not risk_network:
@@ -109,14 +186,14 @@ def held(folder: Folder) -> Iterator[None]:
 
 
 def make(path: Path, disk: Disk) -> None:
-    """Make an output folder; its name survives power loss.
+    """Make an output folder, for its owner alone; its name survives power loss.
 
     Raises:
         UsageError: it cannot be made there.
         DiskFailed: the disk is full or refuses.
     """
     try:
-        disk.make_folder(path)
+        disk.make_folder(path, OWN_FOLDER)
     except (FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
         raise UsageError(f"{path} cannot be made: {error.strerror}.") from error
     except OSError as error:
@@ -138,6 +215,8 @@ def create(folder: Folder, disk: Disk, *, worked_on: bool) -> None:
         pointer = {"host": platform.node(), "path": str(folder.state_folder)}
         text = json.dumps(pointer, indent=2) + "\n"
         write_atomically(disk, folder.path / POINTER_NAME, [text.encode()])
+        owner = json.dumps({"path": str(folder.path.resolve())}, indent=2) + "\n"
+        write_atomically(disk, folder.state_folder / OWNER_NAME, [owner.encode()])
 
 
 def refuse_amnesia(folder: Folder, *, worked_on: bool) -> None:
@@ -160,5 +239,9 @@ def refuse_amnesia(folder: Folder, *, worked_on: bool) -> None:
 
 def _below(state_dir: Path, path: Path) -> Path:
     """A folder of its own for each output folder, so that one --state-dir serves many."""
+    return state_dir.resolve() / _state_name(path)
+
+
+def _state_name(path: Path) -> str:
     place = str(path.resolve())
-    return state_dir.resolve() / f"{path.resolve().name}-{hashlib.sha256(place.encode()).hexdigest()[:10]}"
+    return f"{path.resolve().name}-{hashlib.sha256(os.fsencode(place)).hexdigest()[:10]}"

@@ -14,14 +14,19 @@ from types import TracebackType
 from typing import Self
 
 from nanobanana_batch.errors import ImageRejected
+from nanobanana_batch.file_names import IMAGE_FOLDER
 from nanobanana_batch.files.disk import Disk, as_disk_failure, same_content
 from nanobanana_batch.files.formats import Format, identify
 from nanobanana_batch.model import Image
 
-IMAGE_FOLDER = "images"
 EXTENSIONS = ("png", "jpg", "webp")
 MAX_IMAGE_BYTES = 256 * 1024 * 1024
 """More than any 16-megapixel image of the contract needs; what is larger is not one."""
+
+_BYTES_A_PIXEL = 8
+"""Four channels of 16 bits, not compressed at all."""
+_BYTES_BESIDE = 16 << 20
+"""For profiles, previews and texts."""
 
 
 def stem_is_taken(folder: Path, stem: str) -> bool:
@@ -32,11 +37,13 @@ def stem_is_taken(folder: Path, stem: str) -> bool:
 class ImageFile:
     """One image on its way to disk. Blocking: call it in a thread, once per file or per MiB.
 
-    Used as a context manager it leaves no temporary file behind, whatever happens.
+    `most_pixels`: what has more is not what was asked for, but something that takes a viewer's memory. Used
+    as a context manager it leaves no temporary file behind, whatever happens.
     """
 
-    def __init__(self, disk: Disk, folder: Path, stem: str) -> None:
+    def __init__(self, disk: Disk, folder: Path, stem: str, most_pixels: int) -> None:
         self._disk = disk
+        self._most_pixels = most_pixels
         self._folder = folder / IMAGE_FOLDER
         self._stem = stem
         self._temporary = self._folder / f".{stem}.part"
@@ -89,6 +96,7 @@ class ImageFile:
             DiskFailed: the disk is full or refuses; nothing is kept.
         """
         found = self._check()
+        self._refuse_monster(found)
         try:
             path = self._name(found.extension)
         except OSError as error:
@@ -110,6 +118,14 @@ class ImageFile:
                 return _identify_mapped(view)
         except OSError as error:
             raise as_disk_failure(error, f"checking {self._stem}") from error
+
+    def _refuse_monster(self, found: Format) -> None:
+        """What would take a viewer's memory, or is mostly something else than a picture."""
+        pixels, size = found.width * found.height, f"{found.width} x {found.height}"
+        if pixels > self._most_pixels:
+            raise ImageRejected(f"it has {size} pixels, far more than was asked for")
+        if self._size > _BYTES_A_PIXEL * pixels + _BYTES_BESIDE:
+            raise ImageRejected(f"it has {self._size:,} bytes for {size} pixels: most of it is no picture")
 
     def _name(self, extension: str) -> Path:
         assert self._fd is not None

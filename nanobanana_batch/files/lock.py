@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nanobanana_batch.errors import FolderInUse, UsageError
+from nanobanana_batch.files.plain import open_own, second_name
 
 LOCK_NAME = ".run.lock"
 _TRIES = 20
@@ -24,10 +26,13 @@ def only_writer(folder: Path) -> Iterator[None]:
     Raises:
         FolderInUse: another process holds it; without waiting for it.
         UsageError: this user may not write there.
+        FolderRefused: the lock is the same file as another one, whose run would be held up, too.
     """
     try:
-        fd = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        fd = open_own(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT)
     except OSError as error:
+        if error.errno == errno.EMLINK:
+            raise second_name(folder / LOCK_NAME) from error
         raise UsageError(f"{folder} cannot be an output folder: {error.strerror}.") from error
     try:
         _lock(fd, folder)
@@ -39,7 +44,7 @@ def only_writer(folder: Path) -> Iterator[None]:
 def is_held(folder: Path) -> bool:
     """Whether a run is working on the folder just now."""
     try:
-        fd = os.open(folder / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
+        fd = open_own(folder / LOCK_NAME)
     except OSError:
         return False
     try:

@@ -7,6 +7,7 @@ run then begins on a line of its own.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -18,9 +19,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+from nanobanana_batch.files.plain import open_own
+from nanobanana_batch.visible import visible
+
 LOG_NAME = "run.log"
 _FILE_BYTES = 16 << 20
 _FILES = 4
+LOG_NAMES = (LOG_NAME, *(f"{LOG_NAME}.{number}" for number in range(1, _FILES)))
 _LINE_BYTES = 64 << 10
 """A longer line is written with its texts cut."""
 _TEXT_CHARS = 2000
@@ -105,13 +110,25 @@ class RunLog:
         self._size_bytes += written
 
     def _open(self) -> int:
-        """The file, at the beginning of a line: one that power loss tore is completed."""
+        """The file, at the beginning of a line: one that power loss tore is completed.
+
+        One that is another file as well (a hard link) becomes `run.log.1` as it is, and the log begins anew.
+        """
         if self._fd is None:
-            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            try:
+                self._fd = self._opened()
+            except OSError as error:
+                if error.errno != errno.EMLINK:
+                    raise
+                self._rotate()
+                self._fd = self._opened()
             self._size_bytes = os.fstat(self._fd).st_size
             if self._size_bytes and os.pread(self._fd, 1, self._size_bytes - 1) != b"\n":
                 self._size_bytes += os.write(self._fd, b"\n")
         return self._fd
+
+    def _opened(self) -> int:
+        return open_own(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
 
     def _rotate(self) -> None:
         self._close()
@@ -140,7 +157,7 @@ def _line(event: str, fields: Mapping[str, object]) -> bytes:
 
 def _encoded(value: object) -> bytes:
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=_text, separators=(",", ":"))
-    return text.encode("utf-8", "replace") + b"\n"
+    return visible(text).encode("utf-8", "replace") + b"\n"
 
 
 def _plain(value: object) -> object:

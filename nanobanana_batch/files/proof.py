@@ -14,9 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from nanobanana_batch.errors import BadSurroundings, UsageError
+from nanobanana_batch.file_names import IMAGE_FOLDER
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import RESULTS_NAME, Folder
-from nanobanana_batch.files.images import IMAGE_FOLDER
 
 _CONTENT = b"This file shows that a run can write here.\n"
 _FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 
 from nanobanana_batch.catalog import Finding, closest, shown
@@ -45,6 +46,8 @@ BLOCK_KEYS = (
     "sample",
     "id",
 )
+_MOST_UNKNOWN = 20
+"""Names told of one template; whoever has more of them has made another mistake."""
 _PROVIDER = "the provider is chosen when it is run: `--provider`"
 _OUTPUT = "the output folder is outputs/<name>, or said when it is run: `--out`"
 _SAID_ELSEWHERE = {
@@ -227,10 +230,9 @@ class BlockReader:
         except TemplateFault as error:
             self._form.log.add(error.finding(field).at(at))
             return None
-        for name in template.names:
-            fault = unknown_name(name, known, field, renamed)
-            if fault:
-                self._form.log.add(fault.at(at))
+        faults = (unknown_name(name, known, field, renamed) for name in template.names)
+        for fault in itertools.islice(filter(None, faults), _MOST_UNKNOWN):
+            self._form.log.add(fault.at(at))
         return template
 
     def _id_template(

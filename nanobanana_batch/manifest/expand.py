@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from nanobanana_batch.catalog import Finding, closest, shown
+from nanobanana_batch.file_names import id_fault
 from nanobanana_batch.manifest.block import Block, SourceRow
 from nanobanana_batch.manifest.filters import FILTERS
 from nanobanana_batch.manifest.grid import Grid, Point
-from nanobanana_batch.manifest.ids import id_fault, portable, word
+from nanobanana_batch.manifest.ids import portable, word
 from nanobanana_batch.manifest.names import ROW_NAMES
 from nanobanana_batch.manifest.settle import MAX_VARIANTS, Settler, variant_count
 from nanobanana_batch.manifest.template import Template, TemplateFault, Value, as_text, compiled
@@ -181,6 +182,8 @@ def _filled(text: str, values: dict[str, Value], cell: _Cell, field: str) -> str
 def _rendered(template: Template, values: dict[str, Value], cell: _Cell, field: str) -> str:
     try:
         return template.render(values)
+    except TemplateFault as too_long:
+        raise _Refused(too_long.finding(field)) from too_long
     except KeyError as error:
         name = str(error.args[0])
     fault = unknown_name(name, cell.block.names, field, cell.block.renamed)
@@ -194,6 +197,8 @@ def _rendered(template: Template, values: dict[str, Value], cell: _Cell, field: 
 
 _NOT_IN_ITSELF = {"prompt": "a prompt cannot stand inside of itself", "images": "images cannot hold {images}"}
 _NAMES_SHOWN = 20
+_COMPARED_CHARS = 60
+_COMPARED_NAMES = 1_000
 
 
 def unknown_name(
@@ -221,11 +226,18 @@ def _fields_in(field: str) -> tuple[str, ...]:
 @lru_cache(maxsize=1024)
 def _never_given(name: str, variables: frozenset[str], field: str) -> Finding:
     known = (*variables, *_fields_in(field))
-    near = _as_filter(name, known) or closest(name, known)
+    near = _as_filter(name, known) or _near(name, known)
     message = f"unknown variable {{{name}}}" + ("" if near else "; write {{ and }} for braces")
     if variables:
         message += f"; variables here: {', '.join(sorted(variables)[:_NAMES_SHOWN])}"
     return Finding(field, message, suggestion=f"{{{near}}}" if near else "", rests_on=name)
+
+
+def _near(name: str, known: tuple[str, ...]) -> str:
+    """The name that was probably meant; not looked for among very many, since each is compared with each."""
+    if len(name) > _COMPARED_CHARS or len(known) > _COMPARED_NAMES:
+        return ""
+    return closest(name, [other for other in known if len(other) <= _COMPARED_CHARS])
 
 
 def _as_filter(name: str, known: tuple[str, ...]) -> str:

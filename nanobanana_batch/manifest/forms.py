@@ -11,6 +11,7 @@ from nanobanana_batch.errors import Problem
 from nanobanana_batch.manifest.names import ROW_NAMES, name_fault
 from nanobanana_batch.manifest.near_files import near_file
 from nanobanana_batch.manifest.nodes import Map, Node, Scalar, Seq, place
+from nanobanana_batch.manifest.reach import Reach
 from nanobanana_batch.problems import ProblemLog
 
 Entries = dict[str, tuple[int, Node]]
@@ -20,10 +21,16 @@ class Form:
     """Reads shapes of one file, collects its problems, and the names of its variables."""
 
     def __init__(
-        self, path: Path, log: ProblemLog, declared: Iterable[str], extras: frozenset[str] = frozenset()
+        self,
+        path: Path,
+        log: ProblemLog,
+        declared: Iterable[str],
+        extras: frozenset[str] = frozenset(),
+        reach: Reach | None = None,
     ) -> None:
         self.file = path.name
         self.folder = path.parent
+        self.reach = reach or Reach(path.parent)
         self.log = log
         self.declared = set(declared)
         self.extras = extras
@@ -90,9 +97,16 @@ class Form:
         return False
 
     def is_there(self, name: str, node: Scalar) -> bool:
-        """Whether there is something at the path that the node gives; what was probably meant is reported."""
+        """Whether there is something at the path that the node gives, and may be read.
+
+        What was probably meant is reported; of what is out of reach, not even whether it is there.
+        """
         file = node.text or ""
+        if fault := self.reach.fault(self.folder / file, file):
+            self.note(node.pos, fault, name)
+            return False
         if os.path.exists(self.folder / file):
+            self.reach.note(file)
             return True
         message = f"there is no file {shown(file)}; paths are relative to the manifest"
         self.note(node.pos, message, name, near_file(self.folder, file))

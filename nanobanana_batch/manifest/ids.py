@@ -9,45 +9,18 @@ import hashlib
 import re
 import unicodedata
 
+from nanobanana_batch.file_names import FORBIDDEN, MAX_ID_BYTES, RESERVED
 from nanobanana_batch.model import Draft
 
-MAX_ID_BYTES = 120
-"""Leaves room for endings and temporary names within the 255 bytes of common file systems."""
-
-_NOT_IN_FILE_NAMES = 'names of files have none of / \\ : * ? " < > | and no control characters'
 _SLUG_LENGTH = 40
-_FORBIDDEN = re.compile(
-    r"[/\\:*?\"<>|\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
-)
-_RESERVED = re.compile(
-    r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3])\s*(\..*)?",
-    re.IGNORECASE | re.DOTALL,
-)
-
-
-def id_fault(text: str) -> str:
-    """What keeps this from being an id, or nothing."""
-    if not text.strip():
-        return "it is empty"
-    found = _FORBIDDEN.search(text)
-    if found:
-        return f"it has the character {found[0]!r}; {_NOT_IN_FILE_NAMES}"
-    if text[0] in ". ":
-        return "it begins with a dot or a space"
-    if text[-1] in ". " or text[-1].isspace():
-        return "it ends with a dot or a space"
-    if _RESERVED.fullmatch(text):
-        return "Windows reserves this name"
-    size = len(text.encode())
-    return f"it has {size} bytes; at most {MAX_ID_BYTES} are allowed" if size > MAX_ID_BYTES else ""
 
 
 def portable(text: str) -> str:
     """A derived id made safe; one that is too long keeps its difference as a hash at the end."""
-    safe = _FORBIDDEN.sub("-", text).strip().lstrip(". ").rstrip(". ")
+    safe = FORBIDDEN.sub("-", text).strip().lstrip(". ").rstrip(". ")
     if not safe:
         return "row"
-    if _RESERVED.fullmatch(safe):
+    if RESERVED.fullmatch(safe):
         safe = "row-" + safe
     encoded = safe.encode()
     if len(encoded) <= MAX_ID_BYTES:

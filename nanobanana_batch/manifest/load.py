@@ -13,18 +13,19 @@ from pathlib import Path
 
 from nanobanana_batch.catalog import Catalog, closest, shown
 from nanobanana_batch.errors import Problem, UsageError
+from nanobanana_batch.file_names import id_fault
 from nanobanana_batch.manifest.block import Block, Given, Picked
 from nanobanana_batch.manifest.blocks import BlockReader
 from nanobanana_batch.manifest.document_paths import find_paths
 from nanobanana_batch.manifest.expand import Expander
 from nanobanana_batch.manifest.forms import Form
 from nanobanana_batch.manifest.grid import Grid
-from nanobanana_batch.manifest.ids import id_fault
 from nanobanana_batch.manifest.local_images import LocalImages
 from nanobanana_batch.manifest.names import IN_A_TABLE, ROW_NAMES, as_name, field_elsewhere, not_sent
 from nanobanana_batch.manifest.nodes import Map, Scalar, place, read_nodes
 from nanobanana_batch.manifest.origin import Origin, origin_of
 from nanobanana_batch.manifest.parent_source import Parent, ParentRows
+from nanobanana_batch.manifest.reach import Reach
 from nanobanana_batch.manifest.refusal import TakeAll, read_all, whole_refusal
 from nanobanana_batch.manifest.settle import Settler
 from nanobanana_batch.manifest.sources import table_columns
@@ -50,6 +51,7 @@ class Manifest:
         blocks: Sequence[Block],
         settler: Settler,
         paths: FindPaths | None,
+        reach: Reach,
     ) -> None:
         self.name = name or path.stem
         self.is_named = bool(name)
@@ -60,6 +62,7 @@ class Manifest:
         self._grids = tuple(map(Grid, blocks))
         self._settler = settler
         self._paths = paths
+        self._reach = reach
 
     def problem_log(self) -> ProblemLog:
         """A log for the problems of its rows."""
@@ -74,6 +77,11 @@ class Manifest:
         told = list(itertools.islice(idle, _IDLE_TOLD))
         more = ["and more entries that change nothing"] if next(idle, None) else []
         return list(dict.fromkeys([*self._settler.warnings, *told, *more]))
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The tables, lists and runs that it draws in, as it names them."""
+        return self._reach.read
 
     @property
     def parents(self) -> tuple[Parent, ...]:
@@ -135,11 +143,13 @@ def open_manifest(
     take: TakeAll = read_all,
     kind: str | None = None,
     spool: Path | None = None,
+    allow_outside: Sequence[Path] = (),
 ) -> Manifest:
     """The manifest at this path, its form sound; the one in `spool` if it was read from standard input.
 
     If it is not, raises `ManifestError` with everything that is wrong, also with the rows; `take` checks what
     only shows when they are together. `no_local_images` says why reference images cannot be local files.
+    `allow_outside`: folders beside its own and the working directory that it may read from.
     """
     if dialect not in catalog.dialects:
         known = ", ".join(catalog.dialects)
@@ -149,7 +159,8 @@ def open_manifest(
     origin = origin_of(path, kind, spool)
     path = origin.label
     log = ProblemLog(path.name)
-    form = Form(path, log, variables, extras)
+    reach = Reach(path.parent, allow_outside)
+    form = Form(path, log, variables, extras, reach)
     if origin.kind == "yaml":
         name, names, blocks = _open_yaml(origin, form)
     else:
@@ -161,11 +172,11 @@ def open_manifest(
         if not block.templated:
             _refuse_templates(block, given, path.name, log)
         _require(block, path.name, log, tuple(rules.name for rules in catalog.models(dialect)))
-    local_images = LocalImages(path.parent, no_local_images)
+    local_images = LocalImages(path.parent, no_local_images, reach)
     words = form.declared | form.templated
     settler = Settler(catalog, dialect, local_images, allow_unknown_model=allow_unknown_model, words=words)
     settler.warnings.extend(form.warnings)
-    manifest = Manifest(name, path, names, blocks, settler, log.paths)
+    manifest = Manifest(name, path, names, blocks, settler, log.paths, reach)
     if log:
         raise whole_refusal(log, manifest.drafts, take)
     return manifest

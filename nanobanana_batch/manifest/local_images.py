@@ -9,6 +9,7 @@ from nanobanana_batch.catalog import Finding, ModelRules, is_local, shown
 from nanobanana_batch.errors import ImageRejected
 from nanobanana_batch.files.references import References
 from nanobanana_batch.manifest.near_files import near_file
+from nanobanana_batch.manifest.reach import Reach
 from nanobanana_batch.model import LocalImage
 
 DEFAULT_LIMIT_BYTES = 20_000_000
@@ -22,7 +23,8 @@ _SUGGESTIONS = 100
 class LocalImages:
     """The files that a manifest names, looked for in its folder."""
 
-    def __init__(self, folder: Path, refusal: str = "") -> None:
+    def __init__(self, folder: Path, refusal: str = "", reach: Reach | None = None) -> None:
+        self._reach = reach or Reach(folder)
         self.warnings: list[str] = []
         self._place = folder
         self._folder = folder.absolute()
@@ -53,6 +55,8 @@ class LocalImages:
         if self._refusal:
             return Finding("images", f"{shown(name)} is a local file, and {self._refusal}")
         path = self._folder / name
+        if fault := self._out_of_reach(path, name):
+            return Finding("images", f"the local file {fault}")
         try:
             found = self._references.look(path, limit_bytes)
         except ImageRejected as error:
@@ -66,6 +70,12 @@ class LocalImages:
         if found.is_animated:
             self._warn_of_moving(name)
         return LocalImage(name, str(path), found.sha256, found.size_bytes, found.media_type)
+
+    def _out_of_reach(self, path: Path, name: str) -> str:
+        try:
+            return self._reach.fault(path, name)
+        except ValueError:  # a name that no file can have, which is told where it is read
+            return ""
 
     def _warn_of_moving(self, name: str) -> None:
         if name not in self._moving and len(self._moving) < _WARNINGS:

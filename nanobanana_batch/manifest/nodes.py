@@ -17,6 +17,7 @@ import yaml
 
 from nanobanana_batch.catalog import shown
 from nanobanana_batch.errors import Problem
+from nanobanana_batch.files.plain import reading
 from nanobanana_batch.manifest.encoding import is_utf16, not_utf8
 from nanobanana_batch.manifest.names import as_name
 from nanobanana_batch.manifest.yaml_faults import yaml_fault
@@ -89,7 +90,7 @@ def read_nodes(path: Path, file: str, warnings: list[str] | None = None) -> tupl
     What is probably not meant is added to `warnings`.
     """
     try:
-        with path.open("rb") as stream:
+        with reading(path) as stream:
             data = stream.read(MAX_BYTES + 1)
     except OSError as error:
         return None, [Problem(file, f"cannot be read: {error.strerror or error}")]

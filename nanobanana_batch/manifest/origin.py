@@ -56,15 +56,17 @@ def origin_of(path: Path, kind: str | None = None, spool: Path | None = None) ->
 
 def _refuse_at_sight(path: Path) -> None:
     try:
-        is_pipe = stat.S_ISFIFO(path.stat().st_mode)
+        mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError) as error:
         near = near_file(Path(), str(path))
         hint = f"Did you mean {near!r}?" if near else ""
         raise UsageError(f"There is no manifest {path}.", hint=hint) from error
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}.") from error
-    if is_pipe:
+    if stat.S_ISFIFO(mode):
         raise UsageError(f"{path} is a pipe; pipe it in and give `-` for the manifest.")
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise UsageError(f"{path} is a device or a socket, and no manifest.")
 
 
 def _kind_of_name(path: Path) -> str:

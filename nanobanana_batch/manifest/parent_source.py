@@ -221,7 +221,9 @@ def _found(form: Form, node: Node) -> Parent:
     path = form.folder / text
     if os.path.isdir(path):
         name = str(PurePosixPath(text))
-        return Parent(name, place(form.file, node.pos), find(path))
+        folder = find(path)
+        form.reach.add_run(path, name)
+        return Parent(name, place(form.file, node.pos), folder)
     if os.path.exists(path):
         raise _NoParent(
             f"{shown(text)} is a file; name the output folder of a run, such as ../outputs/first-run"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nanobanana_batch.catalog import Finding, closest, shown
 from nanobanana_batch.errors import Problem
+from nanobanana_batch.files.plain import reading
 from nanobanana_batch.manifest.encoding import sound_lines
 from nanobanana_batch.manifest.names import IN_A_MAPPED_TABLE, as_name, name_fault
 from nanobanana_batch.manifest.nodes import Scalar
@@ -62,7 +63,7 @@ class ValueFile:
     def read(self, *, may_repeat: bool = False) -> tuple[list[tuple[str, str]], list[Problem]]:
         """The values with their places."""
         try:
-            with self.path.open("rb") as stream:
+            with reading(self.path) as stream:
                 data = stream.read(MAX_LIST_BYTES + 1)
         except OSError as error:
             return [], [Problem(self.file, f"cannot be read: {error.strerror or error}")]

@@ -15,11 +15,18 @@ from nanobanana_batch.manifest.filters import FILTERS
 from nanobanana_batch.manifest.names import ROW_NAMES, as_name
 
 _PIECES = re.compile(r"(\{\{|\}\}|\{[^{}]*\}|[{}])")
-_NESTED_ALTERNATIVES = re.compile(r"\{[^{}]*\||\|[^{}]*\}")
+_NESTED_ALTERNATIVES = re.compile(r"\{[^{}|]*\||\|[^{}|]*\}")
 _NO_ALTERNATIVES = (
     "alternatives such as {red|green} are not drawn here; write {name} and list them under `matrix`"
     " (`name: [red, green]`), with `sample` for a random choice"
 )
+
+MAX_CHARS = 100_000
+"""Far more than any prompt may have; a short template can ask for gigabytes."""
+_MOST_SLOTS = 1_000
+_MOST_IN_BRACES = 400
+_MOST_FILTERS = 10
+"""What a template may ask for is bounded before it is taken apart: manifests come from anybody."""
 
 Value = str | tuple[str, ...]
 """What a name stands for; several values are only possible for `images`."""
@@ -48,6 +55,8 @@ class Template:
         self._pieces: list[str] = []
         self._slots: list[tuple[int, str]] = []
         self._filtered: list[tuple[int, tuple[Callable[[str], str], ...]]] = []
+        if len(text) > MAX_CHARS:
+            raise TemplateFault(f"{len(text):,} characters; a template has at most {MAX_CHARS:,}")
         for piece in _PIECES.split(text):
             if piece in ("{", "}"):
                 _refuse_lone(piece, text)
@@ -60,6 +69,10 @@ class Template:
         self.names = tuple(dict.fromkeys(name for _, name in self._slots))
 
     def _slot(self, inner: str, known: Collection[str]) -> None:
+        if len(inner) > _MOST_IN_BRACES:
+            _refuse_long(inner)
+        if len(self._slots) >= _MOST_SLOTS:
+            raise TemplateFault(f"more than {_MOST_SLOTS:,} names in braces; nobody means so many")
         name = inner
         filters: tuple[str, ...] = ()
         if (":" in inner or "|" in inner) and inner not in known:
@@ -72,19 +85,24 @@ class Template:
         self._pieces.append("")
 
     def render(self, values: Mapping[str, Value]) -> str:
-        """The text with every name replaced; `KeyError` with the name that has no value."""
+        """The text with every name replaced; `KeyError` with the name that has no value.
+
+        Raises `TemplateFault` where it would be far longer than any text that is sent.
+        """
         if not self._slots:
             return "".join(self._pieces)
         pieces = self._pieces.copy()
         for index, name in self._slots:
             pieces[index] = as_text(values[name])
+        if (length := sum(map(len, pieces))) > MAX_CHARS:  # before anything is copied
+            raise TemplateFault(f"it would have {length:,} characters; at most {MAX_CHARS:,} are written out")
         for index, changes in self._filtered:
             for change in changes:
                 pieces[index] = change(pieces[index])
         return "".join(pieces)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def compiled(text: str, known: frozenset[str] = frozenset()) -> Template:
     """The template of this text; raises `TemplateFault`."""
     return Template(text, known)
@@ -101,6 +119,15 @@ def _refuse_lone(brace: str, text: str) -> None:
     raise TemplateFault(f"a lone {brace!r} in a template; write {brace * 2!r} for a brace")
 
 
+def _refuse_long(inner: str) -> None:
+    if "|" in inner:
+        raise TemplateFault(_NO_ALTERNATIVES)
+    raise TemplateFault(
+        f"{len(inner):,} characters between {{ and }}, beginning with {shown(inner[:60])}; a name with its"
+        f" filters has at most {_MOST_IN_BRACES}, and braces themselves are written {{{{ and }}}}"
+    )
+
+
 def _parted(inner: str, known: Collection[str]) -> tuple[str, tuple[str, ...]]:
     """A name and its filters; the longest beginning that is a name wins, since names may hold colons."""
     parts = inner.split(":")
@@ -115,6 +142,9 @@ def _parted(inner: str, known: Collection[str]) -> tuple[str, tuple[str, ...]]:
         if word not in FILTERS:
             message = f"unknown filter {shown(word)} in {shown('{' + inner + '}')}"
             raise TemplateFault(message, tuple(FILTERS), closest(word, FILTERS))
+    if len(filters) > _MOST_FILTERS:
+        said = shown("{" + inner + "}")
+        raise TemplateFault(f"{len(filters)} filters in {said}; at most {_MOST_FILTERS} stand behind a name")
     return name, filters
 
 

@@ -17,12 +17,12 @@ from nanobanana_batch.manifest.block import Given
 from nanobanana_batch.manifest.forms import Entries, Form
 from nanobanana_batch.manifest.names import FIELD_SET, ROW_NAMES, as_name, not_sent, one_slip
 from nanobanana_batch.manifest.nodes import Map, Node, Scalar, Seq, place
-from nanobanana_batch.manifest.template import Template, TemplateFault
+from nanobanana_batch.manifest.template import MAX_CHARS, Template, TemplateFault
 
 _TEMPLATED = ("prompt", "images")
 _SLOT = re.compile(r"\{\{|\}\}|(\{[^{}]*\})")
-_DOUBLED = re.compile(r"(?<!\{)\{\{\s*([^{}]+?)\s*\}\}(?!\})")
-_WILDCARD = re.compile(r"(?<!\w)__([A-Za-z][\w/-]*?)__(?!\w)")
+_DOUBLED = re.compile(r"(?<!\{)\{\{([^{}]+)\}\}(?!\})")
+_WILDCARD = re.compile(r"(?<!\w)__([A-Za-z][\w/-]{0,200}?)__(?!\w)")
 _COMPARISONS = 1_000_000
 """Nobody has more names than that by hand, and reading a manifest must not take forever."""
 
@@ -109,8 +109,11 @@ class TemplateUses:
         return "" if name in self._form.declared else not_sent(name, self._form.extras)
 
     def _warn_of_habits(self, text: str, at: str | int, known: frozenset[str]) -> None:
-        for inner in map(as_name, _DOUBLED.findall(text) if "{{" in text else ()):
-            name = re.split(r"\s*[|:]", inner)[0]
+        if len(text) > MAX_CHARS:  # it is refused where templates are read
+            return
+        for found in _DOUBLED.findall(text) if "{{" in text else ():
+            inner = as_name(found.strip())
+            name = re.split("[|:]", inner, maxsplit=1)[0].rstrip()
             if name in known:
                 message = f"'{{{{{inner}}}}}' stands for braces with {inner!r} between them, not for a value"
                 self._warn(at, message, "prompt", f"{{{name}}}")

@@ -1,6 +1,6 @@
 """What a run would do, said before any money is spent; sends nothing, and leaves the folder as it is."""
 
-from nanobanana_batch.planning.plan import FirstRow, Group, Plan, PlannedPilot, make_plan
+from nanobanana_batch.planning.plan import FirstRow, Group, Plan, PlannedPilot, PlannedUploads, make_plan
 from nanobanana_batch.planning.rows import PlannedRequest, PlannedRow, find_request, find_row
 from nanobanana_batch.planning.survey import Terms
 
@@ -11,6 +11,7 @@ __all__ = [
     "PlannedPilot",
     "PlannedRequest",
     "PlannedRow",
+    "PlannedUploads",
     "Terms",
     "find_request",
     "find_row",

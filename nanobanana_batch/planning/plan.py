@@ -21,6 +21,7 @@ from nanobanana_batch.state.prices import PriceClass, price_class
 from nanobanana_batch.state.roster import Roster
 
 _REPEATED_SHOWN = 5
+_UPLOADS_NAMED = 5
 _TALLIED = ("aspect_ratio", "model", "resolution", "web_search", "image_search", "thinking_level")
 
 
@@ -64,6 +65,16 @@ class PlannedPilot:
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedUploads:
+    """The local images that rows use, each content once."""
+
+    files: int
+    size_bytes: int
+    names: tuple[str, ...]
+    """Of the first of them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What is in the manifest, and how much of it is there already."""
 
@@ -84,6 +95,10 @@ class Plan:
     """Requests that were sent and that no row stands for any more; what is paid is still collected."""
     gone_made: int
     """Those of them that have an image."""
+    reads: tuple[str, ...]
+    """Tables, lists and runs that the manifest draws in, as it names them."""
+    uploads: PlannedUploads | None
+    """None where there are none, or rows were only counted."""
     groups: tuple[Group, ...]
     aspect_ratios: Mapping[str, int]
     """Rows by aspect ratio; `-` where none is asked for."""
@@ -152,6 +167,8 @@ def _planned(survey: Survey, first: int, terms: Terms, pilot_rows: int | None) -
         picked=ground.manifest.picked,
         gone=gone.total(),
         gone_made=gone[RowStatus.COMPLETED],
+        reads=ground.manifest.reads,
+        uploads=_uploads(roster),
         groups=_groups(roster.kinds(), to_pay, prices),
         aspect_ratios={ratio or "-": count for (ratio,), count in ratios.most_common()},
         pilot=_planned_pilot(survey, pilot, prices) if pilot else None,
@@ -180,6 +197,11 @@ def _planned_pilot(survey: Survey, pilot: Pilot, prices: Prices) -> PlannedPilot
     return PlannedPilot(len(pilot.positions), text, pilot.levels, to_pay.total(), prices.cost(to_pay))
 
 
+def _uploads(roster: Roster) -> PlannedUploads | None:
+    count, size_bytes, names = roster.files(_UPLOADS_NAMED)
+    return PlannedUploads(count, size_bytes, tuple(names)) if count else None
+
+
 def _counted(ground: Ground, first: int, terms: Terms, rows: int) -> Plan:
     """A manifest that is too long to be read row by row: numbers only, and its first rows."""
     kinds, ratios = _tallied(ground)
@@ -196,6 +218,8 @@ def _counted(ground: Ground, first: int, terms: Terms, rows: int) -> Plan:
         picked=ground.manifest.picked,
         gone=0,
         gone_made=0,
+        reads=ground.manifest.reads,
+        uploads=None,
         groups=_groups(kinds, kinds, prices),
         aspect_ratios={ratio or "-": count for ratio, count in ratios.most_common()},
         pilot=None,

@@ -18,6 +18,7 @@ from nanobanana_batch.connection import provider_name
 from nanobanana_batch.errors import UsageError
 from nanobanana_batch.estimates import Prices
 from nanobanana_batch.files.disk import Disk, write_atomically
+from nanobanana_batch.files.plain import reading
 from nanobanana_batch.manifest import one_slip
 from nanobanana_batch.model import REQUEST_FIELDS, LocalImage, Request, Row
 from nanobanana_batch.pipeline import Order
@@ -155,7 +156,7 @@ def _fault(path: Path, manifest: Path) -> str:
 def _is_a_table_of_ours(path: Path) -> bool:
     """By how it begins; an empty file is nobody's."""
     try:
-        with path.open("rb") as stream:
+        with reading(path) as stream:
             return stream.read(len(_BEGINNING)) in (b"", _BEGINNING)
     except PermissionError:
         return False

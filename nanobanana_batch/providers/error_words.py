@@ -21,12 +21,16 @@ from zoneinfo import ZoneInfo
 from nanobanana_batch.providers import decisions
 from nanobanana_batch.providers.base import Decision
 from nanobanana_batch.providers.http import NoReply, Reply
-from nanobanana_batch.providers.values import LONGEST_TEXT, as_line, as_number, as_object, shape
+from nanobanana_batch.providers.values import LONGEST_TEXT, as_line, as_number, as_object, as_text, cut, shape
+from nanobanana_batch.providers.watch import LONGEST_PAGE
 
 _LONGEST_CODE = 200
 _LONGEST_QUOTE = 200
-_LONGEST_PAGE = 8000
-"""Of a page only the beginning is looked at: it may be of any size and make."""
+_MOST_FAULTS = 5
+"""Of a list of them, and how many steps the place of one has: a list may have any length."""
+_DEEPEST_PLACE = 12
+_LONGEST_HEADER = 200
+"""Of a time, or of what names one."""
 _LONGEST_WAIT_S = 1e9
 """What a longer wait is read as, so that one can reckon with it."""
 _IN_WORDS = re.compile(
@@ -135,16 +139,17 @@ def refusal_in(words: ErrorWords) -> str:
 
 def _is_written_as_code(text: str) -> bool:
     """One word with the joints of a code: a person's "Invalid request" may be a proxy's."""
-    return re.fullmatch(r"\S+[_:]\S+", text.strip()) is not None and decisions.is_word(text)
+    # What is long is no word, so the rest looks at few characters of whatever came.
+    return decisions.is_word(text) and re.fullmatch(r"[^\s_:]+[_:]\S+", text.strip()) is not None
 
 
 def _told(fields: Mapping[str, Any], names: tuple[str, ...]) -> str:
     values = (fields.get(name) for name in names)
     value = next((value for value in values if value not in (None, "", [], {}, False)), "")
-    longest = _LONGEST_CODE if names is _CODES else None
+    longest = _LONGEST_CODE if names is _CODES else LONGEST_TEXT
     if isinstance(value, list):
-        return "; ".join(_item(item) for item in value[:5])
-    return as_line(value, longest) if longest else as_line(value)
+        return cut("; ".join(_item(item) for item in value[:_MOST_FAULTS]), longest)
+    return as_line(value, longest)
 
 
 def _item(item: object) -> str:
@@ -153,8 +158,9 @@ def _item(item: object) -> str:
     if not fields:
         return as_line(item, _LONGEST_CODE)
     place = fields.get("loc")
-    where = ".".join(as_line(part, 30) for part in place) if isinstance(place, list) else ""
-    return ": ".join(part for part in (where, _told(fields, ("msg", "message"))) if part)
+    where = ".".join(as_line(part, 30) for part in place[:_DEEPEST_PLACE]) if isinstance(place, list) else ""
+    words = as_line(fields.get("msg") or fields.get("message") or "")
+    return ": ".join(part for part in (where, words) if part)
 
 
 def code_and_message(reply: Reply, words: ErrorWords | None) -> tuple[str, str]:
@@ -180,7 +186,7 @@ def told(reply: Reply) -> str:
 
 def quoted(reply: Reply) -> str:
     """What a body that is no error message of the API's says, as far as a person can use it."""
-    text = reply.body[:_LONGEST_PAGE].decode("utf-8", "replace").strip()
+    text = reply.body[:LONGEST_PAGE].decode("utf-8", "replace").strip()
     if not text:
         return "an empty body"
     try:
@@ -194,11 +200,19 @@ def quoted(reply: Reply) -> str:
 
 
 def _page(text: str) -> str:
-    title = re.search(r"(?is)<title[^>]*>(.*?)</title", text)
-    if title is None or not title[1].strip():
+    title = _title(text)
+    if not title.strip():
         text = re.sub(r"(?is)<(script|style)\b.*?(</\1\s*>|$)|<[^>]*(>|$)", " ", text)
-    words = as_line(unescape(title[1] if title and title[1].strip() else text), _LONGEST_QUOTE)
+    words = as_line(unescape(title if title.strip() else text), _LONGEST_QUOTE)
     return f'no JSON: "{words}"' if words else "no JSON, and no words"
+
+
+def _title(text: str) -> str:
+    """Found step by step: one pattern for it all would begin anew at each of a thousand titles."""
+    begin = re.search("(?i)<title", text)
+    inner = text[begin.end() :].partition(">")[2] if begin is not None else ""
+    end = re.search("(?i)</title", inner)
+    return inner[: end.start()] if end is not None else ""
 
 
 # --- how long to wait ------------------------------------------------------------------------------
@@ -210,7 +224,7 @@ def retry_after_s(reply: Reply, fields: Mapping[str, Any] | None) -> float | Non
     What cannot be read, or is less than nothing, is as if it were not there. `fields`: what the reply is
     understood to say; of one that is not, the bare text is looked through.
     """
-    value = reply.headers.get("retry-after", "").strip()
+    value = reply.headers.get("retry-after", "")[:_LONGEST_HEADER].strip()
     if (seconds := _SECONDS.fullmatch(value)) is not None:
         return min(float(seconds[1]), _LONGEST_WAIT_S)
     until = _http_date(value)
@@ -218,7 +232,7 @@ def retry_after_s(reply: Reply, fields: Mapping[str, Any] | None) -> float | Non
         # By the provider's own clock where it tells: ours may be wrong.
         now = date_of(reply)
         return min(max(0.0, until - (time.time() if now is None else now)), _LONGEST_WAIT_S)
-    return wait_in_words(fields or {"error": reply.body[:_LONGEST_PAGE].decode("utf-8", "replace")})
+    return wait_in_words(fields or {"error": reply.body[:LONGEST_PAGE].decode("utf-8", "replace")})
 
 
 def wait_without_body(error: NoReply) -> float | None:
@@ -231,7 +245,7 @@ def wait_without_body(error: NoReply) -> float | None:
 def wait_in_words(fields: Mapping[str, Any]) -> float | None:
     """Seconds as in "retry after 60 seconds"."""
     for name in ("fallback_suggestion", *_MESSAGES, "error"):
-        found = _IN_WORDS.search(str(fields.get(name, ""))[:LONGEST_TEXT])
+        found = _IN_WORDS.search(as_text(fields.get(name, ""), LONGEST_TEXT))
         if found:
             return min(float(found[1]) * _UNITS[found[2].lower()], _LONGEST_WAIT_S)
     return None
@@ -239,7 +253,7 @@ def wait_in_words(fields: Mapping[str, Any]) -> float | None:
 
 def date_of(reply: Reply) -> float | None:
     """Unix seconds by the provider's clock, where the reply tells."""
-    return _http_date(reply.headers.get("date", ""))
+    return _http_date(reply.headers.get("date", "")[:_LONGEST_HEADER])
 
 
 def _http_date(text: str) -> float | None:
@@ -273,7 +287,7 @@ def _until_midnight_s(now_s: float, zone: tzinfo) -> float | None:
 
 def _zone(name: object) -> tzinfo | None:
     """A time zone by its name, or by what it is ahead of UTC."""
-    text = name.strip() if isinstance(name, str) else ""
+    text = name[:_LONGEST_HEADER].strip() if isinstance(name, str) else ""
     if text.upper() in ("UTC", "GMT", "Z"):
         return UTC
     if (found := _OFFSET.fullmatch(text)) is not None:

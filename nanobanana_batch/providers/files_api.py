@@ -16,6 +16,7 @@ from typing import Any
 
 import anyio.to_thread
 
+from nanobanana_batch.files.plain import reading
 from nanobanana_batch.providers import decisions
 from nanobanana_batch.providers.base import Decision, Uploaded, UploadFailed
 from nanobanana_batch.providers.error_words import (
@@ -186,4 +187,4 @@ def _may_mean_full(reply: Reply) -> bool:
 
 
 def _opened(path: Path) -> BufferedReader:
-    return path.open("rb")
+    return reading(path)

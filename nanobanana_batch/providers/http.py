@@ -22,13 +22,17 @@ import anyio
 import httpx
 
 from nanobanana_batch.errors import LinkFailed
+from nanobanana_batch.providers.bodies import ASKED_FOR, BadCoding, unpacked
 from nanobanana_batch.providers.encoding import USER_AGENT
+from nanobanana_batch.providers.link_rules import LinkRules
 from nanobanana_batch.providers.profile import Address
 from nanobanana_batch.providers.transports import PooledTransport, Steps, own_transport
 from nanobanana_batch.providers.watch import Secret, Seen, Watch, link_route
 
 PIECE_BYTES = 1 << 20
 MAX_REPLY_BYTES = 16 << 20
+_LONGEST_CAUSE = 40_000
+"""Characters of a traceback; a longer one quotes what came."""
 _DEAD = {403, 404, 410}
 _LINK_REDIRECTS = 5
 
@@ -116,7 +120,7 @@ class _Client:
     def _shown(self, error: Exception) -> Exception | None:
         """The cause of an error, unless it quotes the key or a link: libraries quote what is no HTTP."""
         text = "".join(traceback.format_exception(error))
-        return error if self._watch.clean(text) == text else None
+        return error if len(text) <= _LONGEST_CAUSE and self._watch.clean(text) == text else None
 
 
 class PaidHttp(_Client):
@@ -126,7 +130,7 @@ class PaidHttp(_Client):
         self, address: Address, headers: Mapping[str, str], at_once: int, timeouts: Timeouts, watch: Watch
     ) -> None:
         client = httpx.AsyncClient(
-            headers=headers,
+            headers=_asking(headers),
             transport=own_transport(
                 address.url, httpx.Limits(max_connections=at_once, max_keepalive_connections=0)
             ),
@@ -177,7 +181,7 @@ class FilesHttp(_Client):
         self, address: Address, headers: Mapping[str, str], timeouts: Timeouts, watch: Watch
     ) -> None:
         client = httpx.AsyncClient(
-            headers=headers,
+            headers=_asking(headers),
             transport=own_transport(address.url, httpx.Limits()),
             timeout=httpx.Timeout(timeouts.read_s, connect=timeouts.connect_s),
             follow_redirects=False,
@@ -211,7 +215,7 @@ class FreeHttp(_Client):
         self, address: Address, headers: Mapping[str, str], timeouts: Timeouts, watch: Watch
     ) -> None:
         client = httpx.AsyncClient(
-            headers=headers,
+            headers=_asking(headers),
             timeout=httpx.Timeout(timeouts.read_s, connect=timeouts.connect_s),
             transport=PooledTransport(),
             follow_redirects=False,
@@ -234,18 +238,20 @@ class FreeHttp(_Client):
 
 
 class LinkHttp:
-    """Downloads from hosts that are not the provider's: without the key, redirects are followed."""
+    """Downloads from hosts that are not the provider's: without the key, redirects are followed.
 
-    def __init__(self, timeouts: Timeouts, watch: Watch) -> None:
+    Where to is judged anew for each of them, by the rules.
+    """
+
+    def __init__(self, timeouts: Timeouts, watch: Watch, rules: LinkRules = LinkRules.HTTPS) -> None:
         self._timeouts = timeouts
         self._watch = watch
         self._client = httpx.AsyncClient(
             headers={"Accept": "image/*", "Accept-Encoding": "identity", "User-Agent": USER_AGENT},
             timeout=httpx.Timeout(timeouts.read_s, connect=timeouts.connect_s),
-            transport=PooledTransport(),
-            follow_redirects=True,
+            transport=PooledTransport(rules),
+            follow_redirects=False,
             cookies=_no_cookies(),
-            max_redirects=_LINK_REDIRECTS,
         )
 
     @asynccontextmanager
@@ -276,8 +282,11 @@ class LinkHttp:
         try:
             async with steps.closing_what_failed():
                 with anyio.fail_after(self._timeouts.free_s):
-                    opened = self._client.stream("GET", url, extensions={"trace": steps})
-                    return await stack.enter_async_context(opened)
+                    response = await self._followed(url, steps)
+                    stack.push_async_callback(response.aclose)
+                    return response
+        except LinkFailed:
+            raise
         except TimeoutError as error:
             raise LinkFailed("the link's host did not answer in time") from error
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError) as error:
@@ -285,6 +294,17 @@ class LinkHttp:
             raise LinkFailed(f"the link cannot be opened: it is malformed ({type(error).__name__})") from None
         except Exception as error:
             raise LinkFailed(f"the link cannot be opened: {self._watch.words(_words(error))}") from None
+
+    async def _followed(self, url: str, steps: Steps) -> httpx.Response:
+        """What a link leads to in the end; of a redirect the head is read, and never the body."""
+        request = self._client.build_request("GET", url, extensions={"trace": steps})
+        for _ in range(_LINK_REDIRECTS + 1):
+            response = await self._client.send(request, stream=True)
+            if response.next_request is None:
+                return response
+            await response.aclose()
+            request = response.next_request
+        raise LinkFailed(f"the link redirects more than {_LINK_REDIRECTS} times")
 
 
 class LinkBody:
@@ -333,9 +353,9 @@ async def _whole(response: httpx.Response, seen: Seen, secret: Secret) -> Reply:
         async for chunk in chunks:
             body += chunk
             seen.received_bytes = len(body)
-            if len(body) > MAX_REPLY_BYTES:
+            if max(len(body), response.num_bytes_downloaded) > MAX_REPLY_BYTES:
                 raise NoReply(f"the reply is larger than {MAX_REPLY_BYTES} bytes", _head(seen))
-    seen.body = secret.removed_from(bytes(body))
+    seen.body = secret.removed_from_body(bytes(body))
     return Reply(response.status_code, headers, seen.body)
 
 
@@ -345,7 +365,12 @@ def _head(seen: Seen) -> Reply | None:
 
 def _chunks(response: httpx.Response) -> AsyncGenerator[bytes, None]:
     """The body as it comes; httpx returns a generator and types it as an iterator, which cannot be closed."""
-    return cast("AsyncGenerator[bytes, None]", response.aiter_bytes())
+    raw = cast("AsyncGenerator[bytes, None]", response.aiter_raw())
+    return unpacked(response.headers.get_list("content-encoding", split_commas=True), raw)
+
+
+def _asking(headers: Mapping[str, str]) -> dict[str, str]:
+    return {**headers, "Accept-Encoding": ASKED_FOR}
 
 
 def _no_cookies() -> CookieJar:
@@ -361,6 +386,8 @@ def _words(error: BaseException) -> str:
     """In aiohttp's own words, where it is behind it: its bridge calls nearly all a connect timeout."""
     if isinstance(error.__cause__, aiohttp.ClientError):
         error = error.__cause__
+    if isinstance(error, BadCoding):
+        return str(error)
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return "the connection was not made in time"  # its own words hold the whole link
     if isinstance(error, aiohttp.ClientConnectorError):

@@ -8,19 +8,37 @@ from datetime import date
 from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic_core import ErrorDetails
 
 from nanobanana_batch.catalog import Catalog, Finding, closest, load_catalog, shown
 from nanobanana_batch.errors import ProfileError
 from nanobanana_batch.model import REQUEST_FIELDS
 from nanobanana_batch.providers.base import Idempotency
-from nanobanana_batch.providers.profile_file import Settings, moved, read_settings
+from nanobanana_batch.providers.link_rules import LinkRules
+from nanobanana_batch.providers.profile_file import BUILT_IN, Settings, moved, read_settings
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _IN_CLEAR = "the key would travel in clear"
+_KEY_GOES_TO = ("base_url", "files_url")
 _FORGED = "prices could be changed on the way"
+_OTHER_SERVICES = re.compile(
+    r"(?i)(aws|amazon|azure|google|gcp|gcloud|gemini|vertex|openai|anthropic|claude|mistral|cohere|groq"
+    r"|replicate|hf|huggingface|github|gh|gitlab|bitbucket|npm|pypi|twine|docker|kube|vault|ci|jenkins|circle"
+    r"|stripe|paypal|slack|discord|telegram|twilio|sendgrid|mailgun|cloudflare|cf|digitalocean|do|heroku"
+    r"|vercel|netlify|sentry|datadog|dd|newrelic|ssh|gpg|pgp|tls|ssl|django|flask|rails|jwt|session|db"
+    r"|database|postgres|mysql|redis|mongo)_|.*(secret|private|password|access|signing|encryption|master)"
+)
+"""Variables that hold something else than a key of a provider of images, and are set on many machines."""
 
+
+def _of_a_provider(variable: str) -> str:
+    if _OTHER_SERVICES.match(variable):
+        raise ValueError("it is another service's")
+    return variable
+
+
+KeyVariable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*KEY$"), AfterValidator(_of_a_provider)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 WireName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)*$")]
 Route = Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)+$")]
@@ -57,7 +75,7 @@ class Profile(BaseModel):
     dialect: str = Field(min_length=1)
     embedded: bool = False
     base_url: str | None = None
-    key_env: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    key_env: KeyVariable
     fields: dict[str, WireName | None]
     idempotency: Idempotency = Idempotency.UNPROVEN
     idempotency_lifetime_s: Positive = 86400.0
@@ -70,6 +88,7 @@ class Profile(BaseModel):
     result_paths: list[ResultPath] = []
     statuses: dict[str, Literal["working", "completed", "failed"]] = {}
     sync_query: Query | None = None
+    links: LinkRules = LinkRules.HTTPS
     prices_url: str | None = None
     credits_per_usd: Positive | None = None
     models: dict[str, Any] = {}
@@ -141,6 +160,19 @@ def check_address(profile: Profile, base_url: str | None) -> Address:
             f"Provider {profile.name} has no address of its own.", hint="Give one with --base-url URL."
         )
     return _checked(url, "The provider's address")
+
+
+def is_own_address(profile: Profile, base_url: str) -> bool:
+    """Whether a key that is meant for the profile's provider may go there without a person's word.
+
+    The embedded service gets no key of anybody, so that any place on this machine will do for it.
+    """
+    parts = _address_parts(base_url.rstrip("/"))
+    if parts is None:
+        return False
+    if profile.embedded and parts.hostname in _LOOPBACK:
+        return True
+    return profile.base_url is not None and base_url.rstrip("/") == profile.base_url.rstrip("/")
 
 
 def files_address(profile: Profile, address: Address) -> Address | None:
@@ -247,7 +279,8 @@ _ALLOWED = {
     "files_url": "an address such as https://files.example.com, or null: not offered",
     "prices_url": "an address such as https://api.example.com/pricing, or null: no public price list",
     "credits_per_usd": "a number above 0, or null: not known",
-    "key_env": "the name of an environment variable, such as MY_API_KEY (the key itself is never here)",
+    "key_env": "the name of an environment variable such as MY_API_KEY: it ends in KEY, and is not"
+    " that of another well-known service (the key itself is never here)",
     "fields": "our name: the provider's",
     "idempotency": "honoured, unproven or ignored",
     "idempotency_lifetime_s": _SECONDS,
@@ -259,6 +292,7 @@ _ALLOWED = {
     "result_paths": "a list of paths inside a task, such as pictures.href",
     "statuses": "the provider's word: working, completed or failed",
     "sync_query": "a query such as sync_upstream=true, or null: not offered",
+    "links": "https (public hosts), http (also without encryption) or anywhere (also into private networks)",
     "models": "model: entry, of the form of the built-in catalogue",
     "prices": "model: credits, or model: {resolution: credits}",
     "prices_as_of": "a date such as 2026-11-21",
@@ -277,7 +311,7 @@ _ALLOWED_INSIDE = {
 """The same of what stands inside of some."""
 
 
-_STAND_INS: dict[str, Any] = {"name": "x", "dialect": "evolink", "key_env": "X", "fields": {}}
+_STAND_INS: dict[str, Any] = {"name": "x", "dialect": "evolink", "key_env": "X_KEY", "fields": {}}
 
 
 def _validated(settings: Settings) -> Profile:
@@ -351,3 +385,30 @@ def _check_addresses(profile: Profile, settings: Settings) -> None:
             settings.found(path, str(error).removesuffix("."))
             if path == "base_url":
                 return  # prices may have come along with it, and be wrong for no reason of their own
+        else:
+            if url is not None and path in _KEY_GOES_TO:
+                _check_whose_key(profile, path, url, settings)
+
+
+def _check_whose_key(profile: Profile, path: str, url: str, settings: Settings) -> None:
+    """The key of a built-in provider goes to that provider alone, whatever a profile from elsewhere says."""
+    if settings.file in BUILT_IN:
+        return
+    owners = [
+        built_in
+        for name in BUILT_IN
+        if (built_in := read_settings(name).values)["key_env"] == profile.key_env
+    ]
+    if owners and not any(
+        _has_same_host(url, owner.get(place)) for owner in owners for place in _KEY_GOES_TO
+    ):
+        settings.found(
+            path,
+            f"the key in {profile.key_env} is not for {shown(url)}; name a variable of its own"
+            " (`key_env: ..._API_KEY`), or give the address in the command (`--base-url`)",
+        )
+
+
+def _has_same_host(url: str, other: object) -> bool:
+    """And the same port."""
+    return isinstance(other, str) and urlsplit(url).netloc.lower() == urlsplit(other).netloc.lower()

@@ -17,6 +17,7 @@ import yaml
 
 from nanobanana_batch.catalog import closest
 from nanobanana_batch.errors import Problem, ProfileError
+from nanobanana_batch.files.plain import reading
 
 BUILT_IN = ("evolink", "foxapi", "unified", "local", "local-unified")
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -25,6 +26,7 @@ _MAX_BYTES = 1 << 20
 _MAX_NODES = 20_000
 _MAX_DEPTH = 16
 _MAX_PARENTS = 8
+_KEY_GOES_TO = ("base_url", "files_url")
 
 
 @dataclass(slots=True)
@@ -77,6 +79,7 @@ def _inherited(own: Settings, parent: Settings) -> Settings:
     if "base_url" in own.values and "files_url" not in own.values and parent.values.get("files_url"):
         # Another provider's key is nothing for the files host of the parent.
         own.values["files_url"] = own.values["base_url"]
+    _note_inherited_key(own, parent)
     if "base_url" in own.values and "prices_url" not in own.values:
         urls = [parent.values.get("prices_url"), parent.values.get("base_url"), own.values["base_url"]]
         if all(isinstance(url, str) for url in urls):
@@ -87,6 +90,23 @@ def _inherited(own: Settings, parent: Settings) -> Settings:
         {**parent.places, **own.places},
         [*parent.problems, *own.problems],
     )
+
+
+def _note_inherited_key(own: Settings, parent: Settings) -> None:
+    """A profile that leads elsewhere does not take its parent's key along."""
+    if "key_env" in own.values or parent.file in BUILT_IN:  # whose keys are looked after by name
+        return
+    known = {_host(parent.values.get(path)) for path in _KEY_GOES_TO}
+    for path in _KEY_GOES_TO:
+        url = own.values.get(path)
+        if path in own.places and isinstance(url, str) and _host(url) not in known:
+            own.found(path, "leads to another host than the parent's; give `key_env: ..._API_KEY`, too")
+            return
+
+
+def _host(url: object) -> str:
+    found = re.match(r"(?i)https?://([^/]+)", url) if isinstance(url, str) else None
+    return found[1].lower() if found else ""
 
 
 def moved(url: str, old_base: str, new_base: str) -> str:
@@ -128,7 +148,7 @@ def _text(name_or_file: str) -> str:
             f"There is no provider {name_or_file!r}.", hint=f"Did you mean {near}? {hint}" if near else hint
         )
     try:
-        with Path(name_or_file).open("rb") as file:
+        with reading(Path(name_or_file)) as file:
             data = file.read(_MAX_BYTES + 1)
     except OSError as error:
         raise ProfileError(f"Profile {name_or_file} cannot be read: {error.strerror}.") from error

@@ -105,8 +105,7 @@ def read_submit_reply(reply: Reply) -> SubmitOutcome:
         request_id=_request_id(reply),
         credits_reserved=as_credits(_of_task(body, "usage", "credits_reserved")),
         estimated_s=as_estimate_s(_of_task(body, "task_info", "estimated_time")),
-        replayed="true"
-        in re.split(r"\s*,\s*", reply.headers.get("idempotency-replayed", "").strip().lower()),
+        replayed="true" in map(str.strip, reply.headers.get("idempotency-replayed", "").lower().split(",")),
     )
 
 
@@ -169,7 +168,8 @@ def _judged(reply: Reply, status: int, words: ErrorWords | None) -> SubmitOutcom
 
 def _request_id(reply: Reply) -> str | None:
     named = reply.headers.get("x-request-id", "").strip()
-    return cut("".join(filter(str.isprintable, shown_id(named))), 200) or None
+    # Something in the place of what cannot be shown: what is left out may have kept a key apart.
+    return cut("".join(char if char.isprintable() else "?" for char in shown_id(named)), 200) or None
 
 
 def key_answer(outcome: SubmitOutcome) -> KeyAnswer:

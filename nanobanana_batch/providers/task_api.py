@@ -47,6 +47,7 @@ from nanobanana_batch.providers.http import (
     Reply,
     Timeouts,
 )
+from nanobanana_batch.providers.link_rules import rules_for
 from nanobanana_batch.providers.profile import Address, Profile, files_address, identity
 from nanobanana_batch.providers.replies import (
     TaskForm,
@@ -119,7 +120,7 @@ async def open_task_api(
     files_at = files_address(profile, address)
     paid = PaidHttp(address, headers, submits_at_once, timeouts, watch)
     free = FreeHttp(address, headers, timeouts, watch)
-    links = LinkHttp(timeouts, watch)
+    links = LinkHttp(timeouts, watch, rules_for(address.url, profile.links))
     files = FilesHttp(files_at, headers, timeouts, watch) if files_at else None
     async with AsyncExitStack() as stack:
         for close in (paid.aclose, free.aclose, links.aclose, *([files.aclose] if files else [])):

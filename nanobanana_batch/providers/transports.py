@@ -17,6 +17,7 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 from yarl import URL
 
+from nanobanana_batch.providers.link_rules import LinkRules, public_sockets, refuse_link
 from nanobanana_batch.providers.profile import Address
 from nanobanana_batch.providers.proxies import Proxy, named_proxy, proxy_for
 from nanobanana_batch.providers.trust import no_tls, tls_context
@@ -43,10 +44,14 @@ class PooledTransport(httpx.AsyncBaseTransport):
     and never fetched.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rules: LinkRules | None = None) -> None:
+        """`rules` say where links may lead; None for requests to an address that a person has named."""
+        self._rules = rules
         self._ways: dict[tuple[str, Proxy | None], httpx.AsyncBaseTransport] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self._rules is not None:
+            refuse_link(str(request.url), self._rules)
         # A redirected GET would go out with an empty chunked body; some hosts answer that with 403,
         # which would count as a dead link.
         await request.aread()
@@ -60,7 +65,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
         proxy = proxy_for(str(url))
         way = (url.scheme, proxy)
         if way not in self._ways:
-            self._ways[way] = _pooled_transport(str(url), proxy)
+            self._ways[way] = _pooled_transport(str(url), proxy, self._rules)
         return self._ways[way]
 
 
@@ -116,16 +121,19 @@ def own_transport(url: str, limits: httpx.Limits) -> httpx.AsyncHTTPTransport:
     )
 
 
-def _pooled_transport(url: str, proxy: Proxy | None) -> httpx.AsyncBaseTransport:
+def _pooled_transport(
+    url: str, proxy: Proxy | None, rules: LinkRules | None = None
+) -> httpx.AsyncBaseTransport:
     """For many requests at once; aiohttp knows no SOCKS."""
     if proxy is not None and proxy.is_socks:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=_SOCKS_KEPT)
         return own_transport(url, limits)
     context = _tls(url)
+    make_socket = public_sockets(rules) if rules is not None and proxy is None else None
 
     def new_session() -> aiohttp.ClientSession:
         """No connection limit of its own (the engine bounds what is open) and no memory of cookies."""
-        connector = aiohttp.TCPConnector(limit=0, ssl=context)
+        connector = aiohttp.TCPConnector(limit=0, ssl=context, socket_factory=make_socket)
         session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
         return _spelling_as_given(session)
 

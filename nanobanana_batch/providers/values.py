@@ -88,7 +88,8 @@ def as_id(value: object) -> str | None:
 
 def in_path(id_: str) -> str:
     """An id as one segment of a path, whatever it is made of."""
-    return quote(id_, safe="")
+    quoted = quote(id_, safe="")
+    return quoted.replace(".", "%2E") if quoted in (".", "..") else quoted  # one that a state names, say
 
 
 def as_link(value: object) -> str | None:
@@ -109,8 +110,7 @@ def as_line(value: object, longest: int = LONGEST_TEXT) -> str:
 
     JSON may hold halves of surrogate pairs, which UTF-8 cannot, and anything that moves a cursor.
     """
-    text = value if isinstance(value, str) else _as_text(value)
-    text = text[: 4 * LONGEST_TEXT].encode("utf-8", "replace").decode()
+    text = as_text(value, 4 * LONGEST_TEXT).encode("utf-8", "replace").decode()
     shown = "".join(char if char.isprintable() else " " for char in without_links(text))
     return cut(" ".join(shown.split()), longest)
 
@@ -120,11 +120,19 @@ def cut(line: str, longest: int) -> str:
     return line if len(line) <= longest else line[:longest] + " [...]"
 
 
-def _as_text(value: object) -> str:
+def as_text(value: object, longest: int) -> str:
+    """The beginning of a text, or of a value as JSON, of which no more is written out."""
+    if isinstance(value, str):
+        return value[:longest]
+    text = ""
     try:
-        return json.dumps(value, ensure_ascii=False)
+        for piece in json.JSONEncoder(ensure_ascii=False).iterencode(value):
+            text += piece[:longest]
+            if len(text) >= longest:
+                break
     except (ValueError, TypeError, RecursionError):
-        return str(type(value).__name__)
+        return type(value).__name__
+    return text[:longest]
 
 
 def shape(value: object, depth: int = 0) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import html
+import html.entities
+import json
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -14,10 +16,14 @@ from urllib.parse import urlsplit
 from nanobanana_batch.providers.base import Exchange, Observer
 
 BODY_LIMIT_BYTES = 4096
+LONGEST_PAGE = 8000
+"""Of a page only the beginning is looked at: it may be of any size and make."""
 REMOVED = "[key]"
 """What stands in a text in the key's place."""
 _SHORTEST_SECRET = 8
 _LONGEST_WORDS = 500
+_LONGEST_LOOK = 8000
+"""Of what a library quotes: links in it may be longer than what is shown."""
 
 
 class Secret:
@@ -41,8 +47,37 @@ class Secret:
             data = spelling.sub(REMOVED.encode(), data)
         return data
 
+    def removed_from_body(self, body: bytes) -> bytes:
+        """The same for what will be decoded: also from what that gives, whatever it was made of."""
+        body = self.removed_from(_in_utf8(body))
+        said = _decoded(body) if self._in_text else None
+        if said is None or (kept := self.removed(said)) == said:
+            return body
+        return kept.encode("utf-8", "surrogatepass")
+
     def __repr__(self) -> str:
         return "Secret()"
+
+
+def _in_utf8(body: bytes) -> bytes:
+    """As JSON is read: it may come in other UTFs, where no text is found by its bytes."""
+    encoding = json.detect_encoding(body)
+    if encoding.startswith("utf-8"):
+        return body
+    try:
+        return body.decode(encoding, "surrogatepass").encode("utf-8", "surrogatepass")
+    except ValueError:
+        return body
+
+
+def _decoded(body: bytes) -> str | None:
+    """What JSON, or the beginning of a page, says when it is read; None where it is what stands there."""
+    if b"\\u" in body:
+        with suppress(ValueError, RecursionError):
+            return json.dumps(json.loads(body), ensure_ascii=False)
+    page = body[:LONGEST_PAGE]
+    is_page = b"&" in page and page.lstrip()[:1] not in (b"{", b"[")
+    return html.unescape(page.decode("utf-8", "replace")) if is_page else None
 
 
 def _spellings(key: str) -> list[str]:
@@ -52,12 +87,15 @@ def _spellings(key: str) -> list[str]:
 
 
 def _spelled(char: str) -> str:
-    """Letters and digits stay themselves in all of these."""
-    if char.isalnum():
-        return char
-    number, named = f"(?i:{ord(char):02x})", re.escape(html.escape(char))
-    in_html = rf"&#0*{ord(char)};|&#[xX]0*{number};|{named}"
-    return rf"(?:\\{{0,3}}{re.escape(char)}|%(?:25)*{number}|\\+u00{number}|{in_html})"
+    """Any character may stand for itself, or be written as a number, each in another way.
+
+    Each way begins with a character of its own, by which the place is found fast, and may fail in few steps.
+    """
+    own, number = re.escape(char), f"(?i:{ord(char):02x})"
+    escaped = "" if char.isalnum() else rf"|\\\\{{0,2}}{own}"
+    names = "".join(f"|{re.escape(name)}" for name, said in html.entities.html5.items() if said == char)
+    in_html = rf"&(?:amp;){{0,4}}(?:#0*{ord(char)};?|#[xX]0*{number};?{names})"
+    return rf"(?:{own}|%(?:25)*{number}|\\\\{{0,15}}u(?i:{ord(char):04x})|{in_html}{escaped})"
 
 
 def _in_base64(key: bytes, before: int) -> str:
@@ -120,7 +158,7 @@ class Watch:
 
         What it quotes of bytes that are no HTTP may begin in the middle of a link.
         """
-        return self.clean(_BYTES.sub("[bytes]", text))[:_LONGEST_WORDS]
+        return self.clean(_BYTES.sub("[bytes]", text[:_LONGEST_LOOK]))[:_LONGEST_WORDS]
 
     def clean(self, text: str) -> str:
         """The same, whole."""
@@ -168,7 +206,7 @@ def without_links(text: str) -> str:
 
 def shown_id(text: str) -> str:
     """An id that a reply names for people, whole however long it is; anything else as `without_links`."""
-    return text if _PLAIN_ID.fullmatch(text) else without_links(text)[:_LONGEST_WORDS]
+    return text if _PLAIN_ID.fullmatch(text) else without_links(text[:_LONGEST_LOOK])[:_LONGEST_WORDS]
 
 
 def _host(authority: str) -> str:

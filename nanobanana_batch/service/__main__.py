@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
-from nanobanana_batch.service.options import ServiceError, ServiceOptions
+from nanobanana_batch.service.options import ERROR, ServiceError, ServiceOptions
 from nanobanana_batch.service.server import serve
 
 
@@ -15,8 +15,8 @@ def main() -> int:
         return 2
     try:
         serve(ServiceOptions.from_json(sys.argv[1]), _say_ready)
-    except (ServiceError, ValueError, TypeError, KeyError) as exc:
-        print(f"error: {exc}", file=sys.stderr)
+    except (ServiceError, OSError, ValueError, TypeError, KeyError) as exc:
+        print(f"{ERROR}{exc}", file=sys.stderr)
         return 2
     return 0
 

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 
 from nanobanana_batch.service import openapi, openapi_files
 from nanobanana_batch.service.admin import Admin
+from nanobanana_batch.service.callers import Callers
 from nanobanana_batch.service.context import Context, error_reply
 from nanobanana_batch.service.contract import DIALECTS, PREFIX, Dialect
 from nanobanana_batch.service.docs_page import page
@@ -60,7 +61,7 @@ def make_app(options: ServiceOptions, network: Network | None = None) -> ASGIApp
         _add(app, "GET", path, reached, described)
         app.add_api_route(path, reached, methods=["HEAD"], include_in_schema=False)
     _add_admin(app, Admin(context))
-    return RequestLog(app, context.counts)
+    return Callers(RequestLog(app, context.counts), options.host, options.names)
 
 
 @asynccontextmanager

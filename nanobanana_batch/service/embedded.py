@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import select
 import subprocess
 import sys
@@ -17,9 +18,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from nanobanana_batch.service.options import ServiceError, ServiceOptions
+from nanobanana_batch.service import data_folder
+from nanobanana_batch.service.options import ERROR, ServiceError, ServiceOptions
 
 _LOG_NAME = "service.log"
+_MOST_LOG_BYTES = 1 << 20
 _LOG_TAIL = 12
 _STOP_S = 6.0
 
@@ -32,6 +35,7 @@ class EmbeddedService:
         self.base_url = ""
         self._ready_timeout_s = ready_timeout_s
         self._child: subprocess.Popen[bytes] | None = None
+        self._log_from = 0
 
     @property
     def pid(self) -> int:
@@ -49,6 +53,7 @@ class EmbeddedService:
         self.stop()
 
     def start(self) -> None:
+        self._log_from = _size_of(self.options.data_dir / _LOG_NAME)
         self._child = _spawn(self.options)
         try:
             self.base_url = self._wait_ready(self._child)
@@ -96,22 +101,34 @@ class EmbeddedService:
 
     def _why(self, what: str) -> str:
         try:
-            lines = (self.options.data_dir / _LOG_NAME).read_text("utf-8", "replace").splitlines()
+            with (self.options.data_dir / _LOG_NAME).open("rb") as log:
+                log.seek(self._log_from)
+                lines = log.read(_MOST_LOG_BYTES).decode("utf-8", "replace").splitlines()
         except OSError:
             lines = []
+        if lines and lines[-1].startswith(ERROR):
+            return f"the embedded service did not start: {lines[-1].removeprefix(ERROR)}"
         tail = "".join(f"\n  {line}" for line in lines[-_LOG_TAIL:])
         return f"the embedded service did not start: {what}{tail}"
 
 
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
 def _spawn(options: ServiceOptions) -> subprocess.Popen[bytes]:
     try:
-        options.data_dir.mkdir(parents=True, exist_ok=True)
-        log = open(options.data_dir / _LOG_NAME, "ab")  # noqa: SIM115 - the child keeps it
+        data_folder.make(options.data_dir)
+        log = data_folder.open_log(options.data_dir / _LOG_NAME)
     except OSError as exc:
         raise ServiceError(f"cannot use the data folder {options.data_dir}: {exc.strerror}") from exc
     with log:
         return subprocess.Popen(
-            [sys.executable, "-m", "nanobanana_batch.service", options.to_json()],
+            # -P: what stands in the working directory, beside somebody's manifest, is never imported.
+            [sys.executable, "-P", "-m", "nanobanana_batch.service", options.to_json()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -120,9 +137,20 @@ def _spawn(options: ServiceOptions) -> subprocess.Popen[bytes]:
         )
 
 
+_NEEDED = re.compile(
+    r"PATH|HOME|TMPDIR|TZ|LANG|LANGUAGE|LC_\w+|LD_LIBRARY_PATH|SSL_CERT_(FILE|DIR)|(https?|all|no)_proxy"
+    r"|PYTHON(HOME|UTF8|IOENCODING|DONTWRITEBYTECODE|PYCACHEPREFIX|HASHSEED|WARNINGS)",
+    re.IGNORECASE,
+)
+"""Variables that a Python program with a network and a language needs: no key of anybody is among them."""
+
+
 def _environment() -> dict[str, str]:
-    """The parent's, without its API keys, and able to import this package from a checkout."""
-    kept = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
+    """What the child needs, and able to import this package from a checkout.
+
+    A relative entry of PYTHONPATH would mean the working directory.
+    """
+    kept = {name: value for name, value in os.environ.items() if _NEEDED.fullmatch(name)}
     root = str(Path(__file__).resolve().parents[2])
-    paths = [root, *kept.get("PYTHONPATH", "").split(os.pathsep)]
-    return kept | {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+    paths = [root, *filter(os.path.isabs, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    return kept | {"PYTHONPATH": os.pathsep.join(paths)}

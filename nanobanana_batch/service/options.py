@@ -49,6 +49,10 @@ FAULT_GROUPS: dict[str, tuple[str, ...]] = {
 """The faults by what they hit; of several that hit the same request, the first one shows."""
 
 
+ERROR = "error: "
+"""How the line begins by which the service's process says why it did not start."""
+
+
 class ServiceError(Exception):
     """The service cannot start, or did not."""
 
@@ -197,6 +201,7 @@ class ServiceOptions:
     data_dir: Path  # database, pictures, lock and log; made when missing
     host: str = "127.0.0.1"
     port: int = 0  # 0: any free one
+    names: tuple[str, ...] = ()  # by which it is called, beside those of this machine: behind a proxy
     latency_s: float | tuple[float, float] = 1.0  # fixed, or drawn from (min, max)
     seed: int | None = None  # task ids, pictures and latencies repeat for the same requests
     credits: int = 1_000_000  # what each new account is given
@@ -251,6 +256,7 @@ class ServiceOptions:
             values["key_file"] = Path(values["key_file"])
         if isinstance(values.get("latency_s"), list):
             values["latency_s"] = tuple(values["latency_s"])
+        values["names"] = tuple(values.get("names", ()))
         values["denied_models"] = tuple(values.get("denied_models", ()))
         values["outages"] = tuple((at, length) for at, length in values.get("outages", ()))
         values["faults"] = Faults(**values.get("faults", {}))

@@ -11,7 +11,7 @@ from typing import Literal
 
 Outcome = Literal["delivered", "failed", "refused", "late", "lost"]
 
-_SCHEMA = """
+SCHEMA = """
 CREATE TABLE IF NOT EXISTS callbacks (
     seq INTEGER PRIMARY KEY,
     task_seq INTEGER NOT NULL UNIQUE,
@@ -38,7 +38,7 @@ class Outbox:
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
-        self._db.executescript(_SCHEMA)
+        self._db.executescript(SCHEMA)
 
     def add(self, task_seq: int) -> None:
         """Within the transaction that settles the task; nothing for a task that asked for no callback."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
+import io
 import logging
 import os
 import signal
@@ -17,6 +18,7 @@ from types import FrameType
 
 import uvicorn
 
+from nanobanana_batch.service import data_folder
 from nanobanana_batch.service.app import make_app
 from nanobanana_batch.service.options import ServiceError, ServiceOptions
 from nanobanana_batch.service.wire import ExposedProtocol
@@ -30,7 +32,7 @@ _GRACE_S = 2
 
 def serve(options: ServiceOptions, ready: Callable[[str], None] | None = None) -> None:
     """Blocks until SIGINT or SIGTERM; `ready` is told the base URL once connections are accepted."""
-    _make_folder(options.data_dir)
+    data_folder.make(options.data_dir)
     with _locked(options), _logging(options.data_dir), _listening(options) as listener:
         options = dataclasses.replace(options, port=listener.getsockname()[1])
         config = uvicorn.Config(
@@ -85,17 +87,10 @@ def _end_with_stdin(server: _Server) -> None:
     server.should_exit = True
 
 
-def _make_folder(data_dir: Path) -> None:
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise ServiceError(f"cannot make the data folder {data_dir}: {exc.strerror}") from exc
-
-
 @contextmanager
 def _locked(options: ServiceOptions) -> Iterator[None]:
     deadline = time.monotonic() + options.lock_wait_s
-    lock = os.open(options.data_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
+    lock = data_folder.open_own(options.data_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT)
     try:
         while not _try_lock(lock):
             if time.monotonic() >= deadline:
@@ -116,7 +111,8 @@ def _try_lock(lock: int) -> bool:
 
 @contextmanager
 def _logging(data_dir: Path) -> Iterator[None]:
-    handler = logging.FileHandler(data_dir / LOG_NAME)
+    log = io.TextIOWrapper(data_folder.open_log(data_dir / LOG_NAME), "utf-8", "backslashreplace")
+    handler = logging.StreamHandler(log)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     for name in _LOGGERS:
         logging.getLogger(name).addHandler(handler)
@@ -127,6 +123,7 @@ def _logging(data_dir: Path) -> Iterator[None]:
         for name in _LOGGERS:
             logging.getLogger(name).removeHandler(handler)
         handler.close()
+        log.close()
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from nanobanana_batch.service import outbox, soundness, uploads
 from nanobanana_batch.service.envelope import ApiError
 from nanobanana_batch.service.options import ServiceError
 from nanobanana_batch.service.outbox import Outbox
@@ -155,12 +156,22 @@ class Store:
     def __init__(self, data_dir: Path, credits: int, *, unlimited: bool = False) -> None:
         self._credits = credits
         self._unlimited = unlimited
-        self._db = sqlite3.connect(data_dir / DATABASE_NAME, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
-        self._make_schema()
-        self.outbox = Outbox(self._db)
-        self.uploads = Uploads(self._db, data_dir)
+        path = data_dir / DATABASE_NAME
+        soundness.refuse_foreign_journal(path)
+        self._db = sqlite3.connect(path, isolation_level=None)
+        try:
+            soundness.refuse_foreign_schema(self._db, path, (_SCHEMA, outbox.SCHEMA, uploads.SCHEMA))
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._make_schema()
+            self.outbox = Outbox(self._db)
+            self.uploads = Uploads(self._db, data_dir)
+            soundness.refuse_ways_out(self._db, path)
+        except BaseException as error:
+            self._db.close()
+            if isinstance(error, sqlite3.Error | UnicodeDecodeError):
+                raise ServiceError(f"{path} cannot be used: {error}") from error
+            raise
 
     def close(self) -> None:
         self._db.close()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from nanobanana_batch.service.envelope import ApiError
 
-_SCHEMA = """
+SCHEMA = """
 CREATE TABLE IF NOT EXISTS uploads (
     file_id TEXT PRIMARY KEY,
     account TEXT NOT NULL,
@@ -72,7 +72,7 @@ class Uploads:
 
     def __init__(self, db: sqlite3.Connection, data_dir: Path) -> None:
         self._db = db
-        self._db.executescript(_SCHEMA)
+        self._db.executescript(SCHEMA)
         self._folder = data_dir / "uploads"
         self._folder.mkdir(exist_ok=True)
         self._drop_strays()

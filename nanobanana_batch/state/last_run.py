@@ -62,8 +62,14 @@ def remembered_end(store: Store) -> Iterator[Say]:
 
 def last_run(reader: Reader) -> LastRun | None:
     """The last run on a folder, as far as it is remembered."""
-    text = reader.meta(_NAME)
-    return LastRun(**json.loads(text)) if text else None
+    try:
+        known = json.loads(reader.meta(_NAME) or "{}")
+        began, ended, reason = known["began"], known.get("ended"), str(known.get("reason", ""))
+        for moment in filter(None, (began, ended)):
+            datetime.fromisoformat(moment)
+        return LastRun(began, ended, None if ended is None else int(known["exit_code"]), reason)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
+        return None
 
 
 def _remember(store: Store, run: LastRun) -> None:

@@ -14,13 +14,17 @@ from typing import Any
 
 from nanobanana_batch.errors import StateFailed, UsageError
 from nanobanana_batch.fidelity import unlike
+from nanobanana_batch.file_names import is_image_path
 from nanobanana_batch.model import Request, RowStatus, request_from_json
 from nanobanana_batch.state.comparison import REPEATED, Comparison
 from nanobanana_batch.state.facts import GIVEN_UP, STATUS_OF_PHASE, Phase
+from nanobanana_batch.state.journal import has_journal
+from nanobanana_batch.state.opening import refuse_foreign_journal, unusable
 from nanobanana_batch.state.prices import BY_KIND, KIND, PRICES, PriceClass, by_kind, counted
 from nanobanana_batch.state.roster import Roster
-from nanobanana_batch.state.schema import APPLICATION_ID, VERSION
+from nanobanana_batch.state.schema import APPLICATION_ID, VERSION, refuse_foreign_parts
 from nanobanana_batch.state.scope import EVERY_ROW, Scope
+from nanobanana_batch.state.soundness import blamed_on_state, texts, understood
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +252,7 @@ class Reader:
         for found in self._db.execute(_ROWS):
             try:
                 report = _row_report(found)
-            except (ValueError, TypeError, KeyError) as error:
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
                 raise StateFailed(f"The state file is damaged: nobody can read row {found[0]!r}.") from error
             yield report
 
@@ -260,7 +264,10 @@ class Reader:
         """Every attempt, in the order of their intents, streamed."""
         query = _ATTEMPTS.format(sent="attempts.sent" if self._version > 1 else "1")
         for attempt, row_key, id_, phase, *rest in self._db.execute(query):
-            yield AttemptReport(attempt, row_key, id_, Phase(phase), *rest)
+            report = AttemptReport(attempt, row_key, id_, Phase(phase), *rest)
+            if report.path is not None and not is_image_path(report.path):
+                raise StateFailed(f"The state file names an image {report.path!r}, as no run does.")
+            yield report
 
     def variables(self) -> list[str]:
         """Names of the manifest's variables, in its order.
@@ -268,10 +275,8 @@ class Reader:
         Raises:
             StateFailed: they are damaged.
         """
-        try:
-            return [str(name) for name in json.loads(self.meta("variables") or "[]")]
-        except (ValueError, TypeError) as error:
-            raise StateFailed("The state file is damaged: nobody can read its variables.") from error
+        with understood("meta"):
+            return list(texts(self.meta("variables") or "[]"))
 
     def meta(self, name: str) -> str | None:
         """A remembered value, or None."""
@@ -288,7 +293,8 @@ class Reader:
     def positions(self, ids: Iterable[str]) -> dict[str, int]:
         """Where rows of these ids stand in the current manifest; without those that are not in it."""
         query = "SELECT id, position FROM rows WHERE position IS NOT NULL AND id = ?"
-        return dict(found for id_ in ids for found in self._db.execute(query, (id_,)))
+        speakable = [id_ for id_ in ids if id_ == id_.encode("utf-8", "replace").decode()]
+        return dict(found for id_ in speakable for found in self._db.execute(query, (id_,)))
 
     def left_counts(self) -> dict[RowStatus, int]:
         """Rows that left the manifest after something was sent for them, by status."""
@@ -365,6 +371,8 @@ class Reader:
 def _row_report(found: tuple[Any, ...]) -> RowReport:
     id_, key, phase, request, variant, variables, source, *rest = found
     asked, texts = request_from_json(request), dict(json.loads(variables))
+    if rest[0] is not None and not is_image_path(rest[0]):
+        raise ValueError("its path leads out of the folder")
     return RowReport(id_, key, _status(phase), asked, variant, texts, source, *rest)
 
 
@@ -377,27 +385,34 @@ def open_reader(path: Path) -> Iterator[Reader]:
     """A state file, read-only; nothing is left beside it, and it may stand where this user cannot write.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none, or this user may not look.
         StateFailed: the file is damaged, too new or not ours.
     """
-    if not path.is_file():
+    try:
+        is_there = path.is_file()
+    except OSError as error:
+        raise UsageError(f"{path.parent} cannot be read: {error.strerror}.") from error
+    if not is_there:
         raise UsageError(f"{path.parent} is not an output folder of this program: it has no {path.name}.")
     # SQLite wants to write beside what it reads; where it cannot, nobody else is expected to write either.
     is_fixed = not os.access(path.parent, os.W_OK) and not _log_bytes(path)
     mode = "ro&immutable=1" if is_fixed else "ro"
     before = path.stat().st_mtime_ns
+    refuse_foreign_journal(path)
     try:
         with closing(_connected(path, mode)) as db:
             (version,) = db.execute("PRAGMA user_version").fetchone()
             (owner,) = db.execute("PRAGMA application_id").fetchone()
             if owner != APPLICATION_ID:
                 raise StateFailed(f"{path} was not written by this program.")
-            if version > VERSION:
+            if not 0 < version <= VERSION:
                 hint = f"Use that one: the file has version {version}, this program knows {VERSION}."
                 raise StateFailed(f"{path} was written by a newer version of this program.", hint=hint)
-            yield Reader(db, version)
-    except sqlite3.Error as error:
-        raise StateFailed(f"The state file {path} cannot be read: {error}.") from error
+            refuse_foreign_parts(db, version)
+            with blamed_on_state(db):
+                yield Reader(db, version)
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        raise unusable(path, error) from error
     finally:
         _tidy(path)
     if is_fixed and (_log_bytes(path) or path.stat().st_mtime_ns != before):
@@ -417,7 +432,10 @@ def _log_bytes(path: Path) -> int | None:
 
 
 def _tidy(path: Path) -> None:
-    """Take away the empty log that reading makes; SQLite itself does it, and only if nobody else is there."""
-    if _log_bytes(path) == 0:
+    """Take away the empty log that reading makes; SQLite itself does it, and only if nobody else is there.
+
+    Where a journal stands beside it, opening it for writing would change it.
+    """
+    if _log_bytes(path) == 0 and not has_journal(path):
         with suppress(sqlite3.Error), closing(_connected(path, "rw")) as db:
             db.execute("PRAGMA user_version").fetchone()

@@ -122,6 +122,14 @@ class Roster:
         found = self._db.execute(query, (limit,)).fetchall()
         return [str(id_) for id_, is_named in found if is_named] or [str(id_) for id_, _ in found[:1]]
 
+    def files(self, names_at_most: int) -> tuple[int, int, list[str]]:
+        """How many local files rows use, each content once; their bytes, and the names of some."""
+        each = "roster, json_each(roster.request, '$.files')"
+        sizes = f"SELECT max(value ->> 'size_bytes') AS size FROM {each} GROUP BY value ->> 'sha256'"
+        ((count, size),) = self._db.execute(f"SELECT count(*), coalesce(sum(size), 0) FROM ({sizes})")
+        names = self._db.execute(f"SELECT DISTINCT value ->> 'name' FROM {each} LIMIT ?", (names_at_most,))
+        return int(count), int(size), [str(name) for (name,) in names]
+
     def tally(self, names: tuple[str, ...]) -> Counter[tuple[str, ...]]:
         """How many rows have each combination of request fields; an empty text where one is not given."""
         paths = [f"$.{name}" for name in (*names, "-", "-")]  # of two paths or more it makes a list

@@ -6,6 +6,9 @@ A file that is newer than this program is refused: guessing at facts about money
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
+from functools import cache
+from typing import Any
 
 from nanobanana_batch.errors import StateFailed
 
@@ -143,23 +146,73 @@ def bring_up_to_date(db: sqlite3.Connection) -> None:
     """Create or migrate the tables; each step and its new version are one transaction.
 
     Raises:
-        StateFailed: the file is newer than this program, or is another program's database.
+        StateFailed: the file is newer than this program, another program's database, or a stranger's.
     """
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    (owner,) = db.execute("PRAGMA application_id").fetchone()
-    if version > VERSION:
-        raise StateFailed(
-            f"The state file has version {version}, this program knows {VERSION}.",
-            hint="Use the newer nanobanana-batch that wrote it.",
-        )
-    if owner not in (0, APPLICATION_ID) or (owner == 0 and _has_tables(db)):
-        raise StateFailed("The state file is a database of another program.")
+    version = refuse_foreign_tables(db)
     db.execute("PRAGMA foreign_keys = OFF")  # a table is exchanged under the attempts that refer to it
     for step in range(version, VERSION):
         db.executescript(
             f"BEGIN IMMEDIATE; {_STEPS[step]}; PRAGMA application_id = {APPLICATION_ID};"
             f" PRAGMA user_version = {step + 1}; COMMIT;"
         )
+    refuse_foreign_parts(db, VERSION)
+
+
+def refuse_foreign_tables(db: sqlite3.Connection) -> int:
+    """The version of a file that is empty or as a program of ours has made it.
+
+    Raises:
+        StateFailed: the file is newer than this program, another program's database, or a stranger's.
+    """
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    (owner,) = db.execute("PRAGMA application_id").fetchone()
+    if not 0 <= version <= VERSION:
+        raise StateFailed(
+            f"The state file has version {version}, this program knows {VERSION}.",
+            hint="Use the newer nanobanana-batch that wrote it.",
+        )
+    if owner not in (0, APPLICATION_ID) or (owner == 0 and _has_tables(db)):
+        raise StateFailed("The state file is a database of another program.")
+    refuse_foreign_parts(db, version)
+    return int(version)
+
+
+def refuse_foreign_parts(db: sqlite3.Connection, version: int) -> None:
+    """What a state file has and no program of ours makes would run along with what is asked or written.
+
+    That may stand in a table of ours, too: a check that takes a gigabyte, or a unique key that replaces the
+    record of an earlier payment by the next one. So each definition is compared, to the letter. Ask this
+    before anything else that looks at the tables: a check of their pages carries out their checks.
+
+    Raises:
+        StateFailed: its tables and indexes are not those of this version, or it has other parts.
+    """
+    db.execute("PRAGMA trusted_schema = OFF")
+    found, ours = _parts(db), _parts_of(version)
+    for kind, name, _, _ in sorted(found - ours, key=str, reverse=True):
+        raise _foreign(f"has the {str(kind)[:20]} {str(name)[:60]!r}, as no run makes it")
+    for kind, name, _, _ in sorted(ours - found, key=str):
+        raise _foreign(f"lacks the {kind} {name!r} that each run makes")
+
+
+def _foreign(what: str) -> StateFailed:
+    return StateFailed(
+        f"The state file {what}: it is damaged or a stranger's.",
+        hint="Nothing was sent. Bring back a good copy, or do not use this folder.",
+    )
+
+
+def _parts(db: sqlite3.Connection) -> frozenset[tuple[Any, ...]]:
+    return frozenset(db.execute("SELECT type, name, tbl_name, sql FROM sqlite_master"))
+
+
+@cache
+def _parts_of(version: int) -> frozenset[tuple[Any, ...]]:
+    """As the steps to a version make them."""
+    with closing(sqlite3.connect(":memory:")) as db:
+        for step in range(version):
+            db.executescript(_STEPS[step])
+        return _parts(db)
 
 
 def _has_tables(db: sqlite3.Connection) -> bool:

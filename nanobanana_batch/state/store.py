@@ -18,13 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from nanobanana_batch.errors import StateFailed
+from nanobanana_batch.file_names import is_image_path, is_stem
 from nanobanana_batch.model import Request, request_from_json
 from nanobanana_batch.state.doubts import Doubts
 from nanobanana_batch.state.facts import GIVEN_UP, Fact, Phase
+from nanobanana_batch.state.opening import refuse_foreign_journal, refuse_other_names, unusable
 from nanobanana_batch.state.prices import PRICES, PriceClass, by_kind
 from nanobanana_batch.state.roster import Roster
-from nanobanana_batch.state.schema import bring_up_to_date
+from nanobanana_batch.state.schema import bring_up_to_date, refuse_foreign_tables
 from nanobanana_batch.state.scope import Scope
+from nanobanana_batch.state.soundness import refuse_unsound, texts, understood
 from nanobanana_batch.state.taking import take
 from nanobanana_batch.state.uploads import Uploads
 from nanobanana_batch.state.writers import WRITERS, without_case
@@ -55,6 +58,8 @@ class OpenAttempt:
     row_key: str
     id: str
     model: str
+    resolution: str | None
+    """As the row asks for it."""
     stem: str
     phase: Phase
     position: int | None
@@ -99,7 +104,8 @@ class SavedFile:
 
 _OPEN = """
 SELECT attempts.attempt, attempts.row, attempts.number, rows.row_key, rows.id,
-       json_extract(rows.request, '$.model'), rows.stem, attempts.phase, rows.position,
+       json_extract(rows.request, '$.model'), json_extract(rows.request, '$.resolution'),
+       rows.stem, attempts.phase, rows.position,
        attempts.provider, attempts.account, attempts.body, attempts.idempotency_key,
        attempts.intended_at, attempts.sent, attempts.task_id, attempts.estimated_s,
        attempts.accepted_at, attempts.links, attempts.dies_at, attempts.error_message
@@ -152,7 +158,7 @@ class Store:
         self._lock = threading.Lock()
         self._reading = threading.Lock()
         with _as_state_failure(path):
-            if not path.exists():
+            if not os.path.lexists(path):
                 _create(path)
             self._db = _connect(path)
             self._reads = _connect_to_read(path)
@@ -206,7 +212,9 @@ class Store:
     def new_rows(self, after: int, scope: Scope, at_most: int) -> list[RowToSend]:
         """The next rows of the scope without any attempt, past position `after`, in manifest order."""
         query = _NEW.format(scope=scope.condition)
-        return [_row_to_send(found) for found in self._read(query, after, scope.value, at_most)]
+        found = self._read(query, after, scope.value, at_most)
+        with understood("rows"):
+            return [_row_to_send(row) for row in found]
 
     def rows_to_repeat(self, which: Repeat, scope: Scope) -> Sequence[int]:
         """All rows of the scope that are to get another attempt, in manifest order."""
@@ -220,7 +228,8 @@ class Store:
     def row_to_send(self, row: int) -> RowToSend:
         """One row, with the number of its next attempt."""
         (found,) = self._read(_ONE, row)
-        return _row_to_send(found)
+        with understood("rows"):
+            return _row_to_send(found)
 
     def tasks_of(self, row: int) -> int:
         """How many tasks were made for a row so far."""
@@ -228,7 +237,9 @@ class Store:
 
     def open_attempts(self, phase: Phase) -> list[OpenAttempt]:
         """All attempts in a phase, those whose links die first at the front."""
-        return [_open_attempt(found) for found in self._read(_OPEN, phase)]
+        found = self._read(_OPEN, phase)
+        with understood("attempts"):
+            return [_open_attempt(attempt) for attempt in found]
 
     def open_elsewhere(self, provider: str) -> dict[str, int]:
         """How many unfinished attempts belong to each other provider."""
@@ -251,6 +262,8 @@ class Store:
         after = 0
         while found := self._read(query, after):
             for attempt, path, size_bytes, sha256, is_saved in found:
+                if not is_image_path(str(path)):
+                    raise _not_ours(path)
                 yield SavedFile(attempt, path, size_bytes, sha256, bool(is_saved))
             after = int(found[-1][0])
 
@@ -285,10 +298,12 @@ class Store:
             " coalesce(credits_used, credits_reserved, credits_expected), sent FROM attempts"
             " JOIN rows USING (row) WHERE phase IN ('intent', 'unknown', 'accepted', 'ready')"
         )
-        return [
-            OpenCredits(attempt, Phase(phase), request_from_json(request), credits, sent)
-            for attempt, phase, request, credits, sent in self._read(query)
-        ]
+        found = self._read(query)
+        with understood("rows"):
+            return [
+                OpenCredits(attempt, Phase(phase), request_from_json(request), credits, sent)
+                for attempt, phase, request, credits, sent in found
+            ]
 
     def has_unpriced_tasks(self) -> bool:
         """Whether the provider took a request and named no credits for it, neither then nor in the end."""
@@ -305,6 +320,11 @@ class Store:
     def doubts(self, provider: str) -> Doubts:
         """The requests to a provider of which it is not known what became of each sending."""
         return Doubts(self._read, provider)
+
+    def uploaded_for(self, attempt: int) -> dict[str, str]:
+        """The addresses of the files that an attempt's body names, by their content."""
+        query = "SELECT sha256, url FROM attempt_uploads JOIN uploads USING (upload) WHERE attempt = ?"
+        return {str(sha256): str(url) for sha256, url in self._read(query, attempt)}
 
     def uploads(self, provider: str, account: str) -> Uploads:
         """The local files that a provider holds for this folder."""
@@ -328,6 +348,7 @@ class Store:
 
 
 _HEADER_BYTES = 100
+_KEEP_IT = "Nothing more was sent. Check the disk; keep the file, it knows what was paid for."
 _LOG_BYTES = 1 << 26
 """To which the write-ahead log shrinks again after a large manifest was taken."""
 
@@ -335,8 +356,9 @@ _LOG_BYTES = 1 << 26
 def _create(path: Path) -> None:
     """Make the file whole under another name first, so that an empty one is known to be damaged."""
     new = path.with_name(f".{path.name}.new")
-    for left_over in (new, new.with_name(f"{new.name}-journal")):
-        left_over.unlink(missing_ok=True)
+    for part in ("", "-journal", "-wal", "-shm"):
+        new.with_name(f"{new.name}{part}").unlink(missing_ok=True)
+    os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     with closing(sqlite3.connect(new, isolation_level=None)) as db:
         bring_up_to_date(db)
     os.replace(new, path)
@@ -348,10 +370,14 @@ def _connect(path: Path) -> sqlite3.Connection:
             f"The state file {path} is empty: it was damaged.",
             hint="It knew what was paid for: bring it back, or give another folder with --out.",
         )
+    refuse_other_names(path)
+    refuse_foreign_journal(path)
     db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
     try:
+        refuse_foreign_tables(db)  # first: what looks for damage carries out the checks of the tables
         _refuse_damage(db, path)
         bring_up_to_date(db)
+        refuse_unsound(db)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
         db.execute("PRAGMA synchronous = FULL")
@@ -383,20 +409,39 @@ def _as_state_failure(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
-        raise StateFailed(
-            f"The state file {path} cannot be used: {error}.",
-            hint="Nothing more was sent. Check the disk; keep the file, it knows what was paid for.",
-        ) from error
+        raise StateFailed(f"The state file {path} cannot be used: {error}.", hint=_KEEP_IT) from error
+    except UnicodeDecodeError as error:
+        raise unusable(path, error, _KEEP_IT) from error
 
 
 def _row_to_send(found: Sequence[Any]) -> RowToSend:
     row, position, key, id_, request, number, stem = found
+    _refuse_ways_out(id_, stem)
     return RowToSend(row, position, key, id_, request_from_json(request), number, stem)
 
 
+def _refuse_ways_out(*names: str | None) -> None:
+    """Names become paths, and this file may be somebody else's.
+
+    Raises:
+        StateFailed: one of them leads somewhere else.
+    """
+    for name in names:
+        if name is not None and not is_stem(name):
+            raise _not_ours(name)
+
+
+def _not_ours(name: object) -> StateFailed:
+    return StateFailed(
+        f"The state file names a file {str(name)!r}, as no run does: it is damaged or a stranger's.",
+        hint="Nothing was sent or written. Do not use this folder.",
+    )
+
+
 def _open_attempt(found: Sequence[Any]) -> OpenAttempt:
-    attempt, row, number, row_key, id_, model, stem, phase, position, provider, account, *rest = found
-    body, key, intended, sent, task, estimated, accepted, links, dies, message = rest
+    attempt, row, number, row_key, id_, model, resolution, stem, phase, position, provider, *rest = found
+    account, body, key, intended, sent, task, estimated, accepted, links, dies, message = rest
+    _refuse_ways_out(stem)
     return OpenAttempt(
         attempt,
         row,
@@ -404,6 +449,7 @@ def _open_attempt(found: Sequence[Any]) -> OpenAttempt:
         row_key,
         id_,
         model,
+        resolution,
         stem,
         Phase(phase),
         position,
@@ -416,7 +462,7 @@ def _open_attempt(found: Sequence[Any]) -> OpenAttempt:
         task,
         estimated,
         accepted,
-        tuple(json.loads(links or "[]")),
+        texts(links or "[]"),
         dies,
         message,
     )

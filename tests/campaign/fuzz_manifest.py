@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import faulthandler
 import io
 import json
 import re
@@ -100,7 +101,7 @@ def _planned(world: Path, name: str, content: bytes) -> tuple[int, str]:
             contextlib.chdir(world),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
-            _deadline(),
+            deadline(),
         ):
             command()
     except SystemExit as ended:
@@ -111,15 +112,22 @@ def _planned(world: Path, name: str, content: bytes) -> tuple[int, str]:
 
 
 @contextmanager
-def _deadline() -> Iterator[None]:
+def deadline() -> Iterator[None]:
+    """For the length of the block: who takes longer than anything here should is told so.
+
+    Where that is not heard (it waits in a thread, or swallows it), the process ends, and says where it was.
+    """
+
     def too_late(_: int, frame: FrameType | None) -> None:
         raise TimeoutError(f"no answer after {DEADLINE_S} s")
 
     earlier = signal.signal(signal.SIGALRM, too_late)
     signal.alarm(DEADLINE_S)
+    faulthandler.dump_traceback_later(3 * DEADLINE_S, exit=True, file=2)
     try:
         yield
     finally:
+        faulthandler.cancel_dump_traceback_later()
         signal.alarm(0)
         signal.signal(signal.SIGALRM, earlier)
 

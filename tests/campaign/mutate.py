@@ -53,7 +53,7 @@ _WAITS = (":Retry-After", "error.fallback_suggestion")
 """Of a wait that makes no sense it is not said what it is."""
 _FOLLOWED = "no such link"
 """A changed link was followed: no fault of the client's."""
-_BEGIN_WORDS = re.compile(r"^\s*$|Credits used|^Images:|^Results:")
+_BEGIN_WORDS = re.compile(r"^\s*$|Credits used|^Images:|^Results:|^The key in ")
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ def _command(server: Strict, name: str) -> list[str]:
     at = ["--base-url", server.api]
     return {
         "run": ["run", "m.csv", "--out", "out", "--provider", "p.yaml", *at, *_FLAGS],
-        "audit": ["audit", "out", "--repair", *at, "--no-progress"],
+        "audit": ["audit", "out", "--repair", "--provider", "p.yaml", *at, "--no-progress"],
         "doctor": ["doctor", "--provider", "p.yaml", *at],
     }[name]
 

@@ -11,12 +11,14 @@ import pytest
 from nanobanana_batch.service.embedded import EmbeddedService
 from nanobanana_batch.service.options import ServiceOptions
 from tests.process.surroundings import Place
+from tests.process.tls_world import HOST
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedService]:
     """Quick, and one for all tests of a file."""
-    options = ServiceOptions(data_dir=tmp_path_factory.mktemp("service"), latency_s=0.05)
+    data = tmp_path_factory.mktemp("service")
+    options = ServiceOptions(data_dir=data, latency_s=0.05, names=(HOST,))
     with EmbeddedService(options) as running:
         yield running
 

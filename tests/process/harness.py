@@ -40,6 +40,11 @@ class Bench:
         """The output folder of the runs."""
         return self.folder / self.out_name
 
+    @property
+    def where(self) -> tuple[str, ...]:
+        """The provider, as each command that sends something has to be told."""
+        return "--provider", str(self.folder / "quick.yaml"), "--base-url", self.service.base_url
+
     def another(self, manifest: Path) -> Bench:
         """The same service, another manifest and output folder."""
         return replace(self, manifest=manifest.absolute(), out_name=f"out-{manifest.stem}")
@@ -51,10 +56,7 @@ class Bench:
             str(self.manifest),
             "--out",
             str(self.out),
-            "--provider",
-            str(self.folder / "quick.yaml"),
-            "--base-url",
-            self.service.base_url,
+            *self.where,
             *flags,
             cwd=self.folder,
         )

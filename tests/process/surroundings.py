@@ -73,6 +73,11 @@ class Place:
         table = small_manifest(self.folder, self.rows, self.name)
         self.manifest = table.rename(self.folder / "m.csv")
 
+    @property
+    def where(self) -> list[str]:
+        """The provider, as each command that sends something has to be told."""
+        return ["--provider", str(self.folder / "quick.yaml"), "--base-url", self.service.base_url]
+
     def words(self, *flags: str, base_url: str = "") -> list[str]:
         """The words of a run."""
         profile = str(self.folder / "quick.yaml")

@@ -49,7 +49,7 @@ def test_every_kind_of_damage_is_listed_and_what_can_be_had_is_repaired(tmp_path
             ("missing", "images/row-1.png"),
             ("stray", "images/holiday.png"),
         ]
-        code, _, findings = audit(it, "--repair")
+        code, _, findings = audit(it, "--repair", *it.where)
         assert code == 1
         assert sorted(findings) == [("stray", "images/holiday.png"), ("stray", "images/row-2.png")]
         assert (images / "row-2.png").read_bytes() == b"edited by hand"
@@ -84,7 +84,7 @@ def test_an_expired_row_is_an_orphan_until_it_is_made_again(tmp_path: Path) -> N
         code, _, findings = audit(it)
         assert (code, [kind for kind, _ in findings]) == (1, ["orphan"] * 3)
     with bench(tmp_path, table, latency_s=0.2) as it:
-        where = ("--base-url", it.service.base_url)
+        where = it.where
         nothing = cli("retry", str(it.out), "--only", "failed", *where, cwd=it.folder)
         assert (nothing.returncode, paid(it)) == (1, 3)
         done = cli("retry", str(it.out), "--only", "expired", *where, cwd=it.folder)
@@ -109,7 +109,7 @@ def test_unknown_rows_are_audited_and_sent_again_only_by_retry(tmp_path: Path) -
         assert [kind for kind, _ in audit(it)[2]] == ["unknown"]
         assert it.finish().returncode == 1
         assert paid(it) == 3
-        again = cli("retry", str(it.out), "--only", "unknown", cwd=it.folder)
+        again = cli("retry", str(it.out), "--only", "unknown", *it.where, cwd=it.folder)
         assert again.returncode == 0, again.stderr
         assert paid(it) == 4
         code, _, findings = audit(it)
@@ -124,7 +124,7 @@ def test_retry_pays_for_exactly_the_rows_that_ended_so(tmp_path: Path, only: str
         it.finish()
         before = list(read_results(it.out)["status"])
         assert sorted(before) == ["completed", "completed", "failed", "refused"]
-        done = cli("retry", str(it.out), "--only", only, cwd=it.folder)
+        done = cli("retry", str(it.out), "--only", only, *it.where, cwd=it.folder)
         after = list(read_results(it.out)["status"])
         assert done.returncode == 1
         assert [new for old, new in zip(before, after, strict=True) if old == only] == ["completed"]

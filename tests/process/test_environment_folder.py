@@ -146,11 +146,11 @@ def test_a_repair_that_could_save_nothing_is_told(place: Place) -> None:
     assert place.run().code == 0
     shutil.rmtree(place.out / "images")
     with unchangeable(place.out / "images"):
-        end = ended(place.start(["audit", str(place.out), "--repair"], via="env -C /tmp"))
+        end = ended(place.start(["audit", str(place.out), "--repair", *place.where], via="env -C /tmp"))
     place.is_clean(end)
     assert end.code == 2, end
     shutil.rmtree(place.out / "images", ignore_errors=True)
-    assert ended(place.start(["audit", str(place.out), "--repair"])).code == 0
+    assert ended(place.start(["audit", str(place.out), "--repair", *place.where])).code == 0
     place.is_whole()
 
 

@@ -134,7 +134,9 @@ def test_a_run_that_was_begun_elsewhere_loses_nothing_in_a_locale_without_its_na
     until(place.paid)
     process.kill()
     process.communicate()
-    end = ended(place.start(["audit", str(place.out), "--repair"], env=environment(**ASCII_ONLY)))
+    end = ended(
+        place.start(["audit", str(place.out), "--repair", *place.where], env=environment(**ASCII_ONLY))
+    )
     place.is_clean(end)
     assert end.code == 2, end
     assert "PYTHONUTF8=1" in end.err

@@ -195,10 +195,12 @@ def test_a_profile_that_has_lost_a_setting_fails_the_row(tmp_path: Path, desk: D
     desk.is_refusing = False
     profile = tmp_path / "mine.yaml"
     profile.write_text(profile.read_text().replace("seed: integer", "seed: null"))
-    process = start_cli("retry", "out", "--only", "failed", "--key-file", "key", cwd=tmp_path)
+    where = ("--provider", "mine.yaml", "--base-url", desk.base_url)
+    process = start_cli("retry", "out", "--only", "failed", "--key-file", "key", *where, cwd=tmp_path)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 1, err
     assert "Traceback" not in err
+    assert f"The key in key goes to {desk.base_url}" in err
     rows = read_results(tmp_path / "out").set_index("id")
     assert rows["status"].to_dict() == {"one": "failed", "two": "completed", "three": "completed"}
     assert rows.loc["one", "error_code"] == "not_offered"

@@ -60,24 +60,52 @@ def test_a_chain_runs_step_by_step(chain: Path, tmp_path: Path) -> None:
     assert len(steps) > 1
 
 
-@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make here")
-def test_make_runs_all_steps_of_a_chain_and_stops_at_one_that_fails(tmp_path: Path) -> None:
-    """`make pipelines/NAME`; its folder is there already, and it runs all the same."""
+def made(tmp_path: Path, target: str, *names: str, fails_at: str = "nothing") -> tuple[int, list[list[str]]]:
+    """Make a target, the command replaced by a stub: the exit code and the words of each call."""
     shutil.copy(ROOT / "Makefile", tmp_path)
     said = tmp_path / "said"
     program = tmp_path / "bin" / "nanobanana-batch"
     program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\necho "$@" >> {said}\ncase "$2" in */2-*) exit 3;; esac\n')
-    program.chmod(0o755)
-    chain = tmp_path / "pipelines" / "cards"
-    chain.mkdir(parents=True)
-    for name in ("1-make", "2-edit", "3-edit"):
-        (chain / f"{name}.yaml").touch()
-    command = ["make", "pipelines/cards", f"BIN={program.parent}", "INSTALLED=", "RUN_FLAGS=--limit 2"]
-    made = subprocess.run(
-        [*command, f"PYTHON={sys.executable}"], cwd=tmp_path, capture_output=True, check=False
+    noted = (
+        f'for word; do printf \'%s\\n\' "$word"; case "$word" in *{fails_at}*) code=3;; esac; done >> {said}'
     )
-    assert made.returncode != 0
-    assert said.read_text().splitlines() == [
-        f"run pipelines/cards/{name}.yaml --provider local --limit 2" for name in ("1-make", "2-edit")
-    ]
+    program.write_text(f"#!/bin/sh\ncode=0; {noted}; echo >> {said}; exit $code\n")
+    program.chmod(0o755)
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    given = [f"BIN={program.parent}", "INSTALLED=", "RUN_FLAGS=--limit 2", f"PYTHON={sys.executable}"]
+    ended = subprocess.run(["make", target, *given], cwd=tmp_path, capture_output=True, check=False)
+    calls = said.read_text().split("\n\n")[:-1] if said.exists() else []
+    return ended.returncode, [call.splitlines() for call in calls]
+
+
+NEEDS_MAKE = pytest.mark.skipif(shutil.which("make") is None, reason="there is no make here")
+GIVEN = ["--provider", "local", "--limit", "2", "--"]
+
+
+@NEEDS_MAKE
+def test_make_runs_all_steps_of_a_chain_and_stops_at_one_that_fails(tmp_path: Path) -> None:
+    """`make pipelines/NAME`; its folder is there already, and it runs all the same."""
+    steps = [f"pipelines/cards/{name}.yaml" for name in ("1-make", "2-edit", "3-edit")]
+    code, calls = made(tmp_path, "pipelines/cards", *steps, fails_at="/2-")
+    assert code != 0
+    assert calls == [["run", *GIVEN, step] for step in steps[:2]]
+
+
+@NEEDS_MAKE
+def test_the_name_of_a_manifest_is_one_word_whatever_it_holds(tmp_path: Path) -> None:
+    """It may be somebody else's: no option, no command."""
+    step = "pipelines/cards/a --allow-outside .. $(touch stray) ; touch stray # 'x.yaml"
+    assert made(tmp_path, "pipelines/cards", step) == (0, [["run", *GIVEN, step]])
+    assert not (tmp_path / "stray").exists()
+
+
+@NEEDS_MAKE
+@pytest.mark.parametrize("name", ["cards", "a;touch${IFS}stray;", "it's"])
+def test_the_name_of_a_target_is_one_word_whatever_it_holds(tmp_path: Path, name: str) -> None:
+    """As of results for all manifests of a folder."""
+    code, calls = made(tmp_path, f"outputs/{name}/results.csv", f"manifests/{name}.csv")
+    assert code == 0
+    assert calls == [["run", "--out", f"outputs/{name}", *GIVEN, f"manifests/{name}.csv"]]
+    assert not (tmp_path / "stray").exists()

@@ -492,7 +492,10 @@ async def test_files_go_where_the_profile_says(image: Path, tmp_path: Path) -> N
     """And nowhere else; API requests stay where they were."""
     async with serving(send(200, taken())) as host, serving(send(200, b"{}")) as api:
         mine = tmp_path / "mine.yaml"
-        mine.write_text(f"extends: evolink\nname: mine\nbase_url: {api.url}\nfiles_url: {host.url}/f/\n")
+        mine.write_text(
+            f"extends: evolink\nname: mine\nkey_env: MINE_KEY\n"
+            f"base_url: {api.url}\nfiles_url: {host.url}/f/\n"
+        )
         profile = load_profile(str(mine))
         address = check_address(profile, None)
         async with open_task_api(profile, address, KEY, submits_at_once=1, timeouts=QUICK) as opened:

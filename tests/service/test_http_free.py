@@ -24,6 +24,7 @@ from nanobanana_batch.providers.base import (
     TaskState,
 )
 from nanobanana_batch.providers.http import LinkHttp, Timeouts
+from nanobanana_batch.providers.link_rules import LinkRules
 from nanobanana_batch.providers.profile import check_address, load_profile
 from nanobanana_batch.providers.task_api import TaskApi, open_task_api
 from nanobanana_batch.providers.watch import Secret, Watch
@@ -836,7 +837,7 @@ async def test_links_go_through_the_proxy_of_the_environment(monkeypatch: pytest
     port = server.sockets[0].getsockname()[1]
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    http = LinkHttp(Timeouts(), Watch(Secret("")))
+    http = LinkHttp(Timeouts(), Watch(Secret("")), LinkRules.ANYWHERE)
     async with aclosing(http):
         async with http.open("http://links.example/a.png") as body:
             assert b"".join([piece async for piece in body.pieces()]) == b"image"

@@ -15,6 +15,7 @@ from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.files.descriptors import open_now
 from nanobanana_batch.providers.base import NotSent, Unknown
 from nanobanana_batch.providers.http import LinkHttp, NoReply, NothingSent, Timeouts
+from nanobanana_batch.providers.link_rules import LinkRules
 from nanobanana_batch.providers.transports import Steps
 from nanobanana_batch.providers.watch import Secret, Watch
 from tests.service.test_http_paid import BODY, QUICK, Raising, Seen, client, no_http, provider, send, serving
@@ -273,7 +274,7 @@ async def test_no_link_is_in_the_error_of_a_reply_that_is_none() -> None:
 
 async def error_of_link(url: str) -> str:
     """All that an error of a download tells, to a person or in a traceback."""
-    http = LinkHttp(QUICK, Watch(Secret("")))
+    http = LinkHttp(QUICK, Watch(Secret("")), LinkRules.ANYWHERE)
     async with aclosing(http):
         try:
             async with http.open(url):

@@ -174,6 +174,7 @@ class Shop:
         values = {
             "extends": "evolink",
             "name": name,
+            "key_env": "MINE_API_KEY",
             "base_url": base_url,
             "prices_url": self.url + PATH,
             **more,
@@ -362,12 +363,15 @@ def test_a_run_keeps_to_its_limit_by_the_list_until_replies_say_more(shop: Shop,
     assert refused.returncode == 3
     assert "estimated at 51 credits ($0.75), at most, by the price list of 20" in refused.stderr
     assert api.ledger().tasks == ()
-    shown = shop.command("status", "out").stdout
+    shown = shop.command("status", "out", "--provider", mine).stdout
     assert "left to pay: about 51 credits, $0.75 (estimate, price list of 20" in shown
     done = shop.command(*run, "--max-credits", "60", MY_KEY=KEY)
     assert (done.returncode, len(api.ledger().tasks)) == (0, 4)
     assert "Credits used in this folder so far: 44 ($0.647)" in done.stderr
-    assert "credits used: 44 ($0.647), reserved: 0 ($0)\n" in shop.command("status", "out").stdout
+    assert (
+        "credits used: 44 ($0.647), reserved: 0 ($0)\n"
+        in shop.command("status", "out", "--provider", mine).stdout
+    )
     with closing(sqlite3.connect(shop.folder / "out" / "state.sqlite3")) as db:
         expected = {credits for (credits,) in db.execute("SELECT credits_expected FROM attempts")}
     assert {8.5, 17.0} <= expected  # what the first of each kind was thought to cost

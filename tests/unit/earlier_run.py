@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nanobanana_batch.file_names import IMAGE_FOLDER
 from nanobanana_batch.files.folder import STATE_NAME
-from nanobanana_batch.files.images import IMAGE_FOLDER
 from nanobanana_batch.manifest import derive_id, fold_id
 from nanobanana_batch.model import Draft, Image, Request
 from nanobanana_batch.problems import ProblemLog

@@ -15,9 +15,9 @@ from nanobanana_batch.engine.hints import Hints
 from nanobanana_batch.engine.journal import Blocking, in_place
 from nanobanana_batch.engine.run import Run
 from nanobanana_batch.engine.work import Stop, Tally
+from nanobanana_batch.file_names import IMAGE_FOLDER
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import STATE_NAME, Folder
-from nanobanana_batch.files.images import IMAGE_FOLDER
 from nanobanana_batch.files.log import Log
 from nanobanana_batch.manifest import derive_id, fold_id
 from nanobanana_batch.model import Draft, Request, RowStatus

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -10,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from nanobanana_batch import auditing
+from nanobanana_batch import auditing, pipeline
 from nanobanana_batch.auditing import Audit, make_audit
 from nanobanana_batch.cli.text import audit_text
+from nanobanana_batch.connection import CONNECTION, Connection
+from nanobanana_batch.engine.work import Tally
 from nanobanana_batch.files.folder import find
 from nanobanana_batch.files.lock import only_writer
 from nanobanana_batch.model import Image
@@ -171,3 +174,21 @@ def test_a_folder_of_the_first_version_can_be_audited(tmp_path: Path) -> None:
     db.close()
     (tmp_path / "old.sqlite3").replace(path / "state.sqlite3")
     assert [kind for kind, _ in audited(path)[0]] == ["orphan"]
+
+
+def test_an_image_that_this_user_may_not_read_is_not_taken_for_a_changed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file may be in order: repair fetches nothing in its place, and the row stays completed."""
+    path = folder_with(tmp_path / "out", ("Accepted", "Ready", "Saved"))
+    store = Store(path / "state.sqlite3")
+    store.remember(CONNECTION, Connection("local").as_text())
+    store.close()
+
+    def closed(path: Path) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(auditing, "open_own", closed)
+    monkeypatch.setattr(pipeline, "collect", lambda *_: None)
+    auditing.repair_folder(path, Connection("local"), Tally())
+    assert audited(path)[0] == [("unreadable", "images/1.png")]

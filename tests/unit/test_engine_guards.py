@@ -20,7 +20,7 @@ import trio.testing
 
 from nanobanana_batch import pipeline, session
 from nanobanana_batch.auditing import make_audit, repair_folder
-from nanobanana_batch.connection import Connection, Line, remembered
+from nanobanana_batch.connection import LAST, Connection, Line, remembered
 from nanobanana_batch.engine.answers import stop_sentence
 from nanobanana_batch.engine.context import Context, OnUnknown, Settings
 from nanobanana_batch.engine.journal import Journal, in_place
@@ -867,7 +867,7 @@ def test_images_with_the_least_time_left_are_fetched_first(tmp_path: Path) -> No
 def test_a_resumed_task_is_not_taken_for_stuck(tmp_path: Path) -> None:
     """How long it has worked is counted from this run's first look, by the loop's own clock."""
     known = OpenAttempt(
-        *(1, 1, 1, "k", "a", "m", "a", Phase.ACCEPTED, 0, "p", "me", b"{}"),
+        *(1, 1, 1, "k", "a", "m", None, "a", Phase.ACCEPTED, 0, "p", "me", b"{}"),
         *("key", 5.0, 1, "t", None, None, (), None, None),
     )
 
@@ -1488,15 +1488,13 @@ def test_a_limit_is_all_that_a_run_answers_for(tmp_path: Path, monkeypatch: pyte
 
 
 def test_the_connection_of_a_folder_is_remembered_and_can_be_moved(tmp_path: Path) -> None:
-    """Later commands find the same provider from anywhere, at the address that is given now, if any."""
-    text = Connection(provider="some/profile.yaml", base_url="https://old.example").as_text()
-    found = remembered(text, Connection())
-    assert (Path(found.provider), found.base_url) == (
-        Path("some/profile.yaml").absolute(),
-        "https://old.example",
+    """Later commands find the same built-in provider, at the address that is given now, if any."""
+    text = Connection(provider="foxapi").as_text()
+    assert remembered(text, Connection(LAST)) == Connection("foxapi")
+    assert remembered(text, Connection(LAST, "https://new.example")) == Connection(
+        "foxapi", "https://new.example"
     )
-    assert remembered(text, Connection(base_url="https://new.example")).base_url == "https://new.example"
-    assert remembered(None, Connection()) == Connection()
+    assert remembered(None, Connection(LAST)) == Connection()
 
 
 @pytest.mark.parametrize(
@@ -1529,7 +1527,7 @@ def test_a_folder_that_cannot_be_made_for_want_of_space_is_a_disk_failure(tmp_pa
     """Exit 3 and a sentence, no traceback."""
 
     class Full(Disk):
-        def make_folder(self, path: Path) -> None:
+        def make_folder(self, path: Path, mode: int = 0o777) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(DiskFailed):

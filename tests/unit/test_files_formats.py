@@ -257,3 +257,190 @@ def test_a_damaged_image_is_rejected_or_still_has_a_size(name: str, edits: list[
         data[at : at + 2] = new
     found = found_in(bytes(data))
     assert found is None or (found.width > 0 and found.height > 0)
+
+
+def changed_header(depth: int = 8, colours: int = 2, methods: bytes = b"\0\0\0", size: int = 8) -> bytes:
+    """A PNG's first chunk."""
+    return chunk(b"IHDR", struct.pack(">IIBB", size, size, depth, colours) + methods)
+
+
+def png_of(*chunks: bytes) -> bytes:
+    """A PNG with bytes enough for any 8 x 8 pixels."""
+    whole = b"".join(chunks) + chunk(b"IDAT", bytes(100)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + whole
+
+
+LEGAL = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+PLTE = chunk(b"PLTE", b"\0\0\0")
+
+
+@pytest.mark.parametrize("colours", range(8))
+@pytest.mark.parametrize("depth", [0, 1, 2, 3, 4, 5, 7, 8, 9, 16, 32])
+def test_a_png_has_one_of_fifteen_kinds_of_pixels(depth: int, colours: int) -> None:
+    """As the standard says; what is another has no decoder."""
+    body = memoryview(png_of(changed_header(depth, colours), PLTE))
+    if depth in LEGAL.get(colours, ()):
+        assert identify(body).width == 8
+    else:
+        with pytest.raises(ImageRejected, match="asks for what no PNG has"):
+            identify(body)
+
+
+def frame_control(across: int, down: int, left: int, top: int) -> bytes:
+    """Of an animated PNG."""
+    return chunk(b"fcTL", struct.pack(">5I", 0, across, down, left, top) + bytes(6))
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (png_of(changed_header(), changed_header(size=60_000)), "two headers"),
+        (png_of(PLTE, changed_header()), "does not begin with its header"),
+        (png_of(changed_header(methods=b"\0\0\x09")), "asks for what no PNG has"),
+        (png_of(changed_header(methods=b"\x01\0\0")), "asks for what no PNG has"),
+        (png_of(changed_header(methods=b"\0\x01\0")), "asks for what no PNG has"),
+        (png_of(changed_header(colours=3)), "no palette"),
+        (png_of(changed_header(), frame_control(60_000, 60_000, 0, 0)), "not inside of its picture"),
+        (png_of(changed_header(), frame_control(8, 4, 0, 5)), "not inside of its picture"),
+        (png_of(changed_header(), frame_control(0, 8, 0, 0)), "not inside of its picture"),
+    ],
+)
+def test_a_png_that_nobody_draws_is_none(body: bytes, said: str) -> None:
+    """Programs differ in which of two headers counts, and some crash."""
+    with pytest.raises(ImageRejected, match=said):
+        identify(memoryview(body))
+
+
+def test_a_jpeg_has_one_frame() -> None:
+    """Which of two would count is not for us to guess."""
+    whole = encoded("JPEG")
+    frame = b"\xff\xc0\x00\x0b\x08\xff\xff\xff\xff\x01\x01\x11\x00"
+    for body in (whole[:2] + frame + whole[2:], whole[:-2] + frame + whole[-2:]):
+        with pytest.raises(ImageRejected, match="two frames"):
+            identify(memoryview(body))
+    scan = b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00"
+    with pytest.raises(ImageRejected, match="no picture"):
+        identify(memoryview(b"\xff\xd8" + scan + bytes(80) + frame + b"\xff\xd9"))
+
+
+def riff(kind: bytes, body: bytes) -> bytes:
+    """A chunk of a WebP."""
+    return struct.pack("<4sI", kind, len(body)) + body + bytes(len(body) % 2)
+
+
+def extended(*chunks: bytes, width: int = WIDTH, height: int = HEIGHT) -> bytes:
+    """A WebP with a header of its own."""
+    size = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    is_moving = any(inner.startswith(b"ANMF") for inner in chunks)
+    header = riff(b"VP8X", bytes([2 * is_moving, 0, 0, 0]) + size)
+    return riff(b"RIFF", b"WEBP" + header + riff(b"ANIM", bytes(6)) * is_moving + b"".join(chunks))
+
+
+def moved(inner: bytes, left: int = 0, top: int = 0, width: int = WIDTH, height: int = HEIGHT) -> bytes:
+    """A frame of an animation."""
+    numbers = (left // 2, top // 2, width - 1, height - 1, 50)
+    return riff(b"ANMF", b"".join(number.to_bytes(3, "little") for number in numbers) + b"\0" + inner)
+
+
+LOSSY = encoded("WEBP", quality=70)[12:]
+LOSSLESS = encoded("WEBP", lossless=True)[12:]
+
+
+def test_the_parts_of_a_webp_may_be_put_together_anew() -> None:
+    """What the attacks below are made of is sound."""
+    for inner in (LOSSY, LOSSLESS):
+        for body in (extended(inner), extended(moved(inner), moved(inner, 2, 4), width=50, height=50)):
+            with Picture.open(io.BytesIO(body)) as picture:
+                assert identify(memoryview(body)).width == picture.size[0]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (extended(riff(b"ANMF", b""), width=5000, height=5000), "cut off"),
+        (extended(moved(b"")), "has no picture"),
+        (extended(moved(riff(b"JUNK", b"x"))), "has no picture"),
+        (extended(moved(LOSSY), riff(b"ANMF", bytes(16))), "has no picture"),
+        (extended(moved(LOSSY, width=WIDTH + 1), width=50), "another size"),
+        (extended(moved(LOSSY), width=WIDTH - 1), "not inside"),
+        (extended(moved(LOSSY, 2, 0)), "not inside"),
+        (extended(LOSSY, width=5000, height=5000), "another size"),
+        (extended(LOSSLESS, height=HEIGHT + 1), "another size"),
+        (extended(), "no picture"),
+        (extended(riff(b"VP8X", bytes(10)), LOSSY), "two headers"),
+        (riff(b"RIFF", b"WEBP" + moved(LOSSY)), "no picture"),
+        (riff(b"RIFF", b"WEBP" + riff(b"JUNK", b"") + LOSSY), "no picture"),
+        (riff(b"RIFF", b"WEBP" + riff(b"VP8 ", LOSSY[8:18])), "cut off"),
+        (riff(b"RIFF", b"WEBP" + riff(b"VP8 ", LOSSY[8:40])), "cut off"),
+        (riff(b"RIFF", b"WEBP" + riff(b"VP8 ", b"\x01" + LOSSY[9:])), "damaged"),
+        (
+            riff(b"RIFF", b"WEBP" + riff(b"VP8 ", LOSSY[8:14] + b"\xa0\x16\xa0\x16" + LOSSY[18:])),
+            "too short for 5792 x 5792 pixels",
+        ),
+        (riff(b"RIFF", b"WEBP" + riff(b"VP8L", LOSSLESS[8:13])), "damaged"),
+        (riff(b"RIFF", b"WEBP" + riff(b"VP8L", b"\x2e" + LOSSLESS[9:])), "damaged"),
+    ],
+)
+def test_a_webp_that_nobody_draws_is_none(body: bytes, said: str) -> None:
+    """A frame has data, the size that was announced, and its place inside of the picture."""
+    with pytest.raises(ImageRejected, match=said):
+        identify(memoryview(body))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (2, 2), (17, 33), (1000, 700)])
+@pytest.mark.parametrize("is_plain", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "mode", "options"),
+    [
+        *(("PNG", mode, {}) for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")),
+        ("PNG", "P", {"bits": 2}),
+        ("PNG", "RGB", {"optimize": True}),
+        *(("JPEG", mode, {}) for mode in ("L", "RGB", "CMYK")),
+        *(("JPEG", "RGB", {"quality": quality, "progressive": True}) for quality in (1, 50, 100)),
+        ("JPEG", "L", {"progressive": True}),
+        ("JPEG", "RGB", {"subsampling": 2, "optimize": True, "restart_marker_rows": 1}),
+        *(
+            ("WEBP", "RGB", {"quality": quality, "method": method})
+            for quality in (0, 80)
+            for method in (0, 4)
+        ),
+        *(("WEBP", mode, {"lossless": True}) for mode in ("RGB", "RGBA")),
+        ("WEBP", "RGBA", {"quality": 20, "alpha_quality": 10}),
+        ("WEBP", "RGBA", {"icc_profile": b"x" * 200, "exif": b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0"}),
+    ],
+    ids=str,
+)
+def test_what_pillow_writes_is_an_image(
+    kind: str, mode: str, options: dict[str, Any], is_plain: bool, size: tuple[int, int]
+) -> None:
+    """Of one colour, which is as short as an image can be, and of many."""
+    picture = Picture.new("RGB", size) if is_plain else scene().resize(size)
+    if mode == "I;16":
+        picture = picture.convert("L")
+    found = identify(memoryview(encoded(kind, picture.convert(mode), **options)))
+    assert (found.width, found.height, found.is_animated) == (*size, False)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+@pytest.mark.parametrize("options", [{"lossless": True}, {"quality": 30}, {"allow_mixed": True}, {"kmin": 1}])
+@pytest.mark.parametrize("is_plain", [True, False])
+def test_an_animation_that_pillow_writes_is_an_image(
+    kind: str, options: dict[str, Any], is_plain: bool
+) -> None:
+    """Its frames hold what changes, and may be small."""
+    others = [scene("RGBA").resize((200, 150)) for _ in range(4)]
+    for number, picture in enumerate(others):
+        picture.paste((255, number, 0, 90), (10 * number, 20, 10 * number + 1, 21 + number))
+    if is_plain:
+        others = [Picture.new("RGBA", (200, 150), (80 * number, 0, 0, 255)) for number in range(4)]
+    body = encoded(kind, others[0], save_all=True, append_images=others[1:], duration=40, **options)
+    found = identify(memoryview(body))
+    assert (found.width, found.height, found.is_animated) == (200, 150, True)
+
+
+@pytest.mark.parametrize("options", [{"quality": 0}, {"quality": 80, "method": 0}, {"lossless": True}])
+@pytest.mark.parametrize("colour", ["black", "white", "#8090a0"])
+def test_a_large_webp_of_one_colour_is_an_image(colour: str, options: dict[str, Any]) -> None:
+    """The least that is said of 16 million pixels."""
+    body = encoded("WEBP", Picture.new("RGB", (4096, 4096), colour), **options)
+    assert identify(memoryview(body)).width == 4096

@@ -14,9 +14,10 @@ import pytest
 from PIL import Image as Picture
 
 from nanobanana_batch.errors import DiskFailed, ImageRejected
+from nanobanana_batch.file_names import IMAGE_FOLDER
 from nanobanana_batch.files import images
 from nanobanana_batch.files.disk import Disk
-from nanobanana_batch.files.images import IMAGE_FOLDER, ImageFile, stem_is_taken
+from nanobanana_batch.files.images import ImageFile, stem_is_taken
 from nanobanana_batch.model import Image
 
 STEPS = ("create", "write", "sync", "close", "place", "sync_folder")
@@ -71,6 +72,9 @@ class WatchedDisk(Disk):
         super().sync_folder(path)
 
 
+MOST_PIXELS = 1 << 24
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """An output folder."""
@@ -80,7 +84,7 @@ def folder(tmp_path: Path) -> Path:
 
 def saved(folder: Path, data: bytes, stem: str = "cat", disk: Disk | None = None) -> Image:
     """One image saved in pieces of 50 bytes."""
-    with ImageFile(disk or Disk(), folder, stem) as file:
+    with ImageFile(disk or Disk(), folder, stem, MOST_PIXELS) as file:
         for at in range(0, len(data), 50):
             file.write(data[at : at + 50])
         return file.finish()
@@ -208,7 +212,7 @@ def test_a_rejected_body_leaves_nothing(folder: Path, body: bytes) -> None:
 @pytest.mark.parametrize("write", [lambda file: None, lambda file: file.write(b"")])
 def test_an_empty_body_is_rejected(folder: Path, write: Callable[[ImageFile], Any]) -> None:
     """Nothing written is no image, and no crash of mmap."""
-    with ImageFile(Disk(), folder, "cat") as file:
+    with ImageFile(Disk(), folder, "cat", MOST_PIXELS) as file:
         write(file)
         with pytest.raises(ImageRejected, match="empty"):
             file.finish()
@@ -220,7 +224,7 @@ def test_an_exception_in_between_leaves_nothing(folder: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
 
     def interrupted() -> None:
-        with ImageFile(Disk(), folder, "cat") as file:
+        with ImageFile(Disk(), folder, "cat", MOST_PIXELS) as file:
             file.write(picture()[:20])
             assert names(folder) == [".cat.part"]
             raise KeyboardInterrupt
@@ -255,6 +259,6 @@ def test_a_body_larger_than_any_image_is_rejected_before_it_is_written(
 
 def test_write_last_is_write_and_finish(folder: Path) -> None:
     """A small image needs one call."""
-    with ImageFile(Disk(), folder, "cat") as file:
+    with ImageFile(Disk(), folder, "cat", MOST_PIXELS) as file:
         image = file.write_last(picture())
     assert (folder / image.path).read_bytes() == picture()

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanobanana_batch.manifest.ids import MAX_ID_BYTES, derive_id, fold_id, id_fault, portable, slug, word
+from nanobanana_batch.file_names import MAX_ID_BYTES, id_fault
+from nanobanana_batch.manifest.ids import derive_id, fold_id, portable, slug, word
 from nanobanana_batch.model import Draft, Request, row_key
 
 

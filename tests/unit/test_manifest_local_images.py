@@ -78,11 +78,11 @@ def test_the_folder_is_that_of_the_manifest(folder: Path, monkeypatch: pytest.Mo
     """Not the one in which the command is given; a path may also be absolute."""
     below = folder / "jobs"
     below.mkdir()
-    monkeypatch.chdir(below)
+    monkeypatch.chdir(folder)
     (below / "edit.csv").write_text(
         f"prompt,model,images\na,{MODEL},../refs/cat.png\na,{MODEL},{folder}/refs/cat.png\n"
     )
-    drafts, problems = read(Path("edit.csv"))
+    drafts, problems = read(Path("jobs/edit.csv"))
     assert not problems
     assert [Path(draft.request.files[0].path).is_absolute() for draft in drafts] == [True, True]
     one, two = keys(drafts)

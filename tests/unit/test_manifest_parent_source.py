@@ -15,7 +15,7 @@ import pytest
 from nanobanana_batch.catalog import load_catalog
 from nanobanana_batch.errors import ManifestError
 from nanobanana_batch.files.disk import Disk
-from nanobanana_batch.files.folder import POINTER_NAME, STATE_NAME, Folder
+from nanobanana_batch.files.folder import POINTER_NAME, STATE_NAME, Folder, choose
 from nanobanana_batch.files.lock import only_writer
 from nanobanana_batch.manifest import Manifest, open_manifest
 from nanobanana_batch.manifest.block import SourceRow
@@ -279,9 +279,10 @@ def test_a_path_as_seen_from_the_working_directory_is_understood(
 
 def test_a_state_that_is_kept_elsewhere_is_found(first: Path, tmp_path: Path) -> None:
     """Where the folder's pointer says."""
-    elsewhere = tmp_path / "local-disk"
-    elsewhere.mkdir()
-    (first / STATE_NAME).rename(elsewhere / STATE_NAME)
+    (first / STATE_NAME).rename(tmp_path / STATE_NAME)
+    elsewhere = choose(first, tmp_path / "local-disk", risk_network=False).state_folder
+    elsewhere.mkdir(parents=True)
+    (tmp_path / STATE_NAME).rename(elsewhere / STATE_NAME)
     (first / POINTER_NAME).write_text(json.dumps({"host": platform.node(), "path": str(elsewhere)}))
     drafts, problems = read(first, EDIT)
     assert ([draft.id for draft in drafts], problems) == (["lighthouse", "teahouse"], [])

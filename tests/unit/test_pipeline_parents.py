@@ -32,7 +32,7 @@ def an_order(folder: Path, made_by: str, provider: str = "local", out: str = "ed
 def someone_real(folder: Path) -> str:
     """A provider that counts as real, since its host is not loopback by name; nothing listens there."""
     path = folder / "paid.yaml"
-    path.write_text("extends: evolink\nname: paid\nbase_url: https://127.0.0.2:1\n")
+    path.write_text("extends: evolink\nname: paid\nkey_env: PAID_KEY\nbase_url: https://127.0.0.2:1\n")
     return str(path)
 
 

@@ -67,7 +67,8 @@ def test_there_are_no_other_built_in_profiles() -> None:
 
 def test_a_profile_may_extend_another(tmp_path: Path) -> None:
     """What it says replaces, field by field; the rest is inherited."""
-    text = "extends: unified\nname: mine\nbase_url: https://x.example\nfields: {aspect_ratio: ratio}\n"
+    text = "extends: unified\nname: mine\nkey_env: X_KEY\nbase_url: https://x.example\n"
+    text += "fields: {aspect_ratio: ratio}\n"
     profile = load_profile(profile_file(tmp_path, text))
     assert (profile.name, profile.base_url, profile.dialect) == ("mine", "https://x.example", "unified")
     assert profile.wire_name("aspect_ratio") == "ratio"
@@ -205,6 +206,7 @@ def test_a_profile_says_how_its_provider_answers(tmp_path: Path) -> None:
     """Inherited and laid over like everything else."""
     text = """extends: foxapi
 name: mine
+key_env: MINE_KEY
 base_url: https://mine.example
 files_api: {name_field: null, fields: {purpose: image}, delete: "/v2/files/{id}/remove"}
 result_paths: [answer.pictures.href, "extra[].link"]
@@ -303,7 +305,9 @@ def test_a_price_list_goes_with_its_provider(
     tmp_path: Path, text: str, base_url: str | None, url: str | None
 ) -> None:
     """On the host of the base URL it is wherever that goes; elsewhere it stays where the profile says."""
-    address = prices_address(load_profile(profile_file(tmp_path, f"extends: evolink\n{text}\n")), base_url)
+    address = prices_address(
+        load_profile(profile_file(tmp_path, f"extends: evolink\nkey_env: X_KEY\n{text}\n")), base_url
+    )
     assert (address.url if address else None) == url
 
 
@@ -321,7 +325,8 @@ def test_what_a_provider_says_of_keys_is_not_said_of_another(
     tmp_path: Path, text: str, keys: Idempotency
 ) -> None:
     """A profile for another address relies on keys only if it says so itself."""
-    assert load_profile(profile_file(tmp_path, f"extends: evolink\n{text}\n")).idempotency is keys
+    file = profile_file(tmp_path, f"extends: evolink\nkey_env: X_KEY\n{text}\n")
+    assert load_profile(file).idempotency is keys
 
 
 @pytest.mark.parametrize("name", ["unified", "local", "local-unified"])
@@ -382,7 +387,9 @@ def test_the_manuals_second_example_is_a_profile_too(tmp_path: Path) -> None:
     """Whoever has a provider that answers otherwise begins with that."""
     manual = (Path(__file__).parents[2] / "docs" / "providers.md").read_text("utf-8")
     (example,) = [block for block in manual.split("```yaml\n") if block.startswith("result_paths")]
-    profile = load_profile(profile_file(tmp_path, "extends: unified\n" + example.partition("```")[0]))
+    profile = load_profile(
+        profile_file(tmp_path, "extends: unified\nkey_env: MY_KEY\n" + example.partition("```")[0])
+    )
     assert form_of(profile).statuses == {"alldone": TaskState.COMPLETED, "asleep": TaskState.WORKING}
     assert profile.files_api.name_field == "file_name"
 
@@ -538,7 +545,8 @@ def test_a_key_is_not_changed() -> None:
 
 # --- where files go --------------------------------------------------------------------------------
 
-OWN_FILES = "extends: evolink\nname: mine\nfiles_url: https://files.mine.example\n"
+OWN_KEY = "extends: evolink\nkey_env: MINE_KEY\n"
+OWN_FILES = OWN_KEY + "name: mine\nfiles_url: https://files.mine.example\n"
 
 
 @pytest.mark.parametrize(
@@ -548,8 +556,8 @@ OWN_FILES = "extends: evolink\nname: mine\nfiles_url: https://files.mine.example
         ("extends: evolink\n", "https://api.evolink.ai/", "https://files-api.evolink.ai"),
         ("extends: evolink\n", "https://other.example", "https://other.example"),
         ("extends: evolink\n", "http://127.0.0.1:9", "http://127.0.0.1:9"),
-        ("extends: evolink\nbase_url: https://mine.example\n", None, "https://mine.example"),
-        ("extends: evolink\nbase_url: https://mine.example\nfiles_url: null\n", None, None),
+        (OWN_KEY + "base_url: https://mine.example\n", None, "https://mine.example"),
+        (OWN_KEY + "base_url: https://mine.example\nfiles_url: null\n", None, None),
         (OWN_FILES + "base_url: https://mine.example\n", None, "https://files.mine.example"),
         (OWN_FILES + "base_url: https://mine.example\n", "https://other.example", "https://other.example"),
         (OWN_FILES + "base_url: null\n", "https://other.example", "https://files.mine.example"),

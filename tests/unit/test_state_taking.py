@@ -283,7 +283,8 @@ def test_an_older_state_becomes_a_current_one_with_everything_in_it(tmp_path: Pa
         db.execute(
             "INSERT INTO rows VALUES"
             " (4, 'k4', 0, 'a', '{\"model\": \"m\", \"prompt\": \"p\"}', 1, '{}', 'm:1', 'stem', 'stem', 9),"
-            " (6, 'k6', NULL, 'gone', '{}', 2, '{\"n\": \"1\"}', 'm:2', NULL, NULL, NULL)"
+            ' (6, \'k6\', NULL, \'gone\', \'{"model": "m", "prompt": "q"}\', 2, \'{"n": "1"}\', \'m:2\','
+            " NULL, NULL, NULL)"
         )
         db.execute(
             "INSERT INTO attempts (attempt, row, number, phase, provider, account, body, fingerprint,"

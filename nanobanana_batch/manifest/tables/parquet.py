@@ -1,4 +1,4 @@
-"""Parquet, read in small batches. No other file knows pyarrow, an extra that is loaded when it is needed.
+"""Parquet, read in small batches. No other file but its two parts knows pyarrow, an extra loaded when needed.
 
 Numbers become the text that a person would write for them. That text is part of what identifies a row, so
 it is made here and not left to a library, whose next version could write it in another way.
@@ -18,15 +18,16 @@ from typing import TYPE_CHECKING, Any
 from nanobanana_batch.errors import Problem
 from nanobanana_batch.manifest.encoding import Unusable, control_fault
 from nanobanana_batch.manifest.names import as_name
+from nanobanana_batch.manifest.tables import parquet_chunks as chunks
+from nanobanana_batch.manifest.tables.parquet_cells import pieces_of
 from nanobanana_batch.manifest.tables.table import CHANGED, Header, named_header, opened
 from nanobanana_batch.manifest.template import Value
 from nanobanana_batch.problems import ProblemLog
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyarrow.parquet import ParquetFile
+    from pyarrow.parquet import FileMetaData, ParquetFile
 
-_BATCH_ROWS = 1024
 _READ_BYTES = 1 << 16
 _NEEDS = "a Parquet table needs pyarrow: `pip install 'nanobanana-batch[parquet]'`"
 
@@ -69,20 +70,34 @@ class ParquetTable:
     ) -> Iterator[tuple[int, Sequence[Value]]]:
         first = 1
         wanted = [name for name, kind in columns if _text_maker(kind)]
-        for batch in source.iter_batches(_BATCH_ROWS, columns=wanted, use_threads=False):
-            read = {name: _texts(batch.column(name), kind) for name, kind in columns if name in wanted}
-            texts = [read.get(name) or [""] * batch.num_rows for name, _ in columns]
-            odd = any(control_fault(_joined(column)) for column in texts)
-            for number, cells in enumerate(zip(*texts, strict=True), first):
-                fault = control_fault(_joined(cells)) if odd else ""
-                if fault:
-                    log.add(Problem(f"{self.row_prefix}{number}", fault))
-                elif any(cells):
-                    yield number, cells
-            first += batch.num_rows
+        chunks.refuse_swollen(source.metadata, wanted)
+        paths = chunks.packable(source, wanted)
+        with self._open(paths, source.metadata) as packed:
+            how = chunks.reading(packed, wanted, paths)
+        with self._open(how.packed, source.metadata) as table:
+            for batch in table.iter_batches(how.rows, columns=wanted, use_threads=False):
+                for piece in pieces_of(batch):
+                    for row, name, fault in piece.faults:
+                        log.add(Problem(f"{self.row_prefix}{first + row}", fault, as_name(name)))
+                    yield from self._rows(piece.rows, columns, first + piece.start, log)
+                first += batch.num_rows
+
+    def _rows(
+        self, batch: pa.RecordBatch, columns: list[_Column], first: int, log: ProblemLog
+    ) -> Iterator[tuple[int, Sequence[Value]]]:
+        wanted = set(batch.schema.names)
+        read = {name: _texts(batch.column(name), kind) for name, kind in columns if name in wanted}
+        texts = [read.get(name) or [""] * batch.num_rows for name, _ in columns]
+        odd = any(control_fault(_joined(column)) for column in texts)
+        for number, cells in enumerate(zip(*texts, strict=True), first):
+            fault = control_fault(_joined(cells)) if odd else ""
+            if fault:
+                log.add(Problem(f"{self.row_prefix}{number}", fault))
+            elif any(cells):
+                yield number, cells
 
     @contextmanager
-    def _open(self) -> Iterator[ParquetFile]:
+    def _open(self, packed: Sequence[str] = (), known: FileMetaData | None = None) -> Iterator[ParquetFile]:
         try:
             from pyarrow import ArrowException
             from pyarrow.parquet import ParquetFile
@@ -96,7 +111,12 @@ class ParquetTable:
         try:
             # Not buffered ahead, a row group of any size takes little memory.
             with ParquetFile(
-                self._path, pre_buffer=False, buffer_size=_READ_BYTES, page_checksum_verification=True
+                self._path,
+                metadata=known,
+                read_dictionary=list(packed),
+                pre_buffer=False,
+                buffer_size=_READ_BYTES,
+                page_checksum_verification=True,
             ) as source:
                 yield source
         except (ArrowException, OSError, UnicodeDecodeError) as error:
@@ -162,11 +182,18 @@ def _short_float_text(value: float, code: str) -> str:
 def _texts(column: pa.Array, kind: pa.DataType) -> list[Value]:
     make = _text_maker(kind)
     assert make is not None  # no other column is read
+    import pyarrow
+    from pyarrow import types
+
+    if _is_list(kind):
+        column = column.cast(pyarrow.list_(pyarrow.string()))
+    elif types.is_dictionary(column.type):
+        column = column.dictionary_decode()
     try:
         values = column.to_pylist()
     except UnicodeDecodeError:
         values = [_decoded(value) for value in column.cast("large_binary").to_pylist()]
-    if make is str and _is_text(kind):
+    if make is str and _is_text(column.type):
         return [value or "" for value in values]
     return ["" if value is None else make(value) for value in values]
 

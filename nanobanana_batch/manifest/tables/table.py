@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from nanobanana_batch.errors import Problem
+from nanobanana_batch.files.plain import reading
 from nanobanana_batch.manifest.names import as_name
 from nanobanana_batch.manifest.template import Value
 from nanobanana_batch.problems import ProblemLog
@@ -71,5 +72,5 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
     """The file for reading; raises `OSError` also for a pipe, which could be read only once."""
     if path.is_fifo():
         raise OSError("it is a pipe, and a table is read more than once; write it to a file")
-    with path.open("rb") as stream:
+    with reading(path) as stream:
         yield stream

@@ -1,0 +1,53 @@
+"""Which names files of a run may have: safe on every system, and never a way out of the folder.
+
+A manifest's ids are checked by this, and so is whatever a state says of names: it may be somebody else's.
+"""
+
+from __future__ import annotations
+
+import re
+
+MAX_ID_BYTES = 120
+"""Leaves room for endings and temporary names within the 255 bytes of common file systems."""
+MAX_STEM_BYTES = MAX_ID_BYTES + 24
+"""An id, with what tells it from another file of that name."""
+IMAGE_FOLDER = "images"
+
+FORBIDDEN = re.compile(
+    r"[/\\:*?\"<>|\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+RESERVED = re.compile(
+    r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3])\s*(\..*)?",
+    re.IGNORECASE | re.DOTALL,
+)
+_NOT_IN_FILE_NAMES = 'names of files have none of / \\ : * ? " < > | and no control characters'
+_ENDING = re.compile(r"(?P<stem>.+?)(~[0-9]{1,9})?\.(png|jpg|webp)", re.DOTALL)
+
+
+def id_fault(text: str, most_bytes: int = MAX_ID_BYTES) -> str:
+    """What keeps this from being an id, or nothing."""
+    if not text.strip():
+        return "it is empty"
+    found = FORBIDDEN.search(text)
+    if found:
+        return f"it has the character {found[0]!r}; {_NOT_IN_FILE_NAMES}"
+    if text[0] in ". ":
+        return "it begins with a dot or a space"
+    if text[-1] in ". " or text[-1].isspace():
+        return "it ends with a dot or a space"
+    if RESERVED.fullmatch(text):
+        return "Windows reserves this name"
+    size = len(text.encode())
+    return f"it has {size} bytes; at most {most_bytes} are allowed" if size > most_bytes else ""
+
+
+def is_stem(text: str) -> bool:
+    """Whether an image of a run may be called so, apart from its ending."""
+    return not id_fault(text, MAX_STEM_BYTES)
+
+
+def is_image_path(path: str) -> bool:
+    """Whether it is that of an image of a run: one name in the image folder, with `/`."""
+    folder, slash, name = path.partition("/")
+    found = _ENDING.fullmatch(name)
+    return folder == IMAGE_FOLDER and bool(slash) and found is not None and is_stem(found["stem"])

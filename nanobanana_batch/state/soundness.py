@@ -1,0 +1,126 @@
+"""Is what a state holds of the kinds that a run writes? SQLite itself takes anything anywhere.
+
+A state may be somebody else's, or damaged. Whoever writes to one looks first; whoever only reads looks when
+something cannot be understood, to know whether the state is to blame.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from nanobanana_batch.errors import StateFailed
+from nanobanana_batch.model import Request, request_from_json
+from nanobanana_batch.state.facts import Phase
+
+_OTHERWISE = {
+    "TEXT": "({0} < '' OR {0} >= x'')",
+    "INTEGER": "{0} NOT BETWEEN 0 AND 9007199254740992",
+    "REAL": "{0} NOT BETWEEN 0 AND 1e12",
+    "BLOB": "{0} < x''",
+}
+"""In SQLite every number is less than any text, and every text less than any blob; faster than `typeof`."""
+_PHASES = ", ".join(f"'{phase.value}'" for phase in Phase)
+_MORE = {
+    "rows": (
+        "NOT json_valid(request) OR json_type(request, '$.model') IS NOT 'text'"
+        " OR json_type(request, '$.prompt') IS NOT 'text'"
+        " OR NOT json_valid(variables) OR json_type(variables) IS NOT 'object'"
+    ),
+    "attempts": (
+        f"phase NOT IN ({_PHASES}) OR row NOT IN (SELECT row FROM rows)"
+        " OR (links IS NOT NULL AND (NOT json_valid(links) OR json_type(links) IS NOT 'array'))"
+    ),
+}
+_TABLES = ("rows", "attempts", "meta", "uploads", "attempt_uploads")
+_NOT_UNDERSTOOD = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    IndexError,
+    ArithmeticError,
+    RecursionError,
+)
+
+
+def refuse_unsound(db: sqlite3.Connection) -> None:
+    """Look at every value.
+
+    Raises:
+        StateFailed: one is of another kind than a run writes.
+    """
+    for table in _TABLES:
+        columns = db.execute(f"PRAGMA table_info({table})").fetchall()
+        faults = [_OTHERWISE[kind].format(name) for _, name, kind, *_ in columns if kind in _OTHERWISE]
+        faults += [f"{name} IS NULL" for _, name, _, is_needed, *_ in columns if is_needed]
+        faults += ["sent < 1" for _, name, *_ in columns if name == "sent"]
+        faults += [_MORE[table]] if table in _MORE else []
+        if faults and db.execute(f"SELECT 1 FROM {table} WHERE {' OR '.join(faults)} LIMIT 1").fetchone():
+            raise _foreign(table)
+
+
+@contextmanager
+def blamed_on_state(db: sqlite3.Connection) -> Iterator[None]:
+    """What goes wrong in the block for a value that no run writes is the state's fault, and told so.
+
+    Raises:
+        StateFailed: the state holds such a value; any other error stays what it is.
+    """
+    try:
+        yield
+    except _NOT_UNDERSTOOD as error:
+        try:
+            refuse_unsound(db)
+            for (text,) in db.execute("SELECT request FROM rows"):
+                if not _is_whole(text):
+                    raise _foreign("rows")
+        except (StateFailed, UnicodeDecodeError, sqlite3.Error) as fault:
+            raise fault from error
+        raise
+
+
+@contextmanager
+def understood(table: str) -> Iterator[None]:
+    """What the block cannot make sense of is in this table of the state, and is told so.
+
+    Raises:
+        StateFailed: it could not, such as for a text that is nested a thousand times, or a number for a name.
+    """
+    try:
+        yield
+    except _NOT_UNDERSTOOD as error:
+        raise _foreign(table) from error
+
+
+def texts(found: str) -> tuple[str, ...]:
+    """A JSON list of texts.
+
+    Raises:
+        ValueError, RecursionError: it is something else.
+    """
+    values = json.loads(found)
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise ValueError("no list of texts")
+    return tuple(values)
+
+
+def _is_whole(text: str) -> bool:
+    """Whether a request has texts and truths where those belong."""
+    try:
+        request = request_from_json(text)
+        json.dumps(request.given())
+        return isinstance(request, Request) and all(
+            isinstance(value, str | bool | tuple | list | int | float) for value in request.given().values()
+        )
+    except _NOT_UNDERSTOOD:
+        return False
+
+
+def _foreign(table: str) -> StateFailed:
+    return StateFailed(
+        f"The state file is damaged, or a stranger's: its {table} hold what no run writes.",
+        hint="Nothing was sent. Bring back a good copy, or do not use this folder.",
+    )
