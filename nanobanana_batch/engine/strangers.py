@@ -85,9 +85,12 @@ class Strangers:
         """A list may name its tasks otherwise than reads do: adopted so, the row could never be collected."""
         if not await self._turn():
             return False
-        read = await self._context.provider.read_many([task_id])
+        context = self._context
+        read = await context.provider.read_many([task_id])
         is_there = task_id in read.reports
-        self._context.log("listed_task_read", task_id=task_id, is_there=is_there, failure=read.failure)
+        context.log("listed_task_read", task_id=task_id, is_there=is_there, failure=read.failure)
+        if read.retry_after_s is not None:
+            context.gate.hold_briefly(read.retry_after_s)
         return is_there
 
     async def speak_against(self, anew: Collection[Work]) -> list[str]:

@@ -336,6 +336,18 @@ def test_a_read_that_is_told_to_wait_holds_back_submits(tmp_path: Path) -> None:
     assert [at for at, _ in provider.sent if told + 0.3 < at < told + 400] == []
 
 
+def test_the_read_that_tries_a_listed_task_is_obeyed_when_it_is_told_to_wait(tmp_path: Path) -> None:
+    """It is a read like any other: nothing new is sent meanwhile."""
+    provider = Watched(idempotency=Idempotency.IGNORED, on_submit=lambda n: "lost" if n == 0 else None)
+    provider.on_batch = lambda n: slow(300.0) if n == 0 else None
+    it = night(tmp_path, provider, 30, submits_per_min=20.0)
+    it.run(interrupted_at(DAY_S))
+    told, count = provider.batches[0]
+    assert count == 1
+    assert [at for at, _ in provider.sent if told + 0.3 < at < told + 300] == []
+    assert it.statuses()[1:] == [DONE] * 29
+
+
 @pytest.mark.parametrize("asked_s", [HOUR_S, 1e9])
 def test_reads_wait_for_a_quarter_of_an_hour_at_most(tmp_path: Path, asked_s: float) -> None:
     """Links of finished images die meanwhile; it is no reason to stop either."""
