@@ -233,3 +233,5 @@ class Image:
     height: int
     size_bytes: int
     sha256: str
+    file_time: float | None = None
+    """When the file was changed last, as the file system tells it (Unix seconds); None: not known."""

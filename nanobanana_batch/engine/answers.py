@@ -66,8 +66,8 @@ async def record_answer(
             fact = replace(fact, came_to_nothing=isinstance(outcome, NotSent | Rejected))
         await context.journal.record(fact)
         return outcome
-    name = context.provider.capabilities.name
-    if outcome.task_id in context.arriving or context.store.task_is_known(name, outcome.task_id):
+    offered, task_id = context.provider.capabilities, outcome.task_id
+    if task_id in context.arriving or context.store.task_is_taken(offered.name, offered.account, task_id):
         return await record_answer(
             context, work, Unknown(f"answered with another row's task {outcome.task_id}")
         )

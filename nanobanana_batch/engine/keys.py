@@ -81,7 +81,7 @@ class Keys:
         offered = context.provider.capabilities
         self._account = offered.account
         self._name = f"keys of {offered.name} {offered.account}"
-        self._doubts = context.store.doubts(offered.name)
+        self._doubts = context.store.doubts(offered.name, offered.account)
         self._trust = offered.idempotency
         self._noted = _read(context.store.meta(self._name))
         self._back_to = math.inf
@@ -154,7 +154,7 @@ class Keys:
             return await self._asked_about_own(work) is KeyMemory.REMEMBERED
         if self._trust is Idempotency.HONOURED:
             return False  # its key is older than keys live
-        near = self._doubts.accepted_key_near(self._account, work.attempt, _SAME_AGE_S)
+        near = self._doubts.accepted_key_near(work.attempt, _SAME_AGE_S)
         if near is not None:
             await self._ask_near(near, work)
         elif not work.posted_at or self._is_last:
@@ -347,12 +347,11 @@ class Keys:
         """Whether an earlier conclusion stands: it is not old, and its tasks are still nobody's."""
         noted, store = self._noted, self._context.store
         lives_s = self._context.provider.capabilities.key_lifetime_s
-        name = self._context.provider.capabilities.name
         is_old = self._context.now() - noted.ignored_at >= lives_s
         return (
             bool(noted.against)
             and not is_old
-            and not any(store.task_is_known(name, task_id) for task_id in noted.against)
+            and not any(store.task_is_known(task_id) for task_id in noted.against)
         )
 
 

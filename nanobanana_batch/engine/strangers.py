@@ -41,8 +41,8 @@ class Strangers:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._name = context.provider.capabilities.name
-        self._doubts = context.store.doubts(self._name)
+        offered = context.provider.capabilities
+        self._doubts = context.store.doubts(offered.name, offered.account)
         self._began = context.now()
         self._seen: _Seen | None = None
         self._read_at = -math.inf
@@ -109,7 +109,7 @@ class Strangers:
 
     def _nobodys(self, seen: _Seen) -> list[ListedTask]:
         known = self._context.store.task_is_known
-        return [task for task in seen.tasks if not known(self._name, task.task_id)]
+        return [task for task in seen.tasks if not known(task.task_id)]
 
     def _has_rivals(self, work: Work) -> bool:
         """Whether a task made when this was sent could be another request's: then the list cannot tell."""

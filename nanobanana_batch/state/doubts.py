@@ -30,11 +30,16 @@ class UsedKey(NamedTuple):
 
 
 class Doubts:
-    """What the state says of them, for one provider."""
+    """What the state says of them, for one provider as one account knows it.
 
-    def __init__(self, read: Read, provider: str) -> None:
+    What may have made a task counts whatever the provider was called: another profile's name, another
+    spelling of its host and another key of the same account lead to the same list of tasks.
+    """
+
+    def __init__(self, read: Read, provider: str, account: str) -> None:
         self._read = read
         self._provider = provider
+        self._account = account
 
     def unanswered(self) -> list[Unaccounted]:
         """Those that have no answer (yet)."""
@@ -44,7 +49,7 @@ class Doubts:
         """Those with a task that were sent anew before that: an earlier sending may have made another one."""
         return self._find("sent > 1 AND task_id IS NOT NULL")
 
-    def accepted_key_near(self, account: str, attempt: int, within_s: float) -> UsedKey | None:
+    def accepted_key_near(self, attempt: int, within_s: float) -> UsedKey | None:
         """The key of an accepted request that is about as old as an attempt, or older.
 
         The newest one before the attempt that was not sent again since; without one the oldest that was
@@ -65,13 +70,14 @@ class Doubts:
             " AND later.accepted_at BETWEEN asked.intended_at AND asked.intended_at + ?"
             " ORDER BY later.accepted_at LIMIT 1"
         )
-        found = self._read(older, attempt, self._provider, account)
-        found = found or self._read(younger, attempt, self._provider, account, within_s)
+        found = self._read(older, attempt, self._provider, self._account)
+        found = found or self._read(younger, attempt, self._provider, self._account, within_s)
         return UsedKey(*found[0]) if found else None
 
     def _find(self, condition: str) -> list[Unaccounted]:
         query = (
             "SELECT attempts.attempt, json_extract(rows.request, '$.model'), intended_at, sent"
-            f" FROM attempts JOIN rows USING (row) WHERE {condition} AND attempts.provider = ?"
+            f" FROM attempts JOIN rows USING (row) WHERE {condition}"
+            " AND (attempts.provider = ? OR attempts.account = ?)"
         )
-        return [Unaccounted(*found) for found in self._read(query, self._provider)]
+        return [Unaccounted(*found) for found in self._read(query, self._provider, self._account)]

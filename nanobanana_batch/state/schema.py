@@ -12,7 +12,7 @@ from typing import Any
 
 from nanobanana_batch.errors import StateFailed
 
-VERSION = 3
+VERSION = 4
 APPLICATION_ID = 0x6E626231
 """Marks the file as ours ("nbb1"), so that another program's database is never taken for state."""
 
@@ -138,7 +138,31 @@ CREATE INDEX rows_new ON rows (position) WHERE position IS NOT NULL AND attempt 
 CREATE UNIQUE INDEX rows_stem ON rows (stem_key) WHERE stem_key IS NOT NULL;
 """
 
-_STEPS = {0: _V1, 1: _V2, 2: _V3}
+_V4 = """
+-- One for each time that a paid request was sent, in that order: what is told outside of this file of what
+-- was sent can be held beside it. Of what was sent before there was this table, only how much it was.
+CREATE TABLE sendings (
+    number INTEGER PRIMARY KEY,
+    chain  BLOB NOT NULL             -- a hash of this one and of the chain before it
+);
+INSERT INTO sendings SELECT count(*), zeroblob(16) FROM attempts HAVING count(*) > 0;
+
+-- Rows that ask for the same as another one, by the key that this would have if it were the only one.
+CREATE TABLE twins (
+    row_key  TEXT PRIMARY KEY,
+    base_key TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX twins_base ON twins (base_key);
+
+-- When the file of the image was changed last, as it was saved.
+ALTER TABLE attempts ADD COLUMN file_time REAL;
+-- A request without an answer whose row nobody wants any more: since when it is not asked about by itself.
+ALTER TABLE attempts ADD COLUMN rests_since REAL;
+DROP INDEX attempts_task;
+CREATE INDEX attempts_task ON attempts (task_id) WHERE task_id IS NOT NULL;
+"""
+
+_STEPS = {0: _V1, 1: _V2, 2: _V3, 3: _V4}
 """Version found -> the script that makes it the next one."""
 
 

@@ -34,7 +34,7 @@ _MORE = {
         " OR (links IS NOT NULL AND (NOT json_valid(links) OR json_type(links) IS NOT 'array'))"
     ),
 }
-_TABLES = ("rows", "attempts", "meta", "uploads", "attempt_uploads")
+_TABLES = ("rows", "attempts", "meta", "uploads", "attempt_uploads", "sendings", "twins")
 _NOT_UNDERSTOOD = (
     ValueError,
     TypeError,

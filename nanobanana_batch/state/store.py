@@ -272,11 +272,18 @@ class Store:
         query = "SELECT 1 FROM rows WHERE stem_key IS NOT NULL AND stem_key = ?"
         return bool(self._read(query, without_case(stem)))
 
-    def task_is_known(self, provider: str, task_id: str) -> bool:
-        """Whether a task of the provider belongs to one of our attempts."""
-        return bool(
-            self._read("SELECT 1 FROM attempts WHERE provider = ? AND task_id = ?", provider, task_id)
-        )
+    def task_is_known(self, task_id: str) -> bool:
+        """Whether a task of this id belongs to one of our attempts, at whatever provider."""
+        return bool(self._read("SELECT 1 FROM attempts WHERE task_id = ?", task_id))
+
+    def task_is_taken(self, provider: str, account: str, task_id: str) -> bool:
+        """Whether an answer with this task would give it to a second row.
+
+        A provider may be reached under another profile's name or another spelling of its host: there the
+        account tells. It may be reached with another key: there the name does.
+        """
+        query = "SELECT 1 FROM attempts WHERE task_id = ? AND (provider = ? OR account = ?)"
+        return bool(self._read(query, task_id, provider, account))
 
     def credits_of_ended(self) -> float:
         """What finished attempts have cost; the reserved or expected amount where nobody told.
@@ -317,9 +324,9 @@ class Store:
         """The most that was ever reserved or used for each kind of request."""
         return by_kind(self._read(PRICES))
 
-    def doubts(self, provider: str) -> Doubts:
+    def doubts(self, provider: str, account: str) -> Doubts:
         """The requests to a provider of which it is not known what became of each sending."""
-        return Doubts(self._read, provider)
+        return Doubts(self._read, provider, account)
 
     def uploaded_for(self, attempt: int) -> dict[str, str]:
         """The addresses of the files that an attempt's body names, by their content."""

@@ -106,7 +106,18 @@ def _write_rejected(db: sqlite3.Connection, fact: facts.Rejected) -> None:
     )
 
 
+_OTHERS_TASK = """
+SELECT other.attempt FROM attempts AS other, attempts AS own
+WHERE own.attempt = ? AND other.task_id = ? AND other.attempt != own.attempt
+  AND (other.account = own.account OR other.provider = own.provider)
+"""
+
+
 def _write_accepted(db: sqlite3.Connection, fact: facts.Accepted) -> None:
+    if other := db.execute(_OTHERS_TASK, (fact.attempt, fact.task_id)).fetchone():
+        raise StateFailed(
+            f"Attempt {fact.attempt} cannot have task {fact.task_id}: attempt {other[0]} has it."
+        )
     if fact.is_replay:
         db.execute("UPDATE attempts SET sent = 1 WHERE attempt = ?", (fact.attempt,))
     _advance(
@@ -151,6 +162,7 @@ def _write_saved(db: sqlite3.Connection, fact: facts.Saved) -> None:
         height=image.height,
         size_bytes=image.size_bytes,
         sha256=image.sha256,
+        file_time=image.file_time,
         saved_at=fact.at,
     )
 

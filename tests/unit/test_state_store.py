@@ -207,14 +207,23 @@ def test_an_intent_that_is_not_unique_is_refused(store: Store, path: Path, secon
 
 
 def test_one_task_belongs_to_one_attempt(store: Store) -> None:
-    """The same task id for two rows means that something is wrong; another provider may use it."""
-    store.apply([intent(1), FACTS["Accepted"](1), intent(2, attempt=2), intent(3, attempt=3, provider="q")])
-    with pytest.raises(StateFailed):
-        store.apply([facts.Accepted(2, "task-1", None, None, None, 2.0)])
-    store.apply([facts.Accepted(3, "task-1", None, None, None, 2.0)])
-    assert store.task_is_known("p", "task-1")
-    assert store.task_is_known("q", "task-1")
-    assert not store.task_is_known("r", "task-1")
+    """The same task id for two rows means that something is wrong; another provider's may be called so, too.
+
+    A provider that is called otherwise is the same one where the account is, and so is one with another key.
+    """
+    store.apply([intent(1), FACTS["Accepted"](1)])
+    take(store, drafts("0", "1", "2", "3"))
+    store.apply([intent(2, 2), intent(3, 3, provider="q"), intent(4, 4, account="you")])
+    for attempt in (2, 3, 4):
+        with pytest.raises(StateFailed):
+            store.apply([facts.Accepted(attempt, "task-1", None, None, None, 2.0)])
+    assert store.task_is_taken("q", "me", "task-1")
+    assert store.task_is_taken("p", "you", "task-1")
+    assert not store.task_is_taken("q", "you", "task-1")
+    assert store.task_is_known("task-1")
+    take(store, drafts("0", "1", "2", "3", "4"))
+    store.apply([intent(5, 5, provider="q", account="you")])
+    store.apply([facts.Accepted(5, "task-1", None, None, None, 2.0)])
 
 
 def test_a_batch_is_written_whole_or_not_at_all(store: Store, path: Path) -> None:
@@ -251,7 +260,7 @@ def test_a_question_does_not_wait_for_a_commit(store: Store) -> None:
     store.apply([intent(1), FACTS["Accepted"](1)])
     with store._transaction(), ThreadPoolExecutor(1) as pool:
         WRITERS[facts.Ready](store._db, FACTS["Ready"](1))
-        assert pool.submit(store.task_is_known, "p", "task-1").result(timeout=60)
+        assert pool.submit(store.task_is_known, "task-1").result(timeout=60)
         assert not store.open_attempts(Phase.READY)
     assert store.open_attempts(Phase.READY)
 
@@ -354,23 +363,23 @@ def test_a_key_to_ask_about_is_an_accepted_one_of_the_same_age(store: Store) -> 
     """The newest accepted before the attempt, else one soon after; of this provider and account."""
     for row in (1, 2, 3):
         store.apply([intent(row, attempt=row)])
-    ours = store.doubts("p")
-    assert ours.accepted_key_near("me", 2, 60.0) is None
+    ours = store.doubts("p", "me")
+    assert ours.accepted_key_near(2, 60.0) is None
     store.apply([facts.Accepted(3, "t3", None, None, None, 50.0)])
-    assert ours.accepted_key_near("me", 2, 60.0) == ("key-3", 1.0)
-    assert ours.accepted_key_near("me", 2, 10.0) is None
+    assert ours.accepted_key_near(2, 60.0) == ("key-3", 1.0)
+    assert ours.accepted_key_near(2, 10.0) is None
     store.apply([facts.Accepted(1, "t1", None, None, None, 90.0)])
-    assert ours.accepted_key_near("me", 2, 10.0) == ("key-1", 1.0)
-    assert store.doubts("q").accepted_key_near("me", 2, 60.0) is None
-    assert ours.accepted_key_near("you", 2, 60.0) is None
+    assert ours.accepted_key_near(2, 10.0) == ("key-1", 1.0)
+    assert store.doubts("q", "you").accepted_key_near(2, 60.0) is None
+    assert store.doubts("p", "you").accepted_key_near(2, 60.0) is None
 
 
 def test_unanswered_requests_are_counted_by_model(store: Store) -> None:
     """An intent without an answer counts like an unknown one."""
     store.apply([intent(1), intent(2, attempt=2), FACTS["Unanswered"](2)])
     store.apply([intent(3, attempt=3), FACTS["Accepted"](3)])
-    assert [one.model for one in store.doubts("p").unanswered()] == ["model-a", "model-a"]
-    assert store.doubts("q").unanswered() == []
+    assert [one.model for one in store.doubts("p", "me").unanswered()] == ["model-a", "model-a"]
+    assert store.doubts("q", "you").unanswered() == []
 
 
 # --- the manifest changes --------------------------------------------------------------------------
