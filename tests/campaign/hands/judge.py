@@ -1,0 +1,131 @@
+"""What the provider's ledger, the bytes of the images and the program's own words say of a folder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.campaign.hands.advice import Settled
+from tests.campaign.hands.world import OUT, World, digest
+
+_PNG_END = b"IEND\xaeB`\x82"
+_TOLD = ("unknown", "given_up", "orphan", "resent", "changed", "missing", "unreadable", "forgotten", "held")
+_HELD = ("unknown", "running", "ready", "expired")
+
+
+def verdicts(world: World, settled: Settled, report: dict[str, Any]) -> Iterator[str]:
+    """Each begins with its kind and a colon."""
+    yield from _paid_twice(world, report)
+    yield from _lost(world, settled, report)
+    for out in (OUT, *world.copies):
+        yield from _wrong(world, settled, report, out)
+    yield from _twice_in_results(world)
+    for one in settled.useless:
+        yield f"useless advice: {one}"
+    if settled.last.exit_code != 0 and not settled.useless:
+        statuses = Counter(row["status"] for row in world.results())
+        last = settled.last.said.strip().splitlines()
+        kind = "refused" if settled.last.is_refusal else f"exit {settled.last.exit_code}"
+        said = f"{last[0][:160]}" if settled.last.is_refusal and last else dict(statuses)
+        yield f"dead end: {kind}: {said}"
+
+
+def _alive(report: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Charged tasks, by prompt."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for task in report["tasks"]:
+        if task["status"] != "failed":
+            found.setdefault(task["prompt"], []).append(task)
+    return found
+
+
+def _payments(world: World, tasks: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """By key: a provider that has forgotten a key makes a second task of it, and that is not ours to keep."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for task in tasks:
+        key = task["key"] if task["key"] and world.keys != "ignored" else task["id"]
+        found.setdefault(key, []).append(task)
+    return found
+
+
+def _paid_twice(world: World, report: dict[str, Any]) -> Iterator[str]:
+    for prompt, tasks in _alive(report).items():
+        paid = len(_payments(world, tasks))
+        may = max(1, world.together[prompt]) + world.words[prompt]
+        if paid > may:
+            yield f"paid twice: {prompt!r}: {paid} times, {may} allowed ({world.words[prompt]} by a word)"
+
+
+def _lost(world: World, settled: Settled, report: dict[str, Any]) -> Iterator[str]:
+    here = {picture_digest(path) for out in (OUT, *world.copies) for path in world.images(out)}
+    rows: dict[str, list[dict[str, str]]] = {}
+    for out in (OUT, *world.copies):
+        for row in world.results(out):
+            rows.setdefault(row["prompt"], []).append(row)
+    in_manifest = {row.prompt for row in world.rows}
+    told = {str(one["what"]) for one in settled.findings if one["kind"] in _TOLD}
+    details = " ".join(f"{one['detail']}" for one in settled.findings)
+    removed = {one for one in world.removed}
+    for prompt, tasks in _alive(report).items():
+        for payment in _payments(world, tasks).values():
+            if any(task["is_forgotten"] for task in payment):
+                continue
+            made = {one for task in payment for one in task["pictures"]}
+            if made & here:
+                continue
+            if made & removed and prompt not in in_manifest:
+                continue
+            ours = rows.get(prompt, [])
+            is_held = any(row["status"] in _HELD or row["id"] in told for row in ours)
+            if is_held or any(task["id"] in details for task in payment):
+                continue
+            if made & removed and any(row["image"] in told for row in ours):
+                continue
+            status = ", ".join(sorted({row["status"] for row in ours})) or "no row"
+            where = "in the manifest" if prompt in in_manifest else "left the manifest"
+            yield f"lost: {prompt!r}, {where}, {status}"
+
+
+def _wrong(world: World, settled: Settled, report: dict[str, Any], out: str) -> Iterator[str]:
+    alive = _alive(report)
+    told = {str(one["what"]) for one in settled.findings}
+    for row in world.results(out):
+        if row["status"] != "completed":
+            continue
+        path = world.folder / out / row["image"]
+        if out != OUT and not path.is_file():
+            continue
+        if not path.is_file():
+            if row["image"] not in told:
+                yield f"file missing: {row['id']} is completed and has no file"
+            continue
+        if world.placed.get(row["image"]) == digest(path):
+            if out == OUT and row["image"] not in told:
+                yield f"change not told: {row['id']} has what the person has put there"
+            continue
+        found = picture_digest(path)
+        tasks = alive.get(row["prompt"], [])
+        if not any(found in task["pictures"] for task in tasks):
+            others = [task["prompt"] for task in report["tasks"] if found in task["pictures"]]
+            yield f"wrong image: {out}: {row['id']} ({row['prompt']!r}) has that of {others or 'nobody'}"
+        elif not any(found in task["pictures"] and task["id"] == row["task_id"] for task in tasks):
+            yield f"wrong task: {row['id']} has the image of another task than it says"
+
+
+def _twice_in_results(world: World) -> Iterator[str]:
+    """One task, one file belongs to one row."""
+    rows = [row for row in world.results() if row["status"] == "completed"]
+    for name in ("image", "task_id"):
+        for value, count in Counter(row[name] for row in rows if row[name]).items():
+            if count > 1:
+                yield f"one for two: {count} rows have the {name} {value}"
+
+
+def picture_digest(path: Path) -> str:
+    """Of the picture: what is behind its end changes nothing of it."""
+    data = path.read_bytes()
+    end = data.find(_PNG_END)
+    return hashlib.sha256(data if end < 0 else data[: end + len(_PNG_END)]).hexdigest()
