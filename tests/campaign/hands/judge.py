@@ -27,10 +27,8 @@ def verdicts(world: World, settled: Settled, report: dict[str, Any]) -> Iterator
         yield f"useless advice: {one}"
     if settled.last.exit_code != 0 and not settled.useless:
         statuses = Counter(row["status"] for row in world.results())
-        last = settled.last.said.strip().splitlines()
-        kind = "refused" if settled.last.is_refusal else f"exit {settled.last.exit_code}"
-        said = f"{last[0][:160]}" if settled.last.is_refusal and last else dict(statuses)
-        yield f"dead end: {kind}: {said}"
+        said = settled.last.refused or f"exit {settled.last.exit_code}, {dict(statuses)}"
+        yield f"dead end: {said[:300]}"
 
 
 def _alive(report: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:

@@ -95,7 +95,7 @@ def play(plan: Plan, server: Strict, folder: Path) -> Verdict:
         commands=len(world.steps),
         seconds=time.monotonic() - began,
         deeds=tuple(deed.__name__ for _, deed, _ in deeds),
-        said="\n".join(f"$ {step.line()}\n{step.said}" for step in world.steps),
+        said="\n".join(f"$ {step.line()}, {step.seconds:.1f} s\n{step.said}" for step in world.steps),
     )
 
 
@@ -104,6 +104,7 @@ def _begin(plan: Plan, server: Strict, folder: Path) -> World:
 
     chance = random.Random(f"world {plan.seed}")
     keys = chance.choice(_KEYS)
+    server.ask("calm")
     server.ask(
         "reset",
         {
@@ -126,6 +127,7 @@ def _set_right(world: World) -> None:
     world.ahead_s = 0.0
     world.profile, world.host = "p.yaml", "127.0.0.1"
     world.set_faults()
+    world.server.ask("calm")
     for path in world.images():
         path.chmod(0o644)
 

@@ -44,12 +44,17 @@ class Step:
     exit_code: int
     said: str
     """Standard output and error."""
-    said_no: int
+    seconds: float
 
     @property
     def is_refusal(self) -> bool:
         """Nothing was done."""
-        return self.exit_code == 2
+        return self.exit_code == 2 or (self.exit_code == 3 and bool(self.refused))
+
+    @property
+    def refused(self) -> str:
+        """The sentence of a command that did nothing; empty, if it did something."""
+        return next((line for line in self.said.splitlines() if line.startswith("nanobanana-batch: ")), "")
 
     def line(self) -> str:
         """For people."""
@@ -178,13 +183,15 @@ class World:
             signalled=signalled,
             before=lambda: clock.set_ahead(ahead_s),
         )
-        step = Step(words, ended.exit_code, ended.said, len(self.steps) + 1)
+        step = Step(words, ended.exit_code, ended.said, ended.seconds)
         self.steps.append(step)
         self._judge(step, ended, is_signalled=signalled is not None)
         return step
 
     def _judge(self, step: Step, ended: forked.Ended, *, is_signalled: bool) -> None:
         name = step.words[0] + (" --repair" if "--repair" in step.words else "")
+        if is_signalled and "KeyboardInterrupt" in step.said and "in _exit_code" not in step.said:
+            return  # before there was a command that could hear it, as while a program is being loaded
         if "Traceback (most recent" in step.said or "should not have happened" in step.said:
             said = [line for line in step.said.splitlines() if "Error" in line or "happened" in line]
             self.faults.append(f"traceback: {name}: {(said or ['?'])[-1].strip()[:140]}")

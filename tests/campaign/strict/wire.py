@@ -97,6 +97,11 @@ class Listener:
         """Of them, cut off: whoever sent a request there has no answer."""
         self.port = 0
 
+    @property
+    def is_listening(self) -> bool:
+        """It takes connections."""
+        return self._server is not None
+
     async def listen(self, port: int | None = None) -> int:
         """Begin, or begin again where it was."""
         wanted = self.port if port is None else port
