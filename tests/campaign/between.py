@@ -22,6 +22,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.campaign.hands import clock
 from tests.campaign.hands.sequence import Plan, Verdict, kind_of, play, shrunk
@@ -37,7 +38,8 @@ class Task:
     """A sequence, and what to do when it fails."""
 
     plan: Plan
-    shrinks: bool = False
+    shrinks_to: str = ""
+    """The kind of fault that is to be had with as few actions as can be."""
     keep: str = ""
 
 
@@ -49,7 +51,7 @@ def examine(task: Task, server: Strict, room: Path) -> Verdict:
         verdict = play(task.plan, server, folder)
         if task.keep and verdict.faults:
             shutil.copytree(folder, Path(task.keep) / str(task.plan.seed), symlinks=True)
-        return shrunk(verdict, server, room) if task.shrinks and verdict.faults else verdict
+        return shrunk(verdict, task.shrinks_to, server, room) if task.shrinks_to in verdict.kinds else verdict
     except Exception as error:
         import traceback
 
@@ -65,7 +67,9 @@ def begin() -> None:
     clock.install()
 
 
-def spend(tasks: Iterable[Task], jobs: int, tell: Callable[[Verdict], None] = lambda it: None) -> list[Verdict]:
+def spend(
+    tasks: Iterable[Task], jobs: int, tell: Callable[[Verdict], None] = lambda it: None
+) -> list[Verdict]:
     """All verdicts."""
     return pool.spend(examine, tasks, jobs, _LONGEST_S, tell, begin)
 
@@ -78,7 +82,9 @@ def line(verdict: Verdict) -> str:
     )
     if not verdict.faults:
         return head
-    return "\n".join([head, *(f"    {one}" for one in verdict.done), *(f"  ! {one}" for one in verdict.faults)])
+    return "\n".join(
+        [head, *(f"    {one}" for one in verdict.done), *(f"  ! {one}" for one in verdict.faults)]
+    )
 
 
 def by_kind(verdicts: list[Verdict]) -> dict[str, list[Verdict]]:
@@ -108,7 +114,7 @@ def main() -> None:
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that folders are removed
     seeds = given.only or range(given.seed, given.seed + given.sequences)
-    tasks = [Task(Plan(seed, tuple(given.without)), given.shrink, given.keep) for seed in seeds]
+    tasks = [Task(Plan(seed, tuple(given.without)), keep=given.keep) for seed in seeds]
 
     def tell(verdict: Verdict) -> None:
         if (verdict.faults or given.all) and not given.json:
@@ -116,22 +122,47 @@ def main() -> None:
         if given.say:
             print(verdict.said, flush=True)
 
+    def smaller(verdict: Verdict) -> None:
+        for kind in verdict.kinds & smallest.keys():
+            if len(verdict.done) < len(smallest[kind].done):
+                smallest[kind] = verdict
+
     verdicts = spend(tasks, given.jobs, tell)
     kinds = by_kind(verdicts)
+    smallest = {kind: found[0] for kind, found in kinds.items()}
+    if given.shrink:
+        spend([Task(it.plan, kind) for kind, it in smallest.items()], given.jobs, smaller)
     if given.json:
-        table = {
-            kind: {"sequences": len(found), "seed": found[0].plan.seed, "done": found[0].done,
-                   "faults": [one for one in found[0].faults if kind_of(one) == kind]}
-            for kind, found in kinds.items()
-        }
-        print(json.dumps(table, indent=1, ensure_ascii=False))
+        print(json.dumps(_table(kinds, smallest), indent=1, ensure_ascii=False))
     else:
-        for kind, found in sorted(kinds.items(), key=lambda item: -len(item[1])):
-            print(f"{len(found):>5}  {kind}  (seed {found[0].plan.seed}, {len(found[0].done) - 1} actions)")
+        _print_table(kinds, smallest)
         failed = sum(bool(it.faults) for it in verdicts)
         commands = sum(it.commands for it in verdicts)
         print(f"{len(verdicts)} sequences, {commands} commands, {failed} failed.")
     sys.exit(1 if kinds else 0)
+
+
+def _table(kinds: dict[str, list[Verdict]], smallest: dict[str, Verdict]) -> dict[str, Any]:
+    return {
+        kind: {
+            "sequences": len(found),
+            "seed": smallest[kind].plan.seed,
+            "without": smallest[kind].plan.left_out,
+            "done": smallest[kind].done,
+            "faults": [one for one in smallest[kind].faults if kind_of(one) == kind],
+        }
+        for kind, found in kinds.items()
+    }
+
+
+def _print_table(kinds: dict[str, list[Verdict]], smallest: dict[str, Verdict]) -> None:
+    for kind, found in sorted(kinds.items(), key=lambda item: -len(item[1])):
+        it = smallest[kind]
+        without = "".join(f" --without {number}" for number in it.plan.left_out)
+        print(f"{len(found):>5}  {kind}")
+        print(f"       --only {it.plan.seed}{without}")
+        for one in (*it.done, *(f"! {one}" for one in it.faults if kind_of(one) == kind)):
+            print(f"         {one}")
 
 
 if __name__ == "__main__":

@@ -54,7 +54,8 @@ def _paid_twice(world: World, report: dict[str, Any]) -> Iterator[str]:
         paid = len(_payments(world, tasks))
         may = max(1, world.together[prompt]) + world.words[prompt]
         if paid > may:
-            yield f"paid twice: {prompt!r}: {paid} times, {may} allowed ({world.words[prompt]} by a word)"
+            where = " in copies" if world.copies else ""
+            yield f"paid twice{where}: {prompt!r}: {paid} times, {may} allowed ({world.words[prompt]} by a word)"
 
 
 def _lost(world: World, settled: Settled, report: dict[str, Any]) -> Iterator[str]:
@@ -66,21 +67,24 @@ def _lost(world: World, settled: Settled, report: dict[str, Any]) -> Iterator[st
     in_manifest = {row.prompt for row in world.rows}
     told = {str(one["what"]) for one in settled.findings if one["kind"] in _TOLD}
     details = " ".join(f"{one['detail']}" for one in settled.findings)
-    removed = {one for one in world.removed}
     for prompt, tasks in _alive(report).items():
+        given_up = world.words[prompt]
         for payment in _payments(world, tasks).values():
             if any(task["is_forgotten"] for task in payment):
                 continue
             made = {one for task in payment for one in task["pictures"]}
             if made & here:
                 continue
-            if made & removed and prompt not in in_manifest:
+            if made & world.removed and prompt not in in_manifest:
                 continue
             ours = rows.get(prompt, [])
             is_held = any(row["status"] in _HELD or row["id"] in told for row in ours)
             if is_held or any(task["id"] in details for task in payment):
                 continue
-            if made & removed and any(row["image"] in told for row in ours):
+            if made & world.removed and any(row["image"] in told for row in ours):
+                continue
+            if given_up > 0:  # a person has said so
+                given_up -= 1
                 continue
             status = ", ".join(sorted({row["status"] for row in ours})) or "no row"
             where = "in the manifest" if prompt in in_manifest else "left the manifest"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -75,7 +74,9 @@ def play(plan: Plan, server: Strict, folder: Path) -> Verdict:
     """From an empty folder to the judge."""
     began = time.monotonic()
     world = _begin(plan, server, folder)
-    done: list[str] = [f"{len(world.rows)} rows, keys {world.keys}, state {world.state_dir or 'in the folder'}"]
+    done: list[str] = [
+        f"{len(world.rows)} rows, keys {world.keys}, state {world.state_dir or 'in the folder'}"
+    ]
     deeds = plan.deeds()
     for number, deed, chance in deeds:
         if said := deed(world, chance):
@@ -144,16 +145,14 @@ def _once_more(world: World) -> list[str]:
     return faults
 
 
-def shrunk(verdict: Verdict, server: Strict, room: Path) -> Verdict:
+def shrunk(verdict: Verdict, kind: str, server: Strict, room: Path) -> Verdict:
     """The same kind of fault with as few actions as can be, each left out in turn."""
     best = verdict
-    wanted = verdict.kinds
-    numbers: Sequence[int] = [number for number, _, _ in verdict.plan.deeds()]
-    for number in reversed(numbers):
+    for number, _, _ in reversed(verdict.plan.deeds()):
         plan = Plan(verdict.plan.seed, (*best.plan.left_out, number))
         folder = room / f"without-{number}"
         folder.mkdir()
         tried = play(plan, server, folder)
-        if tried.kinds & wanted:
-            best, wanted = tried, tried.kinds & wanted
+        if kind in tried.kinds:
+            best = tried
     return best

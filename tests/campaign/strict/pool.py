@@ -49,9 +49,7 @@ def spend(
             overseer.join()
 
 
-def _oversee(
-    pipes: list[Connection], room: str, work: Work[Todo, Done], begin: Callable[[], None]
-) -> None:
+def _oversee(pipes: list[Connection], room: str, work: Work[Todo, Done], begin: Callable[[], None]) -> None:
     """The process that imports what all need once, and that those who work are forked from."""
     forked.end_with_parent()
     begin()
