@@ -26,8 +26,7 @@ from typing import Any
 
 from tests.campaign.hands import clock
 from tests.campaign.hands.sequence import Plan, Verdict, kind_of, play, shrunk
-from tests.campaign.strict import forked
-from tests.campaign.strict import pool
+from tests.campaign.strict import forked, pool
 from tests.campaign.strict.client import Strict
 
 _LONGEST_S = 400.0

@@ -1,4 +1,4 @@
-"""A person who does what the program says: the commands in its texts, word for word, where they are for us."""
+"""A person who does what the program says: the commands in its texts, word for word."""
 
 from __future__ import annotations
 

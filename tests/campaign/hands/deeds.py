@@ -1,4 +1,4 @@
-"""What a person does between two runs, or a machine to a person: each a function of the world and of chance."""
+"""What a person does between two runs, or a machine to a person: functions of the world and of chance."""
 
 from __future__ import annotations
 
@@ -318,11 +318,11 @@ def roll_back(world: World, chance: random.Random) -> str:
     """An older copy of the state comes back."""
     if not world.snapshots or not world.states.is_dir():
         return ""
-    number = chance.randrange(len(world.snapshots))
-    for path in world.states.glob(f"{STATE}*"):
+    number, place = chance.randrange(len(world.snapshots)), world.states
+    for path in place.glob(f"{STATE}*"):
         path.unlink()
     for path in world.snapshots[number].iterdir():
-        shutil.copy2(path, world.states / path.name)
+        shutil.copy2(path, place / path.name)
     return f"the state is that of {len(world.snapshots) - number} actions ago"
 
 

@@ -19,16 +19,19 @@ _HELD = ("unknown", "running", "ready", "expired")
 def verdicts(world: World, settled: Settled, report: dict[str, Any]) -> Iterator[str]:
     """Each begins with its kind and a colon."""
     yield from _paid_twice(world, report)
-    yield from _lost(world, settled, report)
     for out in (OUT, *world.copies):
-        yield from _wrong(world, settled, report, out)
+        yield from _wrong(world, report, out)
     yield from _twice_in_results(world)
     for one in settled.useless:
         yield f"useless advice: {one}"
+    if settled.last.is_refusal:  # with what it says of the folder the rest is told as well
+        yield f"dead end: {settled.last.refused or settled.last.said}"[:400]
+        return
+    yield from _lost(world, settled, report)
+    yield from _not_told(world, settled)
     if settled.last.exit_code != 0 and not settled.useless:
         statuses = Counter(row["status"] for row in world.results())
-        said = settled.last.refused or f"exit {settled.last.exit_code}, {dict(statuses)}"
-        yield f"dead end: {said[:300]}"
+        yield f"dead end: exit {settled.last.exit_code}, {dict(statuses)}"
 
 
 def _alive(report: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
@@ -50,12 +53,16 @@ def _payments(world: World, tasks: list[dict[str, Any]]) -> dict[str, list[dict[
 
 
 def _paid_twice(world: World, report: dict[str, Any]) -> Iterator[str]:
+    where = " in copies" if world.copies else ""
     for prompt, tasks in _alive(report).items():
-        paid = len(_payments(world, tasks))
-        may = max(1, world.together[prompt]) + world.words[prompt]
-        if paid > may:
-            where = " in copies" if world.copies else ""
-            yield f"paid twice{where}: {prompt!r}: {paid} times, {may} allowed ({world.words[prompt]} by a word)"
+        if (paid := len(_payments(world, tasks))) > (may := _may(world, prompt)):
+            by_word = f"{world.words[prompt]} by a word"
+            yield f"paid twice{where}: {prompt!r}: {paid} times, {may} allowed ({by_word})"
+
+
+def _may(world: World, prompt: str) -> int:
+    """So often it may have been paid."""
+    return max(1, world.together[prompt]) + world.words[prompt]
 
 
 def _lost(world: World, settled: Settled, report: dict[str, Any]) -> Iterator[str]:
@@ -68,8 +75,11 @@ def _lost(world: World, settled: Settled, report: dict[str, Any]) -> Iterator[st
     told = {str(one["what"]) for one in settled.findings if one["kind"] in _TOLD}
     details = " ".join(f"{one['detail']}" for one in settled.findings)
     for prompt, tasks in _alive(report).items():
+        payments = _payments(world, tasks)
+        if len(payments) > _may(world, prompt):
+            continue  # told as paid twice
         given_up = world.words[prompt]
-        for payment in _payments(world, tasks).values():
+        for payment in payments.values():
             if any(task["is_forgotten"] for task in payment):
                 continue
             made = {one for task in payment for one in task["pictures"]}
@@ -91,22 +101,13 @@ def _lost(world: World, settled: Settled, report: dict[str, Any]) -> Iterator[st
             yield f"lost: {prompt!r}, {where}, {status}"
 
 
-def _wrong(world: World, settled: Settled, report: dict[str, Any], out: str) -> Iterator[str]:
+def _wrong(world: World, report: dict[str, Any], out: str) -> Iterator[str]:
     alive = _alive(report)
-    told = {str(one["what"]) for one in settled.findings}
     for row in world.results(out):
-        if row["status"] != "completed":
-            continue
         path = world.folder / out / row["image"]
-        if out != OUT and not path.is_file():
-            continue
-        if not path.is_file():
-            if row["image"] not in told:
-                yield f"file missing: {row['id']} is completed and has no file"
+        if row["status"] != "completed" or not path.is_file():
             continue
         if world.placed.get(row["image"]) == digest(path):
-            if out == OUT and row["image"] not in told:
-                yield f"change not told: {row['id']} has what the person has put there"
             continue
         found = picture_digest(path)
         tasks = alive.get(row["prompt"], [])
@@ -115,6 +116,19 @@ def _wrong(world: World, settled: Settled, report: dict[str, Any], out: str) -> 
             yield f"wrong image: {out}: {row['id']} ({row['prompt']!r}) has that of {others or 'nobody'}"
         elif not any(found in task["pictures"] and task["id"] == row["task_id"] for task in tasks):
             yield f"wrong task: {row['id']} has the image of another task than it says"
+
+
+def _not_told(world: World, settled: Settled) -> Iterator[str]:
+    """What a person has done to an image of a row is told by the audit."""
+    told = {str(one["what"]) for one in settled.findings}
+    for row in world.results():
+        path = world.out / row["image"]
+        if row["status"] != "completed" or row["image"] in told:
+            continue
+        if not path.is_file():
+            yield f"file missing: {row['id']} is completed and has no file"
+        elif world.placed.get(row["image"]) == digest(path):
+            yield f"change not told: {row['id']} has what the person has put there"
 
 
 def _twice_in_results(world: World) -> Iterator[str]:

@@ -69,7 +69,7 @@ class World:
     server: Strict
     seed: int
     keys: str = "honoured"
-    """What the provider does with idempotency keys, and what its profile says: honoured, unproven, ignored."""
+    """What the profile says of idempotency keys: honoured, unproven, ignored; that one is true."""
     state_dir: str = ""
     rows: list[Row] = field(default_factory=list)
     taken_out: list[Row] = field(default_factory=list)
