@@ -92,7 +92,7 @@ def run(
             os.kill(pid, signalled[1])
     if status is None:
         status = _wait(pid, longest_s, lambda: enough(log.read_text(errors="replace")))
-    interrupts, killed, before = 0, False, log.read_text(errors="replace")
+    interrupts, killed, said_before = 0, False, log.read_text(errors="replace")
     while status is None and interrupts < _MOST_INTERRUPTS:
         interrupts += 1
         os.kill(pid, signal.SIGINT)
@@ -106,7 +106,7 @@ def run(
         log.read_text(errors="replace"),
         time.monotonic() - began,
         interrupts,
-        before,
+        said_before,
         killed,
     )
 

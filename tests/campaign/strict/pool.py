@@ -28,7 +28,7 @@ def spend(
     tell: Callable[[Done], None],
     begin: Callable[[], None] = forked.warm_up,
 ) -> list[Done]:
-    """All that was done; `tell` gets each when it is there. `begin` is called once: all are forked from there.
+    """All that was done; `tell` gets each when it is there. `begin` is called once, before all are forked.
 
     Raises:
         RuntimeError: for `longest_s` nothing came to its end.
