@@ -76,18 +76,12 @@ def settle(world: World) -> Settled:
 def _follow(world: World, command: str, depth: int = 0) -> None:
     """A refusal that names another command is followed as well."""
     words = shlex.split(command)
-    step = world.retried(words) if words[0] == "retry" else _do(world, words)
+    step = world.do(words)
     if step.is_refusal and depth < 2:
         for advice in _of_text(world, step):
             for other in advice.commands[:1]:
                 if other != command:
                     _follow(world, other, depth + 1)
-
-
-def _do(world: World, words: list[str]) -> Step:
-    if words[0] == "run" and ("--as-copy" in words or "resubmit" in words):
-        world.words.update(row.prompt for row in world.rows)
-    return world.do(words)
 
 
 def _findings(looked: Step) -> list[dict[str, Any]]:

@@ -343,7 +343,6 @@ def copy_folder(world: World, chance: random.Random) -> str:
     step = world.run(name)
     said = f"copied to {name} and run there → exit {step.exit_code}"
     if step.is_refusal and "--as-copy" in step.said and chance.random() < 0.5:
-        world.words.update({row.prompt: 1 for row in world.rows})
         said += f", --as-copy → exit {world.run(name, '--as-copy').exit_code}"
     return said
 

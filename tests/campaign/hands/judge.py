@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,10 @@ _HELD = ("unknown", "running", "ready", "expired")
 
 def verdicts(world: World, settled: Settled, report: dict[str, Any]) -> Iterator[str]:
     """Each begins with its kind and a colon."""
-    yield from _paid_twice(world, report)
+    payments = _payments(world, report)
+    twice = _paid_twice(world, payments)
+    where = " in copies" if world.copies else ""
+    yield from (f"paid twice{where}: {said}" for said in twice.values())
     for out in (OUT, *world.copies):
         yield from _wrong(world, report, out)
     yield from _twice_in_results(world)
@@ -27,82 +31,84 @@ def verdicts(world: World, settled: Settled, report: dict[str, Any]) -> Iterator
     if settled.last.is_refusal:  # with what it says of the folder the rest is told as well
         yield f"dead end: {settled.last.refused or settled.last.said}"[:400]
         return
-    yield from _lost(world, settled, report)
+    yield from _lost(world, settled, payments, twice)
     yield from _not_told(world, settled)
     if settled.last.exit_code != 0 and not settled.useless:
         statuses = Counter(row["status"] for row in world.results())
         yield f"dead end: exit {settled.last.exit_code}, {dict(statuses)}"
 
 
-def _alive(report: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """Charged tasks, by prompt."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for task in report["tasks"]:
+@dataclass(frozen=True)
+class _Payment:
+    """Tasks of one key: a provider that has forgotten it makes a second one, and that is not ours to keep."""
+
+    at: float
+    tasks: list[dict[str, Any]]
+
+
+def _payments(world: World, report: dict[str, Any]) -> dict[str, list[_Payment]]:
+    """What was charged and not refunded, by prompt, in its order."""
+    found: dict[str, dict[str, _Payment]] = {}
+    for task in sorted(report["tasks"], key=lambda one: float(one["made_at"])):
         if task["status"] != "failed":
-            found.setdefault(task["prompt"], []).append(task)
+            key = task["key"] if task["key"] and world.keys != "ignored" else task["id"]
+            of_prompt = found.setdefault(task["prompt"], {})
+            of_prompt.setdefault(key, _Payment(task["made_at"], [])).tasks.append(task)
+    return {prompt: list(payments.values()) for prompt, payments in found.items()}
+
+
+def _paid_twice(world: World, payments: dict[str, list[_Payment]]) -> dict[str, str]:
+    """By prompt. A command may pay for rows that no payment stands for, and for what a person's word adds."""
+    found: dict[str, str] = {}
+    for prompt, paid in payments.items():
+        had, left = 0, 0
+        for asked, following in zip(world.asked, [*world.asked[1:], None], strict=True):
+            end = following.at if following else float("inf")
+            has = sum(one.at < end for one in paid)
+            left += asked.more[prompt]
+            beyond = has - max(had, asked.rows[prompt])
+            if beyond > left:
+                said = f"{has} times, {asked.rows[prompt]} rows, {had} before, {left} by a word"
+                found.setdefault(prompt, f"{prompt!r} in command {asked.what}: {said}")
+            left = max(0, left - max(0, beyond))
+            had = has
     return found
 
 
-def _payments(world: World, tasks: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """By key: a provider that has forgotten a key makes a second task of it, and that is not ours to keep."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for task in tasks:
-        key = task["key"] if task["key"] and world.keys != "ignored" else task["id"]
-        found.setdefault(key, []).append(task)
-    return found
-
-
-def _paid_twice(world: World, report: dict[str, Any]) -> Iterator[str]:
-    where = " in copies" if world.copies else ""
-    for prompt, tasks in _alive(report).items():
-        if (paid := len(_payments(world, tasks))) > (may := _may(world, prompt)):
-            by_word = f"{world.words[prompt]} by a word"
-            yield f"paid twice{where}: {prompt!r}: {paid} times, {may} allowed ({by_word})"
-
-
-def _may(world: World, prompt: str) -> int:
-    """So often it may have been paid."""
-    return max(1, world.together[prompt]) + world.words[prompt]
-
-
-def _lost(world: World, settled: Settled, report: dict[str, Any]) -> Iterator[str]:
+def _lost(
+    world: World, settled: Settled, payments: dict[str, list[_Payment]], twice: dict[str, str]
+) -> Iterator[str]:
+    """What is paid twice and not here is told as that."""
     here = {picture_digest(path) for out in (OUT, *world.copies) for path in world.images(out)}
-    rows: dict[str, list[dict[str, str]]] = {}
-    for out in (OUT, *world.copies):
-        for row in world.results(out):
-            rows.setdefault(row["prompt"], []).append(row)
-    in_manifest = {row.prompt for row in world.rows}
+    for prompt, paid in payments.items():
+        gone = [one for one in paid if not _is_accounted_for(world, settled, prompt, one, here)]
+        if gone and prompt not in twice and len(gone) > sum(asked.more[prompt] for asked in world.asked):
+            statuses = {row["status"] for row in world.results() if row["prompt"] == prompt}
+            is_in_manifest = any(row.prompt == prompt for row in world.rows)
+            where = "in the manifest" if is_in_manifest else "left the manifest"
+            yield f"lost: {prompt!r}, {where}, {', '.join(sorted(statuses)) or 'no row'}"
+
+
+def _is_accounted_for(world: World, settled: Settled, prompt: str, payment: _Payment, here: set[str]) -> bool:
+    """Its image is here, or nobody can have it, or a person took it away, or the program tells of it."""
+    made = {one for task in payment.tasks for one in task["pictures"]}
+    if made & here or any(task["is_forgotten"] for task in payment.tasks):
+        return True
+    is_in_manifest = any(row.prompt == prompt for row in world.rows)
+    if made & world.removed and not is_in_manifest:
+        return True
+    rows = [row for out in (OUT, *world.copies) for row in world.results(out) if row["prompt"] == prompt]
     told = {str(one["what"]) for one in settled.findings if one["kind"] in _TOLD}
     details = " ".join(f"{one['detail']}" for one in settled.findings)
-    for prompt, tasks in _alive(report).items():
-        payments = _payments(world, tasks)
-        if len(payments) > _may(world, prompt):
-            continue  # told as paid twice
-        given_up = world.words[prompt]
-        for payment in payments.values():
-            if any(task["is_forgotten"] for task in payment):
-                continue
-            made = {one for task in payment for one in task["pictures"]}
-            if made & here:
-                continue
-            if made & world.removed and prompt not in in_manifest:
-                continue
-            ours = rows.get(prompt, [])
-            is_held = any(row["status"] in _HELD or row["id"] in told for row in ours)
-            if is_held or any(task["id"] in details for task in payment):
-                continue
-            if made & world.removed and any(row["image"] in told for row in ours):
-                continue
-            if given_up > 0:  # a person has said so
-                given_up -= 1
-                continue
-            status = ", ".join(sorted({row["status"] for row in ours})) or "no row"
-            where = "in the manifest" if prompt in in_manifest else "left the manifest"
-            yield f"lost: {prompt!r}, {where}, {status}"
+    is_held = any(row["status"] in _HELD or row["id"] in told for row in rows)
+    is_told = any(task["id"] in details for task in payment.tasks)
+    return is_held or is_told or (bool(made & world.removed) and any(row["image"] in told for row in rows))
 
 
 def _wrong(world: World, report: dict[str, Any], out: str) -> Iterator[str]:
-    alive = _alive(report)
+    alive: dict[str, list[dict[str, Any]]] = {}
+    for task in report["tasks"]:
+        alive.setdefault(task["prompt"], []).append(task)
     for row in world.results(out):
         path = world.folder / out / row["image"]
         if row["status"] != "completed" or not path.is_file():

@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import signal
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,6 +62,19 @@ class Step:
         return f"{' '.join(self.words)} → exit {self.exit_code}"
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A command, and what it may pay for."""
+
+    at: float
+    """By the monotonic clock, which the provider's ledger has as well."""
+    what: str
+    rows: Counter[str]
+    """By prompt: rows of the manifest. What is paid for already is not to be paid for again."""
+    more: Counter[str]
+    """By prompt: how many may be paid for once more, by a person's word."""
+
+
 @dataclass
 class World:
     """What a sequence of actions works on."""
@@ -78,10 +92,10 @@ class World:
     host: str = "127.0.0.1"
     key: str = KEY
     ahead_s: float = 0.0
-    together: Counter[str] = field(default_factory=Counter)
-    """By prompt: how many rows of it at most stood in a manifest that was run."""
-    words: Counter[str] = field(default_factory=Counter)
-    """By prompt: how often a person has said that it may be paid for once more."""
+    standing: Counter[str] = field(default_factory=Counter)
+    """By prompt: the rows of the manifest that was run last."""
+    asked: list[Asked] = field(default_factory=list)
+    """What may pay, in its order."""
     placed: dict[str, str] = field(default_factory=dict)
     """By path: SHA-256 of what a person has put there."""
     removed: set[str] = field(default_factory=set)
@@ -144,35 +158,18 @@ class World:
 
     def run(self, out: str = OUT, *more: str, signalled: tuple[float, signal.Signals] | None = None) -> Step:
         """The usual command."""
-        standing = Counter(row.prompt for row in self.rows)
-        self.together |= standing
         return self.do(self.run_words(out, *more), signalled)
 
     def retry(self, only: str, *more: str, out: str = OUT) -> Step:
         """A person's word: rows that may have been paid may be paid again."""
-        return self.retried(["retry", out, "--only", only, *more, *self.where(), *_FLAGS])
-
-    def retried(self, words: list[str]) -> Step:
-        """The same, with all its words."""
-        meant = self._meant(words)
-        step = self.do(words)
-        if not step.is_refusal:
-            self.words.update(meant)
-        return step
-
-    def _meant(self, words: list[str]) -> list[str]:
-        """Prompts of the rows that this may pay for again though they may have been paid."""
-        only = words[words.index("--only") + 1] if "--only" in words else ""
-        if only not in _MEANT:
-            return []
-        ids = {words[n + 1] for n, word in enumerate(words) if word == "--row"}
-        if self.do(["results", words[1]]).exit_code != 0:
-            return [row.prompt for row in self.rows]
-        rows = [row for row in self.results(words[1]) if not ids or row["id"] in ids]
-        return [row["prompt"] for row in rows if row["status"] in _MEANT[only]]
+        return self.do(["retry", out, "--only", only, *more, *self.where(), *_FLAGS])
 
     def do(self, words: list[str], signalled: tuple[float, signal.Signals] | None = None) -> Step:
-        """Any command, as a process of its own."""
+        """Any command, as a process of its own; what may pay is noted, with what it may pay for."""
+        meant = self._meant(words)
+        before, began = self.standing, time.monotonic()
+        if words[0] == "run":
+            self.standing = Counter(row.prompt for row in self.rows)
         ahead_s = self.ahead_s
         ended = forked.run(
             words,
@@ -185,8 +182,27 @@ class World:
         )
         step = Step(words, ended.exit_code, ended.said, ended.seconds)
         self.steps.append(step)
+        if words[0] == "run" and step.exit_code != 0:  # nobody knows whether its manifest was taken
+            self.standing = self.standing | before
+        if words[0] in _NEEDS_PROVIDER:
+            more = Counter() if step.is_refusal else Counter(meant)
+            self.asked.append(Asked(began, f"{len(self.steps)}: {words[0]}", self.standing, more))
         self._judge(step, ended, is_signalled=signalled is not None)
         return step
+
+    def _meant(self, words: list[str]) -> list[str]:
+        """Prompts of the rows that this may pay for again though they may have been paid."""
+        prompts = [row.prompt for row in self.rows]
+        if words[0] == "run":
+            return prompts if "--as-copy" in words or "resubmit" in words else []
+        only = words[words.index("--only") + 1] if "--only" in words else ""
+        if words[0] != "retry" or only not in _MEANT:
+            return []
+        ids = {words[n + 1] for n, word in enumerate(words) if word == "--row"}
+        if self.do(["results", words[1]]).exit_code != 0:
+            return prompts
+        rows = [row for row in self.results(words[1]) if not ids or row["id"] in ids]
+        return [row["prompt"] for row in rows if row["status"] in _MEANT[only]]
 
     def _judge(self, step: Step, ended: forked.Ended, *, is_signalled: bool) -> None:
         name = step.words[0] + (" --repair" if "--repair" in step.words else "")
