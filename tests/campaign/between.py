@@ -89,7 +89,7 @@ def line(verdict: Verdict) -> str:
 def by_kind(verdicts: list[Verdict]) -> dict[str, list[Verdict]]:
     """The failed ones by kind of fault, those with the fewest actions first."""
     found: dict[str, list[Verdict]] = {}
-    for verdict in sorted(verdicts, key=lambda it: len(it.done)):
+    for verdict in sorted(verdicts, key=lambda it: (len(it.done), it.seconds)):
         for kind in sorted(verdict.kinds):
             found.setdefault(kind, []).append(verdict)
     return found

@@ -16,6 +16,7 @@ from tests.campaign.strict.client import Strict
 from tests.campaign.strict.mutations import KEY
 
 _KEYS = ("honoured", "honoured", "honoured", "unproven", "ignored")
+_SHRINK_S = 150.0
 SETTINGS = {"task_s": (0.05, 0.3), "read_gap_s": 0.05, "faults": {"retry_after_s": 0.0}}
 
 
@@ -147,8 +148,10 @@ def _once_more(world: World) -> list[str]:
 
 def shrunk(verdict: Verdict, kind: str, server: Strict, room: Path) -> Verdict:
     """The same kind of fault with as few actions as can be, each left out in turn."""
-    best = verdict
+    best, end = verdict, time.monotonic() + _SHRINK_S
     for number, _, _ in reversed(verdict.plan.deeds()):
+        if time.monotonic() > end:
+            break
         plan = Plan(verdict.plan.seed, (*best.plan.left_out, number))
         folder = room / f"without-{number}"
         folder.mkdir()
