@@ -74,6 +74,9 @@ class Intent:
     credits_expected: float | None = None
     uploads: tuple[int, ...] = ()
     """The uploaded files that its body names."""
+    row_key: str = ""
+    model: str = ""
+    """These two are for whoever has lost the state."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from nanobanana_batch.model import Request, RowStatus, request_from_json
 from nanobanana_batch.state.comparison import REPEATED, Comparison
 from nanobanana_batch.state.facts import GIVEN_UP, STATUS_OF_PHASE, Phase
 from nanobanana_batch.state.journal import has_journal
+from nanobanana_batch.state.ledger import LastTold, refuse_less_known
 from nanobanana_batch.state.opening import refuse_foreign_journal, unusable
 from nanobanana_batch.state.prices import BY_KIND, KIND, PRICES, PriceClass, by_kind, counted
 from nanobanana_batch.state.roster import Roster
@@ -283,6 +284,10 @@ class Reader:
         found = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return None if found is None else str(found[0])
 
+    def latest_attempt(self) -> int:
+        """The number of the latest attempt; 0 where there is none."""
+        return int(self._db.execute("SELECT coalesce(max(attempt), 0) FROM attempts").fetchone()[0])
+
     def counts(self, scope: Scope = EVERY_ROW) -> dict[RowStatus, int]:
         """Rows of the current manifest by status."""
         counts = dict.fromkeys(RowStatus, 0)
@@ -381,8 +386,10 @@ def _status(phase: str | None) -> RowStatus:
 
 
 @contextmanager
-def open_reader(path: Path) -> Iterator[Reader]:
+def open_reader(path: Path, told: LastTold | None = None) -> Iterator[Reader]:
     """A state file, read-only; nothing is left beside it, and it may stand where this user cannot write.
+
+    `told`: how much was sent, as the folder's witness tells (asked before this, since a run may go on).
 
     Raises:
         UsageError: there is none, or this user may not look.
@@ -409,6 +416,7 @@ def open_reader(path: Path) -> Iterator[Reader]:
                 hint = f"Use that one: the file has version {version}, this program knows {VERSION}."
                 raise StateFailed(f"{path} was written by a newer version of this program.", hint=hint)
             refuse_foreign_parts(db, version)
+            refuse_less_known(db, version, told)
             with blamed_on_state(db):
                 yield Reader(db, version)
     except (sqlite3.Error, UnicodeDecodeError) as error:

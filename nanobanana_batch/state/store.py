@@ -22,10 +22,11 @@ from nanobanana_batch.file_names import is_image_path, is_stem
 from nanobanana_batch.model import Request, request_from_json
 from nanobanana_batch.state.doubts import Doubts
 from nanobanana_batch.state.facts import GIVEN_UP, Fact, Phase
+from nanobanana_batch.state.ledger import Chain, Witness, chain_of, refuse_less_known, told, told_anew
 from nanobanana_batch.state.opening import refuse_foreign_journal, refuse_other_names, unusable
 from nanobanana_batch.state.prices import PRICES, PriceClass, by_kind
 from nanobanana_batch.state.roster import Roster
-from nanobanana_batch.state.schema import bring_up_to_date, refuse_foreign_tables
+from nanobanana_batch.state.schema import VERSION, bring_up_to_date, refuse_foreign_tables
 from nanobanana_batch.state.scope import Scope
 from nanobanana_batch.state.soundness import refuse_unsound, texts, understood
 from nanobanana_batch.state.taking import take
@@ -154,17 +155,25 @@ class Store:
     being synced. It sees what was committed before it was asked.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, witness: Witness | None = None) -> None:
+        """Open it, or make it.
+
+        Raises:
+            StateFailed: it is damaged or a stranger's, or knows less than the witness tells.
+        """
         self._lock = threading.Lock()
         self._reading = threading.Lock()
+        self._path, self._witness = path, witness
         with _as_state_failure(path):
             if not os.path.lexists(path):
-                _create(path)
+                create(path)
             self._db = _connect(path)
             self._reads = _connect_to_read(path)
             found = self._reads.execute("SELECT coalesce(max(attempt), 0) FROM attempts").fetchone()
-        self._path = path
-        self._last_attempt = int(found[0])
+            self._last_attempt = int(found[0])
+            self._chain = chain_of(self._db)
+            if witness is not None:
+                self._heard(witness)
 
     def close(self) -> None:
         """Fold the write-ahead log into the file and close it."""
@@ -183,9 +192,13 @@ class Store:
         Raises:
             StateFailed: the disk failed, or a fact does not follow from its attempt's phase.
         """
-        with self._transaction():
+        chain, lines = told(self._chain, batch)
+        with self._transaction(lines):
             for fact in batch:
                 WRITERS[type(fact)](self._db, fact)
+            if chain != self._chain:
+                self._db.execute("INSERT INTO sendings VALUES (?, ?)", chain)
+        self._chain = chain
 
     def take_manifest(self, roster: Roster, *, name: str, variables: Sequence[str]) -> None:
         """Make the roster's rows the current manifest; facts about rows that left it stay.
@@ -341,8 +354,21 @@ class Store:
         with _as_state_failure(self._path), self._reading:
             return self._reads.execute(query, values).fetchall()
 
+    def _heard(self, witness: Witness) -> None:
+        """Go on only if the state knows all that is told; what is not told yet is told."""
+        known = witness.told()
+        try:
+            refuse_less_known(self._db, VERSION, known)
+            if (Chain() if known is None else Chain(*known[:2])) != self._chain:
+                witness.rewrite(told_anew(self._db, self._chain))
+        except BaseException:
+            self._reads.close()
+            self._db.close()
+            raise
+
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self, lines: bytes = b"") -> Iterator[None]:
+        """The witness is told the lines in the end: what they tell is on disk then, and not acted on yet."""
         with _as_state_failure(self._path), self._lock:
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -352,6 +378,8 @@ class Store:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
+            if self._witness is not None:
+                self._witness.append(lines)
 
 
 _HEADER_BYTES = 100
@@ -360,7 +388,7 @@ _LOG_BYTES = 1 << 26
 """To which the write-ahead log shrinks again after a large manifest was taken."""
 
 
-def _create(path: Path) -> None:
+def create(path: Path) -> None:
     """Make the file whole under another name first, so that an empty one is known to be damaged."""
     new = path.with_name(f".{path.name}.new")
     for part in ("", "-journal", "-wal", "-shm"):

@@ -121,6 +121,8 @@ BELOW: dict[str, set[str]] = {
     "receiver": {"errors"},
     "connection": {"errors", "model", "catalog", "files", "pricing", "providers", "service"},
     "session": {"errors", "model", "files", "state", "providers", "engine", "connection", "receiver"},
+    "opening": {"errors", "file_names", "files", "state"},
+    "rebuilding": {"errors", "model", "files", "state"},
     "pipeline": {
         "errors",
         "file_names",
@@ -134,7 +136,7 @@ BELOW: dict[str, set[str]] = {
         "engine",
         "results",
     }
-    | {"connection", "receiver", "service", "session", "pricing", "estimates", "piloting"},
+    | {"connection", "receiver", "service", "session", "opening", "pricing", "estimates", "piloting"},
     "planning": {
         "errors",
         "model",
@@ -177,7 +179,7 @@ BELOW: dict[str, set[str]] = {
         "exports",
         "service",
     }
-    | {"connection", "session", "receiver", "pipeline", "planning", "auditing", "doctor"}
+    | {"connection", "session", "receiver", "pipeline", "planning", "auditing", "doctor", "rebuilding"}
     | {"manifest", "estimates", "piloting", "pricing", "price_report", "outlook"},
 }
 """Each room and whom it may know; `cli` and what composes the rooms stand at the end."""

@@ -1394,7 +1394,7 @@ def test_retry_pays_for_one_kind_of_row_only(
 ) -> None:
     """Neither new rows nor those that ended in another way are sent."""
     used: list[Settings] = []
-    monkeypatch.setattr(pipeline, "_resume", lambda path, now, settings, tally: used.append(settings))
+    monkeypatch.setattr(pipeline, "_resume", lambda path, now, settings, tally, **_: used.append(settings))
     pipeline.retry(Path("out"), only, Connection(), Settings(on_unknown=OnUnknown.RESUBMIT), Tally())
     not_sent = Repeat(frozenset({Phase.NOT_SENT}), had_more=True)
     assert used[0].rows_to_repeat() == ([Repeat(retried), not_sent] if retried else [])
@@ -1405,7 +1405,7 @@ def test_retry_pays_for_one_kind_of_row_only(
 def test_collecting_sends_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """`audit --repair` fetches and pays for nothing."""
     used: list[Settings] = []
-    monkeypatch.setattr(pipeline, "_resume", lambda path, now, settings, tally: used.append(settings))
+    monkeypatch.setattr(pipeline, "_resume", lambda path, now, settings, tally, **_: used.append(settings))
     pipeline.collect(Path("out"), Connection(), Settings(), Tally())
     assert (used[0].rows_to_repeat(), used[0].new_rows) == ([], False)
     assert used[0].on_unknown is OnUnknown.HOLD
@@ -1724,7 +1724,7 @@ def test_repair_fetches_an_image_that_changed_without_changing_its_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run looks at sizes; `audit --repair` looks at every byte."""
-    monkeypatch.setattr(pipeline, "collect", lambda path, now, settings, tally: None)
+    monkeypatch.setattr(pipeline, "collect", lambda path, now, settings, tally, **_: None)
     folder = done_folder(tmp_path)
     path = folder / "images" / "row-1.png"
     path.write_bytes(bytes(path.stat().st_size))
