@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +12,8 @@ from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import STATE_NAME, Folder, find, held
 from nanobanana_batch.files.payments import PAYMENTS_NAME, lines
 from nanobanana_batch.model import RowStatus
-from nanobanana_batch.state.opening import refuse_foreign_journal
 from nanobanana_batch.state.reader import open_reader
-from nanobanana_batch.state.rebuild import rebuild
-from nanobanana_batch.state.schema import refuse_foreign_tables
-from nanobanana_batch.state.soundness import refuse_unsound
+from nanobanana_batch.state.rebuild import copied, rebuild
 
 _BESIDE = ("", "-wal", "-shm", "-journal")
 
@@ -56,7 +51,7 @@ def rebuild_folder(path: Path, disk: Disk) -> Rebuilt | None:
         new = folder.state.with_name(f".{STATE_NAME}.new")
         _remove(new)
         try:
-            counts = rebuild(new, lines(path), old if old is not None and _is_ours(old) else None)
+            counts = rebuild(new, lines(path), old)
         except BaseException:
             _remove(new)
             if old is not None:
@@ -87,29 +82,12 @@ def _copied(folder: Folder) -> Path | None:
     number = 1
     while os.path.lexists(copy := old.with_name(f"state-before-rebuild-{number}.sqlite3")):
         number += 1
-    try:
-        refuse_foreign_journal(old)
-        with closing(sqlite3.connect(old)) as source, closing(sqlite3.connect(copy)) as target:
-            source.backup(target)
-    except (sqlite3.Error, StateFailed):  # no database any more: it is kept as it is
+    if not copied(old, copy):  # no database any more: it is kept as it is
         _remove(copy)
         for part in _BESIDE:
             if os.path.lexists(f"{old}{part}"):
                 os.link(f"{old}{part}", f"{copy}{part}")
     return copy
-
-
-def _is_ours(state: Path) -> bool:
-    """Whether rows can be taken from it."""
-    try:
-        with closing(sqlite3.connect(state)) as db:
-            if not refuse_foreign_tables(db):
-                return False
-            (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
-            refuse_unsound(db)
-            return bool(verdict == "ok")
-    except (sqlite3.Error, StateFailed, UnicodeDecodeError):
-        return False
 
 
 def _remove(state: Path) -> None:

@@ -21,7 +21,8 @@ from nanobanana_batch.model import Request, RowStatus, request_as_json
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.facts import STATUS_OF_PHASE, Phase
 from nanobanana_batch.state.ledger import Chain, Told, understand
-from nanobanana_batch.state.schema import bring_up_to_date
+from nanobanana_batch.state.opening import refuse_foreign_journal
+from nanobanana_batch.state.schema import bring_up_to_date, refuse_foreign_tables
 from nanobanana_batch.state.soundness import refuse_unsound
 from nanobanana_batch.state.writers import WRITERS
 
@@ -46,17 +47,30 @@ _WITHOUT_LINKS = """
 UPDATE attempts SET phase = 'accepted', links = NULL, dies_at = NULL, ready_at = NULL
 WHERE phase = 'ready' AND coalesce(links, '[]') = '[]'
 """
+_ROW = "INSERT INTO rows (row_key, id, request, variant, variables, source) VALUES (?, ?, ?, ?, ?, ?)"
 _SOURCE = "payments.jsonl"
+
+
+def copied(state: Path, copy: Path) -> bool:
+    """Copy a state file and what is in its log; False where it is no database any more."""
+    try:
+        refuse_foreign_journal(state)
+        with closing(sqlite3.connect(state)) as source, closing(sqlite3.connect(copy)) as target:
+            source.backup(target)
+    except (sqlite3.Error, StateFailed):
+        return False
+    return True
 
 
 def rebuild(path: Path, lines: Iterable[bytes], old: Path | None) -> Counter[RowStatus]:
     """Make a state file at a free path; says how its requests stand, by the status of their rows.
 
-    `old`: a state of ours, whole, to take rows from.
+    `old`: what is left of the state, to take rows from if it is one of ours, and sound.
 
     Raises:
         StateFailed: a line is damaged, or one is missing: rows would be paid for again.
     """
+    old = old if old is not None and _is_ours(old) else None
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         bring_up_to_date(db)
         if old is not None:
@@ -78,6 +92,19 @@ def rebuild(path: Path, lines: Iterable[bytes], old: Path | None) -> Counter[Row
         for phase, count in db.execute(query):
             counts[STATUS_OF_PHASE[Phase(phase)]] += count
     return counts
+
+
+def _is_ours(state: Path) -> bool:
+    try:
+        with closing(sqlite3.connect(state)) as db:
+            is_filled = refuse_foreign_tables(db) > 0
+            (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+            if is_filled and verdict == "ok":
+                refuse_unsound(db)
+                return True
+    except (sqlite3.Error, StateFailed, UnicodeDecodeError):
+        pass
+    return False
 
 
 def _replayed(db: sqlite3.Connection, lines: Iterable[bytes]) -> Chain:
