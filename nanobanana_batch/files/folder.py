@@ -11,13 +11,12 @@ import hashlib
 import json
 import os
 import platform
-import shlex
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanobanana_batch.errors import FolderRefused, StateFailed, UsageError
+from nanobanana_batch.errors import FolderRefused, StateFailed, UsageError, rebuild_hint
 from nanobanana_batch.file_names import IMAGE_FOLDER
 from nanobanana_batch.files import filesystem
 from nanobanana_batch.files.disk import Disk, as_disk_failure, write_atomically
@@ -241,17 +240,11 @@ def refuse_amnesia(folder: Folder, *, worked_on: bool) -> None:
     """
     if folder.state.is_file() and folder.state.stat().st_size:
         return
-    elsewhere = (
-        "Bring the file back"
-        if folder.path != folder.state_folder
-        else ("Bring the file back, or name its folder if it was made with --state-dir")
-    )
     if told := folder.told():
         raise StateFailed(
             f"{folder.path} has no state file {folder.state}, or an empty one, and {PAYMENTS_NAME} tells of"
             f" {told[0]:,} paid requests: nothing was sent.",
-            hint=f"{elsewhere}. If it is lost: `nanobanana-batch audit {shlex.quote(str(folder.path))}"
-            f" --rebuild` makes one of what {PAYMENTS_NAME} tells.",
+            hint=rebuild_hint(folder.path),
         )
     images = folder.path / IMAGE_FOLDER
     has_images = images.is_dir() and any(not path.name.startswith(".") for path in images.iterdir())
@@ -261,7 +254,8 @@ def refuse_amnesia(folder: Folder, *, worked_on: bool) -> None:
             f"{folder.path} has images, results or a log of an earlier run, but its state file"
             f" {folder.state} is gone or empty: nobody knows any more what was paid for, so nothing was"
             " sent.",
-            hint=f"{elsewhere}; or give another folder with --out.",
+            hint="Bring the file back, or name its folder if it was made with --state-dir; or give another"
+            " folder with --out.",
         )
 
 

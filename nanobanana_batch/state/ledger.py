@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shlex
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from nanobanana_batch.errors import StateFailed
+from nanobanana_batch.errors import StateFailed, rebuild_hint
 from nanobanana_batch.model import Image
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.facts import Fact
@@ -143,14 +142,6 @@ def refuse_less_known(db: sqlite3.Connection, version: int, known: LastTold | No
             " nothing was sent.",
             hint=rebuild_hint(folder),
         )
-
-
-def rebuild_hint(folder: Path) -> str:
-    """What to do where a state is lost and its requests are told of."""
-    return (
-        "Bring the newest state back. If there is none: `nanobanana-batch audit"
-        f" {shlex.quote(str(folder))} --rebuild` makes one of what payments.jsonl tells."
-    )
 
 
 class Told(NamedTuple):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nanobanana_batch.errors import StateFailed, UsageError
+from nanobanana_batch.errors import StateFailed, UsageError, rebuild_hint
 from nanobanana_batch.fidelity import unlike
 from nanobanana_batch.file_names import is_image_path
 from nanobanana_batch.model import Request, RowStatus, request_from_json
@@ -399,6 +399,11 @@ def open_reader(path: Path, told: LastTold | None = None) -> Iterator[Reader]:
         is_there = path.is_file()
     except OSError as error:
         raise UsageError(f"{path.parent} cannot be read: {error.strerror}.") from error
+    if not is_there and told is not None:
+        raise StateFailed(
+            f"{told[2]} has no state file {path}, and payments.jsonl tells of {told[0]:,} paid requests.",
+            hint=rebuild_hint(told[2]),
+        )
     if not is_there:
         raise UsageError(f"{path.parent} is not an output folder of this program: it has no {path.name}.")
     # SQLite wants to write beside what it reads; where it cannot, nobody else is expected to write either.
