@@ -220,5 +220,6 @@ def rebuild_hint(folder: Path) -> str:
     """What to do where the state of an output folder is lost, and its payments are told of."""
     return (
         "Bring the newest state back, or name its folder if it was made with --state-dir. If it is lost:"
-        f" `nanobanana-batch audit {shlex.quote(str(folder))} --rebuild` makes one of what payments.jsonl tells."
+        f" `nanobanana-batch audit {shlex.quote(str(folder))} --rebuild` makes one of what payments.jsonl"
+        " tells."
     )

@@ -30,6 +30,7 @@ from nanobanana_batch.state.schema import VERSION, bring_up_to_date, refuse_fore
 from nanobanana_batch.state.scope import Scope
 from nanobanana_batch.state.soundness import refuse_unsound, texts, understood
 from nanobanana_batch.state.taking import take
+from nanobanana_batch.state.twins import Twins, legacy_twins
 from nanobanana_batch.state.uploads import Uploads
 from nanobanana_batch.state.writers import WRITERS, without_case
 
@@ -209,6 +210,13 @@ class Store:
         known = {"manifest": name, "variables": json.dumps(list(variables)), "digest": roster.digest}
         if all(self.meta(key) == value for key, value in known.items()):
             return
+        if self.meta(_HAS_TWINS) is None:
+            with self._transaction():
+                found = list(legacy_twins(self._db))
+                self._db.executemany("INSERT OR IGNORE INTO twins VALUES (?, ?)", found)
+                self._db.execute("INSERT INTO meta VALUES (?, '')", (_HAS_TWINS,))
+        with _as_state_failure(self._path):
+            roster.follow(Twins(self._read, are_known=True))
         with _as_state_failure(self._path), self._lock, roster.beside(self._path) as db:
             take(db, known)
 
@@ -384,6 +392,8 @@ class Store:
 
 _HEADER_BYTES = 100
 _KEEP_IT = "Nothing more was sent. Check the disk; keep the file, it knows what was paid for."
+_HAS_TWINS = "has twins"
+"""Under which is remembered that the table of them is filled."""
 _LOG_BYTES = 1 << 26
 """To which the write-ahead log shrinks again after a large manifest was taken."""
 
