@@ -208,17 +208,20 @@ class Store:
             StateFailed: the disk failed; the earlier manifest stays the current one.
         """
         known = {"manifest": name, "variables": json.dumps(list(variables)), "digest": roster.digest}
+        known[_HAS_TWINS] = ""
         if all(self.meta(key) == value for key, value in known.items()):
             return
-        if self.meta(_HAS_TWINS) is None:
+        if self.meta(_HAS_TWINS) is None and (found := self._legacy_twins()):
             with self._transaction():
-                found = list(legacy_twins(self._db))
                 self._db.executemany("INSERT OR IGNORE INTO twins VALUES (?, ?)", found)
-                self._db.execute("INSERT INTO meta VALUES (?, '')", (_HAS_TWINS,))
         with _as_state_failure(self._path):
             roster.follow(Twins(self._read, are_known=True))
         with _as_state_failure(self._path), self._lock, roster.beside(self._path) as db:
             take(db, known)
+
+    def _legacy_twins(self) -> list[tuple[str, str]]:
+        with _as_state_failure(self._path), self._reading:
+            return list(legacy_twins(self._reads))
 
     def meta(self, name: str) -> str | None:
         """A remembered value, or None."""
