@@ -221,6 +221,7 @@ def run(order: Order, settings: Settings, tally: Tally, pilot: int | None = None
 
     disk = Disk()
     manifest = open_ordered(order)
+    settings = replace(settings, asks_resting=False)
     settings = fitted(settings, tally, callbacks=CONNECTIONS if order.front else 0)
     line = prepare(order.connection, settings.paid_at_once, or_else=_OR_LOCAL)
     if order.front is not None and not line.offers_callbacks:
@@ -287,9 +288,14 @@ def retry(
     settings = replace(settings, new_rows=False, on_unknown=resend, retried=_RETRIED_PHASES[only])
     if ids:
         settings = replace(settings, scope=_scope_of(path, ids))
-    if only is Retry.RUNNING:
-        settings = replace(settings, gives_up=True)
-        _announce_giving_up(path, settings.scope, tally)
+    if only in (Retry.RUNNING, Retry.UNKNOWN):
+        settings = replace(
+            settings,
+            gives_up=only is Retry.RUNNING,
+            gives_up_left=not ids,
+            takes_over=now.provider != LAST,
+        )
+        _announce_cost(path, only, settings.scope, tally)
     return _resume(path, now, settings, tally, as_copy=as_copy)
 
 
@@ -304,15 +310,23 @@ def _scope_of(path: Path, ids: Sequence[str]) -> Scope:
     return Scope(only=frozenset(positions.values()))
 
 
-def _announce_giving_up(path: Path, scope: Scope, tally: Tally) -> None:
-    """Said before anything is done: what this may cost."""
-    with open_reader(find(path).state) as reader:
+def _announce_cost(path: Path, only: Retry, scope: Scope, tally: Tally) -> None:
+    """Said before anything is done: what may be paid twice."""
+    folder = find(path)
+    with open_reader(folder.state, folder.told()) as reader:
         counts = reader.counts(scope)
-    if rows := counts[RowStatus.RUNNING] + counts[RowStatus.READY]:
+    rows = counts[RowStatus.RUNNING] + counts[RowStatus.READY]
+    if only is Retry.RUNNING and rows:
         tally.announce(
             f"Rows that are paid for and not there: {rows:,}. Each task is read once more, and its image is"
-            " fetched if it is there. Where it is not, the task is given up, may have been paid all the same,"
-            " and the row is paid for again."
+            " fetched if it is there. Where it is not, or its provider is another one now, the task is given"
+            " up, may have been paid all the same, and the row is paid for again."
+        )
+    if only is Retry.UNKNOWN and (rows := counts[RowStatus.UNKNOWN]):
+        tally.announce(
+            f"Rows that may have been paid: {rows:,}. The provider is asked once more what became of each."
+            " Where it does not show that, or is another one now, the row is sent again, and may be paid for"
+            " twice."
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -31,7 +31,7 @@ from nanobanana_batch.model import Request
 from nanobanana_batch.providers.base import Provider
 from nanobanana_batch.state.facts import GIVEN_UP, Phase
 from nanobanana_batch.state.scope import EVERY_ROW, Scope
-from nanobanana_batch.state.store import Repeat, Store
+from nanobanana_batch.state.store import OpenAttempt, Repeat, Store
 
 FIRST_CONTACT_S = 600.0
 _RESOLVES_AT_ONCE = 4
@@ -70,6 +70,12 @@ class Settings:
     """Rows whose latest attempt ended so are paid for once more."""
     gives_up: bool = False
     """Tasks of earlier runs that do not come now, either, are given up, and their rows paid for once more."""
+    gives_up_left: bool = False
+    """What is sent again, or given up, is given up of rows that have left the manifest, too."""
+    takes_over: bool = False
+    """What went to another provider's name and is to be sent again, or given up, is this provider's now."""
+    asks_resting: bool = True
+    """Whether what rests is asked about once more."""
     max_outage_s: float = 8 * 3600.0
     first_contact_s: float = FIRST_CONTACT_S
     """How long to try a provider that has never answered in this run."""
@@ -107,7 +113,7 @@ class Settings:
         if self.new_rows:
             cured_by_more = Repeat(frozenset({Phase.FAILED}), retryable_below=self.max_attempts)
             return [Repeat(frozenset({Phase.NOT_SENT})), cured_by_more]
-        if self.gives_up:
+        if self.gives_up or self.takes_over:
             given_up = Repeat(frozenset({Phase.FAILED}), code=GIVEN_UP)
             return [given_up, Repeat(frozenset({Phase.NOT_SENT}), had_more=True)]
         if self.retried:
@@ -215,7 +221,9 @@ def make_context(
         hints=hints,
         log=log,
         tally=tally,
-        first_look=FirstLook(_unfinished(store, provider)),
+        first_look=FirstLook(
+            {known.attempt for known in unfinished(store, provider.capabilities.name, settings)}
+        ),
         arriving=set(),
         now=now,
     )
@@ -225,8 +233,11 @@ RESUMABLE = (Phase.INTENT, Phase.UNKNOWN, Phase.ACCEPTED, Phase.READY, Phase.EXP
 """Phases with which a run begins before it pays for anything new; what expired is only tried once more."""
 
 
-def _unfinished(store: Store, provider: Provider) -> set[int]:
-    name = provider.capabilities.name
-    return {
-        known.attempt for phase in RESUMABLE for known in store.open_attempts(phase) if known.provider == name
-    }
+def unfinished(
+    store: Store, provider: str, settings: Settings, phases: Iterable[Phase] = RESUMABLE
+) -> Iterator[OpenAttempt]:
+    """What earlier runs left and this one takes up; another provider's tasks cannot be read here."""
+    for phase in phases:
+        for known in store.open_attempts(phase):
+            if known.provider == provider and (settings.asks_resting or not known.rests):
+                yield known

@@ -108,12 +108,15 @@ class Waiter:
     def _may_be_given_up(self, work: Work) -> bool:
         """Not what this run has paid for, nor what only waits for a host or a disk that does not work."""
         context = self._context
-        is_meant = context.settings.gives_up and work.is_old and work.is_wanted and not work.is_expired
+        settings = context.settings
+        is_named = work.is_wanted or (work.has_left and settings.gives_up_left)
+        is_meant = settings.gives_up and work.is_old and is_named and not work.is_expired
         return is_meant and not context.stop.asked and not self._owed.waits_for_a_place(work)
 
     def given_up(self, work: Work) -> None:
-        """The row is paid for once more, by a person's word."""
-        self._context.again.add(work.row, 0)
+        """The row is paid for once more, by a person's word, if it is still one of the manifest."""
+        if work.is_wanted:
+            self._context.again.add(work.row, 0)
         self.give_back(work)
 
     def give_back(self, work: Work) -> None:

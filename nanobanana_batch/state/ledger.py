@@ -40,6 +40,8 @@ _TOLD: dict[str, type] = {
         facts.Failed,
         facts.Expired,
         facts.GivenUp,
+        facts.Rested,
+        facts.Moved,
     )
 }
 """What concerns a paid request; uploaded files cost nothing, and end by themselves."""
@@ -246,6 +248,8 @@ def _after_sending(known: dict[str, Any], attempt: int) -> Iterator[Fact]:
                 yield facts.NotSent(attempt, message)
             case "unknown":
                 yield facts.Unanswered(attempt, message)
+                if known["rests_since"] is not None:
+                    yield facts.Rested(attempt, known["rests_since"])
             case "rejected" | "refused":
                 yield facts.Rejected(attempt, code, message, phase == "refused", None, ended_at)
             case "failed":

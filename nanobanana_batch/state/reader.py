@@ -164,7 +164,8 @@ _CREDITS = f"""
 SELECT total(CASE WHEN phase IN ('accepted', 'ready') THEN credits_reserved END),
        total(CASE WHEN phase IN ('saved', 'expired') OR (phase = 'failed' AND error_code = '{GIVEN_UP}')
                   THEN coalesce(credits_used, credits_reserved) END),
-       total(CASE WHEN phase IN ('intent', 'unknown') THEN {{sent}} * {{expected}}
+       total(CASE WHEN phase IN ('intent', 'unknown') OR (task_id IS NULL AND error_code = '{GIVEN_UP}')
+                  THEN {{sent}} * {{expected}}
                   WHEN task_id IS NOT NULL THEN ({{sent}} - 1) * coalesce({{expected}}, credits_reserved) END)
 FROM attempts
 """

@@ -79,6 +79,8 @@ class OpenAttempt:
     links: tuple[str, ...]
     dies_at: float | None
     error_message: str | None
+    rests: bool
+    """Its row has left the manifest, and all that is free was asked about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,8 @@ SELECT attempts.attempt, attempts.row, attempts.number, rows.row_key, rows.id,
        rows.stem, attempts.phase, rows.position,
        attempts.provider, attempts.account, attempts.body, attempts.idempotency_key,
        attempts.intended_at, attempts.sent, attempts.task_id, attempts.estimated_s,
-       attempts.accepted_at, attempts.links, attempts.dies_at, attempts.error_message
+       attempts.accepted_at, attempts.links, attempts.dies_at, attempts.error_message,
+       rows.position IS NULL AND attempts.rests_since IS NOT NULL
 FROM attempts JOIN rows USING (row)
 WHERE attempts.phase = ? AND attempts.phase != 'saved'
   AND (attempts.phase NOT IN ('not_sent', 'expired') OR rows.attempt = attempts.attempt)
@@ -318,9 +321,10 @@ class Store:
             "SELECT total(CASE WHEN phase IN ('saved', 'expired') OR error_code = ?"
             " THEN coalesce(credits_used, credits_reserved, credits_expected, 0) ELSE 0 END"
             " + (sent - 1) * coalesce(credits_reserved, credits_expected, credits_used, 0)) FROM attempts"
-            " WHERE task_id IS NOT NULL AND phase IN ('saved', 'expired', 'failed', 'refused')"
+            " WHERE (task_id IS NOT NULL OR error_code = ?)"
+            " AND phase IN ('saved', 'expired', 'failed', 'refused')"
         )
-        return float(self._read(query, GIVEN_UP)[0][0])
+        return float(self._read(query, GIVEN_UP, GIVEN_UP)[0][0])
 
     def credits_of_open(self) -> list[OpenCredits]:
         """Of all that may still cost something."""
@@ -488,7 +492,7 @@ def _not_ours(name: object) -> StateFailed:
 
 def _open_attempt(found: Sequence[Any]) -> OpenAttempt:
     attempt, row, number, row_key, id_, model, resolution, stem, phase, position, provider, *rest = found
-    account, body, key, intended, sent, task, estimated, accepted, links, dies, message = rest
+    account, body, key, intended, sent, task, estimated, accepted, links, dies, message, rests = rest
     _refuse_ways_out(stem)
     return OpenAttempt(
         attempt,
@@ -513,4 +517,5 @@ def _open_attempt(found: Sequence[Any]) -> OpenAttempt:
         texts(links or "[]"),
         dies,
         message,
+        bool(rests),
     )

@@ -868,7 +868,7 @@ def test_a_resumed_task_is_not_taken_for_stuck(tmp_path: Path) -> None:
     """How long it has worked is counted from this run's first look, by the loop's own clock."""
     known = OpenAttempt(
         *(1, 1, 1, "k", "a", "m", None, "a", Phase.ACCEPTED, 0, "p", "me", b"{}"),
-        *("key", 5.0, 1, "t", None, None, (), None, None),
+        *("key", 5.0, 1, "t", None, None, (), None, None, False),
     )
 
     async def check() -> None:
