@@ -1395,7 +1395,9 @@ def test_retry_pays_for_one_kind_of_row_only(
     """Neither new rows nor those that ended in another way are sent."""
     used: list[Settings] = []
     monkeypatch.setattr(pipeline, "_resume", lambda path, now, settings, tally, **_: used.append(settings))
-    pipeline.retry(Path("out"), only, Connection(), Settings(on_unknown=OnUnknown.RESUBMIT), Tally())
+    monkeypatch.setattr(pipeline, "_announce_cost", lambda *_: None)
+    settings = Settings(on_unknown=OnUnknown.RESUBMIT)
+    pipeline.retry(Path("out"), only, Connection(LAST), settings, Tally())
     not_sent = Repeat(frozenset({Phase.NOT_SENT}), had_more=True)
     assert used[0].rows_to_repeat() == ([Repeat(retried), not_sent] if retried else [])
     assert not used[0].new_rows
