@@ -221,10 +221,8 @@ def test_what_is_held_after_a_key_was_changed_is_sent_again_by_a_persons_word(tm
     provider = forgetful(on_submit=lost)
     it = Told(tmp_path, provider, ["a", "b"], RUN)
     it.run()
-    again = lambda n: "lost" if n == 0 else None  # noqa: E731
-    rotated = Called(account="two", tasks=dict(provider.tasks), on_submit=again)
-        account="two", tasks=dict(provider.tasks), on_submit=lambda n: "lost" if n == 0 else None
-    )
+    again = {0: "lost"}.get
+    rotated = Called(account="two", tasks=dict(provider.tasks), on_submit=lambda n: again(n))
     it.provider = rotated
     it.run()
     assert (it.statuses(), rotated.submits) == ([DONE, UNKNOWN], 0)
