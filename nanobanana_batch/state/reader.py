@@ -405,9 +405,10 @@ def open_reader(path: Path, told: LastTold | None = None) -> Iterator[Reader]:
         is_there = path.is_file()
     except OSError as error:
         raise UsageError(f"{path.parent} cannot be read: {error.strerror}.") from error
-    if not is_there and told is not None:
+    if told is not None and not (is_there and path.stat().st_size):
         raise StateFailed(
-            f"{told[2]} has no state file {path}, and payments.jsonl tells of {told[0]:,} paid requests.",
+            f"{told[2]} has no state file {path}, or an empty one, and payments.jsonl tells of {told[0]:,}"
+            " paid requests.",
             hint=rebuild_hint(told[2]),
         )
     if not is_there:

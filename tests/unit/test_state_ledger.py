@@ -140,7 +140,7 @@ def test_a_state_that_is_made_of_what_was_told_knows_the_same(folder: Folder, tm
 
 
 def test_what_is_told_anew_from_a_state_makes_the_same_state(folder: Folder, tmp_path: Path) -> None:
-    """Where the file was lost it comes back with the next run; when a task had expired before is not known."""
+    """Where the file was lost it comes back with the next run; when a task expired before is not known."""
     folder.work(*ALL)
     (folder.path / PAYMENTS_NAME).unlink()
     folder.work()
