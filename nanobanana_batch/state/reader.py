@@ -26,7 +26,7 @@ from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.schema import APPLICATION_ID, VERSION, refuse_foreign_parts
 from nanobanana_batch.state.scope import EVERY_ROW, Scope
 from nanobanana_batch.state.soundness import blamed_on_state, texts, understood
-from nanobanana_batch.state.twins import Twins
+from nanobanana_batch.state.twins import HAS_TWINS, Twins, legacy_twins
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,7 +372,8 @@ class Reader:
 
     def compare(self, roster: Roster, max_attempts: int) -> Comparison:
         """How the rows of a manifest stand in this folder; the one made last can be asked."""
-        roster.follow(Twins(self._ask, are_known=self._version >= 4))
+        legacy = None if self.meta(HAS_TWINS) is not None else legacy_twins(self._db)
+        roster.follow(Twins(self._ask, legacy))
         return Comparison(self._db, roster, max_attempts)
 
     def _ask(self, query: str, *values: object) -> list[Any]:

@@ -30,7 +30,7 @@ from nanobanana_batch.state.schema import VERSION, bring_up_to_date, refuse_fore
 from nanobanana_batch.state.scope import Scope
 from nanobanana_batch.state.soundness import refuse_unsound, texts, understood
 from nanobanana_batch.state.taking import take
-from nanobanana_batch.state.twins import Twins, legacy_twins
+from nanobanana_batch.state.twins import HAS_TWINS, Twins, legacy_twins
 from nanobanana_batch.state.uploads import Uploads
 from nanobanana_batch.state.writers import WRITERS, without_case
 
@@ -211,14 +211,14 @@ class Store:
             StateFailed: the disk failed; the earlier manifest stays the current one.
         """
         known = {"manifest": name, "variables": json.dumps(list(variables)), "digest": roster.digest}
-        known[_HAS_TWINS] = ""
+        known[HAS_TWINS] = ""
         if all(self.meta(key) == value for key, value in known.items()):
             return
-        if self.meta(_HAS_TWINS) is None and (found := self._legacy_twins()):
+        if self.meta(HAS_TWINS) is None and (found := self._legacy_twins()):
             with self._transaction():
                 self._db.executemany("INSERT OR IGNORE INTO twins VALUES (?, ?)", found)
         with _as_state_failure(self._path):
-            roster.follow(Twins(self._read, are_known=True))
+            roster.follow(Twins(self._read))
         with _as_state_failure(self._path), self._lock, roster.beside(self._path) as db:
             take(db, known)
 
@@ -399,8 +399,6 @@ class Store:
 
 _HEADER_BYTES = 100
 _KEEP_IT = "Nothing more was sent. Check the disk; keep the file, it knows what was paid for."
-_HAS_TWINS = "has twins"
-"""Under which is remembered that the table of them is filled."""
 _LOG_BYTES = 1 << 26
 """To which the write-ahead log shrinks again after a large manifest was taken."""
 

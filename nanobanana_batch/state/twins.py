@@ -53,26 +53,32 @@ class Twin:
 
 
 class Twins:
-    """Those of one state."""
+    """Those of one state. `legacy`: (row key, base key) of each, for one that was made before its table."""
 
-    def __init__(self, read: Read, *, are_known: bool) -> None:
-        """`are_known`: whether the state has a table of them; one of before has none."""
+    def __init__(self, read: Read, legacy: Iterable[tuple[str, str]] | None = None) -> None:
         self._read = read
-        self._are_known = are_known
+        of_base: dict[str, set[str]] = {}
+        self._legacy = None if legacy is None else of_base
+        for key, base in legacy or ():
+            of_base.setdefault(base, set()).add(key)
 
     def bases(self) -> Iterator[str]:
         """The keys that they would have if they were the only ones."""
-        if self._are_known:
-            for (base,) in self._read("SELECT DISTINCT base_key FROM twins"):
-                yield str(base)
+        if self._legacy is not None:
+            yield from self._legacy
+            return
+        for (base,) in self._read("SELECT DISTINCT base_key FROM twins"):
+            yield str(base)
 
     def of(self, base: str, keys: Iterable[str]) -> list[Twin]:
         """All of a base; `keys`: those that rows have by their place."""
-        known = {base, *keys}
-        if self._are_known:
-            known |= {str(key) for (key,) in self._read("SELECT row_key FROM twins WHERE base_key = ?", base)}
-        found = self._read(_KNOWN, json.dumps(sorted(known)))
+        found = self._read(_KNOWN, json.dumps(sorted({base, *keys, *self._others(base)})))
         return [Twin(key, id_, None if phase is None else Phase(phase)) for key, id_, phase in found]
+
+    def _others(self, base: str) -> Iterable[str]:
+        if self._legacy is not None:
+            return self._legacy.get(base, ())
+        return [str(key) for (key,) in self._read("SELECT row_key FROM twins WHERE base_key = ?", base)]
 
 
 def legacy_twins(db: sqlite3.Connection) -> Iterator[tuple[str, str]]:
@@ -81,6 +87,10 @@ def legacy_twins(db: sqlite3.Connection) -> Iterator[tuple[str, str]]:
         base = row_key(request_from_json(request), variant)
         if key != base:
             yield str(key), base
+
+
+HAS_TWINS = "has twins"
+"""Under which a state remembers that its table of them is filled."""
 
 
 def assigned(ids: Sequence[str], twins: Iterable[Twin]) -> list[Twin | None]:
