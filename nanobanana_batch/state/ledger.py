@@ -13,7 +13,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import MISSING, asdict, fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -45,10 +45,17 @@ _TOLD: dict[str, type] = {
     )
 }
 """What concerns a paid request; uploaded files cost nothing, and end by themselves."""
-_DEFAULTS: dict[type, dict[str, Any]] = {
-    kind: {field.name: field.default for field in fields(kind) if field.default is not MISSING}
+_FIELDS: dict[type, list[tuple[str, Any]]] = {
+    kind: [
+        (field.name, None if field.default is MISSING else field.default)
+        for field in fields(kind)
+        if field.name not in _NOT_TOLD
+    ]
     for kind in _TOLD.values()
 }
+"""Of each fact, with the value that is not told."""
+_IMAGE_FIELDS = [field.name for field in fields(Image)]
+_ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
 
 LastTold = tuple[int, bytes, Path]
@@ -184,16 +191,14 @@ def understand(line: bytes) -> Told:
 
 def _entry(fact: Fact) -> dict[str, Any]:
     kind = type(fact)
-    values = {name: getattr(fact, name) for name in kind.__slots__ if name not in _NOT_TOLD}
+    entry: dict[str, Any] = {"fact": kind.__name__}
+    for name, default in _FIELDS[kind]:
+        value = getattr(fact, name)
+        if value is not None and value != default:
+            entry[name] = value
     if isinstance(fact, facts.Saved):
-        values["image"] = asdict(fact.image)
-    defaults = _DEFAULTS[kind]
-    known = {
-        name: value
-        for name, value in values.items()
-        if value is not None and not (name in defaults and value == defaults[name])
-    }
-    return {"fact": kind.__name__, **known}
+        entry["image"] = {name: getattr(fact.image, name) for name in _IMAGE_FIELDS}
+    return entry
 
 
 def _sending(entry: dict[str, Any]) -> str:
@@ -205,7 +210,7 @@ def _checkpoint(chain: Chain) -> dict[str, Any]:
 
 
 def _line(entry: dict[str, Any]) -> bytes:
-    return json.dumps(entry, separators=(",", ":")).encode() + b"\n"
+    return _ENCODE(entry).encode() + b"\n"
 
 
 def _facts_of(known: dict[str, Any], late: list[Fact]) -> Iterator[Fact]:
@@ -261,8 +266,8 @@ def _after_sending(known: dict[str, Any], attempt: int) -> Iterator[Fact]:
     if known["ready_at"] is not None:
         yield facts.Ready(attempt, (), known["dies_at"], known["credits_used"], known["ready_at"])
     if known["sha256"] is not None:
-        names = [field.name for field in fields(Image)]
-        yield facts.Saved(attempt, Image(**{name: known[name] for name in names}), known["saved_at"])
+        image = Image(**{name: known[name] for name in _IMAGE_FIELDS})
+        yield facts.Saved(attempt, image, known["saved_at"])
         if phase != "saved":
             yield facts.Lost(attempt)
     match phase:
