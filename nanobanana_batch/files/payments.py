@@ -20,6 +20,8 @@ from nanobanana_batch.files.plain import OWN_FILE, open_own
 
 PAYMENTS_NAME = "payments.jsonl"
 _PIECE_BYTES = 1 << 16
+_LINE_BYTES = 1 << 16
+"""No line of ours is longer, and nobody else's costs more."""
 _MARK = b'"chain":"'
 
 
@@ -39,7 +41,7 @@ def last_told(folder: Path) -> Told | None:
                 piece = file.read(end - begin) + rest
                 lines = piece.split(b"\n")
                 # The last is empty or torn, and the first one may begin further up.
-                rest, end = lines[0] + b"\n", begin
+                rest, end = lines[0][:_LINE_BYTES] + b"\n", begin
                 for line in reversed(lines[0 if begin == 0 else 1 : -1]):
                     if _MARK in line and (found := _understood(line)) is not None:
                         return (*found, folder)
@@ -63,7 +65,7 @@ def lines(folder: Path) -> Iterator[bytes]:
         OSError: there is no such file, or it cannot be read.
     """
     with os.fdopen(open_own(folder / PAYMENTS_NAME), "rb") as file:
-        for line in file:
+        while line := file.readline(_LINE_BYTES):
             if line.endswith(b"\n"):
                 yield line
 

@@ -26,7 +26,15 @@ from nanobanana_batch.state.schema import bring_up_to_date, refuse_foreign_table
 from nanobanana_batch.state.soundness import refuse_unsound
 from nanobanana_batch.state.writers import WRITERS
 
-_NOT_UNDERSTOOD = (ValueError, TypeError, KeyError, AttributeError, RecursionError, sqlite3.Error)
+_NOT_UNDERSTOOD = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    sqlite3.Error,
+)
 _COPIED = (
     "INSERT INTO rows (row_key, position, id, request, variant, variables, source)"
     " SELECT row_key, position, id, request, variant, variables, source FROM old.rows ORDER BY row",
