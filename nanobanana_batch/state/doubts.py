@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -27,6 +28,29 @@ class UsedKey(NamedTuple):
 
     key: str
     used_at: float
+    attempt: int
+
+
+_LATER_ONES = """
+WITH seen AS (
+    SELECT attempt, phase, intended_at,
+           min(intended_at) OVER (ORDER BY attempt DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+               AS later_one
+    FROM attempts
+    WHERE attempt >= (SELECT min(attempt) FROM attempts WHERE phase IN ('intent', 'unknown'))
+)
+SELECT attempt FROM seen WHERE phase IN ('intent', 'unknown') AND intended_at > later_one + ?
+"""
+_EARLIER_ONES = """
+WITH seen AS (
+    SELECT attempt, phase, coalesce(accepted_at, intended_at) AS dated_at,
+           max(intended_at) OVER (ORDER BY attempt ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+               AS earlier_one
+    FROM attempts
+)
+SELECT attempt, earlier_one FROM seen
+WHERE phase IN ('intent', 'unknown', 'accepted', 'ready', 'expired') AND earlier_one > dated_at + ?
+"""
 
 
 class Doubts:
@@ -53,26 +77,46 @@ class Doubts:
         """The key of an accepted request that is about as old as an attempt, or older.
 
         The newest one before the attempt that was not sent again since; without one the oldest that was
-        accepted at most `within_s` after the attempt's intent.
+        accepted at most `within_s` after the attempt's intent. Not one that was accepted before its intent or
+        long after it: the clock was set meanwhile, or its reply was lost first.
         """
         older = (
-            "SELECT earlier.idempotency_key, earlier.intended_at FROM attempts AS earlier, attempts AS asked"
+            "SELECT earlier.idempotency_key, earlier.intended_at, earlier.attempt"
+            " FROM attempts AS earlier, attempts AS asked"
             " WHERE asked.attempt = ? AND earlier.attempt < asked.attempt"
             " AND earlier.intended_at <= asked.intended_at"
+            " AND earlier.accepted_at - earlier.intended_at BETWEEN -? AND ?"
             " AND earlier.provider = ? AND earlier.account = ? AND earlier.task_id IS NOT NULL"
             " ORDER BY earlier.attempt DESC LIMIT 1"
         )
         younger = (
-            "SELECT later.idempotency_key, later.intended_at FROM attempts AS later, attempts AS asked"
+            "SELECT later.idempotency_key, later.intended_at, later.attempt"
+            " FROM attempts AS later, attempts AS asked"
             " WHERE asked.attempt = ?"
             " AND later.attempt != asked.attempt AND later.provider = ? AND later.account = ?"
             " AND later.task_id IS NOT NULL"
             " AND later.accepted_at BETWEEN asked.intended_at AND asked.intended_at + ?"
             " ORDER BY later.accepted_at LIMIT 1"
         )
-        found = self._read(older, attempt, self._provider, self._account)
+        found = self._read(older, attempt, within_s, within_s, self._provider, self._account)
         found = found or self._read(younger, attempt, self._provider, self._account, within_s)
         return UsedKey(*found[0]) if found else None
+
+    def dated_after_later_ones(self, by_s: float) -> frozenset[int]:
+        """Those without an answer that a later attempt was dated before, by more than that.
+
+        Attempts are numbered in the order in which they are begun, whatever a clock says.
+        """
+        return frozenset(attempt for (attempt,) in self._read(_LATER_ONES, by_s))
+
+    def dated_before_earlier_ones(self, by_s: float) -> dict[int, float]:
+        """Those without an image that an earlier attempt was dated after, by more than that, and when."""
+        return dict(self._read(_EARLIER_ONES, by_s))
+
+    def latest_before(self, attempt: int) -> float:
+        """Unix seconds of the latest intent among the attempts before this one."""
+        found = self._read("SELECT max(intended_at) FROM attempts WHERE attempt < ?", attempt)[0][0]
+        return -math.inf if found is None else float(found)
 
     def _find(self, condition: str) -> list[Unaccounted]:
         query = (

@@ -119,6 +119,8 @@ class FakeProvider:
     account: str = "one"
     clock_offset_s: float = 0.0
     """What the provider's clock shows more than the test's."""
+    tells_time: bool = False
+    """Whether its replies have a `Date`; there is one once it was asked anything."""
     lists_tasks: bool = True
     latency_s: float = 20.0
     submit_s: float = 0.2
@@ -166,6 +168,11 @@ class FakeProvider:
             offers_callbacks=True,
             offers_uploads=True,
         )
+
+    def provider_time(self) -> float | None:
+        """By the `Date` of its latest reply."""
+        is_told = self.tells_time and (self.submits or self.batches or self.listings or self.account_reads)
+        return anyio.current_time() + self.clock_offset_s if is_told else None
 
     def encode(self, request: Request, callback_url: str | None = None) -> bytes:
         """Our own vocabulary as JSON."""
