@@ -164,7 +164,8 @@ class Keys:
         near = self._doubts.accepted_key_near(work.attempt, _SAME_AGE_S)
         if near is not None and near.key not in self._undated_keys:
             await self._ask_near(near, work)
-        elif not work.posted_at or self._is_last:
+        is_of_use = near is not None and near.key not in self._undated_keys
+        if not is_of_use and (not work.posted_at or self._is_last):
             await self._asked_about_own(work)  # no request was accepted that could be asked about instead
         return self.covers(work)
 

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 Read = Callable[..., list[Any]]
 """Runs a query with its values; all rows."""
+_SOON_S = 600
+"""After its intent a request that met no trouble is accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class Doubts:
             " FROM attempts AS earlier, attempts AS asked"
             " WHERE asked.attempt = ? AND earlier.attempt < asked.attempt"
             " AND earlier.intended_at <= asked.intended_at"
-            " AND earlier.accepted_at - earlier.intended_at BETWEEN -? AND ?"
+            f" AND earlier.accepted_at - earlier.intended_at BETWEEN {-_SOON_S} AND {_SOON_S}"
             " AND earlier.provider = ? AND earlier.account = ? AND earlier.task_id IS NOT NULL"
             " ORDER BY earlier.attempt DESC LIMIT 1"
         )
@@ -98,7 +100,7 @@ class Doubts:
             " AND later.accepted_at BETWEEN asked.intended_at AND asked.intended_at + ?"
             " ORDER BY later.accepted_at LIMIT 1"
         )
-        found = self._read(older, attempt, within_s, within_s, self._provider, self._account)
+        found = self._read(older, attempt, self._provider, self._account)
         found = found or self._read(younger, attempt, self._provider, self._account, within_s)
         return UsedKey(*found[0]) if found else None
 

@@ -18,6 +18,7 @@ from nanobanana_batch.manifest import derive_id, fold_id
 from nanobanana_batch.model import Draft, Image, Request, RowStatus
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state import facts
+from nanobanana_batch.state.doubts import UsedKey
 from nanobanana_batch.state.facts import Fact, Phase
 from nanobanana_batch.state.reader import RowReport, open_reader
 from nanobanana_batch.state.roster import Roster
@@ -366,10 +367,10 @@ def test_a_key_to_ask_about_is_an_accepted_one_of_the_same_age(store: Store) -> 
     ours = store.doubts("p", "me")
     assert ours.accepted_key_near(2, 60.0) is None
     store.apply([facts.Accepted(3, "t3", None, None, None, 50.0)])
-    assert ours.accepted_key_near(2, 60.0) == ("key-3", 1.0)
+    assert ours.accepted_key_near(2, 60.0) == UsedKey("key-3", 1.0, 3)
     assert ours.accepted_key_near(2, 10.0) is None
     store.apply([facts.Accepted(1, "t1", None, None, None, 90.0)])
-    assert ours.accepted_key_near(2, 10.0) == ("key-1", 1.0)
+    assert ours.accepted_key_near(2, 10.0) == UsedKey("key-1", 1.0, 1)
     assert store.doubts("q", "you").accepted_key_near(2, 60.0) is None
     assert store.doubts("p", "you").accepted_key_near(2, 60.0) is None
 
