@@ -97,6 +97,7 @@ class Doubts:
             " WHERE asked.attempt = ?"
             " AND later.attempt != asked.attempt AND later.provider = ? AND later.account = ?"
             " AND later.task_id IS NOT NULL"
+            f" AND later.accepted_at - later.intended_at BETWEEN {-_SOON_S} AND {_SOON_S}"
             " AND later.accepted_at BETWEEN asked.intended_at AND asked.intended_at + ?"
             " ORDER BY later.accepted_at LIMIT 1"
         )
