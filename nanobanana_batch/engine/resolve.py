@@ -361,12 +361,11 @@ class Resolver:
     async def _look_in_list(self, case: _Case, group: anyio.abc.TaskGroup) -> None:
         """Adopt what fits beyond doubt; hold it otherwise."""
         context, work = self._context, case.work
-        sent_at = context.ages.sent_at(work.attempt, work.intended_at)
-        outcome: SubmitOutcome = Unknown(_NOT_SHOWN if sent_at is not None else _UNDATED)
-        if self._keys.is_ours(work) and sent_at is not None:
-            oldest = min([sent_at, *self._sendings()])
+        task = None
+        if self._keys.is_ours(work):
+            oldest = min(self._sendings(work), default=context.now())
             task = await self._strangers.task_of(work, oldest, at_once=self._is_last)
-            outcome = outcome if task is None else Accepted(task.task_id)
+        outcome: SubmitOutcome = self._not_shown(work) if task is None else Accepted(task.task_id)
         if isinstance(outcome, Accepted) or not case.is_noted:
             outcome = await record_answer(context, work, outcome)
         if isinstance(outcome, Accepted):
@@ -378,10 +377,14 @@ class Resolver:
             case.is_listed, case.due = True, work.posted_at + 2 * WINDOW_S
         case.due = min(case.due, self._keys.asks_again_at)
 
-    def _sendings(self) -> list[float]:
-        """When those that wait to be looked at were sent, as far as that is known."""
-        sent_at, works = self._context.ages.sent_at, [case.work for case in self._open]
+    def _sendings(self, work: Work) -> list[float]:
+        """When this one and those that wait were sent, as far as that is known."""
+        sent_at, works = self._context.ages.sent_at, [work, *(case.work for case in self._open)]
         return [at for work in works if (at := sent_at(work.attempt, work.intended_at)) is not None]
+
+    def _not_shown(self, work: Work) -> Unknown:
+        is_dated = self._context.ages.sent_at(work.attempt, work.intended_at) is not None
+        return Unknown(_NOT_SHOWN if is_dated else _UNDATED)
 
     def _follow(self, work: Work, group: anyio.abc.TaskGroup) -> None:
         """The task is known: from here on it is like any other."""

@@ -68,9 +68,10 @@ class Strangers:
 
         It is the only stranger of its model near in time, no other request may have made it, and it can be
         read under that id. `oldest`: Unix time of the oldest request that waits for this; `at_once`: however
-        lately the list was read. Of a request of which nobody knows when it was sent the list tells nothing.
+        lately the list was read. It is read, too, for a request of which nobody knows when it was sent: the clock
+        may be wrong now, and the reply puts it right.
         """
-        if self._sent_at(work) is None or self._has_rivals(work):
+        if self._has_rivals(work):
             return None
         seen, sent_at = await self._read(oldest, at_once=at_once), self._sent_at(work)
         if seen is None or sent_at is None or seen.back_to > sent_at - WINDOW_S:
@@ -119,8 +120,10 @@ class Strangers:
 
     def _has_rivals(self, work: Work) -> bool:
         """Whether a task made when this was sent could be another request's: then the list cannot tell."""
-        at = ListedTask("", work.model, self._sent_at(work) or 0.0)
-        return bool(self._possible([at], {work.attempt}))
+        sent_at = self._sent_at(work)
+        return sent_at is not None and bool(
+            self._possible([ListedTask("", work.model, sent_at)], {work.attempt})
+        )
 
     def _sent_at(self, work: Work) -> float | None:
         return self._context.ages.sent_at(work.attempt, work.intended_at)

@@ -101,7 +101,7 @@ def test_files_of_others_are_neither_used_nor_deleted(store: Store, provider: st
 
 def test_the_file_that_lives_longest_is_used(store: Store) -> None:
     """A renewed one instead of the old one."""
-    store.apply([uploaded(1), uploaded(2, at=DAY), uploaded(3, "b")])
+    store.apply([uploaded(1), uploaded(2, at=DAY), uploaded(3, "b", at=DAY)])
     found = store.uploads("p", "one").current("a", DAY, KEPT_S)
     assert found is not None
     assert found.upload == 2
