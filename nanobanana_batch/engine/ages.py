@@ -53,7 +53,8 @@ class Ages:
 
     def may_be_younger(self, attempt: int, noted: float) -> bool:
         """Whether it may have been sent long after what was noted: requests before it were."""
-        return self._later_before.get(attempt, noted) > noted + _OVERTAKEN_S
+        is_told = attempt in self._sent
+        return not is_told and self._later_before.get(attempt, noted) > noted + _OVERTAKEN_S
 
     def since_accepted_s(self, work: Work) -> float:
         """For how long there has been a task, at least."""

@@ -120,7 +120,7 @@ def test_a_request_from_the_future_is_not_young(tmp_path: Path) -> None:
     later = it.run(2, at=2 * DAY_S)
     assert later.statuses() == [UNKNOWN, DONE]
     assert it.paid() == [1, 1]
-    assert "a clock was wrong" in later.rows()[0].error_message
+    assert "a clock was wrong" in str(later.rows()[0].error_message)
 
 
 @pytest.mark.parametrize("trust", [HONOURED, UNPROVEN])
@@ -312,7 +312,7 @@ def test_a_task_is_not_given_up_since_its_date_is_too_early(tmp_path: Path) -> N
     it.run(1, at=5 * DAY_S)
     provider.latency_s = 2400.0
     it.run(2, at=5 * DAY_S + HOUR_S, clock_ahead=-3 * DAY_S, stuck_after_s=60.0)
-    it.run(2, at=5 * DAY_S + HOUR_S + 120, new_rows=False, gives_up=True, stuck_after_s=HOUR_S)
+    it.run(2, at=5 * DAY_S + HOUR_S + 120, new_rows=False, gives_up=True, stuck_after_s=2 * HOUR_S)
     assert it.paid() == [1, 1]
 
 
@@ -322,13 +322,11 @@ def test_a_task_is_not_given_up_since_its_date_is_too_early(tmp_path: Path) -> N
 def clock(wall: float, theirs: float | None) -> tuple[Clock, list[str], list[tuple[str, object]]]:
     said: list[str] = []
     logged: list[tuple[str, object]] = []
-    made = Clock(
-        lambda: wall,
-        lambda: 7.0,
-        lambda: theirs,
-        Tally(announce=said.append),
-        lambda event, **fields: logged.append((event, fields["ahead_s"])),
-    )
+
+    def log(event: str, /, **fields: object) -> None:
+        logged.append((event, fields["ahead_s"]))
+
+    made = Clock(lambda: wall, lambda: 7.0, lambda: theirs, Tally(announce=said.append), log)
     return made, said, logged
 
 
