@@ -68,8 +68,8 @@ class Strangers:
 
         It is the only stranger of its model near in time, no other request may have made it, and it can be
         read under that id. `oldest`: Unix time of the oldest request that waits for this; `at_once`: however
-        lately the list was read. It is read, too, for a request of which nobody knows when it was sent: if the
-        clock is wrong now, the reply puts it right.
+        lately the list was read. It is read, too, for a request of which nobody knows when it was sent:
+        if the clock is wrong now, the reply puts it right.
         """
         if self._has_rivals(work):
             return None

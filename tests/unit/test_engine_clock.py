@@ -75,12 +75,12 @@ class Timely(FakeProvider):
 
     async def submit(self, body: bytes, idempotency_key: str) -> SubmitOutcome:
         self._forget()
-        known = set(self.tasks)
-        try:
-            return await super().submit(body, idempotency_key)
-        finally:
-            for id_ in self.tasks.keys() - known:
-                self.tasks[id_].created += self.clock_offset_s
+        return await super().submit(body, idempotency_key)
+
+    def _make(self, body: bytes, key: str) -> FakeTask:
+        task = super()._make(body, key)
+        task.created += self.clock_offset_s
+        return task
 
     async def list_recent(self, age_s: float, turn: Turn) -> Listing:
         listing = await super().list_recent(age_s, turn)
