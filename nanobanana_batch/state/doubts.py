@@ -33,17 +33,19 @@ class UsedKey(NamedTuple):
     attempt: int
 
 
-_LATER_ONES = """
+LATER_ONES = """
 WITH seen AS (
     SELECT attempt, phase, intended_at,
            min(intended_at) OVER (ORDER BY attempt DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
                AS later_one
     FROM attempts
-    WHERE attempt >= (SELECT min(attempt) FROM attempts WHERE phase IN ('intent', 'unknown'))
+    WHERE attempt >= (
+        SELECT min(attempt) FROM attempts WHERE phase != 'saved' AND phase IN ('intent', 'unknown')
+    )
 )
 SELECT attempt FROM seen WHERE phase IN ('intent', 'unknown') AND intended_at > later_one + ?
 """
-_EARLIER_ONES = """
+EARLIER_ONES = """
 WITH seen AS (
     SELECT attempt, phase, coalesce(accepted_at, intended_at) AS dated_at,
            max(intended_at) OVER (ORDER BY attempt ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
@@ -69,7 +71,7 @@ class Doubts:
 
     def unanswered(self) -> list[Unaccounted]:
         """Those that have no answer (yet)."""
-        return self._find("phase IN ('intent', 'unknown')")
+        return self._find("phase != 'saved' AND phase IN ('intent', 'unknown')")
 
     def sent_anew(self) -> list[Unaccounted]:
         """Those with a task that were sent anew before that: an earlier sending may have made another one."""
@@ -110,11 +112,11 @@ class Doubts:
 
         Attempts are numbered in the order in which they are begun, whatever a clock says.
         """
-        return frozenset(attempt for (attempt,) in self._read(_LATER_ONES, by_s))
+        return frozenset(attempt for (attempt,) in self._read(LATER_ONES, by_s))
 
     def dated_before_earlier_ones(self, by_s: float) -> dict[int, float]:
         """Those without an image that an earlier attempt was dated after, by more than that, and when."""
-        return dict(self._read(_EARLIER_ONES, by_s))
+        return dict(self._read(EARLIER_ONES, by_s))
 
     def latest_before(self, attempt: int) -> float:
         """Unix seconds of the latest intent among the attempts before this one."""
