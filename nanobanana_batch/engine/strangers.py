@@ -131,18 +131,21 @@ class Strangers:
     def _possible(self, tasks: Collection[ListedTask], but: Collection[int]) -> list[Unaccounted]:
         """The other requests that may have made one of these, whatever their model: it may have two names."""
         others = [one for one in self._unaccounted() if one.attempt not in but]
-        return [one for one in others if any(self._may_have_made(one, task) for task in tasks)]
+        times = [task.created_at for task in tasks]
+        spans = [(one, *self._span(one)) for one in others]
+        return [one for one, first, last in spans if any(first <= at <= last for at in times)]
 
-    def _may_have_made(self, one: Unaccounted, task: ListedTask) -> bool:
+    def _span(self, one: Unaccounted) -> tuple[float, float]:
+        """From when to when what it may have made can have been made; any time where nobody knows."""
         clock, sent_at = self._context.clock, self._context.ages.sent_at(one.attempt, one.intended_at)
         if sent_at is None:
-            return True
+            return -math.inf, math.inf
         first, began = -math.inf if one.sent > 1 else sent_at, clock.at(self._began)
         # An earlier run may have repeated it for as long as that went on.
         last = max(sent_at, began if sent_at < began else -math.inf)
         if (repeated_at := self._repeated_at.get(one.attempt)) is not None:
             last = max(last, clock.at(repeated_at))
-        return first - WINDOW_S <= task.created_at <= last + WINDOW_S
+        return first - WINDOW_S, last + WINDOW_S
 
     def _unaccounted(self) -> list[Unaccounted]:
         if self._anew is None:

@@ -54,7 +54,7 @@ class Folder:
         **settings: object,
     ) -> Night:
         """One run; submits are numbered from 0 in each."""
-        before, self.provider.clock_offset_s = self.provider.submits, at
+        before, self.provider.clock_offset_s, self.provider.replies = self.provider.submits, at, 0
         self.provider.on_submit = lambda n: answers(n - before)
         it = Night(self.path, self.provider, PROMPTS[:rows], Settings(**settings))  # type: ignore[arg-type]
         it.now = lambda: anyio.current_time() + at + clock_ahead
@@ -210,7 +210,6 @@ def test_the_first_reply_of_a_run_may_be_the_list_itself(tmp_path: Path, ahead: 
     it = folder(tmp_path, provider)
     it.run(1, at=30 * DAY_S, answers=lost(0))
     provider.lists_tasks = True
-    it.provider.submits, it.provider.batches = 0, []
     assert it.run(1, at=30 * DAY_S + HOUR_S, clock_ahead=ahead).statuses() == [DONE]
 
 
