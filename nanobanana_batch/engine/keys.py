@@ -99,8 +99,6 @@ class Keys:
         """What was shown of the keys of requests without an answer, and at which loop time."""
         self._judged: dict[tuple[str, KeyQuestion], float] = {}
         """At which loop time a question was answered with a verdict on its body."""
-        self._undated_keys: set[str] = set()
-        """Keys that were asked about, and turned out to be of no known age."""
         self._questions = 0
         self._pause_s = _FIRST_PAUSE_S
         self._next_question_at = -math.inf
@@ -162,10 +160,9 @@ class Keys:
         if self._trust is Idempotency.HONOURED:
             return False  # its key is older than keys live
         near = self._doubts.accepted_key_near(work.attempt, _SAME_AGE_S)
-        if near is not None and near.key not in self._undated_keys:
+        if near is not None:
             await self._ask_near(near, work)
-        is_of_use = near is not None and near.key not in self._undated_keys
-        if not is_of_use and (not work.posted_at or self._is_last):
+        elif not work.posted_at or self._is_last:
             await self._asked_about_own(work)  # no request was accepted that could be asked about instead
         return self.covers(work)
 
@@ -261,7 +258,7 @@ class Keys:
             asked_at, shown = anyio.current_time(), await self._ask(near.key, work.posted_at)
             self._pause_after(shown)
             if shown is KeyMemory.REMEMBERED:
-                await self._prove_by(near, asked_at)
+                await self._prove(near.used_at, asked_at)
             elif shown is KeyMemory.UNSHOWN:
                 await self._note_unshown(near)
 
@@ -339,22 +336,13 @@ class Keys:
                 " asked for; say `idempotency: ignored` in its profile"
             )
 
-    async def _prove_by(self, near: UsedKey, shown_at: float) -> None:
-        """A key that may be younger than was noted says nothing of others."""
-        latest = await self._context.blocking(lambda: self._doubts.latest_before(near.attempt))
-        if latest > near.used_at + _SAME_AGE_S:
-            self._undated_keys.add(near.key)
-        else:
-            await self._prove(near.used_at, shown_at)
-
     def _sent_at(self, work: Work) -> float | None:
         return self._context.ages.sent_at(work.attempt, work.intended_at)
 
     def _known_since(self, work: Work) -> float:
-        """How old its key is for certain; infinite where it may be younger than was noted."""
-        is_certain = not self._context.ages.may_be_younger(work.attempt, work.intended_at)
+        """Since when its key is used; infinite where nobody knows."""
         sent_at = self._sent_at(work)
-        return sent_at if is_certain and sent_at is not None else math.inf
+        return math.inf if sent_at is None else sent_at
 
     async def _prove(self, used_at: float, shown_at: float) -> None:
         """Keys as old as this are remembered; what was shown before a time of trouble holds no more."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -30,14 +29,14 @@ class UsedKey(NamedTuple):
 
     key: str
     used_at: float
-    attempt: int
 
 
 LATER_ONES = """
 WITH seen AS (
     SELECT attempt, phase, intended_at,
-           min(intended_at) OVER (ORDER BY attempt DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
-               AS later_one
+           min(coalesce(accepted_at, intended_at)) OVER (
+               ORDER BY attempt DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+           ) AS later_one
     FROM attempts
     WHERE attempt >= (
         SELECT min(attempt) FROM attempts WHERE phase != 'saved' AND phase IN ('intent', 'unknown')
@@ -45,10 +44,12 @@ WITH seen AS (
 )
 SELECT attempt FROM seen WHERE phase IN ('intent', 'unknown') AND intended_at > later_one + ?
 """
-EARLIER_ONES = """
+_BEGUN_AT = "CASE WHEN accepted_at < intended_at - 60 THEN NULL ELSE intended_at END"
+"""An intent that was dated after its own acceptance was dated by a clock that was wrong."""
+EARLIER_ONES = f"""
 WITH seen AS (
     SELECT attempt, phase, coalesce(accepted_at, intended_at) AS dated_at,
-           max(intended_at) OVER (ORDER BY attempt ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+           max({_BEGUN_AT}) OVER (ORDER BY attempt ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
                AS earlier_one
     FROM attempts
 )
@@ -85,7 +86,7 @@ class Doubts:
         long after it: the clock was set meanwhile, or its reply was lost first.
         """
         older = (
-            "SELECT earlier.idempotency_key, earlier.intended_at, earlier.attempt"
+            "SELECT earlier.idempotency_key, earlier.intended_at"
             " FROM attempts AS earlier, attempts AS asked"
             " WHERE asked.attempt = ? AND earlier.attempt < asked.attempt"
             " AND earlier.intended_at <= asked.intended_at"
@@ -94,7 +95,7 @@ class Doubts:
             " ORDER BY earlier.attempt DESC LIMIT 1"
         )
         younger = (
-            "SELECT later.idempotency_key, later.intended_at, later.attempt"
+            "SELECT later.idempotency_key, later.intended_at"
             " FROM attempts AS later, attempts AS asked"
             " WHERE asked.attempt = ?"
             " AND later.attempt != asked.attempt AND later.provider = ? AND later.account = ?"
@@ -117,11 +118,6 @@ class Doubts:
     def dated_before_earlier_ones(self, by_s: float) -> dict[int, float]:
         """Those without an image that an earlier attempt was dated after, by more than that, and when."""
         return dict(self._read(EARLIER_ONES, by_s))
-
-    def latest_before(self, attempt: int) -> float:
-        """Unix seconds of the latest intent among the attempts before this one."""
-        found = self._read("SELECT max(intended_at) FROM attempts WHERE attempt < ?", attempt)[0][0]
-        return -math.inf if found is None else float(found)
 
     def _find(self, condition: str) -> list[Unaccounted]:
         query = (

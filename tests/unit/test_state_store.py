@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sqlite3
 import subprocess
 import sys
@@ -369,10 +368,10 @@ def test_a_key_to_ask_about_is_an_accepted_one_of_the_same_age(store: Store) -> 
     ours = store.doubts("p", "me")
     assert ours.accepted_key_near(2, 60.0) is None
     store.apply([facts.Accepted(3, "t3", None, None, None, 50.0)])
-    assert ours.accepted_key_near(2, 60.0) == UsedKey("key-3", 1.0, 3)
+    assert ours.accepted_key_near(2, 60.0) == UsedKey("key-3", 1.0)
     assert ours.accepted_key_near(2, 10.0) is None
     store.apply([facts.Accepted(1, "t1", None, None, None, 90.0)])
-    assert ours.accepted_key_near(2, 10.0) == UsedKey("key-1", 1.0, 1)
+    assert ours.accepted_key_near(2, 10.0) == UsedKey("key-1", 1.0)
     assert store.doubts("q", "you").accepted_key_near(2, 60.0) is None
     assert store.doubts("p", "you").accepted_key_near(2, 60.0) is None
 
@@ -528,6 +527,8 @@ def test_requests_dated_after_later_ones_are_found(path: Path) -> None:
     doubts = store.doubts("p", "me")
     assert doubts.dated_after_later_ones(60.0) == {1, 3}
     assert doubts.dated_after_later_ones(61.0) == {1}
+    store.apply([facts.Accepted(2, "t2", None, None, None, 800.0)])  # its own intent was dated too early
+    assert doubts.dated_after_later_ones(60.0) == {1, 3}
     store.apply([facts.Accepted(4, "t4", None, None, None, 104.0)])
     assert doubts.dated_after_later_ones(60.0) == {1, 3}
     store.apply([facts.Accepted(1, "t1", None, None, None, 100.0)])
@@ -543,7 +544,8 @@ def test_requests_dated_before_earlier_ones_are_found(path: Path) -> None:
     assert doubts.dated_before_earlier_ones(60.0) == {3: 900.0, 4: 900.0}
     store.apply([facts.Accepted(3, "t3", None, None, None, 899.0)])
     assert doubts.dated_before_earlier_ones(60.0) == {4: 900.0}
-    assert [doubts.latest_before(attempt) for attempt in (1, 2, 4)] == [-math.inf, 100.0, 900.0]
+    store.apply([facts.Accepted(2, "t2", None, None, None, 150.0)])  # its own intent was dated wrong
+    assert doubts.dated_before_earlier_ones(60.0) == {}
     store.close()
 
 
