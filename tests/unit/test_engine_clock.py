@@ -293,6 +293,18 @@ def test_links_do_not_expire_since_the_clock_was_behind_when_the_task_was_made(t
     assert it.run(2, at=7 * DAY_S).statuses() == [DONE, RowStatus.EXPIRED]
 
 
+def test_a_task_without_links_does_not_expire_by_a_date_that_is_too_early(tmp_path: Path) -> None:
+    """It is completed and shows none yet."""
+    provider = Timely()
+    it = folder(tmp_path, provider)
+    it.run(1, at=5 * DAY_S)
+    provider.latency_s = 2400.0
+    it.run(2, at=5 * DAY_S + HOUR_S, clock_ahead=-3 * DAY_S, stuck_after_s=60.0)
+    provider.on_read = lambda n, task: {"id": task.id, "status": "completed"}
+    assert it.run(2, at=5 * DAY_S + 2 * HOUR_S).statuses() == [DONE, RowStatus.RUNNING]
+    assert it.run(2, at=7 * DAY_S).statuses() == [DONE, RowStatus.EXPIRED]
+
+
 def test_a_clock_that_is_set_in_the_middle_of_a_run_expires_nothing(tmp_path: Path) -> None:
     """No reply has a date here: how long a task of this run has been there is counted by other seconds."""
     provider = Timely(on_link=gone)
