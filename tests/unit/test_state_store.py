@@ -536,6 +536,15 @@ def test_requests_dated_after_later_ones_are_found(path: Path) -> None:
     store.close()
 
 
+def test_a_later_one_counts_by_its_acceptance(path: Path) -> None:
+    """Its intent was dated before the first reply of its run had told the time."""
+    store = Store(path)
+    dated(store, 500.0, 100.0)
+    store.apply([facts.Accepted(2, "t2", None, None, None, 480.0)])
+    assert store.doubts("p", "me").dated_after_later_ones(60.0) == frozenset()
+    store.close()
+
+
 def test_requests_dated_before_earlier_ones_are_found(path: Path) -> None:
     """With the latest date of those; of a task the date of its acceptance counts."""
     store = Store(path)
