@@ -163,7 +163,9 @@ def standing(folder: Folder) -> Standing:
     with open_reader(folder.state, folder.told()) as reader, reader.one_moment():
         counts, credits, last = reader.counts(), reader.credits(), last_run(reader)
         is_running = was_running or is_held(folder.path)
-        sent = reader.being_sent(last.began_at) if is_running and last and not last.ended else BeingSent()
+        sent = (
+            reader.being_sent(last.attempts_before) if is_running and last and not last.ended else BeingSent()
+        )
         return Standing(
             folder=str(folder.path),
             manifest=reader.meta("manifest") or "",

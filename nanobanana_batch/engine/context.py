@@ -9,8 +9,10 @@ from enum import StrEnum
 from pathlib import Path
 
 from nanobanana_batch.engine.again import Again
+from nanobanana_batch.engine.ages import Ages
 from nanobanana_batch.engine.breaker import Breaker
 from nanobanana_batch.engine.budget import Budget
+from nanobanana_batch.engine.clock import Clock
 from nanobanana_batch.engine.counts import Counts
 from nanobanana_batch.engine.ends import Ends, MaxFailures
 from nanobanana_batch.engine.gate import SubmitGate
@@ -32,6 +34,7 @@ from nanobanana_batch.providers.base import Provider
 from nanobanana_batch.state.facts import GIVEN_UP, Phase
 from nanobanana_batch.state.scope import EVERY_ROW, Scope
 from nanobanana_batch.state.store import OpenAttempt, Repeat, Store
+from nanobanana_batch.steady import steady_s
 
 FIRST_CONTACT_S = 600.0
 _RESOLVES_AT_ONCE = 4
@@ -165,6 +168,9 @@ class Context:
     """Task ids whose acceptance is just being written down."""
     now: Callable[[], float]
     """Unix seconds, only written down and compared with the provider's times; nothing waits by it."""
+    clock: Clock
+    """That `now` is of."""
+    ages: Ages
 
 
 def make_context(
@@ -180,9 +186,13 @@ def make_context(
     log: Log = NO_LOG,
     listed_price: Callable[[Request], float | None] = lambda request: None,
     hints: Hints | None = None,
-    now: Callable[[], float] = time.time,
+    wall: Callable[[], float] = time.time,
+    steady: Callable[[], float] = steady_s,
 ) -> Context:
     """The parts of a run, joined; call it inside the event loop that will run them."""
+    clock = Clock(wall, steady, provider.provider_time, tally, log)
+    now, offered = clock.now, provider.capabilities
+    ages = Ages(clock, store.doubts(offered.name, offered.account))
     slots = Slots(settings.concurrency, tally)
     outage = Outage(settings.max_outage_s, settings.first_contact_s)
     gate = SubmitGate(outage, stop, tally, log, now)
@@ -191,7 +201,7 @@ def make_context(
         settings.max_outage_s, settings.stuck_after_s, settings.revisit_s, settings.concurrency
     )
     owed, counts = Owed(patience, slots, stop, tally, log, folder.path, now), Counts(tally)
-    after = (budget.note, owed.note, counts.note, lambda fact: log_fact(log, fact))
+    after = (budget.note, owed.note, counts.note, ages.note, lambda fact: log_fact(log, fact))
     quota = DailyQuota(settings.on_daily_quota, settings.max_outage_s, stop, tally, log, now)
     breaker = Breaker(provider, gate, outage, quota, stop, tally, log)
     per_min = settings.submits_per_min
@@ -226,6 +236,8 @@ def make_context(
         ),
         arriving=set(),
         now=now,
+        clock=clock,
+        ages=ages,
     )
 
 

@@ -327,7 +327,7 @@ class Waiter:
 
     def _is_past_life(self, work: Work) -> bool:
         lifetime_s = self._context.provider.capabilities.link_lifetime_s
-        return self._context.now() - work.accepted_at >= lifetime_s
+        return self._context.ages.since_accepted_s(work) >= lifetime_s
 
     def _still_working(self, work: Work) -> facts.GivenUp | None:
         self._owed.understood(work)
@@ -350,7 +350,7 @@ class Waiter:
         context = self._context
         age_s = anyio.current_time() - work.since
         if context.settings.gives_up and work.is_old:
-            age_s = max(age_s, context.now() - work.accepted_at)
+            age_s = max(age_s, context.ages.since_accepted_s(work))
         return work.is_expired or age_s > context.settings.stuck_after_s
 
     def _report_stuck(self, work: Work) -> None:

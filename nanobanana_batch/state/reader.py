@@ -171,7 +171,7 @@ FROM attempts
 """
 _BEING_SENT = """
 SELECT count(rows.position), total({expected}) FROM attempts JOIN rows USING (attempt)
-WHERE attempts.phase = 'intent' AND attempts.intended_at >= ?
+WHERE attempts.phase = 'intent' AND attempts.attempt > ?
 """
 _SAME_BYTES = """
 SELECT coalesce(sum(images - 1), 0) FROM (
@@ -330,10 +330,10 @@ class Reader:
         reserved, used, unknown = self._db.execute(query).fetchone()
         return Credits(reserved=reserved, used=used, unknown=unknown)
 
-    def being_sent(self, since: float) -> BeingSent:
-        """What a run that began then is sending; what an older one left without an answer is not in it."""
+    def being_sent(self, after: int) -> BeingSent:
+        """What a run is sending that began after that attempt; what an older one has left is not in it."""
         expected = "credits_expected" if self._version > 1 else "NULL"
-        found = self._db.execute(_BEING_SENT.format(expected=expected), (since,)).fetchone()
+        found = self._db.execute(_BEING_SENT.format(expected=expected), (after,)).fetchone()
         return BeingSent(int(found[0]), float(found[1]))
 
     def prices(self) -> dict[PriceClass, float]:

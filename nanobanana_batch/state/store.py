@@ -185,6 +185,11 @@ class Store:
             self._reads.close()
             self._db.close()
 
+    @property
+    def last_attempt(self) -> int:
+        """The greatest number that an attempt has, or has been given; 0: none."""
+        return self._last_attempt
+
     def next_attempt(self) -> int:
         """A number for a new attempt; its intent makes it real."""
         self._last_attempt += 1

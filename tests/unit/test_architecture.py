@@ -101,6 +101,7 @@ def room(module: str) -> str:
 
 BELOW: dict[str, set[str]] = {
     "errors": set(),
+    "steady": set(),
     "problems": {"errors"},
     "model": set(),
     "fidelity": {"model"},
@@ -111,8 +112,8 @@ BELOW: dict[str, set[str]] = {
     "files": {"errors", "file_names", "visible", "model"},
     "state": {"errors", "file_names", "problems", "model", "fidelity"},
     "manifest": {"errors", "file_names", "problems", "model", "catalog", "files", "state", "results"},
-    "providers": {"errors", "model", "files", "catalog", "pricing"},
-    "engine": {"errors", "model", "fidelity", "files", "state", "providers"},
+    "providers": {"errors", "steady", "model", "files", "catalog", "pricing"},
+    "engine": {"errors", "steady", "model", "fidelity", "files", "state", "providers"},
     "results": {"errors", "model", "fidelity", "files", "state", "estimates"},
     "estimates": {"errors", "model", "state", "pricing"},
     "piloting": {"errors", "model", "state", "engine", "pricing", "estimates"},
