@@ -88,7 +88,7 @@ def make_audit(folder: Folder) -> Audit:
         StateFailed: the state file is damaged.
     """
     was_running = is_held(folder.path)
-    with open_reader(folder.state) as reader:  # for as long as what it says is being understood
+    with open_reader(folder.state, folder.told()) as reader:  # while it is being understood
         return _audited(folder, list(reader.attempts()), was_running=was_running)
 
 
@@ -112,7 +112,7 @@ def _audited(folder: Folder, attempts: list[AttemptReport], *, was_running: bool
     return Audit(str(folder.path), totals, tuple(findings), len(in_flight) if is_running else None)
 
 
-def repair_folder(path: Path, now: Connection, tally: Tally) -> None:
+def repair_folder(path: Path, now: Connection, tally: Tally, *, as_copy: bool = False) -> None:
     """Fetch what is paid for and can still be had: missing and changed images, running and finished tasks.
 
     A changed file stays as it is; the image is saved next to it.
@@ -129,7 +129,7 @@ def repair_folder(path: Path, now: Connection, tally: Tally) -> None:
 
     folder = find(path)
     with held(folder):
-        with open_reader(folder.state) as reader:
+        with open_reader(folder.state, folder.told()) as reader:
             remembered(reader.meta(CONNECTION), now)  # before anything is changed
             saved = [attempt for attempt in reader.attempts() if attempt.phase is Phase.SAVED]
         broken = [attempt.attempt for attempt in saved if _fault_of(folder.path, attempt) in _TO_FETCH]
@@ -138,7 +138,7 @@ def repair_folder(path: Path, now: Connection, tally: Tally) -> None:
             store.apply([facts.Lost(attempt) for attempt in broken])
         finally:
             store.close()
-    collect(path, now, Settings(), tally)
+    collect(path, now, Settings(), tally, as_copy=as_copy)
 
 
 _RERUN = "run again or `audit --repair` fetches it"

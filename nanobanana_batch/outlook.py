@@ -26,7 +26,7 @@ def priced_standing(folder: Folder, now: Connection = _LAST) -> Standing:
         UsageError, StateFailed: as `standing`.
     """
     found = standing(folder)
-    with open_reader(folder.state) as reader:
+    with open_reader(folder.state, folder.told()) as reader:
         book = _book(reader, now)
         rows = reader.to_pay(EVERY_ROW, _ATTEMPTS) if found.rows <= _MOST_ROWS else None
         left = Prices(seen_by(reader), book).cost(rows) if rows else None

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 from nanobanana_batch.connection import CONNECTION, LAST, Connection, Line, prepare, remembered
 from nanobanana_batch.errors import TooManyRows, UsageError, after_sending, before_sending
 from nanobanana_batch.estimates import Cost, Prices, seen_by
-from nanobanana_batch.file_names import IMAGE_FOLDER
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import Folder, choose, create, find, held, make, was_worked_on
 from nanobanana_batch.files.lock import only_writer
-from nanobanana_batch.files.proof import prove_writable, refuse_unspeakable
+from nanobanana_batch.files.proof import refuse_unspeakable
 from nanobanana_batch.manifest import Manifest, derive_id, fold_id, open_manifest
 from nanobanana_batch.model import Draft, RowStatus
+from nanobanana_batch.opening import opened
 from nanobanana_batch.piloting import Projection, choose_pilot, project
 from nanobanana_batch.pricing.money import money_text
 from nanobanana_batch.problems import ProblemLog
@@ -33,7 +33,6 @@ from nanobanana_batch.state.last_run import remembered_end
 from nanobanana_batch.state.reader import Failure, open_reader
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.scope import Scope
-from nanobanana_batch.state.store import Store
 
 if TYPE_CHECKING:
     from nanobanana_batch.engine.context import Settings
@@ -66,6 +65,8 @@ class Order:
     """Where its content is if it came from standard input."""
     allow_outside: tuple[Path, ...] = ()
     """Folders beside the manifest's and the working directory that it may read from."""
+    as_copy: bool = False
+    """The person knows that the output folder was worked on in another place, too."""
 
 
 class Retry(StrEnum):
@@ -220,6 +221,7 @@ def run(order: Order, settings: Settings, tally: Tally, pilot: int | None = None
 
     disk = Disk()
     manifest = open_ordered(order)
+    settings = replace(settings, asks_resting=False)
     settings = fitted(settings, tally, callbacks=CONNECTIONS if order.front else 0)
     line = prepare(order.connection, settings.paid_at_once, or_else=_OR_LOCAL)
     if order.front is not None and not line.offers_callbacks:
@@ -247,7 +249,7 @@ def run(order: Order, settings: Settings, tally: Tally, pilot: int | None = None
             create(folder, disk, worked_on=worked_on)
         if folder.state_folder != path:
             locks.enter_context(only_writer(folder.state_folder))
-        store = locks.enter_context(_opened(folder, disk))
+        store = locks.enter_context(opened(folder, disk, as_copy=order.as_copy))
         refuse_mixing(path, store.providers(), line.name)
         store.take_manifest(roster, name=manifest.name, variables=manifest.variables)
         store.remember(CONNECTION, order.connection.as_text())
@@ -261,7 +263,14 @@ def run(order: Order, settings: Settings, tally: Tally, pilot: int | None = None
 
 
 def retry(
-    path: Path, only: Retry, now: Connection, settings: Settings, tally: Tally, ids: Sequence[str] = ()
+    path: Path,
+    only: Retry,
+    now: Connection,
+    settings: Settings,
+    tally: Tally,
+    ids: Sequence[str] = (),
+    *,
+    as_copy: bool = False,
 ) -> Outcome:
     """Pay again for the rows of a folder that ended in one way; the manifest is not read again.
 
@@ -279,10 +288,15 @@ def retry(
     settings = replace(settings, new_rows=False, on_unknown=resend, retried=_RETRIED_PHASES[only])
     if ids:
         settings = replace(settings, scope=_scope_of(path, ids))
-    if only is Retry.RUNNING:
-        settings = replace(settings, gives_up=True)
-        _announce_giving_up(path, settings.scope, tally)
-    return _resume(path, now, settings, tally)
+    if only in (Retry.RUNNING, Retry.UNKNOWN):
+        settings = replace(
+            settings,
+            gives_up=only is Retry.RUNNING,
+            gives_up_left=not ids,
+            takes_over=now.provider != LAST,
+        )
+        _announce_cost(path, only, settings.scope, tally)
+    return _resume(path, now, settings, tally, as_copy=as_copy)
 
 
 def _scope_of(path: Path, ids: Sequence[str]) -> Scope:
@@ -296,19 +310,29 @@ def _scope_of(path: Path, ids: Sequence[str]) -> Scope:
     return Scope(only=frozenset(positions.values()))
 
 
-def _announce_giving_up(path: Path, scope: Scope, tally: Tally) -> None:
-    """Said before anything is done: what this may cost."""
-    with open_reader(find(path).state) as reader:
+def _announce_cost(path: Path, only: Retry, scope: Scope, tally: Tally) -> None:
+    """Said before anything is done: what may be paid twice."""
+    folder = find(path)
+    with open_reader(folder.state, folder.told()) as reader:
         counts = reader.counts(scope)
-    if rows := counts[RowStatus.RUNNING] + counts[RowStatus.READY]:
+    rows = counts[RowStatus.RUNNING] + counts[RowStatus.READY]
+    if only is Retry.RUNNING and rows:
         tally.announce(
             f"Rows that are paid for and not there: {rows:,}. Each task is read once more, and its image is"
-            " fetched if it is there. Where it is not, the task is given up, may have been paid all the same,"
-            " and the row is paid for again."
+            " fetched if it is there. Where it is not, or its provider is another one now, the task is given"
+            " up, may have been paid all the same, and the row is paid for again."
+        )
+    if only is Retry.UNKNOWN and (rows := counts[RowStatus.UNKNOWN]):
+        tally.announce(
+            f"Rows that may have been paid: {rows:,}. The provider is asked once more what became of each."
+            " Where it does not show that, or is another one now, the row is sent again, and may be paid for"
+            " twice."
         )
 
 
-def collect(path: Path, now: Connection, settings: Settings, tally: Tally) -> Outcome:
+def collect(
+    path: Path, now: Connection, settings: Settings, tally: Tally, *, as_copy: bool = False
+) -> Outcome:
     """Fetch what a folder has paid for and does not have; nothing new is paid for.
 
     Raises:
@@ -316,18 +340,20 @@ def collect(path: Path, now: Connection, settings: Settings, tally: Tally) -> Ou
         FolderInUse: another run works on the folder.
         RunStopped: the state or the disk fails.
     """
-    return _resume(path, now, replace(settings, new_rows=False), tally)
+    return _resume(path, now, replace(settings, new_rows=False), tally, as_copy=as_copy)
 
 
-def _resume(path: Path, now: Connection, settings: Settings, tally: Tally) -> Outcome:
+def _resume(
+    path: Path, now: Connection, settings: Settings, tally: Tally, *, as_copy: bool = False
+) -> Outcome:
     from nanobanana_batch.engine.descriptors import fitted
 
     disk, folder = Disk(), find(path)
     settings = fitted(settings, tally)
-    with open_reader(folder.state) as reader:
+    with open_reader(folder.state, folder.told()) as reader:
         connection = remembered(reader.meta(CONNECTION), now)
     line = prepare(connection, settings.paid_at_once, needs_key=False)
-    with held(folder), _opened(folder, disk) as store:
+    with held(folder), opened(folder, disk, as_copy=as_copy) as store:
         session = Session(store, disk, folder, line, settings, tally)
         if now.provider != LAST:
             refuse_mixing(folder.path, store.providers(), line.name)
@@ -349,7 +375,7 @@ def _too_dear(folder: Folder, line: Line, settings: Settings) -> str:
     limit = settings.max_credits
     if limit is None:
         return ""
-    with open_reader(folder.state) as reader:
+    with open_reader(folder.state, folder.told()) as reader:
         rows = reader.to_pay(settings.scope, settings.max_attempts)
         cost = Prices(seen_by(reader), line.prices).cost(rows)
     if not rows or not cost.is_over(limit):
@@ -425,26 +451,6 @@ def _is_same(one: Path, other: Path) -> bool:
         return one.samefile(other)
     except OSError:  # one of them is not there
         return False
-
-
-@contextmanager
-def _opened(folder: Folder, disk: Disk) -> Iterator[Store]:
-    """The folder's store; the name of a new state file survives power loss before anything is paid for.
-
-    Raises:
-        UsageError: a place of the run does not keep what is written to it; nothing was sent.
-        BadSurroundings: in this locale no file can have the name of an image that is paid for.
-    """
-    with before_sending():
-        make(folder.path / IMAGE_FOLDER, disk)
-    prove_writable(folder, disk)
-    store = Store(folder.state)
-    try:
-        disk.sync_folder(folder.state_folder)
-        refuse_unspeakable(known.stem for phase in Phase for known in store.open_attempts(phase))
-        yield store
-    finally:
-        store.close()
 
 
 def _worked(session: Session) -> Outcome:

@@ -114,8 +114,9 @@ def write_results(folder: Folder, disk: Disk) -> Path:
         DiskFailed: the file cannot be written; the old one is untouched.
     """
     path = folder.path / RESULTS_NAME
-    with open_reader(folder.state) as reader:
-        write_atomically(disk, path, csv_pieces(reader))
+    with open_reader(folder.state, folder.told()) as reader:
+        if reader.meta("manifest") is not None:  # a state that was made anew has no rows in order, yet
+            write_atomically(disk, path, csv_pieces(reader))
     return path
 
 
@@ -126,7 +127,7 @@ def write_for_spreadsheets(folder: Folder, disk: Disk) -> Path:
         StateFailed, DiskFailed: as `write_results`.
     """
     path = folder.path / SPREADSHEET_NAME
-    with open_reader(folder.state) as reader:
+    with open_reader(folder.state, folder.told()) as reader:
         write_atomically(
             disk, path, itertools.chain([codecs.BOM_UTF8], csv_pieces(reader, is_for_spreadsheets=True))
         )
@@ -159,10 +160,12 @@ def column_names(variables: list[str]) -> list[str]:
 def standing(folder: Folder) -> Standing:
     """How the folder stands now; may be called while a run is going."""
     was_running = is_held(folder.path)
-    with open_reader(folder.state) as reader, reader.one_moment():
+    with open_reader(folder.state, folder.told()) as reader, reader.one_moment():
         counts, credits, last = reader.counts(), reader.credits(), last_run(reader)
         is_running = was_running or is_held(folder.path)
-        sent = reader.being_sent(last.began_at) if is_running and last and not last.ended else BeingSent()
+        sent = (
+            reader.being_sent(last.attempts_before) if is_running and last and not last.ended else BeingSent()
+        )
         return Standing(
             folder=str(folder.path),
             manifest=reader.meta("manifest") or "",

@@ -172,10 +172,11 @@ def count_up(tally: Tally, reader: Reader, scope: Scope) -> None:
 
 def has_work(session: Session) -> bool:
     """Whether there is anything to send or to collect."""
-    from nanobanana_batch.engine.context import RESUMABLE
+    from nanobanana_batch.engine.context import unfinished
+    from nanobanana_batch.engine.takeover import elsewhere
 
     store, settings, name = session.store, session.settings, session.line.name
-    if any(known.provider == name for phase in RESUMABLE for known in store.open_attempts(phase)):
+    if any(True for found in (unfinished, elsewhere) for _ in found(store, name, settings)):
         return True
     if settings.new_rows and store.new_rows(-1, settings.scope, 1):
         return True

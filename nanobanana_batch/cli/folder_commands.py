@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nanobanana_batch.cli.options import (
+    as_copy,
     as_json_flag,
     base_url,
     debug,
@@ -20,7 +21,7 @@ from nanobanana_batch.cli.options import (
 from nanobanana_batch.cli.outcome_text import standing_text
 from nanobanana_batch.cli.run_options import with_settings
 from nanobanana_batch.cli.show import show
-from nanobanana_batch.cli.text import as_json, audit_text
+from nanobanana_batch.cli.text import as_json, audit_text, rebuilt_text
 
 if TYPE_CHECKING:
     from nanobanana_batch.engine.context import Settings
@@ -74,6 +75,7 @@ def results(folder: Path, for_spreadsheets: bool) -> None:
 @base_url
 @key_file
 @with_settings
+@as_copy
 @debug
 @no_progress
 def retry(
@@ -85,6 +87,7 @@ def retry(
     base_url: str | None,
     key_file: Path | None,
     debug: bool,
+    as_copy: bool,
     no_progress: bool,
 ) -> int:
     """Pay again for rows of FOLDER that did not complete.
@@ -96,23 +99,34 @@ def retry(
 
     now = Connection(provider, base_url, key_file, debug)
     again = pipeline.Retry(only)
-    return work(no_progress, lambda tally: pipeline.retry(folder, again, now, settings, tally, rows))
+    return work(
+        no_progress,
+        lambda tally: pipeline.retry(folder, again, now, settings, tally, rows, as_copy=as_copy),
+    )
 
 
 @click.command()
 @folder
 @click.option("--repair", is_flag=True, help="First fetch what is paid for and can still be had.")
+@click.option(
+    "--rebuild",
+    is_flag=True,
+    help="First make a state of what payments.jsonl tells, where the state is lost or an older copy.",
+)
 @last_provider
 @base_url
 @key_file
+@as_copy
 @no_progress
 @as_json_flag
 def audit(
     folder: Path,
     repair: bool,
+    rebuild: bool,
     provider: str,
     base_url: str | None,
     key_file: Path | None,
+    as_copy: bool,
     no_progress: bool,
     json_: bool,
 ) -> int:
@@ -124,11 +138,15 @@ def audit(
     from nanobanana_batch.auditing import make_audit, repair_folder
     from nanobanana_batch.cli.progress import progress
     from nanobanana_batch.connection import Connection
+    from nanobanana_batch.files.disk import Disk
     from nanobanana_batch.files.folder import find
+    from nanobanana_batch.rebuilding import rebuild_folder
 
+    if rebuild:
+        show(rebuilt_text(rebuild_folder(folder, Disk())), err=True)
     if repair:
         with progress(shown=not no_progress) as tally:
-            repair_folder(folder, Connection(provider, base_url, key_file), tally)
+            repair_folder(folder, Connection(provider, base_url, key_file), tally, as_copy=as_copy)
     found = make_audit(find(folder))
     show(as_json(found) if json_ else audit_text(found))
     return found.exit_code

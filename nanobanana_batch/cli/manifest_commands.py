@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from nanobanana_batch.cli import plan_text
-from nanobanana_batch.cli.options import PATH, base_url, debug, key_file, no_progress, provider, work
+from nanobanana_batch.cli.options import PATH, as_copy, base_url, debug, key_file, no_progress, provider, work
 from nanobanana_batch.cli.run_options import with_settings, with_terms
 from nanobanana_batch.cli.show import show
 from nanobanana_batch.cli.text import as_json
@@ -162,6 +162,7 @@ def plan(
     metavar="HOST:PORT",
     help="Where your front sends these calls to.  [default: 127.0.0.1:8080]",
 )
+@as_copy
 @debug
 @no_progress
 def run(

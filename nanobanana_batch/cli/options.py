@@ -35,6 +35,11 @@ base_url = click.option(
 key_file = click.option("--key-file", type=PATH, help="Read the API key from this file.")
 debug = click.option("--debug", is_flag=True, help="Also write what replies say to run.log.")
 no_progress = click.option("--no-progress", is_flag=True, help="No progress line.")
+as_copy = click.option(
+    "--as-copy",
+    is_flag=True,
+    help="Go on in a copy of a folder, or in one that was moved to another machine; needed once.",
+)
 as_json_flag = click.option("--json", "json_", is_flag=True, help="As JSON.")
 folder = click.argument("folder", type=PATH)
 

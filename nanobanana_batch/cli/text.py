@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nanobanana_batch.auditing import Audit
     from nanobanana_batch.catalog import ModelRules
     from nanobanana_batch.doctor import Diagnosis
+    from nanobanana_batch.rebuilding import Rebuilt
 
 _WIDEST_CELL = 200
 _PLACES_SHOWN = 6
@@ -72,6 +73,19 @@ def amount(number: float) -> str:
 def priced(credits: float, credits_per_usd: float | None) -> str:
     """An amount of credits, and of money where that is known: 680 credits, $10.00."""
     return ", ".join(filter(None, [f"{amount(credits)} credits", money_text(credits, credits_per_usd)]))
+
+
+def rebuilt_text(rebuilt: Rebuilt | None) -> str:
+    """What the new state knows, and how to go on."""
+    if rebuilt is None:
+        return "The state knows all that payments.jsonl tells; nothing was changed."
+    counts = ", ".join(f"{count:,} {status}" for status, count in rebuilt.counts.items())
+    lines = [
+        f"A state was made of payments.jsonl: {counted(sum(rebuilt.counts.values()), 'request')} ({counts})."
+    ]
+    if rebuilt.before is not None:
+        lines.append(f"The state of before is now {rebuilt.before}.")
+    return "\n".join([*lines, "Run the same command as before: it takes the manifest anew, and goes on."])
 
 
 def audit_text(audit: Audit) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 from nanobanana_batch.engine.again import Again
+from nanobanana_batch.engine.ages import Ages
 from nanobanana_batch.engine.breaker import Breaker
 from nanobanana_batch.engine.budget import Budget
+from nanobanana_batch.engine.clock import Clock
 from nanobanana_batch.engine.counts import Counts
 from nanobanana_batch.engine.ends import Ends, MaxFailures
 from nanobanana_batch.engine.gate import SubmitGate
@@ -31,7 +33,8 @@ from nanobanana_batch.model import Request
 from nanobanana_batch.providers.base import Provider
 from nanobanana_batch.state.facts import GIVEN_UP, Phase
 from nanobanana_batch.state.scope import EVERY_ROW, Scope
-from nanobanana_batch.state.store import Repeat, Store
+from nanobanana_batch.state.store import OpenAttempt, Repeat, Store
+from nanobanana_batch.steady import steady_s
 
 FIRST_CONTACT_S = 600.0
 _RESOLVES_AT_ONCE = 4
@@ -70,6 +73,12 @@ class Settings:
     """Rows whose latest attempt ended so are paid for once more."""
     gives_up: bool = False
     """Tasks of earlier runs that do not come now, either, are given up, and their rows paid for once more."""
+    gives_up_left: bool = False
+    """What is sent again, or given up, is given up of rows that have left the manifest, too."""
+    takes_over: bool = False
+    """What went to another provider's name and is to be sent again, or given up, is this provider's now."""
+    asks_resting: bool = True
+    """Whether what rests is asked about once more."""
     max_outage_s: float = 8 * 3600.0
     first_contact_s: float = FIRST_CONTACT_S
     """How long to try a provider that has never answered in this run."""
@@ -107,7 +116,7 @@ class Settings:
         if self.new_rows:
             cured_by_more = Repeat(frozenset({Phase.FAILED}), retryable_below=self.max_attempts)
             return [Repeat(frozenset({Phase.NOT_SENT})), cured_by_more]
-        if self.gives_up:
+        if self.gives_up or self.takes_over:
             given_up = Repeat(frozenset({Phase.FAILED}), code=GIVEN_UP)
             return [given_up, Repeat(frozenset({Phase.NOT_SENT}), had_more=True)]
         if self.retried:
@@ -159,6 +168,9 @@ class Context:
     """Task ids whose acceptance is just being written down."""
     now: Callable[[], float]
     """Unix seconds, only written down and compared with the provider's times; nothing waits by it."""
+    clock: Clock
+    """That `now` is of."""
+    ages: Ages
 
 
 def make_context(
@@ -174,9 +186,13 @@ def make_context(
     log: Log = NO_LOG,
     listed_price: Callable[[Request], float | None] = lambda request: None,
     hints: Hints | None = None,
-    now: Callable[[], float] = time.time,
+    wall: Callable[[], float] = time.time,
+    steady: Callable[[], float] = steady_s,
 ) -> Context:
     """The parts of a run, joined; call it inside the event loop that will run them."""
+    clock = Clock(wall, steady, provider.provider_time, tally, log)
+    now, offered = clock.now, provider.capabilities
+    ages = Ages(clock, store.doubts(offered.name, offered.account))
     slots = Slots(settings.concurrency, tally)
     outage = Outage(settings.max_outage_s, settings.first_contact_s)
     gate = SubmitGate(outage, stop, tally, log, now)
@@ -185,7 +201,7 @@ def make_context(
         settings.max_outage_s, settings.stuck_after_s, settings.revisit_s, settings.concurrency
     )
     owed, counts = Owed(patience, slots, stop, tally, log, folder.path, now), Counts(tally)
-    after = (budget.note, owed.note, counts.note, lambda fact: log_fact(log, fact))
+    after = (budget.note, owed.note, counts.note, ages.note, lambda fact: log_fact(log, fact))
     quota = DailyQuota(settings.on_daily_quota, settings.max_outage_s, stop, tally, log, now)
     breaker = Breaker(provider, gate, outage, quota, stop, tally, log)
     per_min = settings.submits_per_min
@@ -215,9 +231,13 @@ def make_context(
         hints=hints,
         log=log,
         tally=tally,
-        first_look=FirstLook(_unfinished(store, provider)),
+        first_look=FirstLook(
+            {known.attempt for known in unfinished(store, provider.capabilities.name, settings)}
+        ),
         arriving=set(),
         now=now,
+        clock=clock,
+        ages=ages,
     )
 
 
@@ -225,8 +245,11 @@ RESUMABLE = (Phase.INTENT, Phase.UNKNOWN, Phase.ACCEPTED, Phase.READY, Phase.EXP
 """Phases with which a run begins before it pays for anything new; what expired is only tried once more."""
 
 
-def _unfinished(store: Store, provider: Provider) -> set[int]:
-    name = provider.capabilities.name
-    return {
-        known.attempt for phase in RESUMABLE for known in store.open_attempts(phase) if known.provider == name
-    }
+def unfinished(
+    store: Store, provider: str, settings: Settings, phases: Iterable[Phase] = RESUMABLE
+) -> Iterator[OpenAttempt]:
+    """What earlier runs left and this one takes up; another provider's tasks cannot be read here."""
+    for phase in phases:
+        for known in store.open_attempts(phase):
+            if known.provider == provider and (settings.asks_resting or not known.rests):
+                yield known

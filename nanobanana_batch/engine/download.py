@@ -159,7 +159,8 @@ class Downloader:
         place = DISK if is_disk else place
         context.log("not_fetched", id=work.id, place=place, failure=words, tries=work.failed_downloads)
         is_gone = isinstance(error, LinkFailed) and error.dead
-        if is_gone and context.now() >= work.dies_at:
+        lifetime_s = context.provider.capabilities.link_lifetime_s
+        if is_gone and context.ages.since_accepted_s(work) >= lifetime_s:
             work.dead_links |= {link}
         elif not work.is_expired:
             is_lasting = is_disk or (isinstance(error, LinkFailed) and not error.dead)

@@ -18,6 +18,7 @@ from typing import Any
 import anyio
 
 from nanobanana_batch.engine.answers import slow_down, stop_sentence
+from nanobanana_batch.engine.clock import APART_S
 from nanobanana_batch.engine.context import Context
 from nanobanana_batch.engine.pace import backoff_s
 from nanobanana_batch.engine.work import Work
@@ -107,14 +108,18 @@ class Keys:
         self._is_last = False
         if self._trust is Idempotency.HONOURED and self._is_noted_as_ignored():
             self._trust = Idempotency.IGNORED
-        if context.now() - self._noted.unshown_at < _REMARK_S:
+        if self._is_of_late(self._noted.unshown_at):
             self._unshown_until = math.inf
 
     @property
     def is_on_trial(self) -> bool:
         """Whether only the profile says that keys are honoured, and nothing was seen of that lately."""
-        is_noted = self._context.now() - self._noted.remembered_at < _REMARK_S
+        is_noted = self._is_of_late(self._noted.remembered_at)
         return self._trust is Idempotency.HONOURED and self._shown_at == -math.inf and not is_noted
+
+    def _is_of_late(self, noted_at: float) -> bool:
+        """What was noted in the future, by a clock that was wrong, says nothing."""
+        return -APART_S <= self._context.now() - noted_at < _REMARK_S
 
     @property
     def _has_ever_shown(self) -> bool:
@@ -150,7 +155,7 @@ class Keys:
             return False
         if self.covers(work):
             return True
-        if not work.is_wanted or work.sent > 1:
+        if not work.is_wanted or work.sent > 1 or self._sent_at(work) is None:
             return await self._asked_about_own(work) is KeyMemory.REMEMBERED
         if self._trust is Idempotency.HONOURED:
             return False  # its key is older than keys live
@@ -166,22 +171,24 @@ class Keys:
 
         By the profile's word for as long as keys live; by what the provider has shown of a key as old as this
         one; or by what it has shown of this very key. A row that nobody wants any more is only followed, not
-        paid for, and of one that was sent anew nobody knows how old its key is: there only the last holds.
+        paid for, and of one that was sent anew, or while a clock was wrong, nobody knows how old its key is:
+        there only the last holds.
         """
         if not self._may_ask(work):
             return False
         if self._shows_own(work) is KeyMemory.REMEMBERED:
             return True
-        if not work.is_wanted or work.sent > 1:
+        sent_at = self._sent_at(work)
+        if not work.is_wanted or work.sent > 1 or sent_at is None:
             return False
         if self._trust is Idempotency.HONOURED:
             lives_s = self._context.provider.capabilities.key_lifetime_s - _MARGIN_S
-            return self._context.now() - work.intended_at < lives_s
-        return work.intended_at >= self._back_to - _SAME_AGE_S and self._holds(self._shown_at, work)
+            return self._context.now() - sent_at < lives_s
+        return sent_at >= self._back_to - _SAME_AGE_S and self._holds(self._shown_at, work)
 
     async def showed(self, work: Work) -> None:
         """The provider answered a repeat with the first task, or spoke of the first under its key."""
-        await self._prove(work.intended_at, anyio.current_time())
+        await self._prove(self._known_since(work), anyio.current_time())
 
     async def doubt(self, work: Work, strangers: Collection[str]) -> None:
         """A repeat has made a new task, and tasks are listed that can only come of requests paid twice.
@@ -230,7 +237,7 @@ class Keys:
                 shown = await self._ask(work.idempotency_key, work.posted_at)
                 self._own[work.idempotency_key] = shown, asked_at
                 if shown is KeyMemory.REMEMBERED:
-                    await self._prove(work.intended_at, asked_at)
+                    await self._prove(self._known_since(work), asked_at)
         return shown
 
     @property
@@ -244,7 +251,8 @@ class Keys:
     async def _ask_near(self, near: UsedKey, work: Work) -> None:
         """Ask about the key of an accepted request, unless the answer can be told already."""
         async with self._asking:
-            is_told = work.intended_at <= self._unshown_until + _SAME_AGE_S
+            sent_at = self._sent_at(work)
+            is_told = sent_at is None or sent_at <= self._unshown_until + _SAME_AGE_S
             if is_told or self.covers(work) or anyio.current_time() < self._next_question_at:
                 return
             asked_at, shown = anyio.current_time(), await self._ask(near.key, work.posted_at)
@@ -328,6 +336,14 @@ class Keys:
                 " asked for; say `idempotency: ignored` in its profile"
             )
 
+    def _sent_at(self, work: Work) -> float | None:
+        return self._context.ages.sent_at(work.attempt, work.intended_at)
+
+    def _known_since(self, work: Work) -> float:
+        """Since when its key is used; infinite where nobody knows."""
+        sent_at = self._sent_at(work)
+        return math.inf if sent_at is None else sent_at
+
     async def _prove(self, used_at: float, shown_at: float) -> None:
         """Keys as old as this are remembered; what was shown before a time of trouble holds no more."""
         is_void = self._shown_at < self._shaken_at
@@ -336,7 +352,7 @@ class Keys:
         if self._unshown_until == math.inf:
             self._unshown_until = -math.inf
         now = self._context.now()
-        if now - self._noted.remembered_at >= _NOTE_S:
+        if abs(now - self._noted.remembered_at) >= _NOTE_S:
             await self._note(_Noted(remembered_at=now))
 
     async def _note(self, noted: _Noted) -> None:

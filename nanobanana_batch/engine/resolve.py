@@ -35,6 +35,10 @@ from nanobanana_batch.providers.base import (
 
 _ABOUT_THE_FIRST = frozenset({"paid_outcome_unknown", "idempotency_conflict"})
 """Answers about the first request under a key: the provider works."""
+_NOT_SHOWN = "the provider does not show what became of it"
+_UNDATED = (
+    "the provider does not show what became of it, and nobody knows when it was sent: a clock was wrong then"
+)
 _DECIDED_S = 1.5
 """Until then a request without an answer is likely to be being decided still."""
 _LONGEST_DECISION_S = 900.0
@@ -357,11 +361,11 @@ class Resolver:
     async def _look_in_list(self, case: _Case, group: anyio.abc.TaskGroup) -> None:
         """Adopt what fits beyond doubt; hold it otherwise."""
         context, work = self._context, case.work
-        outcome: SubmitOutcome = Unknown("the provider does not show what became of it")
+        task = None
         if self._keys.is_ours(work):
-            oldest = min(other.work.intended_at for other in (case, *self._open))
+            oldest = min(self._sendings(work), default=context.now())
             task = await self._strangers.task_of(work, oldest, at_once=self._is_last)
-            outcome = outcome if task is None else Accepted(task.task_id)
+        outcome: SubmitOutcome = self._not_shown(work) if task is None else Accepted(task.task_id)
         if isinstance(outcome, Accepted) or not case.is_noted:
             outcome = await record_answer(context, work, outcome)
         if isinstance(outcome, Accepted):
@@ -372,6 +376,15 @@ class Resolver:
         if work.posted_at and not case.is_listed:
             case.is_listed, case.due = True, work.posted_at + 2 * WINDOW_S
         case.due = min(case.due, self._keys.asks_again_at)
+
+    def _sendings(self, work: Work) -> list[float]:
+        """When this one and those that wait were sent, as far as that is known."""
+        sent_at, works = self._context.ages.sent_at, [work, *(case.work for case in self._open)]
+        return [at for work in works if (at := sent_at(work.attempt, work.intended_at)) is not None]
+
+    def _not_shown(self, work: Work) -> Unknown:
+        is_dated = self._context.ages.sent_at(work.attempt, work.intended_at) is not None
+        return Unknown(_NOT_SHOWN if is_dated else _UNDATED)
 
     def _follow(self, work: Work, group: anyio.abc.TaskGroup) -> None:
         """The task is known: from here on it is like any other."""

@@ -6,18 +6,21 @@ paid for. A wish to stop ends submitting only; what is paid for is still collect
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
-from nanobanana_batch.engine.context import Context, OnUnknown
+from nanobanana_batch.engine.context import Context, OnUnknown, unfinished
 from nanobanana_batch.engine.download import Downloader
 from nanobanana_batch.engine.resolve import Resolver
 from nanobanana_batch.engine.submit import PaidSections, Submitter
+from nanobanana_batch.engine.takeover import take_over
 from nanobanana_batch.engine.wait import Waiter
 from nanobanana_batch.engine.work import Work, resumed
+from nanobanana_batch.state import facts
 from nanobanana_batch.state.facts import Phase
 from nanobanana_batch.state.store import Repeat, RowToSend
 
@@ -41,6 +44,8 @@ class Run:
             context, self._sections, on_accepted=self._accepted, on_unknown=self._resolver.add
         )
         self._stages: anyio.CancelScope | None = None
+        self._left: list[Work] = []
+        """Requests without an answer that nobody wants any more."""
         context.budget.is_finding_out = lambda: self._resolver.is_asking
         if context.hints is not None:
             context.hints.on_hint = self._waiter.hint
@@ -84,6 +89,7 @@ class Run:
 
     async def _feed(self, submits: MemoryObjectSendStream[RowToSend | Work]) -> None:
         context = self._context
+        await take_over(context)
         # Looked up before anything moves: what fails from here on waits in `again`.
         to_repeat = [
             (which, context.store.rows_to_repeat(which, context.settings.scope))
@@ -106,7 +112,10 @@ class Run:
             for work in self._resolver.give_up():
                 if work.is_wanted:
                     await self._submit(submits, work)
+                else:
+                    self._left.append(work)
             await self._all_done(submits)
+        await self._leave_unanswered()
         context.owed.finish()
 
     async def _resume(self) -> None:
@@ -124,14 +133,32 @@ class Run:
             self._waiter.look_now(work)
 
     def _attempts(self, phase: Phase) -> list[Work]:
-        """Those of this provider; another's tasks cannot be read here."""
-        name, scope = self._context.provider.capabilities.name, self._context.settings.scope
-        known = self._context.store.open_attempts(phase)
-        works = [resumed(one, scope) for one in known if one.provider == name]
+        context = self._context
+        known = unfinished(context.store, context.provider.capabilities.name, context.settings, (phase,))
+        works = [resumed(one, context.settings.scope) for one in known]
         for work in works:
             if work.is_wanted:
                 self._context.counts.resume(work.attempt, phase)
         return works
+
+    async def _leave_unanswered(self) -> None:
+        """Of rows that left the manifest, when all that is free was asked: said once, and asked no more."""
+        context = self._context
+        if context.stop.asked:
+            return
+        left = [work for work in (*self._left, *self._resolver.give_up()) if work.has_left]
+        if not left:
+            return
+        if context.settings.gives_up_left:
+            await context.journal.record(*(facts.GivenUp(work.attempt, context.now()) for work in left))
+            return
+        await context.journal.record(*(facts.Rested(work.attempt, context.now()) for work in left))
+        context.tally.say_once(
+            f"Requests without an answer whose rows have left the manifest: {len(left):,} (first:"
+            f" {left[0].id}). They may have been paid, and nothing shows what became of them, so they are not"
+            f" asked about again; `nanobanana-batch retry {shlex.quote(str(context.folder))} --only unknown`"
+            " asks once more, and gives them up."
+        )
 
     async def _repeat(
         self, submits: MemoryObjectSendStream[RowToSend | Work], which: Repeat, rows: Sequence[int]

@@ -43,15 +43,15 @@ class Strangers:
         self._context = context
         offered = context.provider.capabilities
         self._doubts = context.store.doubts(offered.name, offered.account)
-        self._began = context.now()
+        self._began = context.clock.moment()
         self._seen: _Seen | None = None
         self._read_at = -math.inf
         """Loop time at which it was asked for last."""
-        self._asked_at = 0.0
-        """Unix time by our clock of the first request of the reading."""
+        self._asked_at: float | None = None
+        """Moment of the first request of the reading."""
         self._is_offered, self._has_listed = True, False
         self._repeated_at: dict[int, float] = {}
-        """Unix time at which a request was repeated last in this run, by attempt."""
+        """Moment at which a request was repeated last in this run, by attempt."""
         self._anew: list[Unaccounted] | None = None
         self._reading = anyio.Lock()
 
@@ -61,23 +61,26 @@ class Strangers:
 
     def note_repeat(self, work: Work) -> None:
         """It is sent once more: from now on it may have made a task of this time, too."""
-        self._repeated_at[work.attempt] = self._context.now()
+        self._repeated_at[work.attempt] = self._context.clock.moment()
 
     async def task_of(self, work: Work, oldest: float, *, at_once: bool = False) -> ListedTask | None:
         """The task that must be this request's; None where it would be a guess.
 
         It is the only stranger of its model near in time, no other request may have made it, and it can be
         read under that id. `oldest`: Unix time of the oldest request that waits for this; `at_once`: however
-        lately the list was read.
+        lately the list was read. It is read, too, for a request of which nobody knows when it was sent:
+        if the clock is wrong now, the reply puts it right.
         """
         if self._has_rivals(work):
             return None
-        seen = await self._read(oldest, at_once=at_once)
-        if seen is None or seen.back_to > work.intended_at - WINDOW_S:
+        seen, sent_at = await self._read(oldest, at_once=at_once), self._sent_at(work)
+        if seen is None or sent_at is None or seen.back_to > sent_at - WINDOW_S:
             return None
-        fitting = [task for task in self._nobodys(seen) if fits(task, work)]
+        fitting = [task for task in self._nobodys(seen) if fits(task, work.model, sent_at)]
         # Looked up after the list was read: a task on it has had its intent on disk before.
         if len(fitting) != 1 or self._possible(fitting, {work.attempt}):
+            return None
+        if self._context.ages.may_be_younger(work.attempt, work.intended_at):
             return None
         return fitting[0] if await self._is_readable(fitting[0].task_id) else None
 
@@ -99,12 +102,16 @@ class Strangers:
         Each other request that may have made a stranger takes one away. If there are more than all of ours
         together may have made, somebody else uses the account, and nothing is known of any.
         """
-        seen = await self._read(min(work.intended_at for work in anew), at_once=len(anew) <= _AT_ONCE)
+        dated = [(work, at) for work in anew if (at := self._sent_at(work)) is not None]
+        oldest = min((at for _, at in dated), default=None)
+        seen = None if oldest is None else await self._read(oldest, at_once=len(anew) <= _AT_ONCE)
         if seen is None:
             return []
-        fitting = [task for task in self._nobodys(seen) if any(fits(task, work) for work in anew)]
-        others = len(self._possible(fitting, {work.attempt for work in anew}))
-        is_telling = others < len(fitting) <= others + len(anew)
+        fitting = [
+            task for task in self._nobodys(seen) if any(fits(task, work.model, at) for work, at in dated)
+        ]
+        others = len(self._possible(fitting, {work.attempt for work, _ in dated}))
+        is_telling = others < len(fitting) <= others + len(dated)
         return [task.task_id for task in fitting] if is_telling else []
 
     def _nobodys(self, seen: _Seen) -> list[ListedTask]:
@@ -113,20 +120,32 @@ class Strangers:
 
     def _has_rivals(self, work: Work) -> bool:
         """Whether a task made when this was sent could be another request's: then the list cannot tell."""
-        at = ListedTask("", work.model, work.intended_at)
-        return bool(self._possible([at], {work.attempt}))
+        sent_at = self._sent_at(work)
+        return sent_at is not None and bool(
+            self._possible([ListedTask("", work.model, sent_at)], {work.attempt})
+        )
+
+    def _sent_at(self, work: Work) -> float | None:
+        return self._context.ages.sent_at(work.attempt, work.intended_at)
 
     def _possible(self, tasks: Collection[ListedTask], but: Collection[int]) -> list[Unaccounted]:
         """The other requests that may have made one of these, whatever their model: it may have two names."""
         others = [one for one in self._unaccounted() if one.attempt not in but]
-        return [one for one in others if any(self._may_have_made(one, task) for task in tasks)]
+        times = [task.created_at for task in tasks]
+        spans = [(one, *self._span(one)) for one in others]
+        return [one for one, first, last in spans if any(first <= at <= last for at in times)]
 
-    def _may_have_made(self, one: Unaccounted, task: ListedTask) -> bool:
-        first = -math.inf if one.sent > 1 else one.intended_at
+    def _span(self, one: Unaccounted) -> tuple[float, float]:
+        """From when to when what it may have made can have been made; any time where nobody knows."""
+        clock, sent_at = self._context.clock, self._context.ages.sent_at(one.attempt, one.intended_at)
+        if sent_at is None:
+            return -math.inf, math.inf
+        first, began = -math.inf if one.sent > 1 else sent_at, clock.at(self._began)
         # An earlier run may have repeated it for as long as that went on.
-        last = max(one.intended_at, self._began if one.intended_at < self._began else -math.inf)
-        last = max(last, self._repeated_at.get(one.attempt, -math.inf))
-        return first - WINDOW_S <= task.created_at <= last + WINDOW_S
+        last = max(sent_at, began if sent_at < began else -math.inf)
+        if (repeated_at := self._repeated_at.get(one.attempt)) is not None:
+            last = max(last, clock.at(repeated_at))
+        return first - WINDOW_S, last + WINDOW_S
 
     def _unaccounted(self) -> list[Unaccounted]:
         if self._anew is None:
@@ -141,7 +160,7 @@ class Strangers:
                 return self._seen
             if not self._is_offered or (is_fresh and not at_once):
                 return None
-            self._asked_at = 0.0
+            self._asked_at = None
             age_s = self._context.now() - oldest + 2 * WINDOW_S
             listing = await self._context.provider.list_recent(age_s, self._turn)
             self._read_at = anyio.current_time()
@@ -152,12 +171,14 @@ class Strangers:
     async def _turn(self) -> bool:
         """A reading is a request like any other: it waits when the provider asks for that."""
         await self._context.gate.passed(self._context.stop)
-        self._asked_at = self._asked_at or self._context.now()
+        self._asked_at = self._context.clock.moment() if self._asked_at is None else self._asked_at
         return not self._context.stop.asked
 
     def _by_our_clock(self, listing: Listing) -> _Seen:
-        theirs = listing.provider_time
-        apart_s = 0.0 if theirs is None else theirs - self._asked_at
+        theirs, asked_at = listing.provider_time, self._asked_at
+        apart_s = 0.0
+        if theirs is not None and asked_at is not None:
+            apart_s = theirs - self._context.clock.at(asked_at)
         tasks = tuple(
             ListedTask(task.task_id, task.model, task.created_at - apart_s) for task in listing.tasks
         )
@@ -176,6 +197,6 @@ class Strangers:
             self._is_offered = False
 
 
-def fits(task: ListedTask, work: Work) -> bool:
+def fits(task: ListedTask, model: str, sent_at: float) -> bool:
     """Whether a task can have come of a request, by model and time."""
-    return task.model == work.model and abs(task.created_at - work.intended_at) <= WINDOW_S
+    return task.model == model and abs(task.created_at - sent_at) <= WINDOW_S

@@ -181,6 +181,8 @@ class Submitter:
         offered = self._context.provider.capabilities
         return facts.Intent(
             row=row.row,
+            row_key=row.row_key,
+            model=row.request.model,
             attempt=attempt,
             number=row.number,
             stem=row.stem or self._free_stem(row),

@@ -108,12 +108,15 @@ class Waiter:
     def _may_be_given_up(self, work: Work) -> bool:
         """Not what this run has paid for, nor what only waits for a host or a disk that does not work."""
         context = self._context
-        is_meant = context.settings.gives_up and work.is_old and work.is_wanted and not work.is_expired
+        settings = context.settings
+        is_named = work.is_wanted or (work.has_left and settings.gives_up_left)
+        is_meant = settings.gives_up and work.is_old and is_named and not work.is_expired
         return is_meant and not context.stop.asked and not self._owed.waits_for_a_place(work)
 
     def given_up(self, work: Work) -> None:
-        """The row is paid for once more, by a person's word."""
-        self._context.again.add(work.row, 0)
+        """The row is paid for once more, by a person's word, if it is still one of the manifest."""
+        if work.is_wanted:
+            self._context.again.add(work.row, 0)
         self.give_back(work)
 
     def give_back(self, work: Work) -> None:
@@ -324,7 +327,7 @@ class Waiter:
 
     def _is_past_life(self, work: Work) -> bool:
         lifetime_s = self._context.provider.capabilities.link_lifetime_s
-        return self._context.now() - work.accepted_at >= lifetime_s
+        return self._context.ages.since_accepted_s(work) >= lifetime_s
 
     def _still_working(self, work: Work) -> facts.GivenUp | None:
         self._owed.understood(work)
@@ -347,7 +350,7 @@ class Waiter:
         context = self._context
         age_s = anyio.current_time() - work.since
         if context.settings.gives_up and work.is_old:
-            age_s = max(age_s, context.now() - work.accepted_at)
+            age_s = max(age_s, context.ages.since_accepted_s(work))
         return work.is_expired or age_s > context.settings.stuck_after_s
 
     def _report_stuck(self, work: Work) -> None:

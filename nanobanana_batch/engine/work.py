@@ -39,6 +39,8 @@ class Work:
     """Loop time at which it was clear that this sending has no answer; 0: in an earlier run."""
     is_wanted: bool = True
     """Its row is in the manifest, and one of those that this run is about: it may be sent again."""
+    has_left: bool = False
+    """Its row has left the manifest: nothing is ever sent for it again but what is free."""
     is_intended: bool = False
     """Its intent is on disk, or just being written."""
     is_doubtful: bool = False
@@ -97,6 +99,7 @@ def resumed(known: OpenAttempt, scope: Scope) -> Work:
         intended_at=known.intended_at,
         sent=known.sent,
         is_wanted=scope.holds(known.position),
+        has_left=known.position is None,
         is_intended=True,
         is_old=True,
         is_expired=known.phase is Phase.EXPIRED,

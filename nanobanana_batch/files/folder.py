@@ -16,12 +16,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanobanana_batch.errors import FolderRefused, StateFailed, UsageError
+from nanobanana_batch.errors import FolderRefused, StateFailed, UsageError, rebuild_hint
 from nanobanana_batch.file_names import IMAGE_FOLDER
 from nanobanana_batch.files import filesystem
 from nanobanana_batch.files.disk import Disk, as_disk_failure, write_atomically
 from nanobanana_batch.files.lock import LOCK_NAME, only_writer
-from nanobanana_batch.files.log import LOG_NAMES
+from nanobanana_batch.files.log import LOG_NAMES, last_intent
+from nanobanana_batch.files.payments import PAYMENTS_NAME, Told, last_told
 from nanobanana_batch.files.plain import OWN_FOLDER, open_own, refuse_foreign, refuse_second_names
 
 STATE_NAME = "state.sqlite3"
@@ -35,7 +36,15 @@ SERVICE_FOLDER = ".service"
 _BESIDE_STATE = tuple(f"{STATE_NAME}-{part}" for part in ("wal", "shm", "journal"))
 """SQLite writes to them, or removes them, also for who only reads."""
 _STATE_FILES = (STATE_NAME, *_BESIDE_STATE, LOCK_NAME)
-_FILES = (*_STATE_FILES, f".{STATE_NAME}.new", POINTER_NAME, RESULTS_NAME, SPREADSHEET_NAME, *LOG_NAMES)
+_FILES = (
+    *_STATE_FILES,
+    f".{STATE_NAME}.new",
+    POINTER_NAME,
+    RESULTS_NAME,
+    SPREADSHEET_NAME,
+    PAYMENTS_NAME,
+    *LOG_NAMES,
+)
 _MOST_POINTER_BYTES = 1 << 16
 _MOST_PATH_BYTES = 1 << 12
 
@@ -51,6 +60,10 @@ class Folder:
     def state(self) -> Path:
         """The state file."""
         return self.state_folder / STATE_NAME
+
+    def told(self) -> Told | None:
+        """What is told of its payments beside the state; ask before the state is opened."""
+        return last_told(self.path)
 
 
 def find(path: Path) -> Folder:
@@ -223,17 +236,26 @@ def refuse_amnesia(folder: Folder, *, worked_on: bool) -> None:
     """Without its state a folder that was worked on would pay for every row again.
 
     Raises:
-        StateFailed: there are images or results of an earlier run, and no state.
+        StateFailed: there are payments, images or results of an earlier run, and no state.
     """
-    if not worked_on or (folder.state.is_file() and folder.state.stat().st_size):
+    if folder.state.is_file() and folder.state.stat().st_size:
         return
+    if told := folder.told():
+        raise StateFailed(
+            f"{folder.path} has no state file {folder.state}, or an empty one, and {PAYMENTS_NAME} tells of"
+            f" {told[0]:,} paid requests: nothing was sent.",
+            hint=rebuild_hint(folder.path),
+        )
     images = folder.path / IMAGE_FOLDER
     has_images = images.is_dir() and any(not path.name.startswith(".") for path in images.iterdir())
-    if has_images or (folder.path / RESULTS_NAME).exists():
+    has_results = (folder.path / RESULTS_NAME).exists()
+    if worked_on and (has_images or has_results or last_intent(folder.path) is not None):
         raise StateFailed(
-            f"{folder.path} has images or results of an earlier run, but its state file {folder.state}"
-            " is gone or empty: nobody knows any more what was paid for, so nothing was sent.",
-            hint="Bring the file back, or give another folder with --out.",
+            f"{folder.path} has images, results or a log of an earlier run, but its state file"
+            f" {folder.state} is gone or empty: nobody knows any more what was paid for, so nothing was"
+            " sent.",
+            hint="Bring the file back, or name its folder if it was made with --state-dir; or give another"
+            " folder with --out.",
         )
 
 

@@ -29,6 +29,8 @@ LOG_NAMES = (LOG_NAME, *(f"{LOG_NAME}.{number}" for number in range(1, _FILES)))
 _LINE_BYTES = 64 << 10
 """A longer line is written with its texts cut."""
 _TEXT_CHARS = 2000
+_INTENT = b'"event":"intent"'
+"""Of a line that tells that a paid request is about to be sent."""
 
 
 class Log(Protocol):
@@ -141,6 +143,21 @@ class RunLog:
         if fd is not None:
             with suppress(OSError):
                 os.close(fd)
+
+
+def last_intent(folder: Path) -> int | None:
+    """The number of the latest attempt that the log of a folder tells of; None where it tells of none."""
+    for name in LOG_NAMES:
+        try:
+            with os.fdopen(open_own(folder / name), "rb") as file:
+                text = file.read(_FILE_BYTES + _LINE_BYTES)
+        except OSError:
+            continue
+        if (at := text.rfind(_INTENT)) < 0:
+            continue
+        with suppress(ValueError, KeyError, TypeError):
+            return int(json.loads(text[text.rfind(b"\n", 0, at) + 1 :].split(b"\n", 1)[0])["attempt"])
+    return None
 
 
 def _line(event: str, fields: Mapping[str, object]) -> bytes:

@@ -95,7 +95,8 @@ def opened(order: Order) -> Iterator[Ground]:
     folder = folder_of(order, manifest)
     refuse_amnesia(folder, worked_on=was_worked_on(folder.path))
     with ExitStack() as stack:
-        reader = stack.enter_context(open_reader(folder.state)) if folder.state.is_file() else None
+        state = open_reader(folder.state, folder.told())
+        reader = stack.enter_context(state) if folder.state.is_file() else None
         if reader is not None or manifest.parents:
             name = provider_name(order.connection)
             refuse_mixing(folder.path, reader.providers() if reader else (), name)

@@ -311,6 +311,9 @@ class Provider(Protocol):
     def capabilities(self) -> Capabilities:
         """What it offers."""
 
+    def provider_time(self) -> float | None:
+        """Unix seconds by its own clock, now; None while no reply has told."""
+
     def encode(self, request: Request, callback_url: str | None = None) -> bytes:
         """The exact body that `submit` sends; reference images are public URLs by now.
 

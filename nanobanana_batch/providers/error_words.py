@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
-from email.utils import parsedate_to_datetime
 from html import unescape
 from http import HTTPStatus
 from typing import Any
@@ -21,6 +20,7 @@ from zoneinfo import ZoneInfo
 from nanobanana_batch.providers import decisions
 from nanobanana_batch.providers.base import Decision
 from nanobanana_batch.providers.http import NoReply, Reply
+from nanobanana_batch.providers.their_clock import http_date
 from nanobanana_batch.providers.values import LONGEST_TEXT, as_line, as_number, as_object, as_text, cut, shape
 from nanobanana_batch.providers.watch import LONGEST_PAGE
 
@@ -227,7 +227,7 @@ def retry_after_s(reply: Reply, fields: Mapping[str, Any] | None) -> float | Non
     value = reply.headers.get("retry-after", "")[:_LONGEST_HEADER].strip()
     if (seconds := _SECONDS.fullmatch(value)) is not None:
         return min(float(seconds[1]), _LONGEST_WAIT_S)
-    until = _http_date(value)
+    until = http_date(value)
     if until is not None:
         # By the provider's own clock where it tells: ours may be wrong.
         now = date_of(reply)
@@ -253,14 +253,7 @@ def wait_in_words(fields: Mapping[str, Any]) -> float | None:
 
 def date_of(reply: Reply) -> float | None:
     """Unix seconds by the provider's clock, where the reply tells."""
-    return _http_date(reply.headers.get("date", "")[:_LONGEST_HEADER])
-
-
-def _http_date(text: str) -> float | None:
-    try:
-        return parsedate_to_datetime(text).timestamp()
-    except (ValueError, TypeError, OverflowError):
-        return None
+    return http_date(reply.headers.get("date", ""))
 
 
 def resets_in_s(reply: Reply, fields: Mapping[str, Any]) -> float | None:

@@ -30,6 +30,7 @@ from nanobanana_batch.providers.error_words import (
 )
 from nanobanana_batch.providers.http import FilesHttp, NoReply, Reply
 from nanobanana_batch.providers.profile import FilesForm
+from nanobanana_batch.providers.their_clock import TheirClock
 from nanobanana_batch.providers.values import as_id, as_link, as_number, as_object, as_unix_s, in_path
 
 LIFETIME_S = 72 * 3600.0
@@ -44,9 +45,10 @@ _ENDINGS = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp", "i
 class FilesApi:
     """The files of one account."""
 
-    def __init__(self, http: FilesHttp, form: FilesForm) -> None:
+    def __init__(self, http: FilesHttp, form: FilesForm, clock: TheirClock) -> None:
         self._http = http
         self._form = form
+        self._clock = clock
 
     async def upload(self, path: Path, media_type: str) -> Uploaded | UploadFailed:
         """Send a file as it is on the disk; its name stays here, and its content gives it another one.
@@ -70,7 +72,7 @@ class FilesApi:
             return UploadFailed(
                 Decision.RETRY_REQUEST, "no_reply", str(error), retry_after_s=wait_s, is_reply=False
             )
-        outcome = read_upload_reply(reply, now=time.time())
+        outcome = read_upload_reply(reply, now=self._clock.time() or time.time())
         if isinstance(outcome, UploadFailed) and await self._means_full(reply, outcome):
             return replace(outcome, decision=Decision.RETRY_REQUEST, is_full=True)
         return outcome

@@ -27,7 +27,7 @@ from nanobanana_batch.providers.encoding import USER_AGENT
 from nanobanana_batch.providers.link_rules import LinkRules
 from nanobanana_batch.providers.profile import Address
 from nanobanana_batch.providers.transports import PooledTransport, Steps, own_transport
-from nanobanana_batch.providers.watch import Secret, Seen, Watch, link_route
+from nanobanana_batch.providers.watch import Seen, Watch, link_route
 
 PIECE_BYTES = 1 << 20
 MAX_REPLY_BYTES = 16 << 20
@@ -101,7 +101,7 @@ class _Client:
         async with steps.closing_what_failed():
             with anyio.fail_after(self._deadline_s):
                 async with self._client.stream(method, url, extensions=told, **content) as response:
-                    return await _whole(response, seen, self._watch.secret)
+                    return await _whole(response, seen, self._watch)
 
     @contextmanager
     def _or_no_reply(self, seen: Seen) -> Iterator[None]:
@@ -343,11 +343,12 @@ class LinkBody:
             yield bytes(waiting)
 
 
-async def _whole(response: httpx.Response, seen: Seen, secret: Secret) -> Reply:
+async def _whole(response: httpx.Response, seen: Seen, watch: Watch) -> Reply:
     """The whole reply; a key that the provider echoes ends here."""
-    seen.status = response.status_code
+    seen.status, secret = response.status_code, watch.secret
     headers = seen.headers = {name.lower(): secret.removed(value) for name, value in response.headers.items()}
     seen.request_id = headers.get("x-request-id")
+    watch.clock.hear(headers)
     body = bytearray()
     async with aclosing(_chunks(response)) as chunks:
         async for chunk in chunks:

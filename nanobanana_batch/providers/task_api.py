@@ -68,6 +68,7 @@ from nanobanana_batch.providers.replies import (
     task_in,
     tasks_in,
 )
+from nanobanana_batch.providers.their_clock import TheirClock
 from nanobanana_batch.providers.values import as_id, in_path
 from nanobanana_batch.providers.watch import Secret, Watch
 
@@ -125,8 +126,10 @@ async def open_task_api(
     async with AsyncExitStack() as stack:
         for close in (paid.aclose, free.aclose, links.aclose, *([files.aclose] if files else [])):
             stack.push_async_callback(close)
-        line = _Connections(paid, free, links, FilesApi(files, profile.files_api) if files else None)
-        yield TaskApi(profile, identity(profile, address), _mark(key), line)
+        line = _Connections(
+            paid, free, links, FilesApi(files, profile.files_api, watch.clock) if files else None
+        )
+        yield TaskApi(profile, identity(profile, address), _mark(key), line, watch.clock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +172,9 @@ def _is_number(id_: str) -> bool:
 class TaskApi:
     """See `base.Provider`."""
 
-    def __init__(self, profile: Profile, name: str, account: str, connections: _Connections) -> None:
+    def __init__(
+        self, profile: Profile, name: str, account: str, connections: _Connections, clock: TheirClock
+    ) -> None:
         self._profile = profile
         self._name = name
         self._account = account
@@ -179,6 +184,7 @@ class TaskApi:
         self._files = connections.files
         self._form = form_of(profile)
         self._batch = _Batch()
+        self._clock = clock
 
     @property
     def capabilities(self) -> Capabilities:
@@ -195,6 +201,10 @@ class TaskApi:
             offers_callbacks=self._profile.callback_field is not None,
             offers_uploads=self._files is not None,
         )
+
+    def provider_time(self) -> float | None:
+        """By the `Date` of the replies of the API, and of its files; links may lead anywhere."""
+        return self._clock.time()
 
     def encode(self, request: Request, callback_url: str | None = None) -> bytes:
         """The JSON body of a submit; fields that the row does not give are not in it."""
@@ -244,7 +254,7 @@ class TaskApi:
     async def list_recent(self, age_s: float, turn: Callable[[], Awaitable[bool]]) -> Listing:
         """Contract: "Recent tasks"; pages are read until one reaches back so far, by the provider's clock."""
         found: dict[str, ListedTask] = {}
-        listing, began = Listing(), time.time()
+        listing, began = Listing(), self.provider_time() or time.time()
         for number in range(1, _LIST_PAGES + 1):
             if not await turn():
                 return Listing(failure="it was not read to its end")

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from nanobanana_batch.providers.base import Exchange, Observer
+from nanobanana_batch.providers.their_clock import TheirClock
 
 BODY_LIMIT_BYTES = 4096
 LONGEST_PAGE = 8000
@@ -122,6 +123,7 @@ class Watch:
 
     def __init__(self, secret: Secret, observer: Observer | None = None, *, debug: bool = False) -> None:
         self.secret = secret
+        self.clock = TheirClock()
         self._observer = observer
         self._debug = debug
 

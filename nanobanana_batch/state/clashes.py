@@ -32,7 +32,9 @@ _NEXT = """
 SELECT roster.position, row_key, id, is_named, request, variant, variables, source
 FROM suspects JOIN roster USING (position) WHERE suspects.position > ? ORDER BY suspects.position LIMIT 1
 """
-_UPDATE = "UPDATE roster SET mark = ?, folded = ?, row_key = ?, occurrence = ?, id = ? WHERE position = ?"
+_UPDATE = """
+UPDATE roster SET mark = ?, folded = ?, row_key = ?, base_key = ?, occurrence = ?, id = ? WHERE position = ?
+"""
 
 
 def mark_of(key: str) -> int:
@@ -81,7 +83,9 @@ class Clashes:
         if key == base and id_ == provisional:
             return
         folded = hash(self._fold_id(id_))
-        self._db.execute(_UPDATE, (mark_of(key), folded, key, occurrence, id_, position))
+        self._db.execute(
+            _UPDATE, (mark_of(key), folded, key, base if occurrence else None, occurrence, id_, position)
+        )
         query = "INSERT OR IGNORE INTO suspects SELECT position FROM roster WHERE folded = ? AND position > ?"
         self._db.execute(query, (folded, position))
 

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 Read = Callable[..., list[Any]]
 """Runs a query with its values; all rows."""
+_SOON_S = 600
+"""After its intent a request that met no trouble is accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,33 @@ class UsedKey(NamedTuple):
     used_at: float
 
 
+LATER_ONES = """
+WITH seen AS (
+    SELECT attempt, phase, intended_at,
+           min(coalesce(accepted_at, intended_at)) OVER (
+               ORDER BY attempt DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+           ) AS later_one
+    FROM attempts
+    WHERE attempt >= (
+        SELECT min(attempt) FROM attempts WHERE phase != 'saved' AND phase IN ('intent', 'unknown')
+    )
+)
+SELECT attempt FROM seen WHERE phase IN ('intent', 'unknown') AND intended_at > later_one + ?
+"""
+_BEGUN_AT = "CASE WHEN accepted_at < intended_at - 60 THEN NULL ELSE intended_at END"
+"""An intent that was dated after its own acceptance was dated by a clock that was wrong."""
+EARLIER_ONES = f"""
+WITH seen AS (
+    SELECT attempt, phase, coalesce(accepted_at, intended_at) AS dated_at,
+           max({_BEGUN_AT}) OVER (ORDER BY attempt ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+               AS earlier_one
+    FROM attempts
+)
+SELECT attempt, earlier_one FROM seen
+WHERE phase IN ('intent', 'unknown', 'accepted', 'ready', 'expired') AND earlier_one > dated_at + ?
+"""
+
+
 class Doubts:
     """What the state says of them, for one provider as one account knows it.
 
@@ -43,7 +72,7 @@ class Doubts:
 
     def unanswered(self) -> list[Unaccounted]:
         """Those that have no answer (yet)."""
-        return self._find("phase IN ('intent', 'unknown')")
+        return self._find("phase != 'saved' AND phase IN ('intent', 'unknown')")
 
     def sent_anew(self) -> list[Unaccounted]:
         """Those with a task that were sent anew before that: an earlier sending may have made another one."""
@@ -53,26 +82,42 @@ class Doubts:
         """The key of an accepted request that is about as old as an attempt, or older.
 
         The newest one before the attempt that was not sent again since; without one the oldest that was
-        accepted at most `within_s` after the attempt's intent.
+        accepted at most `within_s` after the attempt's intent. Not one that was accepted before its intent or
+        long after it: the clock was set meanwhile, or its reply was lost first.
         """
         older = (
-            "SELECT earlier.idempotency_key, earlier.intended_at FROM attempts AS earlier, attempts AS asked"
+            "SELECT earlier.idempotency_key, earlier.intended_at"
+            " FROM attempts AS earlier, attempts AS asked"
             " WHERE asked.attempt = ? AND earlier.attempt < asked.attempt"
             " AND earlier.intended_at <= asked.intended_at"
+            f" AND earlier.accepted_at - earlier.intended_at BETWEEN {-_SOON_S} AND {_SOON_S}"
             " AND earlier.provider = ? AND earlier.account = ? AND earlier.task_id IS NOT NULL"
             " ORDER BY earlier.attempt DESC LIMIT 1"
         )
         younger = (
-            "SELECT later.idempotency_key, later.intended_at FROM attempts AS later, attempts AS asked"
+            "SELECT later.idempotency_key, later.intended_at"
+            " FROM attempts AS later, attempts AS asked"
             " WHERE asked.attempt = ?"
             " AND later.attempt != asked.attempt AND later.provider = ? AND later.account = ?"
             " AND later.task_id IS NOT NULL"
+            f" AND later.accepted_at - later.intended_at BETWEEN {-_SOON_S} AND {_SOON_S}"
             " AND later.accepted_at BETWEEN asked.intended_at AND asked.intended_at + ?"
             " ORDER BY later.accepted_at LIMIT 1"
         )
         found = self._read(older, attempt, self._provider, self._account)
         found = found or self._read(younger, attempt, self._provider, self._account, within_s)
         return UsedKey(*found[0]) if found else None
+
+    def dated_after_later_ones(self, by_s: float) -> frozenset[int]:
+        """Those without an answer that a later attempt was dated before, by more than that.
+
+        Attempts are numbered in the order in which they are begun, whatever a clock says.
+        """
+        return frozenset(attempt for (attempt,) in self._read(LATER_ONES, by_s))
+
+    def dated_before_earlier_ones(self, by_s: float) -> dict[int, float]:
+        """Those without an image that an earlier attempt was dated after, by more than that, and when."""
+        return dict(self._read(EARLIER_ONES, by_s))
 
     def _find(self, condition: str) -> list[Unaccounted]:
         query = (

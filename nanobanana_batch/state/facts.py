@@ -6,6 +6,7 @@ the run instead of writing it.
     intent -> not_sent | rejected | unknown | accepted -> ready -> saved
     not_sent -> intent (sent again: it is known that nothing was paid)
     unknown -> intent (sent again: the person said so) | accepted (found) | not_sent (known not to exist)
+        | failed (given up: a person said so)
     accepted -> failed | refused; accepted or ready -> expired | failed (given up: a person said so)
     expired -> ready (the provider has it after all)
     saved -> accepted (its file is gone); any of the later phases -> saved (its file is back)
@@ -38,7 +39,7 @@ ENDED_WITHOUT_IMAGE = frozenset({Phase.NOT_SENT, Phase.REJECTED, Phase.FAILED, P
 """Only after these may a row be paid for once more, by a new attempt."""
 
 GIVEN_UP = "given_up"
-"""The code of a failed attempt whose task a person gave up: unlike any other failed one it may be paid."""
+"""The code of a failed attempt that a person gave up: unlike any other failed one it may be paid."""
 
 MISSED = "resource_not_found"
 """The code of a task that failed since something its request names is not there."""
@@ -74,6 +75,9 @@ class Intent:
     credits_expected: float | None = None
     uploads: tuple[int, ...] = ()
     """The uploaded files that its body names."""
+    row_key: str = ""
+    model: str = ""
+    """These two are for whoever has lost the state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,10 +194,27 @@ class Expired:
 
 @dataclass(frozen=True, slots=True)
 class GivenUp:
-    """A person does not wait for the task any more; nobody knows whether it was, or is still, paid."""
+    """A person does not wait for it any more; nobody knows whether it was, or is still, paid."""
 
     attempt: int
     at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rested:
+    """All that is free was asked about a request without an answer whose row nobody wants any more."""
+
+    attempt: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A person says that its provider is reached under another name now, or with another key."""
+
+    attempt: int
+    provider: str
+    account: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +253,8 @@ Fact = (
     | Failed
     | Expired
     | GivenUp
+    | Rested
+    | Moved
     | FileUploaded
     | FileDeleted
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
 from nanobanana_batch.errors import NanobananaError, StateFailed
@@ -28,11 +28,8 @@ class LastRun:
     exit_code: int | None = None
     reason: str = ""
     """Why it stopped before everything was done."""
-
-    @property
-    def began_at(self) -> float:
-        """The same in Unix seconds."""
-        return datetime.fromisoformat(self.began).timestamp()
+    attempts_before: int = 0
+    """The number of the last attempt that an earlier run has begun: clocks may be wrong, this is not."""
 
 
 Say = Callable[[int, str], None]
@@ -42,11 +39,11 @@ Say = Callable[[int, str], None]
 @contextmanager
 def remembered_end(store: Store) -> Iterator[Say]:
     """For the length of a run: however it ends by itself, the state knows of it afterwards."""
-    run = LastRun(_now())
+    run = LastRun(_now(), attempts_before=store.last_attempt)
     _remember(store, run)
 
     def say(exit_code: int, reason: str) -> None:
-        _remember(store, LastRun(run.began, _now(), exit_code, reason))
+        _remember(store, replace(run, ended=_now(), exit_code=exit_code, reason=reason))
 
     try:
         yield say
@@ -67,7 +64,11 @@ def last_run(reader: Reader) -> LastRun | None:
         began, ended, reason = known["began"], known.get("ended"), str(known.get("reason", ""))
         for moment in filter(None, (began, ended)):
             datetime.fromisoformat(moment)
-        return LastRun(began, ended, None if ended is None else int(known["exit_code"]), reason)
+        exit_code, before = (
+            None if ended is None else int(known["exit_code"]),
+            known.get("attempts_before", 0),
+        )
+        return LastRun(began, ended, exit_code, reason, int(before))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
         return None
 

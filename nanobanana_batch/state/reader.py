@@ -12,19 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nanobanana_batch.errors import StateFailed, UsageError
+from nanobanana_batch.errors import StateFailed, UsageError, rebuild_hint
 from nanobanana_batch.fidelity import unlike
 from nanobanana_batch.file_names import is_image_path
 from nanobanana_batch.model import Request, RowStatus, request_from_json
 from nanobanana_batch.state.comparison import REPEATED, Comparison
 from nanobanana_batch.state.facts import GIVEN_UP, STATUS_OF_PHASE, Phase
 from nanobanana_batch.state.journal import has_journal
+from nanobanana_batch.state.ledger import LastTold, refuse_less_known
 from nanobanana_batch.state.opening import refuse_foreign_journal, unusable
 from nanobanana_batch.state.prices import BY_KIND, KIND, PRICES, PriceClass, by_kind, counted
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.schema import APPLICATION_ID, VERSION, refuse_foreign_parts
 from nanobanana_batch.state.scope import EVERY_ROW, Scope
 from nanobanana_batch.state.soundness import blamed_on_state, texts, understood
+from nanobanana_batch.state.twins import HAS_TWINS, Twins, legacy_twins
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,13 +164,14 @@ _CREDITS = f"""
 SELECT total(CASE WHEN phase IN ('accepted', 'ready') THEN credits_reserved END),
        total(CASE WHEN phase IN ('saved', 'expired') OR (phase = 'failed' AND error_code = '{GIVEN_UP}')
                   THEN coalesce(credits_used, credits_reserved) END),
-       total(CASE WHEN phase IN ('intent', 'unknown') THEN {{sent}} * {{expected}}
+       total(CASE WHEN phase IN ('intent', 'unknown') OR (task_id IS NULL AND error_code = '{GIVEN_UP}')
+                  THEN {{sent}} * {{expected}}
                   WHEN task_id IS NOT NULL THEN ({{sent}} - 1) * coalesce({{expected}}, credits_reserved) END)
 FROM attempts
 """
 _BEING_SENT = """
 SELECT count(rows.position), total({expected}) FROM attempts JOIN rows USING (attempt)
-WHERE attempts.phase = 'intent' AND attempts.intended_at >= ?
+WHERE attempts.phase = 'intent' AND attempts.attempt > ?
 """
 _SAME_BYTES = """
 SELECT coalesce(sum(images - 1), 0) FROM (
@@ -283,6 +286,10 @@ class Reader:
         found = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return None if found is None else str(found[0])
 
+    def latest_attempt(self) -> int:
+        """The number of the latest attempt; 0 where there is none."""
+        return int(self._db.execute("SELECT coalesce(max(attempt), 0) FROM attempts").fetchone()[0])
+
     def counts(self, scope: Scope = EVERY_ROW) -> dict[RowStatus, int]:
         """Rows of the current manifest by status."""
         counts = dict.fromkeys(RowStatus, 0)
@@ -323,10 +330,10 @@ class Reader:
         reserved, used, unknown = self._db.execute(query).fetchone()
         return Credits(reserved=reserved, used=used, unknown=unknown)
 
-    def being_sent(self, since: float) -> BeingSent:
-        """What a run that began then is sending; what an older one left without an answer is not in it."""
+    def being_sent(self, after: int) -> BeingSent:
+        """What a run is sending that began after that attempt; what an older one has left is not in it."""
         expected = "credits_expected" if self._version > 1 else "NULL"
-        found = self._db.execute(_BEING_SENT.format(expected=expected), (since,)).fetchone()
+        found = self._db.execute(_BEING_SENT.format(expected=expected), (after,)).fetchone()
         return BeingSent(int(found[0]), float(found[1]))
 
     def prices(self) -> dict[PriceClass, float]:
@@ -365,7 +372,12 @@ class Reader:
 
     def compare(self, roster: Roster, max_attempts: int) -> Comparison:
         """How the rows of a manifest stand in this folder; the one made last can be asked."""
+        legacy = None if self.meta(HAS_TWINS) is not None else legacy_twins(self._db)
+        roster.follow(Twins(self._ask, legacy))
         return Comparison(self._db, roster, max_attempts)
+
+    def _ask(self, query: str, *values: object) -> list[Any]:
+        return self._db.execute(query, values).fetchall()
 
 
 def _row_report(found: tuple[Any, ...]) -> RowReport:
@@ -381,8 +393,10 @@ def _status(phase: str | None) -> RowStatus:
 
 
 @contextmanager
-def open_reader(path: Path) -> Iterator[Reader]:
+def open_reader(path: Path, told: LastTold | None = None) -> Iterator[Reader]:
     """A state file, read-only; nothing is left beside it, and it may stand where this user cannot write.
+
+    `told`: how much was sent, as the folder's witness tells (asked before this, since a run may go on).
 
     Raises:
         UsageError: there is none, or this user may not look.
@@ -392,6 +406,12 @@ def open_reader(path: Path) -> Iterator[Reader]:
         is_there = path.is_file()
     except OSError as error:
         raise UsageError(f"{path.parent} cannot be read: {error.strerror}.") from error
+    if told is not None and not (is_there and path.stat().st_size):
+        raise StateFailed(
+            f"{told[2]} has no state file {path}, or an empty one, and payments.jsonl tells of {told[0]:,}"
+            " paid requests.",
+            hint=rebuild_hint(told[2]),
+        )
     if not is_there:
         raise UsageError(f"{path.parent} is not an output folder of this program: it has no {path.name}.")
     # SQLite wants to write beside what it reads; where it cannot, nobody else is expected to write either.
@@ -409,6 +429,7 @@ def open_reader(path: Path) -> Iterator[Reader]:
                 hint = f"Use that one: the file has version {version}, this program knows {VERSION}."
                 raise StateFailed(f"{path} was written by a newer version of this program.", hint=hint)
             refuse_foreign_parts(db, version)
+            refuse_less_known(db, version, told)
             with blamed_on_state(db):
                 yield Reader(db, version)
     except (sqlite3.Error, UnicodeDecodeError) as error:

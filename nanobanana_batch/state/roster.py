@@ -7,6 +7,7 @@ does not grow with the manifest, and `plan` leaves nothing behind.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import sqlite3
@@ -22,18 +23,29 @@ from nanobanana_batch.model import Draft, Row, request_as_json, request_from_jso
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state.clashes import Clashes, FoldId, NameRow, mark_of
 from nanobanana_batch.state.prices import BY_KIND, KIND, PriceClass, counted
+from nanobanana_batch.state.twins import Twins, assigned
 
 _CACHE_KIB = 8192
 """What SQLite keeps in memory of the rows, and sorts at once; the rest is on disk."""
 # `mark` and `folded` stand for the row key and the compared form of the id. As numbers they are sorted once
-# when all rows are there; as texts, in an index from the start, they cost more than all else.
+# when all rows are there; as texts, in an index from the start, they cost more than all else. `base_key` is
+# the key of a row of several that ask for the same, as it would be for the only one, unless that is its own.
 _TABLE = """
 CREATE TABLE roster (
     position INTEGER PRIMARY KEY, mark INTEGER, folded INTEGER, row_key TEXT, occurrence INTEGER,
-    id TEXT, is_named INTEGER, request TEXT, variant INTEGER, variables TEXT, source TEXT
+    id TEXT, is_named INTEGER, request TEXT, variant INTEGER, variables TEXT, source TEXT, base_key TEXT
 )
 """
-_INDEXES = ("CREATE INDEX roster_marks ON roster (mark)", "CREATE INDEX roster_folded ON roster (folded)")
+_INDEXES = (
+    "CREATE INDEX roster_marks ON roster (mark)",
+    "CREATE INDEX roster_folded ON roster (folded)",
+    "CREATE INDEX roster_bases ON roster (base_key) WHERE base_key IS NOT NULL",
+)
+_TWINS = """
+SELECT position, row_key, id, request, variant FROM roster
+WHERE (mark = ? AND row_key = ?) OR base_key = ? ORDER BY position
+"""
+_TAKE_KEY = "UPDATE roster SET mark = ?, row_key = ?, base_key = ? WHERE position = ?"
 
 
 class Roster:
@@ -80,7 +92,9 @@ class Roster:
 
     def _add_all(self, drafts: Iterable[Draft], problems: ProblemLog) -> None:
         self._db.execute("BEGIN")
-        self._db.executemany(f"INSERT INTO roster VALUES ({', '.join('?' * 11)})", self._columns(drafts))
+        self._db.executemany(
+            f"INSERT INTO roster VALUES ({', '.join('?' * 11)}, NULL)", self._columns(drafts)
+        )
         for index in _INDEXES:
             self._db.execute(index)
         if self._has_repeats():
@@ -89,6 +103,29 @@ class Roster:
             for key, _, id_, request, _, variables, source in self.columns():
                 self._note(key, id_, request, variables, source)
         self._db.execute("COMMIT")
+
+    def follow(self, twins: Twins) -> None:
+        """Give rows that ask for the same the keys under which a state knows what was made for them."""
+        own = self._db.execute("SELECT DISTINCT base_key FROM roster WHERE base_key IS NOT NULL").fetchall()
+        bases = {str(base): None for (base,) in own}
+        bases.update(dict.fromkeys(twins.bases()))
+        for base in bases:
+            self._follow(base, twins)
+
+    def _follow(self, base: str, twins: Twins) -> None:
+        found = self._db.execute(_TWINS, (mark_of(base), base, base)).fetchall()
+        known = twins.of(base, [key for _, key, *_ in found])
+        taken = {twin.row_key for twin in known}
+        occurrences = itertools.count()
+        for row, twin in zip(found, assigned([id_ for _, _, id_, *_ in found], known), strict=True):
+            position, key, _, request, variant = row
+            wanted = None if twin is None else twin.row_key
+            while wanted is None or (twin is None and wanted in taken):
+                wanted = row_key(request_from_json(request), variant, next(occurrences))
+            taken.add(wanted)
+            if wanted != key:
+                of_base = None if wanted == base else base
+                self._db.execute(_TAKE_KEY, (mark_of(wanted), wanted, of_base, position))
 
     def rows(self, limit: int | None = None) -> Iterator[Row]:
         """The rows in manifest order, streamed."""

@@ -145,7 +145,7 @@ CREATE TABLE sendings (
     number INTEGER PRIMARY KEY,
     chain  BLOB NOT NULL             -- a hash of this one and of the chain before it
 );
-INSERT INTO sendings SELECT count(*), zeroblob(16) FROM attempts HAVING count(*) > 0;
+INSERT INTO sendings SELECT count(*), zeroblob(8) FROM attempts HAVING count(*) > 0;
 
 -- Rows that ask for the same as another one, by the key that this would have if it were the only one.
 CREATE TABLE twins (

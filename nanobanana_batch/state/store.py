@@ -22,13 +22,15 @@ from nanobanana_batch.file_names import is_image_path, is_stem
 from nanobanana_batch.model import Request, request_from_json
 from nanobanana_batch.state.doubts import Doubts
 from nanobanana_batch.state.facts import GIVEN_UP, Fact, Phase
+from nanobanana_batch.state.ledger import Chain, Witness, chain_of, refuse_less_known, told, told_anew
 from nanobanana_batch.state.opening import refuse_foreign_journal, refuse_other_names, unusable
 from nanobanana_batch.state.prices import PRICES, PriceClass, by_kind
 from nanobanana_batch.state.roster import Roster
-from nanobanana_batch.state.schema import bring_up_to_date, refuse_foreign_tables
+from nanobanana_batch.state.schema import VERSION, bring_up_to_date, refuse_foreign_tables
 from nanobanana_batch.state.scope import Scope
 from nanobanana_batch.state.soundness import refuse_unsound, texts, understood
 from nanobanana_batch.state.taking import take
+from nanobanana_batch.state.twins import HAS_TWINS, Twins, legacy_twins
 from nanobanana_batch.state.uploads import Uploads
 from nanobanana_batch.state.writers import WRITERS, without_case
 
@@ -77,6 +79,8 @@ class OpenAttempt:
     links: tuple[str, ...]
     dies_at: float | None
     error_message: str | None
+    rests: bool
+    """Its row has left the manifest, and all that is free was asked about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,8 @@ SELECT attempts.attempt, attempts.row, attempts.number, rows.row_key, rows.id,
        rows.stem, attempts.phase, rows.position,
        attempts.provider, attempts.account, attempts.body, attempts.idempotency_key,
        attempts.intended_at, attempts.sent, attempts.task_id, attempts.estimated_s,
-       attempts.accepted_at, attempts.links, attempts.dies_at, attempts.error_message
+       attempts.accepted_at, attempts.links, attempts.dies_at, attempts.error_message,
+       rows.position IS NULL AND attempts.rests_since IS NOT NULL
 FROM attempts JOIN rows USING (row)
 WHERE attempts.phase = ? AND attempts.phase != 'saved'
   AND (attempts.phase NOT IN ('not_sent', 'expired') OR rows.attempt = attempts.attempt)
@@ -154,23 +159,36 @@ class Store:
     being synced. It sees what was committed before it was asked.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, witness: Witness | None = None) -> None:
+        """Open it, or make it.
+
+        Raises:
+            StateFailed: it is damaged or a stranger's, or knows less than the witness tells.
+        """
         self._lock = threading.Lock()
         self._reading = threading.Lock()
+        self._path, self._witness = path, witness
         with _as_state_failure(path):
             if not os.path.lexists(path):
-                _create(path)
+                create(path)
             self._db = _connect(path)
             self._reads = _connect_to_read(path)
             found = self._reads.execute("SELECT coalesce(max(attempt), 0) FROM attempts").fetchone()
-        self._path = path
-        self._last_attempt = int(found[0])
+            self._last_attempt = int(found[0])
+            self._chain = chain_of(self._db)
+            if witness is not None:
+                self._heard(witness)
 
     def close(self) -> None:
         """Fold the write-ahead log into the file and close it."""
         with _as_state_failure(self._path), self._lock, self._reading:
             self._reads.close()
             self._db.close()
+
+    @property
+    def last_attempt(self) -> int:
+        """The greatest number that an attempt has, or has been given; 0: none."""
+        return self._last_attempt
 
     def next_attempt(self) -> int:
         """A number for a new attempt; its intent makes it real."""
@@ -183,9 +201,13 @@ class Store:
         Raises:
             StateFailed: the disk failed, or a fact does not follow from its attempt's phase.
         """
-        with self._transaction():
+        chain, lines = told(self._chain, batch)
+        with self._transaction(lines):
             for fact in batch:
                 WRITERS[type(fact)](self._db, fact)
+            if chain != self._chain:
+                self._db.execute("INSERT INTO sendings VALUES (?, ?)", chain)
+        self._chain = chain
 
     def take_manifest(self, roster: Roster, *, name: str, variables: Sequence[str]) -> None:
         """Make the roster's rows the current manifest; facts about rows that left it stay.
@@ -194,10 +216,20 @@ class Store:
             StateFailed: the disk failed; the earlier manifest stays the current one.
         """
         known = {"manifest": name, "variables": json.dumps(list(variables)), "digest": roster.digest}
+        known[HAS_TWINS] = ""
         if all(self.meta(key) == value for key, value in known.items()):
             return
+        if self.meta(HAS_TWINS) is None and (found := self._legacy_twins()):
+            with self._transaction():
+                self._db.executemany("INSERT OR IGNORE INTO twins VALUES (?, ?)", found)
+        with _as_state_failure(self._path):
+            roster.follow(Twins(self._read))
         with _as_state_failure(self._path), self._lock, roster.beside(self._path) as db:
             take(db, known)
+
+    def _legacy_twins(self) -> list[tuple[str, str]]:
+        with _as_state_failure(self._path), self._reading:
+            return list(legacy_twins(self._reads))
 
     def meta(self, name: str) -> str | None:
         """A remembered value, or None."""
@@ -294,9 +326,10 @@ class Store:
             "SELECT total(CASE WHEN phase IN ('saved', 'expired') OR error_code = ?"
             " THEN coalesce(credits_used, credits_reserved, credits_expected, 0) ELSE 0 END"
             " + (sent - 1) * coalesce(credits_reserved, credits_expected, credits_used, 0)) FROM attempts"
-            " WHERE task_id IS NOT NULL AND phase IN ('saved', 'expired', 'failed', 'refused')"
+            " WHERE (task_id IS NOT NULL OR error_code = ?)"
+            " AND phase IN ('saved', 'expired', 'failed', 'refused')"
         )
-        return float(self._read(query, GIVEN_UP)[0][0])
+        return float(self._read(query, GIVEN_UP, GIVEN_UP)[0][0])
 
     def credits_of_open(self) -> list[OpenCredits]:
         """Of all that may still cost something."""
@@ -341,8 +374,21 @@ class Store:
         with _as_state_failure(self._path), self._reading:
             return self._reads.execute(query, values).fetchall()
 
+    def _heard(self, witness: Witness) -> None:
+        """Go on only if the state knows all that is told; what is not told yet is told."""
+        known = witness.told()
+        try:
+            refuse_less_known(self._db, VERSION, known)
+            if (Chain() if known is None else Chain(*known[:2])) != self._chain:
+                witness.rewrite(told_anew(self._db, self._chain))
+        except BaseException:
+            self._reads.close()
+            self._db.close()
+            raise
+
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self, lines: bytes = b"") -> Iterator[None]:
+        """The witness is told the lines in the end: what they tell is on disk then, and not acted on yet."""
         with _as_state_failure(self._path), self._lock:
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -352,6 +398,8 @@ class Store:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
+            if self._witness is not None:
+                self._witness.append(lines)
 
 
 _HEADER_BYTES = 100
@@ -360,7 +408,7 @@ _LOG_BYTES = 1 << 26
 """To which the write-ahead log shrinks again after a large manifest was taken."""
 
 
-def _create(path: Path) -> None:
+def create(path: Path) -> None:
     """Make the file whole under another name first, so that an empty one is known to be damaged."""
     new = path.with_name(f".{path.name}.new")
     for part in ("", "-journal", "-wal", "-shm"):
@@ -447,7 +495,7 @@ def _not_ours(name: object) -> StateFailed:
 
 def _open_attempt(found: Sequence[Any]) -> OpenAttempt:
     attempt, row, number, row_key, id_, model, resolution, stem, phase, position, provider, *rest = found
-    account, body, key, intended, sent, task, estimated, accepted, links, dies, message = rest
+    account, body, key, intended, sent, task, estimated, accepted, links, dies, message, rests = rest
     _refuse_ways_out(stem)
     return OpenAttempt(
         attempt,
@@ -472,4 +520,5 @@ def _open_attempt(found: Sequence[Any]) -> OpenAttempt:
         texts(links or "[]"),
         dies,
         message,
+        bool(rests),
     )

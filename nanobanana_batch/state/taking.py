@@ -27,9 +27,13 @@ WHERE held.row IS NULL OR held.id != wanted.id OR held.request != wanted.request
 ORDER BY wanted.position
 ON CONFLICT (row_key) DO UPDATE SET
     position = excluded.position, id = excluded.id, variables = excluded.variables, source = excluded.source,
-    request = excluded.request
+    request = excluded.request, variant = excluded.variant
 """
 _FORGET = "DELETE FROM state.rows WHERE position IS NULL AND attempt IS NULL"
+_TWINS = (
+    "DELETE FROM state.twins WHERE NOT EXISTS (SELECT 1 FROM state.rows WHERE rows.row_key = twins.row_key)",
+    "INSERT OR IGNORE INTO state.twins SELECT row_key, base_key FROM main.roster WHERE base_key IS NOT NULL",
+)
 _INDEXES = """
 SELECT name, sql FROM state.sqlite_master WHERE type = 'index' AND tbl_name = 'rows' AND sql IS NOT NULL
 """
@@ -50,6 +54,8 @@ def take(db: sqlite3.Connection, known: Mapping[str, str]) -> None:
         else:
             for step in (_LEAVE, _ENTER, _FORGET):
                 db.execute(step)
+        for step in _TWINS:
+            db.execute(step)
         db.executemany("INSERT OR REPLACE INTO state.meta VALUES (?, ?)", known.items())
         db.execute("COMMIT")
     except BaseException:

@@ -26,9 +26,19 @@ _COLUMNS = "upload, sha256, file_id, url, expires_at"
 _CURRENT = f"""
 SELECT {_COLUMNS} FROM uploads
 WHERE provider = ? AND account = ? AND sha256 = ? AND deleted_at IS NULL AND missed_at IS NULL
-  AND expires_at - ? > min(?, (expires_at - uploaded_at) / 2)
-ORDER BY expires_at DESC LIMIT 1
+  AND expires_at - ? > min(?, (expires_at - uploaded_at) / 2) AND uploaded_at <= ?
+ORDER BY expires_at DESC
 """
+_UNDATED = """
+SELECT upload FROM (
+    SELECT upload, uploaded_at,
+           min(uploaded_at) OVER (ORDER BY upload DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+               AS later_one
+    FROM uploads
+) WHERE uploaded_at > later_one + ?
+"""
+_APART_S = 60.0
+"""So far two clocks may be from each other without one of them being wrong."""
 _NEEDED = """
 SELECT upload FROM attempts JOIN attempt_uploads USING (attempt)
 WHERE attempts.phase != 'saved' AND attempts.phase IN ({phases})
@@ -51,6 +61,7 @@ class Uploads:
     def __init__(self, read: Callable[..., list[Any]], provider: str, account: str) -> None:
         self._read = read
         self._whose = (provider, account)
+        self._undated = frozenset(upload for (upload,) in read(_UNDATED, _APART_S))
         self._last = int(read("SELECT coalesce(max(upload), 0) FROM uploads")[0][0])
 
     def next_number(self) -> int:
@@ -59,9 +70,13 @@ class Uploads:
         return self._last
 
     def current(self, sha256: str, now: float, for_s: float) -> Upload | None:
-        """The file with this content, if it lives for that much longer, so that it can be used once more."""
-        found = self._read(_CURRENT, *self._whose, sha256, now, for_s)
-        return Upload(*found[0]) if found else None
+        """The file with this content, if it lives for that much longer, so that it can be used once more.
+
+        One that was uploaded in the future, or long after later ones, was dated by a clock that was wrong:
+        nobody knows how long it lives.
+        """
+        found = self._read(_CURRENT, *self._whose, sha256, now, for_s, now + _APART_S)
+        return next((Upload(*one) for one in found if one[0] not in self._undated), None)
 
     def unneeded(self, now: float) -> list[Upload]:
         """Files that no unfinished attempt needs, oldest first."""

@@ -78,6 +78,7 @@ def _write_sent_again(db: sqlite3.Connection, fact: facts.SentAgain) -> None:
         Phase.INTENT,
         (Phase.NOT_SENT, Phase.UNKNOWN),
         intended_at=fact.at,
+        rests_since=None,
         error_message=None,
     )
 
@@ -222,12 +223,22 @@ def _write_given_up(db: sqlite3.Connection, fact: facts.GivenUp) -> None:
         db,
         fact.attempt,
         Phase.FAILED,
-        (Phase.ACCEPTED, Phase.READY),
+        (Phase.INTENT, Phase.UNKNOWN, Phase.ACCEPTED, Phase.READY),
         error_code=facts.GIVEN_UP,
-        error_message="given up by you; its task may have been paid",
+        error_message="given up by you; it may have been paid",
         retryable=0,
         ended_at=fact.at,
     )
+
+
+def _write_rested(db: sqlite3.Connection, fact: facts.Rested) -> None:
+    query = "UPDATE attempts SET rests_since = ? WHERE attempt = ? AND phase IN (?, ?)"
+    db.execute(query, (fact.at, fact.attempt, Phase.INTENT, Phase.UNKNOWN))
+
+
+def _write_moved(db: sqlite3.Connection, fact: facts.Moved) -> None:
+    query = "UPDATE attempts SET provider = ?, account = ? WHERE attempt = ?"
+    db.execute(query, (fact.provider, fact.account, fact.attempt))
 
 
 def _write_file_uploaded(db: sqlite3.Connection, fact: facts.FileUploaded) -> None:
@@ -265,6 +276,8 @@ WRITERS: dict[type, Callable[[sqlite3.Connection, Any], None]] = {
     facts.Failed: _write_failed,
     facts.Expired: _write_expired,
     facts.GivenUp: _write_given_up,
+    facts.Rested: _write_rested,
+    facts.Moved: _write_moved,
     facts.FileUploaded: _write_file_uploaded,
     facts.FileDeleted: _write_file_deleted,
 }

@@ -119,6 +119,10 @@ class FakeProvider:
     account: str = "one"
     clock_offset_s: float = 0.0
     """What the provider's clock shows more than the test's."""
+    tells_time: bool = False
+    """Whether its replies have a `Date`."""
+    replies: int = 0
+    """To anything but links."""
     lists_tasks: bool = True
     latency_s: float = 20.0
     submit_s: float = 0.2
@@ -167,6 +171,11 @@ class FakeProvider:
             offers_uploads=True,
         )
 
+    def provider_time(self) -> float | None:
+        """By the `Date` of its latest reply."""
+        is_told = self.tells_time and self.replies
+        return anyio.current_time() + self.clock_offset_s if is_told else None
+
     def encode(self, request: Request, callback_url: str | None = None) -> bytes:
         """Our own vocabulary as JSON."""
         fields = request.given() | ({"callback_url": callback_url} if callback_url else {})
@@ -181,12 +190,14 @@ class FakeProvider:
         ]
         scripted = self.on_submit(number)
         if isinstance(scripted, Reply):
+            self.replies += 1
             return read_submit_reply(scripted)
         if isinstance(scripted, NotSent | Unknown):
             return without_reply(scripted)
         task = earlier[0] if earlier else self._make(body, idempotency_key)
         if scripted == "lost":
             return Unknown("the reply was lost")
+        self.replies += 1
         return read_submit_reply(self._made(task, is_replay=bool(earlier)))
 
     async def read_many(self, task_ids: Collection[str]) -> TasksRead:
@@ -196,6 +207,7 @@ class FakeProvider:
         self.batches.append((anyio.current_time(), len(task_ids)))
         if isinstance(scripted, str):
             return TasksRead(failure=scripted)
+        self.replies += 1
         if scripted is not None:
             return failed_read(scripted)
         told = [read_task(self._told(self.tasks[id_])) for id_ in task_ids if id_ in self.tasks]
@@ -206,6 +218,7 @@ class FakeProvider:
         """All tasks, unless the script says otherwise."""
         await turn()
         number, self.listings = self.listings, self.listings + 1
+        self.replies += 1
         scripted = self.on_list(number)
         if scripted is not None:
             return failed_listing(scripted)
@@ -226,6 +239,7 @@ class FakeProvider:
         if scripted is None:
             is_known = self.remembers_keys and any(task.key == used_key for task in self.tasks.values())
             scripted = CONFLICT if is_known and self.keys_come_first else BAD_REQUEST
+        self.replies += isinstance(scripted, Reply)
         return key_answer(
             without_reply(scripted)
             if isinstance(scripted, NotSent | Unknown)
@@ -239,6 +253,7 @@ class FakeProvider:
         scripted = self.on_account(len(self.account_reads) - 1)
         if isinstance(scripted, str):
             return AccountRead(is_up=False, failure=scripted)
+        self.replies += 1
         return read_credits_reply(scripted or credits_left())
 
     async def upload(self, path: Path, media_type: str) -> Uploaded | UploadFailed:

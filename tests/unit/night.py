@@ -119,5 +119,6 @@ class Night:
             log=self.log,
             listed_price=self.listed_price,
             hints=self.hints,
-            now=self.now,
+            wall=self.now,
+            steady=anyio.current_time,
         )

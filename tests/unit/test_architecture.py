@@ -101,6 +101,7 @@ def room(module: str) -> str:
 
 BELOW: dict[str, set[str]] = {
     "errors": set(),
+    "steady": set(),
     "problems": {"errors"},
     "model": set(),
     "fidelity": {"model"},
@@ -111,8 +112,8 @@ BELOW: dict[str, set[str]] = {
     "files": {"errors", "file_names", "visible", "model"},
     "state": {"errors", "file_names", "problems", "model", "fidelity"},
     "manifest": {"errors", "file_names", "problems", "model", "catalog", "files", "state", "results"},
-    "providers": {"errors", "model", "files", "catalog", "pricing"},
-    "engine": {"errors", "model", "fidelity", "files", "state", "providers"},
+    "providers": {"errors", "steady", "model", "files", "catalog", "pricing"},
+    "engine": {"errors", "steady", "model", "fidelity", "files", "state", "providers"},
     "results": {"errors", "model", "fidelity", "files", "state", "estimates"},
     "estimates": {"errors", "model", "state", "pricing"},
     "piloting": {"errors", "model", "state", "engine", "pricing", "estimates"},
@@ -121,6 +122,8 @@ BELOW: dict[str, set[str]] = {
     "receiver": {"errors"},
     "connection": {"errors", "model", "catalog", "files", "pricing", "providers", "service"},
     "session": {"errors", "model", "files", "state", "providers", "engine", "connection", "receiver"},
+    "opening": {"errors", "file_names", "files", "state"},
+    "rebuilding": {"errors", "model", "files", "state"},
     "pipeline": {
         "errors",
         "file_names",
@@ -134,7 +137,7 @@ BELOW: dict[str, set[str]] = {
         "engine",
         "results",
     }
-    | {"connection", "receiver", "service", "session", "pricing", "estimates", "piloting"},
+    | {"connection", "receiver", "service", "session", "opening", "pricing", "estimates", "piloting"},
     "planning": {
         "errors",
         "model",
@@ -177,7 +180,7 @@ BELOW: dict[str, set[str]] = {
         "exports",
         "service",
     }
-    | {"connection", "session", "receiver", "pipeline", "planning", "auditing", "doctor"}
+    | {"connection", "session", "receiver", "pipeline", "planning", "auditing", "doctor", "rebuilding"}
     | {"manifest", "estimates", "piloting", "pricing", "price_report", "outlook"},
 }
 """Each room and whom it may know; `cli` and what composes the rooms stand at the end."""

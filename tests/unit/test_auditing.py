@@ -136,7 +136,7 @@ def test_a_run_that_ends_meanwhile_counts_as_one_that_goes_on(
         run.enter_context(only_writer(path))
 
         @contextmanager
-        def read(state: Path) -> Iterator[Reader]:
+        def read(state: Path, *_: object) -> Iterator[Reader]:
             with open_reader(state) as reader:
                 yield reader
             run.close()
@@ -189,6 +189,6 @@ def test_an_image_that_this_user_may_not_read_is_not_taken_for_a_changed_one(
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     monkeypatch.setattr(auditing, "open_own", closed)
-    monkeypatch.setattr(pipeline, "collect", lambda *_: None)
+    monkeypatch.setattr(pipeline, "collect", lambda *_, **_also: None)
     auditing.repair_folder(path, Connection("local"), Tally())
     assert audited(path)[0] == [("unreadable", "images/1.png")]

@@ -6,7 +6,6 @@ import csv
 import hashlib
 import json
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -384,13 +383,14 @@ def test_status_tells_what_is_being_sent_from_what_is_in_doubt(run: Run, folder:
     """While a run goes on; an older request without an answer stays unknown, and so does all afterwards."""
     store = Store(folder / "state.sqlite3")
     take(store, [Draft("m:1", Request("m", f"p{n}"), f"r{n}") for n in range(6)], ())
-    at = time.time() + 60
-    for row in (3, 4):
-        store.apply([replace(intent(row, attempt=row, stem=f"s{row}"), at=at, credits_expected=4.0)])
-    store.apply([replace(intent(5, attempt=5, stem="s5"), credits_expected=2.0)])
-    store.apply([replace(intent(6, attempt=6, stem="s6"), at=at, credits_expected=4.0)])
-    store.apply([FACTS["Unanswered"](6)])
+    store.apply([replace(intent(5, attempt=3, stem="s5"), credits_expected=2.0)])
+    store.close()
+    store = Store(folder / "state.sqlite3")
     with remembered_end(store) as say:
+        for row in (3, 4, 6):
+            sent = replace(intent(row, attempt=store.next_attempt(), stem=f"s{row}"), at=0.0)
+            store.apply([replace(sent, credits_expected=4.0)])
+        store.apply([FACTS["Unanswered"](6)])
         with only_writer(folder):
             text, found = run("status", folder).out, json.loads(run("status", folder, "--json").out)
         say(0, "")

@@ -167,12 +167,12 @@ def test_each_sync_of_an_image_is_needed(tmp_path: Path, without: str) -> None:
 
 def test_the_state_files_name_survives(tmp_path: Path) -> None:
     """Opening a folder syncs the name of a new state file before anything is sent."""
-    from nanobanana_batch.pipeline import _opened
+    from nanobanana_batch.opening import opened
 
     disk = ForgetfulDisk(tmp_path / "run")
     folder = Folder(disk.root, disk.root)
     disk.root.mkdir()
-    with _opened(folder, disk):
+    with opened(folder, disk):
         assert STATE_NAME in disk.named[disk.root]
 
 

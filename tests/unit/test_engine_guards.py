@@ -868,7 +868,7 @@ def test_a_resumed_task_is_not_taken_for_stuck(tmp_path: Path) -> None:
     """How long it has worked is counted from this run's first look, by the loop's own clock."""
     known = OpenAttempt(
         *(1, 1, 1, "k", "a", "m", None, "a", Phase.ACCEPTED, 0, "p", "me", b"{}"),
-        *("key", 5.0, 1, "t", None, None, (), None, None),
+        *("key", 5.0, 1, "t", None, None, (), None, None, False),
     )
 
     async def check() -> None:
@@ -1394,8 +1394,10 @@ def test_retry_pays_for_one_kind_of_row_only(
 ) -> None:
     """Neither new rows nor those that ended in another way are sent."""
     used: list[Settings] = []
-    monkeypatch.setattr(pipeline, "_resume", lambda path, now, settings, tally: used.append(settings))
-    pipeline.retry(Path("out"), only, Connection(), Settings(on_unknown=OnUnknown.RESUBMIT), Tally())
+    monkeypatch.setattr(pipeline, "_resume", lambda path, now, settings, tally, **_: used.append(settings))
+    monkeypatch.setattr(pipeline, "_announce_cost", lambda *_: None)
+    settings = Settings(on_unknown=OnUnknown.RESUBMIT)
+    pipeline.retry(Path("out"), only, Connection(LAST), settings, Tally())
     not_sent = Repeat(frozenset({Phase.NOT_SENT}), had_more=True)
     assert used[0].rows_to_repeat() == ([Repeat(retried), not_sent] if retried else [])
     assert not used[0].new_rows
@@ -1405,7 +1407,7 @@ def test_retry_pays_for_one_kind_of_row_only(
 def test_collecting_sends_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """`audit --repair` fetches and pays for nothing."""
     used: list[Settings] = []
-    monkeypatch.setattr(pipeline, "_resume", lambda path, now, settings, tally: used.append(settings))
+    monkeypatch.setattr(pipeline, "_resume", lambda path, now, settings, tally, **_: used.append(settings))
     pipeline.collect(Path("out"), Connection(), Settings(), Tally())
     assert (used[0].rows_to_repeat(), used[0].new_rows) == ([], False)
     assert used[0].on_unknown is OnUnknown.HOLD
@@ -1724,7 +1726,7 @@ def test_repair_fetches_an_image_that_changed_without_changing_its_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run looks at sizes; `audit --repair` looks at every byte."""
-    monkeypatch.setattr(pipeline, "collect", lambda path, now, settings, tally: None)
+    monkeypatch.setattr(pipeline, "collect", lambda path, now, settings, tally, **_: None)
     folder = done_folder(tmp_path)
     path = folder / "images" / "row-1.png"
     path.write_bytes(bytes(path.stat().st_size))

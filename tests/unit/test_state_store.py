@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from nanobanana_batch.manifest import derive_id, fold_id
 from nanobanana_batch.model import Draft, Image, Request, RowStatus
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state import facts
+from nanobanana_batch.state.doubts import EARLIER_ONES, LATER_ONES, UsedKey
 from nanobanana_batch.state.facts import Fact, Phase
 from nanobanana_batch.state.reader import RowReport, open_reader
 from nanobanana_batch.state.roster import Roster
@@ -366,10 +368,10 @@ def test_a_key_to_ask_about_is_an_accepted_one_of_the_same_age(store: Store) -> 
     ours = store.doubts("p", "me")
     assert ours.accepted_key_near(2, 60.0) is None
     store.apply([facts.Accepted(3, "t3", None, None, None, 50.0)])
-    assert ours.accepted_key_near(2, 60.0) == ("key-3", 1.0)
+    assert ours.accepted_key_near(2, 60.0) == UsedKey("key-3", 1.0)
     assert ours.accepted_key_near(2, 10.0) is None
     store.apply([facts.Accepted(1, "t1", None, None, None, 90.0)])
-    assert ours.accepted_key_near(2, 10.0) == ("key-1", 1.0)
+    assert ours.accepted_key_near(2, 10.0) == UsedKey("key-1", 1.0)
     assert store.doubts("q", "you").accepted_key_near(2, 60.0) is None
     assert store.doubts("p", "you").accepted_key_near(2, 60.0) is None
 
@@ -508,6 +510,75 @@ def test_garbage_is_refused(path: Path, body: bytes) -> None:
     assert caught.value.exit_code == 3
     with pytest.raises(StateFailed, match=str(path)), open_reader(path) as reader:
         list(reader.rows())
+
+
+def dated(store: Store, *times: float) -> None:
+    """Attempts that were begun in this order, with these dates."""
+    take(store, drafts(*map(str, range(len(times)))))
+    for number, at in enumerate(times, 1):
+        store.apply([replace(intent(number, attempt=number), at=at)])
+
+
+def test_requests_dated_after_later_ones_are_found(path: Path) -> None:
+    """By more than is asked for; answered ones are not asked about, and tell all the same."""
+    store = Store(path)
+    assert store.doubts("p", "me").dated_after_later_ones(60.0) == frozenset()
+    dated(store, 900.0, 100.0, 165.0, 104.0, 950.0)
+    doubts = store.doubts("p", "me")
+    assert doubts.dated_after_later_ones(60.0) == {1, 3}
+    assert doubts.dated_after_later_ones(61.0) == {1}
+    store.apply([facts.Accepted(2, "t2", None, None, None, 800.0)])  # its own intent was dated too early
+    assert doubts.dated_after_later_ones(60.0) == {1, 3}
+    store.apply([facts.Accepted(4, "t4", None, None, None, 104.0)])
+    assert doubts.dated_after_later_ones(60.0) == {1, 3}
+    store.apply([facts.Accepted(1, "t1", None, None, None, 100.0)])
+    assert doubts.dated_after_later_ones(60.0) == {3}
+    store.close()
+
+
+def test_a_later_one_counts_by_its_acceptance(path: Path) -> None:
+    """Its intent was dated before the first reply of its run had told the time."""
+    store = Store(path)
+    dated(store, 500.0, 100.0)
+    store.apply([facts.Accepted(2, "t2", None, None, None, 480.0)])
+    assert store.doubts("p", "me").dated_after_later_ones(60.0) == frozenset()
+    store.close()
+
+
+def test_requests_dated_before_earlier_ones_are_found(path: Path) -> None:
+    """With the latest date of those; of a task the date of its acceptance counts."""
+    store = Store(path)
+    dated(store, 100.0, 900.0, 200.0, 300.0, 950.0)
+    doubts = store.doubts("p", "me")
+    assert doubts.dated_before_earlier_ones(60.0) == {3: 900.0, 4: 900.0}
+    store.apply([facts.Accepted(3, "t3", None, None, None, 899.0)])
+    assert doubts.dated_before_earlier_ones(60.0) == {4: 900.0}
+    store.apply([facts.Accepted(2, "t2", None, None, None, 150.0)])  # its own intent was dated wrong
+    assert doubts.dated_before_earlier_ones(60.0) == {}
+    store.close()
+
+
+@pytest.mark.parametrize("gap", [-601.0, 601.0])
+def test_a_key_is_not_asked_about_whose_own_dates_disagree(path: Path, gap: float) -> None:
+    """The clock was set between its intent and its acceptance: nobody knows how old it is."""
+    store = Store(path)
+    dated(store, 1000.0, 1010.0)
+    store.apply([facts.Accepted(1, "t1", None, None, None, 1000.0 + gap)])
+    assert store.doubts("p", "me").accepted_key_near(2, 600.0) is None
+    store.close()
+
+
+def test_what_looks_for_dates_reads_attempts_once(path: Path) -> None:
+    """By their numbers, in order: no sorting, nothing within a loop."""
+    store = Store(path)
+    for query in (LATER_ONES, EARLIER_ONES):
+        plan = [str(step[3]) for step in store._db.execute(f"EXPLAIN QUERY PLAN {query}", (60.0,))]
+        assert not [step for step in plan if "B-TREE" in step or "CORRELATED" in step]
+        assert sum(step in ("SCAN attempts", _BY_NUMBER) for step in plan) == 1
+    store.close()
+
+
+_BY_NUMBER = "SEARCH attempts USING INTEGER PRIMARY KEY (rowid>?)"
 
 
 def test_a_killed_creation_leaves_no_state_that_counts(path: Path) -> None:

@@ -101,10 +101,26 @@ def test_files_of_others_are_neither_used_nor_deleted(store: Store, provider: st
 
 def test_the_file_that_lives_longest_is_used(store: Store) -> None:
     """A renewed one instead of the old one."""
-    store.apply([uploaded(1), uploaded(2, at=DAY), uploaded(3, "b")])
+    store.apply([uploaded(1), uploaded(2, at=DAY), uploaded(3, "b", at=DAY)])
     found = store.uploads("p", "one").current("a", DAY, KEPT_S)
     assert found is not None
     assert found.upload == 2
+
+
+def test_a_file_from_the_future_is_uploaded_anew(store: Store) -> None:
+    """A clock was ahead when it was uploaded: it dies sooner than was noted."""
+    store.apply([uploaded(1, at=3 * DAY)])
+    uploads = store.uploads("p", "one")
+    assert uploads.current("a", 1.0, KEPT_S) is None
+    assert uploads.current("a", 3 * DAY - 59.0, KEPT_S) is not None
+
+
+def test_a_file_dated_after_a_later_one_is_uploaded_anew(store: Store) -> None:
+    """Its time is past by now, and it lives by that: the order of uploads knows better."""
+    store.apply([uploaded(1, at=2 * DAY), uploaded(2, "b", at=DAY), uploaded(3, "c", at=2 * DAY)])
+    uploads = store.uploads("p", "one")
+    assert uploads.current("a", 3 * DAY, KEPT_S) is None
+    assert uploads.current("c", 3 * DAY, KEPT_S) is not None
 
 
 def test_a_deleted_file_is_not_used_again(store: Store) -> None:

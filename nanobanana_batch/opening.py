@@ -1,0 +1,87 @@
+"""The state of a folder is opened for work: whole, knowing all that was paid for, and not as a copy."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from nanobanana_batch.errors import FolderRefused, StateFailed, before_sending
+from nanobanana_batch.file_names import IMAGE_FOLDER
+from nanobanana_batch.files.disk import Disk
+from nanobanana_batch.files.folder import Folder, make
+from nanobanana_batch.files.log import LOG_NAME, last_intent
+from nanobanana_batch.files.payments import Payments
+from nanobanana_batch.files.proof import prove_writable, refuse_unspeakable
+from nanobanana_batch.state.facts import Phase
+from nanobanana_batch.state.reader import open_reader
+from nanobanana_batch.state.soundness import understood
+from nanobanana_batch.state.store import Store
+
+_PLACES = "places"
+"""Under which the state remembers where it was worked on."""
+
+
+@contextmanager
+def opened(folder: Folder, disk: Disk, *, as_copy: bool = False) -> Iterator[Store]:
+    """The folder's store; the name of a new state file survives power loss before anything is paid for.
+
+    `as_copy`: a person knows that the folder was worked on elsewhere, and may be again. Hold the lock.
+
+    Raises:
+        UsageError: a place of the run does not keep what is written to it; nothing was sent.
+        FolderRefused: it is a copy of a folder of another machine.
+        StateFailed: the state is damaged, or knows less than was told of what was sent.
+        BadSurroundings: in this locale no file can have the name of an image that is paid for.
+    """
+    with before_sending():
+        make(folder.path / IMAGE_FOLDER, disk)
+    prove_writable(folder, disk)
+    _refuse_less_than_log(folder)
+    with Payments(folder.path, disk) as payments:
+        store = Store(folder.state, payments)
+        try:
+            _note_place(store, folder, as_copy=as_copy)
+            disk.sync_folder(folder.state_folder)
+            refuse_unspeakable(known.stem for phase in Phase for known in store.open_attempts(phase))
+            yield store
+        finally:
+            store.close()
+
+
+def _refuse_less_than_log(folder: Folder) -> None:
+    """A state of before there were `payments.jsonl` may be an older copy: there the log tells."""
+    if not folder.state.exists() or folder.told() is not None:
+        return
+    last = last_intent(folder.path)
+    if last is None:
+        return
+    with open_reader(folder.state) as reader:
+        known = reader.latest_attempt()
+    if last > known:
+        raise StateFailed(
+            f"{LOG_NAME} in {folder.path} tells of paid request number {last:,}, and the state knows of"
+            f" {known:,}: it is an older copy, or lacks a part; nothing was sent.",
+            hint="Bring the newest state back. If you know that nothing is lost, move the log away.",
+        )
+
+
+def _note_place(store: Store, folder: Folder, *, as_copy: bool) -> None:
+    """A folder that goes on in two places is paid for twice: each pays for the rows that are left.
+
+    A machine may have another name (a container), and a folder another place; both at once is told once.
+    """
+    now = {"machine": platform.node(), "path": str(folder.path.resolve())}
+    with understood("meta"):
+        known = [dict(place) for place in json.loads(store.meta(_PLACES) or "[]")]
+        is_known = any(now["machine"] == place["machine"] or now["path"] == place["path"] for place in known)
+    if known and not is_known and not as_copy:
+        raise FolderRefused(
+            f"{folder.path} was worked on as {known[-1]['path']} on the machine {known[-1]['machine']}: this"
+            " is a copy, or it was moved. Each copy that goes on pays for the rows that are left; nothing"
+            " was sent.",
+            hint="To go on here, give --as-copy once, and do not go on there.",
+        )
+    if now not in known:
+        store.remember(_PLACES, json.dumps([*known, now]))

@@ -1,0 +1,280 @@
+"""What is told of each paid request outside of the state, and whether a state knows all of that.
+
+A state can be lost, or replaced by an older copy of itself, and then knows nothing of requests that were
+paid. So each fact is also told in a line of a file that is only ever appended to, after it is on disk in the
+state and before anyone acts on it. The sendings are counted and chained by a hash: of any state it can be
+said whether it has come past the last one that was told. What is told is enough to make another state of it;
+no prompt, no link and no key of an account is in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from nanobanana_batch.errors import StateFailed, rebuild_hint
+from nanobanana_batch.model import Image
+from nanobanana_batch.state import facts
+from nanobanana_batch.state.facts import Fact
+
+_NOT_TOLD = frozenset({"row", "body", "fingerprint", "uploads", "links", "request_id"})
+"""Private, of this state file alone, or of no use to another one."""
+_TOLD: dict[str, type] = {
+    kind.__name__: kind
+    for kind in (
+        facts.Intent,
+        facts.SentAgain,
+        facts.NotSent,
+        facts.Unanswered,
+        facts.Rejected,
+        facts.Accepted,
+        facts.Ready,
+        facts.Saved,
+        facts.Lost,
+        facts.Found,
+        facts.Failed,
+        facts.Expired,
+        facts.GivenUp,
+        facts.Rested,
+        facts.Moved,
+    )
+}
+"""What concerns a paid request; uploaded files cost nothing, and end by themselves."""
+_FIELDS: dict[type, list[tuple[str, Any]]] = {
+    kind: [
+        (field.name, None if field.default is MISSING else field.default)
+        for field in fields(kind)
+        if field.name not in _NOT_TOLD
+    ]
+    for kind in _TOLD.values()
+}
+"""Of each fact, with the value that is not told."""
+_IMAGE_FIELDS = [field.name for field in fields(Image)]
+_ENCODE = json.JSONEncoder(separators=(",", ":")).encode
+
+
+LastTold = tuple[int, bytes, Path]
+"""A chain that was told last (number and mark), and the output folder in which it is."""
+
+
+class Chain(NamedTuple):
+    """How many times something was sent, and a hash over all of these."""
+
+    number: int = 0
+    mark: bytes = bytes(8)
+
+    def after(self, sendings: Sequence[str]) -> Chain:
+        """With so many more."""
+        if not sendings:
+            return self
+        joined = "\n".join(sendings).encode()
+        return Chain(self.number + len(sendings), hashlib.sha256(self.mark + joined).digest()[:8])
+
+
+class Witness(Protocol):
+    """The file in which it is told; see `files.payments`."""
+
+    def told(self) -> LastTold | None:
+        """None where it tells of none."""
+
+    def append(self, lines: bytes) -> None:
+        """Tell more.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+
+    def rewrite(self, pieces: Iterable[bytes]) -> None:
+        """Tell it all anew.
+
+        Raises:
+            DiskFailed: the disk refuses; what was told before stands.
+        """
+
+
+def told(chain: Chain, batch: Iterable[Fact]) -> tuple[Chain, bytes]:
+    """The lines for facts that are written together, and the chain with the sendings among them."""
+    entries = [_entry(fact) for fact in batch if type(fact).__name__ in _TOLD]
+    sent = [entry for entry in entries if entry["fact"] in ("Intent", "SentAgain")]
+    after = chain.after([_sending(entry) for entry in sent])
+    if sent:
+        sent[-1] |= _checkpoint(after)
+    return after, b"".join(map(_line, entries))
+
+
+def told_anew(db: sqlite3.Connection, chain: Chain) -> Iterator[bytes]:
+    """The lines for all that a state knows."""
+    late: list[Fact] = []
+    query = "SELECT attempts.*, rows.row_key, rows.stem, rows.attempt = attempts.attempt AS is_latest,"
+    query += " json_extract(rows.request, '$.model') AS model FROM attempts JOIN rows USING (row)"
+    cursor = db.execute(f"{query} ORDER BY attempts.attempt")
+    names = [column[0] for column in cursor.description]
+    for found in cursor:
+        yield b"".join(_line(_entry(fact)) for fact in _facts_of(dict(zip(names, found, strict=True)), late))
+    yield b"".join(_line(_entry(fact)) for fact in late)
+    if chain.number:
+        yield _line(_checkpoint(chain))
+
+
+def chain_of(db: sqlite3.Connection) -> Chain:
+    """How much a state knows of."""
+    found = db.execute("SELECT number, chain FROM sendings ORDER BY number DESC LIMIT 1").fetchone()
+    return Chain() if found is None else Chain(int(found[0]), bytes(found[1]))
+
+
+def refuse_less_known(db: sqlite3.Connection, version: int, known: LastTold | None) -> None:
+    """A state that has not come past what was told would pay for rows that were paid for already.
+
+    Raises:
+        StateFailed: it has not.
+    """
+    if known is None or not known[0]:
+        return
+    last, mark, folder = known
+    if version < 4:  # older than any telling: it can only be counted
+        (number,) = db.execute("SELECT count(*) FROM attempts").fetchone()
+        knows_it = number >= last
+    else:
+        number = chain_of(db).number
+        found = db.execute("SELECT chain FROM sendings WHERE number = ?", (last,)).fetchone()
+        knows_it = found is not None and bytes(found[0]) == mark
+    if not knows_it:
+        raise StateFailed(
+            f"The state of {folder} is not the one that its requests were paid with: payments.jsonl tells of"
+            f" {last:,} that were sent, and it knows of {min(number, last):,}"
+            f"{'' if number < last else ', but not of these'}. It is an older copy, or lacks a part;"
+            " nothing was sent.",
+            hint=rebuild_hint(folder),
+        )
+
+
+class Told(NamedTuple):
+    """One line, understood. `chain` where the line says how much was sent with it."""
+
+    fact: Fact | None
+    sending: str
+    """What it adds to the chain; empty if nothing."""
+    chain: Chain | None
+
+
+def understand(line: bytes) -> Told:
+    """What a line tells; an intent has 0 for its row.
+
+    Raises:
+        ValueError, TypeError, KeyError: it is no such line.
+    """
+    entry: dict[str, Any] = json.loads(line)
+    chain = Chain(int(entry["n"]), bytes.fromhex(entry["chain"])) if "chain" in entry else None
+    if "fact" not in entry:
+        return Told(None, "", chain)
+    kind = _TOLD[entry["fact"]]
+    known = {field.name: entry[field.name] for field in fields(kind) if field.name in entry}
+    is_sending = kind in (facts.Intent, facts.SentAgain)
+    if kind is facts.Intent:
+        known |= {"row": 0, "body": b"", "fingerprint": "", "stem": str(entry["stem"])}
+    if kind is facts.Ready:
+        known["links"] = ()
+    if kind is facts.Saved:
+        known["image"] = Image(**entry["image"])
+    known = {field.name: None for field in fields(kind) if field.default is MISSING} | known
+    return Told(
+        kind(**known),
+        _sending(entry) if is_sending else "",
+        chain,
+    )
+
+
+def _entry(fact: Fact) -> dict[str, Any]:
+    kind = type(fact)
+    entry: dict[str, Any] = {"fact": kind.__name__}
+    for name, default in _FIELDS[kind]:
+        value = getattr(fact, name)
+        if value is not None and value != default:
+            entry[name] = value
+    if isinstance(fact, facts.Saved):
+        entry["image"] = {name: getattr(fact.image, name) for name in _IMAGE_FIELDS}
+    return entry
+
+
+def _sending(entry: dict[str, Any]) -> str:
+    return str(entry["idempotency_key"]) if entry["fact"] == "Intent" else f"again {entry['attempt']}"
+
+
+def _checkpoint(chain: Chain) -> dict[str, Any]:
+    return {"n": chain.number, "chain": chain.mark.hex()}
+
+
+def _line(entry: dict[str, Any]) -> bytes:
+    return _ENCODE(entry).encode() + b"\n"
+
+
+def _facts_of(known: dict[str, Any], late: list[Fact]) -> Iterator[Fact]:
+    """What has led to an attempt as it is; what came after its row had a later one goes to `late`."""
+    attempt = int(known["attempt"])
+    yield facts.Intent(
+        0,
+        attempt,
+        known["number"],
+        known["stem"],
+        known["provider"],
+        known["account"],
+        b"",
+        "",
+        known["idempotency_key"],
+        known["intended_at"],
+        known["credits_expected"],
+        row_key=known["row_key"],
+        model=known["model"],
+    )
+    for _ in range(known["sent"] - 1):
+        yield facts.Unanswered(attempt, "")
+        yield facts.SentAgain(attempt, known["intended_at"])
+    then = list(_after_sending(known, attempt))
+    if not known["is_latest"] and known["phase"] in ("accepted", "ready", "saved"):
+        # It was left for good, the row paid for once more, and then it came after all.
+        late.extend(fact for fact in then if not isinstance(fact, facts.Accepted))
+        yield from (fact for fact in then if isinstance(fact, facts.Accepted))
+        yield facts.Expired(attempt, "", known["accepted_at"])
+    else:
+        yield from then
+
+
+def _after_sending(known: dict[str, Any], attempt: int) -> Iterator[Fact]:
+    phase, message = known["phase"], known["error_message"] or ""
+    code, ended_at = known["error_code"] or "", known["ended_at"]
+    if known["task_id"] is None:
+        match phase:
+            case "not_sent":
+                yield facts.NotSent(attempt, message)
+            case "unknown":
+                yield facts.Unanswered(attempt, message)
+                if known["rests_since"] is not None:
+                    yield facts.Rested(attempt, known["rests_since"])
+            case "rejected" | "refused":
+                yield facts.Rejected(attempt, code, message, phase == "refused", None, ended_at)
+            case "failed":
+                yield facts.Unanswered(attempt, "")
+                yield facts.GivenUp(attempt, ended_at)
+        return
+    reserved, estimated = known["credits_reserved"], known["estimated_s"]
+    yield facts.Accepted(attempt, known["task_id"], None, reserved, estimated, known["accepted_at"])
+    if known["ready_at"] is not None:
+        yield facts.Ready(attempt, (), known["dies_at"], known["credits_used"], known["ready_at"])
+    if known["sha256"] is not None:
+        image = Image(**{name: known[name] for name in _IMAGE_FIELDS})
+        yield facts.Saved(attempt, image, known["saved_at"])
+        if phase != "saved":
+            yield facts.Lost(attempt)
+    match phase:
+        case "failed" if code == facts.GIVEN_UP:
+            yield facts.GivenUp(attempt, ended_at)
+        case "failed" | "refused":
+            retryable = bool(known["retryable"])
+            yield facts.Failed(attempt, code, message, retryable, phase == "refused", ended_at)
+        case "expired":
+            yield facts.Expired(attempt, message, ended_at)

@@ -1,0 +1,166 @@
+"""Another state is made of what was told of payments, where the state itself is lost or an older copy.
+
+What the old state still has of rows is taken over; what it says of payments is not, but for the bodies of
+requests and the links of images, which are told nowhere else. A row of which nothing but its key is left is
+one that no manifest asks for, until a run takes the manifest again and finds it by its key.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+from nanobanana_batch.errors import StateFailed
+from nanobanana_batch.file_names import is_stem
+from nanobanana_batch.model import Request, RowStatus, request_as_json
+from nanobanana_batch.state import facts
+from nanobanana_batch.state.facts import STATUS_OF_PHASE, Phase
+from nanobanana_batch.state.ledger import Chain, Told, understand
+from nanobanana_batch.state.opening import refuse_foreign_journal
+from nanobanana_batch.state.schema import bring_up_to_date, refuse_foreign_tables
+from nanobanana_batch.state.soundness import refuse_unsound
+from nanobanana_batch.state.writers import WRITERS
+
+_NOT_UNDERSTOOD = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    sqlite3.Error,
+)
+_COPIED = (
+    "INSERT INTO rows (row_key, position, id, request, variant, variables, source)"
+    " SELECT row_key, position, id, request, variant, variables, source FROM old.rows ORDER BY row",
+    "INSERT INTO meta SELECT name, value FROM old.meta WHERE name != 'digest'",
+)
+_FROM_OLD = """
+UPDATE attempts SET (body, fingerprint) = (
+    SELECT body, fingerprint FROM old.attempts AS known WHERE known.idempotency_key = attempts.idempotency_key
+) WHERE idempotency_key IN (SELECT idempotency_key FROM old.attempts)
+"""
+_LINKS = """
+UPDATE attempts SET links = (
+    SELECT links FROM old.attempts AS known WHERE known.idempotency_key = attempts.idempotency_key
+    AND known.task_id = attempts.task_id
+) WHERE phase = 'ready'
+"""
+_WITHOUT_LINKS = """
+UPDATE attempts SET phase = 'accepted', links = NULL, dies_at = NULL, ready_at = NULL
+WHERE phase = 'ready' AND coalesce(links, '[]') = '[]'
+"""
+_ROW = "INSERT INTO rows (row_key, id, request, variant, variables, source) VALUES (?, ?, ?, ?, ?, ?)"
+_SOURCE = "payments.jsonl"
+
+
+def copied(state: Path, copy: Path) -> bool:
+    """Copy a state file and what is in its log; False where it is no database any more."""
+    try:
+        refuse_foreign_journal(state)
+        with closing(sqlite3.connect(state)) as source, closing(sqlite3.connect(copy)) as target:
+            source.backup(target)
+    except (sqlite3.Error, StateFailed):
+        return False
+    return True
+
+
+def rebuild(path: Path, lines: Iterable[bytes], old: Path | None) -> Counter[RowStatus]:
+    """Make a state file at a free path; says how its requests stand, by the status of their rows.
+
+    `old`: what is left of the state, to take rows from if it is one of ours, and sound.
+
+    Raises:
+        StateFailed: a line is damaged, or one is missing: rows would be paid for again.
+    """
+    old = old if old is not None and _is_ours(old) else None
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        bring_up_to_date(db)
+        if old is not None:
+            db.execute("ATTACH ? AS old", (os.fsencode(old),))
+        db.execute("BEGIN")
+        for step in _COPIED if old is not None else ():
+            db.execute(step)
+        chain = _replayed(db, lines)
+        if old is not None:
+            db.execute(_FROM_OLD)
+            db.execute(_LINKS)
+        db.execute(_WITHOUT_LINKS)
+        if chain.number:
+            db.execute("INSERT INTO sendings VALUES (?, ?)", chain)
+        db.execute("COMMIT")
+        refuse_unsound(db)
+        query = "SELECT phase, count(*) FROM attempts GROUP BY phase"
+        counts: Counter[RowStatus] = Counter()
+        for phase, count in db.execute(query):
+            counts[STATUS_OF_PHASE[Phase(phase)]] += count
+    return counts
+
+
+def _is_ours(state: Path) -> bool:
+    try:
+        with closing(sqlite3.connect(state)) as db:
+            is_filled = refuse_foreign_tables(db) > 0
+            (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+            if is_filled and verdict == "ok":
+                refuse_unsound(db)
+                return True
+    except (sqlite3.Error, StateFailed, UnicodeDecodeError):
+        pass
+    return False
+
+
+def _replayed(db: sqlite3.Connection, lines: Iterable[bytes]) -> Chain:
+    """All facts once more, each from the phases from which it may follow; returns what was sent."""
+    chain = Chain()
+    sent: list[str] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            told = understand(line)
+            if told.fact is not None:
+                fact = _placed(db, told.fact)
+                WRITERS[type(fact)](db, fact)
+        except (*_NOT_UNDERSTOOD, StateFailed) as error:
+            raise _damaged(number, f"cannot be understood ({error})") from error
+        sent += [told.sending] if told.sending else []
+        chain, sent = _checked(chain, sent, told, number)
+    return chain.after(sent)  # the last ones may have been cut off with the process, before they were sent
+
+
+def _checked(chain: Chain, sent: list[str], told: Told, number: int) -> tuple[Chain, list[str]]:
+    if told.chain is None:
+        return chain, sent
+    if told.fact is None:  # told anew from a state, which knew how much was sent
+        return told.chain, []
+    if chain.after(sent) != told.chain:
+        raise _damaged(number, "does not follow from those before: some are missing or changed")
+    return told.chain, []
+
+
+def _placed(db: sqlite3.Connection, fact: facts.Fact) -> facts.Fact:
+    """An intent with its row in this state."""
+    if not isinstance(fact, facts.Intent):
+        return fact
+    if not is_stem(fact.stem) or not fact.row_key:
+        raise ValueError("that is no row")
+    found = db.execute("SELECT row FROM rows WHERE row_key = ?", (fact.row_key,)).fetchone()
+    if found is None:
+        values = (fact.row_key, fact.stem, request_as_json(Request(fact.model, "")), 0, "{}", _SOURCE)
+        query = (
+            "INSERT INTO rows (row_key, id, request, variant, variables, source) VALUES (?, ?, ?, ?, ?, ?)"
+        )
+        return replace(fact, row=int(db.execute(query, values).lastrowid or 0))
+    return replace(fact, row=int(found[0]))
+
+
+def _damaged(number: int, what: str) -> StateFailed:
+    return StateFailed(
+        f"payments.jsonl is damaged: its line {number} {what}. A state that is made of it would not know all"
+        " that was paid; nothing was changed.",
+        hint="Bring back a good copy of it, or of the state.",
+    )

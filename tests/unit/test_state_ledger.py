@@ -1,0 +1,299 @@
+"""What is told of payments beside a state: another state can be made of it, and an older one is found out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from nanobanana_batch.errors import StateFailed
+from nanobanana_batch.files.disk import Disk
+from nanobanana_batch.files.payments import PAYMENTS_NAME, Payments, last_told, lines
+from nanobanana_batch.manifest import derive_id, fold_id
+from nanobanana_batch.model import Draft, Image, Request, row_key
+from nanobanana_batch.problems import ProblemLog
+from nanobanana_batch.state import facts
+from nanobanana_batch.state.facts import Fact
+from nanobanana_batch.state.reader import open_reader
+from nanobanana_batch.state.rebuild import rebuild
+from nanobanana_batch.state.roster import Roster
+from nanobanana_batch.state.store import Store
+
+STATE = "state.sqlite3"
+PRIVATE = "a cat in a secret place"
+NOT_TOLD = ("body", "fingerprint", "links", "request_id")
+
+
+class Folder:
+    """An output folder with its state and its witness."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir(exist_ok=True)
+        self.state = path / STATE
+
+    def work(self, *batches: Sequence[Fact], prompts: int = 6) -> None:
+        """Open it, take a manifest, write facts in so many commits, and close it."""
+        with Payments(self.path, Disk()) as payments:
+            store = Store(self.state, payments)
+            try:
+                take(store, prompts)
+                for batch in batches:
+                    store.apply(batch)
+            finally:
+                store.close()
+
+    def attempts(self) -> list[dict[str, object]]:
+        """What the state says of each, but what is told nowhere, with its row's key and name."""
+        with closing(sqlite3.connect(self.state)) as db:
+            db.row_factory = sqlite3.Row
+            query = (
+                "SELECT attempts.*, row_key, stem, rows.attempt AS latest FROM attempts JOIN rows USING (row)"
+            )
+            found = [dict(row) for row in db.execute(f"{query} ORDER BY 1")]
+        return [{k: v for k, v in row.items() if k not in (*NOT_TOLD, "row")} for row in found]
+
+    def told(self) -> list[dict[str, object]]:
+        """All lines."""
+        return [json.loads(line) for line in lines(self.path)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path / "out")
+
+
+def take(store: Store, prompts: int) -> None:
+    problems = ProblemLog()
+    with Roster(derive_id, fold_id) as roster:
+        roster.add_all(
+            (Draft("t", Request("m", f"{PRIVATE} {n}"), f"id-{n}") for n in range(prompts)), problems
+        )
+        store.take_manifest(roster, name="test", variables=())
+
+
+def key_of(row: int) -> str:
+    """Of the n-th row (1-based)."""
+    return row_key(Request("m", f"{PRIVATE} {row - 1}"), 1)
+
+
+def intent(row: int, attempt: int, number: int = 1) -> facts.Intent:
+    return facts.Intent(
+        *(
+            row,
+            attempt,
+            number,
+            f"id-{row - 1}",
+            "p@host",
+            "me",
+            PRIVATE.encode(),
+            "f" * 64,
+            f"key-{attempt}",
+        ),
+        *(1.0 + attempt, 4.0),
+        row_key=key_of(row),
+        model="m",
+    )
+
+
+def accepted(attempt: int) -> facts.Accepted:
+    return facts.Accepted(attempt, f"task-{attempt}", "req", 4.0, 20.0, 30.0 + attempt)
+
+
+def ready(attempt: int) -> facts.Ready:
+    return facts.Ready(attempt, ("https://secret.example/1",), 99.0, 3.0, 40.0)
+
+
+def saved(attempt: int) -> facts.Saved:
+    image = Image(f"images/id-{attempt}.png", "image/png", 8, 6, 12, "a" * 64, 55.25)
+    return facts.Saved(attempt, image, 50.0)
+
+
+ALL: tuple[tuple[Fact, ...], ...] = (
+    (intent(1, 1), intent(2, 2)),
+    (accepted(1), facts.Unanswered(2, "cut")),
+    (ready(1), intent(3, 3), facts.SentAgain(2, 60.0)),
+    (saved(1), facts.NotSent(3, "refused"), facts.Unanswered(2, "cut again")),
+    (intent(3, 4, 2), accepted(4), facts.Failed(4, "service_error", "no", True, False, 61.0)),
+    (intent(3, 5, 3), accepted(5), facts.Expired(5, "gone", 62.0)),
+    (intent(3, 6, 4), accepted(6), facts.Failed(6, "content_filter", "no", False, True, 63.0)),
+    (intent(4, 7), facts.Rejected(7, "invalid", "no", False, "r", 64.0)),
+    (intent(5, 8), accepted(8), ready(8), saved(8), facts.Lost(8)),
+    (intent(6, 9), facts.Unanswered(9, "x"), facts.GivenUp(9, 65.0)),
+    (intent(4, 10, 2), facts.Unanswered(10, "x"), facts.Rested(10, 66.0), facts.Moved(10, "q", "you")),
+    (ready(5), saved(5)),
+)
+"""Of each kind, and an image that came after its row was paid for once more."""
+
+
+def test_a_state_that_is_made_of_what_was_told_knows_the_same(folder: Folder, tmp_path: Path) -> None:
+    """All of each attempt but what is private."""
+    folder.work(*ALL)
+    made = Folder(tmp_path / "made")
+    rebuild(made.state, lines(folder.path), None)
+    assert made.attempts() == folder.attempts()
+
+
+def test_what_is_told_anew_from_a_state_makes_the_same_state(folder: Folder, tmp_path: Path) -> None:
+    """Where the file was lost it comes back with the next run; when a task expired before is not known."""
+    folder.work(*ALL)
+    (folder.path / PAYMENTS_NAME).unlink()
+    folder.work()
+    made = Folder(tmp_path / "made")
+    rebuild(made.state, lines(folder.path), None)
+    found, known = made.attempts(), folder.attempts()
+    assert found[4].pop("ended_at") != known[4].pop("ended_at")
+    assert found == known
+
+
+def test_no_prompt_and_no_link_is_told(folder: Folder) -> None:
+    """The file may be shown to others, as the log may."""
+    folder.work(*ALL)
+    text = (folder.path / PAYMENTS_NAME).read_text()
+    assert PRIVATE not in text
+    assert "https://" not in text
+
+
+def test_each_moment_of_the_past_is_found_out(folder: Folder, tmp_path: Path) -> None:
+    """A state that has not come past the last sending that was told would pay for rows once more."""
+    copies = []
+    for number, batch in enumerate(ALL):
+        folder.work(batch)
+        copies.append(tmp_path / f"copy-{number}")
+        shutil.copy(folder.state, copies[-1])
+    last_sending = max(number for number, batch in enumerate(ALL) if any(map(is_sending, batch)))
+    for number, copy in enumerate(copies):
+        shutil.copy(copy, folder.state)
+        if number < last_sending:
+            with pytest.raises(StateFailed, match=r"payments\.jsonl tells"):
+                folder.work()
+            with (
+                pytest.raises(StateFailed, match=r"payments\.jsonl tells"),
+                open_reader(folder.state, last_told(folder.path)),
+            ):
+                pass
+        else:
+            folder.work()
+
+
+def is_sending(fact: Fact) -> bool:
+    return isinstance(fact, facts.Intent | facts.SentAgain)
+
+
+def test_a_state_with_another_past_is_found_out_although_it_is_longer(folder: Folder, tmp_path: Path) -> None:
+    """A copy that went on elsewhere does not know what was paid here."""
+    folder.work((intent(1, 1), accepted(1)))
+    other = Folder(tmp_path / "other")
+    shutil.copy(folder.state, other.state)
+    shutil.copy(folder.path / PAYMENTS_NAME, other.path / PAYMENTS_NAME)
+    folder.work((intent(2, 2),))
+    other.work((intent(3, 2), intent(4, 3), intent(5, 4)), (intent(6, 5),))
+    shutil.copy(other.state, folder.state)
+    with pytest.raises(StateFailed, match="not of these"):
+        folder.work()
+
+
+def test_a_kill_between_the_state_and_what_is_told_is_made_good(folder: Folder) -> None:
+    """The state is first; what was not told is told by the next run."""
+
+    class Cut(Payments):
+        def append(self, text: bytes) -> None:
+            if b'"attempt":2' in text:
+                raise KeyboardInterrupt
+
+    with Cut(folder.path, Disk()) as payments:
+        store = Store(folder.state, payments)
+        take(store, 6)
+        store.apply([intent(1, 1)])
+        with pytest.raises(KeyboardInterrupt):
+            store.apply([intent(2, 2)])
+        store.close()
+    folder.work((intent(3, 3),))
+    assert {entry["attempt"] for entry in folder.told() if entry.get("fact") == "Intent"} == {1, 2, 3}
+    assert last_told(folder.path) == (3, bytes.fromhex(str(folder.told()[-1]["chain"])), folder.path)
+
+
+def test_half_a_line_is_no_line(folder: Folder) -> None:
+    """Power loss may leave one; the next begins where it began."""
+    folder.work((intent(1, 1),))
+    with (folder.path / PAYMENTS_NAME).open("ab") as file:
+        file.write(b'{"fact":"Intent","attempt":2,"numb')
+    folder.work((accepted(1),))
+    assert [entry["fact"] for entry in folder.told()] == ["Intent", "Accepted"]
+
+
+@pytest.mark.parametrize("change", ["missing", "changed", "no JSON", "another order"])
+def test_a_damaged_telling_makes_no_state(folder: Folder, tmp_path: Path, change: str) -> None:
+    """A state that does not know a payment would pay again."""
+    folder.work((intent(1, 1),), (intent(2, 2),), (intent(3, 3),))
+    told = list(lines(folder.path))
+    if change == "missing":
+        del told[1]
+    if change == "changed":
+        told[1] = told[1].replace(b"key-2", b"key-9")
+    if change == "no JSON":
+        told[1] = b"{nonsense}\n"
+    if change == "another order":
+        told[0], told[1] = told[1], told[0]
+    with pytest.raises(StateFailed, match=r"payments\.jsonl is damaged"):
+        rebuild(tmp_path / "new", told, None)
+
+
+def test_rows_of_the_old_state_are_taken_over(folder: Folder, tmp_path: Path) -> None:
+    """With them the bodies and links of what it knew: nothing else has them."""
+    folder.work((intent(1, 1), accepted(1), ready(1)))
+    old = tmp_path / "old"
+    shutil.copy(folder.state, old)
+    folder.work((intent(2, 2),))
+    new = Folder(tmp_path / "new")
+    rebuild(new.state, lines(folder.path), old)
+    with closing(sqlite3.connect(new.state)) as db:
+        found = db.execute("SELECT phase, body, links IS NOT NULL FROM attempts ORDER BY attempt").fetchall()
+        rows = db.execute("SELECT count(*) FROM rows WHERE position IS NOT NULL").fetchone()
+    assert found == [("ready", PRIVATE.encode(), 1), ("intent", b"", 0)]
+    assert rows == (6,)
+
+
+def test_rows_of_which_only_the_key_is_left_are_found_by_the_manifest(folder: Folder, tmp_path: Path) -> None:
+    """Until then no manifest asks for them."""
+    folder.work((intent(1, 1), accepted(1)))
+    shutil.copytree(folder.path, tmp_path / "kept")
+    folder.state.unlink()
+    rebuild(folder.state, lines(folder.path), None)
+    with open_reader(folder.state, last_told(folder.path)) as reader:
+        assert list(reader.rows()) == []
+    folder.work()
+    with open_reader(folder.state, last_told(folder.path)) as reader:
+        assert [row.task_id for row in reader.rows()] == ["task-1", *[None] * 5]
+        assert next(iter(reader.rows())).request.prompt == f"{PRIVATE} 0"
+
+
+def test_a_backup_of_hard_links_is_left_as_it_is(folder: Folder, tmp_path: Path) -> None:
+    """What is told from now on is told in a file of its own."""
+    folder.work((intent(1, 1),))
+    backup = tmp_path / "backup"
+    backup.hardlink_to(folder.path / PAYMENTS_NAME)
+    before = backup.read_bytes()
+    folder.work((intent(2, 2),))
+    assert backup.read_bytes() == before
+    assert [entry["attempt"] for entry in folder.told()] == [1, 2]
+
+
+def test_the_last_sending_is_found_far_from_the_end(folder: Folder) -> None:
+    """Hundreds of tasks may end after it."""
+    many: list[Fact] = [facts.Unanswered(1, "x" * 500) for _ in range(1000)]
+    folder.work((intent(1, 1),), many)
+    found = last_told(folder.path)
+    assert found is not None
+    assert found[0] == 1
+
+
+@pytest.fixture(autouse=True)
+def _no_leftovers(tmp_path: Path) -> Iterator[None]:
+    yield
+    assert not list(tmp_path.rglob("*.part"))
