@@ -13,23 +13,21 @@ Judged by the provider's ledger and the folder.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import re
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.campaign.strict import forked
+from tests.campaign.strict import forked, pool
 from tests.campaign.strict.cases import SCENES, TIMINGS, Case, Scene, cases
-from tests.campaign.strict.client import Strict, strict
+from tests.campaign.strict.client import Strict
 from tests.campaign.strict.folder import Folder, told_secrets
 from tests.campaign.strict.mutations import KEY, ONE_FOR_ALL
 
@@ -45,7 +43,7 @@ _MIDDLE = 16
 """Tasks made before a mutation ends or begins; it ends after so many seconds at the latest."""
 _ENDS_S = 3.0
 _ROUNDS = 3
-_LONGEST_CASE_S, _END_S = 400.0, 10.0
+_LONGEST_CASE_S = 400.0
 _SETTINGS: dict[str, Any] = {"time_scale": 0.04, "task_s": (6.0, 10.0), "grace_s": 0.5}
 _FLAGS = ("--concurrency", str(AT_ONCE), "--no-progress", "--max-outage", "8s", "--stuck-after", "4s")
 _MOST_EARLY = 2
@@ -259,80 +257,22 @@ def _manners(ended: forked.Ended) -> Iterator[str]:
 # -- several at once -----------------------------------------------------------------------------------
 
 
-def _oversee(pipes: list[Connection], room: str, seed: int, keep: str | None) -> None:
-    """The process that imports what all need once, and that those who work are forked from."""
-    forked.end_with_parent()
-    forked.warm_up()
-    fork = multiprocessing.get_context("fork")
-    workers = [fork.Process(target=_work, args=(pipe, room, seed, keep)) for pipe in pipes]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-
-
-def _work(pipe: Connection, room: str, seed: int, keep: str | None) -> None:
-    """One process: a server of its own, and one case after the other."""
-    forked.end_with_parent()
-    with strict() as server:
-        for case in iter(pipe.recv, None):
-            with tempfile.TemporaryDirectory(dir=room) as name:
-                pipe.send(_examined(case, server, Path(name), seed))
-                if keep:
-                    shutil.move(name, Path(keep) / re.sub(r"[^\w-]+", "_", case.name))
-                    Path(name).mkdir()
-
-
-def _examined(case: Case, server: Strict, folder: Path, seed: int) -> Verdict:
+def _examined(case: Case, server: Strict, folder: Path, *, seed: int, keep: str | None) -> Verdict:
     try:
-        return examine(case, server, folder, seed)
+        verdict = examine(case, server, folder, seed)
     except Exception as error:
         bad = (f"the harness failed: {error!r}"[:200],)
-        return Verdict(case.name, "-", 0, 0, 0, 0, 0, 0.0, bad, "")
+        verdict = Verdict(case.name, "-", 0, 0, 0, 0, 0, 0.0, bad, "")
+    if keep:
+        shutil.copytree(folder, Path(keep) / re.sub(r"[^\w-]+", "_", case.name), symlinks=True)
+    return verdict
 
 
 def spend(
     chosen: Iterable[Case], seed: int, parallel: int, keep: str | None, tell: Callable[[Verdict], None]
 ) -> list[Verdict]:
     """All verdicts; `tell` gets each when it is there."""
-    context = multiprocessing.get_context("spawn")
-    pairs = [context.Pipe() for _ in range(parallel)]
-    with tempfile.TemporaryDirectory(prefix="mutate-", ignore_cleanup_errors=True) as room:
-        theirs = [pair[1] for pair in pairs]
-        overseer = context.Process(target=_oversee, args=(theirs, room, seed, keep))
-        overseer.start()
-        for pipe in theirs:
-            pipe.close()
-        try:
-            return list(_handed_out([pair[0] for pair in pairs], iter(chosen), tell))
-        finally:
-            overseer.join(_END_S if sys.exc_info()[0] is None else 0.0)
-            overseer.kill()
-            overseer.join()
-
-
-def _handed_out(
-    pipes: list[Connection], todo: Iterator[Case], tell: Callable[[Verdict], None]
-) -> Iterator[Verdict]:
-    """Each worker gets the next case when it has told of one."""
-    busy = [pipe for pipe in pipes if _hand_out(pipe, todo)]
-    while busy:
-        ready = wait(busy, _LONGEST_CASE_S)
-        if not ready:
-            raise RuntimeError("a case does not end")
-        for pipe in ready:
-            assert isinstance(pipe, Connection)
-            verdict: Verdict = pipe.recv()
-            tell(verdict)
-            yield verdict
-            if not _hand_out(pipe, todo):
-                busy.remove(pipe)
-
-
-def _hand_out(pipe: Connection, todo: Iterator[Case]) -> bool:
-    case = next(todo, None)
-    pipe.send(case)
-    return case is not None
+    return pool.spend(partial(_examined, seed=seed, keep=keep), chosen, parallel, _LONGEST_CASE_S, tell)
 
 
 def main() -> None:
