@@ -334,7 +334,7 @@ def lose_papers(world: World, chance: random.Random) -> str:
 
 
 def copy_folder(world: World, chance: random.Random) -> str:
-    """And go on there, then in the first; whoever is told that it is a copy says what the advice is."""
+    """To another machine, and go on there, then in the first; who is told that it is a copy may say so."""
     if not world.out.is_dir():
         return ""
     name = f"copy{len(world.copies) + 1}"

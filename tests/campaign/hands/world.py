@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
+import platform
 import shutil
 import signal
 import time
@@ -158,19 +159,30 @@ class World:
 
     def run(self, out: str = OUT, *more: str, signalled: tuple[float, signal.Signals] | None = None) -> Step:
         """The usual command."""
-        return self.do(self.run_words(out, *more), signalled)
+        return self.do(self.run_words(out, *more), signalled, machine="" if out == OUT else out)
 
     def retry(self, only: str, *more: str, out: str = OUT) -> Step:
         """A person's word: rows that may have been paid may be paid again."""
         return self.do(["retry", out, "--only", only, *more, *self.where(), *_FLAGS])
 
-    def do(self, words: list[str], signalled: tuple[float, signal.Signals] | None = None) -> Step:
-        """Any command, as a process of its own; what may pay is noted, with what it may pay for."""
+    def do(
+        self, words: list[str], signalled: tuple[float, signal.Signals] | None = None, machine: str = ""
+    ) -> Step:
+        """Any command, as a process of its own; what may pay is noted, with what it may pay for.
+
+        `machine`: the name of another one, on which it seems to be.
+        """
         meant = self._meant(words)
-        before, began = self.standing, time.monotonic()
+        stood, began = self.standing, time.monotonic()
         if words[0] == "run":
             self.standing = Counter(row.prompt for row in self.rows)
         ahead_s = self.ahead_s
+
+        def before_it() -> None:
+            clock.set_ahead(ahead_s)
+            if machine:
+                platform.node = lambda: machine
+
         ended = forked.run(
             words,
             self.folder,
@@ -178,12 +190,12 @@ class World:
             _LONGEST_S,
             lambda said: False,
             signalled=signalled,
-            before=lambda: clock.set_ahead(ahead_s),
+            before=before_it,
         )
         step = Step(words, ended.exit_code, ended.said, ended.seconds)
         self.steps.append(step)
         if words[0] == "run" and step.exit_code != 0:  # nobody knows whether its manifest was taken
-            self.standing = self.standing | before
+            self.standing = self.standing | stood
         if words[0] in _NEEDS_PROVIDER:
             more = Counter() if step.is_refusal else Counter(meant)
             self.asked.append(Asked(began, f"{len(self.steps)}: {words[0]}", self.standing, more))
