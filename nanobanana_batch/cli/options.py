@@ -36,6 +36,9 @@ key_file = click.option("--key-file", type=PATH, help="Read the API key from thi
 debug = click.option("--debug", is_flag=True, help="Also write what replies say to run.log.")
 no_progress = click.option("--no-progress", is_flag=True, help="No progress line.")
 as_json_flag = click.option("--json", "json_", is_flag=True, help="As JSON.")
+verify = click.option(
+    "--verify", is_flag=True, help="Read every image, and compare its bytes with those that were saved."
+)
 folder = click.argument("folder", type=PATH)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanobanana_batch.cli.plan_text import cost_text, time_text
 from nanobanana_batch.cli.text import amount, counted, cut, priced
+from nanobanana_batch.files.standing import sentences
 from nanobanana_batch.pricing.money import money_text
 from nanobanana_batch.visible import visible_line
 
@@ -65,6 +67,7 @@ def outcome_text(outcome: Outcome) -> str:
         )
     if outcome.exit_code in (3, 130) and not outcome.needs_change:
         lines.append("Run the same command again to go on.")
+    lines += sentences(outcome.folder, outcome.files)
     lines += _projection_lines(outcome)
     return "\n".join([*lines, f"Images:  {outcome.folder}/images", f"Results: {outcome.results}"])
 
@@ -125,6 +128,7 @@ def standing_text(standing: Standing) -> str:
     lines.append(f"  credits {', '.join(shown)}")
     if standing.left is not None:
         lines.append(f"  left to pay: {cost_text(standing.left)}")
+    lines += [f"  {sentence}" for sentence in sentences(Path(standing.folder), standing.files)]
     return "\n".join([*lines, *_run_lines(standing)])
 
 

@@ -50,6 +50,8 @@ class RowReport:
     error_message: str | None
     duplicate_of: str | None
     """The id of the first row in the manifest whose image has the same bytes, if that is another row."""
+    file_time: float | None
+    """When its image file was changed last, as it was saved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,21 @@ class AttemptReport:
     height: int | None
     request: str
     """As `request_as_json` stored it."""
+    size_bytes: int | None
+    file_time: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SavedImage:
+    """An image that the state counts on, and what its file was like when it was saved."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+    file_time: float | None
+    """None: not known."""
+    is_current: bool
+    """Whether it is that of a row of the current manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +160,8 @@ SELECT rows.id, rows.row_key, attempts.phase, rows.request, rows.variant, rows.v
        {_COST}, attempts.task_id,
        attempts.error_code, attempts.error_message,
        (SELECT earlier.id FROM shared JOIN rows AS earlier ON earlier.position = shared.first
-        WHERE shared.sha256 = attempts.sha256 AND shared.first < rows.position)
+        WHERE shared.sha256 = attempts.sha256 AND shared.first < rows.position),
+       {{file_time}}
 FROM rows LEFT JOIN attempts ON attempts.attempt = rows.attempt
 WHERE rows.position IS NOT NULL
 ORDER BY rows.position
@@ -151,8 +169,14 @@ ORDER BY rows.position
 _ATTEMPTS = """
 SELECT attempts.attempt, rows.row_key, rows.id, attempts.phase, attempts.task_id, attempts.credits_reserved,
        attempts.credits_used, attempts.path, attempts.sha256, attempts.error_code,
-       attempts.error_message, {sent}, attempts.width, attempts.height, rows.request
+       attempts.error_message, {sent}, attempts.width, attempts.height, rows.request,
+       attempts.size_bytes, {file_time}
 FROM attempts JOIN rows USING (row) ORDER BY attempts.attempt
+"""
+_SAVED = """
+SELECT attempts.path, attempts.size_bytes, attempts.sha256, {file_time},
+       rows.attempt = attempts.attempt AND rows.position IS NOT NULL
+FROM attempts JOIN rows USING (row) WHERE attempts.phase = 'saved'
 """
 _PHASES = """
 SELECT attempts.phase, count(*) FROM rows LEFT JOIN attempts ON attempts.attempt = rows.attempt
@@ -222,6 +246,7 @@ class Reader:
     def __init__(self, db: sqlite3.Connection, version: int) -> None:
         self._db = db
         self._version = version
+        self._file_time = "attempts.file_time" if version > 3 else "NULL"
 
     def checked_version(self) -> int:
         """The version of the file, each page of which is in order.
@@ -249,7 +274,7 @@ class Reader:
         Raises:
             StateFailed: a row is damaged.
         """
-        for found in self._db.execute(_ROWS):
+        for found in self._db.execute(_ROWS.format(file_time=self._file_time)):
             try:
                 report = _row_report(found)
             except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -262,12 +287,25 @@ class Reader:
 
     def attempts(self) -> Iterator[AttemptReport]:
         """Every attempt, in the order of their intents, streamed."""
-        query = _ATTEMPTS.format(sent="attempts.sent" if self._version > 1 else "1")
+        sent = "attempts.sent" if self._version > 1 else "1"
+        query = _ATTEMPTS.format(sent=sent, file_time=self._file_time)
         for attempt, row_key, id_, phase, *rest in self._db.execute(query):
             report = AttemptReport(attempt, row_key, id_, Phase(phase), *rest)
             if report.path is not None and not is_image_path(report.path):
                 raise StateFailed(f"The state file names an image {report.path!r}, as no run does.")
             yield report
+
+    def saved_images(self) -> Iterator[SavedImage]:
+        """Every image that the state counts on, streamed.
+
+        Raises:
+            StateFailed: one of them has a name that no run gives.
+        """
+        query = _SAVED.format(file_time=self._file_time)
+        for path, size_bytes, sha256, file_time, is_current in self._db.execute(query):
+            if not is_image_path(str(path)):
+                raise StateFailed(f"The state file names an image {path!r}, as no run does.")
+            yield SavedImage(path, size_bytes, sha256, file_time, bool(is_current))
 
     def variables(self) -> list[str]:
         """Names of the manifest's variables, in its order.

@@ -1347,10 +1347,17 @@ def noticed(folder: Path) -> list[Phase]:
     return phases(folder)
 
 
-def test_a_file_of_another_size_counts_as_lost(tmp_path: Path) -> None:
-    """What is there is not what was saved."""
+def test_only_what_is_not_there_is_lost(tmp_path: Path) -> None:
+    """Neither what somebody has changed nor a folder in the way is fetched again, all at once or not."""
     folder = done_folder(tmp_path)
-    (folder / "images" / "row-1.png").write_bytes(b"cut")
+    images = folder / "images"
+    for name in ("row-0.png", "row-1.png", "row-2.png"):
+        (images / name).write_bytes(b"optimised")
+    assert noticed(folder) == [Phase.SAVED] * 3
+    (images / "row-1.png").unlink()
+    (images / "row-1.png").mkdir()
+    assert noticed(folder) == [Phase.SAVED] * 3
+    (images / "row-1.png").rmdir()
     assert noticed(folder) == [Phase.SAVED, Phase.ACCEPTED, Phase.SAVED]
 
 
@@ -1405,7 +1412,7 @@ def test_retry_pays_for_one_kind_of_row_only(
 def test_collecting_sends_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """`audit --repair` fetches and pays for nothing."""
     used: list[Settings] = []
-    monkeypatch.setattr(pipeline, "_resume", lambda path, now, settings, tally: used.append(settings))
+    monkeypatch.setattr(pipeline, "_resume", lambda path, now, settings, *_: used.append(settings))
     pipeline.collect(Path("out"), Connection(), Settings(), Tally())
     assert (used[0].rows_to_repeat(), used[0].new_rows) == ([], False)
     assert used[0].on_unknown is OnUnknown.HOLD

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from nanobanana_batch.errors import DiskFailed, UsageError
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import find
+from nanobanana_batch.files.standing import Look
 from nanobanana_batch.model import Draft, Image, Request
 from nanobanana_batch.results import column_names, csv_pieces, read_results, standing, write_results
 from nanobanana_batch.state import facts
@@ -91,6 +93,15 @@ def draft(prompt: str, number: int = 0, **variables: str) -> Draft:
     return Draft("m:1", Request("model-a", prompt), f"r{number}", variables=tuple(variables.items()))
 
 
+def image_file(folder: Path, path: str, width: int = 9, height: int = 5) -> Image:
+    """An image in a folder, as it is saved."""
+    file, content = folder / path, b"cat!"
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(content)
+    digest, time = hashlib.sha256(content).hexdigest(), file.stat().st_mtime
+    return Image(path, "image/png", width, height, len(content), digest, time)
+
+
 def written(folder: Path) -> Path:
     """results.csv of a folder."""
     return write_results(find(folder), Disk())
@@ -153,7 +164,7 @@ def test_rows_stand_in_manifest_order_with_what_became_of_them(store: Store, tmp
     take(store, [Draft("m:1", request, "z", variant=2), draft("b", 1), draft("c", 2), draft("d", 3)], ())
     store.apply([intent(3, attempt=1, stem="c"), FACTS["Rejected"](1)])
     store.apply([intent(1, attempt=2, stem="z"), FACTS["Accepted"](2), FACTS["Ready"](2)])
-    store.apply([facts.Saved(2, Image("images/z.png", "image/png", 640, 480, 1234, "ab"), 1.0)])
+    store.apply([facts.Saved(2, image_file(tmp_path, "images/z.png", 640, 480), 1.0)])
     store.apply([intent(2, attempt=3, stem="b"), FACTS["Unanswered"](3)])
     written(tmp_path)
     done, unknown, failed, pending = read_results(tmp_path).to_dict("records")
@@ -175,8 +186,8 @@ def test_rows_stand_in_manifest_order_with_what_became_of_them(store: Store, tmp
         "variant": 2,
         "width": 640,
         "height": 480,
-        "size_bytes": 1234,
-        "sha256": "ab",
+        "size_bytes": 4,
+        "sha256": hashlib.sha256(b"cat!").hexdigest(),
         "duplicate_of": "",
         "note": "640x480 for 2K 1:1",
         "credits": 3.0,
@@ -194,7 +205,8 @@ def test_rows_stand_in_manifest_order_with_what_became_of_them(store: Store, tmp
 def test_a_lost_file_is_not_shown_as_an_image(store: Store, tmp_path: Path) -> None:
     """Only what is completed has a path."""
     take(store, [draft("a")])
-    store.apply([intent(1), FACTS["Accepted"](1), FACTS["Ready"](1), facts.Saved(1, IMAGE, 1.0)])
+    image = image_file(tmp_path, IMAGE.path)
+    store.apply([intent(1), FACTS["Accepted"](1), FACTS["Ready"](1), facts.Saved(1, image, 1.0)])
     written(tmp_path)
     assert read_results(tmp_path)["image"].tolist() == [IMAGE.path]
     store.apply([facts.Lost(1)])
@@ -238,7 +250,7 @@ def test_a_large_table_comes_in_pieces(store: Store, tmp_path: Path) -> None:
     """Memory does not grow with the manifest; the pieces are the file."""
     take(store, [draft(f"prompt {n}", n) for n in range(2500)])
     with open_reader(tmp_path / "state.sqlite3") as reader:
-        pieces = list(csv_pieces(reader))
+        pieces = list(csv_pieces(reader, Look(tmp_path)))
     assert len(pieces) == 3
     assert b"".join(pieces) == written(tmp_path).read_bytes()
     assert read_results(tmp_path)["id"].tolist() == [f"r{n}" for n in range(2500)]
