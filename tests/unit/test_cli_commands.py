@@ -85,7 +85,9 @@ def folder(tmp_path: Path) -> Path:
     store = Store(path / "state.sqlite3")
     take(store, [Draft("m:1", Request("m", f"p{n}"), f"r{n}") for n in range(3)], ())
     store.apply([intent(1, attempt=1, stem="r0"), FACTS["Accepted"](1), FACTS["Ready"](1)])
-    store.apply([facts.Saved(1, Image("images/r0.png", "image/png", 9, 5, 100, "ab" * 32), 1.0)])
+    (path / "images" / "r0.png").write_bytes(b"cat!")
+    digest = hashlib.sha256(b"cat!").hexdigest()
+    store.apply([facts.Saved(1, Image("images/r0.png", "image/png", 9, 5, 4, digest), 1.0)])
     store.apply([intent(2, attempt=2, stem="r1"), FACTS["Accepted"](2)])
     store.close()
     return path
