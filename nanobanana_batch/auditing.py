@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nanobanana_batch.commands import command
+from nanobanana_batch.commands import FolderCommands
+from nanobanana_batch.connection import CONNECTION, LAST, way_to
 from nanobanana_batch.fidelity import unlike
 from nanobanana_batch.file_names import IMAGE_FOLDER
 from nanobanana_batch.files.folder import Folder
@@ -79,8 +80,10 @@ class Audit:
         return 1 if self.findings else 0
 
 
-def make_audit(folder: Folder) -> Audit:
+def make_audit(folder: Folder, now: Connection | None = None) -> Audit:
     """Look at the state and at every file; changes nothing.
+
+    `now`: what was said of the provider, for what is advised.
 
     Raises:
         UsageError: the folder holds no state.
@@ -88,10 +91,14 @@ def make_audit(folder: Folder) -> Audit:
     """
     was_running = is_held(folder.path)
     with open_reader(folder.state) as reader:  # for as long as what it says is being understood
-        return _audited(folder, list(reader.attempts()), was_running=was_running)
+        way = () if now is None or now.provider == LAST else way_to(now, reader.meta(CONNECTION))
+        commands = FolderCommands(folder.path, way)
+        return _audited(folder, commands, list(reader.attempts()), was_running=was_running)
 
 
-def _audited(folder: Folder, attempts: list[AttemptReport], *, was_running: bool) -> Audit:
+def _audited(
+    folder: Folder, commands: FolderCommands, attempts: list[AttemptReport], *, was_running: bool
+) -> Audit:
     is_running = was_running or is_held(folder.path)
     in_flight = [attempt for attempt in attempts if is_running and attempt.phase in _IN_FLIGHT]
     at_rest = [attempt for attempt in attempts if not is_running or attempt.phase not in _IN_FLIGHT]
@@ -101,8 +108,8 @@ def _audited(folder: Folder, attempts: list[AttemptReport], *, was_running: bool
     strays = [] if is_running else _strays(files, {attempt.path for attempt in saved})
     findings = [
         *_paid_twice(attempts),
-        *_without_image(folder.path, at_rest),
-        *_damaged(folder.path, saved),
+        *_without_image(commands, at_rest),
+        *_damaged(commands, saved),
         *strays,
         *_same_bytes(saved),
         *_not_as_asked(saved),
@@ -130,23 +137,23 @@ def repair_folder(path: Path, now: Connection, tally: Tally) -> None:
 _GIVEN_UP = ("given up by you, may have been paid", "look in your account for its task")
 
 
-def _orphan(folder: Path, phase: Phase) -> tuple[str, str]:
-    repair = command("audit", folder, "--repair")
+def _orphan(commands: FolderCommands, phase: Phase) -> tuple[str, str]:
+    repair = commands.repair()
     again = f"run again, or {repair} fetches it"
     if phase is Phase.READY:
         return "paid and finished, not fetched yet", again
     if phase is Phase.ACCEPTED:
-        give_up = command("retry", folder, "--only", "running")
+        give_up = commands.retry("running")
         return "paid, not fetched yet", f"{again}; if it never comes, {give_up} gives it up and pays again"
     return (
         "paid, and its links died before it was fetched",
         f"a run or {repair} tries once more; ask the provider with the task id, or"
-        f" {command('retry', folder, '--only', 'expired')} pays for it again",
+        f" {commands.retry('expired')} pays for it again",
     )
 
 
-def _unknown(folder: Path) -> tuple[str, str]:
-    again = command("retry", folder, "--only", "unknown")
+def _unknown(commands: FolderCommands) -> tuple[str, str]:
+    again = commands.retry("unknown")
     return "may have been paid: no answer came", f"look in your account; {again} sends it again"
 
 
@@ -157,13 +164,13 @@ def _finding(kind: str, attempt: AttemptReport, words: tuple[str, str]) -> Findi
     return Finding(kind, attempt.id, f"{detail}{task}{said}", advice)
 
 
-def _without_image(folder: Path, attempts: Iterable[AttemptReport]) -> Iterable[Finding]:
+def _without_image(commands: FolderCommands, attempts: Iterable[AttemptReport]) -> Iterable[Finding]:
     """What was, or may have been, paid for and has nothing to show for it."""
     for attempt in attempts:
         if attempt.phase in _ORPHANS:
-            yield _finding("orphan", attempt, _orphan(folder, attempt.phase))
+            yield _finding("orphan", attempt, _orphan(commands, attempt.phase))
         if attempt.phase in _UNANSWERED:
-            yield _finding("unknown", attempt, _unknown(folder))
+            yield _finding("unknown", attempt, _unknown(commands))
         if _is_given_up(attempt):
             yield _finding("given_up", attempt, _GIVEN_UP)
         if attempt.sent > 1:
@@ -191,9 +198,9 @@ def _paid_twice(attempts: Iterable[AttemptReport]) -> Iterable[Finding]:
             )
 
 
-def _damaged(folder: Path, saved: Iterable[AttemptReport]) -> Iterable[Finding]:
-    look = Look(folder, verify=True)
-    words = _damage_words(folder)
+def _damaged(commands: FolderCommands, saved: Iterable[AttemptReport]) -> Iterable[Finding]:
+    look = Look(Path(commands.folder), verify=True)
+    words = _damage_words(commands)
     for attempt in saved:
         path = str(attempt.path)
         found = look.at(path, attempt.size_bytes or 0, str(attempt.sha256), attempt.file_time)
@@ -202,9 +209,8 @@ def _damaged(folder: Path, saved: Iterable[AttemptReport]) -> Iterable[Finding]:
             yield Finding(found.name.lower(), path, f"the image of {attempt.id} {detail}", advice)
 
 
-def _damage_words(folder: Path) -> dict[Stands, tuple[str, str]]:
-    repair = command("audit", folder, "--repair")
-    look_again = command("audit", folder)
+def _damage_words(commands: FolderCommands) -> dict[Stands, tuple[str, str]]:
+    repair = commands.repair()
     beside = f"{repair} saves the image beside it while the provider has it, and leaves this alone"
     return {
         Stands.MISSING: ("is gone", f"run again, or {repair} fetches it while the provider has it"),
@@ -212,7 +218,7 @@ def _damage_words(folder: Path) -> dict[Stands, tuple[str, str]]:
         Stands.NOT_A_FILE: ("is not there: a folder, a link or the like stands in its place", beside),
         Stands.UNREADABLE: (
             "may be in order or not: this user may not read it",
-            f"make it readable, and look once more: {look_again}",
+            f"make it readable, and look once more: {commands.audit()}",
         ),
     }
 

@@ -127,6 +127,8 @@ class Outcome:
     """None: what a credit costs is not known."""
     files: Files = field(default_factory=Files)
     """Images whose files are not as they were saved."""
+    way: tuple[str, ...] = ()
+    """The options by which another command on the folder reaches the provider that this one has reached."""
 
     @property
     def exit_code(self) -> int:
@@ -510,6 +512,7 @@ def _outcome(session: Session, worked: Worked) -> Outcome:
         failures=failures,
         credits_per_usd=line.prices.credits_per_usd,
         files=look.files,
+        way=session.commands.way,
     )
 
 

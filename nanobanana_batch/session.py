@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nanobanana_batch.commands import command
-from nanobanana_batch.connection import Line
+from nanobanana_batch.commands import FolderCommands
+from nanobanana_batch.connection import CONNECTION, Line, way_to
 from nanobanana_batch.errors import NanobananaError, RunStopped, UsageError, after_sending, system_words
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import Folder
@@ -74,6 +74,11 @@ class Session:
     front: Front | None = None
     refusal: str = ""
     """Why nothing new is to be paid for; what is paid for is collected all the same."""
+
+    @property
+    def commands(self) -> FolderCommands:
+        """What a person may be told to type next."""
+        return FolderCommands(self.folder.path, way_to(self.line.connection, self.store.meta(CONNECTION)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +146,7 @@ def notice_lost_files(store: Store, folder: Path) -> None:
     if len(lost) == saved > 1:
         raise UsageError(
             f"All {saved} images of {folder} are gone; nothing was sent.",
-            hint=f"Bring them back, or let {command('audit', folder, '--repair')} fetch what the provider"
-            " still has.",
+            hint=f"Bring them back, or let {FolderCommands(folder).repair()} fetch what the provider has.",
         )
     store.apply(lost)
 
@@ -245,6 +249,7 @@ def _drive(session: Session, stop: Stop, log: Log) -> None:
                 provider,
                 session.store,
                 folder=session.folder,
+                commands=session.commands,
                 disk=session.disk,
                 blocking=in_thread,
                 stop=stop,

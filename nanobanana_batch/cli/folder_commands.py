@@ -58,6 +58,7 @@ def results(folder: Path, for_spreadsheets: bool, verify: bool) -> None:
 
     It is made from the state, and by a look at the images; its path is printed.
     """
+    from nanobanana_batch.commands import FolderCommands
     from nanobanana_batch.files.disk import Disk
     from nanobanana_batch.files.folder import find
     from nanobanana_batch.files.standing import Look, sentences
@@ -66,7 +67,7 @@ def results(folder: Path, for_spreadsheets: bool, verify: bool) -> None:
     write = write_for_spreadsheets if for_spreadsheets else write_results
     look = Look(folder, verify=verify)
     show(write(find(folder), Disk(), look))
-    for sentence in sentences(folder, look.files):
+    for sentence in sentences(look.files, FolderCommands(folder)):
         show(sentence, err=True)
 
 
@@ -136,9 +137,10 @@ def audit(
     from nanobanana_batch.connection import Connection
     from nanobanana_batch.files.folder import find
 
+    now = Connection(provider, base_url, key_file)
     if repair:
         with progress(shown=not no_progress) as tally:
-            repair_folder(folder, Connection(provider, base_url, key_file), tally)
-    found = make_audit(find(folder))
+            repair_folder(folder, now, tally)
+    found = make_audit(find(folder), now)
     show(as_json(found) if json_ else audit_text(found))
     return found.exit_code

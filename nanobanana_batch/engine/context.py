@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from nanobanana_batch.commands import FolderCommands
 from nanobanana_batch.engine.again import Again
 from nanobanana_batch.engine.breaker import Breaker
 from nanobanana_batch.engine.budget import Budget
@@ -175,6 +176,7 @@ def make_context(
     listed_price: Callable[[Request], float | None] = lambda request: None,
     hints: Hints | None = None,
     now: Callable[[], float] = time.time,
+    commands: FolderCommands | None = None,
 ) -> Context:
     """The parts of a run, joined; call it inside the event loop that will run them."""
     slots = Slots(settings.concurrency, tally)
@@ -184,7 +186,8 @@ def make_context(
     patience = Patience(
         settings.max_outage_s, settings.stuck_after_s, settings.revisit_s, settings.concurrency
     )
-    owed, counts = Owed(patience, slots, stop, tally, log, folder.path, now), Counts(tally)
+    commands = commands or FolderCommands(folder.path)
+    owed, counts = Owed(patience, slots, stop, tally, log, commands, now), Counts(tally)
     after = (budget.note, owed.note, counts.note, lambda fact: log_fact(log, fact))
     quota = DailyQuota(settings.on_daily_quota, settings.max_outage_s, stop, tally, log, now)
     breaker = Breaker(provider, gate, outage, quota, stop, tally, log)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from nanobanana_batch.commands import command
+from nanobanana_batch.commands import FolderCommands
 from nanobanana_batch.files.plain import open_own
 
 MOST_BYTES = 256 << 20
@@ -122,9 +122,9 @@ class Look:
         return Stands.AS_SAVED if digest == sha256 else Stands.CHANGED
 
 
-def sentences(folder: Path, files: Files) -> list[str]:
+def sentences(files: Files, commands: FolderCommands) -> list[str]:
     """What a person should know of them, and do."""
-    repair = command("audit", folder, "--repair")
+    repair = commands.repair()
     told = {
         "missing": (
             "Images that are gone: ",
@@ -142,11 +142,11 @@ def sentences(folder: Path, files: Files) -> list[str]:
         "unreadable": (
             "Images that this user may not read: ",
             "Nobody knows whether they are as they were saved: make them readable, then look with"
-            f" {command('status', folder)}.",
+            f" {commands.status()}.",
         ),
         "not_looked_at": (
             "Images of another time than when they were saved, too many to look at: ",
-            f"{command('status', folder, '--verify')} reads each.",
+            f"{commands.status('--verify')} reads each.",
         ),
     }
     return [

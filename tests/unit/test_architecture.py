@@ -147,6 +147,7 @@ BELOW: dict[str, set[str]] = {
     }
     | {"connection", "receiver", "service", "session", "pricing", "estimates", "piloting"},
     "planning": {
+        "commands",
         "errors",
         "model",
         "files",
@@ -176,7 +177,17 @@ BELOW: dict[str, set[str]] = {
         "pipeline",
     }
     | {"results"},
-    "doctor": {"errors", "files", "state", "providers", "engine", "pricing", "connection", "price_report"},
+    "doctor": {
+        "errors",
+        "commands",
+        "files",
+        "state",
+        "providers",
+        "engine",
+        "pricing",
+        "connection",
+        "price_report",
+    },
     "cli": {
         "errors",
         "commands",

@@ -21,6 +21,7 @@ import trio.testing
 
 from nanobanana_batch import pipeline, session
 from nanobanana_batch.auditing import make_audit, repair_folder
+from nanobanana_batch.commands import FolderCommands
 from nanobanana_batch.connection import LAST, Connection, Line, remembered
 from nanobanana_batch.engine.answers import stop_sentence
 from nanobanana_batch.engine.context import Context, OnUnknown, Settings
@@ -1154,7 +1155,15 @@ class TwoDisks(Disk):
 
 def space_on(disk: Disk, slots: Slots, stop: Stop, tmp_path: Path) -> Space:
     """The space of a folder whose state stands on another disk."""
-    owed = Owed(Patience(60.0, 60.0, 60.0, 9), slots, stop, Tally(), NO_LOG, tmp_path, anyio.current_time)
+    owed = Owed(
+        Patience(60.0, 60.0, 60.0, 9),
+        slots,
+        stop,
+        Tally(),
+        NO_LOG,
+        FolderCommands(tmp_path),
+        anyio.current_time,
+    )
     return Space(disk, Folder(tmp_path / "images", tmp_path / "state"), slots, stop, owed)
 
 
