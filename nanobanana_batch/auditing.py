@@ -213,7 +213,7 @@ def _damage_words(commands: FolderCommands) -> dict[Stands, tuple[str, str]]:
     repair = commands.repair()
     beside = f"{repair} saves the image beside it while the provider has it, and leaves this alone"
     return {
-        Stands.MISSING: ("is gone", f"run again, or {repair} fetches it while the provider has it"),
+        Stands.MISSING: ("is gone", f"{repair} fetches it while the provider has it"),
         Stands.CHANGED: ("has other bytes than were saved; it stays its row's image", beside),
         Stands.NOT_A_FILE: ("is not there: a folder, a link or the like stands in its place", beside),
         Stands.UNREADABLE: (

@@ -115,10 +115,11 @@ def write_results(folder: Folder, disk: Disk, look: Look | None = None) -> Path:
     `look`: with what the images are looked at.
 
     Raises:
+        UsageError: a folder is in the way.
         StateFailed: the state cannot be read.
         DiskFailed: the file cannot be written; the old one is untouched.
     """
-    path = folder.path / RESULTS_NAME
+    path = _place_for(folder, RESULTS_NAME)
     with open_reader(folder.state) as reader:
         write_atomically(disk, path, csv_pieces(reader, look or Look(folder.path)))
     return path
@@ -128,12 +129,19 @@ def write_for_spreadsheets(folder: Folder, disk: Disk, look: Look | None = None)
     """The same for a program that takes a cell that begins with `=` for a formula; returns its path.
 
     Raises:
-        StateFailed, DiskFailed: as `write_results`.
+        UsageError, StateFailed, DiskFailed: as `write_results`.
     """
-    path = folder.path / SPREADSHEET_NAME
+    path = _place_for(folder, SPREADSHEET_NAME)
     with open_reader(folder.state) as reader:
         pieces = csv_pieces(reader, look or Look(folder.path), is_for_spreadsheets=True)
         write_atomically(disk, path, itertools.chain([codecs.BOM_UTF8], pieces))
+    return path
+
+
+def _place_for(folder: Folder, name: str) -> Path:
+    path = folder.path / name
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder, where the results belong.", hint="Move it away.")
     return path
 
 

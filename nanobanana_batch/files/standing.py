@@ -128,7 +128,7 @@ def sentences(files: Files, commands: FolderCommands) -> list[str]:
     told = {
         "missing": (
             "Images that are gone: ",
-            f"{repair} fetches what the provider still has; so does a run.",
+            f"{repair} fetches what the provider still has.",
         ),
         "changed": (
             "Images that were changed since they were saved: ",

@@ -284,3 +284,56 @@ def test_a_folder_without_state_has_no_results(tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         written(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def saved_row(store: Store, folder: Path) -> Path:
+    """A folder with one completed row, and its image."""
+    take(store, [draft("a")])
+    image = image_file(folder, IMAGE.path)
+    store.apply([intent(1), FACTS["Accepted"](1), FACTS["Ready"](1), facts.Saved(1, image, 1.0)])
+    return folder / image.path
+
+
+def test_a_row_whose_image_is_gone_is_not_called_completed(store: Store, tmp_path: Path) -> None:
+    """It is what the next run makes of it, in the table as in `status`."""
+    saved_row(store, tmp_path).unlink()
+    written(tmp_path)
+    (row,) = read_results(tmp_path).to_dict("records")
+    assert (row["status"], row["image"], row["sha256"] != "") == ("running", "", True)
+    assert row["note"].startswith("the file is gone: the next run fetches it again")
+    found = standing(find(tmp_path))
+    assert {name: count for name, count in found.counts.items() if count} == {"running": 1}
+    assert (found.files.missing, found.files.first) == (1, {"missing": IMAGE.path})
+
+
+def test_a_changed_image_stays_completed_and_is_told(store: Store, tmp_path: Path) -> None:
+    """With what was saved: a hash that the file does not have is explained beside it."""
+    saved_row(store, tmp_path).write_bytes(b"optimised")
+    written(tmp_path)
+    (row,) = read_results(tmp_path).to_dict("records")
+    assert (row["status"], row["image"], row["size_bytes"]) == ("completed", IMAGE.path, 4)
+    assert (
+        row["note"] == "the file was changed: width, height, size_bytes and sha256 are of the image as saved"
+    )
+    found = standing(find(tmp_path))
+    assert (found.counts["completed"], found.files.changed, found.files.missing) == (1, 1, 0)
+
+
+def test_a_change_of_the_same_size_and_time_is_found_by_verify(store: Store, tmp_path: Path) -> None:
+    """In the table and in `status`."""
+    image = saved_row(store, tmp_path)
+    before = image.stat()
+    image.write_bytes(b"dog!")
+    os.utime(image, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert standing(find(tmp_path)).files.changed == 0
+    assert standing(find(tmp_path), verify=True).files.changed == 1
+    write_results(find(tmp_path), Disk(), Look(tmp_path, verify=True))
+    assert "was changed" in read_results(tmp_path)["note"][0]
+
+
+def test_a_folder_in_the_place_of_the_results_is_told(store: Store, tmp_path: Path) -> None:
+    """And left alone."""
+    take(store, [draft("a")])
+    (tmp_path / "results.csv").mkdir()
+    with pytest.raises(UsageError, match="where the results belong"):
+        written(tmp_path)
