@@ -23,6 +23,10 @@ MOST_BYTES = 256 << 20
 """So much one command reads to find out about files of another time: half a second's work."""
 
 
+_OWN_FILE, _OWN_FILE_MODE = 0o170400, stat.S_IFREG | stat.S_IRUSR
+"""A plain file that its owner may read: where that is this user, nobody has to be asked."""
+
+
 class Stands(StrEnum):
     """What has become of a file since it was saved."""
 
@@ -93,23 +97,24 @@ class Look:
             return Stands.MISSING
         except OSError:
             return Stands.UNREADABLE
-        if not stat.S_ISREG(found.st_mode):
+        is_own_file = found.st_mode & _OWN_FILE == _OWN_FILE_MODE and found.st_uid == self._user
+        if not is_own_file and not stat.S_ISREG(found.st_mode):
             return Stands.NOT_A_FILE
-        if not self._is_readable(path, found):
+        if not is_own_file and not os.access(self._folder + path, os.R_OK):
             return Stands.UNREADABLE
         if found.st_size != size_bytes:
             return Stands.CHANGED
-        if not self._verify and _is_of_that_time(found, file_time):
+        # Some archives keep whole seconds only.
+        if (
+            file_time is not None
+            and found.st_mtime in (file_time, math.floor(file_time))
+            and not self._verify
+        ):
             return Stands.AS_SAVED
         if size_bytes > self._bytes_left:
             return Stands.NOT_LOOKED_AT
         self._bytes_left -= size_bytes
         return self._hashed(path, sha256)
-
-    def _is_readable(self, path: str, found: os.stat_result) -> bool:
-        """An owner's own right to read tells without asking; else the system is asked."""
-        is_own = found.st_uid == self._user and found.st_mode & stat.S_IRUSR
-        return bool(is_own) or os.access(self._folder + path, os.R_OK)
 
     def _hashed(self, path: str, sha256: str) -> Stands:
         try:
@@ -154,11 +159,6 @@ def sentences(files: Files, commands: FolderCommands) -> list[str]:
         for name, (before, then) in told.items()
         if (count := getattr(files, name))
     ]
-
-
-def _is_of_that_time(found: os.stat_result, saved: float | None) -> bool:
-    """Some archives keep whole seconds only."""
-    return saved is not None and found.st_mtime in (saved, math.floor(saved))
 
 
 def _field(found: Stands) -> str:
