@@ -10,145 +10,17 @@ import ast
 import os
 import re
 import shlex
-import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import nanobanana_batch
-from nanobanana_batch.cli import main
 from nanobanana_batch.commands import PROGRAM
-from nanobanana_batch.engine import download, owed
-from nanobanana_batch.engine import run as engine_run
 from nanobanana_batch.files.lock import only_writer
 from nanobanana_batch.files.standing import Look
-from nanobanana_batch.results import read_results
-from tests.campaign.strict.client import Strict, strict
-from tests.campaign.strict.mutations import KEY
-from tests.process.harness import small_manifest
-
-FOLDER = "the cat's pictures"
-"""As a person may call it: a shell needs it in quotes."""
-PROFILE = """\
-extends: evolink
-name: strict
-idempotency: ignored
-poll_interval_s: 0.02
-reads_per_s: 1000
-"""
-_ADVICE = re.compile(rf"`({PROGRAM} [^`]*)`")
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    code: int
-    said: str
-
-    @property
-    def advice(self) -> list[str]:
-        """Every command that it names."""
-        return _ADVICE.findall(self.said)
-
-    def of(self, *words: str) -> str:
-        """The one command with these words in it."""
-        (found,) = {one for one in self.advice if all(word in shlex.split(one) for word in words)}
-        return found
-
-
-@dataclass(frozen=True)
-class Desk:
-    """Where a person sits: commands go to one provider, and are typed as they stand."""
-
-    folder: Path
-    server: Strict
-    call: Callable[[list[str]], Ended]
-
-    @property
-    def where(self) -> list[str]:
-        """As a run has to be told."""
-        return ["--provider", "strict.yaml", "--base-url", self.server.api]
-
-    @property
-    def images(self) -> Path:
-        """Of the output folder."""
-        return self.folder / FOLDER / "images"
-
-    def do(self, *words: str) -> Ended:
-        """One command of ours."""
-        ended = self.call(list(words))
-        assert "Traceback" not in ended.said
-        assert "should not have happened" not in ended.said
-        return ended
-
-    def run(self, *flags: str) -> Ended:
-        """Make the rows."""
-        return self.do("run", "small.csv", "--out", FOLDER, *self.where, *flags)
-
-    def follow(self, advice: str) -> Ended:
-        """Type what was advised; a folder does not say where a key goes, so that may have to be said."""
-        words = shlex.split(advice)
-        assert words[0] == PROGRAM
-        ended = self.do(*words[1:])
-        if "If that is right, say so: " in ended.said:
-            options = ended.said.partition("say so: ")[2].splitlines()[0]
-            ended = self.do(*words[1:], *shlex.split(options))
-        return ended
-
-    def goes(self, **settings: Any) -> None:
-        """From now on the provider works like that."""
-        self.server.ask("set", settings)
-
-    def kinds(self) -> list[str]:
-        """What an audit finds."""
-        return re.findall(r"^  (\w+): ", self.do("audit", FOLDER).said, re.MULTILINE)
-
-    def is_whole(self) -> None:
-        """Every row has its image."""
-        assert set(read_results(self.folder / FOLDER)["status"]) == {"completed"}
-
-    def paid(self) -> int:
-        """Tasks that were charged for and not refunded."""
-        report = self.server.report()
-        return int(report["charged"] - report["refunded"])
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Strict]:
-    """One for all."""
-    with strict() as it:
-        yield it
-
-
-@pytest.fixture
-def desk(
-    server: Strict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Desk:
-    """A new account at it, three rows, and a folder to work in."""
-    server.ask("reset", {"time_scale": 0.001, "task_s": [1.0, 1.0], "keys": "ignored", "listing": False})
-    server.ask("mutation")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("EVOLINK_API_KEY", KEY)
-    monkeypatch.setattr(owed, "_SCOUT_FIRST_S", 0.1)
-    monkeypatch.setattr(engine_run, "_LOOK_AT_REST_S", 0.1)
-    monkeypatch.setattr(download, "backoff_s", lambda tries, first_s: 0.05)
-    (tmp_path / "strict.yaml").write_text(PROFILE)
-    small_manifest(tmp_path, 3)
-
-    def call(words: list[str]) -> Ended:
-        monkeypatch.setattr(sys, "argv", [PROGRAM, *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        return Ended(int(ended.value.code or 0), printed.out + printed.err)
-
-    return Desk(tmp_path, server, call)
-
+from tests.process.desk import ADVICE, FOLDER, PROFILE, Desk
 
 # --- what rows became ------------------------------------------------------------------------------------
 
@@ -376,7 +248,7 @@ def test_a_folder_in_use(desk: Desk) -> None:
 def test_the_models(desk: Desk) -> None:
     """An editor that knows the schema of a manifest shows where models are listed."""
     schema = desk.do("schema").said
-    (advice,) = set(_ADVICE.findall(schema))
+    (advice,) = set(ADVICE.findall(schema))
     assert "gemini" in desk.follow(advice).said
 
 
