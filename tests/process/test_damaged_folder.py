@@ -90,7 +90,7 @@ REFUSED = dict.fromkeys(COMMANDS, 2)
 def test_each_command_says_what_stands_in_the_way(
     desk: Desk, damage: Callable[[Path], object], codes: dict[str, int], left: list[str] | None
 ) -> None:
-    """And nothing is paid for again or written over. `left`: after the repair; None: a person has to do it."""
+    """And nothing is paid for again or written over. `left`: after the repair; None: that is a person's."""
     desk.run()
     out = desk.folder / FOLDER
     damage(out)
@@ -140,15 +140,15 @@ print(json.dumps(codes))
 
 
 @pytest.mark.parametrize(
-    ("what", "codes"),
+    ("what", "mode", "codes"),
     [
-        (IMAGE, {**ALL_WELL, "audit": 1, "repair": 1}),
-        (Path("images"), {**ALL_WELL, "audit": 1, "run": 2, "retry": 2, "repair": 2}),
+        (IMAGE, "0", {**ALL_WELL, "audit": 1, "repair": 1}),
+        (Path("images"), "444", {**ALL_WELL, "audit": 1, "run": 2, "retry": 2, "repair": 2}),
     ],
     ids=["an image", "all images"],
 )
 def test_what_this_user_may_not_read_is_left_alone(
-    service: EmbeddedService, open_folder: Path, what: Path, codes: dict[str, int]
+    service: EmbeddedService, open_folder: Path, what: Path, mode: str, codes: dict[str, int]
 ) -> None:
     """It may be in order: no row loses its image, and when it can be read again all is well."""
     via = as_nobody()
@@ -156,7 +156,7 @@ def test_what_this_user_may_not_read_is_left_alone(
     place.out.mkdir()
     place.out.chmod(0o777)
     said = [(name, _for(place, name)) for name in COMMANDS]
-    shut = ("chmod", [str(place.out / what), "0"])
+    shut = ("chmod", [str(place.out / what), mode])
     opened = ("chmod", [str(place.out / what), "700"])
     typed = [("first", place.words()), shut, *said, opened, ("last", ["audit", str(place.out)])]
     done = subprocess.run(
