@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from nanobanana_batch.errors import StateFailed, UsageError
 from nanobanana_batch.fidelity import unlike
@@ -79,9 +79,8 @@ class AttemptReport:
     file_time: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class SavedImage:
-    """An image that the state counts on, and what its file was like when it was saved."""
+class SavedImage(NamedTuple):
+    """An image that the state counts on, and what its file was like when it was saved; a million are made fast."""
 
     path: str
     size_bytes: int
