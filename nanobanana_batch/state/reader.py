@@ -80,7 +80,7 @@ class AttemptReport:
 
 
 class SavedImage(NamedTuple):
-    """An image that the state counts on, and what its file was like when it was saved; a million are made fast."""
+    """An image that the state counts on, and what its file was like when it was saved."""
 
     path: str
     size_bytes: int
