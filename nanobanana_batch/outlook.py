@@ -16,7 +16,7 @@ from nanobanana_batch.state.scope import EVERY_ROW
 _ATTEMPTS = 3
 _LAST = Connection(LAST)
 _MOST_ROWS = 100_000
-"""To look at a million requests takes five seconds; `plan` does that, and `status` answers at once."""
+"""To look at a million requests takes five seconds; `plan` does that, and `status` is asked often."""
 
 
 def priced_standing(folder: Folder, now: Connection = _LAST, *, verify: bool = False) -> Standing:
