@@ -6,7 +6,6 @@ paid for. A wish to stop ends submitting only; what is paid for is still collect
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -156,8 +155,8 @@ class Run:
         context.tally.say_once(
             f"Requests without an answer whose rows have left the manifest: {len(left):,} (first:"
             f" {left[0].id}). They may have been paid, and nothing shows what became of them, so they are not"
-            f" asked about again; `nanobanana-batch retry {shlex.quote(str(context.folder))} --only unknown`"
-            " asks once more, and gives them up."
+            f" asked about again;"
+            f" {context.commands.retry('unknown')} asks once more, and gives them up."
         )
 
     async def _repeat(

@@ -35,18 +35,20 @@ async def take_over(context: Context) -> None:
 def elsewhere(
     store: Store, provider: str, settings: Settings, *, account: str | None = None
 ) -> Iterator[OpenAttempt]:
-    """What is to be taken over, of the rows that this is about; without `account` only by the name."""
+    """What is to be taken over, of the rows that this is about; without `account` only by the name.
+
+    A provider's own come first: another's are given up only for one that has nothing of its own to settle.
+    """
     phases = _RUNNING if settings.gives_up else ()
     if settings.on_unknown is OnUnknown.RESUBMIT:
         phases = _UNANSWERED
-    for phase in phases:
-        for known in store.open_attempts(phase):
-            is_meant = settings.scope.holds(known.position) or (
-                known.position is None and settings.gives_up_left
-            )
-            if known.provider != provider:
-                is_other = settings.takes_over
-            else:
-                is_other = phase in _UNANSWERED and account is not None and known.account != account
-            if is_meant and is_other:
-                yield known
+    found = [known for phase in phases for known in store.open_attempts(phase)]
+    has_own = any(known.provider == provider for known in found)
+    for known in found:
+        is_left = known.position is None and settings.gives_up_left
+        if known.provider == provider:
+            is_other = phases is _UNANSWERED and account is not None and known.account != account
+        else:
+            is_other = settings.takes_over and (known.account == account or not has_own)
+        if is_other and (is_left or settings.scope.holds(known.position)):
+            yield known

@@ -17,7 +17,8 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from nanobanana_batch.errors import StateFailed, rebuild_hint
+from nanobanana_batch.commands import rebuild_hint
+from nanobanana_batch.errors import StateFailed
 from nanobanana_batch.model import Image
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.facts import Fact
