@@ -152,8 +152,13 @@ def _orphan(commands: FolderCommands, phase: Phase) -> tuple[str, str]:
     )
 
 
-def _unknown(commands: FolderCommands) -> tuple[str, str]:
+def _unknown(commands: FolderCommands, *, has_left: bool) -> tuple[str, str]:
     again = commands.retry("unknown")
+    if has_left:
+        return (
+            "may have been paid: no answer came, and its row has left the manifest",
+            f"look in your account; {again} asks once more and gives it up",
+        )
     return "may have been paid: no answer came", f"look in your account; {again} sends it again"
 
 
@@ -170,7 +175,7 @@ def _without_image(commands: FolderCommands, attempts: Iterable[AttemptReport]) 
         if attempt.phase in _ORPHANS:
             yield _finding("orphan", attempt, _orphan(commands, attempt.phase))
         if attempt.phase in _UNANSWERED:
-            yield _finding("unknown", attempt, _unknown(commands))
+            yield _finding("unknown", attempt, _unknown(commands, has_left=attempt.has_left))
         if _is_given_up(attempt):
             yield _finding("given_up", attempt, _GIVEN_UP)
         if attempt.sent > 1:

@@ -80,6 +80,8 @@ class AttemptReport:
     """As `request_as_json` stored it."""
     size_bytes: int | None
     file_time: float | None
+    has_left: bool
+    """Its row is not in the manifest any more."""
 
 
 class SavedImage(NamedTuple):
@@ -172,7 +174,7 @@ _ATTEMPTS = """
 SELECT attempts.attempt, rows.row_key, rows.id, attempts.phase, attempts.task_id, attempts.credits_reserved,
        attempts.credits_used, attempts.path, attempts.sha256, attempts.error_code,
        attempts.error_message, {sent}, attempts.width, attempts.height, rows.request,
-       attempts.size_bytes, {file_time}
+       attempts.size_bytes, {file_time}, rows.position IS NULL
 FROM attempts JOIN rows USING (row) ORDER BY attempts.attempt
 """
 _SAVED = """

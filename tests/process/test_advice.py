@@ -92,6 +92,24 @@ def test_rows_without_an_answer(desk: Desk) -> None:
     assert desk.kinds() == ["resent"]
 
 
+def test_rows_without_an_answer_that_left_the_manifest(desk: Desk) -> None:
+    """Said once by the run, and listed by the audit; nothing is sent for them."""
+    desk.goes(faults={"lost_tasks": [1]})
+    desk.run("--submit-concurrency", "1")
+    table = desk.folder / "small.csv"
+    lines = table.read_text().splitlines(keepends=True)
+    table.write_text("".join([lines[0], *lines[2:]]))
+    ended = desk.run()
+    assert "rows have left the manifest: 1" in ended.said
+    assert desk.run().advice == []
+    found = desk.do("audit", FOLDER)
+    assert "gives it up" in found.said
+    made = desk.paid()
+    assert desk.follow(ended.of("unknown")).code == 0
+    assert desk.kinds() == ["given_up"]
+    assert desk.paid() == made
+
+
 # --- what is paid for and not here -----------------------------------------------------------------------
 
 
@@ -262,6 +280,7 @@ SITES = {
     "cli.outcome_text:outcome_text": "test_rows_that_did_not_complete",
     "cli.plan_text:_standing_lines": "test_a_plan_of_rows_that_failed",
     "doctor:_lock": "test_a_folder_in_use",
+    "engine.run:Run._leave_unanswered": "test_rows_without_an_answer_that_left_the_manifest",
     "engine.owed:Owed._unclear_sentence": "test_answers_that_are_not_understood",
     "engine.owed:Owed._unfetched_sentence": "test_images_that_cannot_be_fetched",
     "engine.trouble:waiting_sentence": "test_images_that_cannot_be_fetched",
