@@ -127,6 +127,8 @@ class Line:
     """What requests cost, as far as that is known before any reply."""
     key_goes: str = ""
     """Where the key goes, in words, if that is not a built-in provider's own address."""
+    account: str = ""
+    """A mark of the key; empty where it was not read."""
     connection: Connection = field(default_factory=Connection)
     """What was said of it."""
 
@@ -148,6 +150,7 @@ def prepare(
     from nanobanana_batch.providers.trust import check_key_log
 
     check_key_log()
+    from nanobanana_batch.providers.task_api import account_mark
     from nanobanana_batch.providers.transports import check_surroundings
 
     profile = load_profile(connection.provider)
@@ -158,9 +161,11 @@ def prepare(
         def embedded(folder: Path, observer: Observer | None) -> AbstractAsyncContextManager[Provider]:
             return _open_embedded(profile, folder, submits_at_once, observer, debug=debug)
 
-        return Line(profile.dialect, profile.name, True, calls_back, embedded, prices, connection=connection)
+        mark = account_mark(_LOCAL_KEY)
+        line = Line(profile.dialect, profile.name, True, calls_back, embedded, prices, account=mark)
+        return replace(line, connection=connection)
     address = check_address(profile, connection.base_url)
-    key = api_key(connection, profile, or_else) if needs_key else ""
+    key = api_key(connection, profile, or_else) if needs_key else _key_at_hand(connection, profile)
     check_surroundings(address)
 
     def connect(folder: Path, observer: Observer | None) -> AbstractAsyncContextManager[Provider]:
@@ -168,7 +173,9 @@ def prepare(
 
     goes = _where_the_key_goes(connection, profile, address)
     name = identity(profile, address)
-    return Line(profile.dialect, name, False, calls_back, connect, prices, goes, connection)
+    mark = account_mark(key) if key else ""
+    line = Line(profile.dialect, name, False, calls_back, connect, prices, goes, mark)
+    return replace(line, connection=connection)
 
 
 def _where_the_key_goes(connection: Connection, profile: Profile, address: Address) -> str:
@@ -258,6 +265,16 @@ def api_key(connection: Connection, profile: Profile, or_else: str = "") -> str:
         ways = [f"set {profile.key_env} to yours", *filter(None, [or_else])]
         raise KeyProblem(f"There is no API key: {', '.join(ways)}.")
     return check_key(key, profile.key_env)
+
+
+def _key_at_hand(connection: Connection, profile: Profile) -> str:
+    """The key where it can be read any number of times; empty where not."""
+    if connection.key_file is not None and not connection.key_file.is_file():
+        return ""
+    try:
+        return api_key(connection, profile)
+    except KeyProblem:
+        return ""
 
 
 def _beginning_of(file: Path) -> str:

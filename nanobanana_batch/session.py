@@ -222,8 +222,10 @@ def has_work(session: Session) -> bool:
     from nanobanana_batch.engine.context import unfinished
     from nanobanana_batch.engine.takeover import elsewhere
 
-    store, settings, name = session.store, session.settings, session.line.name
-    if any(True for found in (unfinished, elsewhere) for _ in found(store, name, settings)):
+    store, settings, line = session.store, session.settings, session.line
+    if any(True for _ in unfinished(store, line.name, settings)):
+        return True
+    if any(True for _ in elsewhere(store, line.name, line.account, settings)):
         return True
     if settings.new_rows and store.new_rows(-1, settings.scope, 1):
         return True

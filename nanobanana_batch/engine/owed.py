@@ -199,6 +199,14 @@ class Owed:
             self._changed = anyio.Event()
             await self._changed.wait()
 
+    def not_understood(self) -> list[Work]:
+        """Of what is set aside, that of which the provider knows nothing, or says what nobody understands."""
+        return [
+            work
+            for attempt, work in self._aside.items()
+            if attempt in self._troubles and self._troubles[attempt].kind is Kind.UNCLEAR
+        ]
+
     @property
     def is_settled(self) -> bool:
         """Whether nothing is being looked at, and nothing that is set aside may still come in this run."""

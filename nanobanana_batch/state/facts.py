@@ -203,7 +203,7 @@ class GivenUp:
 
 @dataclass(frozen=True, slots=True)
 class Rested:
-    """All that is free was asked about a request without an answer whose row nobody wants any more."""
+    """Its row has left the manifest, and no free question told what became of it: no run asks again."""
 
     attempt: int
     at: float

@@ -236,6 +236,8 @@ def _facts_of(known: dict[str, Any], late: list[Fact]) -> Iterator[Fact]:
         yield facts.Unanswered(attempt, "")
         yield facts.SentAgain(attempt, known["intended_at"])
     then = list(_after_sending(known, attempt))
+    if known["rests_since"] is not None and known["phase"] in ("intent", "unknown", "accepted"):
+        then.append(facts.Rested(attempt, known["rests_since"]))
     if not known["is_latest"] and known["phase"] in ("accepted", "ready", "saved"):
         # It was left for good, the row paid for once more, and then it came after all.
         late.extend(fact for fact in then if not isinstance(fact, facts.Accepted))
@@ -254,8 +256,6 @@ def _after_sending(known: dict[str, Any], attempt: int) -> Iterator[Fact]:
                 yield facts.NotSent(attempt, message)
             case "unknown":
                 yield facts.Unanswered(attempt, message)
-                if known["rests_since"] is not None:
-                    yield facts.Rested(attempt, known["rests_since"])
             case "rejected" | "refused":
                 yield facts.Rejected(attempt, code, message, phase == "refused", None, ended_at)
             case "failed":

@@ -280,7 +280,7 @@ SITES = {
     "cli.outcome_text:outcome_text": "test_rows_that_did_not_complete",
     "cli.plan_text:_standing_lines": "test_a_plan_of_rows_that_failed",
     "doctor:_lock": "test_a_folder_in_use",
-    "engine.run:Run._leave_unanswered": "test_rows_without_an_answer_that_left_the_manifest",
+    "engine.run:Run._leave": "test_rows_without_an_answer_that_left_the_manifest",
     "engine.owed:Owed._unclear_sentence": "test_answers_that_are_not_understood",
     "engine.owed:Owed._unfetched_sentence": "test_images_that_cannot_be_fetched",
     "engine.trouble:waiting_sentence": "test_images_that_cannot_be_fetched",

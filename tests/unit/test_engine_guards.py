@@ -895,7 +895,7 @@ def test_another_providers_tasks_are_left_alone(tmp_path: Path) -> None:
     it = night(tmp_path, FakeProvider(on_submit=lambda n: "lost" if n == 2 else None), 3, resolve_tries=0)
     it.run(stop_now_at(5.0))
     before = it.statuses()
-    other = Watched(offers={"name": "other"})
+    other = Watched(offers={"name": "other", "account": "another"})
     Lenient(tmp_path, other, PROMPTS[:3]).run(within(NEVER_S))
     assert it.statuses() == before
     assert (other.submits, other.read_at, other.probed_at) == (0, {}, [])
