@@ -11,7 +11,7 @@ BIN := .venv/bin
 quoted = '$(subst ','\'',$(1))'
 INSTALLED := .venv/installed-$(shell cksum pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 
-.PHONY: run test lint bench campaign night mutate fuzz-state audit clean FORCE
+.PHONY: run test lint bench campaign night mutate between fuzz-state audit clean FORCE
 .PRECIOUS: outputs/%/results.csv
 
 run: $(INSTALLED) ## make the images of MANIFEST (embedded service: no key, no cost)
@@ -63,6 +63,9 @@ night: $(INSTALLED) ## some twenty minutes alone with a provider in trouble, jud
 
 mutate: $(INSTALLED) ## an hour with a provider that answers otherwise, one thing changed at a time
 	$(BIN)/python -m tests.campaign.mutate
+
+between: $(INSTALLED) ## some twenty minutes of what people do between runs, judged by an independent ledger
+	$(BIN)/python -m tests.campaign.between --sequences 500
 
 fuzz-state: $(INSTALLED) ## a quarter of an hour of folders and profiles that somebody has changed
 	$(BIN)/python -m tests.campaign.fuzz_state --examples 2000

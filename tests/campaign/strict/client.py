@@ -30,7 +30,7 @@ class Strict:
         return self.ask("report")
 
     def ask(self, what: str, given: dict[str, Any] | None = None) -> dict[str, Any]:
-        """`reset`, `set`, `mutation`, `outage` or `restart`."""
+        """`reset`, `set`, `mutation`, `outage`, `calm` or `restart`."""
         with urllib.request.urlopen(f"{self.admin}/{what}", json.dumps(given or {}).encode(), 30) as reply:
             answer: dict[str, Any] = json.load(reply)
         return answer

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-_LOOK_S, _ASK_S = 0.02, 0.5
+_LOOK_S, _ASK_S = 0.01, 0.5
 _LAST_WORDS_S = 12.0
 _MOST_INTERRUPTS = 2
 _PR_SET_PDEATHSIG = 1
@@ -71,15 +71,28 @@ def run(
     environment: dict[str, str],
     longest_s: float,
     enough: Callable[[str], bool],
+    *,
+    signalled: tuple[float, signal.Signals] | None = None,
+    before: Callable[[], None] = lambda: None,
 ) -> Ended:
-    """A command in `folder`; after `longest_s`, or when it is `enough`, it is interrupted, at most twice."""
+    """A command in `folder`; after `longest_s`, or when it is `enough`, it is interrupted, at most twice.
+
+    `signalled`: after so many seconds it gets this signal, if it still runs. `before` is called in the new
+    process.
+    """
     log = folder / f"said-{len(list(folder.glob('said*.txt'))) + 1}.txt"
     began = time.monotonic()
     pid = os.fork()
     if pid == 0:
-        _become(words, folder, environment, log)
-    status = _wait(pid, longest_s, lambda: enough(log.read_text(errors="replace")))
-    interrupts, killed, before = 0, False, log.read_text(errors="replace")
+        _become(words, folder, environment, log, before)
+    status = None
+    if signalled is not None:
+        status = _wait(pid, signalled[0], lambda: False)
+        if status is None:
+            os.kill(pid, signalled[1])
+    if status is None:
+        status = _wait(pid, longest_s, lambda: enough(log.read_text(errors="replace")))
+    interrupts, killed, said_before = 0, False, log.read_text(errors="replace")
     while status is None and interrupts < _MOST_INTERRUPTS:
         interrupts += 1
         os.kill(pid, signal.SIGINT)
@@ -93,7 +106,7 @@ def run(
         log.read_text(errors="replace"),
         time.monotonic() - began,
         interrupts,
-        before,
+        said_before,
         killed,
     )
 
@@ -114,7 +127,9 @@ def _wait(pid: int, longest_s: float, enough: Callable[[], bool]) -> int | None:
     return None
 
 
-def _become(words: list[str], folder: Path, environment: dict[str, str], log: Path) -> None:
+def _become(
+    words: list[str], folder: Path, environment: dict[str, str], log: Path, before: Callable[[], None]
+) -> None:
     """The child: never returns, and runs none of its parent's exit handlers."""
     code = 70
     try:
@@ -132,6 +147,7 @@ def _become(words: list[str], folder: Path, environment: dict[str, str], log: Pa
         os.chdir(folder)
         os.environ.update(environment)
         random.seed()
+        before()
         sys.argv = ["nanobanana-batch", *words]
         importlib.import_module("nanobanana_batch.cli").main()
     except SystemExit as ended:

@@ -29,6 +29,8 @@ class Task:
     completed_reads: int = 0
     pictures: list[str] = field(default_factory=list)
     """SHA-256 of the images that it made."""
+    is_forgotten: bool = False
+    """By a restart: nobody can have it any more."""
 
     def status(self, now: float) -> str:
         """The word of a reply."""
@@ -57,6 +59,7 @@ class Task:
             "pictures": self.pictures,
             "completed_reads": self.completed_reads,
             "made_at": self.made_at,
+            "is_forgotten": self.is_forgotten,
         }
 
 

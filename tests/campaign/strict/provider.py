@@ -116,7 +116,8 @@ class Provider:
     def _is_known(self, request: Request, kind: str) -> bool:
         if kind == "prices":
             return True
-        return request.headers.get("authorization") == f"Bearer {self.settings.api_key}"
+        keys = (self.settings.api_key, *self.settings.more_keys)
+        return request.headers.get("authorization") in [f"Bearer {key}" for key in keys]
 
     def note_wait(self, reply: Reply) -> None:
         """What the caller was told to wait: by the header, or by the words of the suggestion."""
@@ -435,7 +436,9 @@ class Provider:
         """A restart that lost its memory: `keys`, or `tasks` as well."""
         self._keys.clear()
         if what == "tasks":
-            self.ledger.tasks = {f"forgotten {task.id}": task for task in self._made}
+            self.ledger.tasks = {f"forgotten {task.id}": task for task in self.ledger.made()}
+            for task in self._made:
+                task.is_forgotten = True
             self._made, self._open = [], []
 
 

@@ -4,7 +4,7 @@
 
 Prints one line of JSON with the addresses, then serves until it is told to end (SIGTERM, or its standard
 input is closed, so that it never outlives who started it). At the judge's address: `GET /report`,
-`POST /reset` and `/set` with settings, `/mutation`, `/outage`, `/restart`.
+`POST /reset` and `/set` with settings, `/mutation`, `/outage`, `/restart`, and `/calm`, which ends an outage.
 """
 
 from __future__ import annotations
@@ -104,10 +104,9 @@ class Server:
         self._later(outage.length_s, self._end_outage)
 
     async def _end_outage(self) -> None:
-        was = self._outage
         self._outage = None
         self._came_back.set()
-        if was is not None and was[0] == "refuse":
+        if not self.api.is_listening:
             await self.api.listen()
 
     def _later(self, wait_s: float, call: Callable[[], Any]) -> None:
@@ -159,6 +158,8 @@ class Server:
 
     async def _judge(self, request: Request) -> Reply:
         given = json.loads(request.body or b"{}")
+        if request.path == "/calm":
+            await self._end_outage()
         try:
             return Reply(document=self._judged(request.path, given))
         except (ValueError, TypeError, KeyError) as error:
@@ -177,7 +178,7 @@ class Server:
             self._start_outage(Outage(**given))
         elif path == "/restart":
             self._restart(given)
-        elif path != "/report":
+        elif path not in ("/report", "/calm"):
             raise ValueError(f"no such route: {path}")
         applied = self._timed.applied if self._timed else 0
         return {**self.provider.report(), "mutated": applied, "cut": self.api.cut}

@@ -78,6 +78,8 @@ class Settings:
 
     seed: int = 1
     api_key: str = KEY
+    more_keys: tuple[str, ...] = ()
+    """Further keys of the same account."""
     keys: str = "honoured"
     """honoured, body_first (honours, but judges the body before the key) or ignored."""
     shape: str = "evolink"

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 _REASONS = {200: "OK", 302: "Found", 400: "Bad Request", 404: "Not Found", 429: "Too Many Requests"}
@@ -70,6 +71,8 @@ class Reply:
         headers = list(self.headers)
         if "content-type" not in names:
             headers.append(("Content-Type", "application/json"))
+        if "date" not in names:
+            headers.append(("Date", formatdate(usegmt=True)))
         if "content-length" not in names and "transfer-encoding" not in names:
             headers.append(("Content-Length", str(len(body))))
         lines = [f"HTTP/1.1 {self.status} {_REASONS.get(self.status, 'Status')}"]
@@ -93,6 +96,11 @@ class Listener:
         self.cut = 0
         """Of them, cut off: whoever sent a request there has no answer."""
         self.port = 0
+
+    @property
+    def is_listening(self) -> bool:
+        """It takes connections."""
+        return self._server is not None
 
     async def listen(self, port: int | None = None) -> int:
         """Begin, or begin again where it was."""
