@@ -6,18 +6,19 @@ has its file, and the file still has the bytes that were saved.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nanobanana_batch.commands import FolderCommands
+from nanobanana_batch.connection import CONNECTION, LAST, way_to
 from nanobanana_batch.fidelity import unlike
 from nanobanana_batch.file_names import IMAGE_FOLDER
-from nanobanana_batch.files.folder import Folder, find, held
+from nanobanana_batch.files.folder import Folder
 from nanobanana_batch.files.lock import is_held
-from nanobanana_batch.files.plain import open_own
+from nanobanana_batch.files.standing import Look, Stands
 from nanobanana_batch.model import request_from_json
 from nanobanana_batch.state.facts import GIVEN_UP, Phase
 from nanobanana_batch.state.reader import AttemptReport, open_reader
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
 
 _PAID = frozenset({Phase.ACCEPTED, Phase.READY, Phase.SAVED, Phase.EXPIRED})
 _UNANSWERED = frozenset({Phase.INTENT, Phase.UNKNOWN})
-_TO_FETCH = frozenset({"missing", "changed"})
-"""Faults of a file for which the image is fetched again; one that nobody may read may be in order."""
+_ORPHANS = frozenset({Phase.ACCEPTED, Phase.READY, Phase.EXPIRED})
 _IN_FLIGHT = frozenset({Phase.INTENT, Phase.ACCEPTED, Phase.READY})
 
 
@@ -38,8 +38,8 @@ class Finding:
     """One thing that is not explained."""
 
     kind: str
-    """duplicate, resent, given_up, orphan, unknown, missing, changed, unreadable, stray, same_bytes or
-    not_as_asked."""
+    """duplicate, resent, given_up, orphan, unknown, missing, changed, not_a_file, unreadable, stray,
+    same_bytes or not_as_asked."""
     what: str
     """The row's id, or a file's path."""
     detail: str
@@ -80,8 +80,10 @@ class Audit:
         return 1 if self.findings else 0
 
 
-def make_audit(folder: Folder) -> Audit:
+def make_audit(folder: Folder, now: Connection | None = None) -> Audit:
     """Look at the state and at every file; changes nothing.
+
+    `now`: what was said of the provider, for what is advised.
 
     Raises:
         UsageError: the folder holds no state.
@@ -89,10 +91,14 @@ def make_audit(folder: Folder) -> Audit:
     """
     was_running = is_held(folder.path)
     with open_reader(folder.state, folder.told()) as reader:  # while it is being understood
-        return _audited(folder, list(reader.attempts()), was_running=was_running)
+        way = () if now is None or now.provider == LAST else way_to(now, reader.meta(CONNECTION))
+        commands = FolderCommands(folder.path, way)
+        return _audited(folder, commands, list(reader.attempts()), was_running=was_running)
 
 
-def _audited(folder: Folder, attempts: list[AttemptReport], *, was_running: bool) -> Audit:
+def _audited(
+    folder: Folder, commands: FolderCommands, attempts: list[AttemptReport], *, was_running: bool
+) -> Audit:
     is_running = was_running or is_held(folder.path)
     in_flight = [attempt for attempt in attempts if is_running and attempt.phase in _IN_FLIGHT]
     at_rest = [attempt for attempt in attempts if not is_running or attempt.phase not in _IN_FLIGHT]
@@ -102,8 +108,8 @@ def _audited(folder: Folder, attempts: list[AttemptReport], *, was_running: bool
     strays = [] if is_running else _strays(files, {attempt.path for attempt in saved})
     findings = [
         *_paid_twice(attempts),
-        *_without_image(at_rest),
-        *_damaged(folder.path, saved),
+        *_without_image(commands, at_rest),
+        *_damaged(commands, saved),
         *strays,
         *_same_bytes(saved),
         *_not_as_asked(saved),
@@ -115,47 +121,45 @@ def _audited(folder: Folder, attempts: list[AttemptReport], *, was_running: bool
 def repair_folder(path: Path, now: Connection, tally: Tally, *, as_copy: bool = False) -> None:
     """Fetch what is paid for and can still be had: missing and changed images, running and finished tasks.
 
-    A changed file stays as it is; the image is saved next to it.
+    A changed file stays as it is; the image is saved next to it. If that cannot be had any more, the changed
+    file stays the row's image.
 
     Raises:
         FolderInUse: a run works on the folder.
         UsageError: there is no such folder, or no key for its provider.
     """
-    from nanobanana_batch.connection import CONNECTION, remembered
     from nanobanana_batch.engine.context import Settings
     from nanobanana_batch.pipeline import collect
-    from nanobanana_batch.state import facts
-    from nanobanana_batch.state.store import Store
 
-    folder = find(path)
-    with held(folder):
-        with open_reader(folder.state, folder.told()) as reader:
-            remembered(reader.meta(CONNECTION), now)  # before anything is changed
-            saved = [attempt for attempt in reader.attempts() if attempt.phase is Phase.SAVED]
-        broken = [attempt.attempt for attempt in saved if _fault_of(folder.path, attempt) in _TO_FETCH]
-        store = Store(folder.state)
-        try:
-            store.apply([facts.Lost(attempt) for attempt in broken])
-        finally:
-            store.close()
     collect(path, now, Settings(), tally, as_copy=as_copy)
 
 
-_RERUN = "run again or `audit --repair` fetches it"
-_GIVE_UP = "`retry --only running` gives it up and pays again"
 _GIVEN_UP = ("given up by you, may have been paid", "look in your account for its task")
-_ORPHAN = {
-    Phase.ACCEPTED: ("paid, not fetched yet", f"{_RERUN}; if it never comes, {_GIVE_UP}"),
-    Phase.READY: ("paid and finished, not fetched yet", _RERUN),
-    Phase.EXPIRED: (
+
+
+def _orphan(commands: FolderCommands, phase: Phase) -> tuple[str, str]:
+    repair = commands.repair()
+    again = f"run again, or {repair} fetches it"
+    if phase is Phase.READY:
+        return "paid and finished, not fetched yet", again
+    if phase is Phase.ACCEPTED:
+        give_up = commands.retry("running")
+        return "paid, not fetched yet", f"{again}; if it never comes, {give_up} gives it up and pays again"
+    return (
         "paid, and its links died before it was fetched",
-        "a run or `audit --repair` tries once more; ask the provider with the task id",
-    ),
-}
-_UNKNOWN = (
-    "may have been paid: no answer came",
-    "look in your account; `retry --only unknown` sends it again",
-)
+        f"a run or {repair} tries once more; ask the provider with the task id, or"
+        f" {commands.retry('expired')} pays for it again",
+    )
+
+
+def _unknown(commands: FolderCommands, *, has_left: bool) -> tuple[str, str]:
+    again = commands.retry("unknown")
+    if has_left:
+        return (
+            "may have been paid: no answer came, and its row has left the manifest",
+            f"look in your account; {again} asks once more and gives it up",
+        )
+    return "may have been paid: no answer came", f"look in your account; {again} sends it again"
 
 
 def _finding(kind: str, attempt: AttemptReport, words: tuple[str, str]) -> Finding:
@@ -165,13 +169,13 @@ def _finding(kind: str, attempt: AttemptReport, words: tuple[str, str]) -> Findi
     return Finding(kind, attempt.id, f"{detail}{task}{said}", advice)
 
 
-def _without_image(attempts: Iterable[AttemptReport]) -> Iterable[Finding]:
+def _without_image(commands: FolderCommands, attempts: Iterable[AttemptReport]) -> Iterable[Finding]:
     """What was, or may have been, paid for and has nothing to show for it."""
     for attempt in attempts:
-        if attempt.phase in _ORPHAN:
-            yield _finding("orphan", attempt, _ORPHAN[attempt.phase])
+        if attempt.phase in _ORPHANS:
+            yield _finding("orphan", attempt, _orphan(commands, attempt.phase))
         if attempt.phase in _UNANSWERED:
-            yield _finding("unknown", attempt, _UNKNOWN)
+            yield _finding("unknown", attempt, _unknown(commands, has_left=attempt.has_left))
         if _is_given_up(attempt):
             yield _finding("given_up", attempt, _GIVEN_UP)
         if attempt.sent > 1:
@@ -199,39 +203,38 @@ def _paid_twice(attempts: Iterable[AttemptReport]) -> Iterable[Finding]:
             )
 
 
-def _damaged(folder: Path, saved: Iterable[AttemptReport]) -> Iterable[Finding]:
+def _damaged(commands: FolderCommands, saved: Iterable[AttemptReport]) -> Iterable[Finding]:
+    look = Look(Path(commands.folder), verify=True)
+    words = _damage_words(commands)
     for attempt in saved:
-        fault = _fault_of(folder, attempt)
-        if fault == "missing":
-            yield Finding("missing", str(attempt.path), f"the image of {attempt.id} is gone", _RERUN)
-        elif fault == "unreadable":
-            detail = f"nobody knows whether it is the image of {attempt.id}: this user may not read it"
-            yield Finding("unreadable", str(attempt.path), detail, "make it readable, and look once more")
-        elif fault:
-            advice = "`audit --repair` fetches the image again and leaves this file alone"
-            yield Finding(
-                "changed", str(attempt.path), f"the bytes of {attempt.id} are not those saved", advice
-            )
+        path = str(attempt.path)
+        found = look.at(path, attempt.size_bytes or 0, str(attempt.sha256), attempt.file_time)
+        if found in words:
+            detail, advice = words[found]
+            yield Finding(found.name.lower(), path, f"the image of {attempt.id} {detail}", advice)
 
 
-def _fault_of(folder: Path, attempt: AttemptReport) -> str:
-    try:
-        with os.fdopen(open_own(folder / str(attempt.path)), "rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError:
-        return "missing"
-    except PermissionError:
-        return "unreadable"
-    except OSError:  # a link, a pipe, a folder: not what was saved
-        return "changed"
-    return "" if found == attempt.sha256 else "changed"
+def _damage_words(commands: FolderCommands) -> dict[Stands, tuple[str, str]]:
+    repair = commands.repair()
+    beside = f"{repair} saves the image beside it while the provider has it, and leaves this alone"
+    return {
+        Stands.MISSING: ("is gone", f"{repair} fetches it while the provider has it"),
+        Stands.CHANGED: ("has other bytes than were saved; it stays its row's image", beside),
+        Stands.NOT_A_FILE: ("is not there: a folder, a link or the like stands in its place", beside),
+        Stands.UNREADABLE: (
+            "may be in order or not: this user may not read it",
+            f"make it readable, and look once more: {commands.audit()}",
+        ),
+    }
 
 
 def _files(folder: Path) -> list[str]:
+    """Everything below the images that is no folder; what this user may not list is left out."""
     images = folder / IMAGE_FOLDER
-    if not images.is_dir():
-        return []
-    return sorted(path.relative_to(folder).as_posix() for path in images.rglob("*") if not path.is_dir())
+    found = (Path(place) / name for place, _, names in os.walk(images) for name in names)
+    links = (Path(place) / name for place, names, _ in os.walk(images) for name in names)
+    linked = (path for path in links if path.is_symlink())
+    return sorted(path.relative_to(folder).as_posix() for path in (*found, *linked))
 
 
 def _strays(files: Iterable[str], owned: set[str | None]) -> Iterable[Finding]:

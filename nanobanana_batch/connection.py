@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nanobanana_batch.catalog import ModelRules, load_catalog
-from nanobanana_batch.errors import FolderRefused, KeyProblem, ServiceFailed
+from nanobanana_batch.errors import FolderRefused, KeyProblem, ProfileError, ServiceFailed
 from nanobanana_batch.files.folder import SERVICE_FOLDER
 from nanobanana_batch.pricing.book import PriceBook, listed_prices
 from nanobanana_batch.pricing.cache import cache_file, kept_list
@@ -80,6 +80,22 @@ def remembered(text: str | None, now: Connection) -> Connection:
     return replace(now, provider=provider, base_url=base_url)
 
 
+def way_to(there: Connection, text: str | None) -> tuple[str, ...]:
+    """The options by which a command on a folder reaches a provider, if it does not do so without.
+
+    `text`: what `as_text` wrote down in the folder.
+    """
+    key = () if there.key_file is None else ("--key-file", str(there.key_file))
+    try:
+        led = remembered(text, Connection(LAST))
+    except (FolderRefused, ProfileError):
+        led = None
+    if led is not None and led.as_text() == there.as_text():
+        return key
+    url = () if there.base_url is None else ("--base-url", there.base_url)
+    return ("--provider", there.provider, *url, *key)
+
+
 def _in_full(provider: str) -> str:
     """A file's name as it is understood from anywhere."""
     path = Path(provider)
@@ -111,6 +127,10 @@ class Line:
     """What requests cost, as far as that is known before any reply."""
     key_goes: str = ""
     """Where the key goes, in words, if that is not a built-in provider's own address."""
+    account: str = ""
+    """A mark of the key; empty where it was not read."""
+    connection: Connection = field(default_factory=Connection)
+    """What was said of it."""
 
 
 def prepare(
@@ -130,6 +150,7 @@ def prepare(
     from nanobanana_batch.providers.trust import check_key_log
 
     check_key_log()
+    from nanobanana_batch.providers.task_api import account_mark
     from nanobanana_batch.providers.transports import check_surroundings
 
     profile = load_profile(connection.provider)
@@ -140,16 +161,21 @@ def prepare(
         def embedded(folder: Path, observer: Observer | None) -> AbstractAsyncContextManager[Provider]:
             return _open_embedded(profile, folder, submits_at_once, observer, debug=debug)
 
-        return Line(profile.dialect, profile.name, True, calls_back, embedded, prices)
+        mark = account_mark(_LOCAL_KEY)
+        line = Line(profile.dialect, profile.name, True, calls_back, embedded, prices, account=mark)
+        return replace(line, connection=connection)
     address = check_address(profile, connection.base_url)
-    key = api_key(connection, profile, or_else) if needs_key else ""
+    key = api_key(connection, profile, or_else) if needs_key else _key_at_hand(connection, profile)
     check_surroundings(address)
 
     def connect(folder: Path, observer: Observer | None) -> AbstractAsyncContextManager[Provider]:
         return _open_api(profile, address, key, submits_at_once, observer, debug=debug)
 
     goes = _where_the_key_goes(connection, profile, address)
-    return Line(profile.dialect, identity(profile, address), False, calls_back, connect, prices, goes)
+    name = identity(profile, address)
+    mark = account_mark(key) if key else ""
+    line = Line(profile.dialect, name, False, calls_back, connect, prices, goes, mark)
+    return replace(line, connection=connection)
 
 
 def _where_the_key_goes(connection: Connection, profile: Profile, address: Address) -> str:
@@ -239,6 +265,16 @@ def api_key(connection: Connection, profile: Profile, or_else: str = "") -> str:
         ways = [f"set {profile.key_env} to yours", *filter(None, [or_else])]
         raise KeyProblem(f"There is no API key: {', '.join(ways)}.")
     return check_key(key, profile.key_env)
+
+
+def _key_at_hand(connection: Connection, profile: Profile) -> str:
+    """The key where it can be read any number of times; empty where not."""
+    if connection.key_file is not None and not connection.key_file.is_file():
+        return ""
+    try:
+        return api_key(connection, profile)
+    except KeyProblem:
+        return ""
 
 
 def _beginning_of(file: Path) -> str:

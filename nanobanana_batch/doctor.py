@@ -19,6 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nanobanana_batch.commands import FolderCommands
 from nanobanana_batch.connection import Connection, api_key, prepare, price_book
 from nanobanana_batch.errors import BadSurroundings, NanobananaError, ProfileError
 from nanobanana_batch.files import filesystem
@@ -356,7 +357,7 @@ def _space(name: str, path: Path) -> Check:
 
 def _lock(folder: Folder) -> Check:
     if is_held(folder.path) or is_held(folder.state_folder):
-        advice = f"`{_PACKAGE} status {folder.path}` shows how it stands."
+        advice = f"{FolderCommands(folder.path).status()} shows how it stands."
         return Check("lock", Verdict.NOTE, "a run is going on in this folder", advice)
     return _ok("lock", "no run is going on")
 

@@ -22,12 +22,10 @@ NanobananaError
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
-from pathlib import Path
 from typing import ClassVar
 
 _ALLOWED_SHOWN = 30
@@ -214,12 +212,3 @@ class LinkFailed(NanobananaError):
     def __init__(self, message: str, *, dead: bool = False) -> None:
         super().__init__(message)
         self.dead = dead
-
-
-def rebuild_hint(folder: Path) -> str:
-    """What to do where the state of an output folder is lost, and its payments are told of."""
-    return (
-        "Bring the newest state back, or name its folder if it was made with --state-dir. If it is lost:"
-        f" `nanobanana-batch audit {shlex.quote(str(folder))} --rebuild` makes one of what payments.jsonl"
-        " tells."
-    )

@@ -6,13 +6,14 @@ import json
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from nanobanana_batch.errors import FolderRefused, StateFailed, before_sending
 from nanobanana_batch.file_names import IMAGE_FOLDER
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import Folder, make
 from nanobanana_batch.files.log import LOG_NAME, last_intent
-from nanobanana_batch.files.payments import Payments
+from nanobanana_batch.files.payments import PAYMENTS_NAME, Payments
 from nanobanana_batch.files.proof import prove_writable, refuse_unspeakable
 from nanobanana_batch.state.facts import Phase
 from nanobanana_batch.state.reader import open_reader
@@ -70,18 +71,26 @@ def _refuse_less_than_log(folder: Folder) -> None:
 def _note_place(store: Store, folder: Folder, *, as_copy: bool) -> None:
     """A folder that goes on in two places is paid for twice: each pays for the rows that are left.
 
-    A machine may have another name (a container), and a folder another place; both at once is told once.
+    A machine may have another name (a container), and a folder another place, where the old one is not there
+    any more; else it is told once.
     """
     now = {"machine": platform.node(), "path": str(folder.path.resolve())}
     with understood("meta"):
         known = [dict(place) for place in json.loads(store.meta(_PLACES) or "[]")]
-        is_known = any(now["machine"] == place["machine"] or now["path"] == place["path"] for place in known)
-    if known and not is_known and not as_copy:
+        is_known = not known or any(_is_here(place, now) for place in known)
+    if not is_known and not as_copy:
         raise FolderRefused(
             f"{folder.path} was worked on as {known[-1]['path']} on the machine {known[-1]['machine']}: this"
-            " is a copy, or it was moved. Each copy that goes on pays for the rows that are left; nothing"
-            " was sent.",
+            " is a copy of it, or it was moved. Each copy that goes on pays for the rows that are left;"
+            " nothing was sent.",
             hint="To go on here, give --as-copy once, and do not go on there.",
         )
     if now not in known:
         store.remember(_PLACES, json.dumps([*known, now]))
+
+
+def _is_here(place: dict[str, str], now: dict[str, str]) -> bool:
+    """Whether a folder that was worked on there is the one that is here now, and not a copy of it."""
+    if place["path"] == now["path"]:
+        return True
+    return place["machine"] == now["machine"] and not (Path(place["path"]) / PAYMENTS_NAME).exists()

@@ -16,16 +16,18 @@ from nanobanana_batch.state.scope import EVERY_ROW
 _ATTEMPTS = 3
 _LAST = Connection(LAST)
 _MOST_ROWS = 100_000
-"""To look at a million requests takes five seconds; `plan` does that, and `status` answers at once."""
+"""To look at a million requests takes five seconds; `plan` does that, and `status` is asked often."""
 
 
-def priced_standing(folder: Folder, now: Connection = _LAST) -> Standing:
+def priced_standing(folder: Folder, now: Connection = _LAST, *, verify: bool = False) -> Standing:
     """How the folder stands; may be called while a run is going, and knows money where the profile does.
+
+    `verify`: each image is read.
 
     Raises:
         UsageError, StateFailed: as `standing`.
     """
-    found = standing(folder)
+    found = standing(folder, verify=verify)
     with open_reader(folder.state, folder.told()) as reader:
         book = _book(reader, now)
         rows = reader.to_pay(EVERY_ROW, _ATTEMPTS) if found.rows <= _MOST_ROWS else None

@@ -6,7 +6,7 @@ and leaves the deciding to them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -20,6 +20,7 @@ from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import Folder, choose, create, find, held, make, was_worked_on
 from nanobanana_batch.files.lock import only_writer
 from nanobanana_batch.files.proof import refuse_unspeakable
+from nanobanana_batch.files.standing import Files, Look
 from nanobanana_batch.manifest import Manifest, derive_id, fold_id, open_manifest
 from nanobanana_batch.model import Draft, RowStatus
 from nanobanana_batch.opening import opened
@@ -27,12 +28,22 @@ from nanobanana_batch.piloting import Projection, choose_pilot, project
 from nanobanana_batch.pricing.money import money_text
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.results import write_results
-from nanobanana_batch.session import Front, Session, Worked, has_work, notice_lost_files, work
+from nanobanana_batch.session import (
+    Front,
+    Session,
+    Worked,
+    fetch_anew,
+    has_work,
+    keep_changed,
+    notice_lost_files,
+    work,
+)
 from nanobanana_batch.state.facts import Phase
 from nanobanana_batch.state.last_run import remembered_end
 from nanobanana_batch.state.reader import Failure, open_reader
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.scope import Scope
+from nanobanana_batch.state.store import Store
 
 if TYPE_CHECKING:
     from nanobanana_batch.engine.context import Settings
@@ -116,11 +127,15 @@ class Outcome:
     """What a pilot says about the other rows."""
     credits_per_usd: float | None = None
     """None: what a credit costs is not known."""
+    files: Files = field(default_factory=Files)
+    """Images whose files are not as they were saved."""
+    way: tuple[str, ...] = ()
+    """The options by which another command on the folder reaches the provider that this one has reached."""
 
     @property
     def exit_code(self) -> int:
         """0 all completed, 130 interrupted, 3 stopped early, 1 some rows did not complete."""
-        if self.counts[RowStatus.COMPLETED] == self.rows:
+        if self.counts[RowStatus.COMPLETED] == self.rows and not self.files.missing:
             return 0
         if self.interrupted:
             return 130
@@ -335,16 +350,24 @@ def collect(
 ) -> Outcome:
     """Fetch what a folder has paid for and does not have; nothing new is paid for.
 
+    A changed file stays as it is, the image is saved beside it; without one, the file stays its row's image.
+
     Raises:
         UsageError: there is no such folder, or no key for its provider.
         FolderInUse: another run works on the folder.
         RunStopped: the state or the disk fails.
     """
-    return _resume(path, now, replace(settings, new_rows=False), tally, as_copy=as_copy)
+    return _resume(path, now, replace(settings, new_rows=False), tally, fetch_anew, as_copy=as_copy)
 
 
 def _resume(
-    path: Path, now: Connection, settings: Settings, tally: Tally, *, as_copy: bool = False
+    path: Path,
+    now: Connection,
+    settings: Settings,
+    tally: Tally,
+    look_at_files: Callable[[Store, Path], None] = notice_lost_files,
+    *,
+    as_copy: bool = False,
 ) -> Outcome:
     from nanobanana_batch.engine.descriptors import fitted
 
@@ -357,7 +380,7 @@ def _resume(
         session = Session(store, disk, folder, line, settings, tally)
         if now.provider != LAST:
             refuse_mixing(folder.path, store.providers(), line.name)
-        notice_lost_files(store, folder.path)
+        look_at_files(store, folder.path)
         if has_work(session):
             session = replace(session, line=prepare(connection, settings.paid_at_once))
         return _worked(session)
@@ -463,11 +486,17 @@ def _worked(session: Session) -> Outcome:
 def _made(session: Session) -> Outcome:
     worked = work(session)
     with after_sending():
+        if kept := keep_changed(session.store, session.folder.path):
+            session.tally.say_once(
+                f"Images that were changed and could not be fetched anew: {kept:,}. The files are kept as"
+                " they are, and not paid for again."
+            )
         return _outcome(session, worked)
 
 
 def _outcome(session: Session, worked: Worked) -> Outcome:
-    results = write_results(session.folder, session.disk)
+    look = Look(session.folder.path)
+    results = write_results(session.folder, session.disk, look)
     settings, line = session.settings, session.line
     with open_reader(session.folder.state) as reader:
         counts = reader.counts(settings.scope)
@@ -489,6 +518,8 @@ def _outcome(session: Session, worked: Worked) -> Outcome:
         needs_change=worked.needs_change,
         failures=failures,
         credits_per_usd=line.prices.credits_per_usd,
+        files=look.files,
+        way=session.commands.way,
     )
 
 

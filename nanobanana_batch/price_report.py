@@ -108,7 +108,7 @@ def _no_list(profile: Profile) -> NoPriceList:
         )
     return NoPriceList(
         f"{profile.name} publishes no price list.",
-        hint="A profile may give prices (docs/providers.md), and `run --pilot` shows what rows cost.",
+        hint="A profile may give prices (docs/providers.md), and a run with --pilot shows what rows cost.",
     )
 
 

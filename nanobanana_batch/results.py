@@ -12,7 +12,7 @@ import io
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from nanobanana_batch.fidelity import unlike
 from nanobanana_batch.files.disk import Disk, write_atomically
 from nanobanana_batch.files.folder import RESULTS_NAME, SPREADSHEET_NAME, Folder, find
 from nanobanana_batch.files.lock import is_held
+from nanobanana_batch.files.standing import Files, Look, Stands
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.state.last_run import LastRun, last_run
 from nanobanana_batch.state.reader import BeingSent, Reader, RowReport, open_reader
@@ -104,40 +105,51 @@ class Standing:
     """None: what a credit costs is not known."""
     left: Cost | None = None
     """What the rows will cost that a run would still pay for; None: there are none, or they are too many."""
+    files: Files = field(default_factory=Files)
+    """Images whose files are not as they were saved; a row whose file is gone counts as running."""
 
 
-def write_results(folder: Folder, disk: Disk) -> Path:
+def write_results(folder: Folder, disk: Disk, look: Look | None = None) -> Path:
     """Write results.csv from the state and return its path; an unchanged file keeps its time stamp.
 
+    `look`: with what the images are looked at.
+
     Raises:
+        UsageError: a folder is in the way.
         StateFailed: the state cannot be read.
         DiskFailed: the file cannot be written; the old one is untouched.
     """
-    path = folder.path / RESULTS_NAME
+    path = _place_for(folder, RESULTS_NAME)
     with open_reader(folder.state, folder.told()) as reader:
         if reader.meta("manifest") is not None:  # a state that was made anew has no rows in order, yet
-            write_atomically(disk, path, csv_pieces(reader))
+            write_atomically(disk, path, csv_pieces(reader, look or Look(folder.path)))
     return path
 
 
-def write_for_spreadsheets(folder: Folder, disk: Disk) -> Path:
+def write_for_spreadsheets(folder: Folder, disk: Disk, look: Look | None = None) -> Path:
     """The same for a program that takes a cell that begins with `=` for a formula; returns its path.
 
     Raises:
-        StateFailed, DiskFailed: as `write_results`.
+        UsageError, StateFailed, DiskFailed: as `write_results`.
     """
-    path = folder.path / SPREADSHEET_NAME
+    path = _place_for(folder, SPREADSHEET_NAME)
     with open_reader(folder.state, folder.told()) as reader:
-        write_atomically(
-            disk, path, itertools.chain([codecs.BOM_UTF8], csv_pieces(reader, is_for_spreadsheets=True))
-        )
+        pieces = csv_pieces(reader, look or Look(folder.path), is_for_spreadsheets=True)
+        write_atomically(disk, path, itertools.chain([codecs.BOM_UTF8], pieces))
     return path
 
 
-def csv_pieces(reader: Reader, *, is_for_spreadsheets: bool = False) -> Iterator[bytes]:
+def _place_for(folder: Folder, name: str) -> Path:
+    path = folder.path / name
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder, where the results belong.", hint="Move it away.")
+    return path
+
+
+def csv_pieces(reader: Reader, look: Look, *, is_for_spreadsheets: bool = False) -> Iterator[bytes]:
     """results.csv as UTF-8 in pieces of many rows; RFC 4180 quoting, `\\n` line ends."""
     variables = reader.variables()
-    cells = (cells_of(row, variables) for row in reader.rows())
+    cells = (cells_of(row, variables, _stands(row, look)) for row in reader.rows())
     lines: Iterator[Sequence[object]] = itertools.chain([column_names(variables)], cells)
     while piece := list(itertools.islice(lines, _ROWS_AT_ONCE)):
         yield _written_harmless(piece) if is_for_spreadsheets else _written(piece)
@@ -157,15 +169,28 @@ def column_names(variables: list[str]) -> list[str]:
     return [*BEFORE_VARIABLES, *names, *AFTER_VARIABLES]
 
 
-def standing(folder: Folder) -> Standing:
-    """How the folder stands now; may be called while a run is going."""
+def _stands(row: RowReport, look: Look) -> Stands:
+    """The file of a completed row; of others there is none to look at."""
+    if row.status is not RowStatus.COMPLETED:
+        return Stands.AS_SAVED
+    return look.at(str(row.path), row.size_bytes or 0, str(row.sha256), row.file_time)
+
+
+def standing(folder: Folder, *, verify: bool = False) -> Standing:
+    """How the folder stands now; may be called while a run is going. `verify`: each image is read."""
     was_running = is_held(folder.path)
+    look, gone = Look(folder.path, verify=verify), 0
     with open_reader(folder.state, folder.told()) as reader, reader.one_moment():
         counts, credits, last = reader.counts(), reader.credits(), last_run(reader)
         is_running = was_running or is_held(folder.path)
         sent = (
             reader.being_sent(last.attempts_before) if is_running and last and not last.ended else BeingSent()
         )
+        for image in reader.saved_images():
+            found = look.at(image.path, image.size_bytes, image.sha256, image.file_time)
+            gone += image.is_current and found is Stands.MISSING
+        counts[RowStatus.COMPLETED] -= gone
+        counts[RowStatus.RUNNING] += gone  # what the next run makes of them
         return Standing(
             folder=str(folder.path),
             manifest=reader.meta("manifest") or "",
@@ -182,6 +207,7 @@ def standing(folder: Folder) -> Standing:
             credits_being_sent=sent.credits,
             is_running=is_running,
             last_run=last,
+            files=look.files,
         )
 
 
@@ -214,13 +240,18 @@ def _no_results(folder: Path) -> str:
     return f"{folder} has no {RESULTS_NAME} yet: it is written when a run ends."
 
 
-def cells_of(row: RowReport, variables: list[str]) -> list[object]:
-    """What results.csv says of a row, under `column_names`; nothing is None or an empty text."""
+def cells_of(row: RowReport, variables: list[str], file: Stands = Stands.AS_SAVED) -> list[object]:
+    """What results.csv says of a row, under `column_names`; nothing is None or an empty text.
+
+    `file`: how that of its image stands. Without it no row is called completed: it is told as what the next
+    run makes of it.
+    """
     request = row.request
-    done = row.status is RowStatus.COMPLETED
+    is_gone = file is Stands.MISSING
+    done = row.status is RowStatus.COMPLETED and not is_gone
     return [
         row.id,
-        row.status.value,
+        RowStatus.RUNNING.value if is_gone else row.status.value,
         row.path if done else None,
         request.prompt,
         request.model,
@@ -238,7 +269,7 @@ def cells_of(row: RowReport, variables: list[str]) -> list[object]:
         row.size_bytes,
         row.sha256,
         row.duplicate_of,
-        _note(row) if done else None,
+        _note(row, file) if done or is_gone else None,
         _number(row.credits),
         row.task_id,
         None if done else row.error_code,
@@ -247,11 +278,20 @@ def cells_of(row: RowReport, variables: list[str]) -> list[object]:
     ]
 
 
-def _note(row: RowReport) -> str | None:
+_FILE_NOTES = {
+    Stands.MISSING: "the file is gone: the next run fetches it again while the provider has it",
+    Stands.CHANGED: "the file was changed: width, height, size_bytes and sha256 are of the image as saved",
+    Stands.NOT_A_FILE: "a folder, a link or the like stands in the place of the file",
+    Stands.UNREADABLE: "this user may not read the file",
+}
+
+
+def _note(row: RowReport, file: Stands) -> str | None:
     """What a person should know of an image beside its numbers."""
-    if row.width is None or row.height is None:
-        return None
-    return unlike(row.request, row.width, row.height) or None
+    notes = [_FILE_NOTES.get(file, "")]
+    if row.width is not None and row.height is not None:
+        notes.append(unlike(row.request, row.width, row.height))
+    return "; ".join(filter(None, notes)) or None
 
 
 def _written(rows: Sequence[Sequence[object]]) -> bytes:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
 import os
-import stat
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nanobanana_batch.connection import Line
+from nanobanana_batch.commands import FolderCommands
+from nanobanana_batch.connection import CONNECTION, Line, way_to
 from nanobanana_batch.errors import NanobananaError, RunStopped, UsageError, after_sending, system_words
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import Folder
 from nanobanana_batch.files.log import LOG_NAME, Log, RunLog
-from nanobanana_batch.files.plain import open_own
+from nanobanana_batch.files.standing import Look, Stands
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.reader import Reader, open_reader
@@ -75,6 +75,11 @@ class Session:
     refusal: str = ""
     """Why nothing new is to be paid for; what is paid for is collected all the same."""
 
+    @property
+    def commands(self) -> FolderCommands:
+        """What a person may be told to type next."""
+        return FolderCommands(self.folder.path, way_to(self.line.connection, self.store.meta(CONNECTION)))
+
 
 @dataclass(frozen=True, slots=True)
 class Worked:
@@ -120,44 +125,86 @@ def work(session: Session) -> Worked:
 def notice_lost_files(store: Store, folder: Path) -> None:
     """An image that vanished is fetched again while its task has links; one that is back counts again.
 
+    Only what is not there is lost: what somebody has changed, or this user may not read, stays its row's.
+
     Raises:
         UsageError: all images are gone at once: they were moved rather than lost.
     """
+    keep_changed(store, folder)
+    look = Look(folder, most_bytes=0)
     lost: list[facts.Fact] = []
     found: list[facts.Fact] = []
     saved = 0
     for file in store.saved_files():
-        saved += file.is_saved
-        is_there = _size_of(folder / file.path) == file.size_bytes
-        if file.is_saved and not is_there:
-            lost.append(facts.Lost(file.attempt))
-        elif is_there and not file.is_saved and _sha256(folder / file.path) == file.sha256:
+        if file.is_saved:
+            saved += 1
+            if look.at(file.path, file.size_bytes, file.sha256, file.file_time) is Stands.MISSING:
+                lost.append(facts.Lost(file.attempt))
+        elif look.is_back(file.path, file.size_bytes, file.sha256):
             found.append(facts.Found(file.attempt))
     store.apply(found)
     if len(lost) == saved > 1:
         raise UsageError(
             f"All {saved} images of {folder} are gone; nothing was sent.",
-            hint="Bring them back, or let `audit --repair` fetch what the provider still has.",
+            hint=f"Bring them back, or let {FolderCommands(folder).repair()} fetch what the provider has.",
         )
     store.apply(lost)
 
 
-def _size_of(path: Path) -> int | None:
-    """Of a plain file; None where there is none of this name."""
-    try:
-        found = path.lstat()
-    except FileNotFoundError:
-        return None
-    return found.st_size if stat.S_ISREG(found.st_mode) else None
+_FETCHED_ANEW = "fetched_anew"
+"""Name under which the state remembers for which attempts a repair fetches the image beside another file."""
 
 
-def _sha256(path: Path) -> str:
-    """Of a plain file; empty where this user may not read it."""
+def fetch_anew(store: Store, folder: Path) -> None:
+    """Look at every byte, and have what is missing or changed fetched; `keep_changed` ends what this begins.
+
+    What this user may not read may be in order, and is left alone.
+    """
+    keep_changed(store, folder)
+    look = Look(folder, verify=True)
+    lost: list[facts.Fact] = []
+    found: list[facts.Fact] = []
+    beside: list[int] = []
+    for file in store.saved_files():
+        if not file.is_saved:
+            if look.is_back(file.path, file.size_bytes, file.sha256):
+                found.append(facts.Found(file.attempt))
+            continue
+        stands = look.at(file.path, file.size_bytes, file.sha256, file.file_time)
+        if stands in (Stands.CHANGED, Stands.NOT_A_FILE):
+            beside.append(file.attempt)
+        elif stands is Stands.MISSING:
+            lost.append(facts.Lost(file.attempt))
+    if beside:
+        store.remember(_FETCHED_ANEW, json.dumps(beside))  # first: a kill between the two loses nothing
+    store.apply([*found, *lost, *map(facts.Lost, beside)])
+
+
+def keep_changed(store: Store, folder: Path) -> int:
+    """Rows whose image a repair wanted anew and did not get keep the file that is there; returns how many.
+
+    Else a file that somebody has optimised would end as an image that is lost, and be paid for again.
+    """
+    beside = _attempts_in(store.meta(_FETCHED_ANEW))
+    if not beside:
+        return 0
+    kept = [
+        facts.Found(file.attempt)
+        for file in store.saved_files()
+        if file.attempt in beside and not file.is_saved and os.path.lexists(folder / file.path)
+    ]
+    store.apply(kept)
+    store.remember(_FETCHED_ANEW, "[]")
+    return len(kept)
+
+
+def _attempts_in(text: str | None) -> frozenset[int]:
+    """The state may be somebody else's."""
     try:
-        with os.fdopen(open_own(path), "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return ""
+        found = json.loads(text or "[]")
+    except (ValueError, RecursionError):
+        return frozenset()
+    return frozenset(one for one in found if isinstance(one, int)) if isinstance(found, list) else frozenset()
 
 
 def count_up(tally: Tally, reader: Reader, scope: Scope) -> None:
@@ -175,8 +222,10 @@ def has_work(session: Session) -> bool:
     from nanobanana_batch.engine.context import unfinished
     from nanobanana_batch.engine.takeover import elsewhere
 
-    store, settings, name = session.store, session.settings, session.line.name
-    if any(True for found in (unfinished, elsewhere) for _ in found(store, name, settings)):
+    store, settings, line = session.store, session.settings, session.line
+    if any(True for _ in unfinished(store, line.name, settings)):
+        return True
+    if any(True for _ in elsewhere(store, line.name, line.account, settings)):
         return True
     if settings.new_rows and store.new_rows(-1, settings.scope, 1):
         return True
@@ -203,6 +252,7 @@ def _drive(session: Session, stop: Stop, log: Log) -> None:
                 provider,
                 session.store,
                 folder=session.folder,
+                commands=session.commands,
                 disk=session.disk,
                 blocking=in_thread,
                 stop=stop,

@@ -16,6 +16,7 @@ from nanobanana_batch.cli.options import (
     key_file,
     last_provider,
     no_progress,
+    verify,
     work,
 )
 from nanobanana_batch.cli.outcome_text import standing_text
@@ -30,14 +31,18 @@ if TYPE_CHECKING:
 @click.command()
 @folder
 @last_provider
+@verify
 @as_json_flag
-def status(folder: Path, provider: str, json_: bool) -> None:
-    """Say how the output FOLDER stands; also while a run is going."""
+def status(folder: Path, provider: str, verify: bool, json_: bool) -> None:
+    """Say how the output FOLDER stands; also while a run is going.
+
+    Images are looked at by size and time.
+    """
     from nanobanana_batch.connection import Connection
     from nanobanana_batch.files.folder import find
     from nanobanana_batch.outlook import priced_standing
 
-    found = priced_standing(find(folder), Connection(provider))
+    found = priced_standing(find(folder), Connection(provider), verify=verify)
     show(as_json(found) if json_ else standing_text(found))
 
 
@@ -48,17 +53,23 @@ def status(folder: Path, provider: str, json_: bool) -> None:
     is_flag=True,
     help="Write a copy in which no text can be taken for a formula; its path is printed.",
 )
-def results(folder: Path, for_spreadsheets: bool) -> None:
+@verify
+def results(folder: Path, for_spreadsheets: bool, verify: bool) -> None:
     """Write results.csv of the output FOLDER anew.
 
-    It is made from the state; its path is printed.
+    It is made from the state, and by a look at the images; its path is printed.
     """
+    from nanobanana_batch.commands import FolderCommands
     from nanobanana_batch.files.disk import Disk
     from nanobanana_batch.files.folder import find
+    from nanobanana_batch.files.standing import Look, sentences
     from nanobanana_batch.results import write_for_spreadsheets, write_results
 
     write = write_for_spreadsheets if for_spreadsheets else write_results
-    show(write(find(folder), Disk()))
+    look = Look(folder, verify=verify)
+    show(write(find(folder), Disk(), look))
+    for sentence in sentences(look.files, FolderCommands(folder)):
+        show(sentence, err=True)
 
 
 @click.command()
@@ -142,11 +153,12 @@ def audit(
     from nanobanana_batch.files.folder import find
     from nanobanana_batch.rebuilding import rebuild_folder
 
+    now = Connection(provider, base_url, key_file)
     if rebuild:
         show(rebuilt_text(rebuild_folder(folder, Disk())), err=True)
     if repair:
         with progress(shown=not no_progress) as tally:
-            repair_folder(folder, Connection(provider, base_url, key_file), tally, as_copy=as_copy)
-    found = make_audit(find(folder))
+            repair_folder(folder, now, tally, as_copy=as_copy)
+    found = make_audit(find(folder), now)
     show(as_json(found) if json_ else audit_text(found))
     return found.exit_code

@@ -90,7 +90,7 @@ def _manifest_options(command: Command) -> Command:
     "--pilot",
     type=click.IntRange(1),
     metavar="N",
-    help="Show the rows that `run --pilot N` would make, and what these cost.",
+    help="Show the rows that a run with --pilot N would make, and what these cost.",
 )
 @click.option("--row", metavar="ID", help="Show this row in full instead.")
 @click.option("--show-request", metavar="ID", help="Show what would be sent for this row instead.")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from nanobanana_batch.cli.plan_text import cost_text, time_text
 from nanobanana_batch.cli.text import amount, counted, cut, priced
+from nanobanana_batch.commands import FolderCommands
+from nanobanana_batch.files.standing import sentences
 from nanobanana_batch.pricing.money import money_text
 from nanobanana_batch.visible import visible_line
 
@@ -21,6 +23,7 @@ _LONGEST_REASON = 120
 
 def outcome_text(outcome: Outcome) -> str:
     """How a run ended, where its results are, and what to do if something is left."""
+    commands = FolderCommands(outcome.folder, outcome.way)
     counts = {status.value: count for status, count in outcome.counts.items()}
     done = counts.pop("completed")
     left = _several({name: count for name, count in counts.items() if count})
@@ -57,14 +60,15 @@ def outcome_text(outcome: Outcome) -> str:
     for only in ("failed", "refused", "expired"):
         if counts.get(only):
             again = "pays for them again" if only == "expired" else "sends them again"
-            lines.append(f"`nanobanana-batch retry {outcome.folder} --only {only}` {again}.")
+            lines.append(f"{commands.retry(only)} {again}.")
     if counts.get("unknown"):
         lines.append(
             "Unknown rows may have been paid: look in your account."
-            f" `nanobanana-batch retry {outcome.folder} --only unknown` sends them again."
+            f" {commands.retry('unknown')} sends them again."
         )
     if outcome.exit_code in (3, 130) and not outcome.needs_change:
         lines.append("Run the same command again to go on.")
+    lines += sentences(outcome.files, commands)
     lines += _projection_lines(outcome)
     return "\n".join([*lines, f"Images:  {outcome.folder}/images", f"Results: {outcome.results}"])
 
@@ -125,6 +129,8 @@ def standing_text(standing: Standing) -> str:
     lines.append(f"  credits {', '.join(shown)}")
     if standing.left is not None:
         lines.append(f"  left to pay: {cost_text(standing.left)}")
+    commands = FolderCommands(standing.folder)
+    lines += [f"  {sentence}" for sentence in sentences(standing.files, commands)]
     return "\n".join([*lines, *_run_lines(standing)])
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from nanobanana_batch.cli.text import NARROWEST, amount, as_json, counted, cut, priced, screen_width, table
+from nanobanana_batch.commands import FolderCommands
 from nanobanana_batch.pricing.money import money_text
 from nanobanana_batch.state.comparison import TO_COLLECT, Prospect
 
@@ -123,7 +124,7 @@ def _standing_lines(plan: Plan) -> list[str]:
     lines.append((plan.to_collect, "to collect", _glossed(collected)))
     lines.append((counts[Prospect.DONE], "done", ""))
     for word in (Prospect.FAILED, Prospect.REFUSED, Prospect.EXPIRED):
-        again = f"`nanobanana-batch retry {plan.folder} --only {word.value}` pays for them again"
+        again = f"{FolderCommands(plan.folder).retry(word.value)} pays for them again"
         lines.append((counts[word], word.value, again))
     lines.append((plan.gone, "gone", _gone_text(plan)))
     shown = [line for line in lines if line[0] or line[1] == "to pay for"]
@@ -212,7 +213,7 @@ def _pilot_text(pilot: PlannedPilot) -> str:
 def _cost_of(plan: Plan) -> str:
     text = cost_text(plan.cost)
     if plan.cost.unpriced and plan.is_expanded and plan.rows > _PILOT and plan.pilot is None:
-        text += f"; `run --pilot {_PILOT}` tells"
+        text += f"; a run with --pilot {_PILOT} tells"
     return text
 
 

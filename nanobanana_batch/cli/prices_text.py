@@ -65,7 +65,7 @@ def _notes(report: PriceReport) -> Iterator[str]:
     if silent:
         yield _listed("Nobody says what these cost:", list(silent))
         if report.url is None:
-            yield "A profile may give prices (docs/providers.md); `run --pilot` shows what rows cost."
+            yield "A profile may give prices (docs/providers.md); a run with --pilot shows what rows cost."
     if others := list(dict.fromkeys(price.model for price in report.others)):
         yield _listed("Only the list knows (--json has their prices):", others)
     if report.unpriced:

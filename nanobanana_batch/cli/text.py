@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _WIDEST_CELL = 200
 _PLACES_SHOWN = 6
+_COMMAND = re.compile("`[^`]*`")
 NARROWEST = 24
 """A column of texts; else it takes what the others leave of the screen."""
 
@@ -120,16 +121,17 @@ def diagnosis_text(diagnosis: Diagnosis) -> str:
 
 
 def _hanging(first: str, text: str) -> list[str]:
-    """The text behind its first words, as wide as the screen; a path stays in one piece."""
+    """The text behind its first words, as wide as the screen; a path, or a command, stays in one piece."""
     width = max(len(first) + NARROWEST, screen_width())
-    return textwrap.wrap(
-        text,
+    lines = textwrap.wrap(
+        _COMMAND.sub(lambda found: found[0].replace(" ", "\0"), text),
         width,
         initial_indent=first,
         subsequent_indent=" " * len(first),
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return [line.replace("\0", " ") for line in lines]
 
 
 def screen_width() -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from nanobanana_batch.commands import FolderCommands
 from nanobanana_batch.engine.again import Again
 from nanobanana_batch.engine.ages import Ages
 from nanobanana_batch.engine.breaker import Breaker
@@ -164,6 +165,8 @@ class Context:
     log: Log
     tally: Tally
     first_look: FirstLook
+    commands: FolderCommands
+    """What a person may be advised to type."""
     arriving: set[str]
     """Task ids whose acceptance is just being written down."""
     now: Callable[[], float]
@@ -188,6 +191,7 @@ def make_context(
     hints: Hints | None = None,
     wall: Callable[[], float] = time.time,
     steady: Callable[[], float] = steady_s,
+    commands: FolderCommands | None = None,
 ) -> Context:
     """The parts of a run, joined; call it inside the event loop that will run them."""
     clock = Clock(wall, steady, provider.provider_time, tally, log)
@@ -200,7 +204,8 @@ def make_context(
     patience = Patience(
         settings.max_outage_s, settings.stuck_after_s, settings.revisit_s, settings.concurrency
     )
-    owed, counts = Owed(patience, slots, stop, tally, log, folder.path, now), Counts(tally)
+    commands = commands or FolderCommands(folder.path)
+    owed, counts = Owed(patience, slots, stop, tally, log, commands, now), Counts(tally)
     after = (budget.note, owed.note, counts.note, ages.note, lambda fact: log_fact(log, fact))
     quota = DailyQuota(settings.on_daily_quota, settings.max_outage_s, stop, tally, log, now)
     breaker = Breaker(provider, gate, outage, quota, stop, tally, log)
@@ -234,6 +239,7 @@ def make_context(
         first_look=FirstLook(
             {known.attempt for known in unfinished(store, provider.capabilities.name, settings)}
         ),
+        commands=commands,
         arriving=set(),
         now=now,
         clock=clock,

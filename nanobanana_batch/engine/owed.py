@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import anyio
 
+from nanobanana_batch.commands import FolderCommands
 from nanobanana_batch.engine.slots import Slots
 from nanobanana_batch.engine.trouble import DISK, Kind, Patience, Place, Trouble, waiting_sentence
 from nanobanana_batch.engine.work import Stop, Tally, Work
@@ -41,7 +41,7 @@ class Owed:
         stop: Stop,
         tally: Tally,
         log: Log,
-        folder: Path,
+        commands: FolderCommands,
         now: Callable[[], float],
     ) -> None:
         self._patience = patience
@@ -49,7 +49,7 @@ class Owed:
         self._stop = stop
         self._tally = tally
         self._log = log
-        self._folder = folder
+        self._commands = commands
         self._now = now
         self._troubles: dict[int, Trouble] = {}
         """By attempt."""
@@ -199,6 +199,14 @@ class Owed:
             self._changed = anyio.Event()
             await self._changed.wait()
 
+    def not_understood(self) -> list[Work]:
+        """Of what is set aside, that of which the provider knows nothing, or says what nobody understands."""
+        return [
+            work
+            for attempt, work in self._aside.items()
+            if attempt in self._troubles and self._troubles[attempt].kind is Kind.UNCLEAR
+        ]
+
     @property
     def is_settled(self) -> bool:
         """Whether nothing is being looked at, and nothing that is set aside may still come in this run."""
@@ -325,7 +333,7 @@ class Owed:
 
     def _waiting_text(self, trouble: Trouble, owed: list[Trouble], consequence: str) -> str:
         left_s = max(self._ends_at(trouble) - anyio.current_time(), 0.0)
-        return waiting_sentence(trouble, owed, consequence, left_s, self._now(), self._folder)
+        return waiting_sentence(trouble, owed, consequence, left_s, self._now(), self._commands)
 
     def _stop_if_too_long(self) -> None:
         if anyio.current_time() - self._blocked_since < self._patience.max_outage_s:
@@ -342,12 +350,11 @@ class Owed:
             self._stop.ask(self._unfetched_sentence(unfetched[-1], len(unfetched)))
 
     def _unclear_sentence(self, words: str) -> str:
-        command = "nanobanana-batch"
-        others = " (`--only unknown` where the answer to the request was not understood)"
+        others = f" ({self._commands.retry('unknown')} where the answer to the request was not understood)"
         return (
             f"What the provider says of {len(self._of_kind(Kind.UNCLEAR))} paid rows is not understood"
-            f" (the last: {words.rstrip('.')}). `{command} audit {self._folder} --repair` reads their tasks"
-            f" again later, for nothing; `{command} retry {self._folder} --only running` gives them up and"
+            f" (the last: {words.rstrip('.')}). {self._commands.repair()} reads their tasks"
+            f" again later, for nothing; {self._commands.retry('running')} gives them up and"
             f" pays again, with `--row ID` for some of them{others if self._requests else ''}."
         )
 
@@ -355,7 +362,7 @@ class Owed:
         said = trouble.cannot
         return (
             f"{said[0].upper()}{said[1:]}, for too long now: {count} are paid for and waiting."
-            " Run again, or `audit --repair`, while the provider keeps them (24 hours)."
+            f" Run again, or {self._commands.repair()}, while the provider keeps them (24 hours)."
         )
 
     # --- when what is set aside is tried again ---------------------------------------------------

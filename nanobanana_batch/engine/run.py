@@ -6,7 +6,6 @@ paid for. A wish to stop ends submitting only; what is paid for is still collect
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -115,7 +114,7 @@ class Run:
                 else:
                     self._left.append(work)
             await self._all_done(submits)
-        await self._leave_unanswered()
+        await self._leave()
         context.owed.finish()
 
     async def _resume(self) -> None:
@@ -141,24 +140,26 @@ class Run:
                 self._context.counts.resume(work.attempt, phase)
         return works
 
-    async def _leave_unanswered(self) -> None:
-        """Of rows that left the manifest, when all that is free was asked: said once, and asked no more."""
+    async def _leave(self) -> None:
+        """What nothing is known of and whose rows left the manifest: said once, and asked no more."""
         context = self._context
-        if context.stop.asked:
-            return
-        left = [work for work in (*self._left, *self._resolver.give_up()) if work.has_left]
-        if not left:
-            return
-        if context.settings.gives_up_left:
-            await context.journal.record(*(facts.GivenUp(work.attempt, context.now()) for work in left))
-            return
-        await context.journal.record(*(facts.Rested(work.attempt, context.now()) for work in left))
-        context.tally.say_once(
-            f"Requests without an answer whose rows have left the manifest: {len(left):,} (first:"
-            f" {left[0].id}). They may have been paid, and nothing shows what became of them, so they are not"
-            f" asked about again; `nanobanana-batch retry {shlex.quote(str(context.folder))} --only unknown`"
-            " asks once more, and gives them up."
-        )
+        unanswered = [] if context.stop.asked else [*self._left, *self._resolver.give_up()]
+        unknown = [] if context.stop.is_hurried else context.owed.not_understood()
+        now, commands = context.now(), context.commands
+        for works, what, only in (
+            (unanswered, "Requests without an answer", "unknown"),
+            (unknown, "Tasks that the provider does not know, or says nothing clear of,", "running"),
+        ):
+            left = [work for work in works if work.has_left]
+            if left and works is unanswered and context.settings.gives_up_left:
+                await context.journal.record(*(facts.GivenUp(work.attempt, now) for work in left))
+            elif left:
+                await context.journal.record(*(facts.Rested(work.attempt, now) for work in left))
+                context.tally.say_once(
+                    f"{what} whose rows have left the manifest: {len(left):,} (first: {left[0].id}). They may"
+                    " have been paid; nothing shows what became of them, so no run asks about them again."
+                    f" {commands.retry(only)} asks once more, and gives them up."
+                )
 
     async def _repeat(
         self, submits: MemoryObjectSendStream[RowToSend | Work], which: Repeat, rows: Sequence[int]

@@ -1,52 +1,92 @@
-"""On a person's word, what went to another name of a provider or with another key is this provider's now."""
+"""What went to a provider under another name, or with another key: whether it is this provider's now.
+
+The same account under another name is the same provider, and a request there stays what it is. Where that
+is beyond doubt it moves by itself: its task can be read here, or its host is this one. Else a person says so,
+and what went to another account is then given up, and its row paid for here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from enum import Enum, auto
 
 from nanobanana_batch.engine.context import Context, OnUnknown, Settings
+from nanobanana_batch.providers.base import Provider
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.facts import Phase
 from nanobanana_batch.state.store import OpenAttempt, Store
 
 _UNANSWERED = (Phase.INTENT, Phase.UNKNOWN)
 _RUNNING = (Phase.ACCEPTED, Phase.READY)
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class Fate(Enum):
+    """What becomes of an attempt that is not this provider's, by name or key."""
+
+    MOVES = auto()
+    MOVES_IF_READABLE = auto()
+    IS_GIVEN_UP = auto()
 
 
 async def take_over(context: Context) -> None:
-    """Before anything is looked up: what cannot be read here, or not repeated, is moved or given up.
-
-    The same account under another name is the same provider, and so is the same name with another key: there
-    a request stays what it is. What went elsewhere is given up, and its row paid for here.
-    """
+    """Before anything is looked up; what is not moved here cannot be read, or repeated."""
     offered = context.provider.capabilities
-    moved, left = 0, 0
-    for known in elsewhere(context.store, offered.name, context.settings, account=offered.account):
-        if known.provider == offered.name or known.account == offered.account:
-            await context.journal.record(facts.Moved(known.attempt, offered.name, offered.account))
-            moved += 1
-        else:
+    found = list(elsewhere(context.store, offered.name, offered.account, context.settings))
+    asked = [str(known.task_id) for known, fate in found if fate is Fate.MOVES_IF_READABLE]
+    readable = await _readable(context.provider, asked, offered.read_at_once)
+    for known, fate in found:
+        if fate is Fate.IS_GIVEN_UP:
             await context.journal.record(facts.GivenUp(known.attempt, context.now()))
-            left += 1
-    if moved or left:
-        context.log("taken_over", moved=moved, given_up=left)
+        elif fate is Fate.MOVES or known.task_id in readable:
+            await context.journal.record(facts.Moved(known.attempt, offered.name, offered.account))
+        else:
+            continue
+        context.log("taken_over", id=known.id, provider=known.provider, fate=fate.name.lower())
+
+
+async def _readable(provider: Provider, task_ids: Sequence[str], at_once: int) -> frozenset[str]:
+    found: set[str] = set()
+    for begin in range(0, len(task_ids), at_once):
+        read = await provider.read_many(task_ids[begin : begin + at_once])
+        found |= read.reports.keys()
+        if read.failure:
+            break  # nothing is lost by it: the next run asks again
+    return frozenset(found)
 
 
 def elsewhere(
-    store: Store, provider: str, settings: Settings, *, account: str | None = None
-) -> Iterator[OpenAttempt]:
-    """What is to be taken over, of the rows that this is about; without `account` only by the name."""
-    phases = _RUNNING if settings.gives_up else ()
+    store: Store, provider: str, account: str, settings: Settings
+) -> Iterator[tuple[OpenAttempt, Fate]]:
+    """What is to be taken over, and how. Without an account (no key is known) nothing of others.
+
+    By a person's word a provider's own are settled first: another account's are given up only for one that
+    has nothing of its own to settle.
+    """
+    spoken_of = _RUNNING if settings.gives_up else ()
     if settings.on_unknown is OnUnknown.RESUBMIT:
-        phases = _UNANSWERED
-    for phase in phases:
-        for known in store.open_attempts(phase):
-            is_meant = settings.scope.holds(known.position) or (
-                known.position is None and settings.gives_up_left
-            )
-            if known.provider != provider:
-                is_other = settings.takes_over
-            else:
-                is_other = phase in _UNANSWERED and account is not None and known.account != account
-            if is_meant and is_other:
-                yield known
+        spoken_of = _UNANSWERED
+    found = [known for phase in (*_UNANSWERED, *_RUNNING) for known in store.open_attempts(phase)]
+    has_own = any(known.provider == provider and known.phase in spoken_of for known in found)
+    for known in found:
+        is_left = known.position is None and settings.gives_up_left
+        is_spoken_of = known.phase in spoken_of and (is_left or settings.scope.holds(known.position))
+        is_taken_over = is_spoken_of and settings.takes_over and not has_own
+        if known.rests and not settings.asks_resting:
+            continue
+        if known.provider == provider:
+            if known.account != account and is_spoken_of and known.phase in _UNANSWERED:
+                yield known, Fate.MOVES
+        elif known.account == account:
+            if is_spoken_of or (known.phase in _UNANSWERED and _is_same_host(known.provider, provider)):
+                yield known, Fate.MOVES
+            elif known.phase in _RUNNING:
+                yield known, Fate.MOVES_IF_READABLE
+        elif account and is_taken_over:
+            yield known, Fate.IS_GIVEN_UP
+
+
+def _is_same_host(one: str, other: str) -> bool:
+    """Of two names (profile and host); a provider without a host is known by its profile alone."""
+    hosts = {name.partition("@")[2] for name in (one, other)}
+    return "" not in hosts and (len(hosts) == 1 or hosts <= _LOOPBACK)

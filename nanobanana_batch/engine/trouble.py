@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import Path
 
+from nanobanana_batch.commands import FolderCommands
 from nanobanana_batch.engine.pace import duration_text, time_text
 
 DISK = "the disk"
@@ -64,7 +64,12 @@ class Trouble:
 
 
 def waiting_sentence(
-    one: Trouble, owed: Sequence[Trouble], consequence: str, left_s: float, now_s: float, folder: Path
+    one: Trouble,
+    owed: Sequence[Trouble],
+    consequence: str,
+    left_s: float,
+    now_s: float,
+    commands: FolderCommands,
 ) -> str:
     """What is waited for, why, until when, and what a person can do; `now_s` in Unix seconds."""
     count, them = len(owed), "it" if len(owed) == 1 else "them"
@@ -80,8 +85,7 @@ def waiting_sentence(
             else " not tried again in this run",
             f", until {until}" if left_s >= 1 and until else "",
             f" (the provider keeps {them} until {kept})" if kept else "",
-            f". Ctrl-C stops waiting; `nanobanana-batch audit {folder} --repair`, or the same command,"
-            f" fetches {them} later.",
+            f". Ctrl-C stops waiting; {commands.repair()}, or the same command, fetches {them} later.",
         )
     )
 

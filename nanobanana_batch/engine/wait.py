@@ -378,7 +378,8 @@ class Waiter:
         work.unclear_reads += 1
         for_s = now - work.unclear_since
         counts = work.unclear_reads >= _UNCLEAR_READS if is_over else for_s >= _UNCLEAR_FOR_S
-        self._owed.unclear(work, words, counts=counts or for_s >= settings.stuck_after_s)
+        counts = counts or for_s >= settings.stuck_after_s
+        self._owed.unclear(work, words, counts=counts and not self._may_be_given_up(work))
         is_hurried = self._context.stop.is_hurried and work.unclear_reads >= settings.read_tries
         had_its_chance = for_s >= settings.stuck_after_s or work.unclear_reads >= _UNCLEAR_TRIES
         if is_hurried or (had_its_chance if is_over else self._is_stuck(work)):

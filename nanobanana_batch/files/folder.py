@@ -16,7 +16,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanobanana_batch.errors import FolderRefused, StateFailed, UsageError, rebuild_hint
+from nanobanana_batch.commands import rebuild_hint
+from nanobanana_batch.errors import FolderRefused, StateFailed, UsageError
 from nanobanana_batch.file_names import IMAGE_FOLDER
 from nanobanana_batch.files import filesystem
 from nanobanana_batch.files.disk import Disk, as_disk_failure, write_atomically

@@ -108,6 +108,7 @@ class ImageFile:
             height=found.height,
             size_bytes=self._size,
             sha256=self._hash.hexdigest(),
+            file_time=_time_of(path),
         )
 
     def _check(self) -> Format:
@@ -148,6 +149,15 @@ class ImageFile:
             if self._disk.place(self._temporary, target) or same_content(self._temporary, target):
                 return target
             number += 1
+
+
+def _time_of(path: Path) -> float | None:
+    """As the file system has it: its clock may be another than ours."""
+    try:
+        found = os.lstat(path).st_mtime
+    except OSError:
+        return None
+    return found if found >= 0 else None
 
 
 def _identify_mapped(view: memoryview) -> Format:

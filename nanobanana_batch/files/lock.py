@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from nanobanana_batch.commands import FolderCommands
 from nanobanana_batch.errors import FolderInUse, UsageError
 from nanobanana_batch.files.plain import open_own, second_name
 
@@ -65,6 +66,6 @@ def _lock(fd: int, folder: Path) -> None:
             if not tries_left:
                 raise FolderInUse(
                     f"Another run is working on {folder}; nothing was sent.",
-                    hint="Wait for it, or look with `status`.",
+                    hint=f"Wait for it, or look with {FolderCommands(folder).status()}.",
                 ) from error
             time.sleep(_LOOK_S)  # it may be somebody who only looks

@@ -17,6 +17,11 @@ from pathlib import Path
 from nanobanana_batch.errors import FolderRefused
 
 OWN_FILE, OWN_FOLDER = 0o600, 0o700
+_IN_THE_WAY = "Move it away; it is no folder, so no image of a run is in it."
+_LEADS_AWAY = (
+    "Whoever made this folder may have wanted that another file is written to: look where it leads, then"
+    " remove it, or use another folder."
+)
 _SECOND_NAME = "it is the same file as another one (a hard link)"
 
 
@@ -69,8 +74,7 @@ def refuse_foreign(folder: Path, files: Iterable[str], folders: Iterable[str] = 
                 raise FolderRefused(
                     f"{folder / name} is {_kind(mode)}, and not a {wanted} of a run; nothing in {folder}"
                     " was read or written.",
-                    hint="Whoever made this folder may have wanted that another file is written to: look"
-                    " where it leads, then remove it, or use another folder.",
+                    hint=_IN_THE_WAY if stat.S_ISREG(mode) else _LEADS_AWAY,
                 )
 
 

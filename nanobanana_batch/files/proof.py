@@ -32,7 +32,7 @@ def prove_writable(folder: Folder, disk: Disk) -> None:
         try:
             _write(place, disk)
         except OSError as error:
-            raise _refused(place, error) from error
+            raise _refused(place, error, is_new=not os.path.lexists(folder.state)) from error
     if (folder.path / RESULTS_NAME).is_dir():
         raise UsageError(f"{folder.path / RESULTS_NAME} is a folder, where the results belong.")
 
@@ -76,8 +76,8 @@ def _write(place: Path, disk: Disk) -> None:
                 disk.remove(path)
 
 
-def _refused(place: Path, error: OSError) -> UsageError:
-    hint = "Make it writable for this user, or give another folder with --out."
-    if error.errno in _FULL:
-        hint = "Free some space, or give another folder with --out."
+def _refused(place: Path, error: OSError, *, is_new: bool) -> UsageError:
+    """Another folder is no way out for one that knows what was paid for: there it would be paid for again."""
+    hint = "Free some space" if error.errno in _FULL else "Make it writable for this user"
+    hint += ", or give another folder with --out." if is_new else "."
     return UsageError(f"{place} cannot be written to ({error.strerror}); nothing was sent.", hint=hint)

@@ -170,7 +170,7 @@ def _found(survey: Survey, id_: str) -> Row:
     near = closest(id_, ids)
     if not near and len(id_) > 1:
         near = next((id for id in ids if one_slip(id_.casefold(), id.casefold())), "")
-    hint = f"Did you mean {near!r}?" if near else "`plan --out-csv FILE` lists all ids."
+    hint = f"Did you mean {near!r}?" if near else "A plan with --out-csv FILE lists all ids."
     raise UsageError(f"No row of {survey.ground.manifest.path} has the id {shown(id_)}.", hint=hint)
 
 

@@ -129,7 +129,7 @@ async def open_task_api(
         line = _Connections(
             paid, free, links, FilesApi(files, profile.files_api, watch.clock) if files else None
         )
-        yield TaskApi(profile, identity(profile, address), _mark(key), line, watch.clock)
+        yield TaskApi(profile, identity(profile, address), account_mark(key), line, watch.clock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,5 +386,6 @@ def _list_query(number: int) -> str:
     return f"type=image&page={number}&page_size={BATCH_LIMIT}"
 
 
-def _mark(key: str) -> str:
+def account_mark(key: str) -> str:
+    """Tells accounts apart and does not give the key away."""
     return hashlib.sha256(b"nanobanana-batch account " + key.encode()).hexdigest()[:12]

@@ -9,7 +9,8 @@ the run instead of writing it.
         | failed (given up: a person said so)
     accepted -> failed | refused; accepted or ready -> expired | failed (given up: a person said so)
     expired -> ready (the provider has it after all)
-    saved -> accepted (its file is gone); any of the later phases -> saved (its file is back)
+    saved -> accepted (its file is gone, or a repair fetches its image beside a changed one); any of the later
+    phases -> saved (its file is back, or the changed one is all that there is)
 """
 
 from __future__ import annotations
@@ -159,14 +160,14 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A file that had been saved is gone from the folder: the task is to be read again."""
+    """A file that had been saved is gone from the folder, or changed: the task is to be read again."""
 
     attempt: int
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A file that had been gone is back, with the bytes that were saved."""
+    """A file that had been gone is back, with the bytes that were saved; or a changed one is kept."""
 
     attempt: int
 
@@ -202,7 +203,7 @@ class GivenUp:
 
 @dataclass(frozen=True, slots=True)
 class Rested:
-    """All that is free was asked about a request without an answer whose row nobody wants any more."""
+    """Its row has left the manifest, and no free question told what became of it: no run asks again."""
 
     attempt: int
     at: float

@@ -17,7 +17,8 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from nanobanana_batch.errors import StateFailed, rebuild_hint
+from nanobanana_batch.commands import rebuild_hint
+from nanobanana_batch.errors import StateFailed
 from nanobanana_batch.model import Image
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.facts import Fact
@@ -235,6 +236,8 @@ def _facts_of(known: dict[str, Any], late: list[Fact]) -> Iterator[Fact]:
         yield facts.Unanswered(attempt, "")
         yield facts.SentAgain(attempt, known["intended_at"])
     then = list(_after_sending(known, attempt))
+    if known["rests_since"] is not None and known["phase"] in ("intent", "unknown", "accepted"):
+        then.append(facts.Rested(attempt, known["rests_since"]))
     if not known["is_latest"] and known["phase"] in ("accepted", "ready", "saved"):
         # It was left for good, the row paid for once more, and then it came after all.
         late.extend(fact for fact in then if not isinstance(fact, facts.Accepted))
@@ -253,8 +256,6 @@ def _after_sending(known: dict[str, Any], attempt: int) -> Iterator[Fact]:
                 yield facts.NotSent(attempt, message)
             case "unknown":
                 yield facts.Unanswered(attempt, message)
-                if known["rests_since"] is not None:
-                    yield facts.Rested(attempt, known["rests_since"])
             case "rejected" | "refused":
                 yield facts.Rejected(attempt, code, message, phase == "refused", None, ended_at)
             case "failed":

@@ -43,7 +43,7 @@ def unusable(path: Path, error: sqlite3.Error | UnicodeDecodeError, hint: str = 
     """What to tell when SQLite cannot read a state file, or Python cannot read what SQLite says of it."""
     said = "it has text that is none" if isinstance(error, UnicodeDecodeError) else str(error)
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY_ROLLBACK:
-        said, hint = "a change of it was cut off", "The next `run` takes back what was begun."
+        said, hint = "a change of it was cut off", "The next run takes back what was begun."
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_CANTOPEN:
         said = f"{said} (may this user read it, and all that stands beside it?)"
     return StateFailed(f"The state file {path} cannot be read: {said}.", hint=hint)

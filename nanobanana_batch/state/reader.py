@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from nanobanana_batch.errors import StateFailed, UsageError, rebuild_hint
+from nanobanana_batch.commands import rebuild_hint
+from nanobanana_batch.errors import StateFailed, UsageError
 from nanobanana_batch.fidelity import unlike
 from nanobanana_batch.file_names import is_image_path
 from nanobanana_batch.model import Request, RowStatus, request_from_json
@@ -52,6 +53,8 @@ class RowReport:
     error_message: str | None
     duplicate_of: str | None
     """The id of the first row in the manifest whose image has the same bytes, if that is another row."""
+    file_time: float | None
+    """When its image file was changed last, as it was saved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,22 @@ class AttemptReport:
     height: int | None
     request: str
     """As `request_as_json` stored it."""
+    size_bytes: int | None
+    file_time: float | None
+    has_left: bool
+    """Its row is not in the manifest any more."""
+
+
+class SavedImage(NamedTuple):
+    """An image that the state counts on, and what its file was like when it was saved."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+    file_time: float | None
+    """None: not known."""
+    is_current: bool
+    """Whether it is that of a row of the current manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +164,8 @@ SELECT rows.id, rows.row_key, attempts.phase, rows.request, rows.variant, rows.v
        {_COST}, attempts.task_id,
        attempts.error_code, attempts.error_message,
        (SELECT earlier.id FROM shared JOIN rows AS earlier ON earlier.position = shared.first
-        WHERE shared.sha256 = attempts.sha256 AND shared.first < rows.position)
+        WHERE shared.sha256 = attempts.sha256 AND shared.first < rows.position),
+       {{file_time}}
 FROM rows LEFT JOIN attempts ON attempts.attempt = rows.attempt
 WHERE rows.position IS NOT NULL
 ORDER BY rows.position
@@ -153,8 +173,14 @@ ORDER BY rows.position
 _ATTEMPTS = """
 SELECT attempts.attempt, rows.row_key, rows.id, attempts.phase, attempts.task_id, attempts.credits_reserved,
        attempts.credits_used, attempts.path, attempts.sha256, attempts.error_code,
-       attempts.error_message, {sent}, attempts.width, attempts.height, rows.request
+       attempts.error_message, {sent}, attempts.width, attempts.height, rows.request,
+       attempts.size_bytes, {file_time}, rows.position IS NULL
 FROM attempts JOIN rows USING (row) ORDER BY attempts.attempt
+"""
+_SAVED = """
+SELECT attempts.path, attempts.size_bytes, attempts.sha256, {file_time},
+       rows.attempt = attempts.attempt AND rows.position IS NOT NULL
+FROM attempts JOIN rows USING (row) WHERE attempts.phase = 'saved'
 """
 _PHASES = """
 SELECT attempts.phase, count(*) FROM rows LEFT JOIN attempts ON attempts.attempt = rows.attempt
@@ -225,6 +251,7 @@ class Reader:
     def __init__(self, db: sqlite3.Connection, version: int) -> None:
         self._db = db
         self._version = version
+        self._file_time = "attempts.file_time" if version > 3 else "NULL"
 
     def checked_version(self) -> int:
         """The version of the file, each page of which is in order.
@@ -252,7 +279,7 @@ class Reader:
         Raises:
             StateFailed: a row is damaged.
         """
-        for found in self._db.execute(_ROWS):
+        for found in self._db.execute(_ROWS.format(file_time=self._file_time)):
             try:
                 report = _row_report(found)
             except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -265,12 +292,25 @@ class Reader:
 
     def attempts(self) -> Iterator[AttemptReport]:
         """Every attempt, in the order of their intents, streamed."""
-        query = _ATTEMPTS.format(sent="attempts.sent" if self._version > 1 else "1")
+        sent = "attempts.sent" if self._version > 1 else "1"
+        query = _ATTEMPTS.format(sent=sent, file_time=self._file_time)
         for attempt, row_key, id_, phase, *rest in self._db.execute(query):
             report = AttemptReport(attempt, row_key, id_, Phase(phase), *rest)
             if report.path is not None and not is_image_path(report.path):
                 raise StateFailed(f"The state file names an image {report.path!r}, as no run does.")
             yield report
+
+    def saved_images(self) -> Iterator[SavedImage]:
+        """Every image that the state counts on, streamed.
+
+        Raises:
+            StateFailed: one of them has a name that no run gives.
+        """
+        query = _SAVED.format(file_time=self._file_time)
+        for path, size_bytes, sha256, file_time, is_current in self._db.execute(query):
+            if not is_image_path(str(path)):
+                raise StateFailed(f"The state file names an image {path!r}, as no run does.")
+            yield SavedImage(path, size_bytes, sha256, file_time, bool(is_current))
 
     def variables(self) -> list[str]:
         """Names of the manifest's variables, in its order.

@@ -103,6 +103,7 @@ class SavedFile:
     path: str
     size_bytes: int
     sha256: str
+    file_time: float | None
     is_saved: bool
 
 
@@ -288,15 +289,15 @@ class Store:
     def saved_files(self) -> Iterator[SavedFile]:
         """Every file that was ever saved, and whether the state counts on it; a few at a time."""
         query = (
-            "SELECT attempt, path, size_bytes, sha256, phase = 'saved' FROM attempts"
+            "SELECT attempt, path, size_bytes, sha256, file_time, phase = 'saved' FROM attempts"
             " WHERE attempt > ? AND sha256 IS NOT NULL ORDER BY attempt LIMIT 1000"
         )
         after = 0
         while found := self._read(query, after):
-            for attempt, path, size_bytes, sha256, is_saved in found:
+            for attempt, path, size_bytes, sha256, file_time, is_saved in found:
                 if not is_image_path(str(path)):
                     raise _not_ours(path)
-                yield SavedFile(attempt, path, size_bytes, sha256, bool(is_saved))
+                yield SavedFile(attempt, path, size_bytes, sha256, file_time, bool(is_saved))
             after = int(found[-1][0])
 
     def stem_is_taken(self, stem: str) -> bool:

@@ -232,8 +232,8 @@ def _write_given_up(db: sqlite3.Connection, fact: facts.GivenUp) -> None:
 
 
 def _write_rested(db: sqlite3.Connection, fact: facts.Rested) -> None:
-    query = "UPDATE attempts SET rests_since = ? WHERE attempt = ? AND phase IN (?, ?)"
-    db.execute(query, (fact.at, fact.attempt, Phase.INTENT, Phase.UNKNOWN))
+    query = "UPDATE attempts SET rests_since = ? WHERE attempt = ? AND phase IN (?, ?, ?)"
+    db.execute(query, (fact.at, fact.attempt, Phase.INTENT, Phase.UNKNOWN, Phase.ACCEPTED))
 
 
 def _write_moved(db: sqlite3.Connection, fact: facts.Moved) -> None:

@@ -6,19 +6,19 @@ import errno
 import hashlib
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
 
-from nanobanana_batch import auditing, pipeline
+from nanobanana_batch import auditing
 from nanobanana_batch.auditing import Audit, make_audit
 from nanobanana_batch.cli.text import audit_text
-from nanobanana_batch.connection import CONNECTION, Connection
-from nanobanana_batch.engine.work import Tally
+from nanobanana_batch.files import standing as looking
 from nanobanana_batch.files.folder import find
 from nanobanana_batch.files.lock import only_writer
 from nanobanana_batch.model import Image
+from nanobanana_batch.session import fetch_anew
 from nanobanana_batch.state import facts, schema
 from nanobanana_batch.state.reader import Reader, open_reader
 from nanobanana_batch.state.store import Store
@@ -181,14 +181,11 @@ def test_an_image_that_this_user_may_not_read_is_not_taken_for_a_changed_one(
 ) -> None:
     """The file may be in order: repair fetches nothing in its place, and the row stays completed."""
     path = folder_with(tmp_path / "out", ("Accepted", "Ready", "Saved"))
-    store = Store(path / "state.sqlite3")
-    store.remember(CONNECTION, Connection("local").as_text())
-    store.close()
 
     def closed(path: Path) -> int:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
-    monkeypatch.setattr(auditing, "open_own", closed)
-    monkeypatch.setattr(pipeline, "collect", lambda *_, **_also: None)
-    auditing.repair_folder(path, Connection("local"), Tally())
+    monkeypatch.setattr(looking, "open_own", closed)
+    with closing(Store(path / "state.sqlite3")) as store:
+        fetch_anew(store, path)
     assert audited(path)[0] == [("unreadable", "images/1.png")]

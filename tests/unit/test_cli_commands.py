@@ -18,6 +18,7 @@ from nanobanana_batch.cli.text import diagnosis_text
 from nanobanana_batch.connection import Connection, provider_name
 from nanobanana_batch.doctor import Check, Diagnosis, Verdict
 from nanobanana_batch.files.lock import only_writer
+from nanobanana_batch.files.standing import Files
 from nanobanana_batch.model import Draft, Image, Request, RowStatus
 from nanobanana_batch.pipeline import Outcome
 from nanobanana_batch.state import facts
@@ -84,7 +85,9 @@ def folder(tmp_path: Path) -> Path:
     store = Store(path / "state.sqlite3")
     take(store, [Draft("m:1", Request("m", f"p{n}"), f"r{n}") for n in range(3)], ())
     store.apply([intent(1, attempt=1, stem="r0"), FACTS["Accepted"](1), FACTS["Ready"](1)])
-    store.apply([facts.Saved(1, Image("images/r0.png", "image/png", 9, 5, 100, "ab" * 32), 1.0)])
+    (path / "images" / "r0.png").write_bytes(b"cat!")
+    digest = hashlib.sha256(b"cat!").hexdigest()
+    store.apply([facts.Saved(1, Image("images/r0.png", "image/png", 9, 5, 4, digest), 1.0)])
     store.apply([intent(2, attempt=2, stem="r1"), FACTS["Accepted"](2)])
     store.close()
     return path
@@ -515,6 +518,20 @@ def test_what_would_stop_again_at_once_is_not_recommended(needs_change: bool, sa
         "Images of another size or ratio than asked for: 7; see note in the results.",
     ]
     assert [line for line in lines if line.startswith("Run the same")] == [said] * bool(said)
+
+
+def test_an_image_that_vanished_during_a_run_is_told(tmp_path: Path) -> None:
+    """The state calls its row completed, and it is not: exit 1, and what to type, provider and all."""
+    counts = dict.fromkeys(RowStatus, 0) | {RowStatus.COMPLETED: 2, RowStatus.FAILED: 1}
+    files = Files(missing=1, first={"missing": "images/r0.png"})
+    way = ("--provider", "mine.yaml")
+    outcome = Outcome(
+        Path("out"), Path("r"), 2, counts, 0.0, 0.0, 0, 0, {}, True, "", False, files=files, way=way
+    )
+    assert (outcome.exit_code, replace(outcome, files=Files()).exit_code) == (1, 0)
+    text = outcome_text(outcome)
+    assert "1 (first: images/r0.png). `nanobanana-batch audit out --repair --provider mine.yaml`" in text
+    assert "`nanobanana-batch retry out --only failed --provider mine.yaml`" in text
 
 
 def test_what_doctor_found_is_wrapped_under_its_column(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -192,9 +192,12 @@ def test_a_person_settles_what_went_elsewhere(tmp_path: Path, account: str) -> N
     it = Told(tmp_path, provider, ["a", "b"], RUN)
     it.run()
     other = Called(name="other", account=account, tasks=dict(provider.tasks) if account == "one" else {})
-    it.provider, it.settings = other, replace(RETRY_UNKNOWN, takes_over=False)
+    it.provider, it.settings = other, RUN
     it.run()
     assert (it.statuses(), other.submits) == ([DONE, UNKNOWN], 0)
+    it.settings = replace(RETRY_UNKNOWN, takes_over=False)
+    it.run()
+    assert (it.statuses()[1], other.submits) == ((DONE, 1) if account == "one" else (UNKNOWN, 0))
     it.settings = RETRY_UNKNOWN
     it.run()
     assert it.statuses() == [DONE, DONE]
@@ -202,6 +205,57 @@ def test_a_person_settles_what_went_elsewhere(tmp_path: Path, account: str) -> N
         assert set(other.paid().values()) == {1}
     else:
         assert [one.error_code for one in attempts(it)] == [None, "given_up", None]
+
+
+@pytest.mark.parametrize("forgets", [False, True])
+def test_a_task_under_another_name_is_collected_where_it_can_be_read(tmp_path: Path, forgets: bool) -> None:
+    """The key is the same, and it is no trouble if the provider is another one after all."""
+    provider = Called()
+    it = Told(tmp_path, provider, ["a", "b"], RUN)
+    it.run(stop_now_at(5.0))
+    it.provider = Called(name="renamed", tasks={} if forgets else dict(provider.tasks))
+    it.run()
+    assert it.statuses() == ([RUNNING, RUNNING] if forgets else [DONE, DONE])
+    assert it.provider.submits == 0
+    assert not it.stop.asked
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "moves"),
+    [
+        ("p@localhost", "p@127.0.0.1", True),
+        ("p@api.example", "q@api.example", True),
+        ("p@api.example", "p@other.example", False),
+        ("local", "local-unified", False),
+    ],
+)
+def test_what_has_no_answer_moves_with_its_host(tmp_path: Path, first: str, then: str, moves: bool) -> None:
+    """There the same key and bytes are the same payment."""
+    provider = forgetful(on_submit=lost, name=first)
+    it = Told(tmp_path, provider, ["a", "b"], RUN)
+    it.run()
+    it.provider = Called(
+        name=then, idempotency=Idempotency.HONOURED, tasks=dict(provider.tasks), lists_tasks=False
+    )
+    it.run()
+    assert it.statuses() == [DONE, DONE if moves else UNKNOWN]
+    assert set(it.provider.paid().values()) == {1}
+
+
+def test_a_forgotten_task_of_a_row_that_left_is_not_asked_about_for_ever(tmp_path: Path) -> None:
+    """It is said once; nobody waits for it."""
+    provider = Called()
+    it = Told(tmp_path, provider, list("abcd"), RUN)
+    it.run(stop_now_at(5.0))
+    for task_id in list(provider.tasks)[1:]:
+        task = provider.tasks.pop(task_id)
+        provider.tasks[f"x-{task_id}"] = task
+    it.prompts = ["a"]
+    it.run()
+    assert sum("have left the manifest: 3" in text for text in it.said) == 1
+    asked = len(provider.batches)
+    it.run()
+    assert len(provider.batches) == asked
 
 
 def test_a_task_that_another_provider_runs_is_given_up_and_paid_for_here(tmp_path: Path) -> None:

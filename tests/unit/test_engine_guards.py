@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import itertools
 import re
 import signal
@@ -20,6 +21,7 @@ import trio.testing
 
 from nanobanana_batch import pipeline, session
 from nanobanana_batch.auditing import make_audit, repair_folder
+from nanobanana_batch.commands import FolderCommands
 from nanobanana_batch.connection import LAST, Connection, Line, remembered
 from nanobanana_batch.engine.answers import stop_sentence
 from nanobanana_batch.engine.context import Context, OnUnknown, Settings
@@ -37,7 +39,7 @@ from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import STATE_NAME, Folder, create, was_worked_on
 from nanobanana_batch.files.lock import only_writer
 from nanobanana_batch.files.log import NO_LOG
-from nanobanana_batch.model import RowStatus
+from nanobanana_batch.model import Image, RowStatus
 from nanobanana_batch.pipeline import Outcome, Retry
 from nanobanana_batch.providers.base import (
     Accepted,
@@ -57,7 +59,7 @@ from nanobanana_batch.providers.base import (
 )
 from nanobanana_batch.providers.http import Reply
 from nanobanana_batch.providers.replies import read_submit_reply
-from nanobanana_batch.session import Session, notice_lost_files
+from nanobanana_batch.session import Session, fetch_anew, keep_changed, notice_lost_files
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.facts import Fact, Phase
 from nanobanana_batch.state.reader import open_reader
@@ -65,7 +67,7 @@ from nanobanana_batch.state.scope import EVERY_ROW, Scope
 from nanobanana_batch.state.store import OpenAttempt, Repeat, Store
 from tests.unit.fake_provider import Answer, FakeProvider, FakeTask, Script, Turn, picture
 from tests.unit.night import Beside, Night
-from tests.unit.test_state_store import drafts, intent, take
+from tests.unit.test_state_store import FACTS, drafts, intent, take
 from tests.unit.wire import (
     BAD_REQUEST,
     CONFLICT,
@@ -893,7 +895,7 @@ def test_another_providers_tasks_are_left_alone(tmp_path: Path) -> None:
     it = night(tmp_path, FakeProvider(on_submit=lambda n: "lost" if n == 2 else None), 3, resolve_tries=0)
     it.run(stop_now_at(5.0))
     before = it.statuses()
-    other = Watched(offers={"name": "other"})
+    other = Watched(offers={"name": "other", "account": "another"})
     Lenient(tmp_path, other, PROMPTS[:3]).run(within(NEVER_S))
     assert it.statuses() == before
     assert (other.submits, other.read_at, other.probed_at) == (0, {}, [])
@@ -1153,7 +1155,15 @@ class TwoDisks(Disk):
 
 def space_on(disk: Disk, slots: Slots, stop: Stop, tmp_path: Path) -> Space:
     """The space of a folder whose state stands on another disk."""
-    owed = Owed(Patience(60.0, 60.0, 60.0, 9), slots, stop, Tally(), NO_LOG, tmp_path, anyio.current_time)
+    owed = Owed(
+        Patience(60.0, 60.0, 60.0, 9),
+        slots,
+        stop,
+        Tally(),
+        NO_LOG,
+        FolderCommands(tmp_path),
+        anyio.current_time,
+    )
     return Space(disk, Folder(tmp_path / "images", tmp_path / "state"), slots, stop, owed)
 
 
@@ -1347,10 +1357,17 @@ def noticed(folder: Path) -> list[Phase]:
     return phases(folder)
 
 
-def test_a_file_of_another_size_counts_as_lost(tmp_path: Path) -> None:
-    """What is there is not what was saved."""
+def test_only_what_is_not_there_is_lost(tmp_path: Path) -> None:
+    """Neither what somebody has changed nor a folder in the way is fetched again, all at once or not."""
     folder = done_folder(tmp_path)
-    (folder / "images" / "row-1.png").write_bytes(b"cut")
+    images = folder / "images"
+    for name in ("row-0.png", "row-1.png", "row-2.png"):
+        (images / name).write_bytes(b"optimised")
+    assert noticed(folder) == [Phase.SAVED] * 3
+    (images / "row-1.png").unlink()
+    (images / "row-1.png").mkdir()
+    assert noticed(folder) == [Phase.SAVED] * 3
+    (images / "row-1.png").rmdir()
     assert noticed(folder) == [Phase.SAVED, Phase.ACCEPTED, Phase.SAVED]
 
 
@@ -1407,7 +1424,7 @@ def test_retry_pays_for_one_kind_of_row_only(
 def test_collecting_sends_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """`audit --repair` fetches and pays for nothing."""
     used: list[Settings] = []
-    monkeypatch.setattr(pipeline, "_resume", lambda path, now, settings, tally, **_: used.append(settings))
+    monkeypatch.setattr(pipeline, "_resume", lambda path, now, settings, *_, **_also: used.append(settings))
     pipeline.collect(Path("out"), Connection(), Settings(), Tally())
     assert (used[0].rows_to_repeat(), used[0].new_rows) == ([], False)
     assert used[0].on_unknown is OnUnknown.HOLD
@@ -1722,16 +1739,50 @@ def test_a_manifest_without_rows_is_refused(tmp_path: Path) -> None:
         pytest.fail("nobody gets here")
 
 
-def test_repair_fetches_an_image_that_changed_without_changing_its_size(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A run looks at sizes; `audit --repair` looks at every byte."""
-    monkeypatch.setattr(pipeline, "collect", lambda path, now, settings, tally, **_: None)
+def test_repair_fetches_an_image_that_changed_without_changing_its_size(tmp_path: Path) -> None:
+    """A run looks at names only; `audit --repair` looks at every byte."""
     folder = done_folder(tmp_path)
     path = folder / "images" / "row-1.png"
     path.write_bytes(bytes(path.stat().st_size))
-    repair_folder(folder, Connection(), Tally())
+    with closing(Store(folder / STATE_NAME)) as store:
+        fetch_anew(store, folder)
     assert phases(folder) == [Phase.SAVED, Phase.ACCEPTED, Phase.SAVED]
+
+
+@pytest.mark.parametrize(
+    "then", [(), ("Ready",), ("Failed",), ("Failed, refused",), ("Expired",), ("Ready", "Expired")]
+)
+def test_a_changed_image_that_is_not_to_be_had_any_more_stays_its_rows(
+    tmp_path: Path, then: tuple[str, ...]
+) -> None:
+    """However a repair ends, killed at once included, and whatever command comes next."""
+    folder = done_folder(tmp_path)
+    (folder / "images" / "row-0.png").write_bytes(b"optimised")
+    (folder / "images" / "row-1.png").unlink()
+    with closing(Store(folder / STATE_NAME)) as store:
+        fetch_anew(store, folder)
+        store.apply([FACTS[name](attempt) for attempt in (1, 2) for name in then])
+    lost = phases(folder)[1]
+    assert phases(folder) == [lost, lost, Phase.SAVED]
+    assert noticed(folder) == [Phase.SAVED, lost, Phase.SAVED]
+    assert noticed(folder) == [Phase.SAVED, lost, Phase.SAVED]
+
+
+def test_what_a_repair_has_fetched_beside_a_changed_image_is_kept(tmp_path: Path) -> None:
+    """The changed file is nobody's then; one that was removed meanwhile is lost like any other."""
+    folder = done_folder(tmp_path)
+    images = folder / "images"
+    for name in ("row-0.png", "row-1.png"):
+        (images / name).write_bytes(b"optimised")
+    with closing(Store(folder / STATE_NAME)) as store:
+        fetch_anew(store, folder)
+        (images / "row-0~2.png").write_bytes(b"image")
+        again = Image("images/row-0~2.png", "image/png", 9, 5, 5, hashlib.sha256(b"image").hexdigest())
+        store.apply([FACTS["Ready"](1), facts.Saved(1, again, 9.0)])
+        (images / "row-1.png").unlink()
+        assert keep_changed(store, folder) == 0
+    assert phases(folder) == [Phase.SAVED, Phase.ACCEPTED, Phase.SAVED]
+    assert noticed(folder) == [Phase.SAVED, Phase.ACCEPTED, Phase.SAVED]
 
 
 def test_the_second_signal_stops_at_once() -> None:

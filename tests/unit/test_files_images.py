@@ -107,6 +107,7 @@ def test_an_image_is_saved_byte_for_byte_under_its_real_type(folder: Path, kind:
         height=5,
         size_bytes=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
+        file_time=(folder / image.path).stat().st_mtime,
     )
     assert (folder / image.path).read_bytes() == data
     assert names(folder) == [f"cat.{extension}"]

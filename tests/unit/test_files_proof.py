@@ -93,3 +93,15 @@ def test_a_name_that_a_locale_cannot_give_is_no_failing_disk(tmp_path: Path) -> 
         Disk().create(tmp_path / "half \ud800 a character")
     assert caught.value.errno == errno.EILSEQ
     assert "PYTHONUTF8=1" in str(as_disk_failure(caught.value, "saving it"))
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.ENOSPC])
+def test_another_folder_is_only_offered_where_nothing_was_paid_for(folder: Folder, code: int) -> None:
+    """One that knows what was paid for has to be made to work: in another one all is paid for again."""
+    refusing = Refusing("create", folder.path, code)
+    with pytest.raises(UsageError) as new:
+        prove_writable(folder, refusing)
+    folder.state.write_text("a state")
+    with pytest.raises(UsageError) as old:
+        prove_writable(folder, refusing)
+    assert ["--out" in (error.value.hint or "") for error in (new, old)] == [True, False]

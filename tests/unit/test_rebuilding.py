@@ -188,6 +188,17 @@ def test_a_copy_on_another_machine_is_told_once(
         work_in(copy, as_copy=as_copy)
 
 
+def test_a_copy_on_the_same_machine_is_told_as_long_as_the_first_is_there(out: Path, tmp_path: Path) -> None:
+    """`cp -r` makes two of one."""
+    copy = tmp_path / "copy"
+    shutil.copytree(out, copy)
+    with pytest.raises(UsageError, match=re.escape(f"worked on as {out} on the machine")):
+        work_in(copy)
+    work_in(out)
+    shutil.rmtree(out)
+    work_in(copy)
+
+
 @pytest.mark.parametrize("changed", ["machine", "path"])
 def test_a_folder_that_was_moved_or_a_machine_with_a_new_name_is_no_copy(
     out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from nanobanana_batch.errors import DiskFailed, UsageError
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import find
+from nanobanana_batch.files.standing import Look
 from nanobanana_batch.model import Draft, Image, Request
 from nanobanana_batch.results import column_names, csv_pieces, read_results, standing, write_results
 from nanobanana_batch.state import facts
@@ -91,6 +93,15 @@ def draft(prompt: str, number: int = 0, **variables: str) -> Draft:
     return Draft("m:1", Request("model-a", prompt), f"r{number}", variables=tuple(variables.items()))
 
 
+def image_file(folder: Path, path: str, width: int = 9, height: int = 5) -> Image:
+    """An image in a folder, as it is saved."""
+    file, content = folder / path, b"cat!"
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(content)
+    digest, time = hashlib.sha256(content).hexdigest(), file.stat().st_mtime
+    return Image(path, "image/png", width, height, len(content), digest, time)
+
+
 def written(folder: Path) -> Path:
     """results.csv of a folder."""
     return write_results(find(folder), Disk())
@@ -153,7 +164,7 @@ def test_rows_stand_in_manifest_order_with_what_became_of_them(store: Store, tmp
     take(store, [Draft("m:1", request, "z", variant=2), draft("b", 1), draft("c", 2), draft("d", 3)], ())
     store.apply([intent(3, attempt=1, stem="c"), FACTS["Rejected"](1)])
     store.apply([intent(1, attempt=2, stem="z"), FACTS["Accepted"](2), FACTS["Ready"](2)])
-    store.apply([facts.Saved(2, Image("images/z.png", "image/png", 640, 480, 1234, "ab"), 1.0)])
+    store.apply([facts.Saved(2, image_file(tmp_path, "images/z.png", 640, 480), 1.0)])
     store.apply([intent(2, attempt=3, stem="b"), FACTS["Unanswered"](3)])
     written(tmp_path)
     done, unknown, failed, pending = read_results(tmp_path).to_dict("records")
@@ -175,8 +186,8 @@ def test_rows_stand_in_manifest_order_with_what_became_of_them(store: Store, tmp
         "variant": 2,
         "width": 640,
         "height": 480,
-        "size_bytes": 1234,
-        "sha256": "ab",
+        "size_bytes": 4,
+        "sha256": hashlib.sha256(b"cat!").hexdigest(),
         "duplicate_of": "",
         "note": "640x480 for 2K 1:1",
         "credits": 3.0,
@@ -194,7 +205,8 @@ def test_rows_stand_in_manifest_order_with_what_became_of_them(store: Store, tmp
 def test_a_lost_file_is_not_shown_as_an_image(store: Store, tmp_path: Path) -> None:
     """Only what is completed has a path."""
     take(store, [draft("a")])
-    store.apply([intent(1), FACTS["Accepted"](1), FACTS["Ready"](1), facts.Saved(1, IMAGE, 1.0)])
+    image = image_file(tmp_path, IMAGE.path)
+    store.apply([intent(1), FACTS["Accepted"](1), FACTS["Ready"](1), facts.Saved(1, image, 1.0)])
     written(tmp_path)
     assert read_results(tmp_path)["image"].tolist() == [IMAGE.path]
     store.apply([facts.Lost(1)])
@@ -238,7 +250,7 @@ def test_a_large_table_comes_in_pieces(store: Store, tmp_path: Path) -> None:
     """Memory does not grow with the manifest; the pieces are the file."""
     take(store, [draft(f"prompt {n}", n) for n in range(2500)])
     with open_reader(tmp_path / "state.sqlite3") as reader:
-        pieces = list(csv_pieces(reader))
+        pieces = list(csv_pieces(reader, Look(tmp_path)))
     assert len(pieces) == 3
     assert b"".join(pieces) == written(tmp_path).read_bytes()
     assert read_results(tmp_path)["id"].tolist() == [f"r{n}" for n in range(2500)]
@@ -272,3 +284,56 @@ def test_a_folder_without_state_has_no_results(tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         written(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def saved_row(store: Store, folder: Path) -> Path:
+    """A folder with one completed row, and its image."""
+    take(store, [draft("a")])
+    image = image_file(folder, IMAGE.path)
+    store.apply([intent(1), FACTS["Accepted"](1), FACTS["Ready"](1), facts.Saved(1, image, 1.0)])
+    return folder / image.path
+
+
+def test_a_row_whose_image_is_gone_is_not_called_completed(store: Store, tmp_path: Path) -> None:
+    """It is what the next run makes of it, in the table as in `status`."""
+    saved_row(store, tmp_path).unlink()
+    written(tmp_path)
+    (row,) = read_results(tmp_path).to_dict("records")
+    assert (row["status"], row["image"], row["sha256"] != "") == ("running", "", True)
+    assert row["note"].startswith("the file is gone: the next run fetches it again")
+    found = standing(find(tmp_path))
+    assert {name: count for name, count in found.counts.items() if count} == {"running": 1}
+    assert (found.files.missing, found.files.first) == (1, {"missing": IMAGE.path})
+
+
+def test_a_changed_image_stays_completed_and_is_told(store: Store, tmp_path: Path) -> None:
+    """With what was saved: a hash that the file does not have is explained beside it."""
+    saved_row(store, tmp_path).write_bytes(b"optimised")
+    written(tmp_path)
+    (row,) = read_results(tmp_path).to_dict("records")
+    assert (row["status"], row["image"], row["size_bytes"]) == ("completed", IMAGE.path, 4)
+    assert (
+        row["note"] == "the file was changed: width, height, size_bytes and sha256 are of the image as saved"
+    )
+    found = standing(find(tmp_path))
+    assert (found.counts["completed"], found.files.changed, found.files.missing) == (1, 1, 0)
+
+
+def test_a_change_of_the_same_size_and_time_is_found_by_verify(store: Store, tmp_path: Path) -> None:
+    """In the table and in `status`."""
+    image = saved_row(store, tmp_path)
+    before = image.stat()
+    image.write_bytes(b"dog!")
+    os.utime(image, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert standing(find(tmp_path)).files.changed == 0
+    assert standing(find(tmp_path), verify=True).files.changed == 1
+    write_results(find(tmp_path), Disk(), Look(tmp_path, verify=True))
+    assert "was changed" in read_results(tmp_path)["note"][0]
+
+
+def test_a_folder_in_the_place_of_the_results_is_told(store: Store, tmp_path: Path) -> None:
+    """And left alone."""
+    take(store, [draft("a")])
+    (tmp_path / "results.csv").mkdir()
+    with pytest.raises(UsageError, match="where the results belong"):
+        written(tmp_path)

@@ -104,7 +104,7 @@ ALLOWED: dict[str, tuple[set[Phase], Phase]] = {
     "Failed": (AT_WORK, Phase.FAILED),
     "Failed, refused": (AT_WORK, Phase.REFUSED),
     "Expired": (AT_WORK, Phase.EXPIRED),
-    "GivenUp": (AT_WORK, Phase.FAILED),
+    "GivenUp": (UNSURE | AT_WORK, Phase.FAILED),
 }
 MAY_BE_PAID_AGAIN = {Phase.NOT_SENT, Phase.REJECTED, Phase.FAILED, Phase.REFUSED, Phase.EXPIRED}
 

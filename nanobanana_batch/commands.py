@@ -1,0 +1,50 @@
+"""What a person is told to type is a whole command: it can be pasted as it stands.
+
+A test carries out each of these; what cannot be carried out is no advice.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+PROGRAM = "nanobanana-batch"
+
+
+def command(*words: object) -> str:
+    """A command of this program in backticks, each word as a shell needs it."""
+    return f"`{shlex.join([PROGRAM, *map(str, words)])}`"
+
+
+@dataclass(frozen=True, slots=True)
+class FolderCommands:
+    """Those for an output folder, and the options by which they reach its provider."""
+
+    folder: Path | str
+    way: tuple[str, ...] = ()
+    """None where the folder leads there by itself."""
+
+    def status(self, *options: str) -> str:
+        """How it stands."""
+        return command("status", self.folder, *options)
+
+    def audit(self) -> str:
+        """What is not explained."""
+        return command("audit", self.folder)
+
+    def repair(self) -> str:
+        """Fetch what is paid for; nothing is paid for by it."""
+        return command("audit", self.folder, "--repair", *self.way)
+
+    def retry(self, only: str) -> str:
+        """Pay again for the rows that ended so."""
+        return command("retry", self.folder, "--only", only, *self.way)
+
+
+def rebuild_hint(folder: Path) -> str:
+    """What to do where the state of an output folder is lost, and its payments are told of."""
+    return (
+        "Bring the newest state back, or name its folder if it was made with --state-dir. If it is lost:"
+        f" {command('audit', folder, '--rebuild')} makes one of what payments.jsonl tells."
+    )

@@ -1,0 +1,37 @@
+"""By which options an advised command reaches the provider that this one has reached."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nanobanana_batch.connection import Connection, remembered, way_to
+
+LOCAL = Connection("local")
+
+
+@pytest.mark.parametrize(
+    ("folder", "there", "way"),
+    [
+        (LOCAL, LOCAL, ()),
+        (Connection("evolink"), LOCAL, ("--provider", "local")),
+        (None, LOCAL, ("--provider", "local")),
+        (LOCAL, Connection("local", key_file=Path("key")), ("--key-file", "key")),
+        (
+            Connection("evolink", "http://127.0.0.1:1"),
+            Connection("evolink", "http://127.0.0.1:1"),
+            ("--provider", "evolink", "--base-url", "http://127.0.0.1:1"),
+        ),
+    ],
+    ids=["by itself", "another", "no folder", "a key", "an address"],
+)
+def test_only_what_the_folder_does_not_say_itself(
+    folder: Connection | None, there: Connection, way: tuple[str, ...]
+) -> None:
+    """And with these options the folder leads there."""
+    text = folder.as_text() if folder else None
+    assert way_to(there, text) == way
+    said = dict(zip(way[::2], way[1::2], strict=True))
+    led = remembered(text, Connection(said.get("--provider", ""), said.get("--base-url")))
+    assert (led.provider, led.base_url) == (there.provider, there.base_url)
