@@ -334,14 +334,18 @@ def lose_papers(world: World, chance: random.Random) -> str:
 
 
 def copy_folder(world: World, chance: random.Random) -> str:
-    """To another machine, and go on there, then in the first; who is told that it is a copy may say so."""
+    """And go on there, perhaps at another machine, then in the first; told of that, a person may say so."""
     if not world.out.is_dir():
         return ""
     name = f"copy{len(world.copies) + 1}"
     shutil.copytree(world.out, world.folder / name)
     world.copies.append(name)
+    if chance.random() < 0.5:
+        world.machines[name] = f"machine-of-{name}"
     step = world.run(name)
-    said = f"copied to {name} and run there → exit {step.exit_code}"
+    said = (
+        f"copied to {name} and run there, {world.machines.get(name, 'same machine')} → exit {step.exit_code}"
+    )
     if step.is_refusal and "--as-copy" in step.said and chance.random() < 0.5:
         said += f", --as-copy → exit {world.run(name, '--as-copy').exit_code}"
     return said

@@ -103,6 +103,8 @@ class World:
     """SHA-256 of images that a person has deleted or changed."""
     snapshots: list[Path] = field(default_factory=list)
     copies: list[str] = field(default_factory=list)
+    machines: dict[str, str] = field(default_factory=dict)
+    """By copy: the name of the machine on which it is worked on, if that is another one."""
     steps: list[Step] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     """Of commands: tracebacks, exit codes, silence."""
@@ -159,7 +161,7 @@ class World:
 
     def run(self, out: str = OUT, *more: str, signalled: tuple[float, signal.Signals] | None = None) -> Step:
         """The usual command."""
-        return self.do(self.run_words(out, *more), signalled, machine="" if out == OUT else out)
+        return self.do(self.run_words(out, *more), signalled, machine=self.machines.get(out, ""))
 
     def retry(self, only: str, *more: str, out: str = OUT) -> Step:
         """A person's word: rows that may have been paid may be paid again."""
