@@ -54,7 +54,8 @@ def examine(task: Task, server: Strict, room: Path) -> Verdict:
     except Exception as error:
         import traceback
 
-        at = traceback.extract_tb(error.__traceback__)[-1]
+        frames = traceback.extract_tb(error.__traceback__)
+        at = next(one for one in reversed(frames) if "campaign" in one.filename)
         said = f"the harness failed: {error!r} at {at.filename.rpartition('/')[2]}:{at.lineno}"
         return Verdict(task.plan, (), (said[:300],), 0, 0, 0.0)
 

@@ -308,9 +308,10 @@ def lose_state(world: World, chance: random.Random) -> str:
         (world.out / POINTER).unlink(missing_ok=True)
         return f"{POINTER} is deleted"
     names = {"all": (STATE, f"{STATE}-wal", f"{STATE}-shm"), "log": (f"{STATE}-wal", f"{STATE}-shm")}[kind]
-    found = [name for name in names if (world.states / name).exists()]
+    place = world.states
+    found = [name for name in names if (place / name).exists()]
     for name in found:
-        (world.states / name).unlink()
+        (place / name).unlink()
     return f"{', '.join(found)} deleted" if found else ""
 
 

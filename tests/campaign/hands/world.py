@@ -119,7 +119,7 @@ class World:
         """Where the state file is."""
         if not self.state_dir:
             return self.out
-        found = sorted(self.folder.glob(f"{self.state_dir}/**/{STATE}"))
+        found = sorted(self.folder.glob(f"{self.state_dir}/{OUT}-*/{STATE}"))
         return found[0].parent if found else self.folder / self.state_dir
 
     # -- the manifest ------------------------------------------------------------------------------
