@@ -100,7 +100,7 @@ def _is_accounted_for(world: World, settled: Settled, prompt: str, payment: _Pay
     rows = [row for out in (OUT, *world.copies) for row in world.results(out) if row["prompt"] == prompt]
     told = {str(one["what"]) for one in settled.findings if one["kind"] in _TOLD}
     details = " ".join(f"{one['detail']}" for one in settled.findings)
-    is_held = any(row["status"] in _HELD or row["id"] in told for row in rows)
+    is_held = bool(world.ids[prompt] & told) or any(row["status"] in _HELD for row in rows)
     is_told = any(task["id"] in details for task in payment.tasks)
     return is_held or is_told or (bool(made & world.removed) and any(row["image"] in told for row in rows))
 

@@ -88,6 +88,8 @@ class World:
     state_dir: str = ""
     rows: list[Row] = field(default_factory=list)
     taken_out: list[Row] = field(default_factory=list)
+    ids: dict[str, set[str]] = field(default_factory=dict)
+    """By prompt: what its rows were ever called."""
     made_rows: int = 0
     profile: str = "p.yaml"
     host: str = "127.0.0.1"
@@ -135,6 +137,7 @@ class World:
             table = csv.writer(file)
             table.writerow(("id", "prompt", "model", "aspect_ratio", "resolution"))
             for row in self.rows:
+                self.ids.setdefault(row.prompt, set()).add(row.id)
                 table.writerow((row.id, row.prompt, "gemini-3.1-flash-image-preview", "1:1", "0.5K"))
 
     def write_profiles(self) -> None:
