@@ -81,6 +81,7 @@ def run(
     process.
     """
     log = folder / f"said-{len(list(folder.glob('said*.txt'))) + 1}.txt"
+    log.touch(0o600)
     began = time.monotonic()
     pid = os.fork()
     if pid == 0:
