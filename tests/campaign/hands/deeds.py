@@ -336,7 +336,8 @@ def lose_papers(world: World, chance: random.Random) -> str:
 
 def copy_folder(world: World, chance: random.Random) -> str:
     """And go on there, perhaps at another machine, then in the first; told of that, a person may say so."""
-    if not (world.states / STATE).is_file():  # nothing that a copy could know itself by
+    is_new = not world.server.report()["charged"]
+    if is_new or not (world.states / STATE).is_file():  # nothing that a copy could know itself by
         return ""
     name = f"copy{len(world.copies) + 1}"
     shutil.copytree(world.out, world.folder / name)
