@@ -92,7 +92,13 @@ def way_to(there: Connection, text: str | None) -> tuple[str, ...]:
         led = None
     if led is not None and led.as_text() == there.as_text():
         return key
+    return named(there)
+
+
+def named(there: Connection) -> tuple[str, ...]:
+    """The options that name a provider."""
     url = () if there.base_url is None else ("--base-url", there.base_url)
+    key = () if there.key_file is None else ("--key-file", str(there.key_file))
     return ("--provider", there.provider, *url, *key)
 
 

@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nanobanana_batch.connection import CONNECTION, LAST, Connection, Line, prepare, remembered
+from nanobanana_batch.connection import CONNECTION, LAST, Connection, Line, named, prepare, remembered
 from nanobanana_batch.errors import TooManyRows, UsageError, after_sending, before_sending
 from nanobanana_batch.estimates import Cost, Prices, seen_by
 from nanobanana_batch.files.disk import Disk
@@ -129,6 +129,8 @@ class Outcome:
     """None: what a credit costs is not known."""
     files: Files = field(default_factory=Files)
     """Images whose files are not as they were saved."""
+    way_here: tuple[str, ...] = ()
+    """The options that name the provider of this run, though the folder leads there by itself."""
     way: tuple[str, ...] = ()
     """The options by which another command on the folder reaches the provider that this one has reached."""
 
@@ -520,6 +522,7 @@ def _outcome(session: Session, worked: Worked) -> Outcome:
         credits_per_usd=line.prices.credits_per_usd,
         files=look.files,
         way=session.commands.way,
+        way_here=named(line.connection),
     )
 
 

@@ -32,11 +32,7 @@ def outcome_text(outcome: Outcome) -> str:
         lines.append("There was nothing to do; nothing was sent.")
     if outcome.stop_reason:
         lines.append(visible_line(outcome.stop_reason))
-    for name, count in outcome.elsewhere.items():
-        where = visible_line(name)
-        lines.append(
-            f"Unfinished rows that went to {where}: {count:,}; a run with that provider collects them."
-        )
+    lines += _elsewhere_lines(outcome)
     if outcome.credits_used:
         used = _beside(outcome.credits_used, outcome.credits_per_usd)
         lines.append(f"Credits used in this folder so far: {used}")
@@ -71,6 +67,23 @@ def outcome_text(outcome: Outcome) -> str:
     lines += sentences(outcome.files, commands)
     lines += _projection_lines(outcome)
     return "\n".join([*lines, f"Images:  {outcome.folder}/images", f"Results: {outcome.results}"])
+
+
+def _elsewhere_lines(outcome: Outcome) -> list[str]:
+    """What only another provider can collect, and what to do if there is none any more."""
+    lines = [
+        f"Unfinished rows that went to {visible_line(name)}: {count:,}; a run with that provider collects"
+        " them."
+        for name, count in outcome.elsewhere.items()
+    ]
+    if not lines:
+        return []
+    here = FolderCommands(outcome.folder, outcome.way_here)
+    return [
+        *lines,
+        f"If it is not to be had any more, {here.retry('unknown')} and {here.retry('running')} give them up"
+        " there and pay for them here; they may have been paid.",
+    ]
 
 
 def _failure_lines(outcome: Outcome) -> list[str]:

@@ -26,22 +26,27 @@ class Fate(Enum):
 
     MOVES = auto()
     MOVES_IF_READABLE = auto()
+    MOVES_OR_IS_GIVEN_UP = auto()
+    """Moves if it is readable."""
     IS_GIVEN_UP = auto()
+
+
+_READ = frozenset({Fate.MOVES_IF_READABLE, Fate.MOVES_OR_IS_GIVEN_UP})
 
 
 async def take_over(context: Context) -> None:
     """Before anything is looked up; what is not moved here cannot be read, or repeated."""
     offered = context.provider.capabilities
     found = list(elsewhere(context.store, offered.name, offered.account, context.settings))
-    asked = [str(known.task_id) for known, fate in found if fate is Fate.MOVES_IF_READABLE]
+    asked = [str(known.task_id) for known, fate in found if fate in _READ]
     readable = await _readable(context.provider, asked, offered.read_at_once)
     for known, fate in found:
-        if fate is Fate.IS_GIVEN_UP:
-            await context.journal.record(facts.GivenUp(known.attempt, context.now()))
-        elif fate is Fate.MOVES or known.task_id in readable:
+        if fate is Fate.MOVES or known.task_id in readable:
             await context.journal.record(facts.Moved(known.attempt, offered.name, offered.account))
-        else:
+        elif fate is Fate.MOVES_IF_READABLE:
             continue
+        else:
+            await context.journal.record(facts.GivenUp(known.attempt, context.now()))
         context.log("taken_over", id=known.id, provider=known.provider, fate=fate.name.lower())
 
 
@@ -82,6 +87,8 @@ def elsewhere(
                 yield known, Fate.MOVES
             elif known.phase in _RUNNING:
                 yield known, Fate.MOVES_IF_READABLE
+        elif account and known.phase in _RUNNING and _is_same_host(known.provider, provider):
+            yield known, Fate.MOVES_OR_IS_GIVEN_UP if is_taken_over else Fate.MOVES_IF_READABLE
         elif account and is_taken_over:
             yield known, Fate.IS_GIVEN_UP
 

@@ -110,6 +110,26 @@ def test_rows_without_an_answer_that_left_the_manifest(desk: Desk) -> None:
     assert desk.paid() == made
 
 
+@pytest.mark.parametrize("only", ["unknown", "running"])
+def test_rows_at_a_provider_that_is_gone(desk: Desk, monkeypatch: pytest.MonkeyPatch, only: str) -> None:
+    """Another provider's run leaves them alone and says how they are settled: then they are paid for here."""
+    (desk.folder / "gone.yaml").write_text(PROFILE.replace("name: strict", "name: gone"))
+    desk.goes(faults={"lost_tasks": [1]} if only == "unknown" else {"rate_5xx_download": 1.0})
+    where = ["--provider", "gone.yaml", "--base-url", desk.server.api]
+    desk.do("run", "small.csv", "--out", FOLDER, *where, "--max-outage", "1s", "--submit-concurrency", "1")
+    left = 1 if only == "unknown" else 3
+    desk.goes(faults={"rate_5xx_download": 0.0}, more_keys=["another-key-1"], api_key="another-key-1")
+    monkeypatch.setenv("EVOLINK_API_KEY", "another-key-1")
+    ended = desk.run()
+    assert f"Unfinished rows that went to gone@127.0.0.1: {left}" in ended.said
+    made = desk.paid()
+    advice = [one for one in ended.advice if f"--only {only} --provider strict.yaml" in one]
+    settled = desk.follow(advice[0])
+    assert "may have been paid" in settled.said or "may be paid for twice" in settled.said
+    desk.is_whole()
+    assert desk.paid() == made + left
+
+
 # --- what is paid for and not here -----------------------------------------------------------------------
 
 

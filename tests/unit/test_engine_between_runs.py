@@ -208,6 +208,24 @@ def test_a_person_settles_what_went_elsewhere(tmp_path: Path, account: str) -> N
 
 
 @pytest.mark.parametrize("forgets", [False, True])
+def test_a_task_at_the_same_host_is_collected_with_another_key(tmp_path: Path, forgets: bool) -> None:
+    """Under another name, too; by a person's word it is given up where it cannot be read."""
+    provider = Called(name="p@api.example")
+    it = Told(tmp_path, provider, ["a", "b"], RUN)
+    it.run(stop_now_at(5.0))
+    tasks = {} if forgets else dict(provider.tasks)
+    other = Called(name="q@api.example", account="two", tasks=tasks)
+    it.provider = other
+    it.run()
+    assert it.statuses() == ([RUNNING, RUNNING] if forgets else [DONE, DONE])
+    other.tasks |= {f"x-{n}": FakeTask(f"x-{n}", b"{}", "", "other", -1e6, -1e6) for n in range(9)}
+    it.settings = RETRY_RUNNING
+    it.run()
+    assert set(it.statuses()) == {DONE}
+    assert other.submits == (2 if forgets else 0)
+
+
+@pytest.mark.parametrize("forgets", [False, True])
 def test_a_task_under_another_name_is_collected_where_it_can_be_read(tmp_path: Path, forgets: bool) -> None:
     """The key is the same, and it is no trouble if the provider is another one after all."""
     provider = Called()
