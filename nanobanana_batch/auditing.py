@@ -38,7 +38,7 @@ class Finding:
     """One thing that is not explained."""
 
     kind: str
-    """duplicate, resent, given_up, orphan, unknown, missing, changed, not_a_file, unreadable, stray,
+    """duplicate, resent, given_up, orphan, unknown, missing, changed, not_a_file, kept, unreadable, stray,
     same_bytes or not_as_asked."""
     what: str
     """The row's id, or a file's path."""
@@ -93,11 +93,13 @@ def make_audit(folder: Folder, now: Connection | None = None) -> Audit:
     with open_reader(folder.state, folder.told()) as reader:  # while it is being understood
         way = () if now is None or now.provider == LAST else way_to(now, reader.meta(CONNECTION))
         commands = FolderCommands(folder.path, way)
-        return _audited(folder, commands, list(reader.attempts()), was_running=was_running)
+        look = Look(folder.path, verify=True)
+        look.kept = reader.kept_images()
+        return _audited(folder, commands, look, list(reader.attempts()), was_running=was_running)
 
 
 def _audited(
-    folder: Folder, commands: FolderCommands, attempts: list[AttemptReport], *, was_running: bool
+    folder: Folder, commands: FolderCommands, look: Look, attempts: list[AttemptReport], *, was_running: bool
 ) -> Audit:
     is_running = was_running or is_held(folder.path)
     in_flight = [attempt for attempt in attempts if is_running and attempt.phase in _IN_FLIGHT]
@@ -109,7 +111,7 @@ def _audited(
     findings = [
         *_paid_twice(attempts),
         *_without_image(commands, at_rest),
-        *_damaged(commands, saved),
+        *_damaged(commands, look, saved),
         *strays,
         *_same_bytes(saved),
         *_not_as_asked(saved),
@@ -203,8 +205,7 @@ def _paid_twice(attempts: Iterable[AttemptReport]) -> Iterable[Finding]:
             )
 
 
-def _damaged(commands: FolderCommands, saved: Iterable[AttemptReport]) -> Iterable[Finding]:
-    look = Look(Path(commands.folder), verify=True)
+def _damaged(commands: FolderCommands, look: Look, saved: Iterable[AttemptReport]) -> Iterable[Finding]:
     words = _damage_words(commands)
     for attempt in saved:
         path = str(attempt.path)
@@ -221,6 +222,10 @@ def _damage_words(commands: FolderCommands) -> dict[Stands, tuple[str, str]]:
         Stands.MISSING: ("is gone", f"{repair} fetches it while the provider has it"),
         Stands.CHANGED: ("has other bytes than were saved; it stays its row's image", beside),
         Stands.NOT_A_FILE: ("is not there: a folder, a link or the like stands in its place", beside),
+        Stands.KEPT: (
+            "has other bytes than were saved, and could not be fetched anew; it stays its row's image",
+            "yours to keep",
+        ),
         Stands.UNREADABLE: (
             "may be in order or not: this user may not read it",
             f"make it readable, and look once more: {commands.audit()}",

@@ -148,6 +148,7 @@ def _place_for(folder: Folder, name: str) -> Path:
 
 def csv_pieces(reader: Reader, look: Look, *, is_for_spreadsheets: bool = False) -> Iterator[bytes]:
     """results.csv as UTF-8 in pieces of many rows; RFC 4180 quoting, `\\n` line ends."""
+    look.kept = reader.kept_images()
     variables = reader.variables()
     cells = (cells_of(row, variables, _stands(row, look)) for row in reader.rows())
     lines: Iterator[Sequence[object]] = itertools.chain([column_names(variables)], cells)
@@ -186,6 +187,7 @@ def standing(folder: Folder, *, verify: bool = False) -> Standing:
         sent = (
             reader.being_sent(last.attempts_before) if is_running and last and not last.ended else BeingSent()
         )
+        look.kept = reader.kept_images()
         for image in reader.saved_images():
             found = look.at(image.path, image.size_bytes, image.sha256, image.file_time)
             gone += image.is_current and found is Stands.MISSING
@@ -281,6 +283,7 @@ def cells_of(row: RowReport, variables: list[str], file: Stands = Stands.AS_SAVE
 _FILE_NOTES = {
     Stands.MISSING: "the file is gone: the next run fetches it again while the provider has it",
     Stands.CHANGED: "the file was changed: width, height, size_bytes and sha256 are of the image as saved",
+    Stands.KEPT: "the file was changed: width, height, size_bytes and sha256 are of the image as saved",
     Stands.NOT_A_FILE: "a folder, a link or the like stands in the place of the file",
     Stands.UNREADABLE: "this user may not read the file",
 }

@@ -19,7 +19,7 @@ from nanobanana_batch.files.log import LOG_NAME, Log, RunLog
 from nanobanana_batch.files.standing import Look, Stands
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.state import facts
-from nanobanana_batch.state.reader import Reader, open_reader
+from nanobanana_batch.state.reader import KEPT_IMAGES, Reader, open_reader
 from nanobanana_batch.state.scope import Scope
 from nanobanana_batch.state.store import Store
 
@@ -189,11 +189,12 @@ def keep_changed(store: Store, folder: Path) -> int:
     if not beside:
         return 0
     kept = [
-        facts.Found(file.attempt)
+        file
         for file in store.saved_files()
         if file.attempt in beside and not file.is_saved and os.path.lexists(folder / file.path)
     ]
-    store.apply(kept)
+    store.apply([facts.Found(file.attempt) for file in kept])
+    store.remember(KEPT_IMAGES, json.dumps([file.path for file in kept]))
     store.remember(_FETCHED_ANEW, "[]")
     return len(kept)
 

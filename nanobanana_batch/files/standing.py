@@ -11,7 +11,7 @@ import math
 import os
 import stat
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -38,6 +38,8 @@ class Stands(StrEnum):
     UNREADABLE = "unreadable"
     NOT_A_FILE = "not a file"
     """A folder, a link or a pipe stands in its place."""
+    KEPT = "kept"
+    """It was changed, or replaced, and a repair could not fetch the image anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class Files:
     changed: int = 0
     unreadable: int = 0
     not_a_file: int = 0
+    kept: int = 0
     not_looked_at: int = 0
     first: Mapping[str, str] = field(default_factory=dict)
     """The first of each, by these names."""
@@ -66,10 +69,14 @@ class Look:
         self._user = os.geteuid()
         self._counts: Counter[Stands] = Counter()
         self._first: dict[Stands, str] = {}
+        self.kept: Collection[str] = frozenset()
+        """Paths of images that a repair could not fetch anew."""
 
     def at(self, path: str, size_bytes: int, sha256: str, file_time: float | None) -> Stands:
         """How a file stands of which this was written down when it was saved."""
         found = self._found(path, size_bytes, sha256, file_time)
+        if found in (Stands.CHANGED, Stands.NOT_A_FILE) and path in self.kept:
+            found = Stands.KEPT
         if found is not Stands.AS_SAVED:
             self._counts[found] += 1
             self._first.setdefault(found, path)
@@ -143,6 +150,10 @@ def sentences(files: Files, commands: FolderCommands) -> list[str]:
         "not_a_file": (
             "Images in whose place something else stands, such as a folder or a link: ",
             f"It is left alone; {repair} saves the images beside it while the provider has them.",
+        ),
+        "kept": (
+            "Images that were changed, and could not be fetched anew: ",
+            "They are kept as they are, and not paid for again.",
         ),
         "unreadable": (
             "Images that this user may not read: ",

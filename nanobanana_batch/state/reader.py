@@ -29,6 +29,9 @@ from nanobanana_batch.state.scope import EVERY_ROW, Scope
 from nanobanana_batch.state.soundness import blamed_on_state, texts, understood
 from nanobanana_batch.state.twins import HAS_TWINS, Twins, legacy_twins
 
+KEPT_IMAGES = "kept images"
+"""Under which they are remembered."""
+
 
 @dataclass(frozen=True, slots=True)
 class RowReport:
@@ -325,6 +328,15 @@ class Reader:
         """A remembered value, or None."""
         found = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return None if found is None else str(found[0])
+
+    def kept_images(self) -> frozenset[str]:
+        """Paths of images that somebody has changed, and that a repair could not fetch anew.
+
+        Raises:
+            StateFailed: they are damaged.
+        """
+        with understood("meta"):
+            return frozenset(texts(self.meta(KEPT_IMAGES) or "[]"))
 
     def latest_attempt(self) -> int:
         """The number of the latest attempt; 0 where there is none."""
