@@ -183,6 +183,7 @@ class Submitter:
             row=row.row,
             row_key=row.row_key,
             model=row.request.model,
+            base_key=row.base_key,
             attempt=attempt,
             number=row.number,
             stem=row.stem or self._free_stem(row),

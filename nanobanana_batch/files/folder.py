@@ -244,7 +244,7 @@ def refuse_amnesia(folder: Folder, *, worked_on: bool) -> None:
     if told := folder.told():
         raise StateFailed(
             f"{folder.path} has no state file {folder.state}, or an empty one, and {PAYMENTS_NAME} tells of"
-            f" {told[0]:,} paid requests: nothing was sent.",
+            f" {told[2]:,} paid requests: nothing was sent.",
             hint=rebuild_hint(folder.path),
         )
     images = folder.path / IMAGE_FOLDER

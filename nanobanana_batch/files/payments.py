@@ -25,8 +25,8 @@ _LINE_BYTES = 1 << 16
 _MARK = b'"chain":"'
 
 
-Told = tuple[int, bytes, Path]
-"""How many sendings the file of a folder tells of, the hash over them, and the folder."""
+Told = tuple[int, bytes, int, Path]
+"""How many facts the file of a folder tells, the hash over them, how many requests were sent, the folder."""
 
 
 def last_told(folder: Path) -> Told | None:
@@ -50,10 +50,10 @@ def last_told(folder: Path) -> Told | None:
     return None
 
 
-def _understood(line: bytes) -> tuple[int, bytes] | None:
+def _understood(line: bytes) -> tuple[int, bytes, int] | None:
     try:
         found = json.loads(line)
-        return int(found["n"]), bytes.fromhex(found["chain"])
+        return int(found["told"]), bytes.fromhex(found["chain"]), int(found["sent"])
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
 

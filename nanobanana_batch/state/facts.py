@@ -78,7 +78,9 @@ class Intent:
     """The uploaded files that its body names."""
     row_key: str = ""
     model: str = ""
-    """These two are for whoever has lost the state."""
+    base_key: str = ""
+    """Of a row of several that ask for the same: see `state.twins`. These three are for whoever has lost the
+    state."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,15 @@
 
 A state can be lost, or replaced by an older copy of itself, and then knows nothing of requests that were
 paid. So each fact is also told in a line of a file that is only ever appended to, after it is on disk in the
-state and before anyone acts on it. The sendings are counted and chained by a hash: of any state it can be
-said whether it has come past the last one that was told. What is told is enough to make another state of it;
-no prompt, no link and no key of an account is in it.
+state and before anyone acts on it. After the lines of each commit one says how much was told so far, with a
+hash over all of it: of any state it can be said whether it has come past the last one. What is told is enough
+to make another state of it; no prompt, no link and no key of an account is in it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -56,25 +57,33 @@ _FIELDS: dict[type, list[tuple[str, Any]]] = {
 }
 """Of each fact, with the value that is not told."""
 _IMAGE_FIELDS = [field.name for field in fields(Image)]
+_ATTEMPTS = """
+SELECT attempts.*, rows.row_key, rows.stem, rows.attempt = attempts.attempt AS is_latest,
+       json_extract(rows.request, '$.model') AS model, twins.base_key
+FROM attempts JOIN rows USING (row) LEFT JOIN twins USING (row_key) ORDER BY attempts.attempt
+"""
 _ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
 
-LastTold = tuple[int, bytes, Path]
-"""A chain that was told last (number and mark), and the output folder in which it is."""
+LastTold = tuple[int, bytes, int, Path]
+"""A chain that was told last (number, mark and sent), and the output folder in which it is."""
 
 
 class Chain(NamedTuple):
-    """How many times something was sent, and a hash over all of these."""
+    """How many facts were told, a hash over their lines, and how many of them are sendings."""
 
     number: int = 0
     mark: bytes = bytes(8)
+    sent: int = 0
 
-    def after(self, sendings: Sequence[str]) -> Chain:
-        """With so many more."""
-        if not sendings:
+    def after(self, lines: Sequence[bytes], sent: int) -> Chain:
+        """With these lines more."""
+        if not lines:
             return self
-        joined = "\n".join(sendings).encode()
-        return Chain(self.number + len(sendings), hashlib.sha256(self.mark + joined).digest()[:8])
+        digest = hashlib.sha256(self.mark)
+        for line in lines:
+            digest.update(line)
+        return Chain(self.number + len(lines), digest.digest()[:8], self.sent + sent)
 
 
 class Witness(Protocol):
@@ -99,33 +108,37 @@ class Witness(Protocol):
 
 
 def told(chain: Chain, batch: Iterable[Fact]) -> tuple[Chain, bytes]:
-    """The lines for facts that are written together, and the chain with the sendings among them."""
-    entries = [_entry(fact) for fact in batch if type(fact).__name__ in _TOLD]
-    sent = [entry for entry in entries if entry["fact"] in ("Intent", "SentAgain")]
-    after = chain.after([_sending(entry) for entry in sent])
-    if sent:
-        sent[-1] |= _checkpoint(after)
-    return after, b"".join(map(_line, entries))
+    """The lines for facts that are written together, and the chain with them."""
+    known = [fact for fact in batch if type(fact).__name__ in _TOLD]
+    lines = [_line(_entry(fact)) for fact in known]
+    after = chain.after(lines, sum(is_sending(fact) for fact in known))
+    return after, b"".join([*lines, _line(_checkpoint(after))] if lines else [])
+
+
+def is_sending(fact: Fact) -> bool:
+    """Whether it says that a paid request is about to be sent."""
+    return isinstance(fact, facts.Intent | facts.SentAgain)
 
 
 def told_anew(db: sqlite3.Connection, chain: Chain) -> Iterator[bytes]:
-    """The lines for all that a state knows."""
+    """The lines for all that a state knows; the last says so, with a hash over these lines."""
     late: list[Fact] = []
-    query = "SELECT attempts.*, rows.row_key, rows.stem, rows.attempt = attempts.attempt AS is_latest,"
-    query += " json_extract(rows.request, '$.model') AS model FROM attempts JOIN rows USING (row)"
-    cursor = db.execute(f"{query} ORDER BY attempts.attempt")
+    cursor = db.execute(_ATTEMPTS)
     names = [column[0] for column in cursor.description]
-    for found in cursor:
-        yield b"".join(_line(_entry(fact)) for fact in _facts_of(dict(zip(names, found, strict=True)), late))
-    yield b"".join(_line(_entry(fact)) for fact in late)
+    digest = hashlib.sha256(Chain().mark)
+    for found in itertools.chain(cursor, [None]):
+        several = late if found is None else _facts_of(dict(zip(names, found, strict=True)), late)
+        piece = b"".join(_line(_entry(fact)) for fact in several)
+        digest.update(piece)
+        yield piece
     if chain.number:
-        yield _line(_checkpoint(chain))
+        yield _line(_checkpoint(chain) | {"anew": digest.digest()[:8].hex()})
 
 
 def chain_of(db: sqlite3.Connection) -> Chain:
     """How much a state knows of."""
-    found = db.execute("SELECT number, chain FROM sendings ORDER BY number DESC LIMIT 1").fetchone()
-    return Chain() if found is None else Chain(int(found[0]), bytes(found[1]))
+    found = db.execute("SELECT number, chain, sent FROM told ORDER BY number DESC LIMIT 1").fetchone()
+    return Chain() if found is None else Chain(int(found[0]), bytes(found[1]), int(found[2]))
 
 
 def refuse_less_known(db: sqlite3.Connection, version: int, known: LastTold | None) -> None:
@@ -136,31 +149,31 @@ def refuse_less_known(db: sqlite3.Connection, version: int, known: LastTold | No
     """
     if known is None or not known[0]:
         return
-    last, mark, folder = known
+    last, mark, sent, folder = known
     if version < 4:  # older than any telling: it can only be counted
         (number,) = db.execute("SELECT count(*) FROM attempts").fetchone()
-        knows_it = number >= last
+        last, is_known = sent, number >= sent
     else:
         number = chain_of(db).number
-        found = db.execute("SELECT chain FROM sendings WHERE number = ?", (last,)).fetchone()
-        knows_it = found is not None and bytes(found[0]) == mark
-    if not knows_it:
+        found = db.execute("SELECT chain FROM told WHERE number = ?", (last,)).fetchone()
+        is_known = found is not None and bytes(found[0]) == mark
+    if not is_known:
+        lacks = f"lacks the last {last - number:,}" if number < last else "does not know these"
         raise StateFailed(
-            f"The state of {folder} is not the one that its requests were paid with: payments.jsonl tells of"
-            f" {last:,} that were sent, and it knows of {min(number, last):,}"
-            f"{'' if number < last else ', but not of these'}. It is an older copy, or lacks a part;"
-            " nothing was sent.",
+            f"The state of {folder} is not the one that its requests were paid with: payments.jsonl tells"
+            f" {last:,} facts about {sent:,} that were sent, and the state {lacks}. It is an older copy, or"
+            " lacks a part; nothing was sent.",
             hint=rebuild_hint(folder),
         )
 
 
 class Told(NamedTuple):
-    """One line, understood. `chain` where the line says how much was sent with it."""
+    """One line, understood: a fact, or how much was told before it."""
 
     fact: Fact | None
-    sending: str
-    """What it adds to the chain; empty if nothing."""
     chain: Chain | None
+    anew: bytes
+    """A hash over all lines before, where these were told anew from a state; else empty."""
 
 
 def understand(line: bytes) -> Told:
@@ -170,12 +183,11 @@ def understand(line: bytes) -> Told:
         ValueError, TypeError, KeyError: it is no such line.
     """
     entry: dict[str, Any] = json.loads(line)
-    chain = Chain(int(entry["n"]), bytes.fromhex(entry["chain"])) if "chain" in entry else None
     if "fact" not in entry:
-        return Told(None, "", chain)
+        chain = Chain(int(entry["told"]), bytes.fromhex(entry["chain"]), int(entry["sent"]))
+        return Told(None, chain, bytes.fromhex(entry.get("anew", "")))
     kind = _TOLD[entry["fact"]]
     known = {field.name: entry[field.name] for field in fields(kind) if field.name in entry}
-    is_sending = kind in (facts.Intent, facts.SentAgain)
     if kind is facts.Intent:
         known |= {"row": 0, "body": b"", "fingerprint": "", "stem": str(entry["stem"])}
     if kind is facts.Ready:
@@ -183,11 +195,7 @@ def understand(line: bytes) -> Told:
     if kind is facts.Saved:
         known["image"] = Image(**entry["image"])
     known = {field.name: None for field in fields(kind) if field.default is MISSING} | known
-    return Told(
-        kind(**known),
-        _sending(entry) if is_sending else "",
-        chain,
-    )
+    return Told(kind(**known), None, b"")
 
 
 def _entry(fact: Fact) -> dict[str, Any]:
@@ -202,12 +210,8 @@ def _entry(fact: Fact) -> dict[str, Any]:
     return entry
 
 
-def _sending(entry: dict[str, Any]) -> str:
-    return str(entry["idempotency_key"]) if entry["fact"] == "Intent" else f"again {entry['attempt']}"
-
-
 def _checkpoint(chain: Chain) -> dict[str, Any]:
-    return {"n": chain.number, "chain": chain.mark.hex()}
+    return {"told": chain.number, "sent": chain.sent, "chain": chain.mark.hex()}
 
 
 def _line(entry: dict[str, Any]) -> bytes:
@@ -231,6 +235,7 @@ def _facts_of(known: dict[str, Any], late: list[Fact]) -> Iterator[Fact]:
         known["credits_expected"],
         row_key=known["row_key"],
         model=known["model"],
+        base_key=known["base_key"] or "",
     )
     for _ in range(known["sent"] - 1):
         yield facts.Unanswered(attempt, "")

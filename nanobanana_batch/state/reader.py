@@ -460,9 +460,9 @@ def open_reader(path: Path, told: LastTold | None = None) -> Iterator[Reader]:
         raise UsageError(f"{path.parent} cannot be read: {error.strerror}.") from error
     if told is not None and not (is_there and path.stat().st_size):
         raise StateFailed(
-            f"{told[2]} has no state file {path}, or an empty one, and payments.jsonl tells of {told[0]:,}"
+            f"{told[3]} has no state file {path}, or an empty one, and payments.jsonl tells of {told[2]:,}"
             " paid requests.",
-            hint=rebuild_hint(told[2]),
+            hint=rebuild_hint(told[3]),
         )
     if not is_there:
         raise UsageError(f"{path.parent} is not an output folder of this program: it has no {path.name}.")

@@ -7,6 +7,7 @@ one that no manifest asks for, until a run takes the manifest again and finds it
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sqlite3
 from collections import Counter
@@ -20,10 +21,11 @@ from nanobanana_batch.file_names import is_stem
 from nanobanana_batch.model import Request, RowStatus, request_as_json
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.facts import STATUS_OF_PHASE, Phase
-from nanobanana_batch.state.ledger import Chain, Told, understand
+from nanobanana_batch.state.ledger import Chain, is_sending, understand
 from nanobanana_batch.state.opening import refuse_foreign_journal
 from nanobanana_batch.state.schema import bring_up_to_date, refuse_foreign_tables
 from nanobanana_batch.state.soundness import refuse_unsound
+from nanobanana_batch.state.twins import HAS_TWINS, legacy_twins
 from nanobanana_batch.state.writers import WRITERS
 
 _NOT_UNDERSTOOD = (
@@ -44,6 +46,10 @@ _FROM_OLD = """
 UPDATE attempts SET (body, fingerprint) = (
     SELECT body, fingerprint FROM old.attempts AS known WHERE known.idempotency_key = attempts.idempotency_key
 ) WHERE idempotency_key IN (SELECT idempotency_key FROM old.attempts)
+"""
+_UNTOLD = """
+SELECT count(*) FROM old.attempts
+WHERE idempotency_key NOT IN (SELECT idempotency_key FROM main.attempts)
 """
 _LINKS = """
 UPDATE attempts SET links = (
@@ -86,13 +92,15 @@ def rebuild(path: Path, lines: Iterable[bytes], old: Path | None) -> Counter[Row
         db.execute("BEGIN")
         for step in _COPIED if old is not None else ():
             db.execute(step)
-        chain = _replayed(db, lines)
         if old is not None:
+            _take_twins(db)
+        db.execute("INSERT OR IGNORE INTO meta VALUES (?, '')", (HAS_TWINS,))
+        _replayed(db, lines)
+        if old is not None:
+            _refuse_foreign_lines(db)
             db.execute(_FROM_OLD)
             db.execute(_LINKS)
         db.execute(_WITHOUT_LINKS)
-        if chain.number:
-            db.execute("INSERT INTO sendings VALUES (?, ?)", chain)
         db.execute("COMMIT")
         refuse_unsound(db)
         query = "SELECT phase, count(*) FROM attempts GROUP BY phase"
@@ -100,6 +108,30 @@ def rebuild(path: Path, lines: Iterable[bytes], old: Path | None) -> Counter[Row
         for phase, count in db.execute(query):
             counts[STATUS_OF_PHASE[Phase(phase)]] += count
     return counts
+
+
+def _take_twins(db: sqlite3.Connection) -> None:
+    """An old state has a table of them, or is older than that."""
+    if db.execute("SELECT 1 FROM old.sqlite_master WHERE name = 'twins'").fetchone():
+        db.execute("INSERT INTO twins SELECT row_key, base_key FROM old.twins")
+    if db.execute("SELECT 1 FROM meta WHERE name = ?", (HAS_TWINS,)).fetchone() is None:
+        db.executemany("INSERT OR IGNORE INTO twins VALUES (?, ?)", list(legacy_twins(db)))
+
+
+def _refuse_foreign_lines(db: sqlite3.Connection) -> None:
+    """What the old state has sent has to be told, or one of the two is of another folder.
+
+    Raises:
+        StateFailed: it is not.
+    """
+    (untold,) = db.execute(_UNTOLD).fetchone()
+    if untold:
+        raise StateFailed(
+            f"The state knows {untold:,} paid requests of which payments.jsonl does not tell: one of the two"
+            " is another folder's, or older; nothing was changed.",
+            hint="If the state is the right one, move payments.jsonl away: the next run tells it all anew. If"
+            " payments.jsonl is the right one, move state.sqlite3 away, and do this again.",
+        )
 
 
 def _is_ours(state: Path) -> bool:
@@ -115,10 +147,10 @@ def _is_ours(state: Path) -> bool:
     return False
 
 
-def _replayed(db: sqlite3.Connection, lines: Iterable[bytes]) -> Chain:
-    """All facts once more, each from the phases from which it may follow; returns what was sent."""
+def _replayed(db: sqlite3.Connection, lines: Iterable[bytes]) -> None:
+    """All facts once more, each from the phases from which it may follow."""
     chain = Chain()
-    sent: list[str] = []
+    digest, number_since, sent_since = hashlib.sha256(chain.mark), 0, 0
     for number, line in enumerate(lines, 1):
         try:
             told = understand(line)
@@ -127,19 +159,25 @@ def _replayed(db: sqlite3.Connection, lines: Iterable[bytes]) -> Chain:
                 WRITERS[type(fact)](db, fact)
         except (*_NOT_UNDERSTOOD, StateFailed) as error:
             raise _damaged(number, f"cannot be understood ({error})") from error
-        sent += [told.sending] if told.sending else []
-        chain, sent = _checked(chain, sent, told, number)
-    return chain.after(sent)  # the last ones may have been cut off with the process, before they were sent
+        if told.chain is None:
+            digest.update(line)
+            number_since += 1
+            sent_since += told.fact is not None and is_sending(told.fact)
+            continue
+        mark = digest.digest()[:8]
+        follows = Chain(chain.number + number_since, mark, chain.sent + sent_since)
+        if told.anew != mark and follows != told.chain:
+            raise _damaged(number, "does not follow from those before: some are missing or changed")
+        _note(db, told.chain)
+        chain = told.chain
+        digest, number_since, sent_since = hashlib.sha256(chain.mark), 0, 0
+    if number_since:  # the last ones may have been cut off with the process, before anyone acted on them
+        mark = digest.digest()[:8]
+        _note(db, Chain(chain.number + number_since, mark, chain.sent + sent_since))
 
 
-def _checked(chain: Chain, sent: list[str], told: Told, number: int) -> tuple[Chain, list[str]]:
-    if told.chain is None:
-        return chain, sent
-    if told.fact is None:  # told anew from a state, which knew how much was sent
-        return told.chain, []
-    if chain.after(sent) != told.chain:
-        raise _damaged(number, "does not follow from those before: some are missing or changed")
-    return told.chain, []
+def _note(db: sqlite3.Connection, chain: Chain) -> None:
+    db.execute("INSERT OR REPLACE INTO told VALUES (?, ?, ?)", (chain.number, chain.sent, chain.mark))
 
 
 def _placed(db: sqlite3.Connection, fact: facts.Fact) -> facts.Fact:
@@ -148,6 +186,8 @@ def _placed(db: sqlite3.Connection, fact: facts.Fact) -> facts.Fact:
         return fact
     if not is_stem(fact.stem) or not fact.row_key:
         raise ValueError("that is no row")
+    if fact.base_key:
+        db.execute("INSERT OR IGNORE INTO twins VALUES (?, ?)", (fact.row_key, fact.base_key))
     found = db.execute("SELECT row FROM rows WHERE row_key = ?", (fact.row_key,)).fetchone()
     if found is None:
         values = (fact.row_key, fact.stem, request_as_json(Request(fact.model, "")), 0, "{}", _SOURCE)
@@ -162,5 +202,6 @@ def _damaged(number: int, what: str) -> StateFailed:
     return StateFailed(
         f"payments.jsonl is damaged: its line {number} {what}. A state that is made of it would not know all"
         " that was paid; nothing was changed.",
-        hint="Bring back a good copy of it, or of the state.",
+        hint="Bring back a good copy of it, or of the state. If the state is the newest one, move"
+        " payments.jsonl away: the next run tells it all anew.",
     )

@@ -139,13 +139,14 @@ CREATE UNIQUE INDEX rows_stem ON rows (stem_key) WHERE stem_key IS NOT NULL;
 """
 
 _V4 = """
--- One for each time that a paid request was sent, in that order: what is told outside of this file of what
--- was sent can be held beside it. Of what was sent before there was this table, only how much it was.
-CREATE TABLE sendings (
-    number INTEGER PRIMARY KEY,
-    chain  BLOB NOT NULL             -- a hash of this one and of the chain before it
+-- How much was told outside of this file of what became of paid requests, after each commit in which some of
+-- it was: what is told there can be held beside it. Of what was known before this table, only how much.
+CREATE TABLE told (
+    number INTEGER PRIMARY KEY,      -- facts
+    sent   INTEGER NOT NULL,         -- those of them that a request was about to be sent
+    chain  BLOB NOT NULL             -- a hash of the lines that tell them, and of the chain before these
 );
-INSERT INTO sendings SELECT count(*), zeroblob(8) FROM attempts HAVING count(*) > 0;
+INSERT INTO told SELECT count(*), count(*), zeroblob(8) FROM attempts HAVING count(*) > 0;
 
 -- Rows that ask for the same as another one, by the key that this would have if it were the only one.
 CREATE TABLE twins (

@@ -34,7 +34,7 @@ _MORE = {
         " OR (links IS NOT NULL AND (NOT json_valid(links) OR json_type(links) IS NOT 'array'))"
     ),
 }
-_TABLES = ("rows", "attempts", "meta", "uploads", "attempt_uploads", "sendings", "twins")
+_TABLES = ("rows", "attempts", "meta", "uploads", "attempt_uploads", "told", "twins")
 _NOT_UNDERSTOOD = (
     ValueError,
     TypeError,

@@ -48,6 +48,8 @@ class RowToSend:
     """Of the attempt to come, 1-based."""
     stem: str | None
     """The file name that it has had since its first attempt."""
+    base_key: str
+    """Of a row of several that ask for the same: see `state.twins`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +124,13 @@ ORDER BY attempts.dies_at, attempts.attempt
 """
 
 _NEW = """
-SELECT row, position, row_key, id, request, 1, stem FROM rows
+SELECT row, position, row_key, id, request, 1, stem, base_key FROM rows LEFT JOIN twins USING (row_key)
 WHERE position > ? AND {scope} AND attempt IS NULL ORDER BY position LIMIT ?
 """
 _ONE = """
-SELECT rows.row, position, row_key, id, request, coalesce(number, 0) + 1, stem
-FROM rows LEFT JOIN attempts ON attempts.attempt = rows.attempt WHERE rows.row = ?
+SELECT rows.row, position, row_key, id, request, coalesce(number, 0) + 1, stem, base_key
+FROM rows LEFT JOIN attempts ON attempts.attempt = rows.attempt LEFT JOIN twins USING (row_key)
+WHERE rows.row = ?
 """
 _REPEATED = """
 SELECT rows.row FROM attempts JOIN rows ON rows.attempt = attempts.attempt
@@ -207,7 +210,7 @@ class Store:
             for fact in batch:
                 WRITERS[type(fact)](self._db, fact)
             if chain != self._chain:
-                self._db.execute("INSERT INTO sendings VALUES (?, ?)", chain)
+                self._db.execute("INSERT INTO told VALUES (?, ?, ?)", (chain.number, chain.sent, chain.mark))
         self._chain = chain
 
     def take_manifest(self, roster: Roster, *, name: str, variables: Sequence[str]) -> None:
@@ -380,12 +383,19 @@ class Store:
         known = witness.told()
         try:
             refuse_less_known(self._db, VERSION, known)
-            if (Chain() if known is None else Chain(*known[:2])) != self._chain:
+            if (Chain() if known is None else Chain(*known[:3])) != self._chain:
                 witness.rewrite(told_anew(self._db, self._chain))
         except BaseException:
             self._reads.close()
             self._db.close()
             raise
+
+    def _tell(self, witness: Witness, lines: bytes) -> None:
+        try:
+            witness.append(lines)
+        except OSError as error:
+            message = f"What is paid for cannot be told beside the state: {error}."
+            raise StateFailed(message, hint=f"{_KEEP_IT} The next run tells it.") from error
 
     @contextmanager
     def _transaction(self, lines: bytes = b"") -> Iterator[None]:
@@ -400,7 +410,7 @@ class Store:
                     self._db.execute("ROLLBACK")
                 raise
             if self._witness is not None:
-                self._witness.append(lines)
+                self._tell(self._witness, lines)
 
 
 _HEADER_BYTES = 100
@@ -471,9 +481,9 @@ def _as_state_failure(path: Path) -> Iterator[None]:
 
 
 def _row_to_send(found: Sequence[Any]) -> RowToSend:
-    row, position, key, id_, request, number, stem = found
+    row, position, key, id_, request, number, stem, base = found
     _refuse_ways_out(id_, stem)
-    return RowToSend(row, position, key, id_, request_from_json(request), number, stem)
+    return RowToSend(row, position, key, id_, request_from_json(request), number, stem, base or "")
 
 
 def _refuse_ways_out(*names: str | None) -> None:
