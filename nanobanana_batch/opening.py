@@ -21,7 +21,8 @@ from nanobanana_batch.state.soundness import understood
 from nanobanana_batch.state.store import Store
 
 _PLACES = "places"
-"""Under which the state remembers where it was worked on."""
+"""Under which the state remembers where it was worked on, the latest place at the end."""
+_MOST_PLACES = 50
 
 
 @contextmanager
@@ -52,13 +53,11 @@ def opened(folder: Folder, disk: Disk, *, as_copy: bool = False) -> Iterator[Sto
 
 
 def _refuse_less_than_log(folder: Folder) -> None:
-    """A state of before there were `payments.jsonl` may be an older copy: there the log tells."""
-    if not folder.state.exists() or folder.told() is not None:
-        return
+    """State and `payments.jsonl` may both be of a backup, or of before there was that: the log tells."""
     last = last_intent(folder.path)
-    if last is None:
+    if last is None or not folder.state.exists():
         return
-    with open_reader(folder.state) as reader:
+    with open_reader(folder.state, folder.told()) as reader:
         known = reader.latest_attempt()
     if last > known:
         raise StateFailed(
@@ -77,7 +76,7 @@ def _note_place(store: Store, folder: Folder, *, as_copy: bool) -> None:
     now = {"machine": platform.node(), "path": str(folder.path.resolve())}
     with understood("meta"):
         known = [dict(place) for place in json.loads(store.meta(_PLACES) or "[]")]
-        is_known = not known or any(_is_here(place, now) for place in known)
+        is_known = not known or _is_here(known, now)
     if not is_known and not as_copy:
         raise FolderRefused(
             f"{folder.path} was worked on as {known[-1]['path']} on the machine {known[-1]['machine']}: this"
@@ -85,12 +84,14 @@ def _note_place(store: Store, folder: Folder, *, as_copy: bool) -> None:
             " nothing was sent.",
             hint="To go on here, give --as-copy once, and do not go on there.",
         )
-    if now not in known:
-        store.remember(_PLACES, json.dumps([*known, now]))
+    if not known or now != known[-1]:
+        others = [place for place in known if place != now]
+        store.remember(_PLACES, json.dumps([*others, now][-_MOST_PLACES:]))
 
 
-def _is_here(place: dict[str, str], now: dict[str, str]) -> bool:
-    """Whether a folder that was worked on there is the one that is here now, and not a copy of it."""
-    if place["path"] == now["path"]:
+def _is_here(known: list[dict[str, str]], now: dict[str, str]) -> bool:
+    """Whether a folder that was worked on in these places is here now, and not a copy of it."""
+    if any(place["path"] == now["path"] for place in known):
         return True
-    return place["machine"] == now["machine"] and not (Path(place["path"]) / PAYMENTS_NAME).exists()
+    last = known[-1]
+    return last["machine"] == now["machine"] and not (Path(last["path"]) / PAYMENTS_NAME).exists()

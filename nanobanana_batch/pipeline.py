@@ -17,7 +17,16 @@ from nanobanana_batch.connection import CONNECTION, LAST, Connection, Line, name
 from nanobanana_batch.errors import TooManyRows, UsageError, after_sending, before_sending
 from nanobanana_batch.estimates import Cost, Prices, seen_by
 from nanobanana_batch.files.disk import Disk
-from nanobanana_batch.files.folder import Folder, choose, create, find, held, make, was_worked_on
+from nanobanana_batch.files.folder import (
+    RESULTS_NAME,
+    Folder,
+    choose,
+    create,
+    find,
+    held,
+    make,
+    was_worked_on,
+)
 from nanobanana_batch.files.lock import only_writer
 from nanobanana_batch.files.proof import refuse_unspeakable
 from nanobanana_batch.files.standing import Files, Look
@@ -42,7 +51,7 @@ from nanobanana_batch.state.facts import Phase
 from nanobanana_batch.state.last_run import remembered_end
 from nanobanana_batch.state.reader import Failure, open_reader
 from nanobanana_batch.state.roster import Roster
-from nanobanana_batch.state.scope import Scope
+from nanobanana_batch.state.scope import EVERY_ROW, Scope
 from nanobanana_batch.state.store import Store
 
 if TYPE_CHECKING:
@@ -332,6 +341,7 @@ def _announce_cost(path: Path, only: Retry, scope: Scope, tally: Tally) -> None:
     folder = find(path)
     with open_reader(folder.state, folder.told()) as reader:
         counts = reader.counts(scope)
+        left = reader.left_counts() if scope == EVERY_ROW else {}
     rows = counts[RowStatus.RUNNING] + counts[RowStatus.READY]
     if only is Retry.RUNNING and rows:
         tally.announce(
@@ -344,6 +354,12 @@ def _announce_cost(path: Path, only: Retry, scope: Scope, tally: Tally) -> None:
             f"Rows that may have been paid: {rows:,}. The provider is asked once more what became of each."
             " Where it does not show that, or is another one now, the row is sent again, and may be paid for"
             " twice."
+        )
+    unanswered = RowStatus.UNKNOWN if only is Retry.UNKNOWN else RowStatus.RUNNING
+    if gone := left.get(unanswered, 0):
+        tally.announce(
+            f"Of rows that have left the manifest: {gone:,} more. They are asked about once more, and given"
+            " up where nothing shows what became of them; nothing is sent for them."
         )
 
 
@@ -376,6 +392,11 @@ def _resume(
     disk, folder = Disk(), find(path)
     settings = fitted(settings, tally)
     with open_reader(folder.state, folder.told()) as reader:
+        if reader.meta("manifest") is None and (now.provider == LAST or settings.pays_again):
+            raise UsageError(
+                f"The state of {path} was made anew, and has no manifest yet; nothing was sent.",
+                hint="Run the same command as before first: it takes the manifest, and goes on.",
+            )
         connection = remembered(reader.meta(CONNECTION), now)
     line = prepare(connection, settings.paid_at_once, needs_key=False)
     with held(folder), opened(folder, disk, as_copy=as_copy) as store:
@@ -498,7 +519,9 @@ def _made(session: Session) -> Outcome:
 
 def _outcome(session: Session, worked: Worked) -> Outcome:
     look = Look(session.folder.path)
-    results = write_results(session.folder, session.disk, look)
+    results = session.folder.path / RESULTS_NAME
+    if session.store.meta("manifest") is not None:
+        write_results(session.folder, session.disk, look)
     settings, line = session.settings, session.line
     with open_reader(session.folder.state) as reader:
         counts = reader.counts(settings.scope)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nanobanana_batch.errors import StateFailed, UsageError
 from nanobanana_batch.files.disk import Disk
-from nanobanana_batch.files.folder import STATE_NAME, Folder, find, held
+from nanobanana_batch.files.folder import STATE_NAME, Folder, find, held, make
 from nanobanana_batch.files.payments import PAYMENTS_NAME, lines
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.state.reader import open_reader
@@ -39,6 +39,7 @@ def rebuild_folder(path: Path, disk: Disk) -> Rebuilt | None:
     if not path.is_dir():
         raise UsageError(f"{path} is no output folder.")
     folder = find(path)
+    make(folder.state_folder, disk)  # it may have been lost as a whole
     with held(folder):
         if folder.told() is None:
             raise UsageError(

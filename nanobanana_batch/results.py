@@ -115,15 +115,23 @@ def write_results(folder: Folder, disk: Disk, look: Look | None = None) -> Path:
     `look`: with what the images are looked at.
 
     Raises:
-        UsageError: a folder is in the way.
+        UsageError: a folder is in the way, or the state knows no manifest.
         StateFailed: the state cannot be read.
         DiskFailed: the file cannot be written; the old one is untouched.
     """
     path = _place_for(folder, RESULTS_NAME)
     with open_reader(folder.state, folder.told()) as reader:
-        if reader.meta("manifest") is not None:  # a state that was made anew has no rows in order, yet
-            write_atomically(disk, path, csv_pieces(reader, look or Look(folder.path)))
+        _refuse_without_manifest(reader, path)
+        write_atomically(disk, path, csv_pieces(reader, look or Look(folder.path)))
     return path
+
+
+def _refuse_without_manifest(reader: Reader, path: Path) -> None:
+    if reader.meta("manifest") is None:
+        raise UsageError(
+            f"The state of {path.parent} was made anew, and has no manifest yet; {path.name} stays as it is.",
+            hint="Run the same command as before first: it takes the manifest, and goes on.",
+        )
 
 
 def write_for_spreadsheets(folder: Folder, disk: Disk, look: Look | None = None) -> Path:
@@ -134,6 +142,7 @@ def write_for_spreadsheets(folder: Folder, disk: Disk, look: Look | None = None)
     """
     path = _place_for(folder, SPREADSHEET_NAME)
     with open_reader(folder.state, folder.told()) as reader:
+        _refuse_without_manifest(reader, path)
         pieces = csv_pieces(reader, look or Look(folder.path), is_for_spreadsheets=True)
         write_atomically(disk, path, itertools.chain([codecs.BOM_UTF8], pieces))
     return path

@@ -41,6 +41,7 @@ def outcome_text(outcome: Outcome) -> str:
         lines.append(
             f"Paid for and not fetched yet: {counted(awaited, 'image')}, {reserved}."
             " Run the same command again soon: links die 24 hours after their image is made."
+            f" If they never come: {commands.retry('running')} gives them up and pays for them again."
         )
     if outcome.same_bytes:
         lines.append(
@@ -123,7 +124,8 @@ def _share_text(share: Share) -> str:
 
 def standing_text(standing: Standing) -> str:
     """Counts and credits of a folder."""
-    lines = [f"{visible_line(standing.manifest)}: {counted(standing.rows, 'row')} in {standing.folder}"]
+    name = standing.manifest or "(made anew, without a manifest until the next run)"
+    lines = [f"{visible_line(name)}: {counted(standing.rows, 'row')} in {standing.folder}"]
     counts = {"being sent": standing.being_sent, **standing.counts}
     lines += [f"  {name}: {count:,}" for name, count in counts.items() if count]
     if standing.left_manifest:

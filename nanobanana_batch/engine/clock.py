@@ -38,6 +38,11 @@ class Clock:
         self._logged_s = 0.0
         self._is_told = False
 
+    @property
+    def is_checked(self) -> bool:
+        """Whether the provider has told its time."""
+        return self._theirs() is not None
+
     def now(self) -> float:
         """This machine's time while it is the provider's within a minute, else the provider's."""
         wall, theirs = self._wall(), self._theirs()

@@ -108,6 +108,11 @@ class Settings:
         """Requests on the wire that may be paid: each has a connection, so that none waits for another's."""
         return self.submit_concurrency + self.resolve_concurrency
 
+    @property
+    def pays_again(self) -> bool:
+        """Whether rows are paid for once more by a person's word."""
+        return bool(self.retried) or self.gives_up or self.on_unknown is OnUnknown.RESUBMIT
+
     def rows_to_repeat(self) -> list[Repeat]:
         """Which rows that had an attempt get another one, in turn.
 

@@ -106,6 +106,7 @@ class Keys:
         self._mute_until = -math.inf
         self._asking = anyio.Lock()
         self._is_last = False
+        self._has_asked_time = False
         if self._trust is Idempotency.HONOURED and self._is_noted_as_ignored():
             self._trust = Idempotency.IGNORED
         if self._is_of_late(self._noted.unshown_at):
@@ -153,6 +154,8 @@ class Keys:
         """Whether the provider would answer with the first task, if there is one; it is asked if need be."""
         if not self._may_ask(work):
             return False
+        if work.is_old and self._trust is Idempotency.HONOURED:
+            await self._hear_time()
         if self.covers(work):
             return True
         if not work.is_wanted or work.sent > 1 or self._sent_at(work) is None:
@@ -165,6 +168,18 @@ class Keys:
         elif not work.posted_at or self._is_last:
             await self._asked_about_own(work)  # no request was accepted that could be asked about instead
         return self.covers(work)
+
+    async def _hear_time(self) -> None:
+        """A clock that is wrong does not know how old an earlier run's key is; a free reply has a date."""
+        context = self._context
+        async with self._asking:
+            if self._has_asked_time or context.clock.is_checked:
+                return
+            self._has_asked_time = True
+            await context.gate.passed(context.stop)
+            if not context.stop.asked:
+                read = await context.provider.read_account()
+                context.gate.hold_briefly(read.retry_after_s or 0.0)
 
     def covers(self, work: Work) -> bool:
         """Whether a repeat that is sent now is known to be no second payment.

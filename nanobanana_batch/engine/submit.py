@@ -128,7 +128,10 @@ class Submitter:
         context.slots.give_back()
 
     def _sent_again(self, work: Work) -> facts.SentAgain:
-        return facts.SentAgain(work.attempt, self._context.now(), work.is_remembered)
+        account = self._context.provider.capabilities.account
+        now, others = self._context.now(), account if account != work.account else ""
+        work.account = account
+        return facts.SentAgain(work.attempt, now, work.is_remembered, others)
 
     async def _send_row(self, row: RowToSend) -> None:
         """Everything that can be missing is looked at first, the money last."""

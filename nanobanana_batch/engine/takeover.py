@@ -80,9 +80,8 @@ def elsewhere(
         if known.rests and not settings.asks_resting:
             continue
         if known.provider == provider:
-            if known.account != account and is_spoken_of and known.phase in _UNANSWERED:
-                yield known, Fate.MOVES
-        elif known.account == account:
+            continue  # with another key it is sent again, if a person says so, as one that may be paid twice
+        if known.account == account:
             if is_spoken_of or (known.phase in _UNANSWERED and _is_same_host(known.provider, provider)):
                 yield known, Fate.MOVES
             elif known.phase in _RUNNING:

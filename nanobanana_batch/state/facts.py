@@ -93,6 +93,8 @@ class SentAgain:
     attempt: int
     at: float
     is_same_payment: bool = False
+    account: str = ""
+    """Whose key it is sent with, if that is another one now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +215,7 @@ class Rested:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """A person says that its provider is reached under another name now, or with another key."""
+    """Its provider is reached under another name now, or it can be read with another key."""
 
     attempt: int
     provider: str

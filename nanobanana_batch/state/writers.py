@@ -66,6 +66,9 @@ def _write_intent(db: sqlite3.Connection, fact: facts.Intent) -> None:
 def _write_sent_again(db: sqlite3.Connection, fact: facts.SentAgain) -> None:
     if db.execute("SELECT 1 FROM rows WHERE attempt = ?", (fact.attempt,)).fetchone() is None:
         raise StateFailed(f"Attempt {fact.attempt} cannot be sent again: its row has a later one.")
+    if fact.account:
+        query = "UPDATE attempts SET account = ? WHERE attempt = ?"
+        db.execute(query, (fact.account, fact.attempt))
     if fact.is_same_payment:  # the key is as old as its first sending
         _advance(db, fact.attempt, Phase.INTENT, (Phase.UNKNOWN,), error_message=None)
         return
