@@ -185,5 +185,9 @@ def test_a_folder_that_lost_its_state_is_refused(tmp_path: Path) -> None:
         (it.out / "state.sqlite3").unlink()
         done = it.finish()
         assert done.returncode == 3
-        assert "gone" in done.stderr
+        assert "payments.jsonl tells of 3 paid requests" in done.stderr
+        (it.out / "payments.jsonl").unlink()
+        done = it.finish()
+        assert done.returncode == 3
+        assert "gone or empty" in done.stderr
         assert paid(it) == 3

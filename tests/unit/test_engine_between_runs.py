@@ -207,6 +207,22 @@ def test_a_person_settles_what_went_elsewhere(tmp_path: Path, account: str) -> N
         assert [one.error_code for one in attempts(it)] == [None, "given_up", None]
 
 
+def test_what_is_sent_with_another_accounts_key_is_another_payment(tmp_path: Path) -> None:
+    """And no run sends it once more by itself."""
+    provider = forgetful(on_submit=lost)
+    it = Told(tmp_path, provider, ["a", "b"], RUN)
+    it.run()
+    other = Called(account="two", idempotency=Idempotency.HONOURED, lists_tasks=False, keys_come_first=False)
+    other.on_submit = lambda n: "lost"
+    it.provider, it.settings = other, replace(RETRY_UNKNOWN, resolve_tries=0)
+    it.run()
+    assert (it.statuses(), other.submits) == ([DONE, UNKNOWN], 1)
+    it.settings = RUN
+    it.run()
+    assert (it.statuses(), other.submits) == ([DONE, UNKNOWN], 1)
+    assert attempts(it)[1].sent == 2
+
+
 @pytest.mark.parametrize("forgets", [False, True])
 def test_a_task_at_the_same_host_is_collected_with_another_key(tmp_path: Path, forgets: bool) -> None:
     """Under another name, too; by a person's word it is given up where it cannot be read."""

@@ -123,6 +123,17 @@ def test_a_request_from_the_future_is_not_young(tmp_path: Path) -> None:
     assert "a clock was wrong" in str(later.rows()[0].error_message)
 
 
+def test_a_clock_that_is_behind_makes_no_key_young(tmp_path: Path) -> None:
+    """The provider is asked for its time before a key of an earlier run is relied on."""
+    provider = Timely(idempotency=HONOURED, lists_tasks=False, tells_time=True)
+    them = folder(tmp_path, provider)
+    them.run(2, at=0.0, answers=lost(0, 1), submit_concurrency=1, resolve_tries=0)
+    provider.forgets, provider.keys_come_first = True, False
+    it = them.run(2, at=2 * DAY_S, clock_ahead=-2 * DAY_S)
+    assert it.statuses() == [UNKNOWN, UNKNOWN]
+    assert them.paid() == [1, 1]
+
+
 @pytest.mark.parametrize("trust", [HONOURED, UNPROVEN])
 def test_its_own_key_still_finds_its_task(tmp_path: Path, trust: Idempotency) -> None:
     """The free question about that very key does not ask how old it is."""

@@ -16,7 +16,7 @@ import pytest
 from nanobanana_batch.cli import main
 from nanobanana_batch.errors import StateFailed, UsageError
 from nanobanana_batch.files.disk import Disk
-from nanobanana_batch.files.folder import Folder, create, find, was_worked_on
+from nanobanana_batch.files.folder import Folder, choose, create, find, was_worked_on
 from nanobanana_batch.files.lock import only_writer
 from nanobanana_batch.files.payments import PAYMENTS_NAME
 from nanobanana_batch.opening import opened
@@ -172,6 +172,45 @@ def test_a_lost_state_of_before_there_was_a_telling_is_known_by_the_log(out: Pat
         create(find(out), Disk(), worked_on=True)
 
 
+def test_a_backup_of_both_is_known_by_the_log(out: Path, tmp_path: Path) -> None:
+    """State and telling agree, and both are older than what was sent."""
+    log_of(out, 3)
+    with pytest.raises(StateFailed, match=r"request number 3.*knows of 2"):
+        work_in(out)
+
+
+def test_a_state_that_stood_elsewhere_is_made_there_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Although its folder is gone as a whole."""
+    folder = choose(tmp_path / "out", tmp_path / "states", risk_network=False)
+    create(folder, Disk(), worked_on=False)
+    with only_writer(folder.path), opened(folder, Disk()) as store:
+        take(store, 6)
+        store.apply([intent(1, 1)])
+    shutil.rmtree(tmp_path / "states")
+    _, text = said(capsys, "audit", str(folder.path), "--rebuild")
+    assert "1 request (1 unknown)" in text
+    assert folder.state.exists()
+    work_in(folder.path)
+
+
+@pytest.mark.parametrize("command", ["results", "retry", "repair"])
+def test_before_its_manifest_is_taken_a_state_made_anew_does_nothing_in_silence(
+    out: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    """It says what comes first; what is in results.csv stays."""
+    gone(out / "state.sqlite3")
+    (out / "results.csv").write_text("as it was\n")
+    assert rebuild_folder(out, Disk()) is not None
+    words = {"retry": ("retry", str(out), "--only", "failed"), "repair": ("audit", str(out), "--repair")}
+    code, text = said(capsys, *words.get(command, (command, str(out))))
+    assert code == 2
+    assert "Run the same command as before first" in text
+    assert (out / "results.csv").read_text() == "as it was\n"
+    assert "made anew" in said(capsys, "status", str(out))[1]
+
+
 # --- copies of a folder ----------------------------------------------------------------------------
 
 
@@ -197,6 +236,16 @@ def test_a_copy_on_the_same_machine_is_told_as_long_as_the_first_is_there(out: P
     work_in(out)
     shutil.rmtree(out)
     work_in(copy)
+
+
+def test_a_folder_that_was_moved_before_is_told_as_a_copy_all_the_same(out: Path, tmp_path: Path) -> None:
+    """Only the place where it was last counts."""
+    moved = out.rename(tmp_path / "moved")
+    work_in(moved)
+    copy = tmp_path / "copy"
+    shutil.copytree(moved, copy)
+    with pytest.raises(UsageError, match=re.escape(f"worked on as {moved} on the machine")):
+        work_in(copy)
 
 
 @pytest.mark.parametrize("changed", ["machine", "path"])

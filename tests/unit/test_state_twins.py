@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from nanobanana_batch.files.disk import Disk
+from nanobanana_batch.files.payments import Payments, lines
 from nanobanana_batch.manifest import derive_id, fold_id
 from nanobanana_batch.model import Draft, Image, Request
 from nanobanana_batch.problems import ProblemLog
@@ -15,6 +17,7 @@ from nanobanana_batch.state import facts
 from nanobanana_batch.state.comparison import Prospect
 from nanobanana_batch.state.facts import Phase
 from nanobanana_batch.state.reader import open_reader
+from nanobanana_batch.state.rebuild import rebuild
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.schema import VERSION
 from nanobanana_batch.state.store import Store
@@ -69,6 +72,13 @@ class Folder:
                 known.append(facts.Failed(attempt, "no", "no", False, False, 5.0))
             store.apply(known)
         store.close()
+
+    def told_to(self, path: Path) -> list[bytes]:
+        """All that a witness tells of it."""
+        path.mkdir()
+        with Payments(path, Disk()) as payments:
+            Store(self.state, payments).close()
+        return list(lines(path))
 
     def _roster(self, *ids: str | None) -> Roster:
         problems = ProblemLog()
@@ -158,6 +168,19 @@ def test_twins_of_an_older_state_are_found(folder: Folder) -> None:
         db.execute("DELETE FROM meta WHERE name = 'has twins'")
     assert VERSION == 4
     assert folder.take("b") == [("b", "task-b")]
+
+
+@pytest.mark.parametrize("has_old", [True, False])
+def test_a_state_that_was_made_anew_keeps_them_apart(tmp_path: Path, has_old: bool) -> None:
+    """What is told of a row names its likes."""
+    first = Folder(tmp_path)
+    first.take("a", "b")
+    first.end(a="failed", b="saved")
+    (tmp_path / "new").mkdir()
+    made = Folder(tmp_path / "new")
+    told = first.told_to(tmp_path / "told")
+    rebuild(made.state, told, first.state if has_old else None)
+    assert made.take("b") == [("b", "task-b")]
 
 
 def test_what_is_worth_most_is_kept_if_not_all_can_be() -> None:
