@@ -65,8 +65,8 @@ def elsewhere(
 ) -> Iterator[tuple[OpenAttempt, Fate]]:
     """What is to be taken over, and how. Without an account (no key is known) nothing of others.
 
-    By a person's word a provider's own are settled first: another account's are given up only for one that
-    has nothing of its own to settle.
+    By a person's word a provider's own are settled first: what another account has at another host is paid for
+    again only by one that has nothing of its own to settle.
     """
     spoken_of = _RUNNING if settings.gives_up else ()
     if settings.on_unknown is OnUnknown.RESUBMIT:
@@ -76,17 +76,19 @@ def elsewhere(
     for known in found:
         is_left = known.position is None and settings.gives_up_left
         is_spoken_of = known.phase in spoken_of and (is_left or settings.scope.holds(known.position))
-        is_taken_over = is_spoken_of and settings.takes_over and not has_own
+        is_same_host = _is_same_host(known.provider, provider)
+        is_its_turn = is_same_host or is_left or not has_own
+        is_taken_over = is_spoken_of and settings.takes_over and is_its_turn
         if known.rests and not settings.asks_resting:
             continue
         if known.provider == provider:
             continue  # with another key it is sent again, if a person says so, as one that may be paid twice
         if known.account == account:
-            if is_spoken_of or (known.phase in _UNANSWERED and _is_same_host(known.provider, provider)):
+            if is_spoken_of or (known.phase in _UNANSWERED and is_same_host):
                 yield known, Fate.MOVES
             elif known.phase in _RUNNING:
                 yield known, Fate.MOVES_IF_READABLE
-        elif account and known.phase in _RUNNING and _is_same_host(known.provider, provider):
+        elif account and known.phase in _RUNNING and is_same_host:
             yield known, Fate.MOVES_OR_IS_GIVEN_UP if is_taken_over else Fate.MOVES_IF_READABLE
         elif account and is_taken_over:
             yield known, Fate.IS_GIVEN_UP

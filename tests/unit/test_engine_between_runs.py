@@ -292,6 +292,25 @@ def test_a_forgotten_task_of_a_row_that_left_is_not_asked_about_for_ever(tmp_pat
     assert len(provider.batches) == asked
 
 
+@pytest.mark.parametrize(("host", "settles"), [("p@here.example", True), ("p@elsewhere.example", False)])
+def test_what_is_at_another_host_has_its_turn_when_its_own_are_settled(
+    tmp_path: Path, host: str, settles: bool
+) -> None:
+    """One command is not to pay for rows of two providers without being told so."""
+    provider = forgetful(on_submit=lambda n: "lost", name=host)
+    it = Told(tmp_path, provider, ["a"], RUN)
+    it.run()
+    here = forgetful(on_submit=lambda n: "lost" if n == 0 else None, name="q@here.example", account="two")
+    it.provider, it.prompts = here, ["a", "b"]
+    it.run()
+    assert it.statuses() == [UNKNOWN, UNKNOWN]
+    it.settings = RETRY_UNKNOWN
+    it.run()
+    assert it.statuses() == [DONE if settles else UNKNOWN, DONE]
+    it.run()
+    assert it.statuses() == [DONE, DONE]
+
+
 def test_a_task_that_another_provider_runs_is_given_up_and_paid_for_here(tmp_path: Path) -> None:
     """By a person's word, who names where."""
     provider = Called(latency_s=1e9)
