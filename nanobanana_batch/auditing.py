@@ -167,7 +167,7 @@ def _unknown(commands: FolderCommands, *, has_left: bool) -> tuple[str, str]:
 def _finding(kind: str, attempt: AttemptReport, words: tuple[str, str]) -> Finding:
     detail, advice = words
     task = f" (task {attempt.task_id})" if attempt.task_id else ""
-    said = f": {attempt.error_message}" if attempt.error_message else ""
+    said = f": {attempt.error_message}" if attempt.error_message and not _is_given_up(attempt) else ""
     return Finding(kind, attempt.id, f"{detail}{task}{said}", advice)
 
 

@@ -65,8 +65,8 @@ def elsewhere(
 ) -> Iterator[tuple[OpenAttempt, Fate]]:
     """What is to be taken over, and how. Without an account (no key is known) nothing of others.
 
-    By a person's word a provider's own are settled first: what another account has at another host is paid for
-    again only by one that has nothing of its own to settle.
+    By a person's word a provider's own are settled first: what another account has at another host is paid
+    for again only by one that has nothing of its own to settle.
     """
     spoken_of = _RUNNING if settings.gives_up else ()
     if settings.on_unknown is OnUnknown.RESUBMIT:

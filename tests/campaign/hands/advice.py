@@ -60,6 +60,8 @@ def settle(world: World) -> Settled:
                 advices += _of_text(world, looked)
         todo: dict[str, None] = {}
         for advice in advices:
+            if any(command in todo for command in advice.commands):
+                continue  # two rows may bear one id: one of them has left
             left = [command for command in advice.commands if not tried[advice.about, command]]
             if not left:
                 useless.append(f"{advice.about}: {' / '.join(advice.commands)}")
