@@ -47,6 +47,9 @@ def settle(world: World) -> Settled:
     useless: list[str] = []
     for number in range(1, _ROUNDS + 1):
         ended = world.run()
+        if "leave out --state-dir" in ended.said:  # a state that was made anew stands in the folder
+            world.state_dir = ""
+            ended = world.run()
         said = [ended]
         if ended.is_refusal:
             findings: list[dict[str, Any]] = []
