@@ -93,7 +93,7 @@ EDITS: list[tuple[Edit, list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("rows", "with_ids"), [(300, True), (100, False)], ids=["ids", "no-ids"])
+@pytest.mark.parametrize(("rows", "with_ids"), [(120, True), (80, False)], ids=["ids", "no-ids"])
 def test_an_edited_table_pays_for_exactly_the_changed_rows(tmp_path: Path, rows: int, with_ids: bool) -> None:
     """Each edit by itself, and back again in between for nothing: what was paid for once stays paid for."""
     original, path = a_table(rows, with_ids), tmp_path / "scenes.csv"
