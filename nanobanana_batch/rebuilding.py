@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +88,7 @@ def _copied(folder: Folder) -> Path | None:
         _remove(copy)
         for part in _BESIDE:
             if os.path.lexists(f"{old}{part}"):
-                os.link(f"{old}{part}", f"{copy}{part}")
+                shutil.copyfile(f"{old}{part}", f"{copy}{part}")
     return copy
 
 

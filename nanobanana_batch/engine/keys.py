@@ -169,6 +169,11 @@ class Keys:
             await self._asked_about_own(work)  # no request was accepted that could be asked about instead
         return self.covers(work)
 
+    def is_unheard(self, work: Work) -> bool:
+        """Whether this very key was asked about, and nothing usable came."""
+        shown, _ = self._own.get(work.idempotency_key, (KeyMemory.UNSHOWN, 0.0))
+        return shown is KeyMemory.NO_ANSWER
+
     async def _hear_time(self) -> None:
         """A clock that is wrong does not know how old an earlier run's key is; a free reply has a date."""
         context = self._context

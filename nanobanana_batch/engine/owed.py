@@ -199,13 +199,9 @@ class Owed:
             self._changed = anyio.Event()
             await self._changed.wait()
 
-    def not_understood(self) -> list[Work]:
-        """Of what is set aside, that of which the provider knows nothing, or says what nobody understands."""
-        return [
-            work
-            for attempt, work in self._aside.items()
-            if attempt in self._troubles and self._troubles[attempt].kind is Kind.UNCLEAR
-        ]
+    def forgotten(self) -> list[Work]:
+        """Of what is set aside, that of which the provider says that it does not know it."""
+        return [work for work in self._aside.values() if work.is_forgotten]
 
     @property
     def is_settled(self) -> bool:

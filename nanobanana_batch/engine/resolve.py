@@ -148,10 +148,16 @@ class Resolver:
 
     def give_up(self) -> list[Work]:
         """Those for which nothing could be found out; they are no longer looked after here."""
-        works = [case.work for case in self._taken_from_held(lambda case: True)]
-        for work in works:
-            work.is_remembered = self._keys.covers(work)
-        return works
+        cases = self._taken_from_held(lambda case: True)
+        for case in cases:
+            case.work.is_remembered = self._keys.covers(case.work)
+            case.work.is_heard = self._is_heard(case)
+        return [case.work for case in cases]
+
+    def _is_heard(self, case: _Case) -> bool:
+        """Whether all that is free was answered: trouble that may pass is no answer."""
+        is_in_trouble = case.looks_again or self._context.breaker.failures or self._strangers.is_unheard
+        return not is_in_trouble and not self._keys.is_unheard(case.work)
 
     def _taken_from_held(self, which: Callable[[_Case], bool]) -> list[_Case]:
         taken = [case for case in self._held if which(case)]

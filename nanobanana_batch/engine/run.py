@@ -144,11 +144,12 @@ class Run:
         """What nothing is known of and whose rows left the manifest: said once, and asked no more."""
         context = self._context
         unanswered = [] if context.stop.asked else [*self._left, *self._resolver.give_up()]
-        unknown = [] if context.stop.is_hurried else context.owed.not_understood()
+        unanswered = [work for work in unanswered if work.is_heard]
+        forgotten = [] if context.stop.is_hurried else context.owed.forgotten()
         now, commands = context.now(), context.commands
         for works, what, only in (
             (unanswered, "Requests without an answer", "unknown"),
-            (unknown, "Tasks that the provider does not know, or says nothing clear of,", "running"),
+            (forgotten, "Tasks that the provider does not know any more,", "running"),
         ):
             left = [work for work in works if work.has_left]
             if left and works is unanswered and context.settings.gives_up_left:

@@ -50,6 +50,8 @@ class Strangers:
         self._asked_at: float | None = None
         """Moment of the first request of the reading."""
         self._is_offered, self._has_listed = True, False
+        self.is_unheard = False
+        """Whether the list was asked for last without an answer, although there is one."""
         self._repeated_at: dict[int, float] = {}
         """Moment at which a request was repeated last in this run, by attempt."""
         self._anew: list[Unaccounted] | None = None
@@ -191,6 +193,7 @@ class Strangers:
             context.gate.hold_briefly(listing.retry_after_s)
         if listing.stop:
             context.stop.ask(f"Recent tasks cannot be listed ({listing.failure}).")
+        self.is_unheard = bool(listing.failure) and (listing.is_offered or self._has_listed)
         if not listing.failure:
             self._has_listed = True
         elif not listing.is_offered and not self._has_listed:

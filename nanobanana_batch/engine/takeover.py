@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from enum import Enum, auto
 
 from nanobanana_batch.engine.context import Context, OnUnknown, Settings
-from nanobanana_batch.providers.base import Provider
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.facts import Phase
 from nanobanana_batch.state.store import OpenAttempt, Store
@@ -27,7 +26,7 @@ class Fate(Enum):
     MOVES = auto()
     MOVES_IF_READABLE = auto()
     MOVES_OR_IS_GIVEN_UP = auto()
-    """Moves if it is readable."""
+    """Moves if it is readable, and is given up if the provider says that it does not know it."""
     IS_GIVEN_UP = auto()
 
 
@@ -39,25 +38,32 @@ async def take_over(context: Context) -> None:
     offered = context.provider.capabilities
     found = list(elsewhere(context.store, offered.name, offered.account, context.settings))
     asked = [str(known.task_id) for known, fate in found if fate in _READ]
-    readable = await _readable(context.provider, asked, offered.read_at_once)
+    readable, absent = await _read(context, asked)
     for known, fate in found:
         if fate is Fate.MOVES or known.task_id in readable:
             await context.journal.record(facts.Moved(known.attempt, offered.name, offered.account))
-        elif fate is Fate.MOVES_IF_READABLE:
-            continue
-        else:
+        elif fate is Fate.IS_GIVEN_UP or (fate is Fate.MOVES_OR_IS_GIVEN_UP and known.task_id in absent):
             await context.journal.record(facts.GivenUp(known.attempt, context.now()))
+        else:
+            continue
         context.log("taken_over", id=known.id, provider=known.provider, fate=fate.name.lower())
 
 
-async def _readable(provider: Provider, task_ids: Sequence[str], at_once: int) -> frozenset[str]:
-    found: set[str] = set()
+async def _read(context: Context, task_ids: Sequence[str]) -> tuple[set[str], set[str]]:
+    """Those that can be read here, and those that the provider says it does not know; the others stay."""
+    readable, absent = set[str](), set[str]()
+    at_once = context.provider.capabilities.read_at_once
     for begin in range(0, len(task_ids), at_once):
-        read = await provider.read_many(task_ids[begin : begin + at_once])
-        found |= read.reports.keys()
+        await context.gate.passed(context.stop)
+        if context.stop.asked:
+            break
+        read = await context.provider.read_many(task_ids[begin : begin + at_once])
+        readable |= read.reports.keys()
+        absent |= read.absent
+        context.gate.hold_briefly(read.retry_after_s or 0.0)
         if read.failure:
             break  # nothing is lost by it: the next run asks again
-    return frozenset(found)
+    return readable, absent
 
 
 def elsewhere(

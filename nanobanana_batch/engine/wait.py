@@ -281,6 +281,7 @@ class Waiter:
     def _judge(self, work: Work, read: TasksRead) -> facts.Fact | None:
         """What a read ends the waiting with, if it does; else the task is read again, or set aside."""
         report = read.reports.get(work.task_id)
+        work.is_forgotten = report is None and (work.is_forgotten or work.task_id in read.absent)
         if report is None and work.task_id in read.absent:
             return self._unclear(work, "the provider knows no such task", is_over=True)
         if report is None:

@@ -41,6 +41,10 @@ class Work:
     """Its row is in the manifest, and one of those that this run is about: it may be sent again."""
     has_left: bool = False
     """Its row has left the manifest: nothing is ever sent for it again but what is free."""
+    is_heard: bool = False
+    """All that is free was asked about it, and answered."""
+    is_forgotten: bool = False
+    """The provider says that it does not know its task."""
     is_intended: bool = False
     """Its intent is on disk, or just being written."""
     is_doubtful: bool = False

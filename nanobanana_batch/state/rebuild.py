@@ -84,7 +84,13 @@ def rebuild(path: Path, lines: Iterable[bytes], old: Path | None) -> Counter[Row
     Raises:
         StateFailed: a line is damaged, or one is missing: rows would be paid for again.
     """
-    old = old if old is not None and _is_ours(old) else None
+    try:
+        return _rebuilt(path, lines, old if old is not None and _is_ours(old) else None)
+    except sqlite3.Error as error:
+        raise StateFailed(f"A state cannot be made at {path}: {error}.") from error
+
+
+def _rebuilt(path: Path, lines: Iterable[bytes], old: Path | None) -> Counter[RowStatus]:
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         bring_up_to_date(db)
         if old is not None:

@@ -174,7 +174,7 @@ class Store:
         self._path, self._witness = path, witness
         with _as_state_failure(path):
             if not os.path.lexists(path):
-                create(path)
+                _create(path)
             self._db = _connect(path)
             self._reads = _connect_to_read(path)
             found = self._reads.execute("SELECT coalesce(max(attempt), 0) FROM attempts").fetchone()
@@ -419,7 +419,7 @@ _LOG_BYTES = 1 << 26
 """To which the write-ahead log shrinks again after a large manifest was taken."""
 
 
-def create(path: Path) -> None:
+def _create(path: Path) -> None:
     """Make the file whole under another name first, so that an empty one is known to be damaged."""
     new = path.with_name(f".{path.name}.new")
     for part in ("", "-journal", "-wal", "-shm"):

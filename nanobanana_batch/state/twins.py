@@ -19,6 +19,8 @@ from nanobanana_batch.state.facts import Phase
 Read = Callable[..., Iterable[Any]]
 """Runs a query with its values; all rows."""
 
+HAS_TWINS = "has twins"
+"""Under which a state remembers that its table of them is filled."""
 _PAID = (Phase.SAVED, Phase.READY, Phase.ACCEPTED, Phase.UNKNOWN, Phase.INTENT, Phase.EXPIRED)
 """What is worth most first."""
 _NEVER_SENT = len(Phase)
@@ -89,36 +91,32 @@ def legacy_twins(db: sqlite3.Connection) -> Iterator[tuple[str, str]]:
             yield str(key), base
 
 
-HAS_TWINS = "has twins"
-"""Under which a state remembers that its table of them is filled."""
-
-
 def assigned(ids: Sequence[str], twins: Iterable[Twin]) -> list[Twin | None]:
     """Which of them each row is, by the rows' ids in manifest order; None for a row that is a new one."""
     ranked = sorted(twins, key=lambda twin: twin._rank)
     paid = [twin for twin in ranked if twin._is_paid][: len(ids)]
     others = {twin.id: twin for twin in reversed(ranked) if not twin._is_paid}
     found: dict[int, Twin] = {}
+    used: set[str] = set()
 
-    def give(rows: Iterable[int], left: list[Twin]) -> None:
-        for row, twin in zip([row for row in rows if row not in found], list(left), strict=False):
+    def keep(row: int, twin: Twin | None) -> None:
+        if twin is not None and row not in found and twin.row_key not in used:
             found[row] = twin
-            left.remove(twin)
+            used.add(twin.row_key)
+
+    def give(rows: Iterable[int], left: Iterable[Twin]) -> None:
+        free = (twin for twin in left if twin.row_key not in used)
+        for row in rows:
+            if row not in found:
+                keep(row, next(free, None))
 
     own = {twin.id: twin for twin in reversed(paid)}
     for row, id_ in enumerate(ids):
-        if (twin := own.pop(id_, None)) is not None:
-            found[row] = twin
-            paid.remove(twin)
+        keep(row, own.get(id_))
     # A row with nothing of its own takes it first, then one that was never sent, then one that has failed.
-    without = [row for row, id_ in enumerate(ids) if id_ not in others]
-    with_own = sorted(range(len(ids)), key=lambda row: -others[ids[row]]._rank if ids[row] in others else 1)
-    give(without, paid)
-    give(with_own, paid)
+    give((row for row, id_ in enumerate(ids) if id_ not in others), paid)
+    give(sorted(range(len(ids)), key=lambda row: -others[ids[row]]._rank if ids[row] in others else 1), paid)
     for row, id_ in enumerate(ids):
-        if row not in found and (twin := others.pop(id_, None)) is not None:
-            found[row] = twin
-    used = {twin.row_key for twin in found.values()}
-    left = [twin for twin in ranked if not twin._is_paid and twin.row_key not in used]
-    give(range(len(ids)), left)
+        keep(row, others.get(id_))
+    give(range(len(ids)), (twin for twin in ranked if not twin._is_paid))
     return [found.get(row) for row in range(len(ids))]
