@@ -16,6 +16,7 @@ from nanobanana_batch.state.reader import AttemptReport, open_reader
 from tests.unit.fake_provider import FakeProvider, FakeTask
 from tests.unit.night import Night
 from tests.unit.test_engine_guards import stop_now_at
+from tests.unit.wire import BAD_GATEWAY, working
 
 DONE, UNKNOWN, RUNNING = RowStatus.COMPLETED, RowStatus.UNKNOWN, RowStatus.RUNNING
 RUN = Settings(submit_concurrency=1, asks_resting=False)
@@ -108,6 +109,36 @@ def test_a_row_that_left_without_an_answer_is_told_once_and_not_asked_about_agai
     assert provider.asked == asked
     assert sum("have left the manifest" in text for text in it.said) == 1
     assert [one.phase for one in attempts(it)] == [Phase.SAVED, Phase.UNKNOWN]
+
+
+@pytest.mark.parametrize("settings", [RUN, RETRY_UNKNOWN], ids=["run", "retry"])
+def test_a_row_that_left_does_not_rest_while_the_provider_is_in_trouble(
+    tmp_path: Path, settings: Settings
+) -> None:
+    """No answer is no word about the request: what was made for it may be found yet."""
+    provider = forgetful(on_submit=lost)
+    it = Told(tmp_path, provider, ["a", "b"], RUN)
+    it.run()
+    provider.lists_tasks, provider.on_list = True, lambda n: BAD_GATEWAY
+    it.prompts, it.settings = ["a"], settings
+    it.run()
+    assert attempts(it)[1].phase is Phase.UNKNOWN
+    assert not any("have left the manifest" in text for text in it.said)
+    provider.on_list, it.settings = lambda n: None, RUN
+    it.run()
+    assert attempts(it)[1].phase is Phase.SAVED
+
+
+def test_a_task_with_an_unknown_word_does_not_rest_when_its_row_leaves(tmp_path: Path) -> None:
+    """It may stand for "still working"."""
+    provider = Called(on_read=lambda n, task: {**working(task.id), "status": "simmering"})
+    it = Told(tmp_path, provider, ["a", "b"], replace(RUN, stuck_after_s=60.0))
+    it.run(stop_now_at(5.0))
+    it.prompts = ["a"]
+    it.run()
+    provider.on_read = lambda n, task: None
+    it.run()
+    assert [one.phase for one in attempts(it)] == [Phase.SAVED, Phase.SAVED]
 
 
 def test_a_row_that_comes_back_is_asked_about_again(tmp_path: Path) -> None:
@@ -239,6 +270,20 @@ def test_a_task_at_the_same_host_is_collected_with_another_key(tmp_path: Path, f
     it.run()
     assert set(it.statuses()) == {DONE}
     assert other.submits == (2 if forgets else 0)
+
+
+def test_no_answer_gives_no_task_up(tmp_path: Path) -> None:
+    """An outage says nothing of a task, whatever a person has said of tasks that are gone."""
+    provider = Called(name="p@api.example")
+    it = Told(tmp_path, provider, ["a"], RUN)
+    it.run(stop_now_at(5.0))
+    other = Called(name="q@api.example", account="two", tasks=dict(provider.tasks))
+    other.on_batch = lambda n: "reset" if n == 0 else None
+    it.provider, it.settings = other, RETRY_RUNNING
+    it.run()
+    assert (it.statuses(), other.submits) == ([RUNNING], 0)
+    it.run()
+    assert (it.statuses(), other.submits) == ([DONE], 0)
 
 
 @pytest.mark.parametrize("forgets", [False, True])
