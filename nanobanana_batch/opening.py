@@ -16,7 +16,6 @@ from nanobanana_batch.files.log import LOG_NAME, last_intent
 from nanobanana_batch.files.payments import PAYMENTS_NAME, Payments
 from nanobanana_batch.files.proof import prove_writable, refuse_unspeakable
 from nanobanana_batch.state.facts import Phase
-from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.soundness import understood
 from nanobanana_batch.state.store import Store
 
@@ -40,10 +39,11 @@ def opened(folder: Folder, disk: Disk, *, as_copy: bool = False) -> Iterator[Sto
     with before_sending():
         make(folder.path / IMAGE_FOLDER, disk)
     prove_writable(folder, disk)
-    _refuse_less_than_log(folder)
+    last = last_intent(folder.path) if folder.state.exists() else None
     with Payments(folder.path, disk) as payments:
         store = Store(folder.state, payments)
         try:
+            _refuse_less_than_log(folder, last, store.last_attempt)
             _note_place(store, folder, as_copy=as_copy)
             disk.sync_folder(folder.state_folder)
             refuse_unspeakable(known.stem for phase in Phase for known in store.open_attempts(phase))
@@ -52,14 +52,9 @@ def opened(folder: Folder, disk: Disk, *, as_copy: bool = False) -> Iterator[Sto
             store.close()
 
 
-def _refuse_less_than_log(folder: Folder) -> None:
+def _refuse_less_than_log(folder: Folder, last: int | None, known: int) -> None:
     """State and `payments.jsonl` may both be of a backup, or of before there was that: the log tells."""
-    last = last_intent(folder.path)
-    if last is None or not folder.state.exists():
-        return
-    with open_reader(folder.state, folder.told()) as reader:
-        known = reader.latest_attempt()
-    if last > known:
+    if last is not None and last > known:
         raise StateFailed(
             f"{LOG_NAME} in {folder.path} tells of paid request number {last:,}, and the state knows of"
             f" {known:,}: it is an older copy, or lacks a part; nothing was sent.",

@@ -338,10 +338,6 @@ class Reader:
         with understood("meta"):
             return frozenset(texts(self.meta(KEPT_IMAGES) or "[]"))
 
-    def latest_attempt(self) -> int:
-        """The number of the latest attempt; 0 where there is none."""
-        return int(self._db.execute("SELECT coalesce(max(attempt), 0) FROM attempts").fetchone()[0])
-
     def counts(self, scope: Scope = EVERY_ROW) -> dict[RowStatus, int]:
         """Rows of the current manifest by status."""
         counts = dict.fromkeys(RowStatus, 0)

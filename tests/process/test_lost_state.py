@@ -6,12 +6,15 @@ import os
 import shlex
 import shutil
 import signal
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from nanobanana_batch.results import read_results
+from nanobanana_batch.state.store import Store
 from tests.process.harness import Bench, bench, cli, small_manifest, wrong_hashes
 from tests.process.surroundings import until
 
@@ -48,7 +51,23 @@ def log_gone(out: Path) -> None:
         (out / f"state.sqlite3{end}").unlink()
 
 
-@pytest.mark.parametrize(("lose", "images"), [(all_gone, 2), (log_gone, 0)])
+def first_moment(out: Path) -> None:
+    """Killed while the state was made: a change of it is cut off, and its journal stands beside it."""
+    all_gone(out)
+    new = out / "new.sqlite3"
+    Store(new).close()
+    with closing(sqlite3.connect(new, isolation_level=None)) as db:
+        db.execute("PRAGMA journal_mode = DELETE")
+        db.execute("BEGIN IMMEDIATE")
+        db.execute("PRAGMA cache_size = 1")  # so that a part of the change is in the file
+        db.executemany("INSERT INTO meta VALUES (?, ?)", [(str(n), "x" * 4000) for n in range(99)])
+        for end in ("", "-journal"):
+            shutil.copyfile(f"{new}{end}", out / f"state.sqlite3{end}")
+        db.execute("ROLLBACK")
+    new.unlink()
+
+
+@pytest.mark.parametrize(("lose", "images"), [(all_gone, 2), (log_gone, 0), (first_moment, 0)])
 def test_a_lost_state_is_refused_and_can_be_made_anew(
     it: Bench, lose: Callable[[Path], None], images: int
 ) -> None:
