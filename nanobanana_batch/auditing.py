@@ -20,7 +20,7 @@ from nanobanana_batch.files.folder import Folder
 from nanobanana_batch.files.lock import is_held
 from nanobanana_batch.files.standing import Look, Stands
 from nanobanana_batch.model import request_from_json
-from nanobanana_batch.state.facts import GIVEN_UP, Phase
+from nanobanana_batch.state.lifecycle import GIVEN_UP, Phase
 from nanobanana_batch.state.reader import AttemptReport, open_reader
 
 if TYPE_CHECKING:
@@ -107,11 +107,12 @@ def _audited(
     saved = [attempt for attempt in attempts if attempt.phase is Phase.SAVED]
     files = _files(folder.path)
     # A run places a file before it writes that down: only when none is going on, a file can be a stray.
-    strays = [] if is_running else _strays(files, {attempt.path for attempt in saved})
+    owned = {file.path for attempt in attempts for file in attempt.saved_images}
+    strays = [] if is_running else _strays(files, owned)
     findings = [
         *_paid_twice(attempts),
         *_without_image(commands, at_rest),
-        *_damaged(commands, look, saved),
+        *_damaged(commands, look, attempts),
         *strays,
         *_same_bytes(saved),
         *_not_as_asked(saved),
@@ -205,14 +206,14 @@ def _paid_twice(attempts: Iterable[AttemptReport]) -> Iterable[Finding]:
             )
 
 
-def _damaged(commands: FolderCommands, look: Look, saved: Iterable[AttemptReport]) -> Iterable[Finding]:
+def _damaged(commands: FolderCommands, look: Look, attempts: Iterable[AttemptReport]) -> Iterable[Finding]:
     words = _damage_words(commands)
-    for attempt in saved:
-        path = str(attempt.path)
-        found = look.at(path, attempt.size_bytes or 0, str(attempt.sha256), attempt.file_time)
-        if found in words:
-            detail, advice = words[found]
-            yield Finding(found.name.lower(), path, f"the image of {attempt.id} {detail}", advice)
+    for attempt in attempts:
+        for file in attempt.saved_images:
+            found = look.at(*file)
+            if found in words:
+                detail, advice = words[found]
+                yield Finding(found.name.lower(), file.path, f"the image of {attempt.id} {detail}", advice)
 
 
 def _damage_words(commands: FolderCommands) -> dict[Stands, tuple[str, str]]:
@@ -242,7 +243,7 @@ def _files(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in (*found, *linked))
 
 
-def _strays(files: Iterable[str], owned: set[str | None]) -> Iterable[Finding]:
+def _strays(files: Iterable[str], owned: set[str]) -> Iterable[Finding]:
     for path in files:
         if path not in owned:
             yield Finding("stray", path, "no row owns this file", "yours to keep or to remove")

@@ -9,8 +9,8 @@ import re
 
 MAX_ID_BYTES = 120
 """Leaves room for endings and temporary names within the 255 bytes of common file systems."""
-MAX_STEM_BYTES = MAX_ID_BYTES + 24
-"""An id, with what tells it from another file of that name."""
+MAX_STEM_BYTES = MAX_ID_BYTES + 28
+"""An id, with the number of a further image, and what tells it from another file of that name."""
 IMAGE_FOLDER = "images"
 
 FORBIDDEN = re.compile(

@@ -15,7 +15,7 @@ from nanobanana_batch.files.folder import Folder, make
 from nanobanana_batch.files.log import LOG_NAME, last_intent
 from nanobanana_batch.files.payments import PAYMENTS_NAME, Payments
 from nanobanana_batch.files.proof import prove_writable, refuse_unspeakable
-from nanobanana_batch.state.facts import Phase
+from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.soundness import understood
 from nanobanana_batch.state.store import Store
 

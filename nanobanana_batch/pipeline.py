@@ -47,8 +47,8 @@ from nanobanana_batch.session import (
     notice_lost_files,
     work,
 )
-from nanobanana_batch.state.facts import Phase
 from nanobanana_batch.state.last_run import remembered_end
+from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.reader import Failure, open_reader
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.scope import EVERY_ROW, Scope

@@ -59,6 +59,7 @@ AFTER_VARIABLES = (
     "error_code",
     "error_message",
     "row_key",
+    "other_images",
 )
 """The columns of results.csv: these, with the manifest's own variables between the two."""
 _ENDS_A_PART = ";,\t\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029"
@@ -180,16 +181,20 @@ def column_names(variables: list[str]) -> list[str]:
 
 
 def _stands(row: RowReport, look: Look) -> Stands:
-    """The file of a completed row; of others there is none to look at."""
+    """The files of a completed row: as the first of them that is not as it was saved; else there are none."""
     if row.status is not RowStatus.COMPLETED:
         return Stands.AS_SAVED
-    return look.at(str(row.path), row.size_bytes or 0, str(row.sha256), row.file_time)
+    stands = [look.at(str(row.path), row.size_bytes or 0, str(row.sha256), row.file_time)]
+    stands += [look.at(*file) for file in row.other_images]
+    if Stands.MISSING in stands:
+        return Stands.MISSING
+    return next((one for one in stands if one is not Stands.AS_SAVED), Stands.AS_SAVED)
 
 
 def standing(folder: Folder, *, verify: bool = False) -> Standing:
     """How the folder stands now; may be called while a run is going. `verify`: each image is read."""
     was_running = is_held(folder.path)
-    look, gone = Look(folder.path, verify=verify), 0
+    look, gone_ones = Look(folder.path, verify=verify), set[int]()
     with open_reader(folder.state, folder.told()) as reader, reader.one_moment():
         counts, credits, last = reader.counts(), reader.credits(), last_run(reader)
         is_running = was_running or is_held(folder.path)
@@ -199,7 +204,9 @@ def standing(folder: Folder, *, verify: bool = False) -> Standing:
         look.kept = reader.kept_images()
         for image in reader.saved_images():
             found = look.at(image.path, image.size_bytes, image.sha256, image.file_time)
-            gone += image.is_current and found is Stands.MISSING
+            if image.is_current and found is Stands.MISSING:
+                gone_ones.add(image.attempt)
+        gone = len(gone_ones)
         counts[RowStatus.COMPLETED] -= gone
         counts[RowStatus.RUNNING] += gone  # what the next run makes of them
         return Standing(
@@ -286,6 +293,7 @@ def cells_of(row: RowReport, variables: list[str], file: Stands = Stands.AS_SAVE
         None if done else row.error_code,
         None if done else row.error_message,
         row.row_key,
+        "|".join(file.path for file in row.other_images) if done else None,
     ]
 
 

@@ -139,9 +139,9 @@ def notice_lost_files(store: Store, folder: Path) -> None:
         if file.is_saved:
             saved += 1
             if look.at(file.path, file.size_bytes, file.sha256, file.file_time) is Stands.MISSING:
-                lost.append(facts.Lost(file.attempt))
+                lost.append(facts.Lost(file.attempt, file.number))
         elif look.is_back(file.path, file.size_bytes, file.sha256):
-            found.append(facts.Found(file.attempt))
+            found.append(facts.Found(file.attempt, file.number))
     store.apply(found)
     if len(lost) == saved > 1:
         raise UsageError(
@@ -164,20 +164,21 @@ def fetch_anew(store: Store, folder: Path) -> None:
     look = Look(folder, verify=True)
     lost: list[facts.Fact] = []
     found: list[facts.Fact] = []
-    beside: list[int] = []
+    beside: list[facts.Lost] = []
     for file in store.saved_files():
         if not file.is_saved:
             if look.is_back(file.path, file.size_bytes, file.sha256):
-                found.append(facts.Found(file.attempt))
+                found.append(facts.Found(file.attempt, file.number))
             continue
         stands = look.at(file.path, file.size_bytes, file.sha256, file.file_time)
         if stands in (Stands.CHANGED, Stands.NOT_A_FILE):
-            beside.append(file.attempt)
+            beside.append(facts.Lost(file.attempt, file.number))
         elif stands is Stands.MISSING:
-            lost.append(facts.Lost(file.attempt))
+            lost.append(facts.Lost(file.attempt, file.number))
     if beside:
-        store.remember(_FETCHED_ANEW, json.dumps(beside))  # first: a kill between the two loses nothing
-    store.apply([*found, *lost, *map(facts.Lost, beside)])
+        attempts = sorted({fact.attempt for fact in beside})
+        store.remember(_FETCHED_ANEW, json.dumps(attempts))  # first: a kill between the two loses nothing
+    store.apply([*found, *lost, *beside])
 
 
 def keep_changed(store: Store, folder: Path) -> int:
@@ -193,7 +194,7 @@ def keep_changed(store: Store, folder: Path) -> int:
         for file in store.saved_files()
         if file.attempt in beside and not file.is_saved and os.path.lexists(folder / file.path)
     ]
-    store.apply([facts.Found(file.attempt) for file in kept])
+    store.apply([facts.Found(file.attempt, file.number) for file in kept])
     store.remember(KEPT_IMAGES, json.dumps([file.path for file in kept]))
     store.remember(_FETCHED_ANEW, "[]")
     return len(kept)

@@ -17,7 +17,8 @@ from nanobanana_batch.engine.slots import Slots
 from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.model import Request
 from nanobanana_batch.state import facts
-from nanobanana_batch.state.facts import Fact, Phase
+from nanobanana_batch.state.facts import Fact
+from nanobanana_batch.state.lifecycle import UNANSWERED
 from nanobanana_batch.state.prices import PriceClass, price_class
 from nanobanana_batch.state.store import Store
 
@@ -153,7 +154,7 @@ class Budget:
             self._take(known.attempt, kind, price)
             self._earlier[known.attempt] = (known.sent - 1) * (price or 0.0)
             self._first.discard(known.attempt)
-            if known.phase in (Phase.INTENT, Phase.UNKNOWN):  # nobody is about to be told what became of it
+            if known.phase in UNANSWERED:  # nobody is about to be told what became of it
                 self._held.add(known.attempt)
             else:
                 self._confirmed.add(kind)

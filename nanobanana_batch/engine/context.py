@@ -32,9 +32,10 @@ from nanobanana_batch.files.folder import Folder
 from nanobanana_batch.files.log import NO_LOG, Log
 from nanobanana_batch.model import Request
 from nanobanana_batch.providers.base import Provider
-from nanobanana_batch.state.facts import GIVEN_UP, Phase
+from nanobanana_batch.state.lifecycle import GIVEN_UP, Phase
+from nanobanana_batch.state.open_attempts import OpenAttempt
 from nanobanana_batch.state.scope import EVERY_ROW, Scope
-from nanobanana_batch.state.store import OpenAttempt, Repeat, Store
+from nanobanana_batch.state.store import Repeat, Store
 from nanobanana_batch.steady import steady_s
 
 FIRST_CONTACT_S = 600.0

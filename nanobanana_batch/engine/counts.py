@@ -10,7 +10,8 @@ from typing import Literal
 from nanobanana_batch.engine.work import Tally
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.state import facts
-from nanobanana_batch.state.facts import STATUS_OF_PHASE, Fact, Phase
+from nanobanana_batch.state.facts import Fact
+from nanobanana_batch.state.lifecycle import STATUS_OF_PHASE, Phase
 
 _Column = Literal["completed", "failed", "unknown"]
 _COLUMN_OF_STATUS: dict[RowStatus, _Column] = {

@@ -26,6 +26,7 @@ from nanobanana_batch.files.disk import as_disk_failure
 from nanobanana_batch.files.images import ImageFile
 from nanobanana_batch.model import Image
 from nanobanana_batch.state import facts
+from nanobanana_batch.state.open_attempts import OwedImage
 
 _NO_FILES_LEFT = frozenset({errno.EMFILE, errno.ENFILE})
 _UNTIL_FILES_ARE_CLOSED_S = 1.0
@@ -80,32 +81,51 @@ class Downloader:
         return heapq.heappop(self._queue)[2]
 
     async def _fetch(self, work: Work) -> None:
-        context, began_at = self._context, anyio.current_time()
-        place = host_of(work.links[0])
-        try:
-            image = await self._save(work)
-        except (LinkFailed, ImageRejected, DiskFailed, OSError) as error:
-            if _is_for_want_of_files(error) and self._fetch_fewer(began_at):
-                await anyio.sleep(_UNTIL_FILES_ARE_CLOSED_S)
-                self.add(work)
-                return
-            await self._failed(work, place, error)
-            return
-        await context.journal.record(facts.Saved(work.attempt, image, context.now()))
-        context.owed.fetched(place)
-        context.space.seen(image.size_bytes)
-        context.ends.completed(work.credits_used)
-        self._waiting().give_back(work)
+        """Each image that is not there yet; what fails of one is no reason to leave the others."""
+        failed: tuple[OwedImage, Exception] | None = None
+        for image in self._in_turn(work):
+            began_at = anyio.current_time()
+            try:
+                await self._make_file(work, image)
+            except (LinkFailed, ImageRejected, DiskFailed, OSError) as error:
+                if _is_for_want_of_files(error) and self._fetch_fewer(began_at):
+                    await anyio.sleep(_UNTIL_FILES_ARE_CLOSED_S)
+                    self.add(work)
+                    return
+                failed = failed or (image, error)
+        if failed is not None:
+            await self._failed(work, *failed)
+        elif not work.owed_images:
+            self._context.ends.completed(work.credits_used)
+            self._waiting().give_back(work)
 
-    async def _save(self, work: Work) -> Image:
+    def _in_turn(self, work: Work) -> list[OwedImage]:
+        """Those without any link that may work come last: what they fail with is to be heard, too."""
+        return sorted(work.owed_images, key=lambda image: not self._may_be_had(work, image))
+
+    def _may_be_had(self, work: Work, image: OwedImage) -> bool:
+        return not work.dead_links.issuperset(image.links)
+
+    async def _make_file(self, work: Work, image: OwedImage) -> None:
+        context = self._context
+        saved = await self._save(work, image)
+        is_last = work.owed_images == [image]
+        await context.journal.record(facts.Saved(work.attempt, saved, context.now(), image.number, is_last))
+        image.is_saved = True
+        context.owed.fetched(_place(image))
+        context.space.seen(saved.size_bytes)
+
+    async def _save(self, work: Work, image: OwedImage) -> Image:
         """Stream to disk: one thread hop for a small image, one per MiB for a large one."""
         context = self._context
+        if not image.links:
+            raise LinkFailed("the provider shows no link for it", dead=True)
         async with (
-            context.provider.open_link(work.links[0]) as body,
+            context.provider.open_link(image.links[0]) as body,
             aclosing(body.pieces()) as pieces,
         ):
             most = most_pixels(work.resolution)
-            with ImageFile(context.disk, context.folder, work.stem, most) as file:
+            with ImageFile(context.disk, context.folder, image.stem, most) as file:
                 last = b""
                 async for piece in pieces:
                     if last:
@@ -131,10 +151,10 @@ class Downloader:
         )
         return True
 
-    async def _failed(self, work: Work, place: str, error: Exception) -> None:
+    async def _failed(self, work: Work, image: OwedImage, error: Exception) -> None:
         context, settings = self._context, self._context.settings
         work.failed_downloads += 1
-        self._note(work, place, error)
+        self._note(work, image, error)
         if work.is_expired:
             await self._expire_again(work)
             return
@@ -149,12 +169,12 @@ class Downloader:
             await context.journal.record(end)
             self._waiting().given_up(work)
 
-    def _note(self, work: Work, place: str, error: Exception) -> None:
+    def _note(self, work: Work, image: OwedImage, error: Exception) -> None:
         """A page that says "gone" is the host's trouble while links live; later it was to be expected."""
-        context, link = self._context, work.links[0]
-        work.links = (*work.links[1:], link)
+        context, place, link = self._context, _place(image), next(iter(image.links), "")
+        image.links = (*image.links[1:], *image.links[:1])
         if isinstance(error, OSError):
-            error = as_disk_failure(error, f"saving {work.stem}")
+            error = as_disk_failure(error, f"saving {image.stem}")
         is_disk, words = isinstance(error, DiskFailed), error.message  # type: ignore[attr-defined]
         place = DISK if is_disk else place
         context.log("not_fetched", id=work.id, place=place, failure=words, tries=work.failed_downloads)
@@ -171,6 +191,10 @@ class Downloader:
         why = "its links are dead and the provider has no others"
         await context.journal.record(facts.Expired(work.attempt, why, context.now()))
         self._waiting().give_back(work)
+
+
+def _place(image: OwedImage) -> str:
+    return host_of(image.links[0]) if image.links else "?"
 
 
 def host_of(link: str) -> str:

@@ -20,7 +20,7 @@ from nanobanana_batch.engine.takeover import take_over
 from nanobanana_batch.engine.wait import Waiter
 from nanobanana_batch.engine.work import Work, resumed
 from nanobanana_batch.state import facts
-from nanobanana_batch.state.facts import Phase
+from nanobanana_batch.state.lifecycle import UNANSWERED, Phase
 from nanobanana_batch.state.store import Repeat, RowToSend
 
 _ROWS_AT_ONCE = 256
@@ -119,7 +119,7 @@ class Run:
 
     async def _resume(self) -> None:
         """Everything is looked up before anything moves: what is resolved is not to be found twice."""
-        unknown = [work for phase in (Phase.INTENT, Phase.UNKNOWN) for work in self._attempts(phase)]
+        unknown = [work for phase in sorted(UNANSWERED) for work in self._attempts(phase)]
         ready = self._attempts(Phase.READY)
         running = [work for phase in (Phase.ACCEPTED, Phase.EXPIRED) for work in self._attempts(phase)]
         for work in unknown:

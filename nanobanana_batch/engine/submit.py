@@ -28,8 +28,8 @@ from nanobanana_batch.engine.not_taken import NotTaken
 from nanobanana_batch.engine.pace import backoff_s
 from nanobanana_batch.engine.references import References, Sendable, Unusable
 from nanobanana_batch.engine.same_request import may_be_sent_again
+from nanobanana_batch.engine.stems import free_stem
 from nanobanana_batch.engine.work import Work
-from nanobanana_batch.files.images import stem_is_taken
 from nanobanana_batch.providers.base import (
     Accepted,
     Decision,
@@ -181,7 +181,8 @@ class Submitter:
         context.ends.rejected(why.code, why.message)
 
     def _intent(self, row: RowToSend, attempt: int, body: bytes, key: str) -> facts.Intent:
-        offered = self._context.provider.capabilities
+        context = self._context
+        offered = context.provider.capabilities
         return facts.Intent(
             row=row.row,
             row_key=row.row_key,
@@ -189,21 +190,14 @@ class Submitter:
             base_key=row.base_key,
             attempt=attempt,
             number=row.number,
-            stem=row.stem or self._free_stem(row),
+            stem=row.stem or free_stem(context, row),
             provider=offered.name,
             account=offered.account,
             body=body,
             fingerprint=hashlib.sha256(body).hexdigest(),
             idempotency_key=key,
-            at=self._context.now(),
+            at=context.now(),
         )
-
-    def _free_stem(self, row: RowToSend) -> str:
-        """The id, unless a row that has left the manifest or a stranger's file has the name."""
-        context = self._context
-        if not context.store.stem_is_taken(row.id) and not stem_is_taken(context.folder, row.id):
-            return row.id
-        return f"{row.id}~{row.row_key.rpartition('-')[2][:10]}"
 
     async def _send(self, work: Work, fact: facts.Intent | facts.SentAgain) -> None:
         """Send until there is an answer other than "not sent"; gives the slot back unless accepted."""
@@ -383,7 +377,9 @@ class Submitter:
 def _work_of(row: RowToSend, intent: facts.Intent) -> Work:
     return Work(
         attempt=intent.attempt,
+        request=intent.attempt,
         row=row.row,
+        row_key=row.row_key,
         number=row.number,
         id=row.id,
         model=row.request.model,
@@ -391,6 +387,8 @@ def _work_of(row: RowToSend, intent: facts.Intent) -> Work:
         stem=intent.stem,
         body=intent.body,
         idempotency_key=intent.idempotency_key,
+        provider=intent.provider,
         account=intent.account,
         intended_at=intent.at,
+        position=row.position,
     )

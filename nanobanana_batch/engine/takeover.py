@@ -12,11 +12,10 @@ from enum import Enum, auto
 
 from nanobanana_batch.engine.context import Context, OnUnknown, Settings
 from nanobanana_batch.state import facts
-from nanobanana_batch.state.facts import Phase
-from nanobanana_batch.state.store import OpenAttempt, Store
+from nanobanana_batch.state.lifecycle import OPEN, RUNNING, UNANSWERED, Phase
+from nanobanana_batch.state.open_attempts import OpenAttempt
+from nanobanana_batch.state.store import Store
 
-_UNANSWERED = (Phase.INTENT, Phase.UNKNOWN)
-_RUNNING = (Phase.ACCEPTED, Phase.READY)
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -37,7 +36,7 @@ async def take_over(context: Context) -> None:
     """Before anything is looked up; what is not moved here cannot be read, or repeated."""
     offered = context.provider.capabilities
     found = list(elsewhere(context.store, offered.name, offered.account, context.settings))
-    asked = [str(known.task_id) for known, fate in found if fate in _READ]
+    asked = [known.task_id for known, fate in found if fate in _READ]
     readable, absent = await _read(context, asked)
     for known, fate in found:
         if fate is Fate.MOVES or known.task_id in readable:
@@ -74,10 +73,10 @@ def elsewhere(
     By a person's word a provider's own are settled first: what another account has at another host is paid
     for again only by one that has nothing of its own to settle.
     """
-    spoken_of = _RUNNING if settings.gives_up else ()
+    spoken_of = RUNNING if settings.gives_up else frozenset[Phase]()
     if settings.on_unknown is OnUnknown.RESUBMIT:
-        spoken_of = _UNANSWERED
-    found = [known for phase in (*_UNANSWERED, *_RUNNING) for known in store.open_attempts(phase)]
+        spoken_of = UNANSWERED
+    found = [known for phase in sorted(OPEN) for known in store.open_attempts(phase)]
     has_own = any(known.provider == provider and known.phase in spoken_of for known in found)
     for known in found:
         is_left = known.position is None and settings.gives_up_left
@@ -90,11 +89,11 @@ def elsewhere(
         if known.provider == provider:
             continue  # with another key it is sent again, if a person says so, as one that may be paid twice
         if known.account == account:
-            if is_spoken_of or (known.phase in _UNANSWERED and is_same_host):
+            if is_spoken_of or (known.phase in UNANSWERED and is_same_host):
                 yield known, Fate.MOVES
-            elif known.phase in _RUNNING:
+            elif known.phase in RUNNING:
                 yield known, Fate.MOVES_IF_READABLE
-        elif account and known.phase in _RUNNING and is_same_host:
+        elif account and known.phase in RUNNING and is_same_host:
             yield known, Fate.MOVES_OR_IS_GIVEN_UP if is_taken_over else Fate.MOVES_IF_READABLE
         elif account and is_taken_over:
             yield known, Fate.IS_GIVEN_UP

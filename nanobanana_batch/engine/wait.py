@@ -25,6 +25,7 @@ from nanobanana_batch.engine.pace import (
     duration_text,
     outage_pause_s,
 )
+from nanobanana_batch.engine.shown import ready, show
 from nanobanana_batch.engine.work import Work
 from nanobanana_batch.providers.base import Decision, TaskReport, TasksRead, TaskState
 from nanobanana_batch.state import facts
@@ -311,14 +312,14 @@ class Waiter:
 
     def _finished(self, work: Work, report: TaskReport) -> facts.Fact | None:
         """Its links, or those that it had; without any it is expired only when their life is over."""
-        links, context = _in_turn(work, report.links), self._context
+        context = self._context
+        show(context, work, report.links)
         is_past_life = self._is_past_life(work)
+        links = {link for image in work.owed_images for link in image.links}
         if links and not (is_past_life and work.dead_links.issuperset(links)):
             self._owed.understood(work)
             work.unclear_reads = 0
-            work.links = tuple(sorted(links, key=work.dead_links.__contains__))
-            work.dies_at = work.accepted_at + context.provider.capabilities.link_lifetime_s
-            return facts.Ready(work.attempt, work.links, work.dies_at, report.credits_used, context.now())
+            return ready(work, report.credits_used, context.now())
         if work.is_expired:
             return self.leave(work)
         if is_past_life:
@@ -440,8 +441,3 @@ class Waiter:
         settings = self._context.settings
         is_waited_for = work.again_after_s <= settings.max_outage_s
         return is_waited_for and settings.may_try_again(work, self._context.store.tasks_of(work.row))
-
-
-def _in_turn(work: Work, links: tuple[str, ...]) -> tuple[str, ...]:
-    """New links first, then those that are known, the one that failed last at the end."""
-    return tuple(dict.fromkeys((*(link for link in links if link not in work.links), *work.links)))

@@ -4,35 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import anyio
 
 from nanobanana_batch.files.log import NO_LOG, Log
-from nanobanana_batch.state.facts import Phase
+from nanobanana_batch.state.lifecycle import UNANSWERED, Phase
+from nanobanana_batch.state.open_attempts import OpenAttempt, OwedImage
 from nanobanana_batch.state.scope import Scope
-from nanobanana_batch.state.store import OpenAttempt
 
 
-@dataclass(slots=True)
-class Work:
+@dataclass(slots=True, kw_only=True)
+class Work(OpenAttempt):
     """One attempt on its way; holds a slot from before its submit until it is terminal or set aside."""
 
-    attempt: int
-    row: int
-    number: int
-    """Of this attempt among its row's, 1-based."""
-    id: str
-    model: str
-    resolution: str | None
-    """As the row asks for it."""
-    stem: str
-    body: bytes
-    idempotency_key: str
-    account: str
-    intended_at: float
-    sent: int = 1
-    """How many of its sendings may have been paid, each for itself."""
     posted_at: float = 0.0
     """Loop time of its latest sending in this run; 0: none."""
     lost_at: float = 0.0
@@ -51,12 +36,6 @@ class Work:
     """An earlier sending of it may have been paid: no later answer can say that nothing was."""
     is_remembered: bool = False
     """The provider answers a repeat of it with the first task: sent again, it is the same payment."""
-    task_id: str = ""
-    estimated_s: float | None = None
-    accepted_at: float = 0.0
-    """Unix seconds; only to say when links will die."""
-    links: tuple[str, ...] = ()
-    dies_at: float = 0.0
     credits_used: float = 0.0
     dead_links: frozenset[str] = field(default_factory=frozenset)
     """Links of which their host said that they are gone, when their life was over."""
@@ -86,33 +65,27 @@ class Work:
     failed_downloads: int = 0
     """In a row, each."""
 
+    @property
+    def owed_images(self) -> list[OwedImage]:
+        """Those that are not saved yet."""
+        return [image for image in self.images if not image.is_saved]
+
+    @property
+    def dies_at(self) -> float:
+        """Unix seconds at which the first link of these ends; 0: none is known."""
+        return min((image.dies_at for image in self.owed_images), default=0.0)
+
 
 def resumed(known: OpenAttempt, scope: Scope) -> Work:
     """An attempt of an earlier run, as the state knows it."""
     return Work(
-        attempt=known.attempt,
-        row=known.row,
-        number=known.number,
-        id=known.id,
-        model=known.model,
-        resolution=known.resolution,
-        stem=known.stem,
-        body=known.body,
-        idempotency_key=known.idempotency_key,
-        account=known.account,
-        intended_at=known.intended_at,
-        sent=known.sent,
+        **{each.name: getattr(known, each.name) for each in fields(known)},
         is_wanted=scope.holds(known.position),
         has_left=known.position is None,
         is_intended=True,
         is_old=True,
         is_expired=known.phase is Phase.EXPIRED,
-        is_doubtful=known.phase in (Phase.INTENT, Phase.UNKNOWN),
-        task_id=known.task_id or "",
-        estimated_s=known.estimated_s,
-        accepted_at=known.accepted_at or known.intended_at,
-        links=known.links,
-        dies_at=known.dies_at or 0.0,
+        is_doubtful=known.phase in UNANSWERED,
         since=anyio.current_time(),
     )
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from enum import StrEnum
 
 from nanobanana_batch.model import RowStatus
-from nanobanana_batch.state.facts import STATUS_OF_PHASE
-from nanobanana_batch.state.prices import BY_KIND, KIND, PriceClass, counted
+from nanobanana_batch.state.lifecycle import STATUS_OF_PHASE, Phase
+from nanobanana_batch.state.prices import BY_KIND, KIND, TASKS_OF_ROW, PriceClass, counted
 from nanobanana_batch.state.roster import Roster
 
 
@@ -40,10 +40,7 @@ TO_PAY = frozenset({Prospect.NEW, Prospect.CHANGED, Prospect.AGAIN})
 TO_COLLECT = frozenset({Prospect.RUNNING, Prospect.READY, Prospect.UNKNOWN})
 """Rows that are paid for, or may be: a run only finds out and fetches."""
 
-REPEATED = (
-    "attempts.phase = 'failed' AND attempts.retryable = 1"
-    " AND (SELECT count(task_id) FROM attempts AS every WHERE every.row = rows.row) < ?"
-)
+REPEATED = f"attempts.phase = '{Phase.FAILED}' AND attempts.retryable = 1 AND {TASKS_OF_ROW} < ?"
 """Whether a run sends a failed row again by itself; the mark is for the number of attempts that a row has."""
 
 _WORDS = {RowStatus.COMPLETED: Prospect.DONE, RowStatus.PENDING: Prospect.NEW}
@@ -68,10 +65,10 @@ INSERT INTO marked SELECT wanted.position, CASE
     WHEN {REPEATED} THEN 'again'
     ELSE CASE attempts.phase {_WORD_OF_PHASE} END END
 FROM wanted LEFT JOIN main.rows AS rows ON rows.row_key = wanted.row_key
-LEFT JOIN main.attempts AS attempts ON attempts.attempt = rows.attempt
+LEFT JOIN attempts ON attempts.attempt = rows.attempt
 """
 _LEFT_ALONE = f"""
-SELECT {KIND}, count(*) FROM wanted JOIN marked USING (position) JOIN main.rows USING (row_key)
+SELECT {KIND}, count(*) FROM wanted JOIN marked USING (position) JOIN main.rows AS rows USING (row_key)
 WHERE marked.word NOT IN ({", ".join(f"'{word.value}'" for word in sorted(TO_PAY))})
 {BY_KIND}
 """
@@ -83,7 +80,7 @@ others AS (
     SELECT attempt, source, row_number() OVER (PARTITION BY source ORDER BY row DESC) AS nth
     FROM gone WHERE id NOT IN (SELECT id FROM changed)
 )
-SELECT attempts.phase, count(*) FROM others JOIN main.attempts AS attempts USING (attempt)
+SELECT attempts.phase, count(*) FROM others JOIN attempts USING (attempt)
 LEFT JOIN replaced USING (source) WHERE nth > coalesce(replaced.rows, 0) GROUP BY 1
 """
 

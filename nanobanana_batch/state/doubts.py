@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from nanobanana_batch.state.lifecycle import OPEN, UNANSWERED, Phase, in_sql
+
 Read = Callable[..., list[Any]]
 """Runs a query with its values; all rows."""
 _SOON_S = 600
@@ -31,30 +33,30 @@ class UsedKey(NamedTuple):
     used_at: float
 
 
-LATER_ONES = """
+LATER_ONES = f"""
 WITH seen AS (
-    SELECT attempt, phase, intended_at,
+    SELECT attempt, attempts.phase AS phase, intended_at,
            min(coalesce(accepted_at, intended_at)) OVER (
                ORDER BY attempt DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
            ) AS later_one
-    FROM attempts
+    FROM attempts JOIN requests USING (request)
     WHERE attempt >= (
-        SELECT min(attempt) FROM attempts WHERE phase != 'saved' AND phase IN ('intent', 'unknown')
+        SELECT min(attempt) FROM attempts WHERE phase != '{Phase.SAVED}' AND phase IN ({in_sql(UNANSWERED)})
     )
 )
-SELECT attempt FROM seen WHERE phase IN ('intent', 'unknown') AND intended_at > later_one + ?
+SELECT attempt FROM seen WHERE phase IN ({in_sql(UNANSWERED)}) AND intended_at > later_one + ?
 """
 _BEGUN_AT = "CASE WHEN accepted_at < intended_at - 60 THEN NULL ELSE intended_at END"
 """An intent that was dated after its own acceptance was dated by a clock that was wrong."""
 EARLIER_ONES = f"""
 WITH seen AS (
-    SELECT attempt, phase, coalesce(accepted_at, intended_at) AS dated_at,
+    SELECT attempt, attempts.phase AS phase, coalesce(accepted_at, intended_at) AS dated_at,
            max({_BEGUN_AT}) OVER (ORDER BY attempt ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
                AS earlier_one
-    FROM attempts
+    FROM attempts JOIN requests USING (request)
 )
 SELECT attempt, earlier_one FROM seen
-WHERE phase IN ('intent', 'unknown', 'accepted', 'ready', 'expired') AND earlier_one > dated_at + ?
+WHERE phase IN ({in_sql(OPEN | {Phase.EXPIRED})}) AND earlier_one > dated_at + ?
 """
 
 
@@ -72,7 +74,7 @@ class Doubts:
 
     def unanswered(self) -> list[Unaccounted]:
         """Those that have no answer (yet)."""
-        return self._find("phase != 'saved' AND phase IN ('intent', 'unknown')")
+        return self._find(f"attempts.phase != '{Phase.SAVED}' AND attempts.phase IN ({in_sql(UNANSWERED)})")
 
     def sent_anew(self) -> list[Unaccounted]:
         """Those with a task that were sent anew before that: an earlier sending may have made another one."""
@@ -87,18 +89,18 @@ class Doubts:
         """
         older = (
             "SELECT earlier.idempotency_key, earlier.intended_at"
-            " FROM attempts AS earlier, attempts AS asked"
-            " WHERE asked.attempt = ? AND earlier.attempt < asked.attempt"
+            " FROM requests AS earlier, requests AS asked"
+            " WHERE asked.request = ? AND earlier.request < asked.request"
             " AND earlier.intended_at <= asked.intended_at"
             f" AND earlier.accepted_at - earlier.intended_at BETWEEN {-_SOON_S} AND {_SOON_S}"
             " AND earlier.provider = ? AND earlier.account = ? AND earlier.task_id IS NOT NULL"
-            " ORDER BY earlier.attempt DESC LIMIT 1"
+            " ORDER BY earlier.request DESC LIMIT 1"
         )
         younger = (
             "SELECT later.idempotency_key, later.intended_at"
-            " FROM attempts AS later, attempts AS asked"
-            " WHERE asked.attempt = ?"
-            " AND later.attempt != asked.attempt AND later.provider = ? AND later.account = ?"
+            " FROM requests AS later, requests AS asked"
+            " WHERE asked.request = ?"
+            " AND later.request != asked.request AND later.provider = ? AND later.account = ?"
             " AND later.task_id IS NOT NULL"
             f" AND later.accepted_at - later.intended_at BETWEEN {-_SOON_S} AND {_SOON_S}"
             " AND later.accepted_at BETWEEN asked.intended_at AND asked.intended_at + ?"
@@ -122,7 +124,7 @@ class Doubts:
     def _find(self, condition: str) -> list[Unaccounted]:
         query = (
             "SELECT attempts.attempt, json_extract(rows.request, '$.model'), intended_at, sent"
-            f" FROM attempts JOIN rows USING (row) WHERE {condition}"
-            " AND (attempts.provider = ? OR attempts.account = ?)"
+            " FROM requests JOIN attempts ON attempts.attempt = requests.request JOIN rows USING (row)"
+            f" WHERE {condition} AND (requests.provider = ? OR requests.account = ?)"
         )
         return [Unaccounted(*found) for found in self._read(query, self._provider, self._account)]

@@ -1,62 +1,14 @@
-"""What can become known about an attempt, one frozen type each, with the phases in which it may.
+"""What can become known about a paid request, its rows and its images, one frozen type each.
 
-A fact that does not follow from the attempt's phase is a bug that could cost money: the store stops
-the run instead of writing it.
-
-    intent -> not_sent | rejected | unknown | accepted -> ready -> saved
-    not_sent -> intent (sent again: it is known that nothing was paid)
-    unknown -> intent (sent again: the person said so) | accepted (found) | not_sent (known not to exist)
-        | failed (given up: a person said so)
-    accepted -> failed | refused; accepted or ready -> expired | failed (given up: a person said so)
-    expired -> ready (the provider has it after all)
-    saved -> accepted (its file is gone, or a repair fetches its image beside a changed one); any of the later
-    phases -> saved (its file is back, or the changed one is all that there is)
+A request has the number of its first attempt, and most have no other: what is said of the whole request names
+that. `state.lifecycle` says which fact may follow which.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
-from nanobanana_batch.model import Image, RowStatus
-
-
-class Phase(StrEnum):
-    """The latest fact of an attempt."""
-
-    INTENT = "intent"
-    NOT_SENT = "not_sent"
-    UNKNOWN = "unknown"
-    REJECTED = "rejected"
-    ACCEPTED = "accepted"
-    READY = "ready"
-    SAVED = "saved"
-    FAILED = "failed"
-    REFUSED = "refused"
-    EXPIRED = "expired"
-
-
-ENDED_WITHOUT_IMAGE = frozenset({Phase.NOT_SENT, Phase.REJECTED, Phase.FAILED, Phase.REFUSED, Phase.EXPIRED})
-"""Only after these may a row be paid for once more, by a new attempt."""
-
-GIVEN_UP = "given_up"
-"""The code of a failed attempt that a person gave up: unlike any other failed one it may be paid."""
-
-MISSED = "resource_not_found"
-"""The code of a task that failed since something its request names is not there."""
-
-STATUS_OF_PHASE = {
-    Phase.INTENT: RowStatus.UNKNOWN,
-    Phase.NOT_SENT: RowStatus.PENDING,
-    Phase.UNKNOWN: RowStatus.UNKNOWN,
-    Phase.REJECTED: RowStatus.FAILED,
-    Phase.ACCEPTED: RowStatus.RUNNING,
-    Phase.READY: RowStatus.READY,
-    Phase.SAVED: RowStatus.COMPLETED,
-    Phase.FAILED: RowStatus.FAILED,
-    Phase.REFUSED: RowStatus.REFUSED,
-    Phase.EXPIRED: RowStatus.EXPIRED,
-}
+from nanobanana_batch.model import Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +17,9 @@ class Intent:
 
     row: int
     attempt: int
+    """Also that of its request."""
     number: int
+    """Of this attempt among its row's, 1-based."""
     stem: str
     provider: str
     account: str
@@ -81,6 +35,25 @@ class Intent:
     base_key: str = ""
     """Of a row of several that ask for the same: see `state.twins`. These three are for whoever has lost the
     state."""
+    kind: str = "task"
+    """A `lifecycle.Kind`."""
+    name: str = ""
+    """By which the row's answer is found among those of a job."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """One more row is asked for in a request whose intent is written down just now."""
+
+    row: int
+    attempt: int
+    request: int
+    number: int
+    stem: str
+    name: str
+    row_key: str = ""
+    model: str = ""
+    base_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,30 +116,51 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
-    """The task is done: where its images are, and until when (Unix seconds)."""
+class Answered:
+    """What came of a request, for all of its rows, is in a file of the folder."""
 
     attempt: int
-    links: tuple[str, ...]
-    dies_at: float
+    results: str
+    """Its path in the output folder, with `/`."""
     credits_used: float | None
     at: float
 
 
 @dataclass(frozen=True, slots=True)
+class Ready:
+    """It is known what images there are, where they are to be had, and until when (Unix seconds)."""
+
+    attempt: int
+    links: tuple[str, ...]
+    """One for each image; empty where they are in the file of the request's results."""
+    dies_at: float
+    credits_used: float | None
+    at: float
+    images: int = 1
+    """How many there are."""
+    stems: tuple[str, ...] = ()
+    """The names of the files of all but the first, without their endings."""
+
+
+@dataclass(frozen=True, slots=True)
 class Saved:
-    """The verified image stands under its final name, synced."""
+    """A verified image stands under its final name, synced."""
 
     attempt: int
     image: Image
     at: float
+    number: int = 1
+    """Of the image among its attempt's, 1-based; the first one is the row's."""
+    is_last: bool = True
+    """With it the attempt has all of its images."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A file that had been saved is gone from the folder, or changed: the task is to be read again."""
+    """A file that had been saved is gone from the folder, or changed: it is to be fetched again."""
 
     attempt: int
+    number: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,11 +168,12 @@ class Found:
     """A file that had been gone is back, with the bytes that were saved; or a changed one is kept."""
 
     attempt: int
+    number: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The task ended without an image; `refused` when by content rules."""
+    """It ended without an image; `refused` when by content rules."""
 
     attempt: int
     code: str
@@ -246,11 +241,13 @@ class FileDeleted:
 
 Fact = (
     Intent
+    | Joined
     | SentAgain
     | NotSent
     | Unanswered
     | Rejected
     | Accepted
+    | Answered
     | Ready
     | Saved
     | Lost

@@ -13,8 +13,9 @@ import hashlib
 import itertools
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import MISSING, fields
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -23,6 +24,7 @@ from nanobanana_batch.errors import StateFailed
 from nanobanana_batch.model import Image
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.facts import Fact
+from nanobanana_batch.state.history import history
 
 _NOT_TOLD = frozenset({"row", "body", "fingerprint", "uploads", "links", "request_id"})
 """Private, of this state file alone, or of no use to another one."""
@@ -30,11 +32,13 @@ _TOLD: dict[str, type] = {
     kind.__name__: kind
     for kind in (
         facts.Intent,
+        facts.Joined,
         facts.SentAgain,
         facts.NotSent,
         facts.Unanswered,
         facts.Rejected,
         facts.Accepted,
+        facts.Answered,
         facts.Ready,
         facts.Saved,
         facts.Lost,
@@ -57,10 +61,16 @@ _FIELDS: dict[type, list[tuple[str, Any]]] = {
 }
 """Of each fact, with the value that is not told."""
 _IMAGE_FIELDS = [field.name for field in fields(Image)]
+_REQUESTS = "SELECT * FROM requests ORDER BY request"
 _ATTEMPTS = """
 SELECT attempts.*, rows.row_key, rows.stem, rows.attempt = attempts.attempt AS is_latest,
-       json_extract(rows.request, '$.model') AS model, twins.base_key
-FROM attempts JOIN rows USING (row) LEFT JOIN twins USING (row_key) ORDER BY attempts.attempt
+       json_extract(rows.request, '$.model') AS model, coalesce(twins.base_key, '') AS base_key
+FROM attempts JOIN rows USING (row) LEFT JOIN twins USING (row_key)
+ORDER BY attempts.request, attempts.attempt
+"""
+_IMAGES = """
+SELECT attempts.request, images.* FROM images JOIN attempts USING (attempt)
+ORDER BY attempts.request, attempts.attempt, images.number
 """
 _ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -123,16 +133,42 @@ def is_sending(fact: Fact) -> bool:
 def told_anew(db: sqlite3.Connection, chain: Chain) -> Iterator[bytes]:
     """The lines for all that a state knows; the last says so, with a hash over these lines."""
     late: list[Fact] = []
-    cursor = db.execute(_ATTEMPTS)
-    names = [column[0] for column in cursor.description]
     digest = hashlib.sha256(Chain().mark)
-    for found in itertools.chain(cursor, [None]):
-        several = late if found is None else _facts_of(dict(zip(names, found, strict=True)), late)
+    attempts, images = (_by_request(db, query) for query in (_ATTEMPTS, _IMAGES))
+    for request in itertools.chain(_named(db, _REQUESTS), [None]):
+        several: Iterable[Fact] = late
+        if request is not None:
+            number = request["request"]
+            several = history(request, attempts(number), images(number), late)
         piece = b"".join(_line(_entry(fact)) for fact in several)
         digest.update(piece)
         yield piece
     if chain.number:
         yield _line(_checkpoint(chain) | {"anew": digest.digest()[:8].hex()})
+
+
+def _named(db: sqlite3.Connection, query: str) -> Iterator[dict[str, Any]]:
+    cursor = db.execute(query)
+    names = [column[0] for column in cursor.description]
+    return (dict(zip(names, found, strict=True)) for found in cursor)
+
+
+def _by_request(db: sqlite3.Connection, query: str) -> Callable[[int], list[dict[str, Any]]]:
+    """What belongs to a request, of what comes in the order of requests; ask for each of these in turn."""
+    groups = itertools.groupby(_named(db, query), key=itemgetter("request"))
+    ahead = next(groups, None)
+    held = [] if ahead is None else list(ahead[1])
+
+    def of(request: int) -> list[dict[str, Any]]:
+        nonlocal ahead, held
+        if ahead is None or ahead[0] != request:
+            return []
+        found = held
+        ahead = next(groups, None)
+        held = [] if ahead is None else list(ahead[1])
+        return found
+
+    return of
 
 
 def chain_of(db: sqlite3.Connection) -> Chain:
@@ -151,7 +187,7 @@ def refuse_less_known(db: sqlite3.Connection, version: int, known: LastTold | No
         return
     last, mark, sent, folder = known
     if version < 4:  # older than any telling: it can only be counted
-        (number,) = db.execute("SELECT count(*) FROM attempts").fetchone()
+        (number,) = db.execute("SELECT count(*) FROM main.attempts").fetchone()
         last, is_known = sent, number >= sent
     else:
         number = chain_of(db).number
@@ -190,8 +226,10 @@ def understand(line: bytes) -> Told:
     known = {field.name: entry[field.name] for field in fields(kind) if field.name in entry}
     if kind is facts.Intent:
         known |= {"row": 0, "body": b"", "fingerprint": "", "stem": str(entry["stem"])}
+    if kind is facts.Joined:
+        known |= {"row": 0, "stem": str(entry["stem"])}
     if kind is facts.Ready:
-        known["links"] = ()
+        known |= {"links": (), "stems": tuple(map(str, entry.get("stems", ())))}
     if kind is facts.Saved:
         known["image"] = Image(**entry["image"])
     known = {field.name: None for field in fields(kind) if field.default is MISSING} | known
@@ -216,71 +254,3 @@ def _checkpoint(chain: Chain) -> dict[str, Any]:
 
 def _line(entry: dict[str, Any]) -> bytes:
     return _ENCODE(entry).encode() + b"\n"
-
-
-def _facts_of(known: dict[str, Any], late: list[Fact]) -> Iterator[Fact]:
-    """What has led to an attempt as it is; what came after its row had a later one goes to `late`."""
-    attempt = int(known["attempt"])
-    yield facts.Intent(
-        0,
-        attempt,
-        known["number"],
-        known["stem"],
-        known["provider"],
-        known["account"],
-        b"",
-        "",
-        known["idempotency_key"],
-        known["intended_at"],
-        known["credits_expected"],
-        row_key=known["row_key"],
-        model=known["model"],
-        base_key=known["base_key"] or "",
-    )
-    for _ in range(known["sent"] - 1):
-        yield facts.Unanswered(attempt, "")
-        yield facts.SentAgain(attempt, known["intended_at"])
-    then = list(_after_sending(known, attempt))
-    if known["rests_since"] is not None and known["phase"] in ("intent", "unknown", "accepted"):
-        then.append(facts.Rested(attempt, known["rests_since"]))
-    if not known["is_latest"] and known["phase"] in ("accepted", "ready", "saved"):
-        # It was left for good, the row paid for once more, and then it came after all.
-        late.extend(fact for fact in then if not isinstance(fact, facts.Accepted))
-        yield from (fact for fact in then if isinstance(fact, facts.Accepted))
-        yield facts.Expired(attempt, "", known["accepted_at"])
-    else:
-        yield from then
-
-
-def _after_sending(known: dict[str, Any], attempt: int) -> Iterator[Fact]:
-    phase, message = known["phase"], known["error_message"] or ""
-    code, ended_at = known["error_code"] or "", known["ended_at"]
-    if known["task_id"] is None:
-        match phase:
-            case "not_sent":
-                yield facts.NotSent(attempt, message)
-            case "unknown":
-                yield facts.Unanswered(attempt, message)
-            case "rejected" | "refused":
-                yield facts.Rejected(attempt, code, message, phase == "refused", None, ended_at)
-            case "failed":
-                yield facts.Unanswered(attempt, "")
-                yield facts.GivenUp(attempt, ended_at)
-        return
-    reserved, estimated = known["credits_reserved"], known["estimated_s"]
-    yield facts.Accepted(attempt, known["task_id"], None, reserved, estimated, known["accepted_at"])
-    if known["ready_at"] is not None:
-        yield facts.Ready(attempt, (), known["dies_at"], known["credits_used"], known["ready_at"])
-    if known["sha256"] is not None:
-        image = Image(**{name: known[name] for name in _IMAGE_FIELDS})
-        yield facts.Saved(attempt, image, known["saved_at"])
-        if phase != "saved":
-            yield facts.Lost(attempt)
-    match phase:
-        case "failed" if code == facts.GIVEN_UP:
-            yield facts.GivenUp(attempt, ended_at)
-        case "failed" | "refused":
-            retryable = bool(known["retryable"])
-            yield facts.Failed(attempt, code, message, retryable, phase == "refused", ended_at)
-        case "expired":
-            yield facts.Expired(attempt, message, ended_at)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from nanobanana_batch.model import Request
+from nanobanana_batch.state.lifecycle import FETCHED, GIVEN_UP, OPEN, PAID, Kind, Phase, in_sql
 
 
 class PriceClass(NamedTuple):
@@ -36,18 +37,45 @@ def price_class(request: Request) -> PriceClass:
 
 
 KIND = """
-json_extract(request, '$.model'), json_extract(request, '$.resolution'),
-coalesce(json_array_length(request, '$.images'), 0), coalesce(json_extract(request, '$.web_search'), 0),
-coalesce(json_extract(request, '$.image_search'), 0), json_extract(request, '$.thinking_level'),
-json_extract(request, '$.priced_by')
+json_extract(rows.request, '$.model'), json_extract(rows.request, '$.resolution'),
+coalesce(json_array_length(rows.request, '$.images'), 0),
+coalesce(json_extract(rows.request, '$.web_search'), 0),
+coalesce(json_extract(rows.request, '$.image_search'), 0), json_extract(rows.request, '$.thinking_level'),
+json_extract(rows.request, '$.priced_by')
 """
 """The columns of a `PriceClass` in a query over stored requests, at its beginning; `BY_KIND` goes with it."""
 BY_KIND = "GROUP BY 1, 2, 3, 4, 5, 6, 7"
 
 PRICES = f"""
 SELECT {KIND}, max(max(coalesce(credits_reserved, 0), coalesce(credits_used, 0)))
-FROM attempts JOIN rows USING (row) WHERE coalesce(credits_reserved, credits_used) IS NOT NULL
+FROM attempts JOIN requests USING (request) JOIN rows USING (row)
+WHERE coalesce(credits_reserved, credits_used) IS NOT NULL AND kind != '{Kind.JOB}'
 {BY_KIND}
+"""
+
+TASKS_OF_ROW = """(
+    SELECT count(task_id) FROM attempts AS every JOIN requests USING (request) WHERE every.row = rows.row
+)"""
+"""How many tasks were made for a row."""
+
+_IS_GIVEN_UP = f"error_code = '{GIVEN_UP}'"
+# Each request once, with how its first row stands: a job's price is known of all of its rows together.
+_REQUESTS = "requests JOIN attempts ON attempts.attempt = requests.request"
+CREDITS_OF_ENDED = f"""
+SELECT total(CASE WHEN attempts.phase IN ({in_sql(FETCHED)}) OR {_IS_GIVEN_UP}
+                  THEN coalesce(credits_used, credits_reserved, credits_expected, 0) ELSE 0 END
+             + (sent - 1) * coalesce(credits_reserved, credits_expected, credits_used, 0))
+FROM {_REQUESTS} WHERE (task_id IS NOT NULL OR {_IS_GIVEN_UP})
+  AND attempts.phase IN ({in_sql(FETCHED | {Phase.FAILED, Phase.REFUSED})})
+"""
+CREDITS_OF_OPEN = f"""
+SELECT attempts.attempt, attempts.phase, rows.request,
+       coalesce(credits_used, credits_reserved, credits_expected), sent
+FROM {_REQUESTS} JOIN rows USING (row) WHERE attempts.phase IN ({in_sql(OPEN)})
+"""
+UNPRICED = f"""
+SELECT 1 FROM {_REQUESTS} WHERE task_id IS NOT NULL AND credits_reserved IS NULL AND credits_used IS NULL
+  AND attempts.phase IN ({in_sql(PAID)}) LIMIT 1
 """
 
 Found = Iterable[tuple[Any, ...]]

@@ -18,13 +18,23 @@ from nanobanana_batch.fidelity import unlike
 from nanobanana_batch.file_names import is_image_path
 from nanobanana_batch.model import Request, RowStatus, request_from_json
 from nanobanana_batch.state.comparison import REPEATED, Comparison
-from nanobanana_batch.state.facts import GIVEN_UP, STATUS_OF_PHASE, Phase
 from nanobanana_batch.state.journal import has_journal
 from nanobanana_batch.state.ledger import LastTold, refuse_less_known
+from nanobanana_batch.state.lifecycle import (
+    FAILURES,
+    FETCHED,
+    GIVEN_UP,
+    RUNNING,
+    STATUS_OF_PHASE,
+    UNANSWERED,
+    ImagePhase,
+    Phase,
+    in_sql,
+)
 from nanobanana_batch.state.opening import refuse_foreign_journal, unusable
 from nanobanana_batch.state.prices import BY_KIND, KIND, PRICES, PriceClass, by_kind, counted
 from nanobanana_batch.state.roster import Roster
-from nanobanana_batch.state.schema import APPLICATION_ID, VERSION, refuse_foreign_parts
+from nanobanana_batch.state.schema import APPLICATION_ID, VERSION, refuse_foreign_parts, see_as_current
 from nanobanana_batch.state.scope import EVERY_ROW, Scope
 from nanobanana_batch.state.soundness import blamed_on_state, texts, understood
 from nanobanana_batch.state.twins import HAS_TWINS, Twins, legacy_twins
@@ -58,6 +68,17 @@ class RowReport:
     """The id of the first row in the manifest whose image has the same bytes, if that is another row."""
     file_time: float | None
     """When its image file was changed last, as it was saved."""
+    other_images: tuple[ImageFile, ...] = ()
+    """What its request has made besides, as far as it is saved."""
+
+
+class ImageFile(NamedTuple):
+    """A saved image, and what its file was like then."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+    file_time: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +106,8 @@ class AttemptReport:
     file_time: float | None
     has_left: bool
     """Its row is not in the manifest any more."""
+    saved_images: tuple[ImageFile, ...] = ()
+    """Those of its images that are saved, in order."""
 
 
 class SavedImage(NamedTuple):
@@ -95,6 +118,7 @@ class SavedImage(NamedTuple):
     sha256: str
     file_time: float | None
     """None: not known."""
+    attempt: int
     is_current: bool
     """Whether it is that of a row of the current manifest."""
 
@@ -148,93 +172,107 @@ class BeingSent:
     """As far as their price was known."""
 
 
+# Of a job it is not told what each row costs: its credits are those of its first row.
 _COST = f"""
-(SELECT sum(CASE WHEN each.phase IN ('failed', 'refused') AND each.task_id IS NOT NULL
+(SELECT sum(CASE WHEN each.phase IN ({in_sql({Phase.FAILED, Phase.REFUSED})}) AND paid.task_id IS NOT NULL
                       AND each.error_code IS NOT '{GIVEN_UP}' THEN 0
-                 ELSE coalesce(each.credits_used, each.credits_reserved) END)
- FROM attempts AS each WHERE each.row = rows.row)
+                 ELSE coalesce(paid.credits_used, paid.credits_reserved) END)
+ FROM attempts AS each JOIN requests AS paid ON paid.request = each.attempt WHERE each.row = rows.row)
+"""
+_LATEST = """
+rows LEFT JOIN attempts ON attempts.attempt = rows.attempt
+LEFT JOIN requests ON requests.request = attempts.request
+LEFT JOIN images ON images.attempt = attempts.attempt AND images.number = 1
+"""
+_FILES = f"""
+(SELECT json_group_array(json_array(number, path, size_bytes, sha256, file_time)) FROM images AS file
+ WHERE file.attempt = attempts.attempt AND file.number >= {{first}} AND file.phase = '{ImagePhase.SAVED}')
+"""
+_SAVED_MAIN = f"""
+FROM rows JOIN attempts ON attempts.attempt = rows.attempt
+JOIN images ON images.attempt = attempts.attempt AND images.number = 1
+WHERE rows.position IS NOT NULL AND attempts.phase = '{Phase.SAVED}'
 """
 # The bytes that several rows share are few and found once: asked for row by row this takes quadratic time.
 _ROWS = f"""
 WITH shared AS MATERIALIZED (
-    SELECT attempts.sha256 AS sha256, min(rows.position) AS first
-    FROM rows JOIN attempts ON attempts.attempt = rows.attempt
-    WHERE rows.position IS NOT NULL AND attempts.phase = 'saved'
-    GROUP BY attempts.sha256 HAVING count(*) > 1
+    SELECT images.sha256 AS sha256, min(rows.position) AS first {_SAVED_MAIN}
+    GROUP BY images.sha256 HAVING count(*) > 1
 )
 SELECT rows.id, rows.row_key, attempts.phase, rows.request, rows.variant, rows.variables, rows.source,
-       attempts.path, attempts.width, attempts.height, attempts.size_bytes, attempts.sha256,
-       {_COST}, attempts.task_id,
+       images.path, images.width, images.height, images.size_bytes, images.sha256,
+       {_COST}, requests.task_id,
        attempts.error_code, attempts.error_message,
        (SELECT earlier.id FROM shared JOIN rows AS earlier ON earlier.position = shared.first
-        WHERE shared.sha256 = attempts.sha256 AND shared.first < rows.position),
-       {{file_time}}
-FROM rows LEFT JOIN attempts ON attempts.attempt = rows.attempt
-WHERE rows.position IS NOT NULL
+        WHERE shared.sha256 = images.sha256 AND shared.first < rows.position),
+       images.file_time, {_FILES.format(first=2)}
+FROM {_LATEST} WHERE rows.position IS NOT NULL
 ORDER BY rows.position
 """
-_ATTEMPTS = """
-SELECT attempts.attempt, rows.row_key, rows.id, attempts.phase, attempts.task_id, attempts.credits_reserved,
-       attempts.credits_used, attempts.path, attempts.sha256, attempts.error_code,
-       attempts.error_message, {sent}, attempts.width, attempts.height, rows.request,
-       attempts.size_bytes, {file_time}, rows.position IS NULL
-FROM attempts JOIN rows USING (row) ORDER BY attempts.attempt
+_ATTEMPTS = f"""
+SELECT attempts.attempt, rows.row_key, rows.id, attempts.phase, requests.task_id,
+       iif(requests.request = attempts.attempt, requests.credits_reserved, NULL),
+       iif(requests.request = attempts.attempt, requests.credits_used, NULL),
+       images.path, images.sha256, attempts.error_code,
+       attempts.error_message, requests.sent, images.width, images.height, rows.request,
+       images.size_bytes, images.file_time, rows.position IS NULL, {_FILES.format(first=1)}
+FROM attempts JOIN requests USING (request) JOIN rows USING (row)
+LEFT JOIN images ON images.attempt = attempts.attempt AND images.number = 1
+ORDER BY attempts.attempt
 """
-_SAVED = """
-SELECT attempts.path, attempts.size_bytes, attempts.sha256, {file_time},
+_SAVED = f"""
+SELECT images.path, images.size_bytes, images.sha256, images.file_time, images.attempt,
        rows.attempt = attempts.attempt AND rows.position IS NOT NULL
-FROM attempts JOIN rows USING (row) WHERE attempts.phase = 'saved'
+FROM images JOIN attempts USING (attempt) JOIN rows USING (row) WHERE images.phase = '{ImagePhase.SAVED}'
 """
 _PHASES = """
 SELECT attempts.phase, count(*) FROM rows LEFT JOIN attempts ON attempts.attempt = rows.attempt
 WHERE rows.position IS NOT NULL AND {scope} GROUP BY attempts.phase
 """
+_IS_GIVEN_UP = f"attempts.error_code = '{GIVEN_UP}'"
 _CREDITS = f"""
-SELECT total(CASE WHEN phase IN ('accepted', 'ready') THEN credits_reserved END),
-       total(CASE WHEN phase IN ('saved', 'expired') OR (phase = 'failed' AND error_code = '{GIVEN_UP}')
+SELECT total(CASE WHEN attempts.phase IN ({in_sql(RUNNING)}) THEN credits_reserved END),
+       total(CASE WHEN attempts.phase IN ({in_sql(FETCHED)})
+                       OR (attempts.phase = '{Phase.FAILED}' AND {_IS_GIVEN_UP})
                   THEN coalesce(credits_used, credits_reserved) END),
-       total(CASE WHEN phase IN ('intent', 'unknown') OR (task_id IS NULL AND error_code = '{GIVEN_UP}')
-                  THEN {{sent}} * {{expected}}
-                  WHEN task_id IS NOT NULL THEN ({{sent}} - 1) * coalesce({{expected}}, credits_reserved) END)
-FROM attempts
+       total(CASE WHEN attempts.phase IN ({in_sql(UNANSWERED)}) OR (task_id IS NULL AND {_IS_GIVEN_UP})
+                  THEN sent * credits_expected
+                  WHEN task_id IS NOT NULL THEN (sent - 1) * coalesce(credits_expected, credits_reserved) END)
+FROM requests JOIN attempts ON attempts.attempt = requests.request
 """
-_BEING_SENT = """
-SELECT count(rows.position), total({expected}) FROM attempts JOIN rows USING (attempt)
-WHERE attempts.phase = 'intent' AND attempts.attempt > ?
+_BEING_SENT = f"""
+SELECT count(rows.position), total(iif(requests.request = attempts.attempt, credits_expected, 0))
+FROM attempts JOIN requests USING (request) JOIN rows ON rows.attempt = attempts.attempt
+WHERE attempts.phase = '{Phase.INTENT}' AND attempts.attempt > ?
 """
-_SAME_BYTES = """
-SELECT coalesce(sum(images - 1), 0) FROM (
-    SELECT count(*) AS images FROM rows JOIN attempts ON attempts.attempt = rows.attempt
-    WHERE rows.position IS NOT NULL AND attempts.phase = 'saved' GROUP BY attempts.sha256
-)
+_SAME_BYTES = f"""
+SELECT coalesce(sum(images - 1), 0) FROM (SELECT count(*) AS images {_SAVED_MAIN} GROUP BY images.sha256)
 """
-_SIZES = """
+_SIZES = f"""
 SELECT json_extract(rows.request, '$.resolution'), json_extract(rows.request, '$.aspect_ratio'),
-       attempts.width, attempts.height, count(*)
-FROM rows JOIN attempts ON attempts.attempt = rows.attempt
-WHERE rows.position IS NOT NULL AND attempts.phase = 'saved' GROUP BY 1, 2, 3, 4
+       images.width, images.height, count(*) {_SAVED_MAIN} GROUP BY 1, 2, 3, 4
 """
 _KNOWN = f"""
-SELECT CASE WHEN attempts.phase = 'saved' THEN attempts.path END, attempts.task_id, {_COST},
+SELECT iif(attempts.phase = '{Phase.SAVED}', images.path, NULL), requests.task_id, {_COST},
        attempts.error_code, attempts.error_message
-FROM rows LEFT JOIN attempts ON attempts.attempt = rows.attempt WHERE rows.row_key = ?
+FROM {_LATEST} WHERE rows.row_key = ?
 """
-_FAILURES = """
+_FAILURES = f"""
 SELECT attempts.phase, coalesce(attempts.error_code, ''), count(*), rows.id, attempts.error_message,
        min(rows.position)
 FROM attempts JOIN rows ON rows.attempt = attempts.attempt
-WHERE attempts.phase != 'saved' AND attempts.phase IN ('failed', 'rejected', 'refused') AND {scope}
+WHERE attempts.phase != '{Phase.SAVED}' AND attempts.phase IN ({in_sql(FAILURES)}) AND {{scope}}
 GROUP BY attempts.phase, attempts.error_code ORDER BY count(*) DESC, min(rows.position)
 """
 _TO_PAY = f"""
 SELECT {KIND}, count(*) FROM rows LEFT JOIN attempts ON attempts.attempt = rows.attempt
-WHERE {{scope}} AND (attempts.phase IS NULL OR attempts.phase = 'not_sent' OR {REPEATED})
+WHERE {{scope}} AND (attempts.phase IS NULL OR attempts.phase = '{Phase.NOT_SENT}' OR {REPEATED})
 {BY_KIND}
 """
 _LATENCY = """
 WITH latest AS (
-    SELECT saved_at - intended_at AS took_s FROM attempts
-    WHERE saved_at > intended_at ORDER BY attempt DESC LIMIT 10000
+    SELECT saved_at - intended_at AS took_s FROM requests JOIN images ON images.attempt = requests.request
+    WHERE number = 1 AND saved_at > intended_at ORDER BY request DESC LIMIT 10000
 )
 SELECT took_s FROM latest ORDER BY took_s LIMIT 1 OFFSET (SELECT count(*) / 2 FROM latest)
 """
@@ -254,7 +292,7 @@ class Reader:
     def __init__(self, db: sqlite3.Connection, version: int) -> None:
         self._db = db
         self._version = version
-        self._file_time = "attempts.file_time" if version > 3 else "NULL"
+        see_as_current(db, version)
 
     def checked_version(self) -> int:
         """The version of the file, each page of which is in order.
@@ -282,7 +320,7 @@ class Reader:
         Raises:
             StateFailed: a row is damaged.
         """
-        for found in self._db.execute(_ROWS.format(file_time=self._file_time)):
+        for found in self._db.execute(_ROWS):
             try:
                 report = _row_report(found)
             except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -291,14 +329,14 @@ class Reader:
 
     def providers(self) -> list[str]:
         """The names of all providers to which something was sent."""
-        return [str(found[0]) for found in self._db.execute("SELECT DISTINCT provider FROM attempts")]
+        return [str(found[0]) for found in self._db.execute("SELECT DISTINCT provider FROM requests")]
 
     def attempts(self) -> Iterator[AttemptReport]:
         """Every attempt, in the order of their intents, streamed."""
-        sent = "attempts.sent" if self._version > 1 else "1"
-        query = _ATTEMPTS.format(sent=sent, file_time=self._file_time)
-        for attempt, row_key, id_, phase, *rest in self._db.execute(query):
-            report = AttemptReport(attempt, row_key, id_, Phase(phase), *rest)
+        for attempt, row_key, id_, phase, *rest, files in self._db.execute(_ATTEMPTS):
+            with understood("images"):
+                values = (*rest, _files(files))
+                report = AttemptReport(attempt, row_key, id_, Phase(phase), *values)
             if report.path is not None and not is_image_path(report.path):
                 raise StateFailed(f"The state file names an image {report.path!r}, as no run does.")
             yield report
@@ -309,11 +347,10 @@ class Reader:
         Raises:
             StateFailed: one of them has a name that no run gives.
         """
-        query = _SAVED.format(file_time=self._file_time)
-        for path, size_bytes, sha256, file_time, is_current in self._db.execute(query):
+        for path, size_bytes, sha256, file_time, attempt, is_current in self._db.execute(_SAVED):
             if not is_image_path(str(path)):
                 raise StateFailed(f"The state file names an image {path!r}, as no run does.")
-            yield SavedImage(path, size_bytes, sha256, file_time, bool(is_current))
+            yield SavedImage(path, size_bytes, sha256, file_time, attempt, bool(is_current))
 
     def variables(self) -> list[str]:
         """Names of the manifest's variables, in its order.
@@ -373,15 +410,12 @@ class Reader:
 
     def credits(self) -> Credits:
         """Sums over all attempts."""
-        expected, sent = ("credits_expected", "sent") if self._version > 1 else ("NULL", "1")
-        query = _CREDITS.format(expected=expected, sent=sent)
-        reserved, used, unknown = self._db.execute(query).fetchone()
+        reserved, used, unknown = self._db.execute(_CREDITS).fetchone()
         return Credits(reserved=reserved, used=used, unknown=unknown)
 
     def being_sent(self, after: int) -> BeingSent:
         """What a run is sending that began after that attempt; what an older one has left is not in it."""
-        expected = "credits_expected" if self._version > 1 else "NULL"
-        found = self._db.execute(_BEING_SENT.format(expected=expected), (after,)).fetchone()
+        found = self._db.execute(_BEING_SENT, (after,)).fetchone()
         return BeingSent(int(found[0]), float(found[1]))
 
     def prices(self) -> dict[PriceClass, float]:
@@ -429,11 +463,21 @@ class Reader:
 
 
 def _row_report(found: tuple[Any, ...]) -> RowReport:
-    id_, key, phase, request, variant, variables, source, *rest = found
+    id_, key, phase, request, variant, variables, source, *rest, others = found
     asked, texts = request_from_json(request), dict(json.loads(variables))
     if rest[0] is not None and not is_image_path(rest[0]):
         raise ValueError("its path leads out of the folder")
-    return RowReport(id_, key, _status(phase), asked, variant, texts, source, *rest)
+    values = (*rest, _files(others))
+    return RowReport(id_, key, _status(phase), asked, variant, texts, source, *values)
+
+
+def _files(found: str) -> tuple[ImageFile, ...]:
+    if found == "[]":
+        return ()
+    files = tuple(ImageFile(*file) for _, *file in sorted(json.loads(found)))
+    if not all(is_image_path(file.path) for file in files):
+        raise ValueError("the path of an image leads out of the folder")
+    return files
 
 
 def _status(phase: str | None) -> RowStatus:

@@ -20,8 +20,8 @@ from nanobanana_batch.errors import StateFailed
 from nanobanana_batch.file_names import is_stem
 from nanobanana_batch.model import Request, RowStatus, request_as_json
 from nanobanana_batch.state import facts
-from nanobanana_batch.state.facts import STATUS_OF_PHASE, Phase
 from nanobanana_batch.state.ledger import Chain, is_sending, understand
+from nanobanana_batch.state.lifecycle import STATUS_OF_PHASE, ImagePhase, Phase
 from nanobanana_batch.state.opening import refuse_foreign_journal
 from nanobanana_batch.state.schema import bring_up_to_date, refuse_foreign_tables
 from nanobanana_batch.state.soundness import refuse_unsound
@@ -43,23 +43,36 @@ _COPIED = (
     "INSERT INTO meta SELECT name, value FROM old.meta WHERE name != 'digest'",
 )
 _FROM_OLD = """
-UPDATE attempts SET (body, fingerprint) = (
-    SELECT body, fingerprint FROM old.attempts AS known WHERE known.idempotency_key = attempts.idempotency_key
-) WHERE idempotency_key IN (SELECT idempotency_key FROM old.attempts)
+UPDATE requests SET (body, fingerprint) = (
+    SELECT body, fingerprint FROM old.{paid} AS known WHERE known.idempotency_key = requests.idempotency_key
+) WHERE idempotency_key IN (SELECT idempotency_key FROM old.{paid})
 """
 _UNTOLD = """
-SELECT count(*) FROM old.attempts
-WHERE idempotency_key NOT IN (SELECT idempotency_key FROM main.attempts)
+SELECT count(*) FROM old.{paid} WHERE idempotency_key NOT IN (SELECT idempotency_key FROM main.requests)
+"""
+# Where requests and images were one table each attempt had one of both.
+_LINKS_BEFORE_V5 = """
+UPDATE images SET links = (
+    SELECT known.links FROM old.attempts AS known JOIN requests USING (idempotency_key, task_id)
+    WHERE requests.request = images.attempt
+) WHERE number = 1
 """
 _LINKS = """
-UPDATE attempts SET links = (
-    SELECT links FROM old.attempts AS known WHERE known.idempotency_key = attempts.idempotency_key
-    AND known.task_id = attempts.task_id
-) WHERE phase = 'ready'
+UPDATE images SET links = (
+    SELECT known.links FROM old.images AS known JOIN old.attempts AS share USING (attempt)
+    JOIN old.requests AS paid ON paid.request = share.request
+    JOIN attempts ON attempts.name = share.name
+    JOIN requests ON requests.request = attempts.request
+    WHERE attempts.attempt = images.attempt AND known.number = images.number
+      AND paid.idempotency_key = requests.idempotency_key AND paid.task_id IS requests.task_id
+)
 """
-_WITHOUT_LINKS = """
-UPDATE attempts SET phase = 'accepted', links = NULL, dies_at = NULL, ready_at = NULL
-WHERE phase = 'ready' AND coalesce(links, '[]') = '[]'
+_WITHOUT_LINKS = f"""
+UPDATE attempts SET phase = '{Phase.ACCEPTED}'
+WHERE phase = '{Phase.READY}' AND attempt IN (
+    SELECT images.attempt FROM images JOIN attempts USING (attempt) JOIN requests USING (request)
+    WHERE images.phase != '{ImagePhase.SAVED}' AND coalesce(links, '[]') = '[]' AND results IS NULL
+)
 """
 _ROW = "INSERT INTO rows (row_key, id, request, variant, variables, source) VALUES (?, ?, ?, ?, ?, ?)"
 _SOURCE = "payments.jsonl"
@@ -103,9 +116,11 @@ def _rebuilt(path: Path, lines: Iterable[bytes], old: Path | None) -> Counter[Ro
         db.execute("INSERT OR IGNORE INTO meta VALUES (?, '')", (HAS_TWINS,))
         _replayed(db, lines)
         if old is not None:
-            _refuse_foreign_lines(db)
-            db.execute(_FROM_OLD)
-            db.execute(_LINKS)
+            (version,) = db.execute("PRAGMA old.user_version").fetchone()
+            paid = "requests" if version > 4 else "attempts"
+            _refuse_foreign_lines(db, paid)
+            db.execute(_FROM_OLD.format(paid=paid))
+            db.execute(_LINKS if version > 4 else _LINKS_BEFORE_V5)
         db.execute(_WITHOUT_LINKS)
         db.execute("COMMIT")
         refuse_unsound(db)
@@ -124,13 +139,13 @@ def _take_twins(db: sqlite3.Connection) -> None:
         db.executemany("INSERT OR IGNORE INTO twins VALUES (?, ?)", list(legacy_twins(db)))
 
 
-def _refuse_foreign_lines(db: sqlite3.Connection) -> None:
+def _refuse_foreign_lines(db: sqlite3.Connection, paid: str) -> None:
     """What the old state has sent has to be told, or one of the two is of another folder.
 
     Raises:
         StateFailed: it is not.
     """
-    (untold,) = db.execute(_UNTOLD).fetchone()
+    (untold,) = db.execute(_UNTOLD.format(paid=paid)).fetchone()
     if untold:
         raise StateFailed(
             f"The state knows {untold:,} paid requests of which payments.jsonl does not tell: one of the two"
@@ -188,7 +203,7 @@ def _note(db: sqlite3.Connection, chain: Chain) -> None:
 
 def _placed(db: sqlite3.Connection, fact: facts.Fact) -> facts.Fact:
     """An intent with its row in this state."""
-    if not isinstance(fact, facts.Intent):
+    if not isinstance(fact, facts.Intent | facts.Joined):
         return fact
     if not is_stem(fact.stem) or not fact.row_key:
         raise ValueError("that is no row")

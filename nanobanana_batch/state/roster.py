@@ -179,7 +179,7 @@ class Roster:
 
     def kinds(self) -> Counter[PriceClass]:
         """How many rows there are of each kind that costs the same."""
-        return counted(self._db.execute(f"SELECT {KIND}, count(*) FROM roster {BY_KIND}"))
+        return counted(self._db.execute(f"SELECT {KIND}, count(*) FROM roster AS rows {BY_KIND}"))
 
     def columns(self) -> Iterator[tuple[object, ...]]:
         """As `rows`, but as stored: row_key, position, id, request, variant, variables, source."""

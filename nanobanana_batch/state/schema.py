@@ -12,7 +12,7 @@ from typing import Any
 
 from nanobanana_batch.errors import StateFailed
 
-VERSION = 4
+VERSION = 5
 APPLICATION_ID = 0x6E626231
 """Marks the file as ours ("nbb1"), so that another program's database is never taken for state."""
 
@@ -163,8 +163,120 @@ DROP INDEX attempts_task;
 CREATE INDEX attempts_task ON attempts (task_id) WHERE task_id IS NOT NULL;
 """
 
-_STEPS = {0: _V1, 1: _V2, 2: _V3, 3: _V4}
+_V5 = """
+-- One payment each, with the number of its first attempt.
+CREATE TABLE requests (
+    request          INTEGER PRIMARY KEY,
+    kind             TEXT NOT NULL,
+    phase            TEXT NOT NULL,  -- of the payment; how each of its rows stands is the attempt's
+    provider         TEXT NOT NULL,  -- profile and host
+    account          TEXT NOT NULL,  -- a mark of the key, by which it cannot be found
+    body             BLOB NOT NULL,
+    fingerprint      TEXT NOT NULL,  -- SHA-256 of body
+    idempotency_key  TEXT NOT NULL,  -- for a job, its unique name
+    intended_at      REAL NOT NULL,  -- all times: Unix seconds
+    credits_expected REAL,
+    sent             INTEGER NOT NULL DEFAULT 1,  -- sendings that may have been paid, each for itself
+    task_id          TEXT,           -- or the job's
+    request_id       TEXT,           -- the provider's own, for its support
+    credits_reserved REAL,
+    estimated_s      REAL,
+    accepted_at      REAL,
+    results          TEXT,           -- the file of the folder that has what came of it
+    answered_at      REAL,
+    credits_used     REAL,
+    rests_since      REAL            -- nobody wants its row: since when it is not asked about by itself
+);
+INSERT INTO requests
+    SELECT attempt, 'task', CASE phase WHEN 'ready' THEN 'answered' WHEN 'saved' THEN 'answered'
+               WHEN 'expired' THEN 'answered' WHEN 'failed' THEN iif(error_code = 'given_up',
+                   iif(task_id IS NULL, 'unknown', 'accepted'), 'answered')
+               WHEN 'refused' THEN iif(task_id IS NULL, 'refused', 'answered') ELSE phase END,
+           provider, account, body, fingerprint, idempotency_key, intended_at, credits_expected, sent,
+           task_id, request_id, credits_reserved, estimated_s, accepted_at, NULL, ready_at, credits_used,
+           rests_since
+    FROM attempts;
+
+-- One file that is owed each.
+CREATE TABLE images (
+    attempt    INTEGER NOT NULL REFERENCES attempts (attempt),
+    number     INTEGER NOT NULL,     -- 1: the row's image; the others stand beside it
+    phase      TEXT NOT NULL,
+    links      TEXT,                 -- JSON list of URLs at which it is to be had
+    dies_at    REAL,                 -- when those end
+    stem       TEXT,                 -- name of its file, where that is not the row's
+    path       TEXT,
+    media_type TEXT,
+    width      INTEGER,
+    height     INTEGER,
+    size_bytes INTEGER,
+    sha256     TEXT,
+    file_time  REAL,                 -- when its file was changed last, as it was saved
+    saved_at   REAL,
+    PRIMARY KEY (attempt, number)
+) WITHOUT ROWID;
+INSERT INTO images
+    SELECT attempt, 1, CASE WHEN phase = 'saved' THEN 'saved' WHEN phase = 'expired' THEN 'expired'
+               WHEN sha256 IS NOT NULL THEN 'lost' ELSE 'expected' END,
+           links, dies_at, NULL, path, media_type, width, height, size_bytes, sha256, file_time, saved_at
+    FROM attempts WHERE links IS NOT NULL OR sha256 IS NOT NULL;
+
+-- A row's share in a request: one each time that something is sent for it.
+CREATE TABLE attempts_v5 (
+    attempt       INTEGER PRIMARY KEY,
+    request       INTEGER NOT NULL REFERENCES requests (request),
+    row           INTEGER NOT NULL REFERENCES rows (row),
+    number        INTEGER NOT NULL,
+    name          TEXT NOT NULL,     -- by which its answer is found among those of a job
+    phase         TEXT NOT NULL,
+    error_code    TEXT,
+    error_message TEXT,
+    retryable     INTEGER,
+    ended_at      REAL
+);
+INSERT INTO attempts_v5
+    SELECT attempt, attempt, row, number, '', phase, error_code, error_message, retryable, ended_at
+    FROM attempts;
+DROP TABLE attempts;
+ALTER TABLE attempts_v5 RENAME TO attempts;
+CREATE UNIQUE INDEX requests_key ON requests (idempotency_key);
+CREATE INDEX requests_task ON requests (task_id) WHERE task_id IS NOT NULL;
+CREATE UNIQUE INDEX attempts_row ON attempts (row, number);
+CREATE INDEX attempts_job ON attempts (request) WHERE request != attempt;
+CREATE INDEX attempts_unsaved ON attempts (phase) WHERE phase != 'saved';
+CREATE INDEX images_sha256 ON images (sha256) WHERE sha256 IS NOT NULL;
+"""
+
+_STEPS = {0: _V1, 1: _V2, 2: _V3, 3: _V4, 4: _V5}
 """Version found -> the script that makes it the next one."""
+
+
+_BEFORE_V5 = """
+CREATE TEMP VIEW requests AS
+    SELECT attempt AS request, 'task' AS kind, phase, provider, account, body, fingerprint, idempotency_key,
+           intended_at, {expected} AS credits_expected, {sent} AS sent, task_id, request_id, credits_reserved,
+           estimated_s, accepted_at, NULL AS results, ready_at AS answered_at, credits_used,
+           {rests_since} AS rests_since
+    FROM main.attempts;
+CREATE TEMP VIEW images AS
+    SELECT attempt, 1 AS number, iif(phase = 'saved', phase, 'lost') AS phase, links, dies_at, NULL AS stem,
+           path, media_type, width, height, size_bytes, sha256, {file_time} AS file_time, saved_at
+    FROM main.attempts WHERE links IS NOT NULL OR sha256 IS NOT NULL;
+CREATE TEMP VIEW attempts AS
+    SELECT attempt, attempt AS request, row, number, '' AS name, phase, error_code, error_message, retryable,
+           ended_at
+    FROM main.attempts;
+"""
+
+
+def see_as_current(db: sqlite3.Connection, version: int) -> None:
+    """Let the tables of an older file be asked as those of a current one are; the file stays as it is."""
+    if version < 5:
+        expected, sent = ("credits_expected", "sent") if version > 1 else ("NULL", "1")
+        file_time, rests_since = ("file_time", "rests_since") if version > 3 else ("NULL", "NULL")
+        db.executescript(
+            _BEFORE_V5.format(expected=expected, sent=sent, file_time=file_time, rests_since=rests_since)
+        )
 
 
 def bring_up_to_date(db: sqlite3.Connection) -> None:

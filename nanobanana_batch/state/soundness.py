@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from nanobanana_batch.errors import StateFailed
+from nanobanana_batch.file_names import is_stem
 from nanobanana_batch.model import Request, request_from_json
-from nanobanana_batch.state.facts import Phase
+from nanobanana_batch.state.lifecycle import ImagePhase, Kind, Phase, RequestPhase, in_sql
 
 _OTHERWISE = {
     "TEXT": "({0} < '' OR {0} >= x'')",
@@ -22,19 +23,22 @@ _OTHERWISE = {
     "BLOB": "{0} < x''",
 }
 """In SQLite every number is less than any text, and every text less than any blob; faster than `typeof`."""
-_PHASES = ", ".join(f"'{phase.value}'" for phase in Phase)
+_PHASES = {"attempts": Phase, "requests": RequestPhase, "images": ImagePhase}
 _MORE = {
     "rows": (
         "NOT json_valid(request) OR json_type(request, '$.model') IS NOT 'text'"
         " OR json_type(request, '$.prompt') IS NOT 'text'"
         " OR NOT json_valid(variables) OR json_type(variables) IS NOT 'object'"
     ),
-    "attempts": (
-        f"phase NOT IN ({_PHASES}) OR row NOT IN (SELECT row FROM rows)"
-        " OR (links IS NOT NULL AND (NOT json_valid(links) OR json_type(links) IS NOT 'array'))"
-    ),
+    "attempts": "row NOT IN (SELECT row FROM rows)",
+    "images": "attempt NOT IN (SELECT attempt FROM attempts)",
 }
-_TABLES = ("rows", "attempts", "meta", "uploads", "attempt_uploads", "told", "twins")
+_OF_COLUMN = {
+    "links": "(links IS NOT NULL AND (NOT json_valid(links) OR json_type(links) IS NOT 'array'))",
+    "kind": f"kind NOT IN ({', '.join(repr(kind.value) for kind in Kind)})",
+    "sent": "sent < 1",
+}
+_TABLES = ("rows", "requests", "attempts", "images", "meta", "uploads", "attempt_uploads", "told", "twins")
 _NOT_UNDERSTOOD = (
     ValueError,
     TypeError,
@@ -53,12 +57,17 @@ def refuse_unsound(db: sqlite3.Connection) -> None:
         StateFailed: one is of another kind than a run writes.
     """
     for table in _TABLES:
-        columns = db.execute(f"PRAGMA table_info({table})").fetchall()
+        columns = db.execute(f"PRAGMA main.table_info({table})").fetchall()
         faults = [_OTHERWISE[kind].format(name) for _, name, kind, *_ in columns if kind in _OTHERWISE]
         faults += [f"{name} IS NULL" for _, name, _, is_needed, *_ in columns if is_needed]
-        faults += ["sent < 1" for _, name, *_ in columns if name == "sent"]
-        faults += [_MORE[table]] if table in _MORE else []
-        if faults and db.execute(f"SELECT 1 FROM {table} WHERE {' OR '.join(faults)} LIMIT 1").fetchone():
+        faults += [_OF_COLUMN[name] for _, name, *_ in columns if name in _OF_COLUMN]
+        faults += [_MORE[table]] if table in _MORE and columns else []
+        if table == "attempts" and any(name == "request" for _, name, *_ in columns):
+            faults.append("request NOT IN (SELECT request FROM requests)")
+        if table in _PHASES and columns:
+            faults.append(f"phase NOT IN ({in_sql(_PHASES[table])})")
+        query = f"SELECT 1 FROM main.{table} WHERE {' OR '.join(faults)} LIMIT 1"
+        if faults and db.execute(query).fetchone():
             raise _foreign(table)
 
 
@@ -93,6 +102,25 @@ def understood(table: str) -> Iterator[None]:
         yield
     except _NOT_UNDERSTOOD as error:
         raise _foreign(table) from error
+
+
+def refuse_ways_out(*names: str | None) -> None:
+    """Names become paths, and the state may be somebody else's.
+
+    Raises:
+        StateFailed: one of them leads somewhere else.
+    """
+    for name in names:
+        if name is not None and not is_stem(name):
+            raise names_what_no_run_names(name)
+
+
+def names_what_no_run_names(name: object) -> StateFailed:
+    """What to tell of a file that the state names, which no run would."""
+    return StateFailed(
+        f"The state file names a file {str(name)!r}, as no run does: it is damaged or a stranger's.",
+        hint="Nothing was sent or written. Do not use this folder.",
+    )
 
 
 def texts(found: str) -> tuple[str, ...]:

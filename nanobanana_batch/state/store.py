@@ -18,17 +18,32 @@ from pathlib import Path
 from typing import Any
 
 from nanobanana_batch.errors import StateFailed
-from nanobanana_batch.file_names import is_image_path, is_stem
+from nanobanana_batch.file_names import is_image_path
 from nanobanana_batch.model import Request, request_from_json
 from nanobanana_batch.state.doubts import Doubts
-from nanobanana_batch.state.facts import GIVEN_UP, Fact, Phase
+from nanobanana_batch.state.facts import Fact
 from nanobanana_batch.state.ledger import Chain, Witness, chain_of, refuse_less_known, told, told_anew
+from nanobanana_batch.state.lifecycle import OPEN, ImagePhase, Phase, in_sql
+from nanobanana_batch.state.open_attempts import OpenAttempt, open_attempts
 from nanobanana_batch.state.opening import refuse_foreign_journal, refuse_other_names, unusable
-from nanobanana_batch.state.prices import PRICES, PriceClass, by_kind
+from nanobanana_batch.state.prices import (
+    CREDITS_OF_ENDED,
+    CREDITS_OF_OPEN,
+    PRICES,
+    TASKS_OF_ROW,
+    UNPRICED,
+    PriceClass,
+    by_kind,
+)
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.schema import VERSION, bring_up_to_date, refuse_foreign_tables
 from nanobanana_batch.state.scope import Scope
-from nanobanana_batch.state.soundness import refuse_unsound, texts, understood
+from nanobanana_batch.state.soundness import (
+    names_what_no_run_names,
+    refuse_unsound,
+    refuse_ways_out,
+    understood,
+)
 from nanobanana_batch.state.taking import take
 from nanobanana_batch.state.twins import HAS_TWINS, Twins, legacy_twins
 from nanobanana_batch.state.uploads import Uploads
@@ -53,39 +68,6 @@ class RowToSend:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenAttempt:
-    """An attempt that is not finished, or had to be left: all that is known of it."""
-
-    attempt: int
-    row: int
-    number: int
-    row_key: str
-    id: str
-    model: str
-    resolution: str | None
-    """As the row asks for it."""
-    stem: str
-    phase: Phase
-    position: int | None
-    """In the manifest; None when its row has left it."""
-    provider: str
-    account: str
-    body: bytes
-    idempotency_key: str
-    intended_at: float
-    sent: int
-    """How many of its sendings may have been paid, each for itself."""
-    task_id: str | None
-    estimated_s: float | None
-    accepted_at: float | None
-    links: tuple[str, ...]
-    dies_at: float | None
-    error_message: str | None
-    rests: bool
-    """Its row has left the manifest, and all that is free was asked about it."""
-
-
-@dataclass(frozen=True, slots=True)
 class OpenCredits:
     """What a request that has not ended costs; None: nobody told."""
 
@@ -102,6 +84,8 @@ class SavedFile:
     """An image that was saved once; `is_saved` says whether the state still counts on it."""
 
     attempt: int
+    number: int
+    """1: the row's image; the others stand beside it."""
     path: str
     size_bytes: int
     sha256: str
@@ -109,35 +93,20 @@ class SavedFile:
     is_saved: bool
 
 
-_OPEN = """
-SELECT attempts.attempt, attempts.row, attempts.number, rows.row_key, rows.id,
-       json_extract(rows.request, '$.model'), json_extract(rows.request, '$.resolution'),
-       rows.stem, attempts.phase, rows.position,
-       attempts.provider, attempts.account, attempts.body, attempts.idempotency_key,
-       attempts.intended_at, attempts.sent, attempts.task_id, attempts.estimated_s,
-       attempts.accepted_at, attempts.links, attempts.dies_at, attempts.error_message,
-       rows.position IS NULL AND attempts.rests_since IS NOT NULL
-FROM attempts JOIN rows USING (row)
-WHERE attempts.phase = ? AND attempts.phase != 'saved'
-  AND (attempts.phase NOT IN ('not_sent', 'expired') OR rows.attempt = attempts.attempt)
-ORDER BY attempts.dies_at, attempts.attempt
-"""
-
 _NEW = """
 SELECT row, position, row_key, id, request, 1, stem, base_key FROM rows LEFT JOIN twins USING (row_key)
 WHERE position > ? AND {scope} AND attempt IS NULL ORDER BY position LIMIT ?
 """
 _ONE = """
-SELECT rows.row, position, row_key, id, request, coalesce(number, 0) + 1, stem, base_key
+SELECT rows.row, position, row_key, id, rows.request, coalesce(number, 0) + 1, stem, base_key
 FROM rows LEFT JOIN attempts ON attempts.attempt = rows.attempt LEFT JOIN twins USING (row_key)
 WHERE rows.row = ?
 """
-_REPEATED = """
+_REPEATED = f"""
 SELECT rows.row FROM attempts JOIN rows ON rows.attempt = attempts.attempt
-WHERE attempts.phase != 'saved' AND attempts.phase IN ({phases}) AND {scope} AND number > ?
+WHERE attempts.phase != '{Phase.SAVED}' AND attempts.phase IN ({{phases}}) AND {{scope}} AND number > ?
   AND coalesce(error_code = ?, ? IS NULL)
-  AND (? IS NULL OR
-       (retryable = 1 AND (SELECT count(task_id) FROM attempts AS every WHERE every.row = rows.row) < ?))
+  AND (? IS NULL OR (retryable = 1 AND {TASKS_OF_ROW} < ?))
 ORDER BY position
 """
 
@@ -254,8 +223,7 @@ class Store:
 
     def rows_to_repeat(self, which: Repeat, scope: Scope) -> Sequence[int]:
         """All rows of the scope that are to get another attempt, in manifest order."""
-        phases = ", ".join(f"'{phase.value}'" for phase in sorted(which.phases))
-        query = _REPEATED.format(phases=phases, scope=scope.condition)
+        query = _REPEATED.format(phases=in_sql(which.phases), scope=scope.condition)
         least = 1 if which.had_more else 0
         code, most = which.code, which.retryable_below
         found = self._read(query, scope.value, least, code, code, most, most)
@@ -269,48 +237,55 @@ class Store:
 
     def tasks_of(self, row: int) -> int:
         """How many tasks were made for a row so far."""
-        return int(self._read("SELECT count(task_id) FROM attempts WHERE row = ?", row)[0][0])
+        return int(
+            self._read(
+                "SELECT count(task_id) FROM attempts JOIN requests USING (request) WHERE row = ?", row
+            )[0][0]
+        )
 
     def open_attempts(self, phase: Phase) -> list[OpenAttempt]:
-        """All attempts in a phase, those whose links die first at the front."""
-        found = self._read(_OPEN, phase)
-        with understood("attempts"):
-            return [_open_attempt(attempt) for attempt in found]
+        """All attempts in a phase, those whose links die first at the front; of saved ones none is open."""
+        return open_attempts(self._read_named, phase)
 
     def open_elsewhere(self, provider: str) -> dict[str, int]:
         """How many unfinished attempts belong to each other provider."""
         query = (
-            "SELECT provider, count(*) FROM attempts WHERE provider != ?"
-            " AND phase IN ('intent', 'unknown', 'accepted', 'ready') GROUP BY provider"
+            "SELECT provider, count(*) FROM attempts JOIN requests USING (request) WHERE provider != ?"
+            f" AND attempts.phase IN ({in_sql(OPEN)}) GROUP BY provider"
         )
         return {str(name): int(count) for name, count in self._read(query, provider)}
 
     def providers(self) -> list[str]:
         """The names of all providers to which something was sent."""
-        return [str(found[0]) for found in self._read("SELECT DISTINCT provider FROM attempts")]
+        return [str(found[0]) for found in self._read("SELECT DISTINCT provider FROM requests")]
 
     def saved_files(self) -> Iterator[SavedFile]:
         """Every file that was ever saved, and whether the state counts on it; a few at a time."""
         query = (
-            "SELECT attempt, path, size_bytes, sha256, file_time, phase = 'saved' FROM attempts"
-            " WHERE attempt > ? AND sha256 IS NOT NULL ORDER BY attempt LIMIT 1000"
+            f"SELECT attempt, number, path, size_bytes, sha256, file_time, phase = '{ImagePhase.SAVED}'"
+            " FROM images WHERE (attempt, number) > (?, ?) AND sha256 IS NOT NULL"
+            " ORDER BY attempt, number LIMIT 1000"
         )
-        after = 0
-        while found := self._read(query, after):
-            for attempt, path, size_bytes, sha256, file_time, is_saved in found:
+        after = (0, 0)
+        while found := self._read(query, *after):
+            for attempt, number, path, size_bytes, sha256, file_time, is_saved in found:
                 if not is_image_path(str(path)):
-                    raise _not_ours(path)
-                yield SavedFile(attempt, path, size_bytes, sha256, file_time, bool(is_saved))
-            after = int(found[-1][0])
+                    raise names_what_no_run_names(path)
+                yield SavedFile(attempt, number, path, size_bytes, sha256, file_time, bool(is_saved))
+            after = (int(found[-1][0]), int(found[-1][1]))
 
     def stem_is_taken(self, stem: str) -> bool:
         """Whether a row has this file name already, without regard to case."""
         query = "SELECT 1 FROM rows WHERE stem_key IS NOT NULL AND stem_key = ?"
         return bool(self._read(query, without_case(stem)))
 
+    def id_is_taken(self, id_: str) -> bool:
+        """Whether a row of this id is in the manifest, or was."""
+        return bool(self._read("SELECT 1 FROM rows WHERE id = ?", id_))
+
     def task_is_known(self, task_id: str) -> bool:
         """Whether a task of this id belongs to one of our attempts, at whatever provider."""
-        return bool(self._read("SELECT 1 FROM attempts WHERE task_id = ?", task_id))
+        return bool(self._read("SELECT 1 FROM requests WHERE task_id = ?", task_id))
 
     def task_is_taken(self, provider: str, account: str, task_id: str) -> bool:
         """Whether an answer with this task would give it to a second row.
@@ -318,7 +293,7 @@ class Store:
         A provider may be reached under another profile's name or another spelling of its host: there the
         account tells. It may be reached with another key: there the name does.
         """
-        query = "SELECT 1 FROM attempts WHERE task_id = ? AND (provider = ? OR account = ?)"
+        query = "SELECT 1 FROM requests WHERE task_id = ? AND (provider = ? OR account = ?)"
         return bool(self._read(query, task_id, provider, account))
 
     def credits_of_ended(self) -> float:
@@ -326,23 +301,11 @@ class Store:
 
         A task that failed was refunded; what was sent before it for the same row may have been paid still.
         """
-        query = (
-            "SELECT total(CASE WHEN phase IN ('saved', 'expired') OR error_code = ?"
-            " THEN coalesce(credits_used, credits_reserved, credits_expected, 0) ELSE 0 END"
-            " + (sent - 1) * coalesce(credits_reserved, credits_expected, credits_used, 0)) FROM attempts"
-            " WHERE (task_id IS NOT NULL OR error_code = ?)"
-            " AND phase IN ('saved', 'expired', 'failed', 'refused')"
-        )
-        return float(self._read(query, GIVEN_UP, GIVEN_UP)[0][0])
+        return float(self._read(CREDITS_OF_ENDED)[0][0])
 
     def credits_of_open(self) -> list[OpenCredits]:
         """Of all that may still cost something."""
-        query = (
-            "SELECT attempts.attempt, phase, request,"
-            " coalesce(credits_used, credits_reserved, credits_expected), sent FROM attempts"
-            " JOIN rows USING (row) WHERE phase IN ('intent', 'unknown', 'accepted', 'ready')"
-        )
-        found = self._read(query)
+        found = self._read(CREDITS_OF_OPEN)
         with understood("rows"):
             return [
                 OpenCredits(attempt, Phase(phase), request_from_json(request), credits, sent)
@@ -351,11 +314,7 @@ class Store:
 
     def has_unpriced_tasks(self) -> bool:
         """Whether the provider took a request and named no credits for it, neither then nor in the end."""
-        query = (
-            "SELECT 1 FROM attempts WHERE task_id IS NOT NULL AND credits_reserved IS NULL"
-            " AND credits_used IS NULL AND phase IN ('saved', 'expired', 'accepted', 'ready') LIMIT 1"
-        )
-        return bool(self._read(query))
+        return bool(self._read(UNPRICED))
 
     def prices(self) -> dict[PriceClass, float]:
         """The most that was ever reserved or used for each kind of request."""
@@ -377,6 +336,12 @@ class Store:
     def _read(self, query: str, *values: object) -> list[Any]:
         with _as_state_failure(self._path), self._reading:
             return self._reads.execute(query, values).fetchall()
+
+    def _read_named(self, query: str, *values: object) -> list[dict[str, Any]]:
+        with _as_state_failure(self._path), self._reading:
+            cursor = self._reads.execute(query, values)
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, found, strict=True)) for found in cursor]
 
     def _heard(self, witness: Witness) -> None:
         """Go on only if the state knows all that is told; what is not told yet is told."""
@@ -482,54 +447,5 @@ def _as_state_failure(path: Path) -> Iterator[None]:
 
 def _row_to_send(found: Sequence[Any]) -> RowToSend:
     row, position, key, id_, request, number, stem, base = found
-    _refuse_ways_out(id_, stem)
+    refuse_ways_out(id_, stem)
     return RowToSend(row, position, key, id_, request_from_json(request), number, stem, base or "")
-
-
-def _refuse_ways_out(*names: str | None) -> None:
-    """Names become paths, and this file may be somebody else's.
-
-    Raises:
-        StateFailed: one of them leads somewhere else.
-    """
-    for name in names:
-        if name is not None and not is_stem(name):
-            raise _not_ours(name)
-
-
-def _not_ours(name: object) -> StateFailed:
-    return StateFailed(
-        f"The state file names a file {str(name)!r}, as no run does: it is damaged or a stranger's.",
-        hint="Nothing was sent or written. Do not use this folder.",
-    )
-
-
-def _open_attempt(found: Sequence[Any]) -> OpenAttempt:
-    attempt, row, number, row_key, id_, model, resolution, stem, phase, position, provider, *rest = found
-    account, body, key, intended, sent, task, estimated, accepted, links, dies, message, rests = rest
-    _refuse_ways_out(stem)
-    return OpenAttempt(
-        attempt,
-        row,
-        number,
-        row_key,
-        id_,
-        model,
-        resolution,
-        stem,
-        Phase(phase),
-        position,
-        provider,
-        account,
-        bytes(body),
-        key,
-        intended,
-        sent,
-        task,
-        estimated,
-        accepted,
-        texts(links or "[]"),
-        dies,
-        message,
-        bool(rests),
-    )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nanobanana_batch.model import request_from_json, row_key
-from nanobanana_batch.state.facts import Phase
+from nanobanana_batch.state.lifecycle import Phase
 
 Read = Callable[..., Iterable[Any]]
 """Runs a query with its values; all rows."""

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from nanobanana_batch.state.lifecycle import UNANSWERED, Phase, in_sql
+
 
 @dataclass(frozen=True, slots=True)
 class Upload:
@@ -39,19 +41,19 @@ SELECT upload FROM (
 """
 _APART_S = 60.0
 """So far two clocks may be from each other without one of them being wrong."""
-_NEEDED = """
-SELECT upload FROM attempts JOIN attempt_uploads USING (attempt)
-WHERE attempts.phase != 'saved' AND attempts.phase IN ({phases})
+_NEEDED = f"""
+SELECT upload FROM attempts JOIN attempt_uploads ON attempt_uploads.attempt = attempts.request
+WHERE attempts.phase != '{Phase.SAVED}' AND attempts.phase IN ({{phases}})
 """
 _UNNEEDED = f"""
 SELECT {_COLUMNS} FROM uploads
 WHERE provider = ? AND account = ? AND deleted_at IS NULL AND expires_at > ?
-  AND upload NOT IN ({_NEEDED.format(phases="'intent', 'unknown', 'accepted'")})
+  AND upload NOT IN ({_NEEDED.format(phases=in_sql(UNANSWERED | {Phase.ACCEPTED}))})
 ORDER BY uploaded_at, upload
 """
 _AWAITED = f"""
 SELECT count(*) FROM uploads WHERE provider = ? AND account = ? AND deleted_at IS NULL
-  AND upload IN ({_NEEDED.format(phases="'accepted'")})
+  AND upload IN ({_NEEDED.format(phases=in_sql({Phase.ACCEPTED}))})
 """
 
 

@@ -33,6 +33,7 @@ from nanobanana_batch.service import data_folder
 from nanobanana_batch.service.options import ServiceError
 from nanobanana_batch.session import notice_lost_files
 from nanobanana_batch.state import facts
+from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.scope import EVERY_ROW
 from nanobanana_batch.state.store import Store
@@ -277,7 +278,7 @@ def test_a_name_in_a_state_passes_the_checks_of_a_manifest(tmp_path: Path, way: 
     path = stranger(tmp_path, "UPDATE rows SET stem = ?, id = ?", way, way)
     with closing(Store(path)) as store:
         with pytest.raises(StateFailed, match="as no run does"):
-            store.open_attempts(facts.Phase.ACCEPTED)
+            store.open_attempts(Phase.ACCEPTED)
         with pytest.raises(StateFailed, match="as no run does"):
             store.row_to_send(3)
 
@@ -476,7 +477,7 @@ def test_what_is_nested_without_end_is_one_sentence(tmp_path: Path, statement: s
     try:
         with closing(Store(path)) as store:
             store.new_rows(-1, EVERY_ROW, 5)
-            store.open_attempts(facts.Phase.ACCEPTED)
+            store.open_attempts(Phase.ACCEPTED)
             store.credits_of_open()
     except StateFailed:
         faults += 1

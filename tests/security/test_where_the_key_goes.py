@@ -17,7 +17,7 @@ from nanobanana_batch.errors import FolderRefused, ProfileError, UsageError
 from nanobanana_batch.files.folder import find
 from nanobanana_batch.outlook import priced_standing
 from nanobanana_batch.providers.profile import load_profile
-from nanobanana_batch.state.facts import Phase
+from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.store import Store
 from tests.unit.earlier_run import Earlier, make_run

@@ -11,7 +11,7 @@ import pytest
 from nanobanana_batch.engine.context import OnUnknown, Settings
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import Capabilities, Idempotency, Unknown
-from nanobanana_batch.state.facts import Phase
+from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.reader import AttemptReport, open_reader
 from tests.unit.fake_provider import FakeProvider, FakeTask
 from tests.unit.night import Night

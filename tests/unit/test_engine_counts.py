@@ -8,7 +8,7 @@ from nanobanana_batch.engine.context import OnUnknown, Settings
 from nanobanana_batch.files.folder import STATE_NAME
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import Unknown
-from nanobanana_batch.state.facts import Phase
+from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.scope import Scope
 from tests.unit.fake_provider import FakeProvider

@@ -32,7 +32,7 @@ from nanobanana_batch.providers.base import (
     Unknown,
 )
 from nanobanana_batch.session import notice_lost_files
-from nanobanana_batch.state.facts import Phase
+from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.scope import Scope
 from nanobanana_batch.state.store import Store
 from tests.unit.fake_provider import FakeProvider, Turn

@@ -61,7 +61,8 @@ from nanobanana_batch.providers.http import Reply
 from nanobanana_batch.providers.replies import read_submit_reply
 from nanobanana_batch.session import Session, fetch_anew, keep_changed, notice_lost_files
 from nanobanana_batch.state import facts
-from nanobanana_batch.state.facts import Fact, Phase
+from nanobanana_batch.state.facts import Fact
+from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.scope import EVERY_ROW, Scope
 from nanobanana_batch.state.store import OpenAttempt, Repeat, Store

@@ -26,7 +26,7 @@ from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import Body, TasksRead
 from nanobanana_batch.state import facts
-from nanobanana_batch.state.facts import Phase
+from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.scope import Scope
 from nanobanana_batch.state.store import Store

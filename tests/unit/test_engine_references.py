@@ -31,7 +31,8 @@ from nanobanana_batch.providers.base import (
     UploadFailed,
 )
 from nanobanana_batch.providers.http import Reply
-from nanobanana_batch.state.facts import Fact, FileUploaded, Phase
+from nanobanana_batch.state.facts import Fact, FileUploaded
+from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.scope import Scope
 from nanobanana_batch.state.store import Store

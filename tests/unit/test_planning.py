@@ -28,7 +28,7 @@ from nanobanana_batch.providers.encoding import encode
 from nanobanana_batch.providers.profile import load_profile
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.comparison import Prospect
-from nanobanana_batch.state.facts import Phase
+from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.store import Store
 from tests.unit.fake_provider import picture
 from tests.unit.test_state_store import FACTS, PATH_TO, intent

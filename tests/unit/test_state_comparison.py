@@ -15,7 +15,7 @@ from nanobanana_batch.model import Draft, Request, RowStatus
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.comparison import TO_PAY, Comparison, Prospect
-from nanobanana_batch.state.facts import Phase
+from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.prices import price_class
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.roster import Roster

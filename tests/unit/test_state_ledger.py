@@ -50,18 +50,25 @@ class Folder:
                 store.close()
 
     def attempts(self) -> list[dict[str, object]]:
-        """What the state says of each, but what is told nowhere, with its row's key and name."""
+        """What the state says of each, but what is told nowhere, with its row's key and name.
+
+        And then of each request, and of each image.
+        """
         with closing(sqlite3.connect(self.state)) as db:
             db.row_factory = sqlite3.Row
-            query = (
-                "SELECT attempts.*, row_key, stem, rows.attempt AS latest FROM attempts JOIN rows USING (row)"
-            )
-            found = [dict(row) for row in db.execute(f"{query} ORDER BY 1")]
+            found = [dict(row) for query in _ALL for row in db.execute(query)]
         return [{k: v for k, v in row.items() if k not in (*NOT_TOLD, "row")} for row in found]
 
     def told(self) -> list[dict[str, object]]:
         """All facts."""
         return [entry for line in lines(self.path) if "fact" in (entry := json.loads(line))]
+
+
+_ALL = (
+    "SELECT attempts.*, row_key, stem, rows.attempt AS latest FROM attempts JOIN rows USING (row) ORDER BY 1",
+    "SELECT * FROM requests ORDER BY request",
+    "SELECT * FROM images ORDER BY attempt, number",
+)
 
 
 @pytest.fixture
@@ -224,8 +231,8 @@ def test_a_kill_between_the_state_and_what_is_told_is_made_good(
     made = Folder(tmp_path / "made")
     rebuild(made.state, lines(folder.path), None)
     names = ("task_id", "credits_used", "sha256")
-    known = [[one[name] for name in names] for one in folder.attempts()]
-    assert [[one[name] for name in names] for one in made.attempts()] == known
+    known = [[one.get(name) for name in names] for one in folder.attempts()]
+    assert [[one.get(name) for name in names] for one in made.attempts()] == known
 
 
 def test_half_a_line_is_no_line(folder: Folder) -> None:
@@ -254,6 +261,12 @@ def test_a_damaged_telling_makes_no_state(folder: Folder, tmp_path: Path, change
         rebuild(tmp_path / "new", told, None)
 
 
+_WITH_LINKS = """
+SELECT attempts.phase, body, links IS NOT NULL FROM attempts JOIN requests USING (request)
+LEFT JOIN images USING (attempt) ORDER BY attempt
+"""
+
+
 def test_rows_of_the_old_state_are_taken_over(folder: Folder, tmp_path: Path) -> None:
     """With them the bodies and links of what it knew: nothing else has them."""
     folder.work((intent(1, 1), accepted(1), ready(1)))
@@ -263,7 +276,7 @@ def test_rows_of_the_old_state_are_taken_over(folder: Folder, tmp_path: Path) ->
     new = Folder(tmp_path / "new")
     rebuild(new.state, lines(folder.path), old)
     with closing(sqlite3.connect(new.state)) as db:
-        found = db.execute("SELECT phase, body, links IS NOT NULL FROM attempts ORDER BY attempt").fetchall()
+        found = db.execute(_WITH_LINKS).fetchall()
         rows = db.execute("SELECT count(*) FROM rows WHERE position IS NOT NULL").fetchone()
     assert found == [("ready", PRIVATE.encode(), 1), ("intent", b"", 0)]
     assert rows == (6,)

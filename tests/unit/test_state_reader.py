@@ -11,7 +11,7 @@ import pytest
 from nanobanana_batch.errors import StateFailed, UsageError
 from nanobanana_batch.model import Image, Request, RowStatus
 from nanobanana_batch.state import facts
-from nanobanana_batch.state.facts import STATUS_OF_PHASE, Phase
+from nanobanana_batch.state.lifecycle import STATUS_OF_PHASE, Phase
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.scope import Scope
 from nanobanana_batch.state.store import Store

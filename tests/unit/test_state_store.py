@@ -20,7 +20,8 @@ from nanobanana_batch.model import Draft, Image, Request, RowStatus
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.doubts import EARLIER_ONES, LATER_ONES, UsedKey
-from nanobanana_batch.state.facts import Fact, Phase
+from nanobanana_batch.state.facts import Fact
+from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.reader import RowReport, open_reader
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.schema import APPLICATION_ID, VERSION
@@ -243,7 +244,7 @@ def test_a_fact_is_in_the_file_when_apply_returns(store: Store, path: Path) -> N
     store.apply([intent(1), FACTS["Accepted"](1)])
     code = (
         "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute("
-        "'SELECT phase, task_id, credits_reserved FROM attempts').fetchall())"
+        "'SELECT phase, task_id, credits_reserved FROM requests').fetchall())"
     )
     seen = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
     assert seen.stdout.strip() == "[('accepted', 'task-1', 4.0)]"
@@ -279,7 +280,8 @@ def test_all_facts_of_an_attempt_come_back(store: Store) -> None:
     (known,) = store.open_attempts(Phase.READY)
     assert (known.attempt, known.row, known.id, known.stem, known.model) == (1, 1, "row-0", "a", "model-a")
     assert (known.body, known.idempotency_key, known.provider) == (b"{}", "key-1", "p")
-    assert (known.task_id, known.links, known.dies_at) == ("task-1", ("https://x/1",), 99.0)
+    assert known.task_id == "task-1"
+    assert [(image.links, image.dies_at) for image in known.images] == [(("https://x/1",), 99.0)]
     assert (known.intended_at, known.accepted_at, known.estimated_s) == (1.0, 2.0, 20.0)
 
 

@@ -21,7 +21,7 @@ from nanobanana_batch.manifest import derive_id, fold_id
 from nanobanana_batch.model import Draft, LocalImage, Request
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state import facts, schema
-from nanobanana_batch.state.facts import Phase
+from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.scope import EVERY_ROW
@@ -149,8 +149,9 @@ def test_whatever_manifest_follows_which_every_task_stays_with_its_request(
 
 def _standing(path: Path) -> list[tuple[object, ...]]:
     query = (
-        "SELECT json_extract(request, '$.prompt'), position, id, json_extract(variables, '$.mood'), task_id"
-        " FROM rows LEFT JOIN attempts USING (attempt)"
+        "SELECT json_extract(rows.request, '$.prompt'), position, id, json_extract(variables, '$.mood'),"
+        " task_id FROM rows LEFT JOIN attempts USING (attempt)"
+        " LEFT JOIN requests ON requests.request = attempts.request"
     )
     with closing(sqlite3.connect(path)) as db:
         return db.execute(query).fetchall()

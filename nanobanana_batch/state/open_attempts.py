@@ -1,0 +1,128 @@
+"""What has not ended, or had to be left: each attempt with its request and the images that it is owed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from nanobanana_batch.state.lifecycle import ImagePhase, Kind, Phase, in_sql
+from nanobanana_batch.state.soundness import refuse_ways_out, texts, understood
+
+Named = Callable[..., Iterable[dict[str, Any]]]
+"""Runs a query with its values; all rows, by the names of their columns."""
+
+
+@dataclass(slots=True)
+class OwedImage:
+    """One file that an attempt is owed."""
+
+    number: int
+    """1-based; the first one is the row's image, the others stand beside it."""
+    stem: str
+    """The name of its file, without its ending."""
+    links: tuple[str, ...] = ()
+    """Where it is to be had, what is to be tried first in front; none where it is in the results' file."""
+    dies_at: float = 0.0
+    """Unix seconds at which the links end."""
+    is_saved: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class OpenAttempt:
+    """A row's share in a request: all that the state knows of both."""
+
+    attempt: int
+    request: int = 0
+    """The number of its request's first attempt."""
+    name: str = ""
+    """By which its answer is found among those of a job."""
+    row: int
+    number: int
+    """Of this attempt among its row's, 1-based."""
+    row_key: str = ""
+    id: str
+    model: str
+    resolution: str | None
+    """As the row asks for it."""
+    stem: str
+    phase: Phase = Phase.INTENT
+    """As it was when this was looked up."""
+    position: int | None = None
+    """In the manifest; None when its row has left it."""
+    kind: Kind = Kind.TASK
+    provider: str = ""
+    account: str = ""
+    body: bytes
+    idempotency_key: str
+    intended_at: float
+    """Unix seconds, as all times of it."""
+    sent: int = 1
+    """How many of its sendings may have been paid, each for itself."""
+    task_id: str = ""
+    """Empty: none is known."""
+    estimated_s: float | None = None
+    accepted_at: float = 0.0
+    results: str = ""
+    """The file of the folder that has what came of the request; empty: none has."""
+    error_message: str = ""
+    rests: bool = False
+    """Its row has left the manifest, and all that is free was asked about it."""
+    images: list[OwedImage] = field(default_factory=list)
+    """Empty while it is not known what there is."""
+
+
+_OPEN = f"""
+SELECT attempts.attempt, attempts.request, attempts.name, attempts.row, attempts.number, rows.row_key,
+       rows.id, json_extract(rows.request, '$.model') AS model,
+       json_extract(rows.request, '$.resolution') AS resolution, rows.stem, attempts.phase, rows.position,
+       requests.kind, requests.provider, requests.account, requests.body, requests.idempotency_key,
+       requests.intended_at, requests.sent, coalesce(requests.task_id, '') AS task_id, requests.estimated_s,
+       coalesce(requests.accepted_at, requests.intended_at) AS accepted_at,
+       coalesce(requests.results, '') AS results, coalesce(attempts.error_message, '') AS error_message,
+       rows.position IS NULL AND requests.rests_since IS NOT NULL AS rests,
+       (SELECT json_group_array(json_array(number, phase, links, dies_at, stem))
+        FROM images WHERE images.attempt = attempts.attempt) AS images
+FROM attempts JOIN requests USING (request) JOIN rows USING (row)
+WHERE attempts.phase = ? AND attempts.phase != '{Phase.SAVED}'
+  AND (attempts.phase NOT IN ({in_sql({Phase.NOT_SENT, Phase.EXPIRED})}) OR rows.attempt = attempts.attempt)
+ORDER BY (SELECT min(dies_at) FROM images WHERE images.attempt = attempts.attempt), attempts.attempt
+"""
+
+
+def open_attempts(read: Named, phase: Phase) -> list[OpenAttempt]:
+    """All attempts in a phase, those whose links die first at the front; of saved ones none is open.
+
+    Raises:
+        StateFailed: one of them is damaged.
+    """
+    found = read(_OPEN, phase)
+    with understood("attempts"):
+        return [_open_attempt(known) for known in found]
+
+
+def _open_attempt(known: dict[str, Any]) -> OpenAttempt:
+    refuse_ways_out(known["stem"])
+    known |= {
+        "phase": Phase(known["phase"]),
+        "kind": Kind(known["kind"]),
+        "body": bytes(known["body"]),
+        "rests": bool(known["rests"]),
+        "images": [_owed(known["stem"], *image) for image in sorted(json.loads(known["images"]))],
+    }
+    return OpenAttempt(**known)
+
+
+def _owed(
+    row_stem: str,
+    number: int,
+    phase: str,
+    links: str | None,
+    dies_at: float | None,
+    stem: str | None,
+) -> OwedImage:
+    stem = stem or (row_stem if number == 1 else f"{row_stem}-{number}")
+    refuse_ways_out(stem)
+    is_saved = ImagePhase(phase) is ImagePhase.SAVED
+    return OwedImage(number, stem, texts(links or "[]"), dies_at or 0.0, is_saved)
