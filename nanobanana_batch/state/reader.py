@@ -36,7 +36,7 @@ from nanobanana_batch.state.prices import BY_KIND, KIND, PRICES, PriceClass, by_
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.schema import APPLICATION_ID, VERSION, refuse_foreign_parts, see_as_current
 from nanobanana_batch.state.scope import EVERY_ROW, Scope
-from nanobanana_batch.state.soundness import blamed_on_state, texts, understood
+from nanobanana_batch.state.soundness import blamed_on_state, names_what_no_run_names, texts, understood
 from nanobanana_batch.state.twins import HAS_TWINS, Twins, legacy_twins
 
 KEPT_IMAGES = "kept images"
@@ -475,8 +475,9 @@ def _files(found: str) -> tuple[ImageFile, ...]:
     if found == "[]":
         return ()
     files = tuple(ImageFile(*file) for _, *file in sorted(json.loads(found)))
-    if not all(is_image_path(file.path) for file in files):
-        raise ValueError("the path of an image leads out of the folder")
+    for file in files:
+        if not is_image_path(str(file.path)):
+            raise names_what_no_run_names(file.path)
     return files
 
 

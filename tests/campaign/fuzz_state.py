@@ -246,6 +246,8 @@ def _change_schema(world: World) -> str:
         [
             "DROP TABLE uploads",
             "DROP TABLE attempts",
+            "DROP TABLE requests",
+            "DROP TABLE images",
             "DROP INDEX rows_key",
             "ALTER TABLE rows RENAME COLUMN stem TO other",
             "ALTER TABLE rows DROP COLUMN source",
@@ -259,6 +261,8 @@ def _change_schema(world: World) -> str:
             "PRAGMA application_id = 7",
             "DELETE FROM rows",
             "DELETE FROM attempts",
+            "DELETE FROM requests",
+            "DELETE FROM images",
             "UPDATE sqlite_master SET sql = replace(sql, 'TEXT NOT NULL', 'TEXT NOT NULL CHECK (0)')",
             "UPDATE sqlite_master SET sql = replace(sql, 'NOT NULL,', 'UNIQUE ON CONFLICT REPLACE,')",
             "UPDATE sqlite_master SET sql = 'odd', name = CAST(x'61ff' AS TEXT) WHERE type = 'table'",

@@ -20,11 +20,17 @@ ROOT = Path(__file__).parents[2]
 CHAINS = sorted(path for path in (ROOT / "pipelines").iterdir() if path.is_dir())
 
 
+_BODIES = """
+SELECT rows.id, body FROM rows JOIN attempts USING (attempt)
+JOIN requests ON requests.request = attempts.request
+"""
+
+
 def named_images(out: Path) -> dict[str, list[str]]:
     """Row ids with the hashes of the files that their paid requests named, in their order."""
     with closing(sqlite3.connect(out / "state.sqlite3")) as db:
         held = dict(db.execute("SELECT url, sha256 FROM uploads"))
-        bodies = db.execute("SELECT rows.id, body FROM rows JOIN attempts USING (attempt)").fetchall()
+        bodies = db.execute(_BODIES).fetchall()
     return {id_: [held[url] for url in json.loads(body).get("image_urls", [])] for id_, body in bodies}
 
 

@@ -262,7 +262,7 @@ def stranger(tmp_path: Path, statement: str, *values: object) -> Path:
 @pytest.mark.parametrize("way", WAYS_OUT)
 def test_a_path_in_a_state_does_not_leave_the_folder(tmp_path: Path, way: str) -> None:
     """Neither where it is looked at before a run, nor in what people read."""
-    path = stranger(tmp_path, "UPDATE attempts SET path = ? WHERE attempt = 1", way)
+    path = stranger(tmp_path, "UPDATE images SET path = ? WHERE attempt = 1", way)
     with closing(Store(path)) as store, pytest.raises(StateFailed, match="as no run does"):
         notice_lost_files(store, tmp_path)
     with open_reader(path) as reader:
@@ -394,10 +394,10 @@ def redefined(path: Path, table: str, old: str, new: str) -> None:
 
 
 REDEFINED = (
-    ("attempts", "fingerprint      TEXT NOT NULL", "fingerprint TEXT NOT NULL UNIQUE ON CONFLICT REPLACE"),
+    ("requests", "fingerprint      TEXT NOT NULL", "fingerprint TEXT NOT NULL UNIQUE ON CONFLICT REPLACE"),
     ("meta", "value TEXT NOT NULL", "value TEXT NOT NULL CHECK(length(hex(zeroblob(4))) > 99)"),
-    ("attempts", "task_id          TEXT", "task_id TEXT COLLATE NOCASE"),
-    ("attempts", "UNIQUE (row, number)", "CHECK (1)"),
+    ("requests", "task_id          TEXT", "task_id TEXT COLLATE NOCASE"),
+    ("images", "PRIMARY KEY (attempt, number)", "CHECK (1), PRIMARY KEY (attempt, number)"),
 )
 
 
@@ -416,8 +416,8 @@ def test_a_table_that_is_defined_otherwise_is_refused(tmp_path: Path, table: str
 
 def test_an_index_that_is_missing_is_told(tmp_path: Path) -> None:
     """Without it a request could be paid twice under one key."""
-    path = stranger(tmp_path, "DROP INDEX attempts_task")
-    with pytest.raises(StateFailed, match="lacks the index 'attempts_task'"):
+    path = stranger(tmp_path, "DROP INDEX requests_key")
+    with pytest.raises(StateFailed, match="lacks the index 'requests_key'"):
         Store(path)
 
 
@@ -460,7 +460,7 @@ DEEP = "[" * 1500 + "]" * 1500
         "INSERT OR REPLACE INTO meta VALUES ('variables', ?)",
         "UPDATE rows SET variables = '{\"a\": ' || ? || '}'",
         'UPDATE rows SET request = \'{"model": "m", "prompt": "p", "images": \' || ? || \'}\'',
-        "UPDATE attempts SET links = ?",
+        "INSERT INTO images (attempt, number, phase, links) VALUES (2, 1, 'expected', ?)",
     ],
 )
 @pytest.mark.parametrize("value", [DEEP, "[1]", "[{}]"])

@@ -43,7 +43,8 @@ def test_a_stored_body_that_is_not_what_its_row_says_is_not_sent(tmp_path: Path,
     """Neither by a person's word, who was told what the row says, nor under its key."""
     provider = FakeProvider(remembers_keys=False, lists_tasks=False)
     a_lost_row(tmp_path, provider)
-    changed(tmp_path, "UPDATE attempts SET body = ?, phase = ? WHERE phase = 'unknown'", STOLEN, phase)
+    changed(tmp_path, "UPDATE requests SET body = ? WHERE phase = 'unknown'", STOLEN)
+    changed(tmp_path, "UPDATE attempts SET phase = ? WHERE phase = 'unknown'", phase)
     paid = provider.submits
     said: list[str] = []
     again = night(tmp_path, provider, 3, on_unknown=OnUnknown.RESUBMIT)
@@ -58,7 +59,7 @@ def test_nor_under_a_key_that_the_provider_honours(tmp_path: Path) -> None:
     """The key is a stranger's, too: the provider would make a task of it."""
     provider = FakeProvider(idempotency=Idempotency.HONOURED)
     a_lost_row(tmp_path, FakeProvider(remembers_keys=False, lists_tasks=False))
-    statement = "UPDATE attempts SET body = ?, idempotency_key = ? WHERE phase = 'unknown'"
+    statement = "UPDATE requests SET body = ?, idempotency_key = ? WHERE phase = 'unknown'"
     changed(tmp_path, statement, STOLEN, "k" * 48)
     night(tmp_path, provider, 3).run()
     assert provider.submits == 0
@@ -80,6 +81,6 @@ def test_the_very_same_is_sent_again(tmp_path: Path) -> None:
 def test_a_state_cannot_make_room_in_a_budget(tmp_path: Path, change: str) -> None:
     """By what nobody is charged: less than nothing."""
     night(tmp_path, FakeProvider(), 3).run()
-    changed(tmp_path, f"UPDATE attempts SET {change}")
+    changed(tmp_path, f"UPDATE requests SET {change}")
     with pytest.raises(StateFailed, match="what no run writes"):
         Store(tmp_path / STATE_NAME)

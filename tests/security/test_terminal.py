@@ -112,9 +112,11 @@ def folder(tmp_path: Path) -> Path:
     out = tmp_path / "out"
     make_run(out, [Earlier("one"), Earlier("two"), Earlier("three")], provider="evolink@api.evolink.ai")
     with closing(sqlite3.connect(out / "state.sqlite3")) as db, db:
-        db.execute("UPDATE attempts SET error_message = ?, error_code = ?, provider = ?", (EVIL, EVIL, EVIL))
+        db.execute("UPDATE attempts SET error_message = ?, error_code = ?", (EVIL, EVIL))
+        db.execute("UPDATE requests SET provider = ?", (EVIL,))
         db.execute("UPDATE attempts SET phase = 'failed' WHERE attempt = 1")
-        db.execute("UPDATE attempts SET phase = 'accepted', task_id = ? WHERE attempt = 2", (EVIL,))
+        db.execute("UPDATE attempts SET phase = 'accepted' WHERE attempt = 2")
+        db.execute("UPDATE requests SET task_id = ? WHERE request = 2", (EVIL,))
         db.execute("UPDATE rows SET id = ?, source = ? WHERE position < 2", (EVIL, EVIL))
         ended = {"began": "2026-01-01T00:00:00Z", "ended": EVIL, "exit_code": 3, "reason": EVIL}
         memory = {"manifest": EVIL, "ended": json.dumps(ended), CONNECTION: json.dumps({"provider": EVIL})}

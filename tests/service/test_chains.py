@@ -55,7 +55,10 @@ def chain(start: Start, tmp_path: Path) -> Chain:
 def sent_images(stage: Bench) -> dict[str, list[bytes]]:
     """The reference images that each row's request really named, as the provider holds them."""
     sent = {}
-    query = "SELECT rows.id, body FROM rows JOIN attempts USING (attempt) WHERE position IS NOT NULL"
+    query = (
+        "SELECT rows.id, body FROM rows JOIN attempts USING (attempt)"
+        " JOIN requests ON requests.request = attempts.request WHERE position IS NOT NULL"
+    )
     for id_, body in stage.query(query):
         urls = json.loads(body)["image_urls"]
         sent[id_] = [httpx.get(url, trust_env=False).content for url in urls]

@@ -73,7 +73,7 @@ def test_the_example_edits_local_pictures(start: Start, tmp_path: Path) -> None:
     held = {httpx.get(url, trust_env=False).content for (url,) in it.query("SELECT url FROM uploads")}
     named = ("lighthouse.png", "teahouse.jpg", "night-palette.webp")
     assert held == {(REFERENCES / name).read_bytes() for name in named}
-    bodies = [json.loads(body) for (body,) in it.query("SELECT body FROM attempts ORDER BY attempt")]
+    bodies = [json.loads(body) for (body,) in it.query("SELECT body FROM requests ORDER BY request")]
     assert [len(body["image_urls"]) for body in bodies] == [1, 1, 1, 1, 2, 2]
     results = (it.out / "results.csv").read_text()
     assert "data/references/teahouse.jpg|data/references/night-palette.webp" in results

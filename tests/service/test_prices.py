@@ -373,7 +373,7 @@ def test_a_run_keeps_to_its_limit_by_the_list_until_replies_say_more(shop: Shop,
         in shop.command("status", "out", "--provider", mine).stdout
     )
     with closing(sqlite3.connect(shop.folder / "out" / "state.sqlite3")) as db:
-        expected = {credits for (credits,) in db.execute("SELECT credits_expected FROM attempts")}
+        expected = {credits for (credits,) in db.execute("SELECT credits_expected FROM requests")}
     assert {8.5, 17.0} <= expected  # what the first of each kind was thought to cost
     shop.folder.joinpath("mine.yaml").unlink()
     standing = priced_standing_of(shop.folder / "out")

@@ -166,9 +166,20 @@ def test_a_folder_of_the_first_version_can_be_audited(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "old.sqlite3") as db:
         db.executescript(schema._V1)
         db.execute("ATTACH ? AS new", (str(path / "state.sqlite3"),))
-        for table in ("meta", "rows", "attempts"):
+        paid = "request, kind, provider, account, body, fingerprint, idempotency_key, intended_at, task_id"
+        paid += (
+            ", request_id, credits_reserved, estimated_s, accepted_at, answered_at AS ready_at, credits_used"
+        )
+        made = "attempt, links, dies_at, path, media_type, width, height, size_bytes, sha256, saved_at"
+        db.execute(
+            "CREATE TEMP VIEW attempts AS SELECT * FROM new.attempts"
+            f" JOIN (SELECT {paid}, answered_at AS ready_at FROM new.requests) USING (request)"
+            f" LEFT JOIN (SELECT {made} FROM new.images) USING (attempt)"
+        )
+        held = {"meta": "new.meta", "rows": "new.rows", "attempts": "temp.attempts"}
+        for table, source in held.items():
             columns = ", ".join(name for _, name, *_ in db.execute(f"PRAGMA main.table_info({table})"))
-            db.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM new.{table}")
+            db.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM {source}")
         db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
         db.execute("PRAGMA user_version = 1")
     db.close()

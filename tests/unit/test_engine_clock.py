@@ -175,7 +175,7 @@ def test_a_request_that_was_only_overtaken_keeps_its_age(tmp_path: Path) -> None
     it = folder(tmp_path, provider)
     it.run(2, at=0.0, answers=lost(0), resolve_tries=0, submit_concurrency=1)
     store = Store(tmp_path / STATE_NAME)
-    store._db.execute("UPDATE attempts SET intended_at = intended_at + 300 WHERE attempt = 1")
+    store._db.execute("UPDATE requests SET intended_at = intended_at + 300 WHERE request = 1")
     store.close()
     assert it.run(2, at=HOUR_S).statuses() == [DONE, DONE]
     assert it.paid() == [1, 1]

@@ -63,9 +63,10 @@ from nanobanana_batch.session import Session, fetch_anew, keep_changed, notice_l
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.facts import Fact
 from nanobanana_batch.state.lifecycle import Phase
+from nanobanana_batch.state.open_attempts import OpenAttempt
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.scope import EVERY_ROW, Scope
-from nanobanana_batch.state.store import OpenAttempt, Repeat, Store
+from nanobanana_batch.state.store import Repeat, Store
 from tests.unit.fake_provider import Answer, FakeProvider, FakeTask, Script, Turn, picture
 from tests.unit.night import Beside, Night
 from tests.unit.test_state_store import FACTS, drafts, intent, take
@@ -768,7 +769,8 @@ def test_a_task_is_ready_on_disk_before_its_image_is_fetched(tmp_path: Path) -> 
 
     def look(n: int, task: FakeTask) -> None:
         with closing(sqlite3.connect(tmp_path / "state.sqlite3")) as db:
-            phases.extend(db.execute("SELECT phase FROM attempts WHERE task_id = ?", (task.id,)).fetchone())
+            query = "SELECT attempts.phase FROM attempts JOIN requests USING (request) WHERE task_id = ?"
+            phases.extend(db.execute(query, (task.id,)).fetchone())
 
     it = night(tmp_path, FakeProvider(on_link=look), 5)
     it.run()
@@ -870,8 +872,20 @@ def test_images_with_the_least_time_left_are_fetched_first(tmp_path: Path) -> No
 def test_a_resumed_task_is_not_taken_for_stuck(tmp_path: Path) -> None:
     """How long it has worked is counted from this run's first look, by the loop's own clock."""
     known = OpenAttempt(
-        *(1, 1, 1, "k", "a", "m", None, "a", Phase.ACCEPTED, 0, "p", "me", b"{}"),
-        *("key", 5.0, 1, "t", None, None, (), None, None, False),
+        attempt=1,
+        row=1,
+        number=1,
+        id="a",
+        model="m",
+        resolution=None,
+        stem="a",
+        phase=Phase.ACCEPTED,
+        position=0,
+        body=b"{}",
+        idempotency_key="key",
+        intended_at=5.0,
+        accepted_at=5.0,
+        task_id="t",
     )
 
     async def check() -> None:

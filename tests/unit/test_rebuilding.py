@@ -48,7 +48,7 @@ def empty(state: Path) -> None:
 def older(state: Path) -> None:
     """As of before anything was sent."""
     with closing(sqlite3.connect(state)) as db, db:
-        for table in ("attempts", "told"):
+        for table in ("images", "attempts", "requests", "told"):
             db.execute(f"DELETE FROM {table}")
         db.execute("UPDATE rows SET attempt = NULL")
 
