@@ -196,6 +196,7 @@ BELOW: dict[str, set[str]] = {
     }
     | {"results"},
     "doctor": {
+        "wording",
         "errors",
         "commands",
         "files",
