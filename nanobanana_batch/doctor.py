@@ -28,6 +28,7 @@ from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import Folder, find, refuse_amnesia, was_worked_on
 from nanobanana_batch.files.lock import is_held
 from nanobanana_batch.state.reader import open_reader
+from nanobanana_batch.wording import amount
 
 if TYPE_CHECKING:
     from nanobanana_batch.providers.base import AccountRead, Exchange
@@ -298,7 +299,7 @@ def _credits(read: AccountRead) -> Check:
     if left is None:
         told = "without limit" if read.is_unlimited else "not told"
         return _ok("account", f"the key is accepted, credits: {told}")
-    return _ok("account", f"the key is accepted, credits left: {left:,.2f}")
+    return _ok("account", f"the key is accepted, credits left: {amount(left)}")
 
 
 def _clock(read: AccountRead) -> Check:

@@ -34,7 +34,6 @@ from nanobanana_batch.manifest import Manifest, derive_id, fold_id, open_manifes
 from nanobanana_batch.model import Draft, RowStatus
 from nanobanana_batch.opening import opened
 from nanobanana_batch.piloting import Projection, choose_pilot, project
-from nanobanana_batch.pricing.money import money_text
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.results import write_results
 from nanobanana_batch.session import (
@@ -53,6 +52,7 @@ from nanobanana_batch.state.reader import Failure, open_reader
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.scope import EVERY_ROW, Scope
 from nanobanana_batch.state.store import Store
+from nanobanana_batch.wording import amount, money_text
 
 if TYPE_CHECKING:
     from nanobanana_batch.engine.context import Settings
@@ -426,9 +426,9 @@ def _too_dear(folder: Folder, line: Line, settings: Settings) -> str:
         cost = Prices(seen_by(reader), line.prices).cost(rows)
     if not rows or not cost.is_over(limit):
         return ""
-    before = f", and this folder has cost {cost.spent:,g} before" if cost.spent else ""
+    before = f", and this folder has cost {amount(cost.spent)} before" if cost.spent else ""
     return (
-        f"--max-credits {limit:,g} is not enough: the rows to make are estimated at {_estimate(cost)}"
+        f"--max-credits {amount(limit)} is not enough: the rows to make are estimated at {_estimate(cost)}"
         f"{before}. Nothing new is paid for: give a higher limit, or make a part of the rows with --limit"
         " or --pilot."
     )
@@ -436,7 +436,7 @@ def _too_dear(folder: Folder, line: Line, settings: Settings) -> str:
 
 def _estimate(cost: Cost) -> str:
     money = money_text(cost.credits, cost.credits_per_usd)
-    credits = f"{cost.credits:,g} credits" + (f" ({money})" if money else "")
+    credits = f"{amount(cost.credits)} credits" + (f" ({money})" if money else "")
     return credits + (f", at most, by the price list of {cost.list_day}" if cost.by_list else "")
 
 

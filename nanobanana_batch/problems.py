@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from nanobanana_batch.errors import ManifestError, Problem
+from nanobanana_batch.wording import counted
 
 _PLACES_NAMED = 200
 _KINDS_SHOWN = 50
@@ -146,14 +147,15 @@ class ProblemLog:
             lines += _told(problem, places)
         rest = self.total - sum(places.total for _, places in shown)
         if rest:
-            lines.append(f"... and {rest} more; they are told when these are mended")
+            lines.append(f"... and {rest:,} more; they are told when these are mended")
         return "\n".join(lines)
 
     def _heading(self) -> str:
-        count = f"{self.total} problem" + ("s" if self.total > 1 else "")
-        kinds = f"more than {len(self._kinds)}" if self._unkept else str(len(self._kinds))
-        several = f" of {kinds} kind{'s' if kinds != '1' else ''}" if len(self._kinds) < self.total else ""
-        return f"{self.subject}: {count}{several}; nothing was sent."
+        kinds = counted(len(self._kinds), "kind")
+        of_kinds = (
+            f" of {'more than ' if self._unkept else ''}{kinds}" if len(self._kinds) < self.total else ""
+        )
+        return f"{self.subject}: {counted(self.total, 'problem')}{of_kinds}; nothing was sent."
 
 
 def _told(problem: Problem, places: _Places) -> list[str]:

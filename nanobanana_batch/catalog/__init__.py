@@ -11,7 +11,7 @@ from nanobanana_batch.catalog.checks import (
     read_extra,
 )
 from nanobanana_batch.catalog.extras import FALSE, TRUE, Extra, Wire
-from nanobanana_batch.catalog.findings import Finding, closest, shown
+from nanobanana_batch.catalog.findings import Finding
 from nanobanana_batch.catalog.rules import ANY_RESOLUTION, BUILT_IN, ModelRules
 
 __all__ = [
@@ -29,9 +29,7 @@ __all__ = [
     "Wire",
     "check_images",
     "check_prompt",
-    "closest",
     "is_local",
     "load_catalog",
     "read_extra",
-    "shown",
 ]

@@ -16,10 +16,11 @@ import yaml
 from nanobanana_batch.catalog.checks import check_images, check_prompt, check_values
 from nanobanana_batch.catalog.entries import Reader
 from nanobanana_batch.catalog.extras import Wire
-from nanobanana_batch.catalog.findings import Finding, closest, shown
+from nanobanana_batch.catalog.findings import Finding
 from nanobanana_batch.catalog.rules import ANY_RESOLUTION, BUILT_IN, ModelRules
 from nanobanana_batch.catalog.spoken import Wires, collisions, unwritable, wires_of, without_unnamed
 from nanobanana_batch.model import Request
+from nanobanana_batch.wording import closest, shown
 
 
 class Catalog:

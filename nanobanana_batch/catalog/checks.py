@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
 from nanobanana_batch.catalog.extras import Extra
-from nanobanana_batch.catalog.findings import Finding, closest, shown
+from nanobanana_batch.catalog.findings import Finding
 from nanobanana_batch.catalog.rules import ModelRules
 from nanobanana_batch.model import ExtraValue, Request
+from nanobanana_batch.wording import closest, shown
 
 PROMPT_LIMIT = 2000
 """Characters; the contract's schema."""

@@ -8,10 +8,10 @@ from dataclasses import fields, replace
 from datetime import date
 from typing import Any
 
-from nanobanana_batch.catalog.findings import said, shown
 from nanobanana_batch.catalog.own import OwnReader
 from nanobanana_batch.catalog.pairs import Pairs
 from nanobanana_batch.catalog.rules import ANY_RESOLUTION, ModelRules
+from nanobanana_batch.wording import said, shown
 
 _COMMON_KEYS = ("title", "aliases", "older_names", "maker", "retired_on")
 """What holds for a model in every dialect."""

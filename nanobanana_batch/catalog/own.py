@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from nanobanana_batch.catalog.extras import KINDS, Extra, Wire, kind_of, shown_value, typed
-from nanobanana_batch.catalog.findings import closest, said, shown
 from nanobanana_batch.catalog.pairs import Pairs
 from nanobanana_batch.catalog.rules import ModelRules
 from nanobanana_batch.model import REQUEST_FIELDS, ExtraValue
+from nanobanana_batch.wording import closest, said, shown
 
 _WIRE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)*")
 _WIRE = "a name, dots nest: model_params.seed"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from nanobanana_batch.catalog.findings import Finding, closest
+from nanobanana_batch.catalog.findings import Finding
+from nanobanana_batch.wording import closest
 
 
 class Pairs:

@@ -8,9 +8,10 @@ from itertools import combinations
 from typing import Any
 
 from nanobanana_batch.catalog.extras import Wire
-from nanobanana_batch.catalog.findings import Finding, shown
+from nanobanana_batch.catalog.findings import Finding
 from nanobanana_batch.catalog.rules import ModelRules
 from nanobanana_batch.model import REQUEST_FIELDS, Request
+from nanobanana_batch.wording import shown
 
 Wires = Mapping[str, Wire | None]
 """Our fields, and how each is written; None: it is not offered."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from nanobanana_batch.cli.plan_text import cost_text, time_text
-from nanobanana_batch.cli.text import amount, counted, cut, priced
+from nanobanana_batch.cli.plan_text import cost_text, how_long_text
 from nanobanana_batch.commands import FolderCommands
 from nanobanana_batch.files.standing import sentences
-from nanobanana_batch.pricing.money import money_text
 from nanobanana_batch.visible import visible_line
+from nanobanana_batch.wording import amount, counted, cut, money_text, priced
 
 if TYPE_CHECKING:
     from nanobanana_batch.piloting import Share
@@ -114,7 +113,7 @@ def _projection_lines(outcome: Outcome) -> list[str]:
     lines.append(f"  left     {counted(found.rows_left, 'row')}")
     if not found.rows_left:
         return lines
-    lines += [f"  cost     {cost_text(found.cost)}", f"  time     {time_text(found.duration)}"]
+    lines += [f"  cost     {cost_text(found.cost)}", f"  time     {how_long_text(found.duration)}"]
     return [*lines, "The same command without --pilot makes them."]
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from nanobanana_batch.cli.text import NARROWEST, amount, as_json, counted, cut, priced, screen_width, table
+from nanobanana_batch.cli.text import NARROWEST, as_json, screen_width, table
 from nanobanana_batch.commands import FolderCommands
-from nanobanana_batch.pricing.money import money_text
 from nanobanana_batch.state.comparison import TO_COLLECT, Prospect
+from nanobanana_batch.wording import amount, counted, cut, duration_text, in_short, money_text, priced
 
 if TYPE_CHECKING:
     from nanobanana_batch.estimates import Cost, Duration
@@ -101,10 +101,8 @@ def _known_by(cost: Cost) -> str:
     return ", ".join([*by_replies, *(f"{count:,} estimated, {source}" for count, source in estimated)])
 
 
-def time_text(duration: Duration) -> str:
+def how_long_text(duration: Duration) -> str:
     """How long rows will take, and where that is known from."""
-    from nanobanana_batch.engine.pace import duration_text
-
     rate = f", {amount(duration.submits_per_min)} new a minute" if duration.submits_per_min else ""
     if duration.seconds is None:
         return "unknown until this folder has its first images"
@@ -167,10 +165,10 @@ def _group_cells(group: Group, credits_per_usd: float | None) -> tuple[str, ...]
 def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
     for picked in plan.picked:
         yield picked.by, _picked_text(picked)
-    yield "reads", _in_short(plan.reads, len(plan.reads))
+    yield "reads", in_short(plan.reads, _NAMES_SHOWN)
     if plan.uploads:
         size = f"{plan.uploads.size_bytes / 1e6:,.1f} MB"
-        names = _in_short(plan.uploads.names, plan.uploads.files)
+        names = in_short(plan.uploads.names, _NAMES_SHOWN, plan.uploads.files)
         yield "uploads", f"{counted(plan.uploads.files, 'local image')} ({size}): {names}"
     yield "ratios", _several(plan.aspect_ratios) if set(plan.aspect_ratios) != {"-"} else ""
     if plan.pilot:
@@ -182,7 +180,7 @@ def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
         if plan.cost.spent
         else "",
     )
-    yield "time", time_text(plan.duration) if plan.to_submit else ""
+    yield "time", how_long_text(plan.duration) if plan.to_submit else ""
     cost = plan.pilot.cost if plan.pilot else plan.cost
     if plan.max_credits is not None and cost.is_over(plan.max_credits):
         yield "budget", f"over --max-credits {amount(plan.max_credits)}: a run makes nothing new"
@@ -190,12 +188,6 @@ def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
     for warning in plan.warnings:
         yield "warning", warning
     yield "table", f"{plan.table} has all rows" if plan.table else ""
-
-
-def _in_short(names: Sequence[str], of: int) -> str:
-    shown = names[:_NAMES_SHOWN]
-    more = of - len(shown)
-    return ", ".join([*shown, *([f"and {more:,} more"] if more > 0 and shown else [])])
 
 
 def _picked_text(picked: Picked) -> str:
@@ -274,12 +266,8 @@ def _aligned(facts: Iterable[tuple[str, str]], indent: str = "  ") -> list[str]:
 
 
 def _several(counts: Mapping[str, int]) -> str:
-    shown = [
-        f"{count:,} {'not given' if name == '-' else f'of {name}'}"
-        for name, count in list(counts.items())[:_RATIOS_SHOWN]
-    ]
-    more = len(counts) - len(shown)
-    return ", ".join([*shown, *([f"and {more} more"] if more > 0 else [])])
+    told = [f"{count:,} {'not given' if name == '-' else f'of {name}'}" for name, count in counts.items()]
+    return in_short(told, _RATIOS_SHOWN)
 
 
 def _said(value: object) -> str:

@@ -6,9 +6,9 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from nanobanana_batch.cli.text import amount, counted, screen_width, table
+from nanobanana_batch.cli.text import screen_width, table
 from nanobanana_batch.pricing.book import REFRESH, Source
-from nanobanana_batch.pricing.money import money_text
+from nanobanana_batch.wording import amount, counted, money_text
 
 if TYPE_CHECKING:
     from nanobanana_batch.price_report import PricedModel, PriceReport

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from nanobanana_batch.cli.streams import impatient
 from nanobanana_batch.engine.work import Tally
 from nanobanana_batch.visible import visible, visible_line
+from nanobanana_batch.wording import amount
 
 Words = ParamSpec("Words")
 
@@ -85,7 +86,7 @@ def _every_second(tick: Callable[[], None]) -> Iterator[None]:
 def _show(bar: tqdm[Never], tally: Tally) -> None:
     if bar.total != tally.total:
         bar.total, bar.initial = tally.total, tally.completed + tally.failed
-    parts = [f"{tally.in_flight} in flight", f"{tally.credits:g} credits"]
+    parts = [f"{tally.in_flight} in flight", f"{amount(tally.credits)} credits"]
     if tally.failed:
         parts.insert(0, f"{tally.failed} failed")
     if tally.unknown:

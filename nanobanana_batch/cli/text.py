@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nanobanana_batch.model import AS
-from nanobanana_batch.pricing.money import money_text
 from nanobanana_batch.visible import visible_line
+from nanobanana_batch.wording import amount, counted, cut
 
 if TYPE_CHECKING:
     from nanobanana_batch.auditing import Audit
@@ -47,11 +47,6 @@ def unexpected_text(error: BaseException) -> str:
     )
 
 
-def counted(count: int, noun: str) -> str:
-    """A number with its noun: 1 row, 2 rows."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns, numbers to the right; very long cells are cut."""
     cells = [[cut(cell, _WIDEST_CELL) for cell in row] for row in (header, *rows)]
@@ -64,16 +59,6 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         ).rstrip()
         for row in cells
     )
-
-
-def amount(number: float) -> str:
-    """A number as a person writes it: 19,920 or 0.25."""
-    return f"{number:,.2f}".rstrip("0").rstrip(".") if abs(number) >= 1 else f"{number:.3g}"
-
-
-def priced(credits: float, credits_per_usd: float | None) -> str:
-    """An amount of credits, and of money where that is known: 680 credits, $10.00."""
-    return ", ".join(filter(None, [f"{amount(credits)} credits", money_text(credits, credits_per_usd)]))
 
 
 def rebuilt_text(rebuilt: Rebuilt | None) -> str:
@@ -170,7 +155,7 @@ def _model_text(rules: ModelRules) -> str:
     lines += [f"  {name} is sent as {wire.said}" for name, wire in rules.fields.items() if wire]
     lines += [f"  {extra.name}: {extra.said_in_full}" for extra in rules.extra.values()]
     if rules.credits is not None:
-        prices = ", ".join(f"{size} {credits:g}" for size, credits in rules.credits.items())
+        prices = ", ".join(f"{size} {amount(credits)}" for size, credits in rules.credits.items())
         lines.append(f"  credits: {prices} (as of {rules.credits_as_of or 'a day that is not told'})")
     told = [*lines, f"  from: {rules.source}"]
     return "\n".join(line[: len(line) - len(line.lstrip())] + visible_line(line) for line in told)
@@ -178,12 +163,6 @@ def _model_text(rules: ModelRules) -> str:
 
 def _is_number(cell: str) -> bool:
     return cell in ("?", "") or cell.lstrip("$").replace(",", "").replace(".", "").isdigit()
-
-
-def cut(text: str, width: int) -> str:
-    """A text in one line, and no wider than that."""
-    flat = " ".join(text.split())
-    return flat if len(flat) <= width else flat[: width - 1] + "…"
 
 
 def _plain(value: Any) -> Any:

@@ -14,11 +14,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import anyio
 
 from nanobanana_batch.engine.gate import SubmitGate
-from nanobanana_batch.engine.pace import Outage, duration_text, outage_pause_s
+from nanobanana_batch.engine.pace import Outage, outage_pause_s
 from nanobanana_batch.engine.quota import DailyQuota
 from nanobanana_batch.engine.work import Stop, Tally
 from nanobanana_batch.files.log import Log
 from nanobanana_batch.providers.base import Provider
+from nanobanana_batch.wording import duration_text
 
 TRIP = 3
 """Submits in a row without a usable answer."""

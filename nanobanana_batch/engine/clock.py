@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from nanobanana_batch.engine.pace import duration_text
 from nanobanana_batch.engine.work import Tally
 from nanobanana_batch.files.log import Log
+from nanobanana_batch.wording import duration_text
 
 APART_S = 60.0
 """So far two clocks may be from each other without one of them being wrong."""

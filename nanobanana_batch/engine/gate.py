@@ -11,10 +11,11 @@ from contextlib import contextmanager
 
 import anyio
 
-from nanobanana_batch.engine.pace import LONGEST_HOLD_S, Gate, Outage, duration_text, time_text
+from nanobanana_batch.engine.pace import LONGEST_HOLD_S, Gate, Outage
 from nanobanana_batch.engine.work import Stop, Tally
 from nanobanana_batch.files.log import Log
 from nanobanana_batch.providers.base import Rejected, SubmitOutcome, Unknown
+from nanobanana_batch.wording import duration_text, time_text
 
 _LASTS_S = 20.0
 """A shorter wait is over before anybody has read of it."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Awaitable, Callable
-from datetime import datetime
 from typing import Literal
 
 import anyio
@@ -17,30 +16,12 @@ from nanobanana_batch.engine.work import Stop, no_longer_than
 
 LONGEST_HOLD_S = 900.0
 """More than this is only believed by who asks for something new: finished images have links that die."""
-_SENSIBLE_S = 31 * 86400.0
 
 
 def backoff_s(failures: int, *, first_s: float = 0.5, longest_s: float = 60.0) -> float:
     """A waiting time after the given number of failures in a row, full jitter (0 to the doubled bound)."""
     bound = min(longest_s, first_s * 2.0 ** min(failures, 30))
     return random.uniform(0.0, bound)
-
-
-def duration_text(seconds: float) -> str:
-    """A length of time as a person says it: 45 s, 12 min, 7 h 58 min."""
-    minutes = round(max(seconds, 0.0) / 60)
-    if minutes < 2:
-        return f"{max(seconds, 0.0):.0f} s"
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def time_text(now_s: float, in_s: float) -> str:
-    """The time of day in so many seconds (`now_s` in Unix seconds); empty where nobody can mean that."""
-    try:
-        at = datetime.fromtimestamp(now_s + in_s)
-    except (ValueError, OverflowError, OSError):
-        return ""
-    return at.strftime("%Y-%m-%d %H:%M") if in_s <= _SENSIBLE_S else ""
 
 
 class Gate:

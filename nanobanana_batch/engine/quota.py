@@ -10,10 +10,10 @@ from enum import StrEnum
 
 import anyio
 
-from nanobanana_batch.engine.pace import duration_text, time_text
 from nanobanana_batch.engine.work import Stop, Tally
 from nanobanana_batch.files.log import Log
 from nanobanana_batch.providers.base import Rejected
+from nanobanana_batch.wording import duration_text, time_text
 
 _LATE_S = 5.0
 """After the reset by our reckoning: clocks differ."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from nanobanana_batch.commands import FolderCommands
-from nanobanana_batch.engine.pace import duration_text, time_text
+from nanobanana_batch.wording import duration_text, time_text
 
 DISK = "the disk"
 

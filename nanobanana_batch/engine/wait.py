@@ -17,18 +17,12 @@ import anyio.abc
 
 from nanobanana_batch.engine.context import Context
 from nanobanana_batch.engine.owed import Owed
-from nanobanana_batch.engine.pace import (
-    LONGEST_HOLD_S,
-    Gate,
-    Rate,
-    backoff_s,
-    duration_text,
-    outage_pause_s,
-)
+from nanobanana_batch.engine.pace import LONGEST_HOLD_S, Gate, Rate, backoff_s, outage_pause_s
 from nanobanana_batch.engine.shown import ready, show
 from nanobanana_batch.engine.work import Work
 from nanobanana_batch.providers.base import Decision, TaskReport, TasksRead, TaskState
 from nanobanana_batch.state import facts
+from nanobanana_batch.wording import duration_text
 
 _LONGEST_INTERVAL_S = 15.0
 _LONGEST_FIRST_WAIT_S = 60.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 
-from nanobanana_batch.catalog import Finding, closest, shown
+from nanobanana_batch.catalog import Finding
 from nanobanana_batch.errors import Problem
 from nanobanana_batch.manifest.block import Block, Factor, Given, ListedRows, Source, node_value
 from nanobanana_batch.manifest.entries import read_excludes, read_includes
@@ -27,6 +27,7 @@ from nanobanana_batch.manifest.sampling import read_sample
 from nanobanana_batch.manifest.table_source import read_table
 from nanobanana_batch.manifest.template import Template, TemplateFault
 from nanobanana_batch.manifest.template_uses import TemplateUses
+from nanobanana_batch.wording import closest, shown
 
 BLOCK_KEYS = (
     "defaults",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from nanobanana_batch.catalog import Finding, closest, shown
+from nanobanana_batch.catalog import Finding
 from nanobanana_batch.manifest.block import Entry, Factor
 from nanobanana_batch.manifest.forms import Entries, Form
 from nanobanana_batch.manifest.names import ROW_NAMES
 from nanobanana_batch.manifest.nodes import Map, Node, Scalar, Seq, place
+from nanobanana_batch.wording import closest, shown
 
 _MEANS_ALL = {
     "exclude": "an empty entry would take out every row",

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from nanobanana_batch.catalog import Finding, closest, shown
+from nanobanana_batch.catalog import Finding
 from nanobanana_batch.file_names import id_fault
 from nanobanana_batch.manifest.block import Block, SourceRow
 from nanobanana_batch.manifest.filters import FILTERS
@@ -20,6 +20,7 @@ from nanobanana_batch.manifest.settle import MAX_VARIANTS, Settler, variant_coun
 from nanobanana_batch.manifest.template import Template, TemplateFault, Value, as_text, compiled
 from nanobanana_batch.model import Draft
 from nanobanana_batch.problems import ProblemLog
+from nanobanana_batch.wording import closest, shown
 
 _REMEMBERED = 10_000
 

@@ -6,13 +6,14 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from nanobanana_batch.catalog import Finding, shown
+from nanobanana_batch.catalog import Finding
 from nanobanana_batch.errors import Problem
 from nanobanana_batch.manifest.names import ROW_NAMES, name_fault
 from nanobanana_batch.manifest.near_files import near_file
 from nanobanana_batch.manifest.nodes import Map, Node, Scalar, Seq, place
 from nanobanana_batch.manifest.reach import Reach
 from nanobanana_batch.problems import ProblemLog
+from nanobanana_batch.wording import shown
 
 Entries = dict[str, tuple[int, Node]]
 

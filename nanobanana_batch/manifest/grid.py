@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
-from nanobanana_batch.catalog import closest, shown
 from nanobanana_batch.errors import Problem, UsageError
 from nanobanana_batch.manifest.axes import Axes, Excluded, Held, Included
 from nanobanana_batch.manifest.block import Block, Entry, Picked, SourceRow
@@ -22,6 +21,7 @@ from nanobanana_batch.manifest.sampling import drawn
 from nanobanana_batch.manifest.settle import variant_count
 from nanobanana_batch.manifest.template import Value, as_text
 from nanobanana_batch.problems import ProblemLog
+from nanobanana_batch.wording import closest, shown
 
 _PRODUCTS_KEPT = 10_000
 _SUGGESTED_AMONG = 1000

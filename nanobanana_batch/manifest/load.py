@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from nanobanana_batch.catalog import Catalog, closest, shown
+from nanobanana_batch.catalog import Catalog
 from nanobanana_batch.errors import Problem, UsageError
 from nanobanana_batch.file_names import id_fault
 from nanobanana_batch.manifest.block import Block, Given, Picked
@@ -34,6 +34,7 @@ from nanobanana_batch.manifest.tables import TextTable, open_table
 from nanobanana_batch.manifest.template import as_text
 from nanobanana_batch.model import Draft
 from nanobanana_batch.problems import FindPaths, ProblemLog
+from nanobanana_batch.wording import closest, shown
 
 _COLUMNS_TOLD = 10
 _IN_BRACES = re.compile(r"\{([^{}]*)\}")

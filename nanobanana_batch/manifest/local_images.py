@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from nanobanana_batch.catalog import Finding, ModelRules, is_local, shown
+from nanobanana_batch.catalog import Finding, ModelRules, is_local
 from nanobanana_batch.errors import ImageRejected
 from nanobanana_batch.files.references import References
 from nanobanana_batch.manifest.near_files import near_file
 from nanobanana_batch.manifest.reach import Reach
 from nanobanana_batch.model import LocalImage
+from nanobanana_batch.wording import shown
 
 DEFAULT_LIMIT_BYTES = 20_000_000
 """Where the model states none: what the largest of the contract take."""

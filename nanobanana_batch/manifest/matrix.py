@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from nanobanana_batch.catalog import Finding, closest, shown
+from nanobanana_batch.catalog import Finding
 from nanobanana_batch.errors import Problem
 from nanobanana_batch.manifest.block import Column, Factor
 from nanobanana_batch.manifest.forms import Entries, Form
@@ -14,6 +14,7 @@ from nanobanana_batch.manifest.nodes import Map, Node, Scalar, Seq, place
 from nanobanana_batch.manifest.ranges import RANGE_KEYS, NumberRange, Same, read_range
 from nanobanana_batch.manifest.settle import SETTINGS
 from nanobanana_batch.manifest.sources import ValueFile
+from nanobanana_batch.wording import closest, shown
 
 MAX_FACTORS = 200
 _LONGEST_SHOWN = 80

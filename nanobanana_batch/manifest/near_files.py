@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from nanobanana_batch.catalog import closest
+from nanobanana_batch.wording import closest
 
 _NAMES_READ = 10_000
 

@@ -15,12 +15,12 @@ from typing import Any
 
 import yaml
 
-from nanobanana_batch.catalog import shown
 from nanobanana_batch.errors import Problem
 from nanobanana_batch.files.plain import reading
 from nanobanana_batch.manifest.encoding import is_utf16, not_utf8
 from nanobanana_batch.manifest.names import as_name
 from nanobanana_batch.manifest.yaml_faults import yaml_fault
+from nanobanana_batch.wording import shown
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_NODES = 5_000_000

@@ -13,13 +13,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanobanana_batch.catalog import shown
 from nanobanana_batch.errors import UsageError
 from nanobanana_batch.manifest.blocks import BLOCK_KEYS
 from nanobanana_batch.manifest.encoding import is_utf16
 from nanobanana_batch.manifest.names import ROW_NAMES, slip_of
 from nanobanana_batch.manifest.near_files import near_file
 from nanobanana_batch.manifest.tables import ENDINGS, KINDS, export_hint, kind_of
+from nanobanana_batch.wording import shown
 
 YAML_ENDINGS = (".yaml", ".yml")
 FORMATS = ("yaml", *KINDS)

@@ -11,10 +11,11 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from nanobanana_batch.catalog import Catalog, Extra, Finding, ModelRules, read_extra, shown
+from nanobanana_batch.catalog import Catalog, Extra, Finding, ModelRules, read_extra
 from nanobanana_batch.manifest.names import as_name
 from nanobanana_batch.manifest.template import Value, as_text
 from nanobanana_batch.model import ExtraValue
+from nanobanana_batch.wording import shown
 
 _IN_BRACES = re.compile(r"\{([^{}]+)\}")
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from nanobanana_batch.catalog import Finding, closest, shown
+from nanobanana_batch.catalog import Finding
 from nanobanana_batch.errors import Problem, StateFailed, UsageError
 from nanobanana_batch.files.folder import Folder, find
 from nanobanana_batch.files.lock import is_held
@@ -27,6 +27,7 @@ from nanobanana_batch.model import RowStatus
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.results import cells_of, column_names
 from nanobanana_batch.state.reader import Reader, RowReport, open_reader
+from nanobanana_batch.wording import closest, shown
 
 IMAGE = "image"
 PARENT_ID = "parent_id"

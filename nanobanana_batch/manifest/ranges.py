@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import overload
 
-from nanobanana_batch.catalog import closest, shown
 from nanobanana_batch.manifest.forms import Form
 from nanobanana_batch.manifest.nodes import Map, Scalar
+from nanobanana_batch.wording import closest, shown
 
 RANGE_KEYS = ("from", "to", "step")
 MAX_VALUES = 10**12

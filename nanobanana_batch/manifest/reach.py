@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
-from nanobanana_batch.catalog import shown
+from nanobanana_batch.wording import shown
 
 OPTION = "--allow-outside"
 

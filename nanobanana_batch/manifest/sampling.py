@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 import re
 
-from nanobanana_batch.catalog import closest, shown
 from nanobanana_batch.manifest.block import Sample
 from nanobanana_batch.manifest.forms import Entries, Form
 from nanobanana_batch.manifest.nodes import Map, Scalar, place
+from nanobanana_batch.wording import closest, shown
 
 SAMPLE_KEYS = ("n", "seed")
 MAX_SAMPLE = 10_000_000

@@ -10,23 +10,14 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from nanobanana_batch.catalog import (
-    FALSE,
-    TRUE,
-    Catalog,
-    Finding,
-    ModelRules,
-    check_images,
-    check_prompt,
-    closest,
-    shown,
-)
+from nanobanana_batch.catalog import FALSE, TRUE, Catalog, Finding, ModelRules, check_images, check_prompt
 from nanobanana_batch.errors import Problem
 from nanobanana_batch.manifest.local_images import LocalImages
 from nanobanana_batch.manifest.names import as_name
 from nanobanana_batch.manifest.own_settings import OwnSettings
 from nanobanana_batch.manifest.template import Value, as_text
 from nanobanana_batch.model import LocalImage, Request
+from nanobanana_batch.wording import closest, shown
 
 MAX_VARIANTS = 1_000_000
 

@@ -7,12 +7,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanobanana_batch.catalog import Finding, closest, shown
+from nanobanana_batch.catalog import Finding
 from nanobanana_batch.errors import Problem
 from nanobanana_batch.files.plain import reading
 from nanobanana_batch.manifest.encoding import sound_lines
 from nanobanana_batch.manifest.names import IN_A_MAPPED_TABLE, as_name, name_fault
 from nanobanana_batch.manifest.nodes import Scalar
+from nanobanana_batch.wording import closest, shown
 
 MAX_LIST_BYTES = 16 * 1024 * 1024
 

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from nanobanana_batch.catalog import Finding, closest, shown
+from nanobanana_batch.catalog import Finding
 from nanobanana_batch.errors import Problem
 from nanobanana_batch.manifest.block import Given, ListedRows, Source, SourceRow
 from nanobanana_batch.manifest.forms import Entries, Form
@@ -17,6 +17,7 @@ from nanobanana_batch.manifest.tables import ENDINGS, Header, Table, export_hint
 from nanobanana_batch.manifest.template_uses import names_asked_for
 from nanobanana_batch.manifest.where import Condition
 from nanobanana_batch.problems import ProblemLog
+from nanobanana_batch.wording import closest, shown
 
 LeftOut = tuple[list[Problem], list[str]]
 """Problems, and warnings."""

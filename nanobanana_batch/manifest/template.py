@@ -10,9 +10,10 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 
-from nanobanana_batch.catalog import Finding, closest, shown
+from nanobanana_batch.catalog import Finding
 from nanobanana_batch.manifest.filters import FILTERS
 from nanobanana_batch.manifest.names import ROW_NAMES, as_name
+from nanobanana_batch.wording import closest, shown
 
 _PIECES = re.compile(r"(\{\{|\}\}|\{[^{}]*\}|[{}])")
 _NESTED_ALTERNATIVES = re.compile(r"\{[^{}|]*\||\|[^{}|]*\}")

@@ -11,13 +11,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 
-from nanobanana_batch.catalog import closest
 from nanobanana_batch.errors import Problem
 from nanobanana_batch.manifest.block import Given
 from nanobanana_batch.manifest.forms import Entries, Form
 from nanobanana_batch.manifest.names import FIELD_SET, ROW_NAMES, as_name, not_sent, one_slip
 from nanobanana_batch.manifest.nodes import Map, Node, Scalar, Seq, place
 from nanobanana_batch.manifest.template import MAX_CHARS, Template, TemplateFault
+from nanobanana_batch.wording import closest
 
 _TEMPLATED = ("prompt", "images")
 _SLOT = re.compile(r"\{\{|\}\}|(\{[^{}]*\})")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from nanobanana_batch.catalog import closest, shown
 from nanobanana_batch.errors import Problem
 from nanobanana_batch.manifest.template import Value, as_text
+from nanobanana_batch.wording import closest, shown
 
 _OTHERS_KEPT = 1000
 _LONGEST_KEPT = 200

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from nanobanana_batch.catalog import shown
+from nanobanana_batch.wording import shown
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nanobanana_batch.catalog import closest, shown
 from nanobanana_batch.connection import provider_name
 from nanobanana_batch.errors import UsageError
 from nanobanana_batch.estimates import Prices
@@ -25,6 +24,7 @@ from nanobanana_batch.pipeline import Order
 from nanobanana_batch.planning.survey import Survey, Terms, surveyed
 from nanobanana_batch.state.comparison import Prospect
 from nanobanana_batch.state.prices import price_class
+from nanobanana_batch.wording import closest, shown
 
 _ROWS_AT_ONCE = 1000
 _IDS_COMPARED = 20_000

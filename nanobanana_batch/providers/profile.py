@@ -11,12 +11,13 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic_core import ErrorDetails
 
-from nanobanana_batch.catalog import Catalog, Finding, closest, load_catalog, shown
+from nanobanana_batch.catalog import Catalog, Finding, load_catalog
 from nanobanana_batch.errors import ProfileError
 from nanobanana_batch.model import REQUEST_FIELDS
 from nanobanana_batch.providers.base import Idempotency
 from nanobanana_batch.providers.link_rules import LinkRules
 from nanobanana_batch.providers.profile_file import BUILT_IN, Settings, moved, read_settings
+from nanobanana_batch.wording import closest, shown
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _IN_CLEAR = "the key would travel in clear"

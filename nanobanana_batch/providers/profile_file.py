@@ -15,9 +15,9 @@ from typing import Any
 
 import yaml
 
-from nanobanana_batch.catalog import closest
 from nanobanana_batch.errors import Problem, ProfileError
 from nanobanana_batch.files.plain import reading
+from nanobanana_batch.wording import closest
 
 BUILT_IN = ("evolink", "foxapi", "unified", "local", "local-unified")
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

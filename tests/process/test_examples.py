@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -53,3 +54,19 @@ def test_the_readme_names_every_example() -> None:
     page = (ROOT / "README.md").read_text(encoding="utf-8")
     told = dict(re.findall(r"^\| \[[^]]+\]\((manifests/[^)]+)\) \|.*\| ([\d,]+) \|$", page, re.M))
     assert told == {f"manifests/{path.name}": f"{said(path):,}" for path in EXAMPLES}
+
+
+def test_what_the_readme_shows_can_be_typed(tmp_path: Path) -> None:
+    """Its manifest, then its commands with `--provider local` at their end, as it says for who has no key."""
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    manifest = re.search(r"Save this as `([^`]+)`:\n\n```yaml\n(.*?)^```", page, re.M | re.S)
+    shown = re.findall(r"^nanobanana-batch (\w+) (.*?)(?: *#.*)?$", page, re.M)
+    assert manifest
+    assert [name for name, _ in shown] == ["doctor", "plan", "run", "run"]
+    (tmp_path / manifest[1]).write_text(manifest[2], encoding="utf-8")
+    ends = [
+        cli(name, *shlex.split(words), "--provider", "local", cwd=tmp_path, key=None) for name, words in shown
+    ]
+    assert [end.returncode for end in ends] == [0] * 4, [end.stderr for end in ends]
+    assert "4 of 4 rows completed" in ends[2].stderr
+    assert "8 of 8 rows completed" in ends[3].stderr

@@ -119,12 +119,14 @@ def running(it: Bench) -> int:
 
 
 def test_a_price_list_refuses_before_the_first_request(tmp_path: Path) -> None:
-    """Nothing has to be paid to find out that it is too much."""
+    """Nothing has to be paid to find out that it is too much, and a large sum is written out."""
     with bench(tmp_path, manifest(tmp_path), latency_s=0.1) as it:
         profile = tmp_path / "quick.yaml"
-        profile.write_text(profile.read_text() + f"prices: {{{MODEL}: 8}}\nprices_as_of: 2026-11-01\n")
-        refused = it.finish("--max-credits", "30")
+        profile.write_text(profile.read_text() + f"prices: {{{MODEL}: 80000}}\nprices_as_of: 2026-11-01\n")
+        refused = it.finish("--max-credits", "1234567")
         assert refused.returncode == 3
+        assert "--max-credits 1,234,567 is not enough" in refused.stderr
+        assert "estimated at 1,920,000 credits" in refused.stderr
         assert "Nothing new is paid for: give a higher limit" in refused.stderr
         assert it.tasks_paid() == set()
 

@@ -101,7 +101,7 @@ def test_all_is_well_with_the_service_on_this_machine(start: Start, tmp_path: Pa
     found = examine(connection, tmp_path / "out")
     assert problems(found) == set()
     assert found.exit_code == 0
-    assert "credits left: 1,000,000.00" in of(found, "account").found
+    assert "credits left: 1,000,000" in of(found, "account").found
     assert "ms" in of(found, "provider").found
     assert of(found, "clock").verdict is Verdict.OK
     assert "will be made" in of(found, "folder").found

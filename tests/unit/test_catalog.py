@@ -4,15 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nanobanana_batch.catalog import (
-    PROMPT_LIMIT,
-    Catalog,
-    Finding,
-    ModelRules,
-    check_prompt,
-    closest,
-    load_catalog,
-)
+from nanobanana_batch.catalog import PROMPT_LIMIT, Catalog, Finding, ModelRules, check_prompt, load_catalog
 from nanobanana_batch.model import Request
 
 FLASH = "gemini-3.1-flash-image-preview"
@@ -442,9 +434,3 @@ def test_a_price_that_is_none_is_listed(catalog: Catalog, prices: object, path: 
     """A budget would rest on it."""
     _, (finding,) = catalog.priced(prices, "evolink", "")
     assert (finding.field, finding.suggestion) == (path, suggestion)
-
-
-def test_closest_suggests_nothing_far_away() -> None:
-    """A wrong suggestion is worse than none."""
-    assert closest("flash", [FLASH]) == ""
-    assert closest("PNG", ["png", "jpg"]) == "png"

@@ -620,11 +620,11 @@ def test_models_of_a_profile_say_where_they_are_from_and_what_they_cost(run: Run
     mine = tmp_path / "mine.yaml"
     mine.write_text(
         "extends: evolink\nmodels: {new-one: {title: New, dialects: {evolink: {resolutions: [1K]}}}}\n"
-        "prices: {new-one: {1K: 2.5}, nano-banana-beta: 4}\nprices_as_of: 2026-11-01\n"
+        "prices: {new-one: {1K: 2.5}, nano-banana-beta: 1234567}\nprices_as_of: 2026-11-01\n"
     )
     text = run("models", "--provider", str(mine)).out
     assert f"credits: 1K 2.5 (as of 2026-11-01)\n  from: {mine}\n" in text + "\n"
-    assert "credits: any 4 (as of 2026-11-01)\n  from: built in\n" in text
+    assert "credits: any 1,234,567 (as of 2026-11-01)\n  from: built in\n" in text
     names = [line.partition(" ")[0] for line in text.splitlines() if line and line[0] != " "]
     assert set(names[:2]) == {"nano-banana-beta", "new-one"}
     assert names[2:] == [name for name in _models_of(run, "evolink") if name not in names[:2]]

@@ -88,6 +88,13 @@ def test_what_holds_the_run_up_stands_in_the_line_while_it_does(monkeypatch: pyt
         until(next_line, lambda line: "0/12" in line and "unreachable" not in line)
 
 
+def test_many_credits_are_written_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody reads 1.23457e+06."""
+    with on_a_terminal(monkeypatch) as (tally, next_line):
+        tally.total, tally.credits = 12, 1_234_567.0
+        assert "1,234,567 credits" in until(next_line, lambda line: "0/12" in line)
+
+
 def test_counts_do_not_suffer_from_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows that end while the line is being shown are counted once."""
     monkeypatch.setattr(module, "_TICK_S", 0.0)

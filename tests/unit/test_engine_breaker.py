@@ -12,7 +12,6 @@ import pytest
 from nanobanana_batch.engine.breaker import TRIP
 from nanobanana_batch.engine.context import Settings
 from nanobanana_batch.engine.ends import MaxFailures
-from nanobanana_batch.engine.pace import duration_text
 from nanobanana_batch.model import Request, RowStatus
 from nanobanana_batch.providers.base import (
     Idempotency,
@@ -327,12 +326,3 @@ def test_an_outage_is_told_with_how_long_it_is_waited_out(tmp_path: Path) -> Non
         it.on_announce = said.append
         it.run(interrupted_at(HOUR_S))
         assert [text for text in said if wanted in text and "the provider" in text], said
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(-1, "0 s"), (89, "89 s"), (90, "2 min"), (7140, "119 min"), (28680, "7 h 58 min")],
-)
-def test_a_length_of_time_is_said_as_people_say_it(seconds: float, text: str) -> None:
-    """Seconds, minutes, hours."""
-    assert duration_text(seconds) == text

@@ -9,7 +9,6 @@ import pytest
 from nanobanana_batch.catalog import load_catalog
 from nanobanana_batch.model import Request
 from nanobanana_batch.pricing.book import PriceBook, Quote, Source, age_days, listed_prices
-from nanobanana_batch.pricing.money import money_text
 from nanobanana_batch.pricing.tariff import Charge, PriceList, Role, Tariff
 
 FLASH = "gemini-3.1-flash-image-preview"
@@ -77,20 +76,3 @@ def test_a_list_that_cannot_be_used_is_told_and_a_day_that_is_none_is_not() -> N
     assert list(PriceBook(note="damaged").warnings()) == ["damaged"]
     assert list(PriceBook().warnings(Source.PROFILE, Source.LIST)) == []
     assert (age_days("yesterday"), age_days(day(3))) == (None, 3)
-
-
-@pytest.mark.parametrize(
-    ("credits", "rate", "text"),
-    [
-        (843.2, 68.0, "$12.40"),
-        (6.392, 68.0, "$0.094"),
-        (0.034, 68.0, "$0.0005"),
-        (0.0, 68.0, "$0"),
-        (0.000001, 68.0, "under $0.0001"),
-        (84000, 68.0, "$1,235.29"),
-        (68.0, None, ""),
-    ],
-)
-def test_money_is_rounded_as_people_read_it(credits: float, rate: float | None, text: str) -> None:
-    """Cents from a dollar on; an image costs parts of one."""
-    assert money_text(credits, rate) == text

@@ -84,9 +84,9 @@ def test_long_lists_are_cut_and_counted() -> None:
     many = tuple(f"v{number}" for number in range(100))
     kinds = [Problem("t.csv:2", "no", "f", many), *(wrong(line, f"{line}K") for line in range(3, 2000))]
     lines = told(*kinds, *(wrong(2 * line, "one") for line in range(2000, 2500)), *kinds)
-    assert lines[0] == "rows.csv: 2498 problems of more than 1000 kinds; nothing was sent."
+    assert lines[0] == "rows.csv: 2,498 problems of more than 1,000 kinds; nothing was sent."
     assert lines[1].endswith("v28 v29 and 70 more")
-    assert lines[-1] == "... and 2448 more; they are told when these are mended"
+    assert lines[-1] == "... and 2,448 more; they are told when these are mended"
     assert len(lines) == 1 + 50 + 1
     beside = Problem("t.csv:2", "no", "f", many, "v70")
     assert beside.what.startswith("f: no; did you mean 'v70'? Allowed: v0 ")

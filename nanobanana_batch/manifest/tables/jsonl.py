@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from nanobanana_batch.catalog import shown
 from nanobanana_batch.errors import Problem
 from nanobanana_batch.manifest.encoding import control_fault, sound_lines
 from nanobanana_batch.manifest.names import as_name
 from nanobanana_batch.manifest.tables.table import CHANGED, Header, opened
 from nanobanana_batch.manifest.template import Value
 from nanobanana_batch.problems import ProblemLog
+from nanobanana_batch.wording import shown
 
 MAX_COLUMNS = 1000
 
