@@ -12,6 +12,8 @@ MAX_ID_BYTES = 120
 MAX_STEM_BYTES = MAX_ID_BYTES + 28
 """An id, with the number of a further image, and what tells it from another file of that name."""
 IMAGE_FOLDER = "images"
+ANSWERS = "answers"
+"""The folder of replies and results that hold images which are no files yet."""
 
 FORBIDDEN = re.compile(
     r"[/\\:*?\"<>|\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
@@ -51,3 +53,9 @@ def is_image_path(path: str) -> bool:
     folder, slash, name = path.partition("/")
     found = _ENDING.fullmatch(name)
     return folder == IMAGE_FOLDER and bool(slash) and found is not None and is_stem(found["stem"])
+
+
+def is_answer_path(path: str) -> bool:
+    """Whether it is that of a reply or of results of a run, with `/`."""
+    folder, slash, name = path.partition("/")
+    return folder == ANSWERS and bool(slash) and name.isalnum() and name.isascii()

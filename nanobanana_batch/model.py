@@ -202,6 +202,17 @@ def _given(request: Request, extra: str) -> dict[str, object]:
     return given
 
 
+class Kind(StrEnum):
+    """What a paid request is answered with."""
+
+    TASK = "task"
+    """A task id for one row, to wait for; its images are behind links."""
+    DIRECT = "direct"
+    """The images of one row, in the reply."""
+    JOB = "job"
+    """A job id for many rows, to wait for; their images come in one file."""
+
+
 class RowStatus(StrEnum):
     """Where a row stands; the words are those of `status`, results.csv and the exit code."""
 

@@ -34,7 +34,7 @@ class Ages:
         match fact:
             case facts.Intent() | facts.SentAgain(is_same_payment=False):
                 self._sent[fact.attempt] = self._clock.moment()
-            case facts.Accepted():
+            case facts.Accepted() | facts.Answered():
                 self._sent.pop(fact.attempt, None)
                 self._accepted[fact.attempt] = self._clock.moment()
             case facts.Rejected() | facts.NotSent():

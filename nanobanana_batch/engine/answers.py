@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
+import anyio
+
 from nanobanana_batch.engine.context import Context
+from nanobanana_batch.engine.pace import backoff_s
 from nanobanana_batch.engine.work import Work
-from nanobanana_batch.providers.base import Accepted, Decision, NotSent, Rejected, SubmitOutcome, Unknown
+from nanobanana_batch.errors import DiskFailed
+from nanobanana_batch.files.answers import keep_answer
+from nanobanana_batch.providers.base import (
+    Accepted,
+    Answered,
+    Decision,
+    NotSent,
+    Rejected,
+    SubmitOutcome,
+    Unknown,
+)
 from nanobanana_batch.state import facts
 
 _DENIALS = frozenset({"model_access_denied", "key_model_not_allowed", "permission_denied"})
@@ -60,11 +74,14 @@ async def record_answer(
     A task that belongs to another attempt already is no answer to this one. `is_anew`: the sending that it
     answers was recorded as one that may be paid for itself.
     """
-    if not isinstance(outcome, Accepted):
+    if not isinstance(outcome, Accepted | Answered):
         fact = answer(work, outcome, context.now())
         if isinstance(fact, facts.Unanswered) and is_anew:
             fact = replace(fact, came_to_nothing=isinstance(outcome, NotSent | Rejected))
         await context.journal.record(fact)
+        return outcome
+    if isinstance(outcome, Answered):
+        await keep(context, work, [outcome.reply], outcome.credits_used)
         return outcome
     offered, task_id = context.provider.capabilities, outcome.task_id
     if task_id in context.arriving or context.store.task_is_taken(offered.name, offered.account, task_id):
@@ -79,6 +96,33 @@ async def record_answer(
     return outcome
 
 
+async def keep(
+    context: Context, work: Work, pieces: Iterable[bytes], credits_used: float | None = None
+) -> None:
+    """Put what came of a request into a file, and write that down; a disk that refuses is asked again.
+
+    Else what is paid for, and held in memory only, would be lost.
+    """
+    tries = 0
+    while True:
+        try:
+            path = await context.blocking(
+                lambda: keep_answer(context.disk, context.folder, work.idempotency_key, pieces)
+            )
+            break
+        except DiskFailed as error:
+            context.tally.trouble(f"{error.message} What is paid for waits in memory.", "fetch")
+            tries += 1
+            await anyio.sleep(backoff_s(tries))
+    await note_answer(context, work, path, credits_used)
+
+
+async def note_answer(context: Context, work: Work, path: str, credits_used: float | None) -> None:
+    """Write down that what came of a request stands in a file of the folder."""
+    work.results, work.credits_used, work.accepted_at = path, credits_used or 0.0, context.now()
+    await context.journal.record(facts.Answered(work.request, path, credits_used, work.accepted_at))
+
+
 def answer(work: Work, outcome: SubmitOutcome, now: float) -> facts.Fact:
     """The fact that an outcome of a paid request is; fills in what the attempt has learnt.
 
@@ -88,7 +132,7 @@ def answer(work: Work, outcome: SubmitOutcome, now: float) -> facts.Fact:
         case Accepted():
             work.task_id, work.estimated_s, work.accepted_at = outcome.task_id, outcome.estimated_s, now
             return facts.Accepted(
-                work.attempt,
+                work.request,
                 outcome.task_id,
                 outcome.request_id,
                 outcome.credits_reserved,
@@ -101,12 +145,12 @@ def answer(work: Work, outcome: SubmitOutcome, now: float) -> facts.Fact:
         ):
             refused = outcome.decision is Decision.REFUSE
             return facts.Rejected(
-                work.attempt, outcome.code, outcome.message, refused, outcome.request_id, now
+                work.request, outcome.code, outcome.message, refused, outcome.request_id, now
             )
         case NotSent() | Rejected() if not work.is_doubtful:
-            return facts.NotSent(work.attempt, reason(outcome))
+            return facts.NotSent(work.request, reason(outcome))
         case _:
-            return facts.Unanswered(work.attempt, f"may have been paid: {reason(outcome)}")
+            return facts.Unanswered(work.request, f"may have been paid: {reason(outcome)}")
 
 
 def reason(outcome: SubmitOutcome) -> str:
@@ -118,6 +162,8 @@ def reason(outcome: SubmitOutcome) -> str:
             return f"{outcome.code}: {outcome.message}"
         case Accepted():
             return outcome.task_id
+        case Answered():
+            return "answered"
 
 
 def stop_sentence(outcome: Rejected) -> str:

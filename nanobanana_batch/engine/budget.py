@@ -124,6 +124,11 @@ class Budget:
                 self._note_sending(fact.attempt, is_replay=fact.is_replay)
                 self._learn(fact.attempt, fact.credits_reserved)
                 self._held.discard(fact.attempt)
+            case facts.Answered():
+                self._note_sending(fact.attempt, is_replay=False)
+                self._learn(fact.attempt, fact.credits_used)
+                self._held.discard(fact.attempt)
+                self._learn_use(fact.attempt, fact.credits_used)
             case facts.Ready() if fact.attempt in self._costs:  # else it had expired, and is counted
                 self._learn_use(fact.attempt, fact.credits_used)
             case facts.Unanswered():
@@ -136,6 +141,8 @@ class Budget:
                 self._settle(fact.attempt, 0.0)
             case facts.Failed():
                 self._settle(fact.attempt, 0.0)
+            case facts.Saved(is_last=False):
+                return
             case facts.Saved() | facts.Expired() | facts.GivenUp():
                 self._settle(fact.attempt, self._costs.get(fact.attempt, 0.0))
             case _:

@@ -86,6 +86,8 @@ class Settings:
     """How long to try a provider that has never answered in this run."""
     paid_grace_s: float = 90.0
     """Bound on sending one paid request and recording its answer."""
+    direct_grace_s: float = 600.0
+    """The same where the reply holds the images: it comes when these are made."""
     hard_stop_grace_s: float = 3.0
     """What is left of that when a person asks a second time to stop."""
     resolve_tries: int = 6

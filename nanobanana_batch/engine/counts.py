@@ -11,7 +11,7 @@ from nanobanana_batch.engine.work import Tally
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.facts import Fact
-from nanobanana_batch.state.lifecycle import STATUS_OF_PHASE, Phase
+from nanobanana_batch.state.lifecycle import OPEN, STATUS_OF_PHASE, Phase, phase_after
 
 _Column = Literal["completed", "failed", "unknown"]
 _COLUMN_OF_STATUS: dict[RowStatus, _Column] = {
@@ -20,19 +20,6 @@ _COLUMN_OF_STATUS: dict[RowStatus, _Column] = {
     RowStatus.REFUSED: "failed",
     RowStatus.EXPIRED: "failed",
     RowStatus.UNKNOWN: "unknown",
-}
-_OPEN: dict[type, Phase] = {
-    facts.NotSent: Phase.NOT_SENT,
-    facts.Unanswered: Phase.UNKNOWN,
-    facts.Accepted: Phase.ACCEPTED,
-    facts.Ready: Phase.READY,
-}
-_ENDED: dict[type, Phase] = {
-    facts.Saved: Phase.SAVED,
-    facts.Rejected: Phase.REJECTED,
-    facts.Failed: Phase.FAILED,
-    facts.Expired: Phase.EXPIRED,
-    facts.GivenUp: Phase.FAILED,
 }
 
 
@@ -65,13 +52,12 @@ class Counts:
             case facts.SentAgain():
                 # While it is on the wire the state calls it unknown; a person would take fright each time.
                 self._move(fact.attempt, None)
-            case facts.FileUploaded() | facts.FileDeleted():
+            case facts.FileUploaded() | facts.FileDeleted() | facts.Joined():
                 pass
-            case _ if type(fact) in _OPEN:
-                self._move(fact.attempt, _column(_OPEN[type(fact)]))
-            case _ if type(fact) in _ENDED:
-                self._move(fact.attempt, _column(_ENDED[type(fact)]))
-                self._columns.pop(fact.attempt, None)
+            case _ if (phase := phase_after(fact)) is not None:
+                self._move(fact.attempt, _column(phase))
+                if phase not in OPEN | {Phase.NOT_SENT}:
+                    self._columns.pop(fact.attempt, None)
 
     def _move(self, attempt: int, to: _Column | None) -> None:
         if attempt in self._columns:

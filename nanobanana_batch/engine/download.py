@@ -18,6 +18,7 @@ import anyio
 
 from nanobanana_batch.engine.context import Context
 from nanobanana_batch.engine.pace import backoff_s
+from nanobanana_batch.engine.results import image_of_results, release
 from nanobanana_batch.engine.trouble import DISK
 from nanobanana_batch.engine.work import Work
 from nanobanana_batch.errors import DiskFailed, ImageRejected, LinkFailed
@@ -30,6 +31,8 @@ from nanobanana_batch.state.open_attempts import OwedImage
 
 _NO_FILES_LEFT = frozenset({errno.EMFILE, errno.ENFILE})
 _UNTIL_FILES_ARE_CLOSED_S = 1.0
+_NO_HOST = "?"
+"""An image that is in a file of the folder, or of which no link is known, comes from none."""
 
 
 class Waiting(Protocol):
@@ -97,6 +100,7 @@ class Downloader:
             await self._failed(work, *failed)
         elif not work.owed_images:
             self._context.ends.completed(work.credits_used)
+            await release(self._context, work)
             self._waiting().give_back(work)
 
     def _in_turn(self, work: Work) -> list[OwedImage]:
@@ -118,6 +122,8 @@ class Downloader:
     async def _save(self, work: Work, image: OwedImage) -> Image:
         """Stream to disk: one thread hop for a small image, one per MiB for a large one."""
         context = self._context
+        if work.results:
+            return await context.blocking(lambda: image_of_results(context, work, image))
         if not image.links:
             raise LinkFailed("the provider shows no link for it", dead=True)
         async with (
@@ -194,7 +200,7 @@ class Downloader:
 
 
 def _place(image: OwedImage) -> str:
-    return host_of(image.links[0]) if image.links else "?"
+    return host_of(image.links[0]) if image.links else _NO_HOST
 
 
 def host_of(link: str) -> str:

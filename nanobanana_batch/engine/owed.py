@@ -152,10 +152,12 @@ class Owed:
             case facts.Intent():
                 self._latest = fact.attempt
             case facts.Saved():
-                self._end(fact.attempt)
+                if fact.is_last:
+                    self._end(fact.attempt)
                 self._image_came(fact.attempt)
             case (
                 facts.Accepted()
+                | facts.Answered()
                 | facts.Rejected()
                 | facts.Failed()
                 | facts.Expired()

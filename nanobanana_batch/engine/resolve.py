@@ -26,6 +26,7 @@ from nanobanana_batch.engine.submit import PaidSections
 from nanobanana_batch.engine.work import Work
 from nanobanana_batch.providers.base import (
     Accepted,
+    Answered,
     Decision,
     NotSent,
     Rejected,
@@ -78,11 +79,17 @@ class Resolver:
     """All requests that may have been paid. They hold no slot until a task is found for them."""
 
     def __init__(
-        self, context: Context, sections: PaidSections, *, on_accepted: Callable[[Work], None]
+        self,
+        context: Context,
+        sections: PaidSections,
+        *,
+        on_accepted: Callable[[Work], None],
+        on_answered: Callable[[Work], None],
     ) -> None:
         self._context = context
         self._sections = sections
         self._on_accepted = on_accepted
+        self._on_answered = on_answered
         self._keys = Keys(context)
         self._strangers = Strangers(context)
         self._open: list[_Case] = []
@@ -249,6 +256,9 @@ class Resolver:
         if isinstance(outcome, Accepted):
             await self._learn(work, outcome)
             self._follow(work, group)
+        elif isinstance(outcome, Answered):
+            self._context.ends.accepted()
+            self._follow(work, group)
         else:
             work.lost_at = anyio.current_time()
             await self._judge(case, outcome, sent_at)
@@ -270,7 +280,7 @@ class Resolver:
 
     def _note_health(self, outcome: SubmitOutcome) -> None:
         match outcome:
-            case Accepted():
+            case Accepted() | Answered():
                 self._context.breaker.worked()
                 self._context.pace.accepted()
                 self._context.retries.worked()
@@ -401,5 +411,5 @@ class Resolver:
     async def _hand_over(self, work: Work) -> None:
         await self._context.slots.take()
         self._found -= 1
-        self._on_accepted(work)
+        (self._on_answered if work.results else self._on_accepted)(work)
         self._rest()

@@ -15,10 +15,12 @@ from anyio.streams.memory import MemoryObjectSendStream
 from nanobanana_batch.engine.context import Context, OnUnknown, unfinished
 from nanobanana_batch.engine.download import Downloader
 from nanobanana_batch.engine.resolve import Resolver
+from nanobanana_batch.engine.results import Results, sweep
 from nanobanana_batch.engine.submit import PaidSections, Submitter
 from nanobanana_batch.engine.takeover import take_over
 from nanobanana_batch.engine.wait import Waiter
 from nanobanana_batch.engine.work import Work, resumed
+from nanobanana_batch.model import Kind
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.lifecycle import UNANSWERED, Phase
 from nanobanana_batch.state.store import Repeat, RowToSend
@@ -35,12 +37,21 @@ class Run:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._sections = PaidSections(context.settings.paid_grace_s, context.settings.hard_stop_grace_s)
+        settings, self._is_direct = context.settings, context.provider.capabilities.kind is Kind.DIRECT
+        grace_s = settings.direct_grace_s if self._is_direct else settings.paid_grace_s
+        self._sections = PaidSections(grace_s, settings.hard_stop_grace_s)
         self._waiter = Waiter(context, on_ready=lambda work: self._downloader.add(work))
         self._downloader = Downloader(context, waiting=lambda: self._waiter)
-        self._resolver = Resolver(context, self._sections, on_accepted=self._waiter.add)
+        self._results = Results(context, on_ready=self._downloader.add, on_end=self._waiter.act)
+        self._resolver = Resolver(
+            context, self._sections, on_accepted=self._waiter.add, on_answered=self._results.add
+        )
         self._submitter = Submitter(
-            context, self._sections, on_accepted=self._accepted, on_unknown=self._resolver.add
+            context,
+            self._sections,
+            on_accepted=self._accepted,
+            on_answered=self._results.add,
+            on_unknown=self._resolver.add,
         )
         self._stages: anyio.CancelScope | None = None
         self._left: list[Work] = []
@@ -60,15 +71,22 @@ class Run:
                 async with anyio.create_task_group() as stages:
                     submits, incoming = anyio.create_memory_object_stream[RowToSend | Work]()
                     async with incoming:
-                        for _ in range(self._context.settings.submit_concurrency):
+                        for _ in range(self._senders):
                             stages.start_soon(self._submitter.work, incoming.clone())
                     for _ in range(self._context.settings.download_concurrency):
                         stages.start_soon(self._downloader.work)
                     stages.start_soon(self._waiter.run)
+                    stages.start_soon(self._results.work)
                     stages.start_soon(self._resolver.run)
                     async with submits:
                         await self._feed(submits)
                     stages.cancel_scope.cancel()
+
+    @property
+    def _senders(self) -> int:
+        """Requests on the wire: a direct answer takes as long as a task does."""
+        settings = self._context.settings
+        return settings.concurrency if self._is_direct else settings.submit_concurrency
 
     def stop_now(self) -> None:
         """Leave everything where it is; only paid requests on the wire get a short grace."""
@@ -122,14 +140,23 @@ class Run:
         unknown = [work for phase in sorted(UNANSWERED) for work in self._attempts(phase)]
         ready = self._attempts(Phase.READY)
         running = [work for phase in (Phase.ACCEPTED, Phase.EXPIRED) for work in self._attempts(phase)]
+        await self._context.blocking(lambda: sweep(self._context))
+        answered = [work for work in running if work.results]
         for work in unknown:
-            self._resolver.add(work)
+            if work.kind is not Kind.TASK and await self._results.adopt(work):
+                answered.append(work)
+            else:
+                self._resolver.add(work)
         for work in ready:
             await self._context.slots.take()
             self._downloader.add(work)
-        for work in running:
+        for work in answered:
             await self._context.slots.take()
-            self._waiter.look_now(work)
+            self._results.add(work)
+        for work in running:
+            if not work.results:
+                await self._context.slots.take()
+                self._waiter.look_now(work)
 
     def _attempts(self, phase: Phase) -> list[Work]:
         context = self._context
@@ -155,7 +182,7 @@ class Run:
             if left and works is unanswered and context.settings.gives_up_left:
                 await context.journal.record(*(facts.GivenUp(work.attempt, now) for work in left))
             elif left:
-                await context.journal.record(*(facts.Rested(work.attempt, now) for work in left))
+                await context.journal.record(*(facts.Rested(work.request, now) for work in left))
                 context.tally.say_once(
                     f"{what} whose rows have left the manifest: {len(left):,} (first: {left[0].id}). They may"
                     " have been paid; nothing shows what became of them, so no run asks about them again."

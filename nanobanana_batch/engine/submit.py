@@ -30,8 +30,10 @@ from nanobanana_batch.engine.references import References, Sendable, Unusable
 from nanobanana_batch.engine.same_request import may_be_sent_again
 from nanobanana_batch.engine.stems import free_stem
 from nanobanana_batch.engine.work import Work
+from nanobanana_batch.model import Kind
 from nanobanana_batch.providers.base import (
     Accepted,
+    Answered,
     Decision,
     NotOffered,
     NotSent,
@@ -96,12 +98,14 @@ class Submitter:
         sections: PaidSections,
         *,
         on_accepted: Callable[[Work], None],
+        on_answered: Callable[[Work], None],
         on_unknown: Callable[[Work], None],
     ) -> None:
         self._context = context
         self._sections = sections
         self._references = References(context)
         self._on_accepted = on_accepted
+        self._on_answered = on_answered
         self._on_unknown = on_unknown
         self._not_taken = NotTaken()
 
@@ -131,7 +135,7 @@ class Submitter:
         account = self._context.provider.capabilities.account
         now, others = self._context.now(), account if account != work.account else ""
         work.account = account
-        return facts.SentAgain(work.attempt, now, work.is_remembered, others)
+        return facts.SentAgain(work.request, now, work.is_remembered, others)
 
     async def _send_row(self, row: RowToSend) -> None:
         """Everything that can be missing is looked at first, the money last."""
@@ -197,6 +201,7 @@ class Submitter:
             fingerprint=hashlib.sha256(body).hexdigest(),
             idempotency_key=key,
             at=context.now(),
+            kind=offered.kind,
         )
 
     async def _send(self, work: Work, fact: facts.Intent | facts.SentAgain) -> None:
@@ -210,6 +215,9 @@ class Submitter:
                 break
             await self._before(repetition, work)
             fact = self._sent_again(work)
+        if work.results:
+            self._on_answered(work)
+            return
         if work.task_id:
             self._on_accepted(work)
             return
@@ -270,7 +278,7 @@ class Submitter:
         context, sent_at = self._context, anyio.current_time()
         with context.pace.one(wanted_at):
             outcome = await self._post(work, fact)
-        if isinstance(outcome, Accepted):
+        if isinstance(outcome, Accepted | Answered):
             context.breaker.worked()
             context.pace.accepted()
             if work.failed_submits:
@@ -378,6 +386,7 @@ def _work_of(row: RowToSend, intent: facts.Intent) -> Work:
     return Work(
         attempt=intent.attempt,
         request=intent.attempt,
+        kind=Kind(intent.kind),
         row=row.row,
         row_key=row.row_key,
         number=row.number,

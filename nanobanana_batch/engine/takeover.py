@@ -40,7 +40,7 @@ async def take_over(context: Context) -> None:
     readable, absent = await _read(context, asked)
     for known, fate in found:
         if fate is Fate.MOVES or known.task_id in readable:
-            await context.journal.record(facts.Moved(known.attempt, offered.name, offered.account))
+            await context.journal.record(facts.Moved(known.request, offered.name, offered.account))
         elif fate is Fate.IS_GIVEN_UP or (fate is Fate.MOVES_OR_IS_GIVEN_UP and known.task_id in absent):
             await context.journal.record(facts.GivenUp(known.attempt, context.now()))
         else:

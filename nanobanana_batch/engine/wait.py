@@ -211,8 +211,15 @@ class Waiter:
             _, look, work = heapq.heappop(self._due)
             if work.look == look:
                 work.look = 0
-                batch.append(work)
+                if not self._hand_on(work):
+                    batch.append(work)
         return batch
+
+    def _hand_on(self, work: Work) -> bool:
+        """Nothing is to be asked of what stands in a file of the folder: its images are tried again."""
+        if work.results:
+            self._on_ready(work)
+        return bool(work.results)
 
     async def _read(self, batch: list[Work]) -> None:
         context = self._context
@@ -271,7 +278,7 @@ class Waiter:
         if ends:
             await self._context.journal.record(*(end for _, end in ends))
         for work, end in ends:
-            self._act(work, end)
+            self.act(work, end)
 
     def _judge(self, work: Work, read: TasksRead) -> facts.Fact | None:
         """What a read ends the waiting with, if it does; else the task is read again, or set aside."""
@@ -409,7 +416,8 @@ class Waiter:
             self._owed.put_aside(work)
         self.give_back(work)
 
-    def _act(self, work: Work, end: facts.Fact) -> None:
+    def act(self, work: Work, end: facts.Fact) -> None:
+        """Go on with a task as it has ended; that stands in the state."""
         context = self._context
         if context.hints is not None:
             context.hints.ended(work)

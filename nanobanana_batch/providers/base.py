@@ -7,14 +7,22 @@ outcome that a `match` has to name.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from nanobanana_batch.model import Request
+from nanobanana_batch.model import Kind, Request
 
 
 class NotOffered(Exception):
@@ -42,6 +50,15 @@ class Accepted:
     credits_reserved: float | None = None
     estimated_s: float | None = None
     replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The reply is what came of the request, images and all: kept as it is, and read with `read_results`."""
+
+    reply: bytes
+    request_id: str | None = None
+    credits_used: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +101,20 @@ class Unknown:
     """The reply says that the request went well, in a form that nobody here understands."""
 
 
-SubmitOutcome = Accepted | Rejected | NotSent | Unknown
+SubmitOutcome = Accepted | Answered | Rejected | NotSent | Unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of one row, as the file of a request's results tells it."""
+
+    name: str
+    """By which its request asked for it; empty in the reply to a request for one row."""
+    images: int = 0
+    """How many there are, the one that counts first; 0: it has none, and `error_*` and `decision` say why."""
+    error_code: str = ""
+    error_message: str = ""
+    decision: Decision = Decision.FAIL_ROW
 
 
 class TaskState(StrEnum):
@@ -218,6 +248,10 @@ class Capabilities:
     """Whether a request may name a callback URL."""
     offers_uploads: bool = False
     """Whether local reference images can be uploaded."""
+    kind: Kind = Kind.TASK
+    """What `submit` is answered with; but for tasks the provider is one that `ReadsResults`, too."""
+    rows_at_once: int = 1
+    """How many rows one request may ask for; more than one only where it is answered with a job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,3 +385,59 @@ class Provider(Protocol):
         Raises:
             LinkFailed: the host gave no usable body.
         """
+
+
+@runtime_checkable
+class ReadsResults(Protocol):
+    """The part of a provider that finds images in a file: the reply to a request, or a job's results.
+
+    Both methods block; call them in a thread.
+    """
+
+    def read_results(self, path: Path) -> Iterator[Result]:
+        """What came of each row, in the order of the file; of what cannot be understood nothing is said.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+
+    def image_in(self, path: Path, name: str, number: int) -> Iterator[bytes]:
+        """The bytes of one image (1-based) of a row, in pieces.
+
+        Raises:
+            OSError: the file cannot be read.
+            ImageRejected: it has no such image.
+        """
+
+
+@runtime_checkable
+class RunsJobs(ReadsResults, Protocol):
+    """The part of a provider whose requests are jobs of many rows. All but `submit` cost nothing."""
+
+    async def prepare(self, rows: Sequence[tuple[str, Request]], name: str) -> bytes | UploadFailed:
+        """The body of one job for rows, each with the name of its answer; `name` is the job's, and unique.
+
+        Raises:
+            NotOffered: a row asks for what this provider cannot say.
+        """
+
+    async def find_job(self, name: str) -> JobsFound:
+        """The account's jobs of this name."""
+
+    def open_results(self, link: str) -> AbstractAsyncContextManager[Body]:
+        """The results of a job that has ended, from where its report says they are.
+
+        Raises:
+            LinkFailed: there is no usable body.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class JobsFound:
+    """The jobs of a name. None at all says something only where `is_complete`."""
+
+    job_ids: tuple[str, ...] = ()
+    """The oldest first."""
+    is_complete: bool = False
+    """Every job of the account was looked at."""
+    failure: str = ""

@@ -6,18 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from typing import Any
 
-from nanobanana_batch.model import Image
+from nanobanana_batch.model import Image, Kind
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.facts import Fact
-from nanobanana_batch.state.lifecycle import (
-    CAN_REST,
-    GIVEN_UP,
-    RUNNING,
-    ImagePhase,
-    Kind,
-    Phase,
-    RequestPhase,
-)
+from nanobanana_batch.state.lifecycle import CAN_REST, GIVEN_UP, RUNNING, ImagePhase, Phase, RequestPhase
 
 _IMAGE_FIELDS = [field.name for field in fields(Image)]
 Record = dict[str, Any]

@@ -17,17 +17,6 @@ from nanobanana_batch.model import RowStatus
 from nanobanana_batch.state import facts
 
 
-class Kind(StrEnum):
-    """What a paid request is answered with."""
-
-    TASK = "task"
-    """A task id for one row, to wait for; its images are behind links."""
-    DIRECT = "direct"
-    """The images of one row, in the reply."""
-    JOB = "job"
-    """A job id for many rows, to wait for; their images come in one file."""
-
-
 class RequestPhase(StrEnum):
     """What is known of a payment."""
 
@@ -179,6 +168,8 @@ def phase_after(fact: facts.Fact) -> Phase | None:
             return Phase.INTENT
         case facts.Rejected(refused=True) | facts.Failed(refused=True):
             return Phase.REFUSED
+        case facts.Answered():
+            return Phase.ACCEPTED
         case facts.Saved(is_last=False):
             return None
     return _FIRST_TO.get(type(fact))

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from nanobanana_batch.state.lifecycle import ImagePhase, Kind, Phase, in_sql
-from nanobanana_batch.state.soundness import refuse_ways_out, texts, understood
+from nanobanana_batch.file_names import is_answer_path
+from nanobanana_batch.model import Kind
+from nanobanana_batch.state.lifecycle import ImagePhase, Phase, in_sql
+from nanobanana_batch.state.soundness import names_what_no_run_names, refuse_ways_out, texts, understood
 
 Named = Callable[..., Iterable[dict[str, Any]]]
 """Runs a query with its values; all rows, by the names of their columns."""
@@ -104,6 +106,8 @@ def open_attempts(read: Named, phase: Phase) -> list[OpenAttempt]:
 
 def _open_attempt(known: dict[str, Any]) -> OpenAttempt:
     refuse_ways_out(known["stem"])
+    if known["results"] and not is_answer_path(known["results"]):
+        raise names_what_no_run_names(known["results"])
     known |= {
         "phase": Phase(known["phase"]),
         "kind": Kind(known["kind"]),

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from nanobanana_batch.model import Request
-from nanobanana_batch.state.lifecycle import FETCHED, GIVEN_UP, OPEN, PAID, Kind, Phase, in_sql
+from nanobanana_batch.model import Kind, Request
+from nanobanana_batch.state.lifecycle import FETCHED, GIVEN_UP, OPEN, PAID, Phase, in_sql
 
 
 class PriceClass(NamedTuple):
@@ -54,9 +54,9 @@ WHERE coalesce(credits_reserved, credits_used) IS NOT NULL AND kind != '{Kind.JO
 """
 
 TASKS_OF_ROW = """(
-    SELECT count(task_id) FROM attempts AS every JOIN requests USING (request) WHERE every.row = rows.row
+    SELECT count(accepted_at) FROM attempts AS every JOIN requests USING (request) WHERE every.row = rows.row
 )"""
-"""How many tasks were made for a row."""
+"""How many requests for a row the provider took."""
 
 _IS_GIVEN_UP = f"error_code = '{GIVEN_UP}'"
 # Each request once, with how its first row stands: a job's price is known of all of its rows together.
@@ -65,7 +65,7 @@ CREDITS_OF_ENDED = f"""
 SELECT total(CASE WHEN attempts.phase IN ({in_sql(FETCHED)}) OR {_IS_GIVEN_UP}
                   THEN coalesce(credits_used, credits_reserved, credits_expected, 0) ELSE 0 END
              + (sent - 1) * coalesce(credits_reserved, credits_expected, credits_used, 0))
-FROM {_REQUESTS} WHERE (task_id IS NOT NULL OR {_IS_GIVEN_UP})
+FROM {_REQUESTS} WHERE (accepted_at IS NOT NULL OR {_IS_GIVEN_UP})
   AND attempts.phase IN ({in_sql(FETCHED | {Phase.FAILED, Phase.REFUSED})})
 """
 CREDITS_OF_OPEN = f"""
@@ -74,7 +74,7 @@ SELECT attempts.attempt, attempts.phase, rows.request,
 FROM {_REQUESTS} JOIN rows USING (row) WHERE attempts.phase IN ({in_sql(OPEN)})
 """
 UNPRICED = f"""
-SELECT 1 FROM {_REQUESTS} WHERE task_id IS NOT NULL AND credits_reserved IS NULL AND credits_used IS NULL
+SELECT 1 FROM {_REQUESTS} WHERE accepted_at IS NOT NULL AND credits_reserved IS NULL AND credits_used IS NULL
   AND attempts.phase IN ({in_sql(PAID)}) LIMIT 1
 """
 

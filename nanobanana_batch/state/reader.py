@@ -235,9 +235,10 @@ SELECT total(CASE WHEN attempts.phase IN ({in_sql(RUNNING)}) THEN credits_reserv
        total(CASE WHEN attempts.phase IN ({in_sql(FETCHED)})
                        OR (attempts.phase = '{Phase.FAILED}' AND {_IS_GIVEN_UP})
                   THEN coalesce(credits_used, credits_reserved) END),
-       total(CASE WHEN attempts.phase IN ({in_sql(UNANSWERED)}) OR (task_id IS NULL AND {_IS_GIVEN_UP})
+       total(CASE WHEN attempts.phase IN ({in_sql(UNANSWERED)}) OR (accepted_at IS NULL AND {_IS_GIVEN_UP})
                   THEN sent * credits_expected
-                  WHEN task_id IS NOT NULL THEN (sent - 1) * coalesce(credits_expected, credits_reserved) END)
+                  WHEN accepted_at IS NOT NULL
+                  THEN (sent - 1) * coalesce(credits_expected, credits_reserved) END)
 FROM requests JOIN attempts ON attempts.attempt = requests.request
 """
 _BEING_SENT = f"""

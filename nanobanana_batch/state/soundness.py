@@ -13,8 +13,8 @@ from contextlib import contextmanager
 
 from nanobanana_batch.errors import StateFailed
 from nanobanana_batch.file_names import is_stem
-from nanobanana_batch.model import Request, request_from_json
-from nanobanana_batch.state.lifecycle import ImagePhase, Kind, Phase, RequestPhase, in_sql
+from nanobanana_batch.model import Kind, Request, request_from_json
+from nanobanana_batch.state.lifecycle import ImagePhase, Phase, RequestPhase, in_sql
 
 _OTHERWISE = {
     "TEXT": "({0} < '' OR {0} >= x'')",

@@ -19,7 +19,7 @@ from typing import Any
 
 from nanobanana_batch.errors import StateFailed
 from nanobanana_batch.file_names import is_image_path
-from nanobanana_batch.model import Request, request_from_json
+from nanobanana_batch.model import Kind, Request, request_from_json
 from nanobanana_batch.state.doubts import Doubts
 from nanobanana_batch.state.facts import Fact
 from nanobanana_batch.state.ledger import Chain, Witness, chain_of, refuse_less_known, told, told_anew
@@ -236,10 +236,10 @@ class Store:
             return _row_to_send(found)
 
     def tasks_of(self, row: int) -> int:
-        """How many tasks were made for a row so far."""
+        """How many requests for a row the provider took so far."""
         return int(
             self._read(
-                "SELECT count(task_id) FROM attempts JOIN requests USING (request) WHERE row = ?", row
+                "SELECT count(accepted_at) FROM attempts JOIN requests USING (request) WHERE row = ?", row
             )[0][0]
         )
 
@@ -273,6 +273,22 @@ class Store:
                     raise names_what_no_run_names(path)
                 yield SavedFile(attempt, number, path, size_bytes, sha256, file_time, bool(is_saved))
             after = (int(found[-1][0]), int(found[-1][1]))
+
+    def is_awaited(self, request: int) -> bool:
+        """Whether an image of a request may still become a file."""
+        query = (
+            "SELECT 1 FROM attempts WHERE (attempt = ? OR (request = ? AND request != attempt))"
+            f" AND phase IN ({in_sql(OPEN)}) LIMIT 1"
+        )
+        return bool(self._read(query, request, request))
+
+    def awaited_answers(self) -> frozenset[str]:
+        """The keys of requests of which an image may still become a file, but for those of tasks."""
+        query = (
+            "SELECT DISTINCT idempotency_key FROM attempts JOIN requests USING (request)"
+            f" WHERE attempts.phase != '{Phase.SAVED}' AND attempts.phase IN ({in_sql(OPEN)}) AND kind != ?"
+        )
+        return frozenset(key for (key,) in self._read(query, Kind.TASK))
 
     def stem_is_taken(self, stem: str) -> bool:
         """Whether a row has this file name already, without regard to case."""

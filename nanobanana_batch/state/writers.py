@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nanobanana_batch.errors import StateFailed
+from nanobanana_batch.model import Kind
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.lifecycle import (
     CAN_REST,
@@ -18,7 +19,6 @@ from nanobanana_batch.state.lifecycle import (
     MISSED,
     UNANSWERED,
     ImagePhase,
-    Kind,
     Phase,
     RequestPhase,
     allowed,

@@ -67,6 +67,11 @@ def picture(text: str) -> bytes:
     return buffer.getvalue()
 
 
+def picture_of(body: bytes, number: int = 1) -> bytes:
+    """An image (1-based) of what a request asks for."""
+    return picture(body.decode() + "." * (number - 1))
+
+
 @dataclass
 class FakeTask:
     """A paid task."""
@@ -125,6 +130,8 @@ class FakeProvider:
     """To anything but links."""
     lists_tasks: bool = True
     latency_s: float = 20.0
+    images: int = 1
+    """Of each task."""
     submit_s: float = 0.2
     on_submit: Script = lambda n: None
     on_link: Callable[[int, FakeTask], bytes | LinkFailed | None] = lambda n, task: None
@@ -294,11 +301,13 @@ class FakeProvider:
     @asynccontextmanager
     async def _open(self, url: str) -> AsyncIterator[Body]:
         number, self.links = self.links, self.links + 1
-        task = self.tasks[url.rpartition("/")[0].rpartition("/")[2]]
+        before, _, which = url.rpartition("/")
+        task = self.tasks[before.rpartition("/")[2]]
         scripted = self.on_link(number, task)
         if isinstance(scripted, LinkFailed):
             raise scripted
-        data = picture(task.body.decode()) if scripted is None else scripted
+        drawn = picture_of(task.body, int(which.partition("-")[2] or "1"))
+        data = drawn if scripted is None else scripted
         yield MemoryBody(data, len(data))
 
     def _make(self, body: bytes, key: str) -> FakeTask:
@@ -322,7 +331,9 @@ class FakeProvider:
             return scripted
         if anyio.current_time() < task.done_at:
             return working(task.id)
-        return finished(task.id, f"https://links.example/{task.id}/{task.link}", credits=self.used(task))
+        link = f"https://links.example/{task.id}/{task.link}"
+        others = [f"{link}-{number}" for number in range(2, self.images + 1)]
+        return finished(task.id, link, *others, credits=self.used(task))
 
 
 def without_reply(outcome: NotSent | Unknown) -> NotSent | Unknown:

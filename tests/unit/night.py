@@ -51,6 +51,8 @@ class Night:
     make_hints: Callable[[Tally, Log], Hints] | None = None
     hints: Hints | None = None
     request_of: Callable[[str], Request] = lambda prompt: Request("model-a", prompt)
+    id_of: Callable[[int], str] = lambda n: f"row-{n}"
+    """Of the n-th row."""
     on_announce: Callable[[str], None] = lambda text: None
     """Hears what a person is told."""
     events: list[tuple[str, dict[str, object]]] = field(default_factory=list)
@@ -99,7 +101,7 @@ class Night:
         problems = ProblemLog()
         with Roster(derive_id, fold_id) as roster:
             drafts = (
-                Draft(f"test:{n}", self.request_of(prompt), f"row-{n}")
+                Draft(f"test:{n}", self.request_of(prompt), self.id_of(n))
                 for n, prompt in enumerate(self.prompts)
             )
             roster.add_all(drafts, problems)

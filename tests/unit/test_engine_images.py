@@ -1,0 +1,222 @@
+"""Every image that a request has made becomes a file, however it comes, and whenever a run is killed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from nanobanana_batch.auditing import make_audit
+from nanobanana_batch.engine.context import OnUnknown, Settings
+from nanobanana_batch.errors import LinkFailed
+from nanobanana_batch.file_names import ANSWERS
+from nanobanana_batch.files.disk import Disk
+from nanobanana_batch.files.folder import find
+from nanobanana_batch.model import RowStatus
+from nanobanana_batch.results import read_results, write_results
+from nanobanana_batch.session import notice_lost_files
+from nanobanana_batch.state.facts import Fact
+from nanobanana_batch.state.store import Store
+from tests.unit.fake_provider import FakeProvider, FakeTask, picture_of
+from tests.unit.file_providers import DirectProvider, told_of
+from tests.unit.night import Night
+
+ROWS = 3
+DONE = RowStatus.COMPLETED
+
+Make = Callable[[], FakeProvider]
+KINDS: dict[str, Make] = {
+    "task, one image": FakeProvider,
+    "task, two images": lambda: FakeProvider(images=2),
+    "direct, one image": DirectProvider,
+    "direct, three images": lambda: DirectProvider(images=3),
+}
+
+
+def night(folder: Path, provider: FakeProvider, rows: int = ROWS, **settings: object) -> Night:
+    """A run over so many rows."""
+    prompts = [f"prompt {n}" for n in range(rows)]
+    return Night(folder, provider, prompts, Settings(concurrency=8, **settings))  # type: ignore[arg-type]
+
+
+def names(folder: Path) -> list[str]:
+    """Of the images."""
+    return sorted(path.name for path in (folder / "images").iterdir())
+
+
+def expected(row: int, images: int) -> list[str]:
+    """The names of a row's files."""
+    return [f"row-{row}.png", *(f"row-{row}-{number}.png" for number in range(2, images + 1))]
+
+
+def check_files(it: Night) -> None:
+    """Each row has all of its images under its own name, and the folder has nothing else."""
+    images = it.provider.images
+    assert names(it.folder) == sorted(name for row in range(ROWS) for name in expected(row, images))
+    bodies = {json.loads(task.body)["prompt"]: task.body for task in it.provider.tasks.values()}
+    for row in range(ROWS):
+        for number, name in enumerate(expected(row, images), 1):
+            assert (it.folder / "images" / name).read_bytes() == picture_of(bodies[f"prompt {row}"], number)
+    answers = it.folder / ANSWERS
+    assert not answers.is_dir() or not list(answers.iterdir())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_image_becomes_a_file_of_its_row(tmp_path: Path, kind: str) -> None:
+    """The first under the row's name, the others beside it; the audit explains all of them."""
+    it = night(tmp_path, KINDS[kind]())
+    it.run()
+    assert it.statuses() == [DONE] * ROWS
+    check_files(it)
+    write_results(find(tmp_path), Disk())
+    shown = read_results(tmp_path)
+    assert shown["image"].tolist() == [f"images/row-{row}.png" for row in range(ROWS)]
+    others = [
+        "|".join(f"images/{name}" for name in expected(row, it.provider.images)[1:]) for row in range(ROWS)
+    ]
+    assert shown["other_images"].tolist() == others
+    assert make_audit(find(tmp_path)).findings == ()
+    paid = len(it.provider.tasks)
+    again = night(tmp_path, it.provider)
+    again.run()
+    assert (len(it.provider.tasks), again.statuses()) == (paid, [DONE] * ROWS)
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+class Mortal(Store):
+    """Dies at its n-th commit (0-based), before it or after it."""
+
+    at, before = 0, True
+
+    def apply(self, batch: Sequence[Fact]) -> None:
+        """Unless this is the one."""
+        type(self).at -= 1
+        if self.at == -1 and self.before:
+            raise Killed
+        super().apply(batch)
+        if self.at == -1:
+            raise Killed
+
+
+def die_at(it: Night, commit: int, *, before: bool) -> bool:
+    """A run that is killed there; says whether it was."""
+
+    class Once(Mortal):
+        at = commit
+
+    Once.before = before
+    it.make_store = Once
+    try:
+        it.run()
+    except BaseException as error:  # a group of groups
+        if "Killed" not in repr(_leaves(error)):
+            raise
+        return True
+    return False
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for one in error.exceptions for leaf in _leaves(one)]
+    return [error]
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kill_at_any_commit_loses_nothing_and_pays_nothing_twice(
+    tmp_path: Path, kind: str, before: bool
+) -> None:
+    """What was not sent is sent by a person's word; all else goes on by itself."""
+    commit = 0
+    while True:
+        folder = tmp_path / str(commit)
+        folder.mkdir()
+        it = night(folder, KINDS[kind]())
+        was_killed = die_at(it, commit, before=before)
+        second = night(folder, it.provider)
+        second.run()
+        lost = second.statuses().count(RowStatus.UNKNOWN)
+        assert len(it.provider.tasks) == ROWS - lost
+        night(folder, it.provider, on_unknown=OnUnknown.RESUBMIT).run()
+        assert second.statuses() == [DONE] * ROWS
+        assert set(it.provider.paid().values()) == {1}
+        check_files(second)
+        assert [one.kind for one in make_audit(find(folder)).findings if one.kind != "resent"] == []
+        if not was_killed:
+            break
+        commit += 1
+    assert commit > 4
+
+
+@pytest.mark.parametrize("ids", [("a", "a-2"), ("a-2", "a"), ("A", "a-2")])
+def test_a_further_image_never_takes_another_rows_name(tmp_path: Path, ids: tuple[str, str]) -> None:
+    """Whichever is made first: the row of that id has its own name."""
+    provider = FakeProvider(images=2)
+    it = night(tmp_path, provider, 2)
+    it.id_of = ids.__getitem__
+    it.run()
+    assert it.statuses() == [DONE] * 2
+    bodies = {json.loads(task.body)["prompt"]: task.body for task in provider.tasks.values()}
+    made = {row.id: (str(row.path), [file.path for file in row.other_images]) for row in it.rows()}
+    for number, id_ in enumerate(ids):
+        main, (other,) = made[id_]
+        assert main == f"images/{id_}.png"
+        for image, path in enumerate((main, other), 1):
+            assert (tmp_path / path).read_bytes() == picture_of(bodies[f"prompt {number}"], image)
+    assert len(names(tmp_path)) == 4
+
+
+def test_one_image_that_is_late_holds_up_its_row_only(tmp_path: Path) -> None:
+    """The other is there; the next run fetches what is left, and reads nothing twice."""
+    provider = FakeProvider(images=2)
+    provider.on_link = lambda n, task: LinkFailed("HTTP 503") if task.id == "task-1" and n % 2 else None
+    it = night(tmp_path, provider, max_outage_s=60.0, stuck_after_s=60.0)
+    it.run()
+    assert it.statuses().count(DONE) >= ROWS - 1
+    provider.on_link = lambda n, task: None
+    night(tmp_path, provider).run()
+    assert it.statuses() == [DONE] * ROWS
+    check_files(it)
+
+
+def test_a_lost_further_image_is_fetched_again_and_only_that(tmp_path: Path) -> None:
+    """Its row counts as running meanwhile."""
+    it = night(tmp_path, FakeProvider(images=2))
+    it.run()
+    opened = it.provider.links
+    (tmp_path / "images" / "row-1-2.png").unlink()
+    write_results(find(tmp_path), Disk())
+    assert read_results(tmp_path)["status"].tolist() == ["completed", "running", "completed"]
+    store = Store(tmp_path / "state.sqlite3")
+    notice_lost_files(store, tmp_path)
+    store.close()
+    it.run()
+    assert it.provider.links == opened + 1
+    check_files(it)
+
+
+def test_what_a_direct_reply_says_of_a_row_without_image_is_believed(tmp_path: Path) -> None:
+    """Refused, failed, or worth another attempt; a reply that nobody understands may have been paid for."""
+    provider = DirectProvider()
+    replies: dict[int, dict[str, object]] = {
+        0: {"refused": "by rule 7"},
+        1: {"failed": "no image came of it"},
+        2: {"busy": "once more"},
+        3: {"name": None, "odd": 1},
+    }
+
+    def reply(n: int, task: FakeTask) -> dict[str, object] | None:
+        told = replies.get(int(json.loads(task.body)["prompt"].split()[1]))
+        return None if told == replies[2] and provider.submits > 5 else told
+
+    provider.on_reply = reply
+    it = night(tmp_path, provider, 5, submit_concurrency=1)
+    it.run()
+    assert it.statuses() == [RowStatus.REFUSED, RowStatus.FAILED, DONE, RowStatus.FAILED, DONE]
+    assert [row.error_code for row in it.rows()] == ["refused", "failed", None, "no_result", None]
+    assert told_of(b"x", 2)["name"] == ""
