@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 import anyio
@@ -81,7 +80,7 @@ async def record_answer(
         await context.journal.record(fact)
         return outcome
     if isinstance(outcome, Answered):
-        await keep(context, work, [outcome.reply], outcome.credits_used)
+        await keep(context, work, outcome.reply, outcome.credits_used)
         return outcome
     offered, task_id = context.provider.capabilities, outcome.task_id
     if task_id in context.arriving or context.store.task_is_taken(offered.name, offered.account, task_id):
@@ -96,10 +95,8 @@ async def record_answer(
     return outcome
 
 
-async def keep(
-    context: Context, work: Work, pieces: Iterable[bytes], credits_used: float | None = None
-) -> None:
-    """Put what came of a request into a file, and write that down; a disk that refuses is asked again.
+async def keep(context: Context, work: Work, reply: bytes, credits_used: float | None = None) -> None:
+    """Put the reply to a request into a file, and write that down; a disk that refuses is asked again.
 
     Else what is paid for, and held in memory only, would be lost.
     """
@@ -107,7 +104,7 @@ async def keep(
     while True:
         try:
             path = await context.blocking(
-                lambda: keep_answer(context.disk, context.folder, work.idempotency_key, pieces)
+                lambda: keep_answer(context.disk, context.folder, work.idempotency_key, reply)
             )
             break
         except DiskFailed as error:

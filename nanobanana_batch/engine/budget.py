@@ -18,7 +18,7 @@ from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.model import Request
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.facts import Fact
-from nanobanana_batch.state.lifecycle import UNANSWERED
+from nanobanana_batch.state.lifecycle import OF_REQUEST, UNANSWERED
 from nanobanana_batch.state.prices import PriceClass, price_class
 from nanobanana_batch.state.store import Store
 
@@ -47,6 +47,8 @@ class Budget:
         """What sendings before the latest may have cost besides, by attempt: no refund takes that back."""
         self._anew: dict[int, float] = {}
         """What is set aside for a request that is being sent anew, by attempt."""
+        self._jobs: dict[int, list[int]] = {}
+        """The attempts of each request for several rows."""
         self._classes: dict[int, PriceClass] = {}
         self._held: set[int] = set()
         """Attempts without an answer: what they cost will not come back by itself."""
@@ -89,6 +91,11 @@ class Budget:
             self._take(attempt, kind, price)
         return price
 
+    def has_room(self, request: Request) -> bool:
+        """Whether one more is within the limit without waiting for anything."""
+        kind = price_class(request)
+        return self._limit is None or self._is_within(kind, self._price(kind, request))
+
     async def set_aside_again(self, attempt: int, request: Request) -> None:
         """The same for a request that may have been paid and is sent anew: it may be paid once more."""
         price = await self._room(price_class(request), request)
@@ -119,6 +126,13 @@ class Budget:
 
     def note(self, fact: Fact) -> None:
         """What an attempt costs as of a fact."""
+        if isinstance(fact, facts.Joined):
+            self._jobs.setdefault(fact.request, [fact.request]).append(fact.attempt)
+            return
+        if isinstance(fact, OF_REQUEST) and (several := self._jobs.get(fact.attempt)):
+            self._note_job(several, fact)
+            self._tell()
+            return
         match fact:
             case facts.Accepted():
                 self._note_sending(fact.attempt, is_replay=fact.is_replay)
@@ -148,6 +162,24 @@ class Budget:
             case _:
                 return
         self._tell()
+
+    def _note_job(self, attempts: list[int], fact: Fact) -> None:
+        """A fact about several rows at once; no price of one is learnt of what all have cost."""
+        match fact:
+            case facts.Accepted():
+                for attempt in attempts:
+                    self._first.discard(attempt)
+                    self._held.discard(attempt)
+            case facts.Unanswered():
+                self._held.update(attempts)
+                self._first.difference_update(attempts)
+            case facts.Rejected():
+                for attempt in attempts:
+                    self._settle(attempt, 0.0)
+            case facts.Answered():
+                for attempt in attempts if fact.credits_used is not None else ():
+                    self._costs[attempt] = (fact.credits_used or 0.0) / len(attempts)
+                    self._unpriced.discard(attempt)
 
     def _look_up(self, store: Store) -> None:
         """What the folder has cost so far, and what its replies said of prices."""

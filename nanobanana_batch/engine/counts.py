@@ -11,7 +11,7 @@ from nanobanana_batch.engine.work import Tally
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.facts import Fact
-from nanobanana_batch.state.lifecycle import OPEN, STATUS_OF_PHASE, Phase, phase_after
+from nanobanana_batch.state.lifecycle import OF_REQUEST, OPEN, STATUS_OF_PHASE, Phase, phase_after
 
 _Column = Literal["completed", "failed", "unknown"]
 _COLUMN_OF_STATUS: dict[RowStatus, _Column] = {
@@ -30,12 +30,18 @@ class Counts:
         self._tally = tally
         self._columns: dict[int, _Column | None] = {}
         """Of attempts that may still change, in which column their row is counted."""
+        self._jobs: dict[int, list[int]] = {}
+        """The attempts of each request for several rows."""
         self._ended_badly: set[int] = set()
         """Rows that are counted as failed and are being sent once more."""
 
     def resume(self, attempt: int, phase: Phase) -> None:
         """An attempt of an earlier run, counted already in the column of its phase."""
         self._columns[attempt] = _column(phase)
+
+    def joined(self, request: int, attempt: int) -> None:
+        """What is said of the request holds for this attempt, too."""
+        self._jobs.setdefault(request, [request]).append(attempt)
 
     def repeat(self, row: int) -> None:
         """A row that counts as failed gets another attempt; with the intent of that it counts no more."""
@@ -44,20 +50,31 @@ class Counts:
     def note(self, fact: Fact) -> None:
         """Move a row from one column to another."""
         match fact:
-            case facts.Intent():
+            case facts.Intent() | facts.Joined():
                 self._columns[fact.attempt] = None
+                if isinstance(fact, facts.Joined):
+                    self.joined(fact.request, fact.attempt)
                 if fact.row in self._ended_badly:
                     self._ended_badly.discard(fact.row)
                     self._add("failed", -1)
             case facts.SentAgain():
                 # While it is on the wire the state calls it unknown; a person would take fright each time.
-                self._move(fact.attempt, None)
-            case facts.FileUploaded() | facts.FileDeleted() | facts.Joined():
+                for attempt in self._jobs.get(fact.attempt, [fact.attempt]):
+                    self._move(attempt, None)
+            case facts.FileUploaded() | facts.FileDeleted():
                 pass
-            case _ if (phase := phase_after(fact)) is not None:
-                self._move(fact.attempt, _column(phase))
-                if phase not in OPEN | {Phase.NOT_SENT}:
-                    self._columns.pop(fact.attempt, None)
+            case _ if isinstance(fact, OF_REQUEST):
+                for attempt in self._jobs.get(fact.attempt, [fact.attempt]):
+                    self._note_phase(attempt, fact)
+            case _:
+                self._note_phase(fact.attempt, fact)
+
+    def _note_phase(self, attempt: int, fact: Fact) -> None:
+        phase = phase_after(fact)
+        if phase is not None:
+            self._move(attempt, _column(phase))
+            if phase not in OPEN | {Phase.NOT_SENT}:
+                self._columns.pop(attempt, None)
 
     def _move(self, attempt: int, to: _Column | None) -> None:
         if attempt in self._columns:

@@ -12,14 +12,13 @@ import itertools
 from collections.abc import Callable
 from contextlib import aclosing
 from typing import Protocol
-from urllib.parse import urlsplit
 
 import anyio
 
 from nanobanana_batch.engine.context import Context
 from nanobanana_batch.engine.pace import backoff_s
 from nanobanana_batch.engine.results import image_of_results, release
-from nanobanana_batch.engine.trouble import DISK
+from nanobanana_batch.engine.trouble import DISK, host_of
 from nanobanana_batch.engine.work import Work
 from nanobanana_batch.errors import DiskFailed, ImageRejected, LinkFailed
 from nanobanana_batch.fidelity import most_pixels
@@ -201,14 +200,6 @@ class Downloader:
 
 def _place(image: OwedImage) -> str:
     return host_of(image.links[0]) if image.links else _NO_HOST
-
-
-def host_of(link: str) -> str:
-    """Of a link, for a person: what follows the host may be a permission to read."""
-    try:
-        return urlsplit(link).hostname or "?"
-    except ValueError:
-        return "?"
 
 
 def _is_for_want_of_files(error: BaseException | None) -> bool:

@@ -18,12 +18,14 @@ import anyio.abc
 
 from nanobanana_batch.engine.answers import note_rejection, record_answer, slow_down, stop_sentence
 from nanobanana_batch.engine.context import Context
+from nanobanana_batch.engine.jobs import jobs_of, take_slots
 from nanobanana_batch.engine.keys import Keys
 from nanobanana_batch.engine.pace import LONGEST_HOLD_S, backoff_s
 from nanobanana_batch.engine.same_request import may_be_sent_again
 from nanobanana_batch.engine.strangers import WINDOW_S, Strangers
 from nanobanana_batch.engine.submit import PaidSections
 from nanobanana_batch.engine.work import Work
+from nanobanana_batch.model import Kind
 from nanobanana_batch.providers.base import (
     Accepted,
     Answered,
@@ -44,6 +46,8 @@ _DECIDED_S = 1.5
 """Until then a request without an answer is likely to be being decided still."""
 _LONGEST_DECISION_S = 900.0
 """How long a request may be being decided before others come first."""
+_LISTED_S = 300.0
+"""So long a job that was made may be missing in the list of jobs."""
 _LONGEST_REST_S = 600.0
 """Between two times that what is held is looked at."""
 _MOST_ROUNDS = 5
@@ -225,6 +229,8 @@ class Resolver:
         self._keys.note_trouble()
         if self._context.stop.asked:
             self._hold(case)
+        elif case.work.kind is Kind.JOB:
+            await self._find_job(case, group)
         elif await self._keys.may_repeat(case.work) and may_be_sent_again(self._context, case.work):
             async with self._alone_on_trial():
                 await self._repeat(case, group)
@@ -295,7 +301,8 @@ class Resolver:
         context, work = self._context, case.work
         match outcome:
             case Rejected(is_verdict=True, decision=Decision.FAIL_ROW | Decision.REFUSE):
-                note_rejection(context, work, outcome)
+                for member in work.members:
+                    note_rejection(context, member, outcome)
                 context.first_look.at(work)
             case Rejected(is_address=True) if context.outage.has_worked:
                 context.breaker.failed(f"{outcome.code}: {outcome.message}")
@@ -393,6 +400,32 @@ class Resolver:
             case.is_listed, case.due = True, work.posted_at + 2 * WINDOW_S
         case.due = min(case.due, self._keys.asks_again_at)
 
+    async def _find_job(self, case: _Case, group: anyio.abc.TaskGroup) -> None:
+        """By its name, which is nobody else's; that it is not there proves nothing while it may come yet."""
+        context, work = self._context, case.work
+        found = await jobs_of(context.provider).find_job(work.idempotency_key)
+        if found.job_ids:
+            if len(found.job_ids) > 1:
+                context.tally.announce(
+                    f"A request was taken {len(found.job_ids)} times, as the jobs {', '.join(found.job_ids)}:"
+                    " the first is waited for. Ask the provider about the others."
+                )
+            await record_answer(context, work, Accepted(found.job_ids[0]))
+            self._follow(work, group)
+            return
+        if not case.is_noted:
+            await record_answer(context, work, Unknown(found.failure or _NOT_SHOWN))
+            case.is_noted = True
+        now = anyio.current_time()
+        case.decided_since = min(case.decided_since, now)
+        if now - case.decided_since < _LISTED_S:
+            case.tries += 1
+            case.due = now + backoff_s(case.tries, first_s=2.0, longest_s=_LISTED_S / 10)
+            context.first_look.at(work)
+            self._open.append(case)
+        else:
+            self._hold(case)
+
     def _sendings(self, work: Work) -> list[float]:
         """When this one and those that wait were sent, as far as that is known."""
         sent_at, works = self._context.ages.sent_at, [work, *(case.work for case in self._open)]
@@ -409,7 +442,7 @@ class Resolver:
         group.start_soon(self._hand_over, work)
 
     async def _hand_over(self, work: Work) -> None:
-        await self._context.slots.take()
+        await take_slots(self._context, work)
         self._found -= 1
         (self._on_answered if work.results else self._on_accepted)(work)
         self._rest()

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from typing import Protocol
 
 import anyio
 
 from nanobanana_batch.engine.answers import note_answer
 from nanobanana_batch.engine.context import Context
+from nanobanana_batch.engine.jobs import jobs_of
+from nanobanana_batch.engine.pace import backoff_s
 from nanobanana_batch.engine.stems import further_stem
+from nanobanana_batch.engine.trouble import DISK, host_of
 from nanobanana_batch.engine.work import Work
-from nanobanana_batch.errors import RunStopped, system_words
+from nanobanana_batch.errors import DiskFailed, LinkFailed, RunStopped, system_words
 from nanobanana_batch.fidelity import most_pixels
 from nanobanana_batch.file_names import ANSWERS
-from nanobanana_batch.files.answers import answer_of, forget_answer
+from nanobanana_batch.files.answers import AnswerFile, answer_of, forget_answer
 from nanobanana_batch.files.images import ImageFile
 from nanobanana_batch.model import Image
 from nanobanana_batch.providers.base import Decision, ReadsResults, Result
@@ -29,20 +34,36 @@ NOT_TOLD = "no_result"
 """The code of a row of which its request's results say nothing: nobody knows whether it was paid for."""
 
 
+class Waiting(Protocol):
+    """What looks after jobs whose results are not here yet; see `wait.Waiter`."""
+
+    def look_after(self, work: Work, seconds: float) -> None:
+        """Read its report again."""
+
+    def leave(self, work: Work) -> facts.GivenUp | None:
+        """Set it aside, or say that it is given up."""
+
+    def given_up(self, work: Work) -> None:
+        """It is."""
+
+    def act(self, work: Work, end: facts.Fact) -> None:
+        """It has ended."""
+
+
 class Results:
     """All requests whose results are in a file."""
 
     def __init__(
         self,
         context: Context,
+        waiting: Waiting,
         *,
         on_ready: Callable[[Work], None],
-        on_end: Callable[[Work, facts.Fact], None],
     ) -> None:
         self._context = context
+        self._waiting = waiting
         self._on_ready = on_ready
-        self._on_end = on_end
-        self._queue: deque[list[Work]] = deque()
+        self._queue: deque[tuple[list[Work], str]] = deque()
         self._arrived = anyio.Event()
 
     def add(self, work: Work) -> None:
@@ -51,7 +72,12 @@ class Results:
 
     def add_all(self, works: Sequence[Work]) -> None:
         """The same for a request for several."""
-        self._queue.append(list(works))
+        self._queue.append((list(works), ""))
+        self._arrived.set()
+
+    def fetch(self, job: Work, link: str) -> None:
+        """A job has ended, and its results are there."""
+        self._queue.append(([job], link))
         self._arrived.set()
 
     async def adopt(self, work: Work) -> bool:
@@ -66,9 +92,45 @@ class Results:
         """Look into one file after the other, until cancelled."""
         while True:
             while self._queue:
-                await self._judge(self._queue.popleft())
+                works, link = self._queue.popleft()
+                if not link or await self._fetch(works[0], link):
+                    await self._judge(_on_their_own(works))
             self._arrived = anyio.Event()
             await self._arrived.wait()
+
+    async def _fetch(self, job: Work, link: str) -> bool:
+        """Whether the results of a job are in the folder; else its report is read again after a while."""
+        context, place = self._context, host_of(link)
+        try:
+            async with (
+                jobs_of(context.provider).open_results(link) as body,
+                aclosing(body.pieces()) as pieces,
+            ):
+                with AnswerFile(context.disk, context.folder, job.idempotency_key) as file:
+                    async for piece in pieces:
+                        await context.blocking(lambda data=piece: file.write(data))  # type: ignore[misc]
+                    path = await context.blocking(file.finish)
+        except (LinkFailed, DiskFailed) as error:
+            await self._failed(job, DISK if isinstance(error, DiskFailed) else place, error.message)
+            return False
+        context.owed.fetched(place)
+        await note_answer(context, job, path, job.credits_used or None)
+        return True
+
+    async def _failed(self, job: Work, place: str, words: str) -> None:
+        context = self._context
+        job.failed_downloads += 1
+        context.owed.unfetched(job, place, words, is_lasting=True)
+        context.log("not_fetched", id=job.id, failure=words, tries=job.failed_downloads)
+        is_over = context.owed.is_over(job) or job.failed_downloads >= context.settings.download_tries
+        if not is_over:
+            self._waiting.look_after(job, backoff_s(job.failed_downloads, first_s=2.0))
+        elif (end := self._waiting.leave(job)) is not None:
+            members, job.others = job.members, []
+            ends = [facts.GivenUp(member.attempt, end.at) for member in members]
+            await context.journal.record(*ends)
+            for member in members:
+                self._waiting.given_up(member)
 
     async def _judge(self, works: list[Work]) -> None:
         context = self._context
@@ -80,7 +142,7 @@ class Results:
             if isinstance(end, facts.Ready):
                 self._on_ready(work)
             else:
-                self._on_end(work, end)
+                self._waiting.act(work, end)
         if not any(isinstance(end, facts.Ready) for _, end in ends):
             await release(context, works[0])
 
@@ -98,7 +160,16 @@ class Results:
             stem = work.stem if number == 1 else further_stem(context, work, number)
             work.images.append(OwedImage(number, stem))
         stems = tuple(image.stem for image in work.images[1:])
-        return facts.Ready(work.attempt, (), 0.0, work.credits_used or None, now, len(work.images), stems)
+        return facts.Ready(work.attempt, (), 0.0, None, now, len(work.images), stems)
+
+
+def _on_their_own(works: Sequence[Work]) -> list[Work]:
+    """All rows of a job, each for itself from now on."""
+    job, members = works[0], [member for work in works for member in work.members]
+    job.others = []
+    for member in members:
+        member.results, member.accepted_at = job.results, job.accepted_at
+    return members
 
 
 def _read(context: Context, work: Work) -> dict[str, Result]:

@@ -14,6 +14,7 @@ from anyio.streams.memory import MemoryObjectSendStream
 
 from nanobanana_batch.engine.context import Context, OnUnknown, unfinished
 from nanobanana_batch.engine.download import Downloader
+from nanobanana_batch.engine.jobs import grouped, take_slots
 from nanobanana_batch.engine.resolve import Resolver
 from nanobanana_batch.engine.results import Results, sweep
 from nanobanana_batch.engine.submit import PaidSections, Submitter
@@ -40,9 +41,13 @@ class Run:
         settings, self._is_direct = context.settings, context.provider.capabilities.kind is Kind.DIRECT
         grace_s = settings.direct_grace_s if self._is_direct else settings.paid_grace_s
         self._sections = PaidSections(grace_s, settings.hard_stop_grace_s)
-        self._waiter = Waiter(context, on_ready=lambda work: self._downloader.add(work))
+        self._waiter = Waiter(
+            context,
+            on_ready=lambda work: self._downloader.add(work),
+            on_results=lambda job, link: self._results.fetch(job, link),
+        )
         self._downloader = Downloader(context, waiting=lambda: self._waiter)
-        self._results = Results(context, on_ready=self._downloader.add, on_end=self._waiter.act)
+        self._results = Results(context, self._waiter, on_ready=self._downloader.add)
         self._resolver = Resolver(
             context, self._sections, on_accepted=self._waiter.add, on_answered=self._results.add
         )
@@ -85,7 +90,9 @@ class Run:
     @property
     def _senders(self) -> int:
         """Requests on the wire: a direct answer takes as long as a task does."""
-        settings = self._context.settings
+        settings, kind = self._context.settings, self._context.provider.capabilities.kind
+        if kind is Kind.JOB:
+            return 1  # else rows that come one by one would be spread over several jobs
         return settings.concurrency if self._is_direct else settings.submit_concurrency
 
     def stop_now(self) -> None:
@@ -137,9 +144,11 @@ class Run:
 
     async def _resume(self) -> None:
         """Everything is looked up before anything moves: what is resolved is not to be found twice."""
-        unknown = [work for phase in sorted(UNANSWERED) for work in self._attempts(phase)]
+        unknown = grouped([work for phase in sorted(UNANSWERED) for work in self._attempts(phase)])
         ready = self._attempts(Phase.READY)
-        running = [work for phase in (Phase.ACCEPTED, Phase.EXPIRED) for work in self._attempts(phase)]
+        running = grouped(
+            [work for phase in (Phase.ACCEPTED, Phase.EXPIRED) for work in self._attempts(phase)]
+        )
         await self._context.blocking(lambda: sweep(self._context))
         answered = [work for work in running if work.results]
         for work in unknown:
@@ -151,11 +160,11 @@ class Run:
             await self._context.slots.take()
             self._downloader.add(work)
         for work in answered:
-            await self._context.slots.take()
+            await take_slots(self._context, work)
             self._results.add(work)
         for work in running:
             if not work.results:
-                await self._context.slots.take()
+                await take_slots(self._context, work)
                 self._waiter.look_now(work)
 
     def _attempts(self, phase: Phase) -> list[Work]:
@@ -165,6 +174,8 @@ class Run:
         for work in works:
             if work.is_wanted:
                 self._context.counts.resume(work.attempt, phase)
+            if work.attempt != work.request:
+                self._context.counts.joined(work.request, work.attempt)
         return works
 
     async def _leave(self) -> None:
@@ -228,7 +239,10 @@ class Run:
         """Take the slot first, then hand the item over: nothing queues up before the semaphore."""
         if self._context.stop.asked:
             return
-        await self._context.slots.take()
+        if isinstance(item, Work):
+            await take_slots(self._context, item)
+        else:
+            await self._context.slots.take()
         self._context.space.hand_over()
         await submits.send(item)
 

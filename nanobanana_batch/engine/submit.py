@@ -24,6 +24,7 @@ from nanobanana_batch.engine.answers import (
     stop_sentence,
 )
 from nanobanana_batch.engine.context import Context
+from nanobanana_batch.engine.jobs import Prepared, gathered, give_slots_back, prepared, prepared_again
 from nanobanana_batch.engine.not_taken import NotTaken
 from nanobanana_batch.engine.pace import backoff_s
 from nanobanana_batch.engine.references import References, Sendable, Unusable
@@ -50,6 +51,9 @@ _LONGEST_PAUSE_S = 5.0
 """Before a repetition while the breaker is closed; then it is for that to say."""
 _MOST_PUT_OFF = 10_000
 """Rows that wait since their model is not taken just now: each is kept in memory."""
+
+
+Sending = facts.Intent | facts.SentAgain | facts.Joined
 
 
 class _Repetition(Enum):
@@ -114,12 +118,55 @@ class Submitter:
         async with incoming:
             async for item in incoming:
                 with self._context.slots.sending():
-                    await (self._resend(item) if isinstance(item, Work) else self._send_row(item))
+                    if isinstance(item, Work):
+                        await self._resend(item)
+                    elif self._context.provider.capabilities.kind is Kind.JOB:
+                        await self._send_job(item, incoming)
+                    else:
+                        await self._send_row(item)
+
+    async def _send_job(
+        self, first: RowToSend, incoming: MemoryObjectReceiveStream[RowToSend | Work]
+    ) -> None:
+        """One request for as many rows as there are; what comes in between is sent by itself afterwards."""
+        context = self._context
+        rows, other = await gathered(first, incoming, context.provider.capabilities.rows_at_once)
+        if not await context.space.enough_for_one_more():
+            self._give_back(len(rows))
+        else:
+            try:
+                async with prepared(context, self._references, rows) as found:
+                    await self._send_prepared(found)
+            except NotOffered as error:
+                for row in rows:
+                    await self._fail_unsent(row, Unusable(NOT_OFFERED, str(error)))
+                self._give_back(len(rows))
+        if other is not None:
+            await self._resend(other)
+
+    async def _send_prepared(self, found: Prepared) -> None:
+        context = self._context
+        for row, why in found.unusable:
+            await self._fail_unsent(row, why)
+        if found.failure is not None:
+            context.breaker.failed(found.failure.message, may_cost=False)
+        for row in found.left:
+            if not context.stop.asked:
+                context.again.add(row.row, row.number)
+        self._give_back(len(found.unusable) + len(found.left))
+        if found.job is not None:
+            await self._send(found.job.work, *found.job.intents)
+
+    def _give_back(self, slots: int) -> None:
+        for _ in range(slots):
+            self._context.slots.give_back()
 
     async def _resend(self, work: Work) -> None:
         """A request that may have been paid, sent anew on a person's word: it may be paid once more."""
         context = self._context
-        if may_be_sent_again(context, work) and await context.space.enough_for_one_more():
+        is_job = work.kind is Kind.JOB
+        may_be = await prepared_again(context, work) if is_job else may_be_sent_again(context, work)
+        if may_be and await context.space.enough_for_one_more():
             if not work.is_remembered:
                 await context.budget.set_aside_again(
                     work.attempt, context.store.row_to_send(work.row).request
@@ -129,7 +176,7 @@ class Submitter:
                 await self._send(work, self._sent_again(work))
                 return
             context.budget.give_back_again(work.attempt)
-        context.slots.give_back()
+        give_slots_back(context, work)
 
     def _sent_again(self, work: Work) -> facts.SentAgain:
         account = self._context.provider.capabilities.account
@@ -204,28 +251,33 @@ class Submitter:
             kind=offered.kind,
         )
 
-    async def _send(self, work: Work, fact: facts.Intent | facts.SentAgain) -> None:
-        """Send until there is an answer other than "not sent"; gives the slot back unless accepted."""
+    async def _send(self, work: Work, *intents: Sending) -> None:
+        """Send until there is an answer other than "not sent"; gives the slots back unless accepted.
+
+        `intents`: what is written down before; of a job also which other rows it is for.
+        """
         context = self._context
         context.retries.earn()
-        while repetition := await self._send_once(work, fact):
+        while repetition := await self._send_once(work, intents):
             work.failed_submits += 1
             if repetition is _Repetition.PUT_OFF:
-                self._put_off(work.row, work.number, work.model)
+                for member in work.members:
+                    self._put_off(member.row, member.number, member.model)
                 break
             await self._before(repetition, work)
-            fact = self._sent_again(work)
+            intents = (self._sent_again(work),)
         if work.results:
             self._on_answered(work)
             return
         if work.task_id:
             self._on_accepted(work)
             return
-        if isinstance(fact, facts.Intent) and not work.is_intended:
-            context.budget.give_back(work.attempt)
-        if isinstance(fact, facts.SentAgain):
+        if isinstance(intents[0], facts.Intent) and not work.is_intended:
+            for member in work.members:
+                context.budget.give_back(member.attempt)
+        if isinstance(intents[0], facts.SentAgain):
             context.budget.give_back_again(work.attempt)
-        context.slots.give_back()
+        give_slots_back(context, work)
 
     def _is_put_off(self, work: Work, outcome: Rejected) -> bool:
         """Others are taken, and those of this model are not: they are no reason for the others to wait."""
@@ -258,7 +310,7 @@ class Submitter:
             await context.stop.sleep(backoff_s(work.failed_submits, longest_s=_LONGEST_PAUSE_S))
             await context.retries.spend(context.stop)
 
-    async def _send_once(self, work: Work, fact: facts.Intent | facts.SentAgain) -> _Repetition | None:
+    async def _send_once(self, work: Work, intents: tuple[Sending, ...]) -> _Repetition | None:
         """One request, when the pace allows; says whether and how the same one is to be sent once more."""
         context = self._context
         while not context.stop.asked:
@@ -269,15 +321,15 @@ class Submitter:
 
                 wanted_at = await self._turn(work, is_void)
                 if not is_void():  # no trouble has come while it waited for its turn
-                    return await self._post_and_judge(work, fact, wanted_at)
+                    return await self._post_and_judge(work, intents, wanted_at)
         return None
 
     async def _post_and_judge(
-        self, work: Work, fact: facts.Intent | facts.SentAgain, wanted_at: float
+        self, work: Work, intents: tuple[Sending, ...], wanted_at: float
     ) -> _Repetition | None:
         context, sent_at = self._context, anyio.current_time()
         with context.pace.one(wanted_at):
-            outcome = await self._post(work, fact)
+            outcome = await self._post(work, intents)
         if isinstance(outcome, Accepted | Answered):
             context.breaker.worked()
             context.pace.accepted()
@@ -309,11 +361,11 @@ class Submitter:
                 break
         return wanted_at
 
-    async def _post(self, work: Work, fact: facts.Intent | facts.SentAgain) -> SubmitOutcome:
-        context = self._context
+    async def _post(self, work: Work, intents: tuple[Sending, ...]) -> SubmitOutcome:
+        context, fact = self._context, intents[0]
         with self._sections.one():
             work.is_intended = True
-            await context.journal.record(self._dated(work, fact))
+            await context.journal.record(self._dated(work, fact), *intents[1:])
             outcome: SubmitOutcome = _HELD_BACK
             if context.gate.is_open:
                 work.posted_at = anyio.current_time()
@@ -323,12 +375,12 @@ class Submitter:
                 return await record_answer(context, work, outcome, is_anew=is_anew)
         return Unknown("the request was cut short")
 
-    def _dated(self, work: Work, fact: facts.Intent | facts.SentAgain) -> facts.Intent | facts.SentAgain:
+    def _dated(self, work: Work, fact: Sending) -> Sending:
         """It has waited for its turn: its task is looked for, and its key lives, from this moment on.
 
         Of the same payment the key is as old as its first sending.
         """
-        if isinstance(fact, facts.SentAgain) and fact.is_same_payment:
+        if isinstance(fact, facts.Joined) or (isinstance(fact, facts.SentAgain) and fact.is_same_payment):
             return fact
         work.intended_at = self._context.now()
         return replace(fact, at=work.intended_at)
@@ -369,7 +421,8 @@ class Submitter:
                 self._on_unknown(work)
             case Rejected():
                 context.breaker.worked()
-                note_rejection(context, work, outcome)
+                for member in work.members:
+                    note_rejection(context, member, outcome)
         return None
 
     def _note_trouble(self, outcome: Unknown) -> None:

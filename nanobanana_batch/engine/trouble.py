@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from urllib.parse import urlsplit
 
 from nanobanana_batch.commands import FolderCommands
 from nanobanana_batch.wording import duration_text, time_text
@@ -106,3 +107,11 @@ class Place:
     def is_failing(self) -> bool:
         """Whether the last that was tried there failed."""
         return self.failed_at > self.worked_at
+
+
+def host_of(link: str) -> str:
+    """Of a link, for a person: what follows the host may be a permission to read."""
+    try:
+        return urlsplit(link).hostname or "?"
+    except ValueError:
+        return "?"

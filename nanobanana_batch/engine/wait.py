@@ -11,15 +11,18 @@ import heapq
 import itertools
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import anyio
 import anyio.abc
 
 from nanobanana_batch.engine.context import Context
+from nanobanana_batch.engine.jobs import give_slots_back
 from nanobanana_batch.engine.owed import Owed
 from nanobanana_batch.engine.pace import LONGEST_HOLD_S, Gate, Rate, backoff_s, outage_pause_s
 from nanobanana_batch.engine.shown import ready, show
 from nanobanana_batch.engine.work import Work
+from nanobanana_batch.model import Kind
 from nanobanana_batch.providers.base import Decision, TaskReport, TasksRead, TaskState
 from nanobanana_batch.state import facts
 from nanobanana_batch.wording import duration_text
@@ -50,9 +53,16 @@ _EXPIRED_CODES = frozenset({"expired", "task_expired", "result_expired", "result
 class Waiter:
     """All tasks that run at the provider, ordered by when to look at them next."""
 
-    def __init__(self, context: Context, *, on_ready: Callable[[Work], None]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        *,
+        on_ready: Callable[[Work], None],
+        on_results: Callable[[Work, str], None],
+    ) -> None:
         self._context = context
         self._on_ready = on_ready
+        self._on_results = on_results
         self._owed: Owed = context.owed
         self._interval_s = context.provider.capabilities.poll_interval_s
         self._due: list[tuple[float, int, Work]] = []
@@ -115,10 +125,8 @@ class Waiter:
         self.give_back(work)
 
     def give_back(self, work: Work) -> None:
-        """Its slot, if it has one."""
-        if work.has_slot:
-            work.has_slot = False
-            self._context.slots.give_back()
+        """Its slot, if it has one, and those of the other rows of a job."""
+        give_slots_back(self._context, work)
 
     def look_at_all_aside(self) -> None:
         """Look once more at all that is set aside."""
@@ -274,7 +282,12 @@ class Waiter:
 
     async def _follow(self, batch: list[Work], read: TasksRead) -> None:
         """Write all ends of one read in one go, then act on them."""
-        ends = [(work, end) for work in batch if (end := self._judge(work, read)) is not None]
+        ends = [
+            each
+            for work in batch
+            if (end := self._judge(work, read)) is not None
+            for each in _of_each_row(work, end)
+        ]
         if ends:
             await self._context.journal.record(*(end for _, end in ends))
         for work, end in ends:
@@ -314,6 +327,11 @@ class Waiter:
     def _finished(self, work: Work, report: TaskReport) -> facts.Fact | None:
         """Its links, or those that it had; without any it is expired only when their life is over."""
         context = self._context
+        if work.kind is Kind.JOB and report.links:
+            self._owed.understood(work)
+            work.unclear_reads, work.credits_used = 0, report.credits_used or 0.0
+            self._on_results(work, report.links[0])
+            return None
         show(context, work, report.links)
         is_past_life = self._is_past_life(work)
         links = {link for image in work.owed_images for link in image.links}
@@ -443,3 +461,11 @@ class Waiter:
         settings = self._context.settings
         is_waited_for = work.again_after_s <= settings.max_outage_s
         return is_waited_for and settings.may_try_again(work, self._context.store.tasks_of(work.row))
+
+
+def _of_each_row(work: Work, end: facts.Fact) -> list[tuple[Work, facts.Fact]]:
+    """What ends a job ends it for each of its rows, which are on their own then."""
+    if not work.others or not isinstance(end, facts.Failed | facts.Expired | facts.GivenUp):
+        return [(work, end)]
+    members, work.others = work.members, []
+    return [(member, replace(end, attempt=member.attempt)) for member in members]

@@ -18,6 +18,8 @@ from nanobanana_batch.state.scope import Scope
 class Work(OpenAttempt):
     """One attempt on its way; holds a slot from before its submit until it is terminal or set aside."""
 
+    others: list[Work] = field(default_factory=list)
+    """The other rows of a job, until its results are there."""
     posted_at: float = 0.0
     """Loop time of its latest sending in this run; 0: none."""
     lost_at: float = 0.0
@@ -64,6 +66,11 @@ class Work(OpenAttempt):
     """Loop time of the first of these."""
     failed_downloads: int = 0
     """In a row, each."""
+
+    @property
+    def members(self) -> list[Work]:
+        """All rows of the request."""
+        return [self, *self.others]
 
     @property
     def owed_images(self) -> list[OwedImage]:
@@ -213,7 +220,7 @@ class FirstLook:
 
     def at(self, work: Work) -> None:
         """This attempt was looked at."""
-        self._left.discard(work.attempt)
+        self._left.difference_update(member.attempt for member in work.members)
         if not self._left:
             self._done.set()
 

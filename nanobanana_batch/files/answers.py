@@ -6,13 +6,13 @@ it is found by the request's key.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
-from nanobanana_batch.errors import DiskFailed
 from nanobanana_batch.file_names import ANSWERS
-from nanobanana_batch.files.disk import Disk, write_atomically
+from nanobanana_batch.files.disk import Disk, as_disk_failure
 
 
 def answer_of(folder: Path, idempotency_key: str) -> str | None:
@@ -21,21 +21,76 @@ def answer_of(folder: Path, idempotency_key: str) -> str | None:
     return path if (folder / path).is_file() else None
 
 
-def keep_answer(disk: Disk, folder: Path, idempotency_key: str, pieces: Iterable[bytes]) -> str:
-    """Write it down, synced, and return its path in the output folder, with `/`.
+class AnswerFile:
+    """One answer on its way to disk; it has its name only when it is whole and synced.
+
+    Blocking: call it in a thread. Used as a context manager it leaves nothing of itself behind but that.
+    """
+
+    def __init__(self, disk: Disk, folder: Path, idempotency_key: str) -> None:
+        self._disk = disk
+        self._path = _path(idempotency_key)
+        self._target = folder / self._path
+        self._temporary = self._target.with_name(f".{self._target.name}.part")
+        self._fd: int | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with suppress(OSError):
+            if self._fd is not None:
+                self._disk.close(self._fd)
+            self._disk.remove(self._temporary)
+
+    def write(self, data: bytes) -> None:
+        """Append bytes.
+
+        Raises:
+            DiskFailed: the disk is full or refuses.
+        """
+        try:
+            if self._fd is None:
+                place = self._target.parent
+                if not place.is_dir():
+                    place.mkdir(mode=0o700)
+                    self._disk.sync_folder(place.parent)
+                self._disk.remove(self._temporary)
+                self._fd = self._disk.create(self._temporary)
+            self._disk.write(self._fd, data)
+        except OSError as error:
+            raise as_disk_failure(error, f"writing {self._path}") from error
+
+    def finish(self) -> str:
+        """Sync it, name it, and return its path in the output folder, with `/`.
+
+        Raises:
+            DiskFailed: the disk is full or refuses.
+        """
+        self.write(b"")
+        assert self._fd is not None
+        try:
+            self._disk.sync(self._fd)
+            fd, self._fd = self._fd, None
+            self._disk.close(fd)
+            self._disk.replace(self._temporary, self._target)
+            self._disk.sync_folder(self._target.parent)
+        except OSError as error:
+            raise as_disk_failure(error, f"writing {self._path}") from error
+        return self._path
+
+
+def keep_answer(disk: Disk, folder: Path, idempotency_key: str, answer: bytes) -> str:
+    """Write a whole answer, and return its path in the output folder, with `/`.
 
     Raises:
         DiskFailed: the disk is full or refuses.
     """
-    path = _path(idempotency_key)
-    place = folder / ANSWERS
-    try:
-        place.mkdir(mode=0o700, exist_ok=True)
-        disk.sync_folder(folder)
-    except OSError as error:
-        raise DiskFailed(f"{place} cannot be made: {error.strerror}.") from error
-    write_atomically(disk, folder / path, pieces)
-    return path
+    with AnswerFile(disk, folder, idempotency_key) as file:
+        file.write(answer)
+        return file.finish()
 
 
 def forget_answer(disk: Disk, folder: Path, path: str) -> None:

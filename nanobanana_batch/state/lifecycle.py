@@ -129,6 +129,16 @@ IMAGE_MOVES = {
 
 Only one that was a file before can be found."""
 
+OF_REQUEST = (
+    facts.SentAgain,
+    facts.NotSent,
+    facts.Unanswered,
+    facts.Rejected,
+    facts.Accepted,
+    facts.Answered,
+)
+"""Facts that are told of a whole request, and move all of its attempts that have not ended without it."""
+
 CAN_REST = _phases(Phase.INTENT, Phase.UNKNOWN, Phase.ACCEPTED)
 """Of these a row that has left the manifest may be asked about no more by itself."""
 

@@ -8,26 +8,29 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anyio
 
-from nanobanana_batch.errors import ImageRejected
-from nanobanana_batch.model import Kind
+from nanobanana_batch.errors import ImageRejected, LinkFailed
+from nanobanana_batch.model import Kind, Request
 from nanobanana_batch.providers.base import (
     Answered,
+    Body,
     Capabilities,
     Decision,
     Idempotency,
+    JobsFound,
     Listing,
-    Rejected,
     Result,
     SubmitOutcome,
     Unknown,
 )
-from tests.unit.fake_provider import FakeProvider, FakeTask, Turn, picture_of
+from tests.unit.fake_provider import FakeProvider, FakeTask, MemoryBody, Turn, picture_of
 
 Told = dict[str, object]
 """A line of results, or a reply: `images` (base64), or `refused` or `failed` (why)."""
@@ -112,4 +115,69 @@ class DirectProvider(FileReader, FakeProvider):
         return Listing(is_offered=False, failure="there is none")
 
 
-__all__ = ["DirectProvider", "FileReader", "Rejected", "field", "read_line", "told_of"]
+Line = dict[str, object] | bytes
+"""A line of results: what it says, or its bytes."""
+
+
+@dataclass
+class JobProvider(FileReader, FakeProvider):
+    """One paid request for many rows; its results are a file with a line for each, in any order."""
+
+    idempotency: Idempotency = Idempotency.IGNORED
+    rows_at_once: int = 4
+    listed_after_s: float = 0.0
+    """So late a new job is in the list."""
+    on_lines: Callable[[list[Line]], list[Line]] = lambda lines: lines
+    """The results of a job, of the lines as they would be."""
+    on_results: Callable[[int], LinkFailed | None] = lambda n: None
+    """Why the n-th fetching of results (0-based) fails."""
+    fetched: int = 0
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """As a provider of tasks, but for the kind of its answers."""
+        offered = replace(super().capabilities, offers_callbacks=False)
+        return replace(offered, kind=Kind.JOB, rows_at_once=self.rows_at_once)
+
+    async def prepare(self, rows: Sequence[tuple[str, Request]], name: str) -> bytes:
+        """All of it in the body."""
+        await anyio.sleep(0.1)
+        asked = [{"name": each, **request.given()} for each, request in rows]
+        return json.dumps({"model": rows[0][1].model, "name": name, "rows": asked}).encode()
+
+    async def find_job(self, name: str) -> JobsFound:
+        """By name, oldest first."""
+        await anyio.sleep(0.1)
+        self.listings += 1
+        now = anyio.current_time() - self.listed_after_s
+        ids = [task.id for task in self.tasks.values() if task.key == name and task.created <= now]
+        return JobsFound(tuple(ids), is_complete=True)
+
+    async def list_recent(self, age_s: float, turn: Turn) -> Listing:
+        """Jobs are found by their names."""
+        raise AssertionError("a job is looked for by its name")
+
+    def open_results(self, link: str) -> AbstractAsyncContextManager[Body]:
+        """A line for each row."""
+        return self._results(link)
+
+    @asynccontextmanager
+    async def _results(self, link: str) -> AsyncIterator[Body]:
+        number, self.fetched = self.fetched, self.fetched + 1
+        if (failure := self.on_results(number)) is not None:
+            raise failure
+        task = self.tasks[link.rpartition("/")[0].rpartition("/")[2]]
+        lines: list[Line] = [
+            told_of(str(row["prompt"]).encode(), self.images, row["name"])
+            for row in json.loads(task.body)["rows"]
+        ]
+        said = [
+            line if isinstance(line, bytes) else json.dumps(line).encode() for line in self.on_lines(lines)
+        ]
+        data = b"".join(line + b"\n" for line in said)
+        yield MemoryBody(data, len(data))
+
+    def paid(self) -> Counter[bytes]:
+        """How often each prompt was paid for."""
+        rows = [row for task in self.tasks.values() for row in json.loads(task.body)["rows"]]
+        return Counter(str(row["prompt"]).encode() for row in rows)

@@ -15,13 +15,15 @@ from nanobanana_batch.file_names import ANSWERS
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import find
 from nanobanana_batch.model import RowStatus
+from nanobanana_batch.providers.base import Unknown
 from nanobanana_batch.results import read_results, write_results
 from nanobanana_batch.session import notice_lost_files
 from nanobanana_batch.state.facts import Fact
 from nanobanana_batch.state.store import Store
 from tests.unit.fake_provider import FakeProvider, FakeTask, picture_of
-from tests.unit.file_providers import DirectProvider, told_of
+from tests.unit.file_providers import DirectProvider, JobProvider, Line, told_of
 from tests.unit.night import Night
+from tests.unit.wire import BAD_REQUEST, failed
 
 ROWS = 3
 DONE = RowStatus.COMPLETED
@@ -32,6 +34,8 @@ KINDS: dict[str, Make] = {
     "task, two images": lambda: FakeProvider(images=2),
     "direct, one image": DirectProvider,
     "direct, three images": lambda: DirectProvider(images=3),
+    "job, one image a row": JobProvider,
+    "jobs of two rows, two images": lambda: JobProvider(rows_at_once=2, images=2),
 }
 
 
@@ -55,10 +59,11 @@ def check_files(it: Night) -> None:
     """Each row has all of its images under its own name, and the folder has nothing else."""
     images = it.provider.images
     assert names(it.folder) == sorted(name for row in range(ROWS) for name in expected(row, images))
-    bodies = {json.loads(task.body)["prompt"]: task.body for task in it.provider.tasks.values()}
+    drawn = {asked.partition(b"prompt ")[2][:1]: asked for asked in it.provider.paid()}
     for row in range(ROWS):
         for number, name in enumerate(expected(row, images), 1):
-            assert (it.folder / "images" / name).read_bytes() == picture_of(bodies[f"prompt {row}"], number)
+            asked = drawn[str(row).encode()]
+            assert (it.folder / "images" / name).read_bytes() == picture_of(asked, number)
     answers = it.folder / ANSWERS
     assert not answers.is_dir() or not list(answers.iterdir())
 
@@ -141,7 +146,7 @@ def test_a_kill_at_any_commit_loses_nothing_and_pays_nothing_twice(
         second = night(folder, it.provider)
         second.run()
         lost = second.statuses().count(RowStatus.UNKNOWN)
-        assert len(it.provider.tasks) == ROWS - lost
+        assert it.provider.paid().total() == ROWS - lost
         night(folder, it.provider, on_unknown=OnUnknown.RESUBMIT).run()
         assert second.statuses() == [DONE] * ROWS
         assert set(it.provider.paid().values()) == {1}
@@ -220,3 +225,122 @@ def test_what_a_direct_reply_says_of_a_row_without_image_is_believed(tmp_path: P
     assert it.statuses() == [RowStatus.REFUSED, RowStatus.FAILED, DONE, RowStatus.FAILED, DONE]
     assert [row.error_code for row in it.rows()] == ["refused", "failed", None, "no_result", None]
     assert told_of(b"x", 2)["name"] == ""
+
+
+# --- jobs of many rows -----------------------------------------------------------------------------------
+
+
+def test_rows_share_a_job_up_to_its_size(tmp_path: Path) -> None:
+    """Ten rows are three jobs of four, four and two."""
+    provider = JobProvider()
+    it = night(tmp_path, provider, 10, max_attempts=1)
+    it.run()
+    assert it.statuses() == [DONE] * 10
+    assert sorted(len(json.loads(task.body)["rows"]) for task in provider.tasks.values()) == [2, 4, 4]
+
+
+def test_results_are_found_by_name_whatever_their_order(tmp_path: Path) -> None:
+    """Shuffled, doubled, failing, missing and broken lines: each row ends as its own line says."""
+    provider = JobProvider(rows_at_once=6)
+
+    def lines(made: list[Line]) -> list[Line]:
+        told = [line for line in made if isinstance(line, dict)]
+        names = [str(line["name"]) for line in told]
+        refused: Line = {"name": names[1], "refused": "by rule 7"}
+        failed: Line = {"name": names[2], "failed": "odd"}
+        stranger: Line = told_of(b"not ours", 1, "nobody")
+        return [
+            told[5],
+            failed,
+            b"{broken",
+            told[0],
+            refused,
+            told[0],
+            {"name": names[5], "failed": "x"},
+            stranger,
+        ]
+
+    provider.on_lines = lines
+    it = night(tmp_path, provider, 6)
+    it.run()
+    refused, failed = RowStatus.REFUSED, RowStatus.FAILED
+    assert it.statuses() == [DONE, refused, failed, failed, failed, DONE]
+    assert [row.error_code for row in it.rows()] == [
+        None,
+        "refused",
+        "failed",
+        "no_result",
+        "no_result",
+        None,
+    ]
+    assert "may have been paid" in str(it.rows()[3].error_message)
+    assert (tmp_path / "images" / "row-5.png").read_bytes() == picture_of(b"prompt 5")
+    assert not list((tmp_path / ANSWERS).iterdir())
+    assert [event for event, _ in it.events].count("told_twice") == 2
+
+
+def test_a_job_whose_reply_was_lost_is_found_by_its_name(tmp_path: Path) -> None:
+    """Although it is listed late: it is looked for again, and never made a second time."""
+    provider = JobProvider(listed_after_s=120.0, on_submit=lambda n: "lost" if n == 0 else None)
+    it = night(tmp_path, provider, 4)
+    it.run()
+    assert it.statuses() == [DONE] * 4
+    assert len(provider.tasks) == 1
+
+
+def test_a_job_of_which_nothing_is_found_is_held_and_sent_again_by_a_persons_word(tmp_path: Path) -> None:
+    """All of its rows are unknown until then."""
+    provider = JobProvider(on_submit=lambda n: Unknown("reset") if n == 0 else None)
+    it = night(tmp_path, provider, 3)
+    it.run()
+    assert (it.statuses(), len(provider.tasks)) == ([RowStatus.UNKNOWN] * 3, 0)
+    assert it.tally.unknown == 3
+    again = night(tmp_path, provider, 3, on_unknown=OnUnknown.RESUBMIT)
+    again.run()
+    assert (again.statuses(), len(provider.tasks)) == ([DONE] * 3, 1)
+    assert (again.tally.unknown, again.tally.completed) == (0, 3)
+
+
+def test_a_job_that_failed_has_failed_for_each_of_its_rows(tmp_path: Path) -> None:
+    """By the provider's own word."""
+    provider = JobProvider(on_read=lambda n, task: failed(task.id, "job_failed", "no quota"))
+    it = night(tmp_path, provider, 3)
+    it.run()
+    assert it.statuses() == [RowStatus.FAILED] * 3
+    assert it.tally.failed == 3
+
+
+def test_a_rejected_job_costs_nothing_and_fails_its_rows(tmp_path: Path) -> None:
+    """Nothing was made."""
+    provider = JobProvider(on_submit=lambda n: BAD_REQUEST)
+    it = night(tmp_path, provider, 3)
+    it.run()
+    assert it.statuses() == [RowStatus.FAILED] * 3
+    assert (len(provider.tasks), it.tally.in_flight) == (0, 0)
+
+
+def test_results_that_cannot_be_fetched_stay_owed(tmp_path: Path) -> None:
+    """The host is down for a while, then for the rest of this run; the next has them."""
+    provider = JobProvider(on_results=lambda n: LinkFailed("HTTP 503") if n < 3 else None)
+    it = night(tmp_path, provider, 3)
+    it.run()
+    assert it.statuses() == [DONE] * 3
+    other = tmp_path / "other"
+    other.mkdir()
+    provider = JobProvider(on_results=lambda n: LinkFailed("HTTP 503"))
+    it = night(other, provider, 3, max_outage_s=600.0, stuck_after_s=600.0)
+    it.run()
+    assert it.statuses() == [RowStatus.RUNNING] * 3
+    provider.on_results = lambda n: None
+    night(other, provider, 3).run()
+    assert (it.statuses(), len(provider.tasks)) == ([DONE] * 3, 1)
+
+
+def test_a_limit_of_credits_holds_for_the_rows_of_a_job(tmp_path: Path) -> None:
+    """Five rows of 2 credits, and 6 to spend."""
+    provider = JobProvider()
+    it = night(tmp_path, provider, 5, max_credits=6.0)
+    it.listed_price = lambda request: 2.0
+    it.run()
+    assert provider.paid().total() == 3
+    assert it.statuses().count(DONE) == 3
