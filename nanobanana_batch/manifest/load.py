@@ -14,24 +14,23 @@ from pathlib import Path
 from nanobanana_batch.catalog import Catalog, closest, shown
 from nanobanana_batch.errors import Problem, UsageError
 from nanobanana_batch.file_names import id_fault
-from nanobanana_batch.manifest.block import Block, Given, Picked
-from nanobanana_batch.manifest.blocks import BlockReader
-from nanobanana_batch.manifest.document_paths import find_paths
-from nanobanana_batch.manifest.expand import Expander
-from nanobanana_batch.manifest.forms import Form
-from nanobanana_batch.manifest.grid import Grid
-from nanobanana_batch.manifest.local_images import LocalImages
-from nanobanana_batch.manifest.names import IN_A_TABLE, ROW_NAMES, as_name, field_elsewhere, not_sent
-from nanobanana_batch.manifest.nodes import Map, Scalar, place, read_nodes
-from nanobanana_batch.manifest.origin import Origin, origin_of
-from nanobanana_batch.manifest.parent_source import Parent, ParentRows
-from nanobanana_batch.manifest.reach import Reach
+from nanobanana_batch.manifest.combine.grid import Grid
+from nanobanana_batch.manifest.form.block import Block, Given, Picked
+from nanobanana_batch.manifest.form.blocks import BlockReader
+from nanobanana_batch.manifest.form.forms import Form
+from nanobanana_batch.manifest.form.parent_source import Parent, ParentRows
+from nanobanana_batch.manifest.form.table_source import TableRows, leave_out, table_columns, table_rows
+from nanobanana_batch.manifest.read.delimited import TextTable
+from nanobanana_batch.manifest.read.nodes import Map, Scalar, find_paths, place
+from nanobanana_batch.manifest.read.origin import Origin, open_table, origin_of
+from nanobanana_batch.manifest.read.reach import Reach
+from nanobanana_batch.manifest.read.yaml_file import read_nodes
 from nanobanana_batch.manifest.refusal import TakeAll, read_all, whole_refusal
-from nanobanana_batch.manifest.settle import Settler
-from nanobanana_batch.manifest.sources import table_columns
-from nanobanana_batch.manifest.table_source import TableRows, leave_out, table_rows
-from nanobanana_batch.manifest.tables import TextTable, open_table
-from nanobanana_batch.manifest.template import as_text
+from nanobanana_batch.manifest.rows.expand import Expander
+from nanobanana_batch.manifest.rows.local_images import LocalImages
+from nanobanana_batch.manifest.rows.settle import Settler
+from nanobanana_batch.manifest.words.names import IN_A_TABLE, ROW_NAMES, as_name, field_elsewhere, not_sent
+from nanobanana_batch.manifest.words.template import as_text
 from nanobanana_batch.model import Draft
 from nanobanana_batch.problems import FindPaths, ProblemLog
 

@@ -13,10 +13,9 @@ from itertools import chain, combinations
 from typing import Any
 
 from nanobanana_batch.catalog import FALSE, PROMPT_LIMIT, TRUE, Extra, ModelRules
-from nanobanana_batch.manifest.blocks import BLOCK_KEYS
-from nanobanana_batch.manifest.names import HOLDS_NO_KEY, ROW_NAMES, SECRET_NAMES
-from nanobanana_batch.manifest.settle import MAX_VARIANTS
-from nanobanana_batch.manifest.tables import ENDINGS
+from nanobanana_batch.manifest.combine.grid import MAX_VARIANTS
+from nanobanana_batch.manifest.read.origin import ENDINGS
+from nanobanana_batch.manifest.words.names import BLOCK_KEYS, HOLDS_NO_KEY, ROW_NAMES, SECRET_NAMES
 from nanobanana_batch.model import REQUEST_FIELDS
 
 Schema = dict[str, Any]

@@ -28,11 +28,12 @@ from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import find
 from nanobanana_batch.files.formats import identify
 from nanobanana_batch.files.images import ImageFile
-from nanobanana_batch.manifest import expand, template, template_uses
-from nanobanana_batch.manifest.tables import parquet as parquet_table
-from nanobanana_batch.manifest.tables import parquet_chunks as chunks
-from nanobanana_batch.manifest.tables.parquet import ParquetTable
-from nanobanana_batch.manifest.template import Value
+from nanobanana_batch.manifest.form import template_uses
+from nanobanana_batch.manifest.read import parquet as parquet_table
+from nanobanana_batch.manifest.read import parquet_bounds as chunks
+from nanobanana_batch.manifest.read.parquet import ParquetTable
+from nanobanana_batch.manifest.words import template
+from nanobanana_batch.manifest.words.template import Value
 from nanobanana_batch.pipeline import Order, expanded, open_ordered
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.providers.links import links_of
@@ -202,7 +203,7 @@ def test_unknown_names_are_not_compared_with_each_other_forever(
         compared.append(len(known))
         return "v00001"
 
-    monkeypatch.setattr(expand, "closest", closest)
+    monkeypatch.setattr(template, "closest", closest)
     for count, length, most in ((500, 5, 20), (2000, 5, 0), (500, 100, 0)):
         compared.clear()
         names = " ".join(f"{{x{number:0{length}}}}" for number in range(900))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from nanobanana_batch.manifest.encoding import MAX_LINE, BadLine, Lines
-from nanobanana_batch.manifest.sources import ValueFile
+from nanobanana_batch.manifest.form.factors import ValueFile
+from nanobanana_batch.manifest.read.encoding import MAX_LINE, BadLine, Lines
 from tests.unit.tables import complaints, read
 
 PROMPTS = ["Café at dusk", 'a sign that says "open"', "two\nlines; one, more\tthan one", "日本語 🎨"]

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from nanobanana_batch.catalog import shown
-from nanobanana_batch.manifest.tables.parquet import ParquetTable
+from nanobanana_batch.manifest.read.parquet import ParquetTable
 from nanobanana_batch.problems import ProblemLog
 from tests.unit.tables import complaints, opened, read
 

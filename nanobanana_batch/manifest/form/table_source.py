@@ -1,0 +1,196 @@
+"""A table as a source of rows: its columns under our names, and only the rows that are wanted."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from nanobanana_batch.catalog import Finding, closest, shown
+from nanobanana_batch.errors import Problem
+from nanobanana_batch.manifest.form.block import Given, ListedRows, Source, SourceRow
+from nanobanana_batch.manifest.form.forms import Entries, Form
+from nanobanana_batch.manifest.form.template_uses import names_asked_for
+from nanobanana_batch.manifest.form.where import Condition
+from nanobanana_batch.manifest.read.nodes import Map, Node, Scalar, place
+from nanobanana_batch.manifest.read.origin import ENDINGS, export_hint, kind_of, open_table
+from nanobanana_batch.manifest.read.table import Header, Table
+from nanobanana_batch.manifest.words.names import IN_A_MAPPED_TABLE, ROW_NAMES, as_name, name_fault
+from nanobanana_batch.problems import ProblemLog
+
+LeftOut = tuple[list[Problem], list[str]]
+"""Problems, and warnings."""
+_TAKEN = "texts, numbers, booleans, dates or lists of texts"
+
+
+@dataclass(frozen=True, slots=True)
+class TableRows:
+    """The rows of a table under our own names."""
+
+    table: Table
+    header: tuple[str, ...]
+    columns: tuple[tuple[str, int], ...]
+    where: tuple[tuple[int, Condition], ...] = ()
+    """Columns, and what they must have."""
+
+    def rows(self, log: ProblemLog) -> Iterator[SourceRow]:
+        """One row for each one that passes `where`; an empty cell gives nothing."""
+        prefix, columns, where = self.table.row_prefix, self.columns, self.where
+        for number, cells in self.table.rows(self.header, log):
+            # Each one is asked, to know of each what rows have.
+            held = [condition.holds(cells[index]) for index, condition in where]
+            if not all(held):
+                continue
+            values = {
+                name: cell
+                for name, index in columns
+                if (cell := cells[index]) and (isinstance(cell, tuple) or not cell.isspace())
+            }
+            yield SourceRow(f"{prefix}{number}", values, literal_prompt=True)
+
+    def idle(self) -> Iterator[tuple[str, str]]:
+        """What `where` asks for and no row has, by place; known once all rows were read."""
+        return itertools.chain.from_iterable(condition.idle(self.table.file) for _, condition in self.where)
+
+
+def table_rows(table: Table, header: Header, columns: Mapping[str, int], log: ProblemLog) -> TableRows:
+    """The rows of a table whose columns have our names; lists are refused under other names than images."""
+    for name, index in columns.items():
+        if index in header.lists and name != "images":
+            message = "a list; only `images` may be one"
+            log.add(Problem(header.lists[index], message, name))
+    return TableRows(table, header.names, tuple(columns.items()))
+
+
+def leave_out(header: Header, file: str, declared: Collection[str], named: Collection[str]) -> LeftOut:
+    """What to say of its columns; those that no text can be made of are left out, and refused if needed."""
+    problems, warnings = [], list(header.warnings)
+    for index, kind in header.others.items():
+        name, of_kind = header.names[index], f"a column of type {shown(kind)}"
+        needed = f"{of_kind}; one that is used holds {_TAKEN}"
+        if name in named or name in ROW_NAMES:
+            problems.append(Problem(file, needed, name))
+        elif name_fault(name, declared):
+            hint = "to go without it, list it under `variables` (tables: `--variables`)"
+            problems.append(Problem(file, f"{needed}; {hint}", name))
+        else:
+            warnings.append(str(Problem(file, f"{of_kind}, which gives no text, is left out", name)))
+    return problems, warnings
+
+
+def read_table(
+    form: Form, entries: Entries, defaults: Mapping[str, Given]
+) -> tuple[Source, list[str] | None]:
+    """The rows of a block's `table` and the names that they give; `None` when it cannot be read."""
+    pos, node = entries["table"]
+    nothing = ListedRows(form.file, ()), None
+    table = _table(form, pos, node)
+    if table is None:
+        return nothing
+    header = table.header()
+    form.log.extend(header.problems)
+    asked = form.texts("columns", entries)
+    if _refuse_turned_round(form, asked, header.names):
+        return nothing
+    mapping = {name: item for name, item in asked.items() if form.sound_name(name, item.pos)}
+    problems, warnings = leave_out(header, table.file, form.meant, _named(entries, defaults, mapping))
+    form.log.extend(problems)
+    if header.problems or problems:
+        return nothing
+    form.warnings.extend(warning for warning in warnings if warning not in form.warnings)
+    columns, findings = table_columns(header.names, mapping, form.meant, header.others)
+    for finding, cause in findings:
+        form.finding(cause.pos if isinstance(cause, Scalar) else node.pos, finding)
+    for index, name in enumerate(columns):
+        form.name(name, node.pos, index)
+    if "prompt" in columns and "prompt" in defaults:
+        message = "the table gives prompts, and so does a template; map the column to another name:"
+        example = '`columns: {text: prompt}` with `prompt: "{text}, in ink"`'
+        form.note(pos, f"{message} {example}", "prompt")
+    rows = table_rows(table, header, columns, form.log)
+    return replace(rows, where=_where(form, entries, header.names, columns)), list(columns)
+
+
+def _refuse_turned_round(form: Form, asked: Mapping[str, Scalar], header: Collection[str]) -> bool:
+    found = False
+    for name, item in asked.items():
+        ours = as_name(item.text or "")
+        if name in header and ours not in header:
+            found = True
+            message = f"no column {shown(ours)}; our name stands first, then the table's"
+            form.note(item.pos, message, "columns", f"{ours}: {name}")
+    return found
+
+
+def _named(entries: Entries, defaults: Mapping[str, Given], mapping: Mapping[str, Scalar]) -> set[str]:
+    """The columns that `columns`, `where` or a template of the block names."""
+    mapped = {as_name(item.text or "") for item in mapping.values()}
+    where = entries["where"][1] if "where" in entries else None
+    filtered = set(where.entries) if isinstance(where, Map) else set()
+    return mapped | ((filtered | names_asked_for(entries, defaults)) - set(mapping))
+
+
+def _table(form: Form, pos: int, node: Node) -> Table | None:
+    if not isinstance(node, Scalar) or not node.text or "\0" in node.text:
+        form.note(pos, "expected the path of a table, such as prompts.csv", "table")
+        return None
+    file = node.text
+    kind = kind_of(file)
+    if kind is None:
+        export = export_hint(file)
+        what = f"is a spreadsheet; {export}" if export else f"is no table; they end in {' '.join(ENDINGS)}"
+        form.note(node.pos, f"{shown(file)} {what}", "table")
+        return None
+    if not form.is_there("table", node):
+        return None
+    return open_table(form.folder / file, file, kind)
+
+
+def _where(
+    form: Form, entries: Entries, header: Sequence[str], columns: Mapping[str, int]
+) -> tuple[tuple[int, Condition], ...]:
+    places = {**{name: index for index, name in enumerate(header)}, **columns}
+    found = []
+    for name, (pos, wanted) in form.choices("where", entries).items():
+        if name in places:
+            found.append((places[name], Condition(place(form.file, pos), name, wanted)))
+        else:
+            finding = Finding("where", f"no column {shown(name)}", tuple(places), closest(name, places))
+            form.finding(pos, finding)
+    return tuple(found)
+
+
+def table_columns(
+    header: Sequence[str],
+    mapping: Mapping[str, Scalar],
+    declared: Collection[str],
+    others: Collection[int] = (),
+    if_meant: str = IN_A_MAPPED_TABLE,
+) -> tuple[dict[str, int], list[tuple[Finding, Scalar | int]]]:
+    """Our names with the columns that give them, in header order; `others` are columns that give nothing.
+
+    And what is wrong: each finding with the entry of the mapping, or the column, that it is about.
+    """
+    findings: list[tuple[Finding, Scalar | int]] = []
+    places = {name: index for index, name in enumerate(header) if index not in others}
+    pairs: list[tuple[int, str]] = []
+    for name, item in mapping.items():
+        column = as_name(item.text or "")
+        if column in places:
+            pairs.append((places[column], name))
+        else:
+            finding = Finding("columns", f"no column {shown(column)}", tuple(header), closest(column, header))
+            findings.append((finding, item))
+    mapped = {as_name(item.text or "") for item in mapping.values()}
+    for index, name in enumerate(header):
+        if name in mapped or index in others:
+            continue
+        if name in mapping:
+            message = f"{name!r} is a column of the table, and another is mapped to this name; map it too"
+            findings.append((Finding("columns", message), mapping[name]))
+        fault = name_fault(name, declared, if_meant)
+        if fault:
+            findings.append((fault, index))
+        else:
+            pairs.append((index, name))
+    return {name: index for index, name in sorted(pairs, key=lambda pair: pair[0])}, findings
