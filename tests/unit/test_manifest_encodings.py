@@ -129,6 +129,12 @@ def test_damaged_utf16_costs_its_line(tmp_path: Path, tail: bytes, line: int) ->
     )
 
 
+def test_zeros_beside_half_a_character_cost_their_line() -> None:
+    """Most of a line of UTF-16 is zeros, and one of its characters is half of one."""
+    found = lines_of(b"\xff\xfea\0" + b"\0\0" * 5 + b"\x00\xd8\n\0x\0\n\0")
+    assert [(number, text.startswith("not UTF-8 text")) for number, text in found] == [(1, True), (2, False)]
+
+
 def lines_of(data: bytes) -> list[tuple[int, str]]:
     """Numbers and lines, or why a line cannot be used."""
     found: list[tuple[int, str]] = []

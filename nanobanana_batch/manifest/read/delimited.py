@@ -9,6 +9,7 @@ import csv
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,8 +107,8 @@ class TextTable:
 
     def _records(self, log: ProblemLog) -> Iterator[tuple[int, list[str]]]:
         try:
-            with opened(self._path) as stream:
-                yield from self._read(Lines(stream), log)
+            with opened(self._path) as stream, closing(Lines(stream)) as lines:
+                yield from self._read(lines, log)
         except Unusable as error:
             log.add(Problem(self.file, str(error)))
         except OSError as error:
@@ -115,7 +116,7 @@ class TextTable:
 
     def _read(self, lines: Lines, log: ProblemLog) -> Iterator[tuple[int, list[str]]]:
         try:
-            records = _TabRecords(lines) if self._tabs else _csv_records(lines)
+            records = map(_tab_cells, lines) if self._tabs else _csv_records(lines)
         except BadLine as error:
             log.add(Problem(f"{self.file}:{lines.number}", str(error)))
             return
@@ -135,18 +136,11 @@ class TextTable:
                 yield line, cells
 
 
-class _TabRecords:
-    def __init__(self, lines: Lines) -> None:
-        self._lines = lines
-
-    def __iter__(self) -> Iterator[list[str]]:
-        return self
-
-    def __next__(self) -> list[str]:
-        line = next(self._lines).removesuffix("\n").removesuffix("\r")
-        if "\r" in line:
-            raise BadLine("a carriage return inside the line; end lines with LF or CRLF")
-        return line.split("\t") if line else []
+def _tab_cells(line: str) -> list[str]:
+    line = line.removesuffix("\n").removesuffix("\r")
+    if "\r" in line:
+        raise BadLine("a carriage return inside the line; end lines with LF or CRLF")
+    return line.split("\t") if line else []
 
 
 def _csv_records(lines: Lines) -> Iterator[list[str]]:

@@ -1,22 +1,21 @@
 """Text files as people have them: UTF-8, UTF-16 with its mark, any line end; other encodings are named.
 
-A stream is decoded piece by piece. What cannot be decoded becomes lone surrogates, so that it costs its
-own line and not the next one.
+What cannot be decoded becomes lone surrogates, so that it costs its own line and not the next one.
 """
 
 from __future__ import annotations
 
 import codecs
 import io
-import itertools
 import re
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import IO
 
 from nanobanana_batch.errors import Problem
 
 MAX_LINE = 1 << 20
-_PIECE_BYTES = 1 << 16
+_HEAD_BYTES = 1 << 16
 
 _ODD = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _FOREIGN = (
@@ -56,91 +55,62 @@ class Lines:
     def __init__(self, stream: IO[bytes]) -> None:
         self.number = 0
         """The number of the line that was read last."""
-        self._stream = stream
-        piece = stream.read(_PIECE_BYTES)
+        head = stream.read(_HEAD_BYTES)
+        stream.seek(0)
         for mark, what in _FOREIGN:
-            if piece.startswith(mark):
+            if head.startswith(mark):
                 raise Unusable(what)
-        self._errors = "surrogatepass" if is_utf16(piece) else "surrogateescape"
-        self._decoder = codecs.getincrementaldecoder("utf-16" if is_utf16(piece) else "utf-8-sig")(
-            self._errors
-        )
-        text = self._decoder.decode(piece)
+        encoding, self._errors = "utf-8-sig", "surrogateescape"
+        if is_utf16(head):
+            encoding, self._errors = "utf-16", "surrogatepass"
         # Old Macs, and Excel when it writes for them, end lines with a carriage return alone.
-        end = re.search("\r\n?|\n", text)
-        self._returns = end is not None and end[0] == "\r" and end.end() < len(text)
-        self._rest = ""
-        self._lines: Iterator[str]
-        self._split(text)
+        has_returns = re.match("[^\r\n]*\r[^\n]", head.decode(encoding, "replace"))
+        newline = None if has_returns else "\n"
+        self._text: IO[str] = io.TextIOWrapper(stream, encoding, self._errors, newline)
+        self._again = ""
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
-        line = next(self._lines, None)
-        while line is None:
-            self._refill()
-            line = next(self._lines, None)
+        line = self._again or self._read()
+        self._again = ""
+        if not line:
+            raise StopIteration
         self.number += 1
-        if self._odd:
-            self._refuse_odd(line)
+        if len(line) == MAX_LINE and line[-1] != "\n":
+            while (rest := self._read()) and rest[-1] != "\n":
+                pass
+            raise BadLine(f"the line is longer than {MAX_LINE >> 20} MiB")
+        if _ODD.search(line):
+            self._refuse(line)
         return line
+
+    def close(self) -> None:
+        """Close the stream."""
+        self._text.close()
 
     def again(self, line: str) -> None:
         """Give the line that was read last once more."""
-        self._lines = itertools.chain((line,), self._lines)
+        self._again = line
         self.number -= 1
 
-    def _split(self, text: str) -> None:
-        if self._returns:
-            text = text.replace("\r", "\n")
-        text = self._rest + text
-        end = text.rfind("\n") + 1
-        self._rest = text[end:]
-        self._odd = _ODD.search(text) is not None
-        self._lines = iter(io.StringIO(text[:end], newline="\n"))
-
-    def _refill(self) -> None:
-        piece = self._stream.read(_PIECE_BYTES)
-        if not piece:
-            self._finish()
-        elif len(self._rest) < MAX_LINE:
-            self._split(self._decoder.decode(piece))
-        else:
-            self._skip_line(piece)
-            self.number += 1
-            raise BadLine(f"the line is longer than {MAX_LINE >> 20} MiB")
-
-    def _skip_line(self, piece: bytes) -> None:
-        self._rest = ""
-        while piece:
-            _, found, text = self._decoder.decode(piece).partition("\r" if self._returns else "\n")
-            if found:
-                self._split(text)
-                return
-            piece = self._stream.read(_PIECE_BYTES)
-
-    def _finish(self) -> None:
+    def _read(self) -> str:
+        """A line, or what there is room for of it."""
         try:
-            rest = self._rest + self._decoder.decode(b"", final=True)
-        except UnicodeDecodeError:
-            rest = self._rest + "\udcff"
-        self._decoder.reset()
-        self._rest = ""
-        if not rest:
-            raise StopIteration
-        self._odd = True
-        self._lines = iter((rest,))
+            return self._text.readline(MAX_LINE)
+        except UnicodeDecodeError:  # UTF-16 ends in the middle of a character
+            self.close()
+            self._text = io.StringIO()
+            return "\udcff"
 
-    def _refuse_odd(self, line: str) -> None:
-        odd = _ODD.search(line)
-        if odd is None:
-            return
-        if odd[0] >= "\ud800" and self._errors == "surrogatepass":
+    def _refuse(self, line: str) -> None:
+        odd = _ODD.findall(line)[0]
+        if odd >= "\ud800" and self._errors == "surrogatepass":
             raise BadLine("damaged UTF-16: half of a character is missing; save the file as UTF-8")
-        if odd[0] >= "\ud800" or line.count("\0") > len(line) // 3:
-            raise BadLine(not_utf8(line.encode("utf-8", "surrogateescape")))
-        raise BadLine(control_fault(odd[0]))
+        if odd >= "\ud800" or line.count("\0") > len(line) // 3:
+            raise BadLine(not_utf8(line.encode("utf-8", self._errors)))
+        raise BadLine(control_fault(odd))
 
 
 def sound_lines(stream: IO[bytes], file: str, report: Callable[[Problem], None]) -> Iterator[tuple[int, str]]:
@@ -150,15 +120,16 @@ def sound_lines(stream: IO[bytes], file: str, report: Callable[[Problem], None])
     except Unusable as error:
         report(Problem(file, str(error)))
         return
-    while True:
-        try:
-            line = next(lines)
-        except StopIteration:
-            return
-        except BadLine as error:
-            report(Problem(f"{file}:{lines.number}", str(error)))
-        else:
-            yield lines.number, line
+    with closing(lines):
+        while True:
+            try:
+                line = next(lines)
+            except StopIteration:
+                return
+            except BadLine as error:
+                report(Problem(f"{file}:{lines.number}", str(error)))
+            else:
+                yield lines.number, line
 
 
 def is_utf16(data: bytes) -> bool:
