@@ -150,7 +150,7 @@ class Grid:
         if axis is None:
             return ""
         column = next(column for column in self.block.factors[axis].columns if column.name == name)
-        return column.places[point.levels[axis]]
+        return column.place(point.levels[axis])
 
     def words(self, point: Point) -> Iterator[str]:
         """What tells the combinations of one row from each other in ids."""

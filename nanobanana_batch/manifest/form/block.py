@@ -71,7 +71,12 @@ class Column:
     name: str
     values: Sequence[str]
     places: Sequence[str]
+    """One for each value, or the one place where all of them are said."""
     words: Sequence[str]
+
+    def place(self, level: int) -> str:
+        """Where the value of this level stands."""
+        return self.places[level if len(self.places) > 1 else 0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from nanobanana_batch.errors import Problem
 from nanobanana_batch.files.plain import reading
 from nanobanana_batch.manifest.form.block import Column, Factor
 from nanobanana_batch.manifest.form.forms import Entries, Form
-from nanobanana_batch.manifest.form.ranges import RANGE_KEYS, NumberRange, Same, read_range
+from nanobanana_batch.manifest.form.ranges import RANGE_KEYS, NumberRange, read_range
 from nanobanana_batch.manifest.read.encoding import sound_lines
 from nanobanana_batch.manifest.read.nodes import Map, Node, Scalar, Seq, place
 from nanobanana_batch.manifest.words.ids import word
@@ -76,7 +76,7 @@ def _walks_side_by_side(form: Form, columns: list[Column], pos: int) -> bool:
     for level, texts in enumerate(zip(*(column.values for column in columns), strict=True)):
         if first.setdefault(texts, level) != level:
             message = f"{shown(', '.join(texts))} stands here twice; for repetitions use `variants`"
-            form.log.add(Problem(columns[0].places[level], message, "zip"))
+            form.log.add(Problem(columns[0].place(level), message, "zip"))
     return True
 
 
@@ -104,7 +104,7 @@ def _range_column(form: Form, name: str, node: Map) -> Column | None:
     numbers = read_range(form, name, node)
     if numbers is None:
         return None
-    return Column(name, numbers, Same(place(form.file, node.pos), len(numbers)), numbers)
+    return Column(name, numbers, (place(form.file, node.pos),), numbers)
 
 
 def _listed_items(form: Form, name: str, node: Node, may_repeat: bool) -> list[tuple[str, str]]:

@@ -148,17 +148,3 @@ class Form:
             else:
                 self.note(node.pos, "expected a text", key)
         return found
-
-    def choices(self, key: str, entries: Entries) -> dict[str, tuple[int, frozenset[str]]]:
-        """Names with their place and the value, or the several, that they may have; null is an empty text."""
-        found: dict[str, tuple[int, frozenset[str]]] = {}
-        if key not in entries:
-            return found
-        for name, (pos, node) in self.map(key, entries[key][1]).entries.items():
-            items = node.items if isinstance(node, Seq) else [node]
-            if items and all(isinstance(item, Scalar) for item in items):
-                texts = [item.text or "" for item in items if isinstance(item, Scalar)]
-                found[name] = pos, frozenset(texts)
-            else:
-                self.note(node.pos, "expected a text, or a list of texts", key)
-        return found

@@ -18,11 +18,12 @@ from nanobanana_batch.files.folder import Folder, find
 from nanobanana_batch.files.lock import is_held
 from nanobanana_batch.manifest.form.block import Given, ListedRows, Picked, Source, SourceRow
 from nanobanana_batch.manifest.form.forms import Entries, Form
-from nanobanana_batch.manifest.form.where import Condition
-from nanobanana_batch.manifest.read.nodes import Map, Node, Scalar, Seq, place
+from nanobanana_batch.manifest.form.template_uses import templates_of
+from nanobanana_batch.manifest.form.where import Condition, read_where
+from nanobanana_batch.manifest.read.nodes import Node, Scalar, place
 from nanobanana_batch.manifest.read.reach import near_file
 from nanobanana_batch.manifest.words.names import ROW_NAMES, as_name
-from nanobanana_batch.manifest.words.template import TemplateFault, Value, as_text, compiled
+from nanobanana_batch.manifest.words.template import TemplateFault, Value, compiled
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.results import cells_of, column_names
@@ -190,10 +191,13 @@ def read_parent(
     if "prompt" in columns and "prompt" in defaults:
         message = "`columns` gives prompts, and so does a template; keep one, for example"
         form.note(entries["columns"][0], f'{message} `prompt: "{{row.prompt}}, in ink"`', "prompt")
-    has_images = "images" in columns or _is_image_used(entries, defaults)
+    has_images = "images" in columns or any(
+        _asks_for_image(text) for field, text, _ in templates_of(entries, defaults) if field == "images"
+    )
     if not has_images:
         form.warn(node.pos, f'without `images: "{{image}}"` the images of {parent.name} are not used', "from")
-    where = _where(form, entries, named, columns)
+    known = {"id": _OF_ROW + "id", **{name: name for name in named.names}, **columns}
+    where = read_where(form, entries, known, lambda name: _unknown("where", name, tuple(known)))
     rows = ParentRows(parent, variables, tuple(columns.items()), where, has_images)
     return rows, ["id", *columns]
 
@@ -288,50 +292,9 @@ def _columns(form: Form, entries: Entries, named: _Named) -> dict[str, str]:
     return {**kept, **mapped}
 
 
-def _where(
-    form: Form, entries: Entries, named: _Named, columns: Mapping[str, str]
-) -> tuple[tuple[str, Condition], ...]:
-    theirs = {"id": _OF_ROW + "id", **{name: name for name in named.names}, **columns}
-    wanted = []
-    for name, (pos, values) in form.choices("where", entries).items():
-        if name in theirs:
-            wanted.append((theirs[name], Condition(place(form.file, pos), name, values)))
-        else:
-            form.finding(pos, _unknown("where", name, tuple(theirs)))
-    return tuple(wanted)
-
-
 def _unknown(field: str, name: str, names: tuple[str, ...]) -> Finding:
     near = closest(name, names) or closest(_OF_ROW + name, names)
     return Finding(field, f"the other run has no {shown(name)}", names, near)
-
-
-def _is_image_used(entries: Entries, defaults: Mapping[str, Given]) -> bool:
-    texts = [
-        text for key in ("matrix", "zip", "include") if key in entries for text in _images_in(entries[key][1])
-    ]
-    if "images" in defaults:
-        texts.append(as_text(defaults["images"].value))
-    return any(map(_asks_for_image, texts))
-
-
-def _images_in(node: Node) -> Iterator[str]:
-    """The texts of every `images` below a node, however it is nested: depth is bounded by the reader."""
-    if isinstance(node, Map):
-        for name, (_, value) in node.entries.items():
-            yield from _texts_in(value) if name == "images" else _images_in(value)
-    elif isinstance(node, Seq):
-        for item in node.items:
-            yield from _images_in(item)
-
-
-def _texts_in(node: Node) -> Iterator[str]:
-    if isinstance(node, Scalar):
-        yield node.text or ""
-    else:
-        items = node.items if isinstance(node, Seq) else [value for _, value in node.entries.values()]
-        for item in items:
-            yield from _texts_in(item)
 
 
 def _asks_for_image(text: str) -> bool:

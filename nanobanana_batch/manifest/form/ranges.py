@@ -21,14 +21,12 @@ _NUMBER = re.compile(r"[+-]?(\d{1,20}(\.\d{0,20})?|\.\d{1,20})", re.ASCII)
 class NumberRange(Sequence[str]):
     """The numbers of a range as texts; nothing is kept, however long it is."""
 
-    first: int
-    """In units of the last decimal, as is `step`."""
-    step: int
-    length: int
+    numbers: range
+    """In units of the last decimal."""
     decimals: int
 
     def __len__(self) -> int:
-        return self.length
+        return len(self.numbers)
 
     @overload
     def __getitem__(self, index: int) -> str: ...
@@ -36,47 +34,28 @@ class NumberRange(Sequence[str]):
     def __getitem__(self, index: slice) -> Sequence[str]: ...
     def __getitem__(self, index: int | slice) -> str | Sequence[str]:
         if isinstance(index, slice):
-            return [self._text(at) for at in range(*index.indices(self.length))]
-        return self._text(range(self.length)[index])
+            return NumberRange(self.numbers[index], self.decimals)
+        return self._text(self.numbers[index])
 
     def __iter__(self) -> Iterator[str]:
-        return map(self._text, range(self.length))
+        return map(self._text, self.numbers)
 
     def __contains__(self, value: object) -> bool:
         return isinstance(value, str) and self.find(value) is not None
 
     def find(self, text: str) -> int | None:
         """The place of this number, however it is written: 0.5 is 0.50."""
-        if not _NUMBER.fullmatch(text):
+        number = Fraction(text) * 10**self.decimals if _NUMBER.fullmatch(text) else None
+        if number is None or number.denominator > 1 or int(number) not in self.numbers:
             return None
-        index, beside = divmod(Fraction(text) * 10**self.decimals - self.first, self.step)
-        return index if not beside and 0 <= index < self.length else None
+        return self.numbers.index(int(number))
 
-    def _text(self, index: int) -> str:
-        number = self.first + index * self.step
+    def _text(self, number: int) -> str:
         if not self.decimals:
             return str(number)
         digits = f"{abs(number):0{self.decimals + 1}d}"
         sign = "-" if number < 0 else ""
         return f"{sign}{digits[: -self.decimals]}.{digits[-self.decimals :]}"
-
-
-@dataclass(frozen=True, slots=True)
-class Same(Sequence[str]):
-    """One text as often as there are levels."""
-
-    text: str
-    length: int
-
-    def __len__(self) -> int:
-        return self.length
-
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[str]: ...
-    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
-        return self.text if isinstance(index, int) else [self.text] * len(range(self.length)[index])
 
 
 def read_range(form: Form, name: str, node: Map) -> NumberRange | None:
@@ -122,4 +101,4 @@ def _range(form: Form, name: str, node: Map, first: str, last: str, step: str) -
     if length > MAX_VALUES:
         form.note(node.pos, f"more than {MAX_VALUES:,} values", name)
         return None
-    return NumberRange(start, by, length, decimals)
+    return NumberRange(range(start, start + length * by, by), decimals)

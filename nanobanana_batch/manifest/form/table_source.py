@@ -11,8 +11,8 @@ from nanobanana_batch.errors import Problem
 from nanobanana_batch.manifest.form.block import Given, ListedRows, Source, SourceRow
 from nanobanana_batch.manifest.form.forms import Entries, Form
 from nanobanana_batch.manifest.form.template_uses import names_asked_for
-from nanobanana_batch.manifest.form.where import Condition
-from nanobanana_batch.manifest.read.nodes import Map, Node, Scalar, place
+from nanobanana_batch.manifest.form.where import Condition, read_where
+from nanobanana_batch.manifest.read.nodes import Map, Node, Scalar
 from nanobanana_batch.manifest.read.origin import ENDINGS, export_hint, kind_of, open_table
 from nanobanana_batch.manifest.read.table import Header, Table
 from nanobanana_batch.manifest.words.names import IN_A_MAPPED_TABLE, ROW_NAMES, as_name, name_fault
@@ -108,7 +108,14 @@ def read_table(
         example = '`columns: {text: prompt}` with `prompt: "{text}, in ink"`'
         form.note(pos, f"{message} {example}", "prompt")
     rows = table_rows(table, header, columns, form.log)
-    return replace(rows, where=_where(form, entries, header.names, columns)), list(columns)
+    known = {**{name: index for index, name in enumerate(header.names)}, **columns}
+    where = read_where(
+        form,
+        entries,
+        known,
+        lambda name: Finding("where", f"no column {shown(name)}", tuple(known), closest(name, known)),
+    )
+    return replace(rows, where=where), list(columns)
 
 
 def _refuse_turned_round(form: Form, asked: Mapping[str, Scalar], header: Collection[str]) -> bool:
@@ -144,20 +151,6 @@ def _table(form: Form, pos: int, node: Node) -> Table | None:
     if not form.is_there("table", node):
         return None
     return open_table(form.folder / file, file, kind)
-
-
-def _where(
-    form: Form, entries: Entries, header: Sequence[str], columns: Mapping[str, int]
-) -> tuple[tuple[int, Condition], ...]:
-    places = {**{name: index for index, name in enumerate(header)}, **columns}
-    found = []
-    for name, (pos, wanted) in form.choices("where", entries).items():
-        if name in places:
-            found.append((places[name], Condition(place(form.file, pos), name, wanted)))
-        else:
-            finding = Finding("where", f"no column {shown(name)}", tuple(places), closest(name, places))
-            form.finding(pos, finding)
-    return tuple(found)
 
 
 def table_columns(

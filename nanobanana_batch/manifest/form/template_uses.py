@@ -6,7 +6,6 @@ a variable may also be there just to be carried to the results.
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -44,13 +43,11 @@ class TemplateUses:
         own = frozenset(names)
         known = own | set(defaults) | set(_factors(entries))
         used, has_prompts = _Used(known), False
-        for field, text, at in itertools.chain(_default_texts(defaults), _row_texts(entries)):
+        for field, text, at in templates_of(entries, defaults):
             used.add(text)
             if field == "prompt":
                 has_prompts = True
                 self._warn_of_habits(text, at, known)
-        for _, text, _ in _id_texts(entries):
-            used.add(text)
         self._warn_of_factors(entries, used.names)
         self._form.templated |= used.names
         everywhere = used.names | _matched(entries)
@@ -136,7 +133,7 @@ def names_asked_for(entries: Entries, defaults: Mapping[str, Given]) -> set[str]
     """The names that templates and entries of a block ask for, and that only its rows can give."""
     given = {*defaults, *_factors(entries)}
     used = _Used(frozenset(given))
-    for _, text, _ in itertools.chain(_default_texts(defaults), _row_texts(entries), _id_texts(entries)):
+    for _, text, _ in templates_of(entries, defaults):
         used.add(text)
     return (used.names | _matched(entries)) - given
 
@@ -158,18 +155,18 @@ class _Used:
             self.names.update(Template(text, self._known).names)
 
 
-def _row_texts(entries: Entries) -> Iterator[_Text]:
-    for name, (_, node) in _factors(entries).items():
-        if name in _TEMPLATED:
-            yield from _texts(name, node)
-    for key in ("rows", "include"):
-        for item in _maps(entries, key):
-            for name in _TEMPLATED:
-                if name in item.entries:
-                    yield from _texts(name, item.entries[name][1])
-
-
-def _id_texts(entries: Entries) -> Iterator[_Text]:
+def templates_of(entries: Entries, defaults: Mapping[str, Given]) -> Iterator[_Text]:
+    """Every text of a block that is read as a template."""
+    for name in _TEMPLATED:
+        if name in defaults:
+            given = defaults[name]
+            for text in (given.value,) if isinstance(given.value, str) else given.value:
+                yield name, text, given.place
+    rows = [item.entries for key in ("rows", "include") for item in _maps(entries, key)]
+    for row in (_factors(entries), *rows):
+        for name in _TEMPLATED:
+            if name in row:
+                yield from _texts(name, row[name][1])
     if "id" in entries:
         yield from _texts("id", entries["id"][1])
 
@@ -186,14 +183,6 @@ def _position(name: str, entries: Entries) -> int:
         if name in item.entries:
             return item.entries[name][0]
     return next((entries[key][0] for key in ("table", "from") if key in entries), 0)
-
-
-def _default_texts(defaults: Mapping[str, Given]) -> Iterator[_Text]:
-    for name in _TEMPLATED:
-        if name in defaults:
-            given = defaults[name]
-            for text in (given.value,) if isinstance(given.value, str) else given.value:
-                yield name, text, given.place
 
 
 def _factors(entries: Entries, keys: Iterable[str] = ("matrix", "zip")) -> Entries:

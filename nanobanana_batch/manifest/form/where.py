@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-from nanobanana_batch.catalog import closest, shown
+from nanobanana_batch.catalog import Finding, closest, shown
 from nanobanana_batch.errors import Problem
+from nanobanana_batch.manifest.form.forms import Entries, Form
+from nanobanana_batch.manifest.read.nodes import Scalar, Seq, place
 from nanobanana_batch.manifest.words.template import Value, as_text
 
 _OTHERS_KEPT = 1000
 _LONGEST_KEPT = 200
 _VALUES_SHOWN = 5
 _SEEN_SHOWN = 20
+_Known = TypeVar("_Known")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +56,21 @@ class Condition:
             near = next(filter(None, (closest(text, self.others) for text in missing[:_VALUES_SHOWN])), "")
             message = f"no row of {rows} has {self.name} {texts}{more}; there {self.there()}"
             yield self.place, str(Problem(self.place, message, "where", suggestion=near))
+
+
+def read_where(
+    form: Form, entries: Entries, known: Mapping[str, _Known], unknown: Callable[[str], Finding]
+) -> tuple[tuple[_Known, Condition], ...]:
+    """The conditions of a block, each with what the source knows its name by; null is an empty text."""
+    found = []
+    wanted = form.map("where", entries["where"][1]).entries if "where" in entries else {}
+    for name, (pos, node) in wanted.items():
+        items = node.items if isinstance(node, Seq) else [node]
+        texts = [item.text or "" for item in items if isinstance(item, Scalar)]
+        if not items or len(texts) < len(items):
+            form.note(node.pos, "expected a text, or a list of texts", "where")
+        elif name in known:
+            found.append((known[name], Condition(place(form.file, pos), name, frozenset(texts))))
+        else:
+            form.finding(pos, unknown(name))
+    return tuple(found)
