@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -30,12 +29,11 @@ from nanobanana_batch.manifest.rows.expand import Expander
 from nanobanana_batch.manifest.rows.local_images import LocalImages
 from nanobanana_batch.manifest.rows.settle import Settler
 from nanobanana_batch.manifest.words.names import IN_A_TABLE, ROW_NAMES, as_name, field_elsewhere, not_sent
-from nanobanana_batch.manifest.words.template import as_text
+from nanobanana_batch.manifest.words.template import as_text, names_in
 from nanobanana_batch.model import Draft
 from nanobanana_batch.problems import FindPaths, ProblemLog
 
 _COLUMNS_TOLD = 10
-_IN_BRACES = re.compile(r"\{([^{}]*)\}")
 _IDLE_TOLD = 50
 
 
@@ -268,9 +266,8 @@ def _refuse_templates(block: Block, given: Mapping[str, Given], file: str, log: 
     """Every row would be paid for with the name of a column in braces, and not with what stands there."""
     for field in ("prompt", "images"):
         text = as_text(given[field].value) if field in given else ""
-        names = [as_name(inner).partition(":")[0].strip() for inner in _IN_BRACES.findall(text)]
         columns = {name.casefold() for name in block.row_names}
-        slot = next((name for name in names if name.casefold() in columns), None)
+        slot = next((name for name in names_in(text) if name.casefold() in columns), None)
         if slot is not None:
             example = f"`table: {file}` with `{field}: {json.dumps(text, ensure_ascii=False)}`"
             message = (

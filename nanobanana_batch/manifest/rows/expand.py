@@ -37,23 +37,6 @@ class _Refused(Exception):
         self.place = place
 
 
-class _OnceLog:
-    """Passes each distinct problem on once."""
-
-    def __init__(self, log: ProblemLog) -> None:
-        self._log = log
-        self._seen: set[tuple[str, Finding]] = set()
-
-    def add(self, finding: Finding, place: str, row: str = "") -> None:
-        """Report a finding; `row` is the first row that has met it, where the place does not say."""
-        if (place, finding) in self._seen:
-            return
-        if len(self._seen) < _REMEMBERED:
-            self._seen.add((place, finding))
-        message = finding.message + (f" (first met in {row})" if row else "")
-        self._log.add(replace(finding, message=message).at(place))
-
-
 @dataclass(frozen=True, slots=True)
 class _Cell:
     """One row at one point of the matrix."""
@@ -85,12 +68,12 @@ class Expander:
     def __init__(self, settler: Settler, variables: tuple[str, ...], log: ProblemLog) -> None:
         self._settler = settler
         self._variables = variables
-        self._raw_log = log
-        self._log = _OnceLog(log)
+        self._log = log
+        self._told: set[tuple[str, Finding]] = set()
 
     def drafts(self, grid: Grid) -> Iterator[Draft | None]:
         """Rows in order, for each its combinations, for each its variants; `None` for a bad one."""
-        for row, point, values in grid.cells(self._raw_log):
+        for row, point, values in grid.cells(self._log):
             yield from self._variants(_Cell(grid.block, row, values, grid, point))
 
     def _variants(self, cell: _Cell) -> Iterator[Draft | None]:
@@ -135,10 +118,17 @@ class Expander:
         # What is wrong with a prompt depends on the row even where the template is shared.
         place = cell.row.place("prompt") if finding.field == "prompt" else cell.place(finding.field)
         shared = place != cell.row.place(finding.field)
-        self._log.add(finding, place, cell.row.source if shared and cell.row.values else "")
+        self._tell(finding, place, f" (first met in {cell.row.source})" if shared and cell.row.values else "")
 
     def _refuse(self, cell: _Cell, refused: _Refused) -> None:
-        self._log.add(refused.finding, refused.place or cell.row.source)
+        self._tell(refused.finding, refused.place or cell.row.source)
+
+    def _tell(self, finding: Finding, place: str, more: str = "") -> None:
+        """Report each finding once at each place."""
+        if (place, finding) not in self._told:
+            if len(self._told) < _REMEMBERED:
+                self._told.add((place, finding))
+            self._log.add(replace(finding, message=finding.message + more).at(place))
 
 
 def _with_images(cell: _Cell, variant: int) -> dict[str, Value]:

@@ -7,9 +7,9 @@ images is settled once for each combination of texts.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from nanobanana_batch.catalog import (
     FALSE,
@@ -26,11 +26,10 @@ from nanobanana_batch.catalog import (
 )
 from nanobanana_batch.errors import Problem
 from nanobanana_batch.manifest.rows.local_images import LocalImages
-from nanobanana_batch.manifest.words.names import SETTINGS, as_name
-from nanobanana_batch.manifest.words.template import Value, as_text
+from nanobanana_batch.manifest.words.names import SETTINGS
+from nanobanana_batch.manifest.words.template import Value, as_text, names_in
 from nanobanana_batch.model import ExtraValue, LocalImage, Request
 
-_IN_BRACES = re.compile(r"\{([^{}]+)\}")
 _CACHE_SIZE = 10_000
 
 
@@ -63,12 +62,12 @@ class Settler:
         self._local_images = local_images
         self._allow_unknown_model = allow_unknown_model
         self._warned_of_literal = False
-        self._cache: dict[tuple[Value | None, ...], _Settled] = {}
+        self._settled = lru_cache(_CACHE_SIZE)(self._settle_settings)
 
     def settle(self, values: Mapping[str, Value], prompt: str) -> tuple[Request, list[Finding]]:
         """The request that these values ask for, and all that is wrong with it."""
         key = tuple(map(values.get, SETTINGS))
-        settled = self._cache.get(key) or self._settled(key)
+        settled = self._settled(key)
         base = settled.request
         images = image_list(values["images"]) if "images" in values else ()
         files: tuple[LocalImage, ...] = ()
@@ -98,8 +97,7 @@ class Settler:
         """Warn, once, of a prompt that is no template and yet holds the name of a variable in braces."""
         if self._warned_of_literal:
             return
-        slots = (as_name(inner).partition(":")[0].strip() for inner in _IN_BRACES.findall(prompt))
-        name = next((name for name in slots if name in names), None)
+        name = next((name for name in names_in(prompt) if name in names), None)
         if name is not None:
             self._warned_of_literal = True
             message = (
@@ -108,17 +106,7 @@ class Settler:
             )
             self.warnings.append(str(Problem(place, message, "prompt")))
 
-    def _settled(self, key: tuple[Value | None, ...]) -> _Settled:
-        if len(self._cache) >= _CACHE_SIZE:
-            self._cache.clear()
-        request, rules, findings = self._settings(key)
-        without_images = tuple(check_images((), request.aspect_ratio, rules))
-        settled = self._cache[key] = _Settled(request, rules, findings, without_images)
-        return settled
-
-    def _settings(
-        self, key: tuple[Value | None, ...]
-    ) -> tuple[Request, ModelRules | None, tuple[Finding, ...]]:
+    def _settle_settings(self, key: tuple[Value | None, ...]) -> _Settled:
         texts = {name: as_text(value).strip() for name, value in zip(SETTINGS, key, strict=True) if value}
         findings: list[Finding] = []
         request = Request(
@@ -133,16 +121,18 @@ class Settler:
         )
         if not request.model:
             offered = tuple(rules.name for rules in self._catalog.models(self._dialect))
-            missing = Finding("model", "no model is given", offered, rests_on="model")
-            return request, None, (*findings, missing)
-        request = self._catalog.normalised(request, self._dialect)
-        findings += self._catalog.check_settings(
-            request, self._dialect, allow_unknown_model=self._allow_unknown_model
-        )
-        rules = self._catalog.rules(request.model, self._dialect)
-        if rules is None:
-            self._warn(request.model)
-        return _without_idle_searches(request, rules), rules, tuple(findings)
+            findings.append(Finding("model", "no model is given", offered, rests_on="model"))
+            rules = None
+        else:
+            request = self._catalog.normalised(request, self._dialect)
+            findings += self._catalog.check_settings(
+                request, self._dialect, allow_unknown_model=self._allow_unknown_model
+            )
+            rules = self._catalog.rules(request.model, self._dialect)
+            if rules is None:
+                self._warn(request.model)
+        without_images = tuple(check_images((), request.aspect_ratio, rules))
+        return _Settled(_without_idle_searches(request, rules), rules, tuple(findings), without_images)
 
     def _warn(self, model: str) -> None:
         where = f"in dialect {self._dialect}"
@@ -235,10 +225,7 @@ class OwnSettings:
             self._warn(name, model, f"is not sent for {model}, which has no such setting ({others})")
 
     def _warn_of_literal(self, name: str, text: str, values: Mapping[str, Value]) -> None:
-        if "{" not in text:
-            return
-        slots = (as_name(inner).partition(":")[0].strip() for inner in _IN_BRACES.findall(text))
-        slot = next((slot for slot in slots if slot in values), None)
+        slot = next((slot for slot in names_in(text) if slot in values), None)
         if slot is not None:
             said = f"{shown('{' + slot + '}')} is sent as it stands"
             self._warn(name, slot, f"{said}; templates are `prompt`, `images` and `id`")

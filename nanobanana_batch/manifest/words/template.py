@@ -14,6 +14,7 @@ from nanobanana_batch.catalog import Finding, closest, shown
 from nanobanana_batch.manifest.words.filters import FILTERS
 from nanobanana_batch.manifest.words.names import ROW_NAMES, as_name
 
+_IN_BRACES = re.compile(r"\{([^{}]+)\}")
 _PIECES = re.compile(r"(\{\{|\}\}|\{[^{}]*\}|[{}])")
 _NESTED_ALTERNATIVES = re.compile(r"\{[^{}|]*\||\|[^{}|]*\}")
 _NO_ALTERNATIVES = (
@@ -108,6 +109,11 @@ class Template:
 def compiled(text: str, known: frozenset[str] = frozenset()) -> Template:
     """The template of this text; raises `TemplateFault`."""
     return Template(text, known)
+
+
+def names_in(text: str) -> list[str]:
+    """The names that stand in braces in a text that is no template."""
+    return [as_name(inner).partition(":")[0].strip() for inner in _IN_BRACES.findall(text)]
 
 
 def as_text(value: Value) -> str:
