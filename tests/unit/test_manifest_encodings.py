@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nanobanana_batch.manifest.form.factors import ValueFile
+from nanobanana_batch.manifest.form.factors import read_list
 from nanobanana_batch.manifest.read.encoding import MAX_LINE, BadLine, Lines
 from tests.unit.tables import complaints, read
 
@@ -52,7 +52,7 @@ def test_tsv_jsonl_and_lists_are_read_by_the_same_rule(tmp_path: Path, encoding:
     (tmp_path / "t.jsonl").write_bytes(jsonl.encode(encoding))
     assert [draft.request.prompt for draft in read(tmp_path / "t.jsonl")] == ["é", "x"]
     (tmp_path / "l.txt").write_bytes(mark.join(["# styles", "é", "", "x"]).encode(encoding))
-    values, problems = ValueFile(tmp_path / "l.txt", "l.txt").read()
+    values, problems = read_list(tmp_path / "l.txt", "l.txt")
     assert (values, problems) == ([("é", "l.txt:2"), ("x", "l.txt:4")], [])
 
 
@@ -81,7 +81,7 @@ def test_another_encoding_is_refused_and_named_only_if_likely(
         assert likely in problem
         assert (f"iconv -f {likely} -t UTF-8" in problem) == bool(likely)
     (tmp_path / "l.txt").write_bytes(f"sound\n{text}\n".encode(encoding))
-    (found,) = ValueFile(tmp_path / "l.txt", "l.txt").read()[1]
+    (found,) = read_list(tmp_path / "l.txt", "l.txt")[1]
     assert (found.source, likely in found.message) == ("l.txt:2", True)
 
 

@@ -125,7 +125,7 @@ class Axes:
 
     def has(self, name: str, text: str) -> bool:
         """Whether a factor gives this value to this name."""
-        return bool(self._axes[self.of[name]].holding(name, text))
+        return name in self.of and bool(self._axes[self.of[name]].holding(name, text))
 
     def asked(self) -> list[tuple[str, frozenset[str]]]:
         """The names of a row that decide what entries do to it, each with the values that matter."""

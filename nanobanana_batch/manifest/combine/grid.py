@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Generic, NamedTuple, TypeVar
 
 from nanobanana_batch.catalog import (
@@ -52,27 +53,17 @@ class _Index(Generic[_Held]):
     """Finds the entries that hold for a row without asking all of them."""
 
     def __init__(self, entries: Sequence[_Held]) -> None:
-        self._entries = tuple(entries)
-        self._always: list[int] = []
-        self._asking: dict[str, dict[str, list[int]]] = {}
+        self._numbered: dict[tuple[str, str] | None, list[tuple[int, _Held]]] = {}
         for number, held in enumerate(entries):
-            if held.asks:
-                name, texts = next(iter(held.asks.items()))
-                for text in dict.fromkeys(texts):
-                    self._asking.setdefault(name, {}).setdefault(text, []).append(number)
-            else:
-                self._always.append(number)
+            first = next(iter(held.asks.items()), None)
+            for key in dict.fromkeys((first[0], text) for text in first[1]) if first else (None,):
+                self._numbered.setdefault(key, []).append((number, held))
 
     def holding(self, base: Mapping[str, Value]) -> tuple[_Held, ...]:
         """The entries that hold for this row, in order."""
-        if not self._asking:
-            return self._entries
-        numbers = self._always.copy()
-        for name, by_text in self._asking.items():
-            if name in base:
-                found = by_text.get(as_text(base[name]), ())
-                numbers += [number for number in found if self._entries[number].holds(base)]
-        return tuple([self._entries[number] for number in sorted(numbers)])
+        keys = (None, *((name, as_text(value)) for name, value in base.items()))
+        found = [each for key in keys for each in self._numbered.get(key, ()) if each[1].holds(base)]
+        return tuple([held for _, held in sorted(found, key=itemgetter(0))])
 
 
 class Grid:
@@ -95,19 +86,15 @@ class Grid:
         self._drawn_from = 0
         self._met: set[str] = set()
         self.used = {
-            _value_key(name, text) for name, text in self._choices_excluded() if self._is_level(name, text)
+            _value_key(name, text)
+            for entry in block.exclude
+            for name, text in _choices_of(entry)
+            if self._axes.has(name, text)
         }
         """Places of the entries that take something out, or add something, in a row that was read.
 
         And the values among several of an `exclude` entry that are there.
         """
-
-    def _choices_excluded(self) -> Iterator[tuple[str, str]]:
-        for entry in self.block.exclude:
-            yield from _choices_of(entry)
-
-    def _is_level(self, name: str, text: str) -> bool:
-        return name in self._axes.of and self._axes.has(name, text)
 
     def cells(self, log: ProblemLog) -> Iterator[tuple[SourceRow, Point, dict[str, Value]]]:
         """Each combination in order, with its row and all its values; unreadable rows go to `log`."""
@@ -270,11 +257,12 @@ class Grid:
 
     def _values(self, base: dict[str, Value], point: Point) -> dict[str, Value]:
         values = base.copy()
-        levels, sets = point.levels, point.added_by.sets if point.added_by else ()
+        sets = point.added_by.sets if point.added_by else {}
         for name, column, axis in self._columns:
             if name not in sets:
-                values[name] = column[levels[axis]]
-        return {**values, **point.added_by.sets} if point.added_by else values
+                values[name] = column[point.levels[axis]]
+        values.update(sets)
+        return values
 
     def _choices(self, found: _RowProduct, names: Sequence[str]) -> Iterator[tuple[dict[str, str], int]]:
         """What combinations have under those names that are not the row's own, and how many have it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from nanobanana_batch.catalog import Finding, closest, shown
@@ -138,7 +138,7 @@ def _file_items(form: Form, name: str, node: Map, may_repeat: bool) -> list[tupl
         return []
     if not form.is_there(name, target):
         return []
-    items, problems = ValueFile(form.folder / target.text, target.text).read(may_repeat=may_repeat)
+    items, problems = read_list(form.folder / target.text, target.text, may_repeat=may_repeat)
     form.log.extend(replace(problem, field=name) for problem in problems)
     return items
 
@@ -149,50 +149,37 @@ def _words(values: Sequence[str]) -> tuple[str, ...]:
     used: set[str] = set()
     for number, value in enumerate(values, 1):
         if value not in words:
-            words[value] = distinct_word(value, number, used)
+            name = word(value) or str(number)
+            words[value] = f"{name}-{number}" if name in used else name
             used.add(words[value])
     return tuple([words[value] for value in values])
 
 
-def distinct_word(value: str, number: int, used: set[str]) -> str:
-    """A word for the value of this number, other than those in use."""
-    name = word(value) or str(number)
-    return f"{name}-{number}" if name in used else name
-
-
-@dataclass(frozen=True, slots=True)
-class ValueFile:
-    """A list of values, one a line; empty lines and lines that begin with # are left out."""
-
-    path: Path
-    file: str
-
-    def read(self, *, may_repeat: bool = False) -> tuple[list[tuple[str, str]], list[Problem]]:
-        """The values with their places."""
-        try:
-            with reading(self.path) as stream:
-                data = stream.read(MAX_LIST_BYTES + 1)
-        except OSError as error:
-            return [], [Problem(self.file, f"cannot be read: {error.strerror or error}")]
-        if len(data) > MAX_LIST_BYTES:
-            return [], [Problem(self.file, f"larger than {MAX_LIST_BYTES >> 20} MiB")]
-        return self._values(data, may_repeat)
-
-    def _values(self, data: bytes, may_repeat: bool) -> tuple[list[tuple[str, str]], list[Problem]]:
-        found: list[tuple[str, str]] = []
-        first: dict[str, str] = {}
-        problems: list[Problem] = []
-        for number, line in sound_lines(io.BytesIO(data), self.file, problems.append):
-            text, source = line.strip(), f"{self.file}:{number}"
-            if not text or text.startswith("#"):
-                continue
-            if text in first and not may_repeat:
-                problems.append(Problem(source, f"{shown(text)} stands here twice (first at {first[text]})"))
-            elif not text.isprintable() and any(ord(c) < 32 for c in text):
-                problems.append(Problem(source, "a control character is not allowed"))
-            else:
-                first.setdefault(text, source)
-                found.append((text, source))
-        if not found and not problems:
-            problems.append(Problem(self.file, "the list is empty"))
-        return found, problems
+def read_list(
+    path: Path, file: str, *, may_repeat: bool = False
+) -> tuple[list[tuple[str, str]], list[Problem]]:
+    """Values with their places, one a line; empty lines and lines that begin with # are left out."""
+    try:
+        with reading(path) as stream:
+            data = stream.read(MAX_LIST_BYTES + 1)
+    except OSError as error:
+        return [], [Problem(file, f"cannot be read: {error.strerror or error}")]
+    if len(data) > MAX_LIST_BYTES:
+        return [], [Problem(file, f"larger than {MAX_LIST_BYTES >> 20} MiB")]
+    found: list[tuple[str, str]] = []
+    first: dict[str, str] = {}
+    problems: list[Problem] = []
+    for number, line in sound_lines(io.BytesIO(data), file, problems.append):
+        text, source = line.strip(), f"{file}:{number}"
+        if not text or text.startswith("#"):
+            continue
+        if text in first and not may_repeat:
+            problems.append(Problem(source, f"{shown(text)} stands here twice (first at {first[text]})"))
+        elif not text.isprintable() and any(ord(c) < 32 for c in text):
+            problems.append(Problem(source, "a control character is not allowed"))
+        else:
+            first.setdefault(text, source)
+            found.append((text, source))
+    if not found and not problems:
+        problems.append(Problem(file, "the list is empty"))
+    return found, problems

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from operator import itemgetter
 
 from nanobanana_batch.catalog import Finding, closest, shown
 from nanobanana_batch.errors import Problem
-from nanobanana_batch.manifest.form.block import Given, ListedRows, Source, SourceRow
+from nanobanana_batch.manifest.form.block import Block, Given, ListedRows, Source, SourceRow
 from nanobanana_batch.manifest.form.forms import Entries, Form
 from nanobanana_batch.manifest.form.template_uses import names_asked_for
 from nanobanana_batch.manifest.form.where import Condition, read_where
-from nanobanana_batch.manifest.read.nodes import Map, Node, Scalar
+from nanobanana_batch.manifest.read.nodes import Map, Node, Scalar, place
 from nanobanana_batch.manifest.read.origin import ENDINGS, export_hint, kind_of, open_table
 from nanobanana_batch.manifest.read.table import Header, Table
-from nanobanana_batch.manifest.words.names import IN_A_MAPPED_TABLE, ROW_NAMES, as_name, name_fault
+from nanobanana_batch.manifest.words.names import (
+    IN_A_MAPPED_TABLE,
+    IN_A_TABLE,
+    ROW_NAMES,
+    as_name,
+    name_fault,
+    not_sent,
+)
 from nanobanana_batch.problems import ProblemLog
 
-LeftOut = tuple[list[Problem], list[str]]
-"""Problems, and warnings."""
 _TAKEN = "texts, numbers, booleans, dates or lists of texts"
 
 
@@ -53,29 +59,21 @@ class TableRows:
         return itertools.chain.from_iterable(condition.idle(self.table.file) for _, condition in self.where)
 
 
-def table_rows(table: Table, header: Header, columns: Mapping[str, int], log: ProblemLog) -> TableRows:
-    """The rows of a table whose columns have our names; lists are refused under other names than images."""
-    for name, index in columns.items():
-        if index in header.lists and name != "images":
-            message = "a list; only `images` may be one"
-            log.add(Problem(header.lists[index], message, name))
-    return TableRows(table, header.names, tuple(columns.items()))
-
-
-def leave_out(header: Header, file: str, declared: Collection[str], named: Collection[str]) -> LeftOut:
-    """What to say of its columns; those that no text can be made of are left out, and refused if needed."""
-    problems, warnings = [], list(header.warnings)
-    for index, kind in header.others.items():
-        name, of_kind = header.names[index], f"a column of type {shown(kind)}"
-        needed = f"{of_kind}; one that is used holds {_TAKEN}"
-        if name in named or name in ROW_NAMES:
-            problems.append(Problem(file, needed, name))
-        elif name_fault(name, declared):
-            hint = "to go without it, list it under `variables` (tables: `--variables`)"
-            problems.append(Problem(file, f"{needed}; {hint}", name))
-        else:
-            warnings.append(str(Problem(file, f"{of_kind}, which gives no text, is left out", name)))
-    return problems, warnings
+def whole_table(form: Form, table: Table) -> tuple[tuple[str, ...], list[Block]]:
+    """The variables and the block of a manifest that is a table; no block when it cannot be read."""
+    header = table.header()
+    form.log.extend(header.problems)
+    if not _is_usable(form, table.file, header, ()):
+        return (), []
+    columns = _columns(form, header, {}, header.places.__getitem__, IN_A_TABLE)
+    variables = tuple(name for name in columns if name not in ROW_NAMES)
+    for name in variables:
+        fault = "" if name in form.declared else not_sent(name, form.extras)
+        if fault:
+            form.warnings.append(str(Problem(header.places[columns[name]], fault, name)))
+    rows = _rows(form, table, header, columns)
+    names, row_names = frozenset(variables), frozenset(columns)
+    return variables, [Block(rows, {}, templated=False, names=names, row_names=row_names)]
 
 
 def read_table(
@@ -93,21 +91,16 @@ def read_table(
     if _refuse_turned_round(form, asked, header.names):
         return nothing
     mapping = {name: item for name, item in asked.items() if form.sound_name(name, item.pos)}
-    problems, warnings = leave_out(header, table.file, form.meant, _named(entries, defaults, mapping))
-    form.log.extend(problems)
-    if header.problems or problems:
+    if not _is_usable(form, table.file, header, _named(entries, defaults, mapping)):
         return nothing
-    form.warnings.extend(warning for warning in warnings if warning not in form.warnings)
-    columns, findings = table_columns(header.names, mapping, form.meant, header.others)
-    for finding, cause in findings:
-        form.finding(cause.pos if isinstance(cause, Scalar) else node.pos, finding)
+    columns = _columns(form, header, mapping, lambda _: place(form.file, node.pos), IN_A_MAPPED_TABLE)
     for index, name in enumerate(columns):
         form.name(name, node.pos, index)
     if "prompt" in columns and "prompt" in defaults:
         message = "the table gives prompts, and so does a template; map the column to another name:"
         example = '`columns: {text: prompt}` with `prompt: "{text}, in ink"`'
         form.note(pos, f"{message} {example}", "prompt")
-    rows = table_rows(table, header, columns, form.log)
+    rows = _rows(form, table, header, columns)
     known = {**{name: index for index, name in enumerate(header.names)}, **columns}
     where = read_where(
         form,
@@ -153,37 +146,58 @@ def _table(form: Form, pos: int, node: Node) -> Table | None:
     return open_table(form.folder / file, file, kind)
 
 
-def table_columns(
-    header: Sequence[str],
-    mapping: Mapping[str, Scalar],
-    declared: Collection[str],
-    others: Collection[int] = (),
-    if_meant: str = IN_A_MAPPED_TABLE,
-) -> tuple[dict[str, int], list[tuple[Finding, Scalar | int]]]:
-    """Our names with the columns that give them, in header order; `others` are columns that give nothing.
+def _is_usable(form: Form, file: str, header: Header, named: Collection[str]) -> bool:
+    """Whether each column that is needed can be had; others of which no text can be made are left out."""
+    problems, warnings = list(header.problems), list(header.warnings)
+    for index, kind in header.others.items():
+        name, of_kind = header.names[index], f"a column of type {shown(kind)}"
+        needed = f"{of_kind}; one that is used holds {_TAKEN}"
+        if name in named or name in ROW_NAMES:
+            problems.append(Problem(file, needed, name))
+        elif name_fault(name, form.meant):
+            hint = "to go without it, list it under `variables` (tables: `--variables`)"
+            problems.append(Problem(file, f"{needed}; {hint}", name))
+        else:
+            warnings.append(str(Problem(file, f"{of_kind}, which gives no text, is left out", name)))
+    form.log.extend(problems[len(header.problems) :])
+    if not problems:
+        form.warnings.extend(warning for warning in warnings if warning not in form.warnings)
+    return not problems
 
-    And what is wrong: each finding with the entry of the mapping, or the column, that it is about.
-    """
-    findings: list[tuple[Finding, Scalar | int]] = []
-    places = {name: index for index, name in enumerate(header) if index not in others}
-    pairs: list[tuple[int, str]] = []
+
+def _columns(
+    form: Form, header: Header, mapping: Mapping[str, Scalar], at: Callable[[int], str], if_meant: str
+) -> dict[str, int]:
+    """Our names with the columns that give them, in header order; `at` is where a column is told of."""
+    columns = {name: index for index, name in enumerate(header.names) if index not in header.others}
+    found: dict[str, int] = {}
+    mapped = {as_name(item.text or "") for item in mapping.values()}
     for name, item in mapping.items():
         column = as_name(item.text or "")
-        if column in places:
-            pairs.append((places[column], name))
+        if column in columns:
+            found[name] = columns[column]
         else:
-            finding = Finding("columns", f"no column {shown(column)}", tuple(header), closest(column, header))
-            findings.append((finding, item))
-    mapped = {as_name(item.text or "") for item in mapping.values()}
-    for index, name in enumerate(header):
-        if name in mapped or index in others:
+            names = header.names
+            form.finding(
+                item.pos, Finding("columns", f"no column {shown(column)}", names, closest(column, names))
+            )
+    for name, index in columns.items():
+        if name in mapped:
             continue
         if name in mapping:
             message = f"{name!r} is a column of the table, and another is mapped to this name; map it too"
-            findings.append((Finding("columns", message), mapping[name]))
-        fault = name_fault(name, declared, if_meant)
+            form.note(mapping[name].pos, message, "columns")
+        fault = name_fault(name, form.meant, if_meant)
         if fault:
-            findings.append((fault, index))
+            form.log.add(fault.at(at(index)))
         else:
-            pairs.append((index, name))
-    return {name: index for index, name in sorted(pairs, key=lambda pair: pair[0])}, findings
+            found[name] = index
+    return dict(sorted(found.items(), key=itemgetter(1)))
+
+
+def _rows(form: Form, table: Table, header: Header, columns: Mapping[str, int]) -> TableRows:
+    """The rows under our names; lists are refused under other names than images."""
+    for name, index in columns.items():
+        if index in header.lists and name != "images":
+            form.log.add(Problem(header.lists[index], "a list; only `images` may be one", name))
+    return TableRows(table, header.names, tuple(columns.items()))
