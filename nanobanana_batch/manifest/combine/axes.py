@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from nanobanana_batch.manifest.combine.product import Box, Point, Ranges
 from nanobanana_batch.manifest.form.block import Block, Entry, Factor
@@ -23,7 +24,6 @@ class Axis:
         self._holding: dict[str, dict[str, list[int]]] = {}
         self._added: dict[tuple[str, ...], int] = {}
         self._words: list[str] = []
-        self._taken: set[str] | None = None
 
     def holding(self, name: str, text: str) -> frozenset[int]:
         """The factor's levels that give this value to this name."""
@@ -59,23 +59,19 @@ class Axis:
     def _free_word(self, name: str) -> str:
         number = self.size + len(self._added) + 1
         name = name or str(number)
-        if self._is_word(name):
+        columns = self.factor.columns if self.factor else ()
+        numbers = [column.words for column in columns if isinstance(column.words, NumberRange)]
+        if name in self._taken or (numbers and len(columns) == 1 and name in numbers[0]):
             name = f"{name}-{number}"
-        self._known_words().add(name)
+        self._taken.add(name)
         return name
 
-    def _is_word(self, name: str) -> bool:
+    @cached_property
+    def _taken(self) -> set[str]:
+        """The words of levels; beside a range each has a number of its own, and there may be too many."""
         columns = self.factor.columns if self.factor else ()
-        is_number = len(columns) == 1 and isinstance(columns[0].words, NumberRange)
-        return name in self._known_words() or (is_number and name in columns[0].words)
-
-    def _known_words(self) -> set[str]:
-        if self._taken is None:
-            columns = self.factor.columns if self.factor else ()
-            # Beside a range each level has a number of its own, and there may be too many to look at.
-            listed = bool(columns) and not any(isinstance(column.values, NumberRange) for column in columns)
-            self._taken = set(map(self.word, range(self.size))) if listed else set()
-        return self._taken
+        is_long = any(isinstance(column.values, NumberRange) for column in columns)
+        return set() if is_long else set(map(self.word, range(self.size)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -25,7 +25,7 @@ from nanobanana_batch.manifest.words.names import (
     field_elsewhere,
     is_secret,
 )
-from nanobanana_batch.manifest.words.template import Template, TemplateFault, unknown_name
+from nanobanana_batch.manifest.words.template import Template, TemplateFault, texts_of, unknown_name
 
 _MOST_UNKNOWN = 20
 """Names told of one template; whoever has more of them has made another mistake."""
@@ -109,13 +109,9 @@ class BlockReader:
         fixed = {name for factor in factors for name in factor.names} | set(defaults)
         known = frozenset(name for name in {*names, *fixed} if name not in ROW_NAMES)
         renamed = _renamed(entries)
-        if "prompt" in defaults:
-            given = defaults["prompt"]
-            self._check_template(str(given.value), given.place, "prompt", known, renamed)
-        if "images" in defaults:
-            given = defaults["images"]
-            for text in (given.value,) if isinstance(given.value, str) else given.value:
-                self._check_template(text, given.place, "images", known, renamed)
+        for field in ("prompt", "images"):
+            for text in texts_of(defaults[field].value) if field in defaults else ():
+                self._check_template(text, defaults[field].place, field, known, renamed)
         self._uses.add(entries, defaults, names)
         id_template, id_place = self._id_template(entries, known, renamed)
         exclude = read_excludes(self._form, entries, known)

@@ -16,7 +16,7 @@ from nanobanana_batch.manifest.form.block import Given
 from nanobanana_batch.manifest.form.forms import Entries, Form
 from nanobanana_batch.manifest.read.nodes import Map, Node, Scalar, Seq, place
 from nanobanana_batch.manifest.words.names import FIELD_SET, ROW_NAMES, as_name, not_sent, one_slip
-from nanobanana_batch.manifest.words.template import MAX_CHARS, Template, TemplateFault
+from nanobanana_batch.manifest.words.template import MAX_CHARS, Template, TemplateFault, texts_of
 
 _TEMPLATED = ("prompt", "images")
 _SLOT = re.compile(r"\{\{|\}\}|(\{[^{}]*\})")
@@ -159,9 +159,7 @@ def templates_of(entries: Entries, defaults: Mapping[str, Given]) -> Iterator[_T
     """Every text of a block that is read as a template."""
     for name in _TEMPLATED:
         if name in defaults:
-            given = defaults[name]
-            for text in (given.value,) if isinstance(given.value, str) else given.value:
-                yield name, text, given.place
+            yield from ((name, text, defaults[name].place) for text in texts_of(defaults[name].value))
     rows = [item.entries for key in ("rows", "include") for item in _maps(entries, key)]
     for row in (_factors(entries), *rows):
         for name in _TEMPLATED:

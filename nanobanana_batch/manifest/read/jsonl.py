@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from nanobanana_batch.catalog import shown
 from nanobanana_batch.errors import Problem
-from nanobanana_batch.manifest.read.encoding import control_fault, sound_lines
+from nanobanana_batch.manifest.read.encoding import Unusable, control_fault, sound_lines
 from nanobanana_batch.manifest.read.table import CHANGED, Header, opened
 from nanobanana_batch.manifest.words.names import as_name
 from nanobanana_batch.manifest.words.template import Value
@@ -25,10 +25,6 @@ class _Refused(ValueError):
         super().__init__(message)
         self.message = message
         self.key = key
-
-
-class _OverLines(Exception):
-    """The file is JSON that is written over several lines."""
 
 
 class JsonLines:
@@ -89,7 +85,7 @@ class JsonLines:
                         log.add(Problem(place, f"not valid JSON: {error.msg}"))
                     except _Refused as error:
                         log.add(Problem(f"{self.file}:{line}", error.message, error.key))
-        except _OverLines as error:
+        except Unusable as error:
             log.add(Problem(self.file, str(error)))
         except OSError as error:
             log.add(Problem(self.file, f"cannot be read: {error.strerror or error}"))
@@ -100,7 +96,7 @@ def _record(text: str) -> dict[str, Value]:
         record = _DECODER.decode(text)
     except json.JSONDecodeError:
         if text.strip() in _OVER_LINES:
-            raise _OverLines(_OVER_LINES[text.strip()]) from None
+            raise Unusable(_OVER_LINES[text.strip()]) from None
         raise
     except RecursionError:
         raise _Refused("nested far too deeply") from None

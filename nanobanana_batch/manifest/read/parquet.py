@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nanobanana_batch.errors import Problem
-from nanobanana_batch.manifest.read import parquet_bounds as chunks
+from nanobanana_batch.manifest.read import parquet_bounds as bounds
 from nanobanana_batch.manifest.read.encoding import Unusable, control_fault
-from nanobanana_batch.manifest.read.parquet_bounds import pieces_of
 from nanobanana_batch.manifest.read.table import CHANGED, Header, named_header, opened
 from nanobanana_batch.manifest.words.names import as_name
 from nanobanana_batch.manifest.words.template import Value
@@ -70,13 +69,13 @@ class ParquetTable:
     ) -> Iterator[tuple[int, Sequence[Value]]]:
         first = 1
         wanted = [name for name, kind in columns if _text_maker(kind)]
-        chunks.refuse_swollen(source.metadata, wanted)
-        paths = chunks.packable(source, wanted)
+        bounds.refuse_swollen(source.metadata, wanted)
+        paths = bounds.packable(source, wanted)
         with self._open(paths, source.metadata) as packed:
-            how = chunks.reading(packed, wanted, paths)
+            how = bounds.reading(packed, wanted, paths)
         with self._open(how.packed, source.metadata) as table:
             for batch in table.iter_batches(how.rows, columns=wanted, use_threads=False):
-                for piece in pieces_of(batch):
+                for piece in bounds.pieces_of(batch):
                     for row, name, fault in piece.faults:
                         log.add(Problem(f"{self.row_prefix}{first + row}", fault, as_name(name)))
                     yield from self._rows(piece.rows, columns, first + piece.start, log)
@@ -132,16 +131,7 @@ def _columns(schema: pa.Schema) -> list[_Column]:
 
 
 def _is_list(kind: pa.DataType) -> bool:
-    from pyarrow import types
-
-    is_some = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
-    return bool(is_some) and _is_text(kind.value_type)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    from pyarrow import types
-
-    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
+    return bounds.is_list(kind) and bounds.is_text(kind.value_type)
 
 
 def _text_maker(kind: pa.DataType) -> Callable[[Any], Value] | None:
@@ -153,7 +143,7 @@ def _text_maker(kind: pa.DataType) -> Callable[[Any], Value] | None:
     if types.is_dictionary(kind):
         return _text_maker(kind.value_type)
     makers: list[tuple[bool, Callable[[Any], Value]]] = [
-        (_is_text(kind) or types.is_null(kind), str),
+        (bounds.is_text(kind) or types.is_null(kind), str),
         (types.is_boolean(kind), lambda value: "true" if value else "false"),
         (types.is_integer(kind), str),
         (types.is_float64(kind), _float_text),
@@ -193,7 +183,7 @@ def _texts(column: pa.Array, kind: pa.DataType) -> list[Value]:
         values = column.to_pylist()
     except UnicodeDecodeError:
         values = [_decoded(value) for value in column.cast("large_binary").to_pylist()]
-    if make is str and _is_text(column.type):
+    if make is str and bounds.is_text(column.type):
         return [value or "" for value in values]
     return ["" if value is None else make(value) for value in values]
 

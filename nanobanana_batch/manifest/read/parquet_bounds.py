@@ -200,7 +200,7 @@ def longest_text(column: pa.Array) -> int:
     import pyarrow.compute as pc
     from pyarrow import types
 
-    texts = column.values if _is_list(column.type) else column
+    texts = column.values if is_list(column.type) else column
     sizes = _sizes(texts.dictionary if types.is_dictionary(texts.type) else texts)
     return int(pc.max(sizes).as_py() or 0) if sizes is not None else 0
 
@@ -210,22 +210,30 @@ def _most(column: pa.Array) -> int:
     import pyarrow.compute as pc
 
     longest, most = longest_text(column), 1
-    if _is_list(column.type):
+    if is_list(column.type):
         most = int(pc.max(pc.list_value_length(column)).as_py() or 0)
     if most > MAX_LINKS or longest * most > MAX_CELL_BYTES:
         return _PIECE_BYTES + 1
     return longest * most * len(column)
 
 
-def _is_list(kind: pa.DataType) -> bool:
+def is_list(kind: pa.DataType) -> bool:
+    """Whether it is a type of lists."""
     from pyarrow import types
 
     return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
 
 
+def is_text(kind: pa.DataType) -> bool:
+    """Whether it is a type of texts."""
+    from pyarrow import types
+
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
+
+
 def _measured(column: pa.Array) -> Iterator[tuple[int, str]]:
     """Of every cell the size, 0 for what is small by its kind, and what is wrong with it."""
-    if _is_list(column.type):
+    if is_list(column.type):
         yield from _measured_lists(column)
     elif (sizes := _sizes(column)) is not None:
         for size in sizes.fill_null(0).to_pylist():
@@ -262,5 +270,4 @@ def _sizes(texts: pa.Array) -> Any:
         return None if lengths is None else pc.take(lengths, texts.indices)
     if types.is_string_view(texts.type):
         texts = texts.cast("large_string")
-    is_text = types.is_string(texts.type) or types.is_large_string(texts.type)
-    return pc.binary_length(texts) if is_text else None
+    return pc.binary_length(texts) if is_text(texts.type) else None

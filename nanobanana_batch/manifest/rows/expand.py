@@ -20,6 +20,7 @@ from nanobanana_batch.manifest.words.template import (
     Value,
     as_text,
     compiled,
+    texts_of,
     unknown_name,
 )
 from nanobanana_batch.model import Draft
@@ -136,18 +137,13 @@ def _with_images(cell: _Cell, variant: int) -> dict[str, Value]:
     given = cell.values.get("images")
     if given is None or cell.is_literal("images"):
         return cell.values
-    texts = (given,) if isinstance(given, str) else given
-    if not any("{" in text or "}" in text for text in texts):
-        return cell.values
-    values: dict[str, Value] = {**cell.values, "variant": str(variant)}
-    del values["images"]
-    values.pop("prompt", None)
-    written = tuple([_filled(text, values, cell, "images") for text in texts])
+    others = {name: value for name, value in cell.values.items() if name != "prompt"}
+    written = tuple([_filled(text, others, cell, "images", variant) for text in texts_of(given)])
     return {**cell.values, "images": written[0] if isinstance(given, str) else written}
 
 
-def _prompt(cell: _Cell, given: dict[str, Value], variant: int, settler: Settler) -> str:
-    text = as_text(given.get("prompt", ""))
+def _prompt(cell: _Cell, values: dict[str, Value], variant: int, settler: Settler) -> str:
+    text = as_text(values.get("prompt", ""))
     if cell.is_literal("prompt"):
         if "{" in text:
             settler.warn_of_literal(text, cell.row.source, cell.block.names)
@@ -157,19 +153,19 @@ def _prompt(cell: _Cell, given: dict[str, Value], variant: int, settler: Settler
     if not text:
         missing = Finding("prompt", "no prompt is given", rests_on="prompt")
         raise _Refused(missing, cell.place("prompt"))
+    return _filled(text, values, cell, "prompt", variant)
+
+
+def _filled(text: str, given: dict[str, Value], cell: _Cell, field: str, variant: int) -> str:
+    """The template of a field that belongs to one row, written out; it cannot stand inside of itself."""
     if "{" not in text and "}" not in text:
         return text
-    values: dict[str, Value] = {**given, "variant": str(variant)}
-    del values["prompt"]
-    return _filled(text, values, cell, "prompt")
-
-
-def _filled(text: str, values: dict[str, Value], cell: _Cell, field: str) -> str:
-    """The template of a field that belongs to one row, written out."""
     try:
         template = compiled(text, cell.block.names)
     except TemplateFault as fault:
         raise _Refused(fault.finding(field), cell.place(field)) from fault
+    values: dict[str, Value] = {**given, "variant": str(variant)}
+    del values[field]
     return _rendered(template, values, cell, field)
 
 

@@ -116,6 +116,11 @@ def names_in(text: str) -> list[str]:
     return [as_name(inner).partition(":")[0].strip() for inner in _IN_BRACES.findall(text)]
 
 
+def texts_of(value: Value) -> tuple[str, ...]:
+    """The texts of a value, one or several."""
+    return (value,) if isinstance(value, str) else value
+
+
 def as_text(value: Value) -> str:
     """A value as it stands in a text."""
     return value if isinstance(value, str) else " ".join(value)
