@@ -43,7 +43,10 @@ class Reach:
 
     def fault(self, path: Path, name: str) -> str:
         """What keeps a file from being read; nothing when it may be."""
-        place = self._place(path)
+        try:
+            place = self._place(path)
+        except ValueError:  # a name that no file can have, which is told where it is read
+            return ""
         if any(_is_open_below(root, place) for root in self._roots):
             return ""
         folder = os.path.dirname(place)

@@ -54,7 +54,7 @@ class LocalImages:
         if self._refusal:
             return Finding("images", f"{shown(name)} is a local file, and {self._refusal}")
         path = self._folder / name
-        if fault := self._out_of_reach(path, name):
+        if fault := self._reach.fault(path, name):
             return Finding("images", f"the local file {fault}")
         try:
             found = self._references.look(path, limit_bytes)
@@ -69,12 +69,6 @@ class LocalImages:
         if found.is_animated:
             self._warn_of_moving(name)
         return LocalImage(name, str(path), found.sha256, found.size_bytes, found.media_type)
-
-    def _out_of_reach(self, path: Path, name: str) -> str:
-        try:
-            return self._reach.fault(path, name)
-        except ValueError:  # a name that no file can have, which is told where it is read
-            return ""
 
     def _warn_of_moving(self, name: str) -> None:
         if name not in self._moving and len(self._moving) < _WARNINGS:

@@ -1,7 +1,8 @@
 """Filters change a value where a template inserts it.
 
 What a filter makes is part of a prompt, and a prompt is part of what was paid for: a filter never gives
-another text for the same value than it did before. What is missing becomes another filter.
+another text for the same value than it did before, as a new version of a library for articles or slugs may.
+What is missing becomes another filter.
 """
 
 from __future__ import annotations

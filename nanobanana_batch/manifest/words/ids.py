@@ -1,6 +1,7 @@
 """An id is safe as a file name on every system, and what a person wrote is never changed silently.
 
-A given id that is not portable is a problem; only ids that are derived are made portable.
+A given id that is not portable is a problem; only ids that are derived are made portable. They name images
+that are paid for, so the rules are our own and stay: a library's could change with its version.
 """
 
 from __future__ import annotations
