@@ -67,7 +67,7 @@ _MANIFEST_OPTIONS = (
 def _manifest_options(command: Command) -> Command:
     @functools.wraps(command)
     def with_spool(manifest: Path, **given: Any) -> Any:
-        from nanobanana_batch.manifest.origin import spooled
+        from nanobanana_batch.manifest.read.origin import spooled
 
         with spooled(manifest) as spool:
             return command(manifest=manifest, spool=spool, **given)

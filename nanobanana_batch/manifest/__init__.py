@@ -4,9 +4,9 @@
 """
 
 from nanobanana_batch.catalog import TRUE
-from nanobanana_batch.manifest.block import Picked
-from nanobanana_batch.manifest.ids import derive_id, fold_id
+from nanobanana_batch.manifest.form.block import Picked
 from nanobanana_batch.manifest.load import Manifest, open_manifest
-from nanobanana_batch.manifest.names import one_slip
+from nanobanana_batch.manifest.words.ids import derive_id, fold_id
+from nanobanana_batch.manifest.words.names import one_slip
 
 __all__ = ["TRUE", "Manifest", "Picked", "derive_id", "fold_id", "one_slip", "open_manifest"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -14,30 +13,28 @@ from pathlib import Path
 from nanobanana_batch.catalog import Catalog
 from nanobanana_batch.errors import Problem, UsageError
 from nanobanana_batch.file_names import id_fault
-from nanobanana_batch.manifest.block import Block, Given, Picked
-from nanobanana_batch.manifest.blocks import BlockReader
-from nanobanana_batch.manifest.document_paths import find_paths
-from nanobanana_batch.manifest.expand import Expander
-from nanobanana_batch.manifest.forms import Form
-from nanobanana_batch.manifest.grid import Grid
-from nanobanana_batch.manifest.local_images import LocalImages
-from nanobanana_batch.manifest.names import IN_A_TABLE, ROW_NAMES, as_name, field_elsewhere, not_sent
-from nanobanana_batch.manifest.nodes import Map, Scalar, place, read_nodes
-from nanobanana_batch.manifest.origin import Origin, origin_of
-from nanobanana_batch.manifest.parent_source import Parent, ParentRows
-from nanobanana_batch.manifest.reach import Reach
+from nanobanana_batch.manifest.combine.grid import Grid
+from nanobanana_batch.manifest.form.block import Block, Given, Picked
+from nanobanana_batch.manifest.form.blocks import BlockReader
+from nanobanana_batch.manifest.form.forms import Form
+from nanobanana_batch.manifest.form.parent_source import Parent, ParentRows
+from nanobanana_batch.manifest.form.table_source import TableRows, whole_table
+from nanobanana_batch.manifest.read.delimited import TextTable
+from nanobanana_batch.manifest.read.nodes import Map, Scalar, find_paths, place
+from nanobanana_batch.manifest.read.origin import Origin, open_table, origin_of
+from nanobanana_batch.manifest.read.reach import Reach
+from nanobanana_batch.manifest.read.yaml_file import read_nodes
 from nanobanana_batch.manifest.refusal import TakeAll, read_all, whole_refusal
-from nanobanana_batch.manifest.settle import Settler
-from nanobanana_batch.manifest.sources import table_columns
-from nanobanana_batch.manifest.table_source import TableRows, leave_out, table_rows
-from nanobanana_batch.manifest.tables import TextTable, open_table
-from nanobanana_batch.manifest.template import as_text
+from nanobanana_batch.manifest.rows.expand import Expander
+from nanobanana_batch.manifest.rows.local_images import LocalImages
+from nanobanana_batch.manifest.rows.settle import Settler
+from nanobanana_batch.manifest.words.names import ROW_NAMES, as_name, field_elsewhere
+from nanobanana_batch.manifest.words.template import as_text, names_in
 from nanobanana_batch.model import Draft
 from nanobanana_batch.problems import FindPaths, ProblemLog
 from nanobanana_batch.wording import closest, shown
 
 _COLUMNS_TOLD = 10
-_IN_BRACES = re.compile(r"\{([^{}]*)\}")
 _IDLE_TOLD = 50
 
 
@@ -165,7 +162,8 @@ def open_manifest(
     if origin.kind == "yaml":
         name, names, blocks = _open_yaml(origin, form)
     else:
-        name, names, blocks = _open_table(origin, form)
+        name = _default_name(origin, log)
+        names, blocks = whole_table(form, open_table(origin.path, path.name, origin.kind))
     given = _command_line_defaults(defaults or {}, names, extras, bool(log))
     names = (*names, *(each for each in given if each in extras and each not in names))
     blocks = [replace(block, defaults={**given, **block.defaults}) for block in blocks]
@@ -181,32 +179,6 @@ def open_manifest(
     if log:
         raise whole_refusal(log, manifest.drafts, take)
     return manifest
-
-
-def _open_table(origin: Origin, form: Form) -> tuple[str, tuple[str, ...], list[Block]]:
-    path, log = origin.label, form.log
-    name = _default_name(origin, log)
-    table = open_table(origin.path, path.name, origin.kind)
-    header = table.header()
-    problems, said = leave_out(header, path.name, form.meant, ())
-    log.extend((*header.problems, *problems))
-    if header.problems or problems:
-        return name, (), []
-    form.warnings.extend(said)
-    columns, findings = table_columns(header.names, {}, form.meant, header.others, IN_A_TABLE)
-    for finding, column in findings:
-        log.add(finding.at(header.places[column] if isinstance(column, int) else path.name))
-    names = tuple(column for column in columns if column not in ROW_NAMES)
-    for variable in names:
-        fault = "" if variable in form.declared else not_sent(variable, form.extras)
-        if fault:
-            form.warnings.append(str(Problem(header.places[columns[variable]], fault, variable)))
-    source = table_rows(table, header, columns, log)
-    return (
-        name,
-        names,
-        [Block(source, {}, templated=False, names=frozenset(names), row_names=frozenset(columns))],
-    )
 
 
 def _open_yaml(origin: Origin, form: Form) -> tuple[str, tuple[str, ...], list[Block]]:
@@ -270,9 +242,8 @@ def _refuse_templates(block: Block, given: Mapping[str, Given], file: str, log: 
     """Every row would be paid for with the name of a column in braces, and not with what stands there."""
     for field in ("prompt", "images"):
         text = as_text(given[field].value) if field in given else ""
-        names = [as_name(inner).partition(":")[0].strip() for inner in _IN_BRACES.findall(text)]
         columns = {name.casefold() for name in block.row_names}
-        slot = next((name for name in names if name.casefold() in columns), None)
+        slot = next((name for name in names_in(text) if name.casefold() in columns), None)
         if slot is not None:
             example = f"`table: {file}` with `{field}: {json.dumps(text, ensure_ascii=False)}`"
             message = (

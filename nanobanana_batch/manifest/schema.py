@@ -2,7 +2,8 @@
 
 It marks nothing that `plan` accepts and a row uses. What depends on other files, on several rows at once or
 on the chosen model stays with `plan`. Editors see numbers, truths and nulls where a manifest holds only
-text, so all of them are let through where a text may stand.
+text, so all of them are let through where a text may stand. No model class gives such a schema: the reader
+knows texts with their places, and editors want sentences where such classes know only types.
 """
 
 from __future__ import annotations
@@ -13,10 +14,9 @@ from itertools import chain, combinations
 from typing import Any
 
 from nanobanana_batch.catalog import FALSE, PROMPT_LIMIT, TRUE, Extra, ModelRules
-from nanobanana_batch.manifest.blocks import BLOCK_KEYS
-from nanobanana_batch.manifest.names import HOLDS_NO_KEY, ROW_NAMES, SECRET_NAMES
-from nanobanana_batch.manifest.settle import MAX_VARIANTS
-from nanobanana_batch.manifest.tables import ENDINGS
+from nanobanana_batch.manifest.combine.grid import MAX_VARIANTS
+from nanobanana_batch.manifest.read.origin import ENDINGS
+from nanobanana_batch.manifest.words.names import BLOCK_KEYS, HOLDS_NO_KEY, ROW_NAMES, SECRET_NAMES
 from nanobanana_batch.model import REQUEST_FIELDS
 
 Schema = dict[str, Any]
@@ -139,7 +139,7 @@ _TOLD: dict[str, tuple[str, list[Any]]] = {
 
 def manifest_schema(models: Collection[ModelRules]) -> Schema:
     """The schema, with these models, their values and their own settings as suggestions."""
-    rules = {**_fields(models), **_row_rules(), **_block_rules()}
+    rules = {**_fields(models), **_block_rules()}
     told = {
         name: {"description": _TOLD[name][0], "examples": _TOLD[name][1], **rules[name]} for name in _TOLD
     }
@@ -240,11 +240,6 @@ def _fields(models: Collection[ModelRules]) -> Schema:
     }
 
 
-def _row_rules() -> Schema:
-    number = {**_WHOLE_NUMBER, "minimum": 1, "maximum": MAX_VARIANTS}
-    return {"variants": {**number, "type": [*number["type"], "null"]}}
-
-
 def _shapes(own: Schema) -> Schema:
     """What several keys have in common, and what names of a person's own may stand for."""
     given = {**own, **_refs((*REQUEST_FIELDS, "variants"))}
@@ -334,8 +329,10 @@ def _block_rules() -> Schema:
     endings = _any_case(ending.removeprefix(".") for ending in ENDINGS)
     table_fault = f"tables end in {' '.join(ENDINGS)}"
     wanted = {"anyOf": [_PERHAPS_TEXT, _list_of(_PERHAPS_TEXT)]}
+    variants = {**_WHOLE_NUMBER, "minimum": 1, "maximum": MAX_VARIANTS}
     return {
         "name": {**_FILE_NAME, "minLength": 1},
+        "variants": {**variants, "type": [*variants["type"], "null"]},
         "defaults": _ref("values"),
         "rows": _list_of(_ref("row")),
         "table": {"type": "string", "pattern": rf"\.({endings})$", "patternErrorMessage": table_fault},

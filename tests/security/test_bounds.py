@@ -28,11 +28,12 @@ from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import find
 from nanobanana_batch.files.formats import identify
 from nanobanana_batch.files.images import ImageFile
-from nanobanana_batch.manifest import expand, template, template_uses
-from nanobanana_batch.manifest.tables import parquet as parquet_table
-from nanobanana_batch.manifest.tables import parquet_chunks as chunks
-from nanobanana_batch.manifest.tables.parquet import ParquetTable
-from nanobanana_batch.manifest.template import Value
+from nanobanana_batch.manifest.form import template_uses
+from nanobanana_batch.manifest.read import parquet as parquet_table
+from nanobanana_batch.manifest.read import parquet_bounds as bounds
+from nanobanana_batch.manifest.read.parquet import ParquetTable
+from nanobanana_batch.manifest.words import template
+from nanobanana_batch.manifest.words.template import Value
 from nanobanana_batch.pipeline import Order, expanded, open_ordered
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.providers.links import links_of
@@ -202,7 +203,7 @@ def test_unknown_names_are_not_compared_with_each_other_forever(
         compared.append(len(known))
         return "v00001"
 
-    monkeypatch.setattr(expand, "closest", closest)
+    monkeypatch.setattr(template, "closest", closest)
     for count, length, most in ((500, 5, 20), (2000, 5, 0), (500, 100, 0)):
         compared.clear()
         names = " ".join(f"{{x{number:0{length}}}}" for number in range(900))
@@ -319,8 +320,8 @@ def test_what_is_swollen_is_refused_before_it_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: dict[str, Any], said: str
 ) -> None:
     """300 MB in a cell of 10 KB, 20 million links in 836 bytes; here with smaller bounds."""
-    monkeypatch.setattr(chunks, "_MOST_SWOLLEN_BYTES", 1 << 20)
-    monkeypatch.setattr(chunks, "_FEW_VALUES", 2000)
+    monkeypatch.setattr(bounds, "_MOST_SWOLLEN_BYTES", 1 << 20)
+    monkeypatch.setattr(bounds, "_FEW_VALUES", 2000)
     path = tmp_path / "t.parquet"
     pq.write_table(pa.table(columns), path, compression="zstd", use_dictionary=["images.list.element"])
     lengths, problems = batches_of(path, monkeypatch)
@@ -335,7 +336,7 @@ def test_texts_that_begin_alike_are_read_few_at_once(
     """Where a text may go on from the one before it, each could be as long as all of them."""
     path = tmp_path / "t.parquet"
     prompts = [f"{'x' * 1000}{n}" for n in range(300)]
-    monkeypatch.setattr(chunks, "_BATCH_BYTES", 1 << 10)
+    monkeypatch.setattr(bounds, "_BATCH_BYTES", 1 << 10)
     pq.write_table(
         pa.table({"prompt": prompts}), path, use_dictionary=False, column_encoding={"prompt": encoding}
     )
@@ -359,14 +360,14 @@ def test_few_links_in_countless_rows_are_read_as_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A dictionary of one long link, and a thousand of it in a row that nobody sees beforehand."""
-    monkeypatch.setattr(chunks, "_LIST_BYTES", 1 << 16)
+    monkeypatch.setattr(bounds, "_LIST_BYTES", 1 << 16)
     images = [["u"], ["u" * 1000] * 900, None, ["w"]] * 3
     path = parquet(tmp_path, images=images)
     wanted = ("images",)
     with pq.ParquetFile(path) as source:
-        paths = chunks.packable(source, wanted)
+        paths = bounds.packable(source, wanted)
     with pq.ParquetFile(path, read_dictionary=list(paths)) as packed:
-        assert chunks.reading(packed, wanted, paths).packed == ("images.list.element",)
+        assert bounds.reading(packed, wanted, paths).packed == ("images.list.element",)
     table, log = ParquetTable(path, "t.parquet"), ProblemLog()
     rows = dict(table.rows(("images",), log))
     assert rows[1] == (("u",),)

@@ -302,10 +302,7 @@ def test_the_service_shares_nothing_with_the_client() -> None:
         ("tqdm", ("cli",)),
         ("fastapi", ("service",)),
         ("h11", ("receiver", "service")),
-        (
-            "pyarrow",
-            ("manifest.tables.parquet", "manifest.tables.parquet_cells", "manifest.tables.parquet_chunks"),
-        ),
+        ("pyarrow", ("manifest.read.parquet", "manifest.read.parquet_bounds")),
         ("uvicorn", ("service",)),
         ("PIL", ("service", "exports")),
     ],

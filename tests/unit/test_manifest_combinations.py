@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from nanobanana_batch.catalog import load_catalog
 from nanobanana_batch.errors import ManifestError, UsageError
-from nanobanana_batch.manifest import Manifest, grid, open_manifest, product
-from nanobanana_batch.manifest.block import Block, Column, Entry, Factor, Given, Sample, SourceRow
-from nanobanana_batch.manifest.grid import Grid
+from nanobanana_batch.manifest import Manifest, open_manifest
+from nanobanana_batch.manifest.combine import grid, product
+from nanobanana_batch.manifest.combine.grid import Grid
+from nanobanana_batch.manifest.form.block import Block, Column, Entry, Factor, Given, Sample, SourceRow
 from nanobanana_batch.model import Draft, row_key
 from nanobanana_batch.problems import ProblemLog
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from nanobanana_batch.manifest.encoding import MAX_LINE, BadLine, Lines
-from nanobanana_batch.manifest.sources import ValueFile
+from nanobanana_batch.manifest.form.factors import read_list
+from nanobanana_batch.manifest.read.encoding import MAX_LINE, BadLine, Lines
 from tests.unit.tables import complaints, read
 
 PROMPTS = ["Café at dusk", 'a sign that says "open"', "two\nlines; one, more\tthan one", "日本語 🎨"]
@@ -52,7 +52,7 @@ def test_tsv_jsonl_and_lists_are_read_by_the_same_rule(tmp_path: Path, encoding:
     (tmp_path / "t.jsonl").write_bytes(jsonl.encode(encoding))
     assert [draft.request.prompt for draft in read(tmp_path / "t.jsonl")] == ["é", "x"]
     (tmp_path / "l.txt").write_bytes(mark.join(["# styles", "é", "", "x"]).encode(encoding))
-    values, problems = ValueFile(tmp_path / "l.txt", "l.txt").read()
+    values, problems = read_list(tmp_path / "l.txt", "l.txt")
     assert (values, problems) == ([("é", "l.txt:2"), ("x", "l.txt:4")], [])
 
 
@@ -81,7 +81,7 @@ def test_another_encoding_is_refused_and_named_only_if_likely(
         assert likely in problem
         assert (f"iconv -f {likely} -t UTF-8" in problem) == bool(likely)
     (tmp_path / "l.txt").write_bytes(f"sound\n{text}\n".encode(encoding))
-    (found,) = ValueFile(tmp_path / "l.txt", "l.txt").read()[1]
+    (found,) = read_list(tmp_path / "l.txt", "l.txt")[1]
     assert (found.source, likely in found.message) == ("l.txt:2", True)
 
 
@@ -127,6 +127,12 @@ def test_damaged_utf16_costs_its_line(tmp_path: Path, tail: bytes, line: int) ->
     assert [problem.split(": ")[0] for problem in complaints(tmp_path / "t.csv")] == (
         [f"t.csv:{line}"] if line else []
     )
+
+
+def test_zeros_beside_half_a_character_cost_their_line() -> None:
+    """Most of a line of UTF-16 is zeros, and one of its characters is half of one."""
+    found = lines_of(b"\xff\xfea\0" + b"\0\0" * 5 + b"\x00\xd8\n\0x\0\n\0")
+    assert [(number, text.startswith("not UTF-8 text")) for number, text in found] == [(1, True), (2, False)]
 
 
 def lines_of(data: bytes) -> list[tuple[int, str]]:

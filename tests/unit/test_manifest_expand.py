@@ -11,7 +11,7 @@ import pytest
 from nanobanana_batch.catalog import load_catalog
 from nanobanana_batch.errors import ManifestError, UsageError
 from nanobanana_batch.manifest import Manifest, open_manifest
-from nanobanana_batch.manifest.where import Condition
+from nanobanana_batch.manifest.form.where import Condition
 from nanobanana_batch.model import Draft
 from nanobanana_batch.problems import ProblemLog
 

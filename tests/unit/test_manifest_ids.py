@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nanobanana_batch.file_names import MAX_ID_BYTES, id_fault
-from nanobanana_batch.manifest.ids import derive_id, fold_id, portable, slug, word
+from nanobanana_batch.manifest.words.ids import derive_id, fold_id, portable, slug, word
 from nanobanana_batch.model import Draft, Request, row_key
 
 

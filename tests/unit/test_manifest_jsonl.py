@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from nanobanana_batch.errors import ManifestError
-from nanobanana_batch.manifest.tables.jsonl import MAX_COLUMNS
+from nanobanana_batch.manifest.read.jsonl import MAX_COLUMNS
 from tests.unit.tables import complaints, opened, read
 
 URL = "https://x.org/1.png"

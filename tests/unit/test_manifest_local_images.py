@@ -184,7 +184,7 @@ def test_many_rows_read_each_file_once(folder: Path, monkeypatch: pytest.MonkeyP
 
 def test_many_wrong_names_read_few_folders(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A suggestion for each of a million wrong rows would take all night."""
-    from nanobanana_batch.manifest import local_images
+    from nanobanana_batch.manifest.rows import local_images
 
     monkeypatch.setattr(local_images, "_SUGGESTIONS", 3)
     _, problems = of_cells(folder, *[f"refs/cat{number}.png" for number in range(10)])

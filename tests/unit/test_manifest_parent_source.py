@@ -18,8 +18,8 @@ from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import POINTER_NAME, STATE_NAME, Folder, choose
 from nanobanana_batch.files.lock import only_writer
 from nanobanana_batch.manifest import Manifest, open_manifest
-from nanobanana_batch.manifest.block import SourceRow
-from nanobanana_batch.manifest.parent_source import ParentRows
+from nanobanana_batch.manifest.form.block import SourceRow
+from nanobanana_batch.manifest.form.parent_source import ParentRows
 from nanobanana_batch.model import Draft, row_key
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.results import write_results

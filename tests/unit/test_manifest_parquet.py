@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from nanobanana_batch.manifest.tables.parquet import ParquetTable
+from nanobanana_batch.manifest.read.parquet import ParquetTable
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.wording import shown
 from tests.unit.tables import complaints, opened, read

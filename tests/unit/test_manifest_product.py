@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nanobanana_batch.manifest import product
-from nanobanana_batch.manifest.product import Box, Entangled, Product, Ranges
-from nanobanana_batch.manifest.sampling import drawn
+from nanobanana_batch.manifest.combine import product
+from nanobanana_batch.manifest.combine.product import Box, Entangled, Product, Ranges, drawn
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ import pytest
 
 from nanobanana_batch.catalog import load_catalog
 from nanobanana_batch.errors import ManifestError, Problem
-from nanobanana_batch.manifest import document_paths, open_manifest, refusal
-from nanobanana_batch.manifest.document_paths import find_paths
-from nanobanana_batch.manifest.nodes import parse_nodes
-from nanobanana_batch.manifest.settle import Settler
+from nanobanana_batch.manifest import open_manifest, refusal
+from nanobanana_batch.manifest.read import nodes
+from nanobanana_batch.manifest.read.nodes import find_paths
+from nanobanana_batch.manifest.read.yaml_file import parse_nodes
+from nanobanana_batch.manifest.rows.settle import Settler
 from nanobanana_batch.pipeline import Order, expanded, open_ordered
 
 HEAD = "defaults: {model: nano-banana-beta}\n"
@@ -82,7 +83,7 @@ def test_what_aliases_repeat_is_not_walked_again(monkeypatch: pytest.MonkeyPatch
         looked.append(pos)
         return ""
 
-    monkeypatch.setattr(document_paths, "place", noted)
+    monkeypatch.setattr(nodes, "place", noted)
     lines = ["x0: &x0 {a: [b]}"]
     lines += [line.format(n=n, many=", ".join([f"*x{n - 1}"] * 3)) for n in range(1, 10)]
     assert paths("\n".join(lines) + "\n", "9:9") == [""]

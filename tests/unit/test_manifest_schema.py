@@ -21,9 +21,8 @@ from nanobanana_batch.cli import commands
 from nanobanana_batch.connection import known_models
 from nanobanana_batch.errors import UsageError
 from nanobanana_batch.manifest import open_manifest
-from nanobanana_batch.manifest.blocks import BLOCK_KEYS
-from nanobanana_batch.manifest.names import is_secret
 from nanobanana_batch.manifest.schema import manifest_schema
+from nanobanana_batch.manifest.words.names import BLOCK_KEYS, is_secret
 from nanobanana_batch.model import REQUEST_FIELDS
 from nanobanana_batch.problems import ProblemLog
 from tests.unit.bad_manifests import Case, cases

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from nanobanana_batch.catalog import MATCH_INPUT, Finding, load_catalog
-from nanobanana_batch.manifest.local_images import LocalImages
-from nanobanana_batch.manifest.settle import Settler
+from nanobanana_batch.manifest.rows.local_images import LocalImages
+from nanobanana_batch.manifest.rows.settle import Settler
 
 URL = "https://example.com/a.png"
 

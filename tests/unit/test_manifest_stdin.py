@@ -18,7 +18,7 @@ from nanobanana_batch.cli import main
 from nanobanana_batch.cli.manifest_commands import plan
 from nanobanana_batch.errors import ManifestError, UsageError
 from nanobanana_batch.manifest import open_manifest
-from nanobanana_batch.manifest.origin import FORMATS, STDIN, spooled, told_kind
+from nanobanana_batch.manifest.read.origin import FORMATS, STDIN, spooled, told_kind
 
 GEMINI = "gemini-3.1-flash-image-preview"
 Pipe = Callable[..., tuple[int, str, str]]

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanobanana_batch.manifest.filters import FILTERS, slug, title, with_article
-from nanobanana_batch.manifest.template import Template, TemplateFault, compiled
+from nanobanana_batch.manifest.words.filters import FILTERS, slug, title, with_article
+from nanobanana_batch.manifest.words.template import Template, TemplateFault, compiled
 
 PIECES = st.sampled_from(
     ["{", "}", "{{", "}}", "{a}", "{a:upper}", "{a|b}", ":", "|", "a", " ", "__x__", "é"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nanobanana_batch.catalog import load_catalog
 from nanobanana_batch.errors import ManifestError, UsageError
 from nanobanana_batch.manifest import fold_id, open_manifest
-from nanobanana_batch.manifest.template import Template
+from nanobanana_batch.manifest.words.template import Template
 from nanobanana_batch.model import Draft
 from nanobanana_batch.problems import ProblemLog
 

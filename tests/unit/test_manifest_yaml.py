@@ -7,15 +7,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nanobanana_batch.manifest import nodes
-from nanobanana_batch.manifest.nodes import Map, Scalar, Seq, parse_nodes
+from nanobanana_batch.manifest.read import yaml_file
+from nanobanana_batch.manifest.read.nodes import Map, Scalar, Seq, place
+from nanobanana_batch.manifest.read.yaml_file import parse_nodes
 
 
 @pytest.fixture(params=["c", "python"], autouse=True)
 def loader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is no C loader the pure one has to do the same."""
     if request.param == "python":
-        monkeypatch.setattr(nodes, "_LOADER", yaml.SafeLoader)
+        monkeypatch.setattr(yaml_file, "_LOADER", yaml.SafeLoader)
 
 
 def plain(node: object) -> object:
@@ -98,8 +99,8 @@ def test_places_count_from_one() -> None:
     assert isinstance(inner, Map)
     value = inner.get("c")
     assert value is not None
-    assert nodes.place("m.yaml", value.pos) == "m.yaml:3:6"
-    assert nodes.place("m.yaml", inner.entries["c"][0]) == "m.yaml:3:3"
+    assert place("m.yaml", value.pos) == "m.yaml:3:6"
+    assert place("m.yaml", inner.entries["c"][0]) == "m.yaml:3:3"
 
 
 @pytest.mark.parametrize(
@@ -190,7 +191,7 @@ def test_several_problems_are_found_together() -> None:
 
 def test_aliases_cannot_explode(monkeypatch: pytest.MonkeyPatch) -> None:
     """A billion laughs in 10 lines is refused, whatever it would be used for."""
-    monkeypatch.setattr(nodes, "MAX_NODES", 10_000)
+    monkeypatch.setattr(yaml_file, "MAX_NODES", 10_000)
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
     assert "more than 10000 values" in fault("\n".join(lines))
@@ -201,10 +202,10 @@ def test_aliases_cannot_explode(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_too_many_values_and_bytes_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Large data belongs into a table."""
-    monkeypatch.setattr(nodes, "MAX_NODES", 100)
+    monkeypatch.setattr(yaml_file, "MAX_NODES", 100)
     assert "table" in fault("a: [" + "x, " * 200 + "]")
-    monkeypatch.setattr(nodes, "MAX_BYTES", 10)
+    monkeypatch.setattr(yaml_file, "MAX_BYTES", 10)
     path = tmp_path / "m.yaml"
     path.write_text("a: " + "x" * 20)
-    _, problems = nodes.read_nodes(path, "m.yaml")
+    _, problems = yaml_file.read_nodes(path, "m.yaml")
     assert "table" in str(problems[0])

@@ -1,0 +1,186 @@
+"""Factors multiply rows; each of their values keeps its place, and a name that tells it from the others."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from nanobanana_batch.catalog import Finding
+from nanobanana_batch.errors import Problem
+from nanobanana_batch.files.plain import reading
+from nanobanana_batch.manifest.form.block import Column, Factor
+from nanobanana_batch.manifest.form.forms import Entries, Form
+from nanobanana_batch.manifest.form.ranges import RANGE_KEYS, NumberRange, read_range
+from nanobanana_batch.manifest.read.encoding import sound_lines
+from nanobanana_batch.manifest.read.nodes import Map, Node, Scalar, Seq, place
+from nanobanana_batch.manifest.words.ids import word
+from nanobanana_batch.manifest.words.names import SETTINGS
+from nanobanana_batch.wording import closest, shown
+
+MAX_FACTORS = 200
+_LONGEST_SHOWN = 80
+_RANGE_ELSEWHERE = {
+    **dict.fromkeys(("start", "begin", "min", "first"), "from"),
+    **dict.fromkeys(("stop", "end", "max", "last", "until"), "to"),
+    **dict.fromkeys(("by", "increment"), "step"),
+}
+MAX_OF_SETTING = 100
+"""Rows are counted by what their model, resolution and so on are, and by each combination of these."""
+_SHAPES = "expected a list, {file: name.txt}, or a range such as {from: 1, to: 5}"
+MAX_LIST_BYTES = 16 * 1024 * 1024
+
+
+def read_factors(form: Form, entries: Entries) -> tuple[Factor, ...]:
+    """The factors of a block, `zip` first."""
+    zipped = list(_columns(form, "zip", entries))
+    columns = list(_columns(form, "matrix", entries))
+    names = {column.name for column in zipped}
+    for column in columns:
+        if column.name in names:
+            message = "given by `zip` and by `matrix`; keep one"
+            form.log.add(Problem(column.places[0], message, column.name))
+    if len(columns) > MAX_FACTORS:
+        form.note(
+            entries["matrix"][0], f"{len(columns)} factors; at most {MAX_FACTORS} are possible", "matrix"
+        )
+    factors = [Factor((column,)) for column in columns[:MAX_FACTORS]]
+    if zipped and _walks_side_by_side(form, zipped, entries["zip"][0]):
+        factors.insert(0, Factor(tuple(zipped)))
+    return tuple(factors)
+
+
+def _columns(form: Form, key: str, entries: Entries) -> Iterator[Column]:
+    if key not in entries:
+        return
+    for name, (pos, node) in form.map(key, entries[key][1]).entries.items():
+        if name in ("id", "variants"):
+            form.note(pos, f"{name!r} cannot be a factor", key)
+        elif form.name(name, pos):
+            column = _column(form, name, node, may_repeat=key == "zip")
+            if column and name in SETTINGS and len(column.values) > MAX_OF_SETTING:
+                form.note(pos, f"{len(column.values):,} values; no model allows so many", name)
+            elif column:
+                yield column
+
+
+def _walks_side_by_side(form: Form, columns: list[Column], pos: int) -> bool:
+    if len({len(column.values) for column in columns}) > 1:
+        lengths = ", ".join(f"{column.name} has {len(column.values)}" for column in columns)
+        message = f"lists that are walked side by side have the same length; {lengths}"
+        form.finding(pos, Finding("zip", message, rests_on="zip"))
+        return False
+    if any(isinstance(column.values, NumberRange) for column in columns):
+        return True
+    first: dict[tuple[str, ...], int] = {}
+    for level, texts in enumerate(zip(*(column.values for column in columns), strict=True)):
+        if first.setdefault(texts, level) != level:
+            message = f"{shown(', '.join(texts))} stands here twice; for repetitions use `variants`"
+            form.log.add(Problem(columns[0].place(level), message, "zip"))
+    return True
+
+
+def _column(form: Form, name: str, node: Node, *, may_repeat: bool) -> Column | None:
+    if isinstance(node, Map) and "file" not in node.entries:
+        return _range_column(form, name, node)
+    if isinstance(node, Map):
+        items = _file_items(form, name, node, may_repeat)
+    else:
+        items = _listed_items(form, name, node, may_repeat)
+    values = tuple(text for text, _ in items)
+    return Column(name, values, tuple(at for _, at in items), _words(values)) if values else None
+
+
+def _range_column(form: Form, name: str, node: Map) -> Column | None:
+    if node.entries.keys() & _RANGE_ELSEWHERE.keys():
+        pairs = ((_RANGE_ELSEWHERE.get(key, key), item) for key, (_, item) in node.entries.items())
+        said = ", ".join(f"{key}: {item.text}" for key, item in pairs if isinstance(item, Scalar))
+        form.note(node.pos, f"a range has {', '.join(RANGE_KEYS)}", name, f"{{{said[:_LONGEST_SHOWN]}}}")
+        return None
+    if not node.entries.keys() & set(RANGE_KEYS):
+        near = next(filter(None, (closest(key, ("file", *RANGE_KEYS)) for key in node.entries)), "")
+        form.note(node.pos, _SHAPES, name, near)
+        return None
+    numbers = read_range(form, name, node)
+    if numbers is None:
+        return None
+    return Column(name, numbers, (place(form.file, node.pos),), numbers)
+
+
+def _listed_items(form: Form, name: str, node: Node, may_repeat: bool) -> list[tuple[str, str]]:
+    if not isinstance(node, Seq) or not node.items:
+        text = node.text if isinstance(node, Scalar) else None
+        near = f"[{text}]" if text and len(text) <= _LONGEST_SHOWN else ""
+        form.note(node.pos, f"{_SHAPES}; a list has at least one value", name, near)
+        return []
+    found: list[tuple[str, str]] = []
+    seen: set[str] = set()
+    for item in node.items:
+        if not isinstance(item, Scalar):
+            form.note(item.pos, "expected a text", name)
+        elif item.text is None:
+            form.note(item.pos, 'an empty entry; write "" for an empty text', name)
+        elif item.text in seen and not may_repeat:
+            form.note(item.pos, f"{shown(item.text)} stands here twice; for repetitions use `variants`", name)
+        else:
+            seen.add(item.text)
+            found.append((item.text, place(form.file, item.pos)))
+    return found
+
+
+def _file_items(form: Form, name: str, node: Map, may_repeat: bool) -> list[tuple[str, str]]:
+    target = node.get("file")
+    if set(node.entries) != {"file"}:
+        form.note(node.pos, _SHAPES, name)
+        return []
+    if not isinstance(target, Scalar) or not target.text or "\0" in target.text:
+        form.note(node.pos, "expected the name of a text file", name)
+        return []
+    if not form.is_there(name, target):
+        return []
+    items, problems = read_list(form.folder / target.text, target.text, may_repeat=may_repeat)
+    form.log.extend(replace(problem, field=name) for problem in problems)
+    return items
+
+
+def _words(values: Sequence[str]) -> tuple[str, ...]:
+    """Names for the values of a factor that stay different from each other."""
+    words: dict[str, str] = {}
+    used: set[str] = set()
+    for number, value in enumerate(values, 1):
+        if value not in words:
+            name = word(value) or str(number)
+            words[value] = f"{name}-{number}" if name in used else name
+            used.add(words[value])
+    return tuple([words[value] for value in values])
+
+
+def read_list(
+    path: Path, file: str, *, may_repeat: bool = False
+) -> tuple[list[tuple[str, str]], list[Problem]]:
+    """Values with their places, one a line; empty lines and lines that begin with # are left out."""
+    try:
+        with reading(path) as stream:
+            data = stream.read(MAX_LIST_BYTES + 1)
+    except OSError as error:
+        return [], [Problem(file, f"cannot be read: {error.strerror or error}")]
+    if len(data) > MAX_LIST_BYTES:
+        return [], [Problem(file, f"larger than {MAX_LIST_BYTES >> 20} MiB")]
+    found: list[tuple[str, str]] = []
+    first: dict[str, str] = {}
+    problems: list[Problem] = []
+    for number, line in sound_lines(io.BytesIO(data), file, problems.append):
+        text, source = line.strip(), f"{file}:{number}"
+        if not text or text.startswith("#"):
+            continue
+        if text in first and not may_repeat:
+            problems.append(Problem(source, f"{shown(text)} stands here twice (first at {first[text]})"))
+        elif not text.isprintable() and any(ord(c) < 32 for c in text):
+            problems.append(Problem(source, "a control character is not allowed"))
+        else:
+            first.setdefault(text, source)
+            found.append((text, source))
+    if not found and not problems:
+        problems.append(Problem(file, "the list is empty"))
+    return found, problems

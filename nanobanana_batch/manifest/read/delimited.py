@@ -1,0 +1,190 @@
+"""CSV and TSV. CSV has quotes, TSV has none: a prompt may begin with a quote character.
+
+CSV is separated by what its header uses: spreadsheets write semicolons where people write decimal commas.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+from nanobanana_batch.errors import Problem
+from nanobanana_batch.manifest.read.encoding import BadLine, Lines, Unusable
+from nanobanana_batch.manifest.read.table import CHANGED, Header, named_header, opened
+from nanobanana_batch.manifest.words.names import ROW_NAMES, as_name, slip_of
+from nanobanana_batch.problems import ProblemLog
+
+SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
+_OTHERS = {**SEPARATORS, "|": "bar"}
+_LINES_LOOKED_AT = 100
+_DECLARATION = re.compile(r'"?sep=(.)"?\r?\n?')
+
+
+class TextTable:
+    """A CSV or TSV file; the first line names its columns."""
+
+    def __init__(self, path: Path, file: str, *, tabs: bool) -> None:
+        self.file = file
+        self.row_prefix = f"{file}:"
+        self._path = path
+        self._tabs = tabs
+
+    def header(self) -> Header:
+        """The columns that the first line names."""
+        log = ProblemLog()
+        records = self._records(log)
+        for line, cells in records:
+            if log:
+                break
+            header = self._header([cell.strip() for cell in cells], f"{self.file}:{line}")
+            return replace(
+                header, warnings=tuple(self._of_spaces(itertools.islice(records, _LINES_LOOKED_AT)))
+            )
+        empty = Problem(self.file, "the table is empty; its first line has to name the columns")
+        return Header(problems=tuple(log) or (empty,))
+
+    def _header(self, names: list[str], place: str) -> Header:
+        if len(names) == 1:
+            for mark, name in _OTHERS.items():
+                if mark in names[0]:
+                    wanted = "tabs" if self._tabs else "commas, semicolons or tabs"
+                    message = f"the columns seem to be separated by {name}s; this kind of file needs {wanted}"
+                    return Header(problems=(Problem(place, message),))
+        # A spreadsheet writes empty columns, too; what has no name and no cell is none.
+        return named_header([name for name in names if name] or names, place)
+
+    def _of_spaces(self, records: Iterable[tuple[int, list[str]]]) -> Iterator[str]:
+        begin = [any(c.startswith(" ") and c.strip() for c in cells[1:]) for _, cells in records]
+        if not self._tabs and sum(begin) * 2 > len(begin):
+            message = "cells begin with a space, which is taken as written; leave it out behind the separator"
+            yield str(Problem(self.file, message))
+
+    def rows(self, names: Sequence[str], log: ProblemLog) -> Iterator[tuple[int, list[str]]]:
+        """The line at which each row begins, and its cells."""
+        records, before = self._records(log), log.total
+        first = next(records, None)
+        header = [as_name(cell.strip()) for cell in first[1]] if first else []
+        nameless = [index for index, name in enumerate(header) if not name]
+        if first is None or [name for name in header if name] != list(names):
+            if log.total == before:
+                log.add(Problem(self.file, CHANGED))
+            return
+        width = len(header)
+        for line, cells in records:
+            if len(cells) == width:
+                if nameless:
+                    log.extend(self._without_name(first[0], [n for n in nameless if cells[n].strip()]))
+                    cells = [cell for cell, name in zip(cells, header, strict=True) if name]
+                if any(cells):
+                    yield line, cells
+            elif any(cell.strip() for cell in cells):
+                log.add(Problem(f"{self.file}:{line}", self._ragged(cells, width)))
+
+    def _without_name(self, line: int, filled: Iterable[int]) -> Iterator[Problem]:
+        for index in filled:
+            message = f"column {index + 1} has no name, and it has cells"
+            if not index:
+                message += " (pandas writes its index so: `to_csv(..., index=False)` leaves it out)"
+            yield Problem(f"{self.file}:{line}", message)
+
+    def _ragged(self, cells: list[str], width: int) -> str:
+        message = f"{len(cells)} cells, but the header has {width}"
+        if self._tabs:
+            if any(cell.startswith('"') and cell.count('"') % 2 for cell in cells):
+                return message + (
+                    "; the file seems to be quoted like a spreadsheet export, and tab-separated files have no"
+                    " quotes: save it as CSV"
+                )
+            return message
+        if len(cells) > width:
+            return message + "; put a cell that has the separator in it in double quotes"
+        return message
+
+    def _records(self, log: ProblemLog) -> Iterator[tuple[int, list[str]]]:
+        try:
+            with opened(self._path) as stream, closing(Lines(stream)) as lines:
+                yield from self._read(lines, log)
+        except Unusable as error:
+            log.add(Problem(self.file, str(error)))
+        except OSError as error:
+            log.add(Problem(self.file, f"cannot be read: {error.strerror or error}"))
+
+    def _read(self, lines: Lines, log: ProblemLog) -> Iterator[tuple[int, list[str]]]:
+        try:
+            records = map(_tab_cells, lines) if self._tabs else _csv_records(lines)
+        except BadLine as error:
+            log.add(Problem(f"{self.file}:{lines.number}", str(error)))
+            return
+        while True:
+            line = lines.number + 1
+            try:
+                cells = next(records)
+            except StopIteration:
+                return
+            except BadLine as error:
+                log.add(Problem(f"{self.file}:{lines.number}", str(error)))
+                continue
+            except csv.Error as error:
+                log.add(Problem(f"{self.file}:{line}", _csv_fault(error)))
+                continue
+            if cells:
+                yield line, cells
+
+
+def _tab_cells(line: str) -> list[str]:
+    line = line.removesuffix("\n").removesuffix("\r")
+    if "\r" in line:
+        raise BadLine("a carriage return inside the line; end lines with LF or CRLF")
+    return line.split("\t") if line else []
+
+
+def _csv_records(lines: Lines) -> Iterator[list[str]]:
+    first = next((line for line in lines if line.strip()), "")
+    declared = _DECLARATION.fullmatch(first)
+    mark = declared[1] if declared else _separator(first)
+    if mark not in SEPARATORS:
+        raise BadLine(f"{mark!r} cannot separate columns; commas, semicolons and tabs can")
+    if first and not declared:
+        lines.again(first)
+    return csv.reader(lines, delimiter=mark, strict=True)
+
+
+def _separator(header: str) -> str:
+    bare = re.sub('"[^"]*"?', "", header)
+    present = [mark for mark in SEPARATORS if mark in bare]
+    if len(present) < 2:
+        return present[0] if present else ","
+    known = {mark: _known_names(header, mark) for mark in present}
+    best = max(present, key=known.__getitem__)
+    if not known[best]:
+        kinds = " and ".join(f"{SEPARATORS[mark]}s" for mark in present)
+        message = f"the header has {kinds}, so that it cannot be told which of them separate the columns"
+        raise BadLine(message + "; say it in a line of its own above: `sep=,` or `sep=;`")
+    return best
+
+
+def _known_names(header: str, mark: str) -> int:
+    try:
+        names = next(csv.reader([header], delimiter=mark), [])
+    except csv.Error:
+        return 0
+    return sum(name.strip() in ROW_NAMES or slip_of(name) is not None for name in names)
+
+
+def _csv_fault(error: csv.Error) -> str:
+    said = str(error)
+    if "expected after" in said:
+        return (
+            'a quote inside a quoted cell; write it twice (""), and quote the whole cell'
+            ' ("a sign that says ""open""")'
+        )
+    if "unexpected end" in said or "field larger" in said:
+        return "a quote that is opened in this row is never closed"
+    if "new-line" in said:
+        return "a carriage return outside of quotes; end lines with LF or CRLF"
+    return f"not valid CSV: {said}"

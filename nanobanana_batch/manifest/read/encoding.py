@@ -1,0 +1,171 @@
+"""Text files as people have them: UTF-8, UTF-16 with its mark, any line end; other encodings are named.
+
+What cannot be decoded becomes lone surrogates, so that it costs its own line and not the next one.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import re
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import IO
+
+from nanobanana_batch.errors import Problem
+
+MAX_LINE = 1 << 20
+_HEAD_BYTES = 1 << 16
+
+_ODD = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_FOREIGN = (
+    (b"PK\x03\x04", "this is a ZIP file, as an Excel workbook is one; save it as text (CSV UTF-8)"),
+    (b"\xd0\xcf\x11\xe0", "this is an Excel workbook; save it as text (CSV UTF-8)"),
+    (b"\x1f\x8b", "this is a compressed file; unpack it first"),
+    (b"PAR1", "this is a Parquet file; its name has to end in .parquet"),
+    (b"\xff\xfe\x00\x00", "the file is UTF-32; save it as UTF-8"),
+    (b"\x00\x00\xfe\xff", "the file is UTF-32; save it as UTF-8"),
+)
+_GUESSES = (
+    ("WINDOWS-1252", "cp1252", re.compile("[\xa0-\xff\u0152\u0153\u0160\u0161\u2013-\u2026\u20ac\u2122]*")),
+    ("WINDOWS-1251", "cp1251", re.compile("[\u0401\u0410-\u044f\u0451\xab\xbb\u2013-\u2026\u2116]*")),
+    ("SHIFT_JIS", "cp932", re.compile("(?=.*[\u3041-\u30ff])[\u3001-\u30ff\u4e00-\u9fff\uff01-\uff5e]*")),
+    (
+        "GB18030",
+        "gb18030",
+        re.compile(
+            "(?=.*[\u7684\u4e00\u5728\u4e0a\u4e2d\u548c\uff0c])[\u3001-\u3011\u4e00-\u9fff\uff01-\uff5e]*"
+        ),
+    ),
+)
+"""Encodings with the characters that are usual in them, likeliest first."""
+
+
+class BadLine(Exception):
+    """This line cannot be used; the next one may be."""
+
+
+class Unusable(Exception):
+    """The file as a whole is not the text that it should be."""
+
+
+class Lines:
+    """Decoded lines of a stream, each with its line end; an error leaves the iterator usable."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.number = 0
+        """The number of the line that was read last."""
+        head = stream.read(_HEAD_BYTES)
+        stream.seek(0)
+        for mark, what in _FOREIGN:
+            if head.startswith(mark):
+                raise Unusable(what)
+        encoding, self._errors = "utf-8-sig", "surrogateescape"
+        if is_utf16(head):
+            encoding, self._errors = "utf-16", "surrogatepass"
+        # Old Macs, and Excel when it writes for them, end lines with a carriage return alone.
+        has_returns = re.match("[^\r\n]*\r[^\n]", head.decode(encoding, "replace"))
+        newline = None if has_returns else "\n"
+        self._text: IO[str] = io.TextIOWrapper(stream, encoding, self._errors, newline)
+        self._again = ""
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._again or self._read()
+        self._again = ""
+        if not line:
+            raise StopIteration
+        self.number += 1
+        if len(line) == MAX_LINE and line[-1] != "\n":
+            while (rest := self._read()) and rest[-1] != "\n":
+                pass
+            raise BadLine(f"the line is longer than {MAX_LINE >> 20} MiB")
+        if _ODD.search(line):
+            self._refuse(line)
+        return line
+
+    def close(self) -> None:
+        """Close the stream."""
+        self._text.close()
+
+    def again(self, line: str) -> None:
+        """Give the line that was read last once more."""
+        self._again = line
+        self.number -= 1
+
+    def _read(self) -> str:
+        """A line, or what there is room for of it."""
+        try:
+            return self._text.readline(MAX_LINE)
+        except UnicodeDecodeError:  # UTF-16 ends in the middle of a character
+            self.close()
+            self._text = io.StringIO()
+            return "\udcff"
+
+    def _refuse(self, line: str) -> None:
+        odd = _ODD.findall(line)[0]
+        if odd >= "\ud800" and self._errors == "surrogatepass":
+            raise BadLine("damaged UTF-16: half of a character is missing; save the file as UTF-8")
+        if odd >= "\ud800" or line.count("\0") > len(line) // 3:
+            raise BadLine(not_utf8(line.encode("utf-8", self._errors)))
+        raise BadLine(control_fault(odd))
+
+
+def sound_lines(stream: IO[bytes], file: str, report: Callable[[Problem], None]) -> Iterator[tuple[int, str]]:
+    """The lines that can be used, with their numbers; the others are reported."""
+    try:
+        lines = Lines(stream)
+    except Unusable as error:
+        report(Problem(file, str(error)))
+        return
+    with closing(lines):
+        while True:
+            try:
+                line = next(lines)
+            except StopIteration:
+                return
+            except BadLine as error:
+                report(Problem(f"{file}:{lines.number}", str(error)))
+            else:
+                yield lines.number, line
+
+
+def is_utf16(data: bytes) -> bool:
+    """Whether this beginning of a file is the byte order mark of UTF-16."""
+    return data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+
+
+def control_fault(text: str) -> str:
+    """Why this text cannot be one that a person has meant; empty when it can."""
+    odd = _ODD.search(text)
+    if odd is None:
+        return ""
+    kind = "half of a surrogate pair" if odd[0] >= "\ud800" else "control character"
+    return f"the {kind} {odd[0]!r} is not allowed; remove it"
+
+
+def not_utf8(data: bytes) -> str:
+    """What to say about bytes that are no UTF-8, with the encoding that they are probably in."""
+    likely = _likely_encoding(data)
+    if not likely:
+        return "not UTF-8 text; save the file as UTF-8"
+    convert = f"`iconv -f {likely} -t UTF-8 OLD > NEW`"
+    return f"not UTF-8 text but probably {likely}; save the file as UTF-8, or convert it: {convert}"
+
+
+def _likely_encoding(data: bytes) -> str:
+    if data.count(0) > len(data) // 3:
+        return "UTF-16BE" if data[:1] == b"\0" else "UTF-16LE"
+    sound = "".join(char for char in data.decode("utf-8", "ignore") if not char.isascii())
+    if 2 * len(sound.encode()) >= sum(byte > 127 for byte in data):
+        return ""  # a damaged UTF-8 file
+    # A Western text has single letters that are not ASCII, other scripts have whole words of them.
+    runs = re.findall(rb"[\x80-\xff]+", data)
+    is_western = max(map(len, runs)) <= 2
+    for name, codec, usual in _GUESSES[:1] if is_western else _GUESSES[1:]:
+        text = data.decode(codec, "replace")
+        if usual.fullmatch("".join(char for char in text if not char.isascii())):
+            return name
+    return ""

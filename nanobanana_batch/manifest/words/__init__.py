@@ -1,0 +1,1 @@
+"""What words mean and how they are written: names, templates with their filters, ids."""
