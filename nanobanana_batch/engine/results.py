@@ -22,8 +22,7 @@ from nanobanana_batch.engine.trouble import DISK, host_of
 from nanobanana_batch.engine.work import Work
 from nanobanana_batch.errors import DiskFailed, LinkFailed, RunStopped, system_words
 from nanobanana_batch.fidelity import most_pixels
-from nanobanana_batch.file_names import ANSWERS
-from nanobanana_batch.files.answers import AnswerFile, answer_of, forget_answer
+from nanobanana_batch.files.answers import AnswerFile, answer_of, forget_answer, forget_others
 from nanobanana_batch.files.images import ImageFile
 from nanobanana_batch.model import Image
 from nanobanana_batch.providers.base import Decision, ReadsResults, Result
@@ -185,7 +184,7 @@ def _read(context: Context, work: Work) -> dict[str, Result]:
     except OSError as error:
         raise RunStopped(
             f"What came of paid requests cannot be read: {system_words(error)}.",
-            hint=f"Do not delete {ANSWERS}/ in the output folder: it holds what is paid for. Run again.",
+            hint=f"{context.folder / work.results} holds what is paid for: do not delete it. Run again.",
         ) from error
     return found
 
@@ -213,11 +212,7 @@ async def release(context: Context, work: Work) -> None:
 
 def sweep(context: Context) -> None:
     """Remove answers that a killed run had no more need of; blocks."""
-    place, awaited = context.folder / ANSWERS, context.store.awaited_answers()
-    if place.is_dir():
-        for path in place.iterdir():
-            if path.name not in awaited and path.name.isalnum():
-                forget_answer(context.disk, context.folder, f"{ANSWERS}/{path.name}")
+    forget_others(context.disk, context.folder, context.store.awaited_answers())
 
 
 def _reader(context: Context) -> ReadsResults:

@@ -6,12 +6,13 @@ it is found by the request's key.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from nanobanana_batch.file_names import ANSWERS
+from nanobanana_batch.file_names import ANSWERS, is_answer_path
 from nanobanana_batch.files.disk import Disk, as_disk_failure
 
 
@@ -97,6 +98,14 @@ def forget_answer(disk: Disk, folder: Path, path: str) -> None:
     """All of its images are files, or will never be: it is needed no more."""
     with suppress(OSError):
         disk.remove(folder / path)
+
+
+def forget_others(disk: Disk, folder: Path, awaited: Collection[str]) -> None:
+    """Let go what no request of these keys needs: a run was killed before it did."""
+    place = folder / ANSWERS
+    for path in place.iterdir() if place.is_dir() else ():
+        if path.name not in awaited and is_answer_path(f"{ANSWERS}/{path.name}"):
+            forget_answer(disk, folder, f"{ANSWERS}/{path.name}")
 
 
 def _path(idempotency_key: str) -> str:

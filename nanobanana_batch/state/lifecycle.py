@@ -101,6 +101,7 @@ MOVES = (
     Move(facts.Rejected, UNANSWERED, Phase.REJECTED),
     Move(facts.Rejected, UNANSWERED, Phase.REFUSED, "by content rules"),
     Move(facts.Accepted, UNANSWERED, Phase.ACCEPTED),
+    Move(facts.Answered, UNANSWERED | {Phase.ACCEPTED}, Phase.ACCEPTED),
     Move(facts.Ready, _phases(Phase.ACCEPTED, Phase.READY, Phase.EXPIRED), Phase.READY),
     Move(facts.Saved, _phases(Phase.READY), Phase.SAVED, "the last of its images"),
     Move(facts.Saved, _phases(Phase.READY), Phase.READY, "others are still to come"),
@@ -178,8 +179,6 @@ def phase_after(fact: facts.Fact) -> Phase | None:
             return Phase.INTENT
         case facts.Rejected(refused=True) | facts.Failed(refused=True):
             return Phase.REFUSED
-        case facts.Answered():
-            return Phase.ACCEPTED
         case facts.Saved(is_last=False):
             return None
     return _FIRST_TO.get(type(fact))

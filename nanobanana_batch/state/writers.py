@@ -17,7 +17,6 @@ from nanobanana_batch.state.lifecycle import (
     GIVEN_UP,
     IMAGE_MOVES,
     MISSED,
-    UNANSWERED,
     ImagePhase,
     Phase,
     RequestPhase,
@@ -213,23 +212,18 @@ def _write_accepted(db: sqlite3.Connection, fact: facts.Accepted) -> None:
 
 def _write_answered(db: sqlite3.Connection, fact: facts.Answered) -> None:
     """Its rows are as paid as those of a task that works; of one without a task this is the first word."""
-    (phase,) = db.execute("SELECT phase FROM requests WHERE request = ?", (fact.attempt,)).fetchone()
-    if Phase(phase) in UNANSWERED:
-        said: dict[str, object] = {"error_message": None}
-        _set_phase(db, "request", fact.attempt, Phase.ACCEPTED, UNANSWERED, said)
-        _set(db, "requests", "request", fact.attempt, accepted_at=fact.at)
-    elif RequestPhase(phase) not in (RequestPhase.ACCEPTED, RequestPhase.ANSWERED):
-        raise StateFailed(f"Request {fact.attempt} cannot be answered: it is {phase}.")
-    _set(
+    _move_request(
         db,
-        "requests",
-        "request",
+        fact,
         fact.attempt,
-        phase=RequestPhase.ANSWERED,
+        RequestPhase.ACCEPTED,
+        attempts={"error_message": None},
         results=fact.results,
         credits_used=fact.credits_used,
         answered_at=fact.at,
     )
+    query = "UPDATE requests SET phase = ?, accepted_at = coalesce(accepted_at, ?) WHERE request = ?"
+    db.execute(query, (RequestPhase.ANSWERED, fact.at, fact.attempt))
 
 
 def _write_ready(db: sqlite3.Connection, fact: facts.Ready) -> None:
