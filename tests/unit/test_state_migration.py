@@ -1,4 +1,4 @@
-"""State files of every earlier version are read as they are, and become current ones despite interruptions."""
+"""State files of earlier versions are read as they are, and become current ones despite interruptions."""
 
 from __future__ import annotations
 
