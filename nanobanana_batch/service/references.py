@@ -56,7 +56,11 @@ _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedire
 def load_references(
     urls: Sequence[str], max_bytes: int, own: Mapping[str, Path | None]
 ) -> tuple[Reference, ...]:
-    """`own` are URLs of files that this service holds; None: it did, and they are gone."""
+    """The images behind `urls`; `own` are URLs of files that this service holds, None: they are gone.
+
+    Raises:
+        ReferenceProblem: one cannot be had, is no image, or has more than `max_bytes`.
+    """
     return tuple(_load(url, max_bytes, own) for url in urls)
 
 
@@ -71,6 +75,7 @@ def _load(url: str, max_bytes: int, own: Mapping[str, Path | None]) -> Reference
 
 
 def is_loopback(host: str) -> bool:
+    """Whether a host, as a URL names it, is this machine."""
     if host == "localhost":
         return True
     try:

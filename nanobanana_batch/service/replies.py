@@ -1,15 +1,36 @@
-"""What a task looks like from outside is derived from its record and the clock, never stored twice."""
+"""What leaves the service: JSON, the error envelope, and what a task looks like from outside.
+
+How a task looks is derived from its record and the clock, never stored twice.
+"""
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
+from starlette.responses import Response
+
 from nanobanana_batch.service import contract
+from nanobanana_batch.service.contract import ApiError
 from nanobanana_batch.service.store import Balance, Task
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def reply(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A value as JSON."""
+    return Response(_encode(value), status, dict(headers or {}), "application/json")
+
+
+def error_reply(error: ApiError, *, integer_codes: bool) -> Response:
+    """An error's envelope."""
+    return reply(error.body(integer_codes=integer_codes), error.status, error.headers)
 
 
 def status(task: Task, now: float) -> str:
+    """The API's word for where a task is, at a Unix time."""
     if task.state != "open":
         return task.state
     return "pending" if now < task.starts_at else "processing"
@@ -26,26 +47,29 @@ def _progress(task: Task, now: float) -> int:
 
 def accepted(task: Task) -> dict[str, Any]:
     """The submit's reply: the task as it was then, so that a replay under the same key says the same."""
-    reply = _common(task, "pending", 0, max(1, math.ceil(task.due_at - task.created_at)), can_cancel=False)
-    return reply | _usage(task, {"credits_reserved": task.credits})
+    left_s = max(1, math.ceil(task.due_at - task.created_at))
+    return _shown(task, "pending", 0, left_s) | _usage(task, {"credits_reserved": task.credits})
 
 
 def queried(task: Task, now: float, link: str | None) -> dict[str, Any]:
-    left = max(1, math.ceil(task.due_at - now)) if task.state == "open" else 0
-    reply = _common(task, status(task, now), _progress(task, now), left, can_cancel=False)
+    """What a read of a task, or its callback, says; `link` is where its picture can be had."""
+    left_s = max(1, math.ceil(task.due_at - now)) if task.state == "open" else 0
+    shown = _shown(task, status(task, now), _progress(task, now), left_s)
+    if task.state == "open":
+        return shown | _usage(task, {"credits_reserved": task.credits})
     if task.state == "completed":
-        reply["results"] = [link]
-        reply["result_data"] = [{"image_url": link}]
-        return reply | _usage(task, _cost(task))
+        shown |= {"results": [link], "result_data": [{"image_url": link}]}
+        usd, cny = task.credits * contract.USD_PER_CREDIT, task.credits * contract.CNY_PER_CREDIT
+        cost = {"credits": task.credits, "usd": round(usd, 4), "cny": round(cny, 4)}
+        amounts = {"credits_reserved": task.credits, "credits_used": task.credits, "cost": cost}
+        return shown | _usage(task, amounts)
     if task.state == "failed":
         error = {"code": task.error_code, "message": task.error_message, "type": "task_error"}
-        return reply | {"error": error} | _usage(task, {"credits_reserved": 0, "credits_used": 0})
-    if task.state == "cancelled":
-        return reply | _usage(task, {"credits_reserved": 0, "credits_used": 0})
-    return reply | _usage(task, {"credits_reserved": task.credits})
+        shown["error"] = error
+    return shown | _usage(task, {"credits_reserved": 0, "credits_used": 0})
 
 
-def _common(task: Task, status: str, progress: int, left_s: int, *, can_cancel: bool) -> dict[str, Any]:
+def _shown(task: Task, status: str, progress: int, left_s: int) -> dict[str, Any]:
     return {
         "created": int(task.created_at),
         "id": task.id,
@@ -53,18 +77,9 @@ def _common(task: Task, status: str, progress: int, left_s: int, *, can_cancel: 
         "object": "image.generation.task",
         "progress": progress,
         "status": status,
-        "task_info": {"can_cancel": can_cancel, "estimated_time": left_s},
+        "task_info": {"can_cancel": False, "estimated_time": left_s},
         "type": "image",
     }
-
-
-def _cost(task: Task) -> dict[str, Any]:
-    cost = {
-        "credits": task.credits,
-        "usd": round(task.credits * contract.USD_PER_CREDIT, 4),
-        "cny": round(task.credits * contract.CNY_PER_CREDIT, 4),
-    }
-    return {"credits_reserved": task.credits, "credits_used": task.credits, "cost": cost}
 
 
 def _usage(task: Task, amounts: dict[str, Any]) -> dict[str, Any]:
@@ -74,6 +89,7 @@ def _usage(task: Task, amounts: dict[str, Any]) -> dict[str, Any]:
 
 
 def listed(task: Task, now: float) -> dict[str, Any]:
+    """A task's line in the list of recent ones."""
     return {
         "id": task.id,
         "model": task.model,
@@ -86,6 +102,7 @@ def listed(task: Task, now: float) -> dict[str, Any]:
 
 
 def credits(balance: Balance, *, unlimited: bool) -> dict[str, Any]:
+    """An account's balance."""
     amounts = {"remaining_credits": balance.remaining, "used_credits": balance.used}
     token = {**amounts, "unlimited_credits": unlimited}
     return {"data": {"token": token, "user": amounts}, "message": "success", "success": True}

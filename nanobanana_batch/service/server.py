@@ -20,8 +20,8 @@ import uvicorn
 
 from nanobanana_batch.service import data_folder
 from nanobanana_batch.service.app import make_app
+from nanobanana_batch.service.faults import ExposedProtocol
 from nanobanana_batch.service.options import ServiceError, ServiceOptions
-from nanobanana_batch.service.wire import ExposedProtocol
 
 LOCK_NAME = "service.lock"
 LOG_NAME = "service.log"

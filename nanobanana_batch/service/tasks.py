@@ -16,13 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
-from nanobanana_batch.service import contract
-from nanobanana_batch.service.images import ImageFolder
+from nanobanana_batch.service import contract, validate
+from nanobanana_batch.service.contract import Dialect
+from nanobanana_batch.service.data_folder import Folder
 from nanobanana_batch.service.references import Reference, ReferenceProblem, load_references
 from nanobanana_batch.service.render import Renderer, RenderSpec
-from nanobanana_batch.service.sizes import matching_size, nearest_ratio, pixel_size
 from nanobanana_batch.service.store import Store, Task
-from nanobanana_batch.service.uploads import is_over
 from nanobanana_batch.service.validate import Checked
 
 _RENDERERS = 2
@@ -36,7 +35,7 @@ class TaskRunner:
     def __init__(
         self,
         store: Store,
-        images: ImageFolder,
+        images: Folder,
         renderer: Renderer,
         link_lifetime_s: float,
         settled: Callable[[], None],
@@ -62,6 +61,7 @@ class TaskRunner:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
     def add(self, task: Task) -> None:
+        """It will be finished when it is due, unless it is to be stuck."""
         if task.fate != "stuck_task":
             delay = max(0.0, task.due_at - time.time())
             asyncio.get_running_loop().call_later(delay, self._due.put_nowait, task.seq)
@@ -79,7 +79,7 @@ class TaskRunner:
             self._store.cancel(task)
             return
         loop = asyncio.get_running_loop()
-        checked = stored_request(task.request)
+        checked = _stored_request(task.request)
         try:
             await loop.run_in_executor(self._pool, self._make_image, task, checked, self._own(checked))
         except ReferenceProblem as problem:
@@ -98,18 +98,18 @@ class TaskRunner:
         """The references that are uploaded files, and where they are; None: gone."""
         uploads = self._store.uploads
         found = {url: upload for url in checked.images if (upload := uploads.behind(url)) is not None}
-        return {url: None if is_over(upload) else uploads.path(upload) for url, upload in found.items()}
+        return {url: None if upload.is_over else uploads.path(upload) for url, upload in found.items()}
 
     def _make_image(self, task: Task, checked: Checked, own: Mapping[str, Path | None]) -> None:
         """On a rendering thread: touches files, never the store."""
         references = load_references(checked.images, checked.image_bytes, own)
-        self._images.write(task, self._renderer.render(_spec(task, checked, references)))
+        self._images.write(task.file_name, self._renderer.render(_spec(task, checked, references)))
 
     async def _sweep(self) -> None:
         while True:
             gone = self._store.outlived(time.time() - self._lifetime_s)
             for task in gone:
-                self._images.delete(task)
+                self._images.delete(task.file_name)
             if gone:
                 self._store.images_gone(gone)
             self._store.uploads.sweep()
@@ -117,14 +117,16 @@ class TaskRunner:
 
 
 def new_token() -> str:
+    """The secret part of a link."""
     return secrets.token_urlsafe(24)
 
 
 def request_to_store(checked: Checked) -> str:
+    """What a task needs of its request, as JSON."""
     return json.dumps(asdict(checked))
 
 
-def stored_request(text: str) -> Checked:
+def _stored_request(text: str) -> Checked:
     values = json.loads(text)
     return Checked(**{**values, "images": tuple(values["images"])})
 
@@ -148,13 +150,9 @@ def _size(task: Task, checked: Checked, references: tuple[Reference, ...]) -> tu
     first = references[0].image if references else None
     known = first.size if first is not None else (1, 1)  # an image that was never fetched counts as square
     if checked.ratio == "match_input_image":
-        return matching_size(known, checked.resolution), checked.ratio
+        return contract.matching_size(known, checked.resolution), checked.ratio
     ratio = checked.ratio
     if ratio == "auto":
-        offer = contract.OFFERS[_dialect(task)][checked.model]
-        ratio = nearest_ratio(known, offer.ratios)
-    return pixel_size(ratio, checked.resolution), ratio
-
-
-def _dialect(task: Task) -> contract.Dialect:
-    return "evolink" if task.dialect == "evolink" else "unified"
+        dialect: Dialect = "evolink" if task.dialect == "evolink" else "unified"
+        ratio = contract.nearest_ratio(known, validate.ratios(dialect, checked.model))
+    return contract.pixel_size(ratio, checked.resolution), ratio

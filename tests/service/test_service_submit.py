@@ -34,7 +34,7 @@ IMAGE = "https://images.example.com/cat.png"
 def checks() -> Any:
     """The checks themselves, for tables too long to send row by row."""
     from nanobanana_batch.service import validate
-    from nanobanana_batch.service.envelope import ApiError
+    from nanobanana_batch.service.contract import ApiError
 
     def check(prefix: str, body: dict[str, Any]) -> str:
         try:
