@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from ipaddress import ip_address
 from typing import Any
 
 from starlette.applications import Starlette
@@ -22,14 +21,14 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nanobanana_batch.service import openapi
-from nanobanana_batch.service.admin import Admin
-from nanobanana_batch.service.context import Call, Context, not_found
+from nanobanana_batch.service.context import Call, Context
 from nanobanana_batch.service.contract import ApiError, Dialect, server_error
+from nanobanana_batch.service.exchange import error_reply, not_found, reply
+from nanobanana_batch.service.faults import Admin
 from nanobanana_batch.service.files_api import FilesApi
 from nanobanana_batch.service.images_api import ImagesApi
-from nanobanana_batch.service.network import Network
+from nanobanana_batch.service.network import Network, is_loopback
 from nanobanana_batch.service.options import ServiceOptions
-from nanobanana_batch.service.replies import error_reply, reply
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _PORT = re.compile(r":[0-9]{1,5}$")
@@ -50,7 +49,7 @@ def make_app(options: ServiceOptions, network: Network | None = None) -> ASGIApp
             *(Route(path, Endpoint(context, methods, images, files)) for path, methods in paths),
             Route("/openapi.json", lambda _: reply(openapi.document())),
             Route("/docs", lambda _: HTMLResponse(openapi.page())),
-            *Admin(context).routes(),
+            *Admin(context.trouble, context.store, context.counts).routes(),
         ],
         exception_handlers={
             ApiError: partial(_refused, context),
@@ -106,7 +105,8 @@ async def _refused(context: Context, request: Request, error: Exception) -> Resp
     if isinstance(error, HTTPException):
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request")
         error = ApiError(error.status_code, code, error.detail, headers=dict(error.headers or {}))
-    return context.refused(error if isinstance(error, ApiError) else server_error(500))
+    known = error if isinstance(error, ApiError) else server_error(500)
+    return error_reply(known, integer_codes=context.options.integer_codes)
 
 
 @asynccontextmanager
@@ -175,7 +175,7 @@ class Callers:
 
     def __init__(self, app: ASGIApp, bound_to: str, names: Iterable[str] = ()) -> None:
         self._app = app
-        self._is_private = _is_loopback(bound_to)
+        self._is_private = is_loopback(bound_to)
         self._names = frozenset(map(_plain, names))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -190,19 +190,11 @@ class Callers:
 
     def _objection(self, host: str, origin: str | None) -> str:
         name = _PORT.sub("", host)
-        if self._is_private and host and not (_is_loopback(name) or _plain(name) in self._names):
+        if self._is_private and host and not (is_loopback(name) or _plain(name) in self._names):
             return f"this service is not called {host[:100]}"
         if origin is not None and re.sub("^https?://", "", origin) != host:
             return "a web page may not change anything here"
         return ""
-
-
-def _is_loopback(host: str) -> bool:
-    name = _plain(host)
-    try:
-        return ip_address(name).is_loopback
-    except ValueError:
-        return name == "localhost"
 
 
 def _plain(host: str) -> str:

@@ -14,8 +14,7 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 
-from nanobanana_batch.service import replies
-from nanobanana_batch.service.contract import TASK_ERRORS
+from nanobanana_batch.service import exchange
 from nanobanana_batch.service.faults import CALLBACKS, FaultPlan
 from nanobanana_batch.service.network import AddressRefused, Network, Target, target_of
 from nanobanana_batch.service.store import Outcome, Owed, Store, Task
@@ -81,7 +80,7 @@ class Callbacks:
             return "late"
         told = _untrue(task) if fault == "false_callback" else task
         link = f"{self._base_url}/files/{told.link_token}.{told.extension}"
-        body = json.dumps(replies.queried(told, time.time(), link), separators=(",", ":")).encode()
+        body = json.dumps(exchange.queried(told, time.time(), link), separators=(",", ":")).encode()
         outcome = await self._deliver(owed, task, body)
         if fault == "double_callback" and outcome == "delivered":
             with suppress(CallbackFailed):
@@ -144,5 +143,4 @@ def _untrue(task: Task) -> Task:
     """The task as it did not end."""
     if task.state != "completed":
         return replace(task, state="completed", link_token="no-such-link")
-    code = "service_error"
-    return replace(task, state="failed", error_code=code, error_message=TASK_ERRORS[code])
+    return replace(task, state="failed", error_code="service_error", error_message="The service failed.")

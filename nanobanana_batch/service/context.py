@@ -12,7 +12,6 @@ from hashlib import sha256
 from pathlib import Path
 
 from starlette.requests import Request
-from starlette.responses import Response
 
 from nanobanana_batch.service import data_folder
 from nanobanana_batch.service.callbacks import Callbacks
@@ -20,8 +19,7 @@ from nanobanana_batch.service.contract import ApiError, Dialect
 from nanobanana_batch.service.faults import FaultPlan, Outages, Trouble
 from nanobanana_batch.service.network import Network
 from nanobanana_batch.service.options import ServiceError, ServiceOptions
-from nanobanana_batch.service.render import PlaceholderRenderer
-from nanobanana_batch.service.replies import error_reply
+from nanobanana_batch.service.render import render
 from nanobanana_batch.service.store import Store
 from nanobanana_batch.service.tasks import TaskRunner
 
@@ -47,13 +45,13 @@ class Context:
         """Opens the data folder. Raises ServiceError where it, or the key file, cannot be used."""
         store = Store(options.data_dir, options.credits, unlimited=options.unlimited_credits)
         plan = FaultPlan(options.faults)
-        trouble = Trouble(plan, Outages(options.outages), integer_codes=options.integer_codes)
+        trouble = Trouble(plan, Outages(options.outages))
         images = data_folder.Folder(options.data_dir, data_folder.IMAGES)
         images.keep_only()
         allow = options.allow_loopback_callbacks
         callbacks = Callbacks(store, plan, options.base_url, allow_loopback=allow, network=network)
         lifetime_s = options.link_lifetime_s
-        runner = TaskRunner(store, images, PlaceholderRenderer(), lifetime_s, callbacks.look)
+        runner = TaskRunner(store, images, render, lifetime_s, callbacks.look)
         accounts = _read_keys(options.key_file) if options.key_file else None
         return cls(options, store, images, runner, callbacks, trouble, network, accounts)
 
@@ -72,10 +70,6 @@ class Context:
         if self.accounts is not None and account not in self.accounts:
             raise ApiError(401, "unauthorized", "The key is not valid.")
         return account
-
-    def refused(self, error: ApiError) -> Response:
-        """An error's envelope, its code as the options want it."""
-        return error_reply(error, integer_codes=self.options.integer_codes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,22 +106,3 @@ def _read_keys(key_file: Path) -> frozenset[str]:
     if not keys:
         raise ServiceError(f"the key file {key_file} holds no key")
     return keys
-
-
-async def read_body(request: Request, limit: int) -> bytes:
-    """The whole body. Raises ApiError: 413 for more than `limit` bytes, announced or found out."""
-    announced = request.headers.get("content-length", "0")
-    too_large = ApiError(413, "request_too_large_error", f"The body is larger than {limit} bytes.")
-    if announced.isdigit() and int(announced) > limit:
-        raise too_large
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise too_large
-    return bytes(body)
-
-
-def not_found(path: str) -> ApiError:
-    """A 404 of a path that leads nowhere, or is switched off."""
-    return ApiError(404, "not_found", f"No such path: {path}")

@@ -32,28 +32,6 @@ REJECTIONS = {
 }
 """Codes of a refused submit; what each has for a status."""
 
-TASK_ERRORS: dict[str, str] = {
-    "content_policy_violation": "The request was refused by the content policy.",
-    "content_filter": "The content filter stopped the result.",
-    "sensitive_content": "The request contains sensitive content.",
-    "moderation_blocked": "Moderation blocked the request.",
-    "input_moderation_failed": "Moderation of the input failed.",
-    "invalid_parameters": "The parameters do not fit together.",
-    "image_processing_error": "A reference image could not be processed.",
-    "image_dimension_mismatch": "The dimensions of the reference images do not match.",
-    "resource_not_found": "A reference image could not be downloaded.",
-    "model_unavailable": "The model is not available.",
-    "request_cancelled": "The request was cancelled upstream.",
-    "generation_failed_no_content": "The model returned no content.",
-    "service_error": "The service failed.",
-    "generation_timeout": "The generation took too long.",
-    "resource_exhausted": "The upstream has no capacity left.",
-    "quota_exceeded": "The upstream quota is used up.",
-    "service_unavailable": "The service is not available.",
-    "upstream_error": "The upstream failed.",
-    "unknown_error": "An unknown error occurred.",
-}
-
 SERVER_ERRORS = {
     500: ("internal_error", "Internal server error."),
     502: ("upstream_error", "The upstream replied with an error."),

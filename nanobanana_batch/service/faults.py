@@ -11,20 +11,27 @@ import asyncio
 import dataclasses
 import math
 import random
+import re
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from email.utils import formatdate
 from hashlib import blake2b
 from typing import Any
 
+from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from nanobanana_batch.service.contract import SERVER_ERRORS, ApiError, server_error
+from nanobanana_batch.service.contract import SERVER_ERRORS, ApiError, invalid, server_error
+from nanobanana_batch.service.exchange import not_found, read_body, reply
+from nanobanana_batch.service.ledger import events_after, summarise
+from nanobanana_batch.service.network import is_loopback
 from nanobanana_batch.service.options import FAULT_GROUPS, Faults
-from nanobanana_batch.service.replies import error_reply
+from nanobanana_batch.service.store import Store
+from nanobanana_batch.service.validate import json_object
 
 BEFORE_SUBMIT = FAULT_GROUPS["submit, not charged"]
 AFTER_SUBMIT = FAULT_GROUPS["submit, charged"]
@@ -37,6 +44,7 @@ CALLBACKS = FAULT_GROUPS["callbacks"]
 _PROXY_PAGE = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
 _LOGIN_PAGE = "<html><head><title>Please wait</title></head><body>Your image is being prepared.</body></html>"
 _CHUNK = 1024 * 1024
+_ADMIN_BYTES = 1024 * 1024  # of a body
 
 
 class FaultPlan:
@@ -108,28 +116,26 @@ class Outages:
 class Trouble:
     """What a service in trouble answers, or does not: the same words wherever a call meets it."""
 
-    def __init__(self, plan: FaultPlan, outages: Outages, *, integer_codes: bool) -> None:
+    def __init__(self, plan: FaultPlan, outages: Outages) -> None:
         self.plan = plan
         self.outages = outages
-        self._integer_codes = integer_codes
 
     def outage(self, *, is_link: bool) -> Response | None:
-        """None when there is none, or when it spares links."""
+        """None when there is none, or when it spares links. Raises ApiError."""
         faults = self.plan.faults
         if not self.outages.left_s() or (is_link and not faults.outage_links):
             return None
         if faults.outage_kind == "503":
-            return error_reply(server_error(503), integer_codes=self._integer_codes)
+            raise server_error(503)
         kinds = {"429": "rate_429", "html": "html_reply", "close": "lost_reply"}
         return self.answer(kinds[faults.outage_kind], "")
 
     def answer(self, fault: str, subject: str) -> Response:
-        """Instead of the usual reply, by a fault's name; `subject` as in `FaultPlan.hits`."""
+        """What is said instead, by a fault's name; `subject` as in `FaultPlan.hits`. Raises ApiError."""
         if fault.startswith("rate_429"):
-            return error_reply(self._rate_limited(), integer_codes=self._integer_codes)
+            raise self._rate_limited()
         if fault.startswith("rate_5xx"):
-            error = server_error(self.plan.choose(SERVER_ERRORS, fault, subject))
-            return error_reply(error, integer_codes=self._integer_codes)
+            raise server_error(self.plan.choose(SERVER_ERRORS, fault, subject))
         if fault.startswith("empty_reply"):
             return Response(b"", 200 if fault == "empty_reply_after" else 502)
         if fault == "html_reply":
@@ -229,3 +235,75 @@ class SpoiledReply(Response):
             scope["state"]["transport"].close()  # not abort: what was sent is to arrive
             await left
         left.cancel()
+
+
+class Admin:
+    """`/admin/...`, the judge's window: what was charged and asked, told to this machine only.
+
+    Not part of the API. Each method answers with what becomes JSON.
+    """
+
+    def __init__(self, trouble: Trouble, store: Store, counts: Counter[str]) -> None:
+        self._trouble = trouble
+        self._store = store
+        self._counts = counts
+
+    def routes(self) -> list[Route]:
+        """For the application's router."""
+        reads = (self.ledger, self.events, self.requests, self.callbacks, self.faults)
+        return [
+            *(Route(f"/admin/{read.__name__}", self._local(read), methods=["GET"]) for read in reads),
+            Route("/admin/faults", self._local(self.change_faults), methods=["POST"]),
+            Route("/admin/outage", self._local(self.outage), methods=["POST"]),
+        ]
+
+    def _local(self, answer: Callable[[Request], Awaitable[Any]]) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            if request.client is None or not is_loopback(request.client.host):
+                raise not_found(request.url.path)
+            return reply(await answer(request))
+
+        return endpoint
+
+    async def ledger(self, request: Request) -> Any:
+        """The sums."""
+        return summarise(self._store.connection).as_json()
+
+    async def events(self, request: Request) -> Any:
+        """The ledger's lines, at most 1,000, from `?after=` on. Raises ApiError."""
+        after = request.query_params.get("after", "0")
+        if not re.fullmatch("[0-9]{1,15}", after):
+            raise invalid("after must be a number.", "after")
+        return {"events": events_after(self._store.connection, int(after))}
+
+    async def requests(self, request: Request) -> Any:
+        """How many there were, by method, route and status."""
+        return dict(sorted(self._counts.items()))
+
+    async def callbacks(self, request: Request) -> Any:
+        """How many are owed, and what became of the others."""
+        return self._store.callback_counts()
+
+    async def outage(self, request: Request) -> Any:
+        """`{"length_s": 30}` begins one now, 0 ends it. Raises ApiError."""
+        length_s = (await self._json(request)).get("length_s")
+        if isinstance(length_s, bool) or not isinstance(length_s, int | float) or not 0 <= length_s <= 1e6:
+            raise invalid("length_s must be a number of seconds from 0.", "length_s")
+        self._trouble.outages.begin(length_s)
+        return {"left_s": self._trouble.outages.left_s()}
+
+    async def faults(self, request: Request) -> Any:
+        """Those in force."""
+        return self._trouble.plan.as_json()
+
+    async def change_faults(self, request: Request) -> Any:
+        """Those that are named, and no others. Raises ApiError."""
+        changes = await self._json(request)
+        try:
+            self._trouble.plan.change(changes)
+        except (ValueError, TypeError, AttributeError) as exc:
+            raise invalid(str(exc)) from exc
+        return self._trouble.plan.as_json()
+
+    async def _json(self, request: Request) -> dict[str, Any]:
+        return json_object(await read_body(request, _ADMIN_BYTES))

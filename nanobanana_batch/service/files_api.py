@@ -9,22 +9,21 @@ import asyncio
 import base64
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import sha256
 from io import BytesIO
 from typing import Any
 
 from PIL import Image
-from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import parse_options_header
+from python_multipart.multipart import Field, File, FormParser, parse_options_header
 from starlette.responses import Response
 
 from nanobanana_batch.service import contract, faults, validate
-from nanobanana_batch.service.context import Call, Context, read_body
+from nanobanana_batch.service.context import Call, Context
 from nanobanana_batch.service.contract import ApiError, invalid
-from nanobanana_batch.service.replies import reply
+from nanobanana_batch.service.exchange import read_body, reply
 from nanobanana_batch.service.uploads import Upload
 
 _FORM_BYTES = 64 * 1024  # of a body, beside the file
@@ -44,15 +43,13 @@ class FilesApi:
     async def upload_stream(self, call: Call) -> Response:
         """`POST .../upload/stream`. Raises ApiError."""
         body = await read_body(call.request, self._most + _FORM_BYTES)
-        parts = _form(call.request.headers.get("content-type", ""), body)
-        file = parts.get("file")
-        if file is None or file.file_name is None:
-            raise invalid("file is required.", "file")
-        texts = {name: "" if part is file else part.text() for name, part in parts.items()}
-        validate.fits("upload_stream", call.dialect, texts, "multipart/form-data")
-        original = re.split(r"[/\\]", _NOT_IN_A_NAME.sub("", file.file_name))[-1][:200]
+        texts, file = _form(call.request.headers.get("content-type", ""), body)
+        validate.fits("upload_stream", call.dialect, {"file": "", **texts}, "multipart/form-data")
+        original = _NOT_IN_A_NAME.sub("", (file.file_name or b"").decode("utf-8", "replace"))
+        original = re.split(r"[/\\]", original)[-1][:200]
         names = (texts.get("fileName", original), original, texts.get("uploadPath", ""))
-        return await self._keep(call, bytes(file.content), names)
+        file.file_object.seek(0)
+        return await self._keep(call, file.file_object.read(), names)
 
     async def upload_base64(self, call: Call) -> Response:
         """`POST .../upload/base64`. Raises ApiError."""
@@ -156,68 +153,27 @@ def _recognised(content: bytes) -> str:
         raise invalid("The file is no JPEG, PNG, GIF or WebP image.", "file") from exc
 
 
-@dataclass
-class _Part:
-    """One field of a form; `file_name` is None for a plain value."""
-
-    name: str = ""
-    file_name: str | None = None
-    content: bytearray = field(default_factory=bytearray)
-
-    def text(self) -> str:
-        try:
-            return self.content.decode("utf-8")
-        except UnicodeDecodeError as exc:
-            raise invalid(f"{self.name} must be UTF-8 text.", self.name) from exc
-
-
-class _FormReader:
-    """Collects the fields of a form as the parser comes to them."""
-
-    def __init__(self) -> None:
-        self.parts: list[_Part] = []
-        self.is_whole = False
-        self._header, self._value = bytearray(), bytearray()
-
-    def callbacks(self) -> Any:
-        return {
-            "on_part_begin": lambda: self.parts.append(_Part()),
-            "on_header_field": lambda data, start, end: self._header.extend(data[start:end]),
-            "on_header_value": lambda data, start, end: self._value.extend(data[start:end]),
-            "on_header_end": self._header_end,
-            "on_part_data": lambda data, start, end: self.parts[-1].content.extend(data[start:end]),
-            "on_end": lambda: setattr(self, "is_whole", True),
-        }
-
-    def _header_end(self) -> None:
-        header, value = bytes(self._header).lower(), bytes(self._value).decode("latin-1")
-        self._header.clear()
-        self._value.clear()
-        if header != b"content-disposition":
-            return
-        kind, options = parse_options_header(value)
-        if kind == b"form-data":
-            self.parts[-1].name = options.get(b"name", b"").decode("utf-8")
-            self.parts[-1].file_name = (
-                options[b"filename"].decode("utf-8") if b"filename" in options else None
-            )
-
-
-def _form(content_type: str, body: bytes) -> dict[str, _Part]:
-    """The fields of a form by name. What one reader takes for a file, another must not take for a field.
+def _form(content_type: str, body: bytes) -> tuple[dict[str, str], File]:
+    """A form's texts by name, and its one file: no two readers may take the same part for both.
 
     Raises:
-        ApiError: 400 for a form that is not whole, or not by its grammar.
+        ApiError: 400 for a form that is not whole, names a field twice, or is not by its grammar.
     """
     kind, options = parse_options_header(content_type)
-    reader = _FormReader()
+    fields: list[Field] = []
+    files: list[File] = []
+    ends: list[bool] = []
     try:
         if kind != b"multipart/form-data":
             raise ValueError("no form")
-        MultipartParser(options[b"boundary"], reader.callbacks()).write(body)
+        in_memory, at_end = {"MAX_MEMORY_FILE_SIZE": len(body)}, partial(ends.append, True)
+        boundary = options[b"boundary"]
+        FormParser(kind.decode(), fields.append, files.append, at_end, boundary, config=in_memory).write(body)
+        texts = {(one.field_name or b"").decode(): (one.value or b"").decode() for one in fields}
     except (FormParserError, ValueError, LookupError) as exc:
         raise invalid("The body must be multipart/form-data with a boundary, by its grammar.") from exc
-    named = {part.name: part for part in reader.parts}
-    if not reader.is_whole or "" in named or len(named) != len(reader.parts):
-        raise invalid("The form must be whole, and each of its fields has a name of its own.")
-    return named
+    if not ends or len(texts) != len(fields):
+        raise invalid("The form must be whole, and name each of its fields once.")
+    if len(files) != 1 or files[0].field_name != b"file":
+        raise invalid("file is required, once.", "file")
+    return texts, files[0]

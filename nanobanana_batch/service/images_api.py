@@ -16,10 +16,10 @@ from typing import Any
 
 from starlette.responses import Response
 
-from nanobanana_batch.service import contract, faults, replies, validate
-from nanobanana_batch.service.context import Call, Context, read_body
+from nanobanana_batch.service import contract, exchange, faults, openapi, validate
+from nanobanana_batch.service.context import Call, Context
 from nanobanana_batch.service.contract import ApiError
-from nanobanana_batch.service.replies import reply
+from nanobanana_batch.service.exchange import read_body, reply
 from nanobanana_batch.service.store import NewTask, Task
 from nanobanana_batch.service.tasks import new_token, request_to_store
 
@@ -62,7 +62,7 @@ class ImagesApi:
         else:
             task, replayed = await self._create_once(call, body, digest, validate.idempotency_key(key))
         headers = {"Idempotency-Replayed": "true"} if replayed else {}
-        usual = reply(replies.accepted(task), headers=headers)
+        usual = reply(exchange.accepted(task), headers=headers)
         fault = plan.first(faults.AFTER_SUBMIT, digest)
         if fault == "drip_reply":
             return trouble.spoiled(fault, usual)
@@ -78,7 +78,7 @@ class ImagesApi:
             message = "This Idempotency-Key was used with another body."
             raise ApiError(409, "idempotency_conflict", message, "Idempotency-Key")
         if bound is not None:
-            return self._context.store.by_seq(bound.task_seq), True
+            return bound, True
         if name in self._deciding:
             message = "The first attempt under this key is still being decided. Repeat with the same key."
             raise ApiError(409, "paid_outcome_unknown", message, "Idempotency-Key")
@@ -144,7 +144,7 @@ class ImagesApi:
         if fate == "refuse_task":
             return "fail:content_policy_violation"
         if fate == "fail_task":
-            return f"fail:{plan.faults.fail_code or plan.choose(contract.TASK_ERRORS, fate, subject)}"
+            return f"fail:{plan.faults.fail_code or plan.choose(openapi.task_errors(), fate, subject)}"
         return fate
 
     async def task(self, call: Call) -> Response:
@@ -165,17 +165,18 @@ class ImagesApi:
         """`GET /v1/tasks`. Raises ApiError."""
         query, now = validate.query("recent", call.dialect, call.request.query_params), time.time()
         found, total = self._context.store.recent(call.account, query, now)
-        data = [replies.listed(task, now) for task in found]
+        data = [exchange.listed(task, now) for task in found]
         return reply({"data": data, "total": total, "page": query["page"], "page_size": query["page_size"]})
 
     async def credits(self, call: Call) -> Response:
         """`GET /v1/credits`."""
-        balance = self._context.store.balance(call.account)
-        return reply(replies.credits(balance, unlimited=self._context.options.unlimited_credits))
+        remaining, used = self._context.store.balance(call.account)
+        unlimited = self._context.options.unlimited_credits
+        return reply(exchange.credits(remaining, used, unlimited=unlimited))
 
     def _shown(self, task: Task, call: Call) -> dict[str, Any]:
         link = f"{call.base_url}/files/{self._token(task)}.{task.extension}"
-        shown = replies.queried(task, time.time(), link)
+        shown = exchange.queried(task, time.time(), link)
         if call.dialect == "unified":
             shown.pop("usage", None)
         return shown

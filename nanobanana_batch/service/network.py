@@ -54,6 +54,15 @@ _THOUGH_GLOBAL = (  # what `is_global` misses
 _UNICAST_V6 = IPv6Network("2000::/3")  # outside of it lie mapped, compatible, translated and site-local ones
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host, as a URL or a header names it, is this machine."""
+    name = host.strip("[]").rstrip(".").lower()
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost"
+
+
 class AddressRefused(Exception):
     """The URL leads, or may lead, where the service must not connect; the text goes on after its name."""
 

@@ -58,6 +58,12 @@ def models(dialect: Dialect) -> Mapping[str, Schema]:
     return {name: schema for schema in schemas for name in schema["properties"]["model"]["enum"]}
 
 
+def task_errors() -> tuple[str, ...]:
+    """The codes by which a task may fail."""
+    reply = operation("task_evolink")["responses"]["200"]["content"]["application/json"]["schema"]
+    return tuple(reply["properties"]["error"]["properties"]["code"]["enum"])
+
+
 def page() -> str:
     """The description as HTML."""
     info = document()["info"]

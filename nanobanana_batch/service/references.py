@@ -6,19 +6,18 @@ becomes a labelled tile.
 
 from __future__ import annotations
 
-import ipaddress
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from email.message import Message
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from io import BytesIO
 from pathlib import Path
-from typing import IO
 from urllib.parse import urlsplit
 
 from PIL import Image
+
+from nanobanana_batch.service.network import is_loopback
 
 _TIMEOUT_S = 5.0
 _FORMATS = ("JPEG", "PNG", "WEBP")
@@ -43,16 +42,6 @@ class Reference:
     image: Image.Image | None
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
-    ) -> None:
-        return None
-
-
-_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
-
-
 def load_references(
     urls: Sequence[str], max_bytes: int, own: Mapping[str, Path | None]
 ) -> tuple[Reference, ...]:
@@ -74,38 +63,34 @@ def _load(url: str, max_bytes: int, own: Mapping[str, Path | None]) -> Reference
     return Reference(host, name, _decode(_fetch(url, max_bytes), name))
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host, as a URL names it, is this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _read(path: Path | None, max_bytes: int) -> bytes:
     if path is None or not path.exists():
         raise ReferenceProblem("resource_not_found", "A reference image has expired or was deleted.")
-    if path.stat().st_size > max_bytes:
-        raise ReferenceProblem("image_processing_error", "A reference image is too large.")
-    return path.read_bytes()
+    return _bounded(path.read_bytes(), max_bytes)
 
 
 def _fetch(url: str, max_bytes: int) -> bytes:
+    parts = urlsplit(url)
+    kind = HTTPSConnection if parts.scheme.lower() == "https" else HTTPConnection
     deadline = time.monotonic() + _TIMEOUT_S
     body = bytearray()
     try:
-        with _opener.open(url, timeout=_TIMEOUT_S) as reply:
-            while chunk := reply.read1(_CHUNK):
+        with closing(kind(parts.hostname or "", parts.port, timeout=_TIMEOUT_S)) as connection:
+            connection.request("GET", f"{parts.path}?{parts.query}" if parts.query else parts.path)
+            reply = connection.getresponse()
+            while (chunk := reply.read1(_CHUNK)) and len(body) <= max_bytes and time.monotonic() < deadline:
                 body += chunk
-                if len(body) > max_bytes:
-                    raise ReferenceProblem("image_processing_error", "A reference image is too large.")
-                if time.monotonic() > deadline:
-                    raise TimeoutError
-    except (OSError, ValueError) as exc:
+        if reply.status != 200 or time.monotonic() > deadline:
+            raise TimeoutError
+    except (OSError, ValueError, HTTPException) as exc:
         raise ReferenceProblem("resource_not_found", "A reference image could not be downloaded.") from exc
-    return bytes(body)
+    return _bounded(bytes(body), max_bytes)
+
+
+def _bounded(body: bytes, max_bytes: int) -> bytes:
+    if len(body) > max_bytes:
+        raise ReferenceProblem("image_processing_error", "A reference image is too large.")
+    return body
 
 
 def _decode(body: bytes, name: str) -> Image.Image:

@@ -1,6 +1,6 @@
 """A placeholder is exact in what it promises (size, format, references) and honest in what it is: it says so.
 
-A real model is another class with the same `render`. A prompt in any script can be shown: what the built-in
+A real model is another function like `render`. A prompt in any script can be shown: what the built-in
 font lacks is named, never drawn as empty boxes. Every reference is seen, recognisable, in its own border.
 """
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
 from itertools import groupby
-from typing import Any, Protocol
+from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
@@ -26,7 +26,7 @@ from nanobanana_batch.service.scenery import LEVELS, Colour, background, ramp
 _INK, _PANEL, _FAINT = LEVELS - 2, 3, 96
 _OWN_COLOURS = 256 - LEVELS
 _BORDER: Colour = (255, 255, 255)
-_MISSING = "\ufffe"
+_TYPOGRAPHY = str.maketrans("\u2018\u2019\u201c\u201d\u2013\u2014", "''\"\"--")
 _EAST_ASIAN = ("HIRAGANA", "KATAKANA", "IDEOGRAPHIC", "FULLWIDTH")
 _SAVED: dict[str, tuple[str, dict[str, int]]] = {
     "png": ("PNG", {"compress_level": 1}),
@@ -49,35 +49,24 @@ class RenderSpec:
     references: tuple[Reference, ...] = ()
 
 
-class Renderer(Protocol):
-    """What a task needs of whatever makes its picture."""
-
-    def render(self, spec: RenderSpec) -> bytes:
-        """The picture as a file of the format that was asked for."""
-        ...
-
-
-class PlaceholderRenderer:
-    """Same spec, same bytes."""
-
-    def render(self, spec: RenderSpec) -> bytes:
-        """A labelled picture of shapes, with the references on it."""
-        rng = random.Random(f"{spec.seed}:{spec.prompt}")
-        colours = ramp(rng)
-        canvas = background(spec.width, spec.height, rng)
-        margin = round(min(spec.width, spec.height) * 0.05)
-        room = spec.height - 2 * margin
-        if spec.references:
-            picture, own = _collage(spec.references, spec.width - 2 * margin, round(room * 0.4))
-            canvas.paste(picture, (margin, margin))
-            colours += own
-            room = round(room * 0.55)
-        _write_panel(canvas, spec, margin, room)
-        canvas.putpalette([part for colour in colours for part in colour])
-        kind, options = _SAVED[spec.output_format]
-        out = BytesIO()
-        (canvas if kind == "PNG" else canvas.convert("RGB")).save(out, kind, **options)
-        return out.getvalue()
+def render(spec: RenderSpec) -> bytes:
+    """A labelled picture of shapes, with the references on it, as a file. Same spec, same bytes."""
+    rng = random.Random(f"{spec.seed}:{spec.prompt}")
+    colours = ramp(rng)
+    canvas = background(spec.width, spec.height, rng)
+    margin = round(min(spec.width, spec.height) * 0.05)
+    room = spec.height - 2 * margin
+    if spec.references:
+        picture, own = _collage(spec.references, spec.width - 2 * margin, round(room * 0.4))
+        canvas.paste(picture, (margin, margin))
+        colours += own
+        room = round(room * 0.55)
+    _write_panel(canvas, spec, margin, room)
+    canvas.putpalette([part for colour in colours for part in colour])
+    kind, options = _SAVED[spec.output_format]
+    out = BytesIO()
+    (canvas if kind == "PNG" else canvas.convert("RGB")).save(out, kind, **options)
+    return out.getvalue()
 
 
 def _write_panel(canvas: Image.Image, spec: RenderSpec, margin: int, room: int) -> None:
@@ -151,36 +140,16 @@ def _wrapped(text: str, face: Any, width: float, max_lines: int) -> list[str]:
 
 
 def drawable(text: str) -> str:
-    """Letters that the font has; accents dropped before a letter is; other scripts as `[CJK x 12]`."""
-    text = " ".join(text.split())
-    if text.isascii():
-        return text
-    pieces = []
-    for script, run in groupby(map(_closest, unicodedata.normalize("NFC", text)), key=_script):
-        letters = "".join(run)
-        pieces.append(f"[{script} x {len(letters)}]" if script else letters)
-    return "".join(pieces)
+    """Letters that the font has: ASCII. Accents are dropped, other scripts are named: `[CJK x 12]`."""
+    letters = unicodedata.normalize("NFKD", " ".join(text.split()).translate(_TYPOGRAPHY))
+    letters = unicodedata.normalize("NFC", "".join(one for one in letters if not unicodedata.combining(one)))
+    runs = ((script, "".join(run)) for script, run in groupby(letters, key=_script))
+    return "".join(f"[{script} x {len(run)}]" if script else run for script, run in runs)
 
 
-def _closest(character: str) -> str:
-    decomposed = unicodedata.normalize("NFKD", character)
-    base = "".join(one for one in decomposed if not unicodedata.combining(one))
-    return base if base and not _has(character) and all(map(_has, base)) else character
-
-
-def _script(letters: str) -> str:
+def _script(letter: str) -> str:
     """Empty for what can be drawn."""
-    if all(map(_has, letters)):
+    if letter.isascii():
         return ""
-    name = unicodedata.name(letters, "OTHER").split()[0].split("-")[0]
+    name = unicodedata.name(letter, "OTHER").split()[0].split("-")[0]
     return "CJK" if name in _EAST_ASIAN else name
-
-
-@lru_cache(maxsize=4096)
-def _has(character: str) -> bool:
-    return character.isascii() or _shape(character) != _shape(_MISSING)
-
-
-def _shape(character: str) -> tuple[Any, bytes]:
-    mask = _font(24).getmask(character)
-    return mask.size, bytes(mask)

@@ -31,7 +31,11 @@ _GRACE_S = 2
 
 
 def serve(options: ServiceOptions, ready: Callable[[str], None] | None = None) -> None:
-    """Blocks until SIGINT or SIGTERM; `ready` is told the base URL once connections are accepted."""
+    """Blocks until SIGINT or SIGTERM; `ready` is told the base URL once connections are accepted.
+
+    Raises:
+        ServiceError: the data folder or its lock, the key file or the port cannot be had.
+    """
     data_folder.make(options.data_dir)
     with _locked(options), _logging(options.data_dir), _listening(options) as listener:
         options = dataclasses.replace(options, port=listener.getsockname()[1])

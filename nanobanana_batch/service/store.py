@@ -111,29 +111,6 @@ class Task(NewTask):
 
 
 @dataclass(frozen=True, slots=True)
-class Balance:
-    """An account's credits."""
-
-    granted: int
-    reserved: int
-    used: int
-
-    @property
-    def remaining(self) -> int:
-        """What may still be spent."""
-        return self.granted - self.reserved - self.used
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """What an idempotency key stands for."""
-
-    dialect: str
-    body_sha256: str
-    task_seq: int
-
-
-@dataclass(frozen=True, slots=True)
 class Owed:
     """One callback; attempts that were begun count, also those that a restart cut short."""
 
@@ -198,10 +175,10 @@ class Store:
 
     # Submit
 
-    def balance(self, account: str) -> Balance:
-        """Of an account that was never seen: what each is given."""
-        row = self._row("SELECT granted, reserved, used FROM accounts WHERE account = ?", account)
-        return Balance(*row) if row else Balance(self._credits, 0, 0)
+    def balance(self, account: str) -> tuple[int, int]:
+        """The credits that remain, which are what each account is given until it is seen, and those used."""
+        row = self._row("SELECT granted - reserved - used, used FROM accounts WHERE account = ?", account)
+        return row or (self._credits, 0)
 
     def occurrences(self, account: str, body_sha256: str) -> int:
         """How often an account has been charged for this body."""
@@ -212,16 +189,15 @@ class Store:
         """Whether any account has such a task."""
         return self._row("SELECT 1 FROM tasks WHERE id = ?", task_id) is not None
 
-    def bound(self, account: str, key: str) -> Bound | None:
+    def bound(self, account: str, key: str) -> Task | None:
         """What an account's idempotency key stands for; None if it was never used."""
-        query = "SELECT dialect, body_sha256, task_seq FROM idempotency WHERE account = ? AND key = ?"
-        row = self._row(query, account, key)
-        return Bound(*row) if row else None
+        row = self._row("SELECT task_seq FROM idempotency WHERE account = ? AND key = ?", account, key)
+        return self.by_seq(row[0]) if row else None
 
     def create(self, new: NewTask, key: str | None) -> Task:
         """Charges for the task. Raises ApiError: 402 where too few credits are left."""
         with self._transaction() as db:
-            if not self._unlimited and self.balance(new.account).remaining < new.credits:
+            if not self._unlimited and self.balance(new.account)[0] < new.credits:
                 message = f"The task costs {new.credits} credits; too few remain."
                 raise ApiError(402, "insufficient_quota", message)
             values = [getattr(new, name) for name in _NEW_NAMES]

@@ -20,7 +20,7 @@ from nanobanana_batch.service import contract, validate
 from nanobanana_batch.service.contract import Dialect
 from nanobanana_batch.service.data_folder import Folder
 from nanobanana_batch.service.references import Reference, ReferenceProblem, load_references
-from nanobanana_batch.service.render import Renderer, RenderSpec
+from nanobanana_batch.service.render import RenderSpec
 from nanobanana_batch.service.store import Store, Task
 from nanobanana_batch.service.validate import Checked
 
@@ -36,13 +36,13 @@ class TaskRunner:
         self,
         store: Store,
         images: Folder,
-        renderer: Renderer,
+        render: Callable[[RenderSpec], bytes],
         link_lifetime_s: float,
         settled: Callable[[], None],
     ) -> None:
         self._store = store
         self._images = images
-        self._renderer = renderer
+        self._render = render
         self._lifetime_s = link_lifetime_s
         self._settled = settled
         self._due: asyncio.Queue[int] = asyncio.Queue()
@@ -92,7 +92,7 @@ class TaskRunner:
 
     def _fail(self, task: Task, code: str, message: str | None = None) -> None:
         _log.info("task %s failed: %s", task.id, code)
-        self._store.fail(task, code, message or contract.TASK_ERRORS.get(code, "The task failed."))
+        self._store.fail(task, code, message or f"The task failed: {code.replace('_', ' ')}.")
 
     def _own(self, checked: Checked) -> dict[str, Path | None]:
         """The references that are uploaded files, and where they are; None: gone."""
@@ -103,7 +103,7 @@ class TaskRunner:
     def _make_image(self, task: Task, checked: Checked, own: Mapping[str, Path | None]) -> None:
         """On a rendering thread: touches files, never the store."""
         references = load_references(checked.images, checked.image_bytes, own)
-        self._images.write(task.file_name, self._renderer.render(_spec(task, checked, references)))
+        self._images.write(task.file_name, self._render(_spec(task, checked, references)))
 
     async def _sweep(self) -> None:
         while True:

@@ -14,7 +14,7 @@ from PIL import Image
 from nanobanana_batch.service import contract, openapi, validate
 from nanobanana_batch.service.contract import SIZES_1K, matching_size, nearest_ratio, pixel_size
 from nanobanana_batch.service.references import Reference
-from nanobanana_batch.service.render import PlaceholderRenderer, RenderSpec, drawable
+from nanobanana_batch.service.render import RenderSpec, drawable, render
 
 if TYPE_CHECKING:
     from tests.service.conftest import Api, Start
@@ -37,7 +37,7 @@ def _spec(**changes: Any) -> RenderSpec:
 
 
 def _picture(**changes: Any) -> Image.Image:
-    return Image.open(BytesIO(PlaceholderRenderer().render(_spec(**changes)))).convert("RGB")
+    return Image.open(BytesIO(render(_spec(**changes)))).convert("RGB")
 
 
 def _share(image: Image.Image, colour: tuple[int, int, int], slack: int = 24) -> float:
@@ -115,7 +115,7 @@ def test_the_output_format_is_the_one_asked_for(api: Api, kind: str, name: str) 
 
 
 def test_the_same_spec_is_the_same_bytes() -> None:
-    assert PlaceholderRenderer().render(_spec()) == PlaceholderRenderer().render(_spec())
+    assert render(_spec()) == render(_spec())
 
 
 def test_other_seeds_and_prompts_look_different() -> None:

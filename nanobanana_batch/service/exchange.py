@@ -1,4 +1,4 @@
-"""What leaves the service: JSON, the error envelope, and what a task looks like from outside.
+"""What comes in and goes out: bodies within a limit, JSON, the error envelope, a task from outside.
 
 How a task looks is derived from its record and the clock, never stored twice.
 """
@@ -10,13 +10,33 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from starlette.requests import Request
 from starlette.responses import Response
 
 from nanobanana_batch.service import contract
 from nanobanana_batch.service.contract import ApiError
-from nanobanana_batch.service.store import Balance, Task
+from nanobanana_batch.service.store import Task
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The whole body. Raises ApiError: 413 for more than `limit` bytes, announced or found out."""
+    announced = request.headers.get("content-length", "0")
+    too_large = ApiError(413, "request_too_large_error", f"The body is larger than {limit} bytes.")
+    if announced.isdigit() and int(announced) > limit:
+        raise too_large
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise too_large
+    return bytes(body)
+
+
+def not_found(path: str) -> ApiError:
+    """A 404 of a path that leads nowhere, or is switched off."""
+    return ApiError(404, "not_found", f"No such path: {path}")
 
 
 def reply(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -101,8 +121,8 @@ def listed(task: Task, now: float) -> dict[str, Any]:
     }
 
 
-def credits(balance: Balance, *, unlimited: bool) -> dict[str, Any]:
+def credits(remaining: int, used: int, *, unlimited: bool) -> dict[str, Any]:
     """An account's balance."""
-    amounts = {"remaining_credits": balance.remaining, "used_credits": balance.used}
+    amounts = {"remaining_credits": remaining, "used_credits": used}
     token = {**amounts, "unlimited_credits": unlimited}
     return {"data": {"token": token, "user": amounts}, "message": "success", "success": True}
