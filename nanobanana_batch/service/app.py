@@ -49,7 +49,7 @@ def make_app(options: ServiceOptions, network: Network | None = None) -> ASGIApp
             *(Route(path, Endpoint(context, methods, images, files)) for path, methods in paths),
             Route("/openapi.json", lambda _: reply(openapi.document())),
             Route("/docs", lambda _: HTMLResponse(openapi.page())),
-            *Admin(context.trouble, context.store, context.counts).routes(),
+            *Admin(context.plan, context.store, context.counts).routes(),
         ],
         exception_handlers={
             ApiError: partial(_refused, context),
@@ -76,7 +76,6 @@ class Endpoint:
         self._switched_off = {name for name, is_on in offered.items() if not is_on}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As ASGI calls it."""
         request = Request(scope, receive)
         await (await self._answer(request))(scope, receive, send)
 
@@ -85,7 +84,7 @@ class Endpoint:
         described = self._methods.get(method)
         if described is None:
             raise HTTPException(405, headers={"Allow": ", ".join(self._methods)})
-        if outage := self._context.trouble.outage(is_link=self._is_link):
+        if outage := self._context.plan.outage(is_link=self._is_link):
             return outage
         account = "" if self._is_link else self._context.account(request)
         name = str(described["operationId"]).removesuffix("_evolink").removesuffix("_unified")
@@ -145,7 +144,6 @@ class RequestLog:
         self._counts = counts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As ASGI calls it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -179,7 +177,6 @@ class Callers:
         self._names = frozenset(map(_plain, names))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As ASGI calls it."""
         if scope["type"] == "http" and scope["method"] not in _READING:
             headers = Headers(scope=scope)
             if why := self._objection(headers.get("host", ""), headers.get("origin")):

@@ -9,20 +9,18 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import re
 import time
 from contextlib import suppress
 from dataclasses import replace
 
 from nanobanana_batch.service import exchange
 from nanobanana_batch.service.faults import CALLBACKS, FaultPlan
-from nanobanana_batch.service.network import AddressRefused, Network, Target, target_of
+from nanobanana_batch.service.network import AddressRefused, Network, target_of
 from nanobanana_batch.service.store import Outcome, Owed, Store, Task
 
 RETRY_WAITS_S = (1.0, 2.0, 4.0)
 _TELL_WITHIN_S = 600.0
 _AT_ONCE = 64  # each holds one connection, and one place while it waits to retry
-_STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})[ \r]")
 _log = logging.getLogger("nanobanana_batch.service")
 
 
@@ -104,39 +102,18 @@ class Callbacks:
         return "failed"
 
     async def _attempt(self, url: str, body: bytes) -> None:
+        target = target_of(url, allow_loopback=self._allow_loopback)
+        head = (
+            f"POST {target.path} HTTP/1.1\r\nHost: {target.authority}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n"
+            "User-Agent: nanobanana-batch-service\r\nConnection: close\r\n\r\n"
+        )
         try:
-            async with asyncio.timeout(self._network.timeout_s):
-                status = await self._post(target_of(url, allow_loopback=self._allow_loopback), body)
-        except TimeoutError as error:
-            raise CallbackFailed("no reply in time") from error
+            status, _ = await self._network.ask(target, head.encode("ascii") + body)
         except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
             raise CallbackFailed(f"{type(error).__name__}: {error}") from error
         if not 200 <= status < 300:
             raise CallbackFailed(f"status {status}")
-
-    async def _post(self, target: Target, body: bytes) -> int:
-        reader, writer = await self._network.reach(target)
-        head = (
-            f"POST {target.path} HTTP/1.1\r\nHost: {target.authority}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-            "User-Agent: nanobanana-batch-service\r\nConnection: close\r\n\r\n"
-        )
-        try:
-            writer.write(head.encode("ascii") + body)
-            await writer.drain()
-            return await _status(reader)
-        finally:
-            writer.transport.abort()  # no more is read, and nobody is waited for
-
-
-async def _status(reader: asyncio.StreamReader) -> int:
-    """Of the final reply, whose body is not read; the time limit bounds how many interim ones come first."""
-    while True:
-        found = _STATUS_LINE.match(await reader.readuntil(b"\r\n\r\n"))
-        if found is None:
-            raise CallbackFailed("the reply is no HTTP")
-        if (status := int(found[1])) >= 200:
-            return status
 
 
 def _untrue(task: Task) -> Task:

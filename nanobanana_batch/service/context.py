@@ -16,7 +16,7 @@ from starlette.requests import Request
 from nanobanana_batch.service import data_folder
 from nanobanana_batch.service.callbacks import Callbacks
 from nanobanana_batch.service.contract import ApiError, Dialect
-from nanobanana_batch.service.faults import FaultPlan, Outages, Trouble
+from nanobanana_batch.service.faults import FaultPlan, Outages
 from nanobanana_batch.service.network import Network
 from nanobanana_batch.service.options import ServiceError, ServiceOptions
 from nanobanana_batch.service.render import render
@@ -35,7 +35,7 @@ class Context:
     images: data_folder.Folder
     runner: TaskRunner
     callbacks: Callbacks
-    trouble: Trouble
+    plan: FaultPlan
     network: Network
     accounts: frozenset[str] | None  # hashes of the only keys allowed; None: any key
     counts: Counter[str] = field(default_factory=Counter)
@@ -44,8 +44,7 @@ class Context:
     def open(cls, options: ServiceOptions, network: Network) -> Context:
         """Opens the data folder. Raises ServiceError where it, or the key file, cannot be used."""
         store = Store(options.data_dir, options.credits, unlimited=options.unlimited_credits)
-        plan = FaultPlan(options.faults)
-        trouble = Trouble(plan, Outages(options.outages))
+        plan = FaultPlan(options.faults, Outages(options.outages))
         images = data_folder.Folder(options.data_dir, data_folder.IMAGES)
         images.keep_only()
         allow = options.allow_loopback_callbacks
@@ -53,12 +52,7 @@ class Context:
         lifetime_s = options.link_lifetime_s
         runner = TaskRunner(store, images, render, lifetime_s, callbacks.look)
         accounts = _read_keys(options.key_file) if options.key_file else None
-        return cls(options, store, images, runner, callbacks, trouble, network, accounts)
-
-    @property
-    def plan(self) -> FaultPlan:
-        """The faults in force."""
-        return self.trouble.plan
+        return cls(options, store, images, runner, callbacks, plan, network, accounts)
 
     def account(self, request: Request) -> str:
         """Who asks. Raises ApiError: 401."""
@@ -79,10 +73,6 @@ class Call:
     request: Request
     account: str  # empty where none is asked for
     dialect: Dialect
-
-    def named(self, parameter: str) -> str:
-        """A part of the path."""
-        return str(self.request.path_params[parameter])
 
     @property
     def base_url(self) -> str:

@@ -29,9 +29,9 @@ from nanobanana_batch.service.contract import SERVER_ERRORS, ApiError, invalid, 
 from nanobanana_batch.service.exchange import not_found, read_body, reply
 from nanobanana_batch.service.ledger import events_after, summarise
 from nanobanana_batch.service.network import is_loopback
+from nanobanana_batch.service.openapi import json_object
 from nanobanana_batch.service.options import FAULT_GROUPS, Faults
 from nanobanana_batch.service.store import Store
-from nanobanana_batch.service.validate import json_object
 
 BEFORE_SUBMIT = FAULT_GROUPS["submit, not charged"]
 AFTER_SUBMIT = FAULT_GROUPS["submit, charged"]
@@ -47,10 +47,33 @@ _CHUNK = 1024 * 1024
 _ADMIN_BYTES = 1024 * 1024  # of a body
 
 
-class FaultPlan:
-    """The faults in force, and how often each was met."""
+class Outages:
+    """For some time nothing works: those that were planned, and the one that was asked for.
 
-    def __init__(self, faults: Faults) -> None:
+    Times are monotonic and count from the start of the process; a restart begins the schedule anew.
+    """
+
+    def __init__(self, planned: Sequence[tuple[float, float]]) -> None:
+        self._began = time.monotonic()
+        self._planned = planned
+        self._until = self._began
+
+    def begin(self, length_s: float) -> None:
+        """From now on, for that long; 0 ends one that was asked for."""
+        self._until = time.monotonic() + length_s
+
+    def left_s(self) -> float:
+        """How long the present outage goes on; 0 when there is none."""
+        now = time.monotonic()
+        begun = [self._began + at + length for at, length in self._planned if now >= self._began + at]
+        return max(0.0, *(end - now for end in (self._until, *begun)))
+
+
+class FaultPlan:
+    """The faults in force, how often each was met, and what a service in trouble answers."""
+
+    def __init__(self, faults: Faults, outages: Outages | None = None) -> None:
+        self.outages = outages or Outages(())
         self._seen: Counter[tuple[str, str]] = Counter()
         self._set(faults)
 
@@ -90,39 +113,9 @@ class FaultPlan:
         text = f"{self.faults.seed}:{name}{purpose}:{subject}:{self._seen[name, subject]}"
         return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
 
-
-class Outages:
-    """For some time nothing works: those that were planned, and the one that was asked for.
-
-    Times are monotonic and count from the start of the process; a restart begins the schedule anew.
-    """
-
-    def __init__(self, planned: Sequence[tuple[float, float]]) -> None:
-        self._began = time.monotonic()
-        self._planned = planned
-        self._until = self._began
-
-    def begin(self, length_s: float) -> None:
-        """From now on, for that long; 0 ends one that was asked for."""
-        self._until = time.monotonic() + length_s
-
-    def left_s(self) -> float:
-        """How long the present outage goes on; 0 when there is none."""
-        now = time.monotonic()
-        begun = [self._began + at + length for at, length in self._planned if now >= self._began + at]
-        return max(0.0, *(end - now for end in (self._until, *begun)))
-
-
-class Trouble:
-    """What a service in trouble answers, or does not: the same words wherever a call meets it."""
-
-    def __init__(self, plan: FaultPlan, outages: Outages) -> None:
-        self.plan = plan
-        self.outages = outages
-
     def outage(self, *, is_link: bool) -> Response | None:
         """None when there is none, or when it spares links. Raises ApiError."""
-        faults = self.plan.faults
+        faults = self.faults
         if not self.outages.left_s() or (is_link and not faults.outage_links):
             return None
         if faults.outage_kind == "503":
@@ -131,11 +124,11 @@ class Trouble:
         return self.answer(kinds[faults.outage_kind], "")
 
     def answer(self, fault: str, subject: str) -> Response:
-        """What is said instead, by a fault's name; `subject` as in `FaultPlan.hits`. Raises ApiError."""
+        """What is said instead, by a fault's name; `subject` as in `hits`. Raises ApiError."""
         if fault.startswith("rate_429"):
             raise self._rate_limited()
         if fault.startswith("rate_5xx"):
-            raise server_error(self.plan.choose(SERVER_ERRORS, fault, subject))
+            raise server_error(self.choose(SERVER_ERRORS, fault, subject))
         if fault.startswith("empty_reply"):
             return Response(b"", 200 if fault == "empty_reply_after" else 502)
         if fault == "html_reply":
@@ -143,7 +136,7 @@ class Trouble:
         return LostReply()
 
     def _rate_limited(self) -> ApiError:
-        wait_s, where = self.plan.faults.retry_after_s, self.plan.faults.retry_after_in
+        wait_s, where = self.faults.retry_after_s, self.faults.retry_after_in
         header = formatdate(time.time() + wait_s, usegmt=True) if where == "date" else str(math.ceil(wait_s))
         return ApiError(
             429,
@@ -155,7 +148,7 @@ class Trouble:
 
     def spoiled(self, fault: str, usual: Response) -> Response:
         """The usual reply as a fault of links, or a dripping submit, lets it through."""
-        faults, body = self.plan.faults, bytes(usual.body)
+        faults, body = self.faults, bytes(usual.body)
         if fault == "wrong_type_download":
             return Response(_LOGIN_PAGE, media_type="text/html")
         if fault == "truncated_download":
@@ -198,7 +191,6 @@ class LostReply(Response):
     """The connection is dropped; not one byte of a reply is sent."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As ASGI calls it."""
         scope["state"]["transport"].abort()
         await _gone(receive)
 
@@ -215,7 +207,6 @@ class SpoiledReply(Response):
         self._pieces, self._announced, self._pause_s = pieces, announced, pause_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As ASGI calls it."""
         start: Message = {
             "type": "http.response.start",
             "status": self.status_code,
@@ -243,8 +234,8 @@ class Admin:
     Not part of the API. Each method answers with what becomes JSON.
     """
 
-    def __init__(self, trouble: Trouble, store: Store, counts: Counter[str]) -> None:
-        self._trouble = trouble
+    def __init__(self, plan: FaultPlan, store: Store, counts: Counter[str]) -> None:
+        self._plan = plan
         self._store = store
         self._counts = counts
 
@@ -289,21 +280,21 @@ class Admin:
         length_s = (await self._json(request)).get("length_s")
         if isinstance(length_s, bool) or not isinstance(length_s, int | float) or not 0 <= length_s <= 1e6:
             raise invalid("length_s must be a number of seconds from 0.", "length_s")
-        self._trouble.outages.begin(length_s)
-        return {"left_s": self._trouble.outages.left_s()}
+        self._plan.outages.begin(length_s)
+        return {"left_s": self._plan.outages.left_s()}
 
     async def faults(self, request: Request) -> Any:
         """Those in force."""
-        return self._trouble.plan.as_json()
+        return self._plan.as_json()
 
     async def change_faults(self, request: Request) -> Any:
         """Those that are named, and no others. Raises ApiError."""
         changes = await self._json(request)
         try:
-            self._trouble.plan.change(changes)
+            self._plan.change(changes)
         except (ValueError, TypeError, AttributeError) as exc:
             raise invalid(str(exc)) from exc
-        return self._trouble.plan.as_json()
+        return self._plan.as_json()
 
     async def _json(self, request: Request) -> dict[str, Any]:
         return json_object(await read_body(request, _ADMIN_BYTES))

@@ -20,7 +20,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import Field, File, FormParser, parse_options_header
 from starlette.responses import Response
 
-from nanobanana_batch.service import contract, faults, validate
+from nanobanana_batch.service import contract, faults, openapi
 from nanobanana_batch.service.context import Call, Context
 from nanobanana_batch.service.contract import ApiError, invalid
 from nanobanana_batch.service.exchange import read_body, reply
@@ -44,7 +44,7 @@ class FilesApi:
         """`POST .../upload/stream`. Raises ApiError."""
         body = await read_body(call.request, self._most + _FORM_BYTES)
         texts, file = _form(call.request.headers.get("content-type", ""), body)
-        validate.fits("upload_stream", call.dialect, {"file": "", **texts}, "multipart/form-data")
+        openapi.fits("upload_stream", call.dialect, {"file": "", **texts}, "multipart/form-data")
         original = _NOT_IN_A_NAME.sub("", (file.file_name or b"").decode("utf-8", "replace"))
         original = re.split(r"[/\\]", original)[-1][:200]
         names = (texts.get("fileName", original), original, texts.get("uploadPath", ""))
@@ -54,7 +54,7 @@ class FilesApi:
     async def upload_base64(self, call: Call) -> Response:
         """`POST .../upload/base64`. Raises ApiError."""
         body = await read_body(call.request, self._most // 3 * 4 + _FORM_BYTES)
-        values = validate.body("upload_base64", call.dialect, body)
+        values = openapi.body("upload_base64", call.dialect, body)
         try:
             content = base64.b64decode(_DATA_URL.sub("", values["base64_data"], count=1), validate=True)
         except ValueError as exc:
@@ -65,7 +65,7 @@ class FilesApi:
 
     async def upload_url(self, call: Call) -> Response:
         """`POST .../upload/url`. Raises ApiError."""
-        values = validate.body("upload_url", call.dialect, await read_body(call.request, _FORM_BYTES))
+        values = openapi.body("upload_url", call.dialect, await read_body(call.request, _FORM_BYTES))
         content = self._own(values["file_url"])
         if content is None:
             content = await self._context.network.fetch(values["file_url"], self._most)
@@ -78,13 +78,13 @@ class FilesApi:
 
     async def delete_file(self, call: Call) -> Response:
         """`DELETE .../{file_id}`. Raises ApiError."""
-        if not self._uploads.delete(call.account, call.named("file_id")):
+        if not self._uploads.delete(call.account, call.request.path_params["file_id"]):
             raise ApiError(404, "file_not_found", "No such file.", "file_id")
         return _success(None)
 
     async def uploaded_file(self, call: Call) -> Response:
         """`GET /uploads/{name}`. Raises ApiError."""
-        token, _, extension = call.named("name").partition(".")
+        token, _, extension = call.request.path_params["name"].partition(".")
         upload = self._uploads.linked(token)
         content = self._uploads.read(upload) if upload and upload.extension == extension else None
         if content is None:
@@ -106,17 +106,17 @@ class FilesApi:
         return content
 
     async def _keep(self, call: Call, content: bytes, names: tuple[str, str, str]) -> Response:
-        options, trouble = self._context.options, self._context.trouble
+        options, plan = self._context.options, self._context.plan
         digest = sha256(content).hexdigest()
         fault = self._context.plan.first(faults.UPLOADS, digest)
         if fault and fault != "lost_reply_upload":
-            return trouble.answer(fault, digest)
+            return plan.answer(fault, digest)
         if len(content) > self._most:
             raise ApiError(413, "request_too_large_error", f"The file is larger than {self._most} bytes.")
         extension = await asyncio.to_thread(_recognised, content)
         self._uploads.check_room(call.account, options.max_files)
         upload = self._uploads.add(call.account, content, extension, names, options.file_lifetime_s)
-        return trouble.answer(fault, digest) if fault else _success(_shown(upload, call.base_url))
+        return plan.answer(fault, digest) if fault else _success(_shown(upload, call.base_url))
 
 
 def _success(data: Mapping[str, Any] | None) -> Response:

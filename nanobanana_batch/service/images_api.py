@@ -16,7 +16,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from nanobanana_batch.service import contract, exchange, faults, openapi, validate
+from nanobanana_batch.service import contract, exchange, faults, openapi
 from nanobanana_batch.service.context import Call, Context
 from nanobanana_batch.service.contract import ApiError
 from nanobanana_batch.service.exchange import read_body, reply
@@ -27,10 +27,7 @@ _PENDING_SHARE = 0.1  # of a task's latency
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 _SEEDED_FROM, _SEEDED_SPAN = 1_700_000_000, 60_000_000  # a believable time inside the id
 _MISSING_PAGE = "<html><head><title>Not Found</title></head><body><h1>Not Found</h1></body></html>"
-_NONSENSE: tuple[Any, ...] = (
-    *([], {}, None, 7),
-    *({"status": "completed"}, {"id": 5, "status": ["?"]}, {"data": "none"}),
-)
+_NONSENSE: Any = ([], {}, None, 7, {"status": "completed"}, {"id": 5, "status": ["?"]}, {"data": "none"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +48,24 @@ class ImagesApi:
 
     async def submit(self, call: Call) -> Response:
         """`POST /v1/images/generations`. Raises ApiError."""
-        options, plan, trouble = self._context.options, self._context.plan, self._context.trouble
+        options, plan = self._context.options, self._context.plan
         body = await read_body(call.request, options.max_body_bytes)
         digest = sha256(body).hexdigest()
         if fault := plan.first(faults.BEFORE_SUBMIT, digest):
-            return trouble.answer(fault, digest)
+            return plan.answer(fault, digest)
         key = call.request.headers.get("idempotency-key") if options.idempotency else None
         if key is None:
             task, replayed = await self._create(call, body, digest, None), False
         else:
-            task, replayed = await self._create_once(call, body, digest, validate.idempotency_key(key))
+            task, replayed = await self._create_once(call, body, digest, openapi.idempotency_key(key))
         headers = {"Idempotency-Replayed": "true"} if replayed else {}
         usual = reply(exchange.accepted(task), headers=headers)
         fault = plan.first(faults.AFTER_SUBMIT, digest)
         if fault == "drip_reply":
-            return trouble.spoiled(fault, usual)
+            return plan.spoiled(fault, usual)
         if fault == "slow_reply":
             await asyncio.sleep(plan.faults.slow_reply_s)
-        return trouble.answer(fault, digest) if fault and fault != "slow_reply" else usual
+        return plan.answer(fault, digest) if fault and fault != "slow_reply" else usual
 
     async def _create_once(self, call: Call, body: bytes, digest: str, key: str) -> tuple[Task, bool]:
         bound, name = self._context.store.bound(call.account, key), (call.account, key)
@@ -95,8 +92,8 @@ class ImagesApi:
         if plan.hits("reject_submit", digest):
             code = plan.faults.reject_code or plan.choose(contract.REJECTIONS, "reject_submit", digest)
             raise ApiError(contract.REJECTIONS.get(code, 400), code, "The request is refused.")
-        allow, values = options.allow_loopback_callbacks, validate.json_object(body)
-        checked = validate.submit(call.dialect, values, allow_loopback_callbacks=allow)
+        allow, values = options.allow_loopback_callbacks, openapi.json_object(body)
+        checked = openapi.submit(call.dialect, values, allow_loopback_callbacks=allow)
         if checked.model in options.denied_models:
             raise ApiError(403, "model_access_denied", f"This key may not use {checked.model}.", "model")
         # From here on without an await: no other submit comes between the count, the id and the charge.
@@ -104,7 +101,7 @@ class ImagesApi:
         self._context.runner.add(task)
         return task
 
-    def _new_task(self, call: Call, body: bytes, digest: str, checked: validate.Checked) -> NewTask:
+    def _new_task(self, call: Call, body: bytes, digest: str, checked: openapi.Checked) -> NewTask:
         now = time.time()
         occurrence = self._context.store.occurrences(call.account, digest)
         own = self._identity(call.account, body, occurrence, now)
@@ -149,7 +146,9 @@ class ImagesApi:
 
     async def task(self, call: Call) -> Response:
         """`GET /v1/tasks/{task_id}`. Raises ApiError."""
-        found = self._context.store.by_ids(call.account, [validate.task_id(call.named("task_id"))])
+        found = self._context.store.by_ids(
+            call.account, [openapi.task_id(call.request.path_params["task_id"])]
+        )
         if not found:
             raise ApiError(404, "task_not_found", "No such task.", "task_id")
         return self._faulty_read(found) or reply(self._shown(found[0], call))
@@ -157,13 +156,13 @@ class ImagesApi:
     async def batch(self, call: Call) -> Response:
         """`POST /v1/tasks/batch`. Raises ApiError."""
         body = await read_body(call.request, self._context.options.max_body_bytes)
-        ids = validate.body("batch", call.dialect, body)["task_ids"]
+        ids = openapi.body("batch", call.dialect, body)["task_ids"]
         found = self._context.store.by_ids(call.account, list(dict.fromkeys(ids)))
         return self._faulty_read(found) or reply({"data": [self._shown(task, call) for task in found]})
 
     async def recent(self, call: Call) -> Response:
         """`GET /v1/tasks`. Raises ApiError."""
-        query, now = validate.query("recent", call.dialect, call.request.query_params), time.time()
+        query, now = openapi.query("recent", call.dialect, call.request.query_params), time.time()
         found, total = self._context.store.recent(call.account, query, now)
         data = [exchange.listed(task, now) for task in found]
         return reply({"data": data, "total": total, "page": query["page"], "page_size": query["page_size"]})
@@ -196,11 +195,11 @@ class ImagesApi:
         fault = self._context.plan.first(faults.READS, subject)
         if fault == "nonsense_read":
             return reply(self._context.plan.choose(_NONSENSE, fault, subject))
-        return self._context.trouble.answer(fault, subject) if fault else None
+        return self._context.plan.answer(fault, subject) if fault else None
 
     async def link(self, call: Call) -> Response:
         """`GET /files/{name}`. Holding the link is the permission: there is no key. Raises ApiError: 410."""
-        token, _, extension = call.named("name").partition(".")
+        token, _, extension = call.request.path_params["name"].partition(".")
         linked = self._context.store.linked(token)
         if linked is None or linked[1] or linked[0].extension != extension:
             return Response(_MISSING_PAGE, 404, media_type="text/html")
@@ -221,8 +220,8 @@ class ImagesApi:
             self._context.store.kill_link(token)
             return Response(_MISSING_PAGE, plan.choose((404, 410), fault, subject), media_type="text/html")
         if fault == "rate_5xx_download":
-            return self._context.trouble.answer(fault, subject)
-        return self._context.trouble.spoiled(fault, usual)
+            return self._context.plan.answer(fault, subject)
+        return self._context.plan.spoiled(fault, usual)
 
 
 def _seeded(salt: str, body: bytes) -> _Identity:

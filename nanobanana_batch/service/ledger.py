@@ -10,7 +10,6 @@ from typing import Any
 
 from nanobanana_batch.service.store import DATABASE_NAME
 
-_ENDS = ("completed", "failed", "cancelled")
 # A body that was charged again after its earlier tasks were refunded is no duplicate.
 _DUPLICATES = """
 SELECT coalesce(sum(n - 1), 0) FROM (
@@ -81,19 +80,19 @@ def read_ledger(data_dir: Path) -> Ledger:
 def summarise(db: sqlite3.Connection) -> Summary:
     """What the ledger's lines come to."""
     grouped = db.execute("SELECT event, count(*), sum(credits) FROM ledger GROUP BY event")
-    events = {event: (count, credits) for event, count, credits in grouped}
-    count = {name: events.get(name, (0, 0))[0] for name in ("charged", "refunded", *_ENDS)}
-    credits = {name: events.get(name, (0, 0))[1] for name in ("charged", "completed", "refunded")}
+    found = {event: (count, credits) for event, count, credits in grouped}
+    names = ("charged", "refunded", "completed", "failed", "cancelled")
+    charged, refunded, completed, failed, cancelled = (found.get(name, (0, 0)) for name in names)
     return Summary(
-        paid_tasks=count["charged"],
-        completed=count["completed"],
-        failed=count["failed"],
-        cancelled=count["cancelled"],
-        refunded=count["refunded"],
-        unfinished=count["charged"] - sum(count[name] for name in _ENDS),
-        credits_charged=credits["charged"],
-        credits_refunded=credits["refunded"],
-        credits_used=credits["completed"],
+        paid_tasks=charged[0],
+        completed=completed[0],
+        failed=failed[0],
+        cancelled=cancelled[0],
+        refunded=refunded[0],
+        unfinished=charged[0] - completed[0] - failed[0] - cancelled[0],
+        credits_charged=charged[1],
+        credits_refunded=refunded[1],
+        credits_used=completed[1],
         duplicate_bodies=db.execute(_DUPLICATES).fetchone()[0],
         accounts=db.execute("SELECT count(*) FROM accounts").fetchone()[0],
     )

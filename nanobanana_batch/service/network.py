@@ -23,6 +23,7 @@ Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 _MAX_HEAD_BYTES = 16 * 1024  # of a reply
 _CHUNK_BYTES = 64 * 1024
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})[ \r]")
 _PORTS = {"http": 80, "https": 443}
 
 # One grammar for the check and for the connection: two parsers could read two hosts in one URL.
@@ -198,6 +199,30 @@ class Network:
             raise OSError("the name has no address")
         return await self.connect(target, addresses[0])
 
+    async def ask(self, target: Target, request: bytes, max_bytes: int = 0) -> tuple[int, bytes]:
+        """Status and body of the final reply, of whose body more than `max_bytes` is never waited for.
+
+        Raises:
+            AddressRefused: as `reach`.
+            OSError, EOFError, ValueError, asyncio.LimitOverrunError: no reply in time, or none in HTTP.
+        """
+        async with asyncio.timeout(self.timeout_s):
+            reader, writer = await self.reach(target)
+            try:
+                writer.write(request)
+                await writer.drain()
+                status, body = 0, bytearray()
+                while status < 200:
+                    found = _STATUS_LINE.match(await reader.readuntil(b"\r\n\r\n"))
+                    if found is None:
+                        raise ValueError("the reply is no HTTP")
+                    status = int(found[1])
+                while max_bytes and len(body) <= max_bytes and (piece := await reader.read(_CHUNK_BYTES)):
+                    body += piece
+                return status, bytes(body)
+            finally:
+                writer.transport.abort()  # no more is read, and nobody is waited for
+
     async def fetch(self, url: str, max_bytes: int) -> bytes:
         """The bytes behind an https URL; redirects are not followed.
 
@@ -205,28 +230,15 @@ class Network:
             ApiError: 400 where the URL may not or cannot be followed, 413 for more than `max_bytes`.
         """
         try:
-            target = target_of(url)
-            async with asyncio.timeout(self.timeout_s):
-                return await _get(await self.reach(target), target, max_bytes)
+            target = target_of(url)  # by HTTP/1.0 the body ends with the connection, and is not chunked
+            request = f"GET {target.path} HTTP/1.0\r\nHost: {target.authority}\r\n\r\n".encode("ascii")
+            status, body = await self.ask(target, request, max_bytes)
         except AddressRefused as refused:
             raise invalid(f"file_url {refused}", "file_url") from refused
         except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
             raise invalid("file_url could not be downloaded.", "file_url") from error
-
-
-async def _get(connection: Connection, target: Target, max_bytes: int) -> bytes:
-    """By HTTP/1.0: the body ends with the connection, and is not chunked."""
-    reader, writer = connection
-    try:
-        writer.write(f"GET {target.path} HTTP/1.0\r\nHost: {target.authority}\r\n\r\n".encode("ascii"))
-        await writer.drain()
-        if not re.match(rb"HTTP/1\.[01] 200[ \r]", await reader.readuntil(b"\r\n\r\n")):
-            raise ValueError("the reply is not a file")
-        body = bytearray()
-        while piece := await reader.read(_CHUNK_BYTES):
-            body += piece
-            if len(body) > max_bytes:
-                raise ApiError(413, "request_too_large_error", f"The file is larger than {max_bytes} bytes.")
-        return bytes(body)
-    finally:
-        writer.transport.abort()
+        if status != 200:
+            raise invalid("file_url leads to no file.", "file_url")
+        if len(body) > max_bytes:
+            raise ApiError(413, "request_too_large_error", f"The file is larger than {max_bytes} bytes.")
+        return body

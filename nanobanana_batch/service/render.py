@@ -20,7 +20,6 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from nanobanana_batch.service.references import Reference
 from nanobanana_batch.service.scenery import LEVELS, Colour, background, ramp
 
 _INK, _PANEL, _FAINT = LEVELS - 2, 3, 96
@@ -33,6 +32,15 @@ _SAVED: dict[str, tuple[str, dict[str, int]]] = {
     "jpg": ("JPEG", {"quality": 86}),
     "webp": ("WEBP", {"quality": 80, "method": 0}),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """An image of a request, by its host and name; `image` is None for a URL that was not contacted."""
+
+    host: str
+    name: str
+    image: Image.Image | None
 
 
 @dataclass(frozen=True, slots=True)

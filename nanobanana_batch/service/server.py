@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -96,21 +96,16 @@ def _locked(options: ServiceOptions) -> Iterator[None]:
     deadline = time.monotonic() + options.lock_wait_s
     lock = data_folder.open_own(options.data_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT)
     try:
-        while not _try_lock(lock):
+        while True:
+            with suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
             if time.monotonic() >= deadline:
                 raise ServiceError(f"another service uses the data folder {options.data_dir}")
             time.sleep(0.05)
         yield
     finally:
         os.close(lock)
-
-
-def _try_lock(lock: int) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nanobanana_batch.service import contract, openapi, validate
+from nanobanana_batch.service import contract, openapi
 from nanobanana_batch.service.contract import DIALECTS, Dialect
 
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ def test_whatever_is_offered_can_be_drawn_and_charged(dialect: Dialect) -> None:
     for name, schema in openapi.models(dialect).items():
         offered = schema["properties"]
         resolutions = offered.get(resolution_name, {"enum": ["1K"]})["enum"]
-        for ratio, resolution in product(validate.ratios(dialect, schema["title"]), resolutions):
+        for ratio, resolution in product(openapi.ratios(dialect, schema["title"]), resolutions):
             values = {"model": name, "prompt": "x", ratio_name: ratio}
             values |= {resolution_name: resolution} if resolution_name in offered else {}
             images = {"image_urls": ["https://example.com/a.png"]} if ratio in NEED_AN_IMAGE else {}
-            checked = validate.submit(dialect, values | images)
+            checked = openapi.submit(dialect, values | images)
             assert (checked.model, checked.ratio, checked.resolution) == (schema["title"], ratio, resolution)
             assert contract.price(checked.model, resolution) > 0
             if ratio not in {"auto", *NEED_AN_IMAGE}:

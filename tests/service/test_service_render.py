@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
-from nanobanana_batch.service import contract, openapi, validate
+from nanobanana_batch.service import contract, openapi
 from nanobanana_batch.service.contract import SIZES_1K, matching_size, nearest_ratio, pixel_size
-from nanobanana_batch.service.references import Reference
-from nanobanana_batch.service.render import RenderSpec, drawable, render
+from nanobanana_batch.service.render import Reference, RenderSpec, drawable, render
 
 if TYPE_CHECKING:
     from tests.service.conftest import Api, Start
 
 FLASH, PRO = "gemini-3.1-flash-image-preview", "gemini-3-pro-image-preview"
-RATIOS = validate.ratios("evolink", FLASH)[1:]
+RATIOS = openapi.ratios("evolink", FLASH)[1:]
 
 
 def _spec(**changes: Any) -> RenderSpec:
@@ -56,7 +55,7 @@ def test_the_size_table_covers_every_ratio() -> None:
         ratio
         for dialect in contract.DIALECTS
         for model in openapi.models(dialect)
-        for ratio in validate.ratios(dialect, model)
+        for ratio in openapi.ratios(dialect, model)
     }
     assert offered - {"auto", "match_input_image"} == set(SIZES_1K)
 
@@ -173,7 +172,7 @@ def test_match_input_image_keeps_the_ratio() -> None:
 
 
 def test_the_nearest_ratio_is_one_that_the_model_has() -> None:
-    beta = validate.ratios("evolink", "nano-banana-beta")
+    beta = openapi.ratios("evolink", "nano-banana-beta")
     assert nearest_ratio((1920, 1080), beta) == "16:9"
     assert nearest_ratio((100, 800), beta) == "9:16"
     assert nearest_ratio((100, 800), RATIOS) == "1:8"
