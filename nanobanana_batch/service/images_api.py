@@ -57,7 +57,8 @@ class ImagesApi:
         if key is None:
             task, replayed = await self._create(call, body, digest, None), False
         else:
-            task, replayed = await self._create_once(call, body, digest, openapi.idempotency_key(key))
+            openapi.parameter("submit", call.dialect, "Idempotency-Key", key)
+            task, replayed = await self._create_once(call, body, digest, key)
         headers = {"Idempotency-Replayed": "true"} if replayed else {}
         usual = reply(exchange.accepted(task), headers=headers)
         fault = plan.first(faults.AFTER_SUBMIT, digest)
@@ -146,9 +147,12 @@ class ImagesApi:
 
     async def task(self, call: Call) -> Response:
         """`GET /v1/tasks/{task_id}`. Raises ApiError."""
-        found = self._context.store.by_ids(
-            call.account, [openapi.task_id(call.request.path_params["task_id"])]
-        )
+        task_id = call.request.path_params["task_id"]
+        try:
+            openapi.parameter("task", call.dialect, "task_id", task_id)
+        except ApiError as error:
+            raise ApiError(400, "invalid_task_id", error.message, "task_id") from error
+        found = self._context.store.by_ids(call.account, [task_id])
         if not found:
             raise ApiError(404, "task_not_found", "No such task.", "task_id")
         return self._faulty_read(found) or reply(self._shown(found[0], call))

@@ -22,8 +22,6 @@ from nanobanana_batch.service.network import AddressRefused, target_of
 
 Schema = Mapping[str, Any]
 
-_KEY_FORM = re.compile(r"[A-Za-z0-9._-]{16,96}")
-_TASK_ID_FORM = re.compile(r"task-unified-[0-9]{1,12}-[a-z0-9]{8}")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _KINDS = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int}
 _MB = 1_000_000
@@ -192,7 +190,7 @@ def _check_text(schema: Schema, text: str, name: str) -> None:
     if len(text) > schema.get("maxLength", len(text)):
         raise invalid(f"{name} is longer than {schema['maxLength']} characters.", name)
     if "pattern" in schema and not _pattern(schema["pattern"]).search(text):
-        raise invalid(f"{name} must be text like {schema['pattern']}", name)
+        raise invalid(f"{name} must be {schema.get('description', 'text like ' + schema['pattern'])}", name)
     if not text.isascii() and any("\ud800" <= one <= "\udfff" for one in text):
         raise invalid(f"{name} contains a lone surrogate.", name)
 
@@ -254,17 +252,10 @@ def ratios(dialect: Dialect, model: str) -> tuple[str, ...]:
     return tuple(models(dialect)[model]["properties"][_RATIO[dialect]]["enum"])
 
 
-def idempotency_key(value: str) -> str:
-    """A key that may be used. Raises ApiError: 400."""
-    if not _KEY_FORM.fullmatch(value):
-        raise invalid("Idempotency-Key must be 16 to 96 characters of A-Z a-z 0-9 . _ -", "Idempotency-Key")
-    return value
-
-
-def task_id(value: str) -> str:
-    """An id that may be a task's. Raises ApiError: 400."""
-    if not _TASK_ID_FORM.fullmatch(value):
-        raise ApiError(400, "invalid_task_id", "The task id is not well formed.", "task_id")
+def parameter(call: str, dialect: Dialect, name: str, value: str) -> str:
+    """A parameter's value, if it is what the description wants. Raises ApiError: 400."""
+    parameters = operation(f"{call}_{dialect}")["parameters"]
+    check(next(one["schema"] for one in parameters if one["name"] == name), value, name)
     return value
 
 
