@@ -29,11 +29,10 @@ from typing import Any
 import uvicorn
 
 from nanobanana_batch.results import read_results
-from nanobanana_batch.service.addresses import Address, Target
 from nanobanana_batch.service.app import make_app
-from nanobanana_batch.service.network import Connection, Network
+from nanobanana_batch.service.faults import ExposedProtocol
+from nanobanana_batch.service.network import Address, Connection, Network, Target
 from nanobanana_batch.service.options import ServiceOptions
-from nanobanana_batch.service.wire import ExposedProtocol
 
 _FRONT = "front.example.com"
 _PUBLIC = "93.184.216.34"

@@ -10,6 +10,7 @@ from nanobanana_batch.service.server import serve
 
 
 def main() -> int:
+    """Serves until told to end; the exit code is 0 then, and 2 where it could not start."""
     if len(sys.argv) != 2:
         print("usage: python -m nanobanana_batch.service OPTIONS_AS_JSON", file=sys.stderr)
         return 2

@@ -1,71 +1,115 @@
-"""Both dialects are one service: the same endpoints under two roots, one store behind them."""
+"""Both dialects are one service: the calls of the description under two roots, one store behind them."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+import re
+import secrets
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from typing import Any
 
-from fastapi import FastAPI, Request
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
-from starlette.types import ASGIApp
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from nanobanana_batch.service import openapi, openapi_files
-from nanobanana_batch.service.admin import Admin
-from nanobanana_batch.service.callers import Callers
-from nanobanana_batch.service.context import Context, error_reply
-from nanobanana_batch.service.contract import DIALECTS, PREFIX, Dialect
-from nanobanana_batch.service.docs_page import page
-from nanobanana_batch.service.envelope import ApiError, server_error
-from nanobanana_batch.service.files_api import Files
-from nanobanana_batch.service.links import Links
-from nanobanana_batch.service.network import Network
+from nanobanana_batch.service import openapi
+from nanobanana_batch.service.context import Call, Context
+from nanobanana_batch.service.contract import ApiError, Dialect, server_error
+from nanobanana_batch.service.exchange import error_reply, not_found, reply
+from nanobanana_batch.service.faults import Admin
+from nanobanana_batch.service.files_api import FilesApi
+from nanobanana_batch.service.images_api import ImagesApi
+from nanobanana_batch.service.network import Network, is_loopback
 from nanobanana_batch.service.options import ServiceOptions
-from nanobanana_batch.service.reads import Reads
-from nanobanana_batch.service.schema import Operation
-from nanobanana_batch.service.submit import Submit
-from nanobanana_batch.service.trouble import outage
-from nanobanana_batch.service.wire import RequestLog
 
-Endpoint = Callable[[Request], Awaitable[Response]]
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+_PORT = re.compile(r":[0-9]{1,5}$")
 _log = logging.getLogger("nanobanana_batch.service")
 
 
 def make_app(options: ServiceOptions, network: Network | None = None) -> ASGIApp:
-    """Opens the data folder, which must be locked by the caller; the lifespan closes it."""
-    network = network or Network()
-    context = Context.open(options, network)
-    app = FastAPI(
-        title="Nanobanana image API, embedded",
-        description=openapi.DESCRIPTION,
-        version="1",
+    """Opens the data folder, which must be locked by the caller; the lifespan closes it.
+
+    Raises:
+        ServiceError: the folder, or the key file, cannot be used.
+    """
+    context = Context.open(options, network or Network())
+    images, files = ImagesApi(context), FilesApi(context)
+    paths = openapi.document()["paths"].items()
+    app = Starlette(
+        routes=[
+            *(Route(path, Endpoint(context, methods, images, files)) for path, methods in paths),
+            Route("/openapi.json", lambda _: reply(openapi.document())),
+            Route("/docs", lambda _: HTMLResponse(openapi.page())),
+            *Admin(context.plan, context.store, context.counts).routes(),
+        ],
+        exception_handlers={
+            ApiError: partial(_refused, context),
+            HTTPException: partial(_refused, context),
+            Exception: partial(_refused, context),
+        },
         lifespan=partial(_lifespan, context),
-        docs_url=None,
-        redoc_url=None,
     )
-    app.openapi = partial(openapi.described, app)  # type: ignore[method-assign]  # as FastAPI documents it
-    app.add_route("/docs", lambda _: HTMLResponse(page(app.openapi())), include_in_schema=False)
-    _handle_errors(app, options)
-    submit, reads, files = Submit(context), Reads(context), Files(context, network)
-    for dialect in DIALECTS:
-        _add_dialect(context, app, dialect, submit, reads)
-        _add_files(context, app, dialect, files)
-    for path, show, described in (
-        ("/files/{name}", Links(context).show, openapi.LINK),
-        ("/uploads/{name}", files.show, openapi_files.SHOWN),
-    ):
-        reached = _reached(context, show, is_link=True)
-        _add(app, "GET", path, reached, described)
-        app.add_api_route(path, reached, methods=["HEAD"], include_in_schema=False)
-    _add_admin(app, Admin(context))
     return Callers(RequestLog(app, context.counts), options.host, options.names)
 
 
+class Endpoint:
+    """One path of the description: its calls, unless there is an outage, for those who have a key."""
+
+    def __init__(
+        self, context: Context, methods: Mapping[str, Mapping[str, Any]], images: ImagesApi, files: FilesApi
+    ) -> None:
+        self._context = context
+        self._methods = {method.upper(): described for method, described in methods.items()}
+        self._apis = (images, files)
+        self._is_link = not any("security" in described for described in methods.values())
+        options = context.options
+        offered = {"batch": options.batch_reads, "recent": options.recent_list}
+        self._switched_off = {name for name, is_on in offered.items() if not is_on}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        await (await self._answer(request))(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        method = "GET" if request.method == "HEAD" and self._is_link else request.method
+        described = self._methods.get(method)
+        if described is None:
+            raise HTTPException(405, headers={"Allow": ", ".join(self._methods)})
+        if outage := self._context.plan.outage(is_link=self._is_link):
+            return outage
+        account = "" if self._is_link else self._context.account(request)
+        name = str(described["operationId"]).removesuffix("_evolink").removesuffix("_unified")
+        if name in self._switched_off:
+            raise not_found(request.url.path)
+        dialect: Dialect = "unified" if described["tags"] == ["unified"] else "evolink"
+        return await self._call(name)(Call(request, account, dialect))
+
+    def _call(self, name: str) -> Callable[[Call], Awaitable[Response]]:
+        """The method of one of the APIs that has the call's name."""
+        images, files = self._apis
+        return getattr(images, name, None) or getattr(files, name)  # type: ignore[no-any-return]
+
+
+async def _refused(context: Context, request: Request, error: Exception) -> Response:
+    """What was raised while a request was answered, as an envelope."""
+    if isinstance(error, HTTPException):
+        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request")
+        error = ApiError(error.status_code, code, error.detail, headers=dict(error.headers or {}))
+    known = error if isinstance(error, ApiError) else server_error(500)
+    return error_reply(known, integer_codes=context.options.integer_codes)
+
+
 @asynccontextmanager
-async def _lifespan(context: Context, app: FastAPI) -> AsyncIterator[None]:
+async def _lifespan(context: Context, app: Starlette) -> AsyncIterator[None]:
     try:
         async with (
             _running(context.runner.run(), "no task will finish any more"),
@@ -92,97 +136,63 @@ async def _running(work: Coroutine[None, None, None], if_it_ends: str) -> AsyncI
             await task
 
 
-def _add_dialect(context: Context, app: FastAPI, dialect: Dialect, submit: Submit, reads: Reads) -> None:
-    async def submit_image(request: Request) -> Response:
-        return await submit(dialect, request)
+class RequestLog:
+    """Around the whole application: every reply carries X-Request-Id, every request is counted."""
 
-    root = f"{PREFIX[dialect]}/v1"
-    for method, path, endpoint, described in (
-        ("POST", "/images/generations", submit_image, openapi.submit(dialect)),
-        ("POST", "/tasks/batch", reads.batch, openapi.batch(dialect)),
-        ("GET", "/tasks/{task_id}", reads.task, openapi.task(dialect)),
-        ("GET", "/tasks", reads.recent, openapi.recent(dialect)),
-        ("GET", "/credits", reads.credits, openapi.credits(dialect)),
-    ):
-        if "{" in path:
-            _refuse(app, "GET", f"{root}/tasks/batch", "POST")  # it is no task's id
-        _add(app, method, f"{root}{path}", _reached(context, endpoint), described)
+    def __init__(self, app: ASGIApp, counts: Counter[str]) -> None:
+        self._app = app
+        self._counts = counts
 
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status: int | None = None
+        request_id = f"req_{secrets.token_hex(12)}".encode()
 
-def _add_files(context: Context, app: FastAPI, dialect: Dialect, files: Files) -> None:
-    root = f"{PREFIX[dialect]}/api/v1/files"
-    _add(app, "GET", f"{root}/quota", _reached(context, files.quota), openapi_files.quota(dialect))
-    _refuse(app, "DELETE", f"{root}/quota", "GET")
-    for method, path, endpoint, described in (
-        ("POST", "/upload/stream", files.stream, openapi_files.stream(dialect)),
-        ("POST", "/upload/base64", files.base64, openapi_files.base64(dialect)),
-        ("POST", "/upload/url", files.url, openapi_files.url(dialect)),
-        ("DELETE", "/{file_id}", files.delete, openapi_files.delete(dialect)),
-    ):
-        _add(app, method, f"{root}{path}", _reached(context, endpoint), described)
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            path = getattr(scope.get("route"), "path", "unknown")
+            self._counts[f"{scope['method']} {path} {status or 'lost'}"] += 1
 
 
-def _reached(context: Context, endpoint: Endpoint, *, is_link: bool = False) -> Endpoint:
-    """The endpoint, unless there is an outage."""
+class Callers:
+    """Around an app: what changes something is taken from programs, and from its own pages.
 
-    async def reached(request: Request) -> Response:
-        return outage(context, is_link=is_link) or await endpoint(request)
+    A page in a browser may send requests to loopback. It cannot help naming where it comes from (Origin), or,
+    where its own name has come to lead here, that name (Host).
+    """
 
-    return reached
+    def __init__(self, app: ASGIApp, bound_to: str, names: Iterable[str] = ()) -> None:
+        self._app = app
+        self._is_private = is_loopback(bound_to)
+        self._names = frozenset(map(_plain, names))
 
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] not in _READING:
+            headers = Headers(scope=scope)
+            if why := self._objection(headers.get("host", ""), headers.get("origin")):
+                error = ApiError(403, "forbidden_caller", why)
+                await error_reply(error, integer_codes=False)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
-def _add(app: FastAPI, method: str, path: str, endpoint: Endpoint, described: Operation) -> None:
-    app.add_api_route(
-        path,
-        endpoint,
-        methods=[method],
-        response_model=None,
-        response_class=Response,
-        name=described.summary,
-        summary=described.summary,
-        operation_id=described.operation_id,
-        tags=[described.tag],
-        responses=described.responses,
-        openapi_extra=described.extra,
-    )
-
-
-def _refuse(app: FastAPI, method: str, path: str, allowed: str) -> None:
-    """What would else be taken for a request about an id of this name."""
-
-    async def refused(request: Request) -> Response:
-        raise HTTPException(405, headers={"Allow": allowed})
-
-    app.add_api_route(path, refused, methods=[method], include_in_schema=False, response_model=None)
+    def _objection(self, host: str, origin: str | None) -> str:
+        name = _PORT.sub("", host)
+        if self._is_private and host and not (is_loopback(name) or _plain(name) in self._names):
+            return f"this service is not called {host[:100]}"
+        if origin is not None and re.sub("^https?://", "", origin) != host:
+            return "a web page may not change anything here"
+        return ""
 
 
-def _add_admin(app: FastAPI, admin: Admin) -> None:
-    for method, path, endpoint in (
-        ("GET", "/admin/ledger", admin.ledger),
-        ("GET", "/admin/events", admin.events),
-        ("GET", "/admin/requests", admin.requests),
-        ("GET", "/admin/callbacks", admin.callbacks),
-        ("GET", "/admin/faults", admin.faults),
-        ("POST", "/admin/faults", admin.change_faults),
-        ("POST", "/admin/outage", admin.outage),
-    ):
-        app.add_api_route(path, endpoint, methods=[method], include_in_schema=False, response_model=None)
-
-
-def _handle_errors(app: FastAPI, options: ServiceOptions) -> None:
-    async def api_error(request: Request, error: Exception) -> Response:
-        assert isinstance(error, ApiError)
-        return error_reply(error, options)
-
-    async def http_error(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request")
-        headers = dict(error.headers or {})
-        return error_reply(ApiError(error.status_code, code, error.detail, headers=headers), options)
-
-    async def unexpected(request: Request, error: Exception) -> Response:
-        return error_reply(server_error(500), options)
-
-    app.add_exception_handler(ApiError, api_error)
-    app.add_exception_handler(HTTPException, http_error)
-    app.add_exception_handler(Exception, unexpected)
+def _plain(host: str) -> str:
+    return host.strip("[]").rstrip(".").lower()

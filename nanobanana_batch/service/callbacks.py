@@ -9,22 +9,18 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import re
 import time
 from contextlib import suppress
 from dataclasses import replace
 
-from nanobanana_batch.service import contract, replies
-from nanobanana_batch.service.addresses import AddressRefused, Target, target_of
+from nanobanana_batch.service import exchange
 from nanobanana_batch.service.faults import CALLBACKS, FaultPlan
-from nanobanana_batch.service.network import Network
-from nanobanana_batch.service.outbox import Outbox, Outcome, Owed
-from nanobanana_batch.service.store import Store, Task
+from nanobanana_batch.service.network import AddressRefused, Network, target_of
+from nanobanana_batch.service.store import Outcome, Owed, Store, Task
 
 RETRY_WAITS_S = (1.0, 2.0, 4.0)
 _TELL_WITHIN_S = 600.0
 _AT_ONCE = 64  # each holds one connection, and one place while it waits to retry
-_STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})[ \r]")
 _log = logging.getLogger("nanobanana_batch.service")
 
 
@@ -33,7 +29,7 @@ class CallbackFailed(Exception):
 
 
 class Callbacks:
-    """Sends what the outbox owes, oldest first."""
+    """Sends what the store owes, oldest first."""
 
     def __init__(
         self, store: Store, faults: FaultPlan, base_url: str, *, allow_loopback: bool, network: Network
@@ -46,10 +42,6 @@ class Callbacks:
         self._settled = asyncio.Event()
         self._places = asyncio.Semaphore(_AT_ONCE)
 
-    @property
-    def _outbox(self) -> Outbox:
-        return self._store.outbox
-
     def look(self) -> None:
         """A task was settled: there may be something to send."""
         self._settled.set()
@@ -60,17 +52,12 @@ class Callbacks:
         async with asyncio.TaskGroup() as group:
             while True:
                 await self._places.acquire()
-                owed = await self._next(last)
+                self._settled.clear()
+                while (owed := self._store.next_callback(last)) is None:
+                    await self._settled.wait()
+                    self._settled.clear()
                 last = owed.seq
                 group.create_task(self._see_to(owed))
-
-    async def _next(self, last: int) -> Owed:
-        while True:
-            self._settled.clear()
-            owed = self._outbox.next(last)
-            if owed is not None:
-                return owed
-            await self._settled.wait()
 
     async def _see_to(self, owed: Owed) -> None:
         try:
@@ -80,32 +67,29 @@ class Callbacks:
             outcome = "failed"
         finally:
             self._places.release()
-        self._outbox.settle(owed, outcome)
+        self._store.settle_callback(owed, outcome)
 
     async def _outcome(self, owed: Owed) -> Outcome:
         task = self._store.by_seq(owed.task_seq)
-        fault = self._faults.first(CALLBACKS, f"{task.body_sha256}:{task.occurrence}")
+        fault = self._faults.first(CALLBACKS, task.subject)
         if fault == "lost_callback":
             return "lost"
         if time.time() > (task.finished_at or 0) + _TELL_WITHIN_S:
             return "late"
-        body = self._body(_untrue(task) if fault == "false_callback" else task)
+        told = _untrue(task) if fault == "false_callback" else task
+        link = f"{self._base_url}/files/{told.link_token}.{told.extension}"
+        body = json.dumps(exchange.queried(told, time.time(), link), separators=(",", ":")).encode()
         outcome = await self._deliver(owed, task, body)
         if fault == "double_callback" and outcome == "delivered":
             with suppress(CallbackFailed):
                 await self._attempt(owed.url, body)
         return outcome
 
-    def _body(self, task: Task) -> bytes:
-        """What a read of the task says."""
-        link = f"{self._base_url}/files/{task.link_token}.{task.extension}"
-        return json.dumps(replies.queried(task, time.time(), link), separators=(",", ":")).encode()
-
     async def _deliver(self, owed: Owed, task: Task, body: bytes) -> Outcome:
         for attempt in range(owed.attempts, 1 + len(RETRY_WAITS_S)):
             if attempt > 0:
                 await self._network.sleep(RETRY_WAITS_S[attempt - 1])
-            self._outbox.count_attempt(owed)
+            self._store.count_attempt(owed)
             try:
                 await self._attempt(owed.url, body)
             except AddressRefused as refused:
@@ -118,52 +102,22 @@ class Callbacks:
         return "failed"
 
     async def _attempt(self, url: str, body: bytes) -> None:
+        target = target_of(url, allow_loopback=self._allow_loopback)
+        head = (
+            f"POST {target.path} HTTP/1.1\r\nHost: {target.authority}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n"
+            "User-Agent: nanobanana-batch-service\r\nConnection: close\r\n\r\n"
+        )
         try:
-            async with asyncio.timeout(self._network.timeout_s):
-                status = await self._post(target_of(url, allow_loopback=self._allow_loopback), body)
-        except TimeoutError as error:
-            raise CallbackFailed("no reply in time") from error
+            status, _ = await self._network.ask(target, head.encode("ascii") + body)
         except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
             raise CallbackFailed(f"{type(error).__name__}: {error}") from error
         if not 200 <= status < 300:
             raise CallbackFailed(f"status {status}")
 
-    async def _post(self, target: Target, body: bytes) -> int:
-        reader, writer = await self._network.reach(target)
-        try:
-            writer.write(_head(target, len(body)) + body)
-            await writer.drain()
-            return await _status(reader)
-        finally:
-            writer.transport.abort()  # no more is read, and nobody is waited for
-
-
-def _head(target: Target, size_bytes: int) -> bytes:
-    return (
-        f"POST {target.path} HTTP/1.1\r\n"
-        f"Host: {target.authority}\r\n"
-        "Content-Type: application/json\r\n"
-        f"Content-Length: {size_bytes}\r\n"
-        "User-Agent: nanobanana-batch-service\r\n"
-        "Connection: close\r\n\r\n"
-    ).encode("ascii")
-
-
-async def _status(reader: asyncio.StreamReader) -> int:
-    """Of the final reply, whose body is not read; the time limit bounds how many interim ones come first."""
-    while True:
-        head = await reader.readuntil(b"\r\n\r\n")
-        found = _STATUS_LINE.match(head)
-        if found is None:
-            raise CallbackFailed("the reply is no HTTP")
-        status = int(found[1])
-        if status >= 200:
-            return status
-
 
 def _untrue(task: Task) -> Task:
     """The task as it did not end."""
-    if task.state == "completed":
-        code = "service_error"
-        return replace(task, state="failed", error_code=code, error_message=contract.TASK_ERRORS[code])
-    return replace(task, state="completed", link_token="no-such-link")
+    if task.state != "completed":
+        return replace(task, state="completed", link_token="no-such-link")
+    return replace(task, state="failed", error_code="service_error", error_message="The service failed.")

@@ -1,64 +1,61 @@
-"""What every endpoint shares, made once; and a caller is known by the hash of a key, never the key."""
+"""What every endpoint shares, made once, and what it is told of one call.
+
+A caller is known by the hash of a key, never the key.
+"""
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response
 
+from nanobanana_batch.service import data_folder
 from nanobanana_batch.service.callbacks import Callbacks
-from nanobanana_batch.service.envelope import ApiError
-from nanobanana_batch.service.faults import FaultPlan
-from nanobanana_batch.service.images import ImageFolder
+from nanobanana_batch.service.contract import ApiError, Dialect
+from nanobanana_batch.service.faults import FaultPlan, Outages
 from nanobanana_batch.service.network import Network
 from nanobanana_batch.service.options import ServiceError, ServiceOptions
-from nanobanana_batch.service.outages import Outages
-from nanobanana_batch.service.render import PlaceholderRenderer
+from nanobanana_batch.service.render import render
 from nanobanana_batch.service.store import Store
 from nanobanana_batch.service.tasks import TaskRunner
 
 _HOST_FORM = re.compile(r"[A-Za-z0-9.\-_]+(:[0-9]{1,5})?|\[[0-9a-fA-F:.]+\](:[0-9]{1,5})?")
-_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(slots=True)
 class Context:
+    """The service behind its endpoints."""
+
     options: ServiceOptions
     store: Store
-    images: ImageFolder
+    images: data_folder.Folder
     runner: TaskRunner
     callbacks: Callbacks
-    faults: FaultPlan
-    outages: Outages
+    plan: FaultPlan
+    network: Network
     accounts: frozenset[str] | None  # hashes of the only keys allowed; None: any key
     counts: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def open(cls, options: ServiceOptions, network: Network) -> Context:
+        """Opens the data folder. Raises ServiceError where it, or the key file, cannot be used."""
         store = Store(options.data_dir, options.credits, unlimited=options.unlimited_credits)
-        faults = FaultPlan(options.faults)
-        images = ImageFolder(options.data_dir)
-        callbacks = Callbacks(
-            store,
-            faults,
-            options.base_url,
-            allow_loopback=options.allow_loopback_callbacks,
-            network=network,
-        )
+        plan = FaultPlan(options.faults, Outages(options.outages))
+        images = data_folder.Folder(options.data_dir, data_folder.IMAGES)
+        images.keep_only()
+        allow = options.allow_loopback_callbacks
+        callbacks = Callbacks(store, plan, options.base_url, allow_loopback=allow, network=network)
         lifetime_s = options.link_lifetime_s
-        runner = TaskRunner(store, images, PlaceholderRenderer(), lifetime_s, callbacks.look)
+        runner = TaskRunner(store, images, render, lifetime_s, callbacks.look)
         accounts = _read_keys(options.key_file) if options.key_file else None
-        return cls(options, store, images, runner, callbacks, faults, Outages(options.outages), accounts)
+        return cls(options, store, images, runner, callbacks, plan, network, accounts)
 
     def account(self, request: Request) -> str:
+        """Who asks. Raises ApiError: 401."""
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         key = key.strip()
         if scheme.lower() != "bearer" or not key:
@@ -67,6 +64,23 @@ class Context:
         if self.accounts is not None and account not in self.accounts:
             raise ApiError(401, "unauthorized", "The key is not valid.")
         return account
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to an endpoint: who asks, by which dialect, and what."""
+
+    request: Request
+    account: str  # empty where none is asked for
+    dialect: Dialect
+
+    @property
+    def base_url(self) -> str:
+        """The service as the caller calls it, so that links lead where the caller can follow."""
+        host = self.request.headers.get("host", "")
+        if not _HOST_FORM.fullmatch(host):
+            host = "{}:{}".format(*self.request.scope["server"])
+        return f"{self.request.scope['scheme']}://{host}"
 
 
 def _hashed(key: str) -> str:
@@ -82,39 +96,3 @@ def _read_keys(key_file: Path) -> frozenset[str]:
     if not keys:
         raise ServiceError(f"the key file {key_file} holds no key")
     return keys
-
-
-async def read_body(request: Request, limit: int) -> bytes:
-    announced = request.headers.get("content-length", "0")
-    if announced.isdigit() and int(announced) > limit:
-        raise _too_large(limit)
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise _too_large(limit)
-    return bytes(body)
-
-
-def _too_large(limit: int) -> ApiError:
-    return ApiError(413, "request_too_large_error", f"The body is larger than {limit} bytes.")
-
-
-def reply(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(_encode(value), status, dict(headers or {}), "application/json")
-
-
-def error_reply(error: ApiError, options: ServiceOptions) -> Response:
-    return reply(error.body(integer_codes=options.integer_codes), error.status, error.headers)
-
-
-def base_url(request: Request) -> str:
-    """The service as the caller calls it, so that links lead where the caller can follow."""
-    host = request.headers.get("host", "")
-    if not _HOST_FORM.fullmatch(host):
-        host = "{}:{}".format(*request.scope["server"])
-    return f"{request.scope['scheme']}://{host}"
-
-
-def switched_off(path: str) -> ApiError:
-    return ApiError(404, "not_found", f"No such path: {path}")

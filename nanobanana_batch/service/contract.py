@@ -1,155 +1,22 @@
-"""What the API allows, written down once more from its contract.
+"""What the API says beside its description (`openapi`): errors, sizes, prices.
 
-The client has tables of its own. They are not shared: a service that reads the client's tables would
-agree with every mistake in them.
+Written down once more from its contract: the client has tables of its own, and a service that read those
+would agree with every mistake in them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 Dialect = Literal["evolink", "unified"]
 DIALECTS: tuple[Dialect, ...] = ("evolink", "unified")
 PREFIX: dict[Dialect, str] = {"evolink": "", "unified": "/unified"}
 
-PROMPT_MAX_CHARS = 2_000
 URL_MAX_CHARS = 2_048
-BATCH_MAX_IDS = 50
-PAGE_MAX = 1_000_000
-PAGE_SIZE_DEFAULT = 50
-PAGE_SIZE_MAX = 100
-OUTPUT_FORMATS = ("jpg", "png", "webp")
-THINKING_LEVELS = ("auto", "min", "high")
-TASK_STATUSES = ("pending", "processing", "completed", "failed", "cancelled")
-ALIASES = {
-    "gemini-2.5-flash-image": "nano-banana-beta",
-    "nano-banana-2-lite": "nano-banana-2-lite-beta",  # its older name
-}
-
-MB = 1_000_000
-
 FILE_TYPES = {"JPEG": "jpg", "PNG": "png", "GIF": "gif", "WEBP": "webp"}
 MIME_TYPES = {"jpg": "image/jpeg", "png": "image/png", "gif": "image/gif", "webp": "image/webp"}
-
-# The schema publishes what the checks enforce: these patterns are both. Anchored, and without flags, for the
-# engines of all languages. A name, an IPv4 address, or an IPv6 address written in full (or ::1).
-_HOST = r"(?:[A-Za-z0-9._-]+|\[::1\]|\[(?:[0-9A-Fa-f]{1,4}:){7}[0-9A-Fa-f]{1,4}\])"
-_PORT = r"(?::(?:6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[0-9]{1,4}))?"
-_URL_CHARS = r"[!$-;=@A-Z_a-z~%\[\]]"
-_EXTENSION = r"\.(?:[Jj][Pp][Ee]?[Gg]|[Pp][Nn][Gg]|[Ww][Ee][Bb][Pp])"
-_TAIL = rf"(?:\?(?:{_URL_CHARS}|\?)*)?(?:#(?:{_URL_CHARS}|\?)*)?"
-IMAGE_URL = rf"^[Hh][Tt][Tt][Pp][Ss]?://{_HOST}{_PORT}/{_URL_CHARS}*{_EXTENSION}{_TAIL}$"
-FILE_NAME = r"^[^/\\\x00-\x1f\x7f]{1,200}$"
-UPLOAD_PATH = r"^[A-Za-z0-9_-]+(?:/[A-Za-z0-9_-]+)*$"
-UPLOAD_PATH_MAX_CHARS = 200
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(text.split())
-
-
-_RATIOS_WIDE = _words("1:1 1:4 4:1 1:8 8:1 2:3 3:2 3:4 4:3 4:5 5:4 9:16 16:9 21:9")
-_RATIOS_PRO = _words("1:1 2:3 3:2 3:4 4:3 4:5 5:4 9:16 16:9 21:9")
-_RATIOS_BETA = _words("1:1 2:3 3:2 4:3 3:4 16:9 9:16")
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """One model in one dialect. `resolutions` empty: the field is not offered at all."""
-
-    ratios: tuple[str, ...]
-    resolutions: tuple[str, ...]
-    max_images: int
-    image_bytes: int
-    default_ratio: str
-    default_resolution: str
-    web_search: bool = False
-    image_search: bool = False
-    thinking_level: bool = False
-    output_format: bool = False
-
-
-def _evolink(ratios: tuple[str, ...], resolutions: str, images: int, default: str, **more: bool) -> Offer:
-    image_bytes = 20 * MB if images == 14 else 10 * MB
-    return Offer(("auto", *ratios), _words(resolutions), images, image_bytes, "auto", default, **more)
-
-
-# The contract states no number and size of images for `unified`: they are those of the model in `evolink`.
-def _unified(ratios: tuple[str, ...], resolutions: str, images: int, **more: bool) -> Offer:
-    image_bytes = 20 * MB if images == 14 else 10 * MB
-    ratios = (*ratios, "match_input_image")
-    return Offer(ratios, _words(resolutions), images, image_bytes, "1:1", "1K", output_format=True, **more)
-
-
-OFFERS: dict[Dialect, dict[str, Offer]] = {
-    "evolink": {
-        "gemini-3.1-flash-image-preview": _evolink(
-            _RATIOS_WIDE, "0.5K 1K 2K 4K", 14, "2K", web_search=True, image_search=True, thinking_level=True
-        ),
-        "gemini-3-pro-image-preview": _evolink(_RATIOS_PRO, "1K 2K 4K", 14, "2K", web_search=True),
-        "nano-banana-beta": _evolink(_RATIOS_BETA, "", 5, "1K"),
-        "gemini-3.1-flash-lite-image": _evolink(_RATIOS_WIDE, "1K", 14, "1K", thinking_level=True),
-        "nano-banana-pro-beta": _evolink(_RATIOS_PRO, "1K 2K 4K", 10, "1K"),
-        "nano-banana-2-beta": _evolink(_RATIOS_WIDE, "1K 2K 4K", 14, "1K", thinking_level=True),
-        "nano-banana-2-lite-beta": _evolink(_RATIOS_WIDE, "1K", 14, "1K"),
-    },
-    "unified": {
-        "gemini-3.1-flash-image-preview": _unified(
-            _RATIOS_WIDE, "512 0.5K 1K 2K 4K", 14, web_search=True, image_search=True
-        ),
-        "gemini-3-pro-image-preview": _unified(_RATIOS_PRO, "1K 2K 4K", 14, web_search=True),
-    },
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Names:
-    """How a dialect calls its fields; a dot leads into an object, None is not offered."""
-
-    ratio: str
-    resolution: str
-    web_search: str
-    image_search: str
-    thinking_level: str | None = None
-    output_format: str | None = None
-    callback: str | None = None
-
-    def top_level(self) -> frozenset[str]:
-        optional = (self.thinking_level, self.output_format, self.callback)
-        names = (self.ratio, self.resolution, self.web_search, self.image_search, *optional)
-        return frozenset({"model", "prompt", "image_urls"} | {n.partition(".")[0] for n in names if n})
-
-
-NAMES: dict[Dialect, Names] = {
-    "evolink": Names(
-        ratio="size",
-        resolution="quality",
-        web_search="model_params.web_search",
-        image_search="model_params.image_search",
-        thinking_level="model_params.thinking_level",
-        callback="callback_url",
-    ),
-    "unified": Names(
-        ratio="aspect_ratio",
-        resolution="resolution",
-        web_search="google_search",
-        image_search="image_search",
-        output_format="output_format",
-    ),
-}
-
-# Invented: the contract names no prices. What matters is that they differ and that they are whole numbers.
-_PRICES = {"gemini-3-pro-image-preview": 12, "nano-banana-pro-beta": 10, "gemini-3.1-flash-image-preview": 6}
-_PRICE_OTHERS = 4
-_STEP = {"512": 0, "0.5K": 0, "1K": 1, "2K": 2, "4K": 4}
-USD_PER_CREDIT = 0.01
-CNY_PER_CREDIT = 0.07
-
-
-def price(model: str, resolution: str) -> int:
-    return _PRICES.get(model, _PRICE_OTHERS) + 2 * _STEP[resolution]
-
 
 REJECTIONS = {
     "invalid_request": 400,
@@ -165,24 +32,113 @@ REJECTIONS = {
 }
 """Codes of a refused submit; what each has for a status."""
 
-TASK_ERRORS: dict[str, str] = {
-    "content_policy_violation": "The request was refused by the content policy.",
-    "content_filter": "The content filter stopped the result.",
-    "sensitive_content": "The request contains sensitive content.",
-    "moderation_blocked": "Moderation blocked the request.",
-    "input_moderation_failed": "Moderation of the input failed.",
-    "invalid_parameters": "The parameters do not fit together.",
-    "image_processing_error": "A reference image could not be processed.",
-    "image_dimension_mismatch": "The dimensions of the reference images do not match.",
-    "resource_not_found": "A reference image could not be downloaded.",
-    "model_unavailable": "The model is not available.",
-    "request_cancelled": "The request was cancelled upstream.",
-    "generation_failed_no_content": "The model returned no content.",
-    "service_error": "The service failed.",
-    "generation_timeout": "The generation took too long.",
-    "resource_exhausted": "The upstream has no capacity left.",
-    "quota_exceeded": "The upstream quota is used up.",
-    "service_unavailable": "The service is not available.",
-    "upstream_error": "The upstream failed.",
-    "unknown_error": "An unknown error occurred.",
+SERVER_ERRORS = {
+    500: ("internal_error", "Internal server error."),
+    502: ("upstream_error", "The upstream replied with an error."),
+    503: ("service_unavailable_error", "The service is temporarily unavailable."),
+    504: ("upstream_error", "The upstream did not reply in time."),
 }
+
+_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "insufficient_quota_error",
+    403: "permission_error",
+    404: "not_found_error",
+    405: "invalid_request_error",
+    409: "idempotency_error",
+    413: "invalid_request_error",
+    429: "rate_limit_error",
+}
+
+
+@dataclass
+class ApiError(Exception):
+    """The request is answered by an error envelope, the one shape in which an error leaves the service."""
+
+    status: int
+    code: str
+    message: str
+    param: str | None = None
+    suggestion: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def body(self, *, integer_codes: bool = False) -> dict[str, Any]:
+        """The envelope; `integer_codes` as on the provider's older pages: the status is the code."""
+        error = {
+            "code": self.status if integer_codes else self.code,
+            "message": self.message,
+            "type": _TYPES.get(self.status, "api_error"),
+            "param": self.param,
+            "fallback_suggestion": self.suggestion,
+        }
+        return {"error": {name: value for name, value in error.items() if value is not None}}
+
+
+def invalid(message: str, param: str | None = None) -> ApiError:
+    """A 400 for a request that says something wrong in the field `param`."""
+    return ApiError(400, "invalid_request", message, param)
+
+
+def server_error(status: int) -> ApiError:
+    """One of `SERVER_ERRORS`."""
+    return ApiError(status, *SERVER_ERRORS[status])
+
+
+# Invented: the contract names no prices. What matters is that they differ and that they are whole numbers.
+_PRICES = {"gemini-3-pro-image-preview": 12, "nano-banana-pro-beta": 10, "gemini-3.1-flash-image-preview": 6}
+_PRICE_OTHERS = 4
+_STEP = {"512": 0, "0.5K": 0, "1K": 1, "2K": 2, "4K": 4}
+USD_PER_CREDIT = 0.01
+CNY_PER_CREDIT = 0.07
+
+
+def price(model: str, resolution: str) -> int:
+    """What a task costs, in credits."""
+    return _PRICES.get(model, _PRICE_OTHERS) + 2 * _STEP[resolution]
+
+
+# At 1K every side is a multiple of 16 and the area about 1 megapixel; each step of resolution has exactly
+# twice the sides of the one before, so ratios do not drift.
+SIZES_1K: dict[str, tuple[int, int]] = {
+    "1:1": (1024, 1024),
+    "1:4": (512, 2048),
+    "4:1": (2048, 512),
+    "1:8": (368, 2944),
+    "8:1": (2944, 368),
+    "2:3": (832, 1248),
+    "3:2": (1248, 832),
+    "3:4": (864, 1152),
+    "4:3": (1152, 864),
+    "4:5": (896, 1120),
+    "5:4": (1120, 896),
+    "9:16": (768, 1360),
+    "16:9": (1360, 768),
+    "21:9": (1568, 672),
+}
+_SCALE = {"512": 0.5, "0.5K": 0.5, "1K": 1, "2K": 2, "4K": 4}
+_LONGEST = 8.0  # no ratio of the API goes beyond 1:8
+
+
+def pixel_size(ratio: str, resolution: str) -> tuple[int, int]:
+    """Width and height, in pixels."""
+    return _scaled(*SIZES_1K[ratio], resolution)
+
+
+def matching_size(image: tuple[int, int], resolution: str) -> tuple[int, int]:
+    """The size for `match_input_image`, in pixels: the image's ratio, about the resolution's area."""
+    proportion = min(max(image[0] / image[1], 1 / _LONGEST), _LONGEST)
+    width = round(math.sqrt(1024 * 1024 * proportion) / 16) * 16
+    return _scaled(width, round(width / proportion / 16) * 16, resolution)
+
+
+def nearest_ratio(image: tuple[int, int], ratios: tuple[str, ...]) -> str:
+    """The one of `ratios` that is most like an image of this width and height."""
+    wanted = math.log(image[0] / image[1])
+    known = [ratio for ratio in ratios if ratio in SIZES_1K]
+    return min(known, key=lambda ratio: abs(math.log(SIZES_1K[ratio][0] / SIZES_1K[ratio][1]) - wanted))
+
+
+def _scaled(width: int, height: int, resolution: str) -> tuple[int, int]:
+    scale = _SCALE[resolution]
+    return int(width * scale), int(height * scale)

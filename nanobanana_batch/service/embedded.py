@@ -1,7 +1,7 @@
 """The service lives exactly as long as the command that needs it, however that command ends.
 
 The child ends by itself when its stdin closes, which the kernel sees to even after a kill -9 of the parent.
-This file must stay light (no FastAPI, no Pillow): commands that do not serve import it too.
+This file must stay light (no Starlette, no Pillow): commands that do not serve import it too.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class EmbeddedService:
     """`with EmbeddedService(options) as service: service.base_url`."""
 
     def __init__(self, options: ServiceOptions, *, ready_timeout_s: float = 30.0) -> None:
+        """Nothing is started yet; `ready_timeout_s` is how long the child may take until it serves."""
         self.options = dataclasses.replace(options, until_stdin_closes=True)
         self.base_url = ""
         self._ready_timeout_s = ready_timeout_s
@@ -39,6 +40,7 @@ class EmbeddedService:
 
     @property
     def pid(self) -> int:
+        """The child's. Raises ServiceError where none runs."""
         if self._child is None:
             raise ServiceError("the embedded service is not running")
         return self._child.pid
@@ -53,6 +55,7 @@ class EmbeddedService:
         self.stop()
 
     def start(self) -> None:
+        """Returns once the child serves, at `base_url`. Raises ServiceError, with the reason, if not."""
         self._log_from = _size_of(self.options.data_dir / _LOG_NAME)
         self._child = _spawn(self.options)
         try:

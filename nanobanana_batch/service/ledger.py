@@ -10,7 +10,6 @@ from typing import Any
 
 from nanobanana_batch.service.store import DATABASE_NAME
 
-_ENDS = ("completed", "failed", "cancelled")
 # A body that was charged again after its earlier tasks were refunded is no duplicate.
 _DUPLICATES = """
 SELECT coalesce(sum(n - 1), 0) FROM (
@@ -22,6 +21,8 @@ SELECT coalesce(sum(n - 1), 0) FROM (
 
 @dataclass(frozen=True, slots=True)
 class Summary:
+    """The sums: tasks and credits by what became of them."""
+
     paid_tasks: int
     completed: int
     failed: int
@@ -35,11 +36,14 @@ class Summary:
     accounts: int
 
     def as_json(self) -> dict[str, int]:
+        """By the fields' names."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class PaidTask:
+    """A task as it was charged."""
+
     id: str
     account: str
     dialect: str
@@ -53,12 +57,18 @@ class PaidTask:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
+    """All that a judge needs of a data folder."""
+
     summary: Summary
     tasks: tuple[PaidTask, ...]
 
 
 def read_ledger(data_dir: Path) -> Ledger:
-    """The summary and all tasks of a data folder, whether a service runs on it or not."""
+    """The summary and all tasks of a data folder, whether a service runs on it or not.
+
+    Raises:
+        sqlite3.Error: there is no database that can be read.
+    """
     database = (Path(data_dir) / DATABASE_NAME).resolve()
     with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as db:
         db.execute("BEGIN")  # one snapshot for both
@@ -68,26 +78,28 @@ def read_ledger(data_dir: Path) -> Ledger:
 
 
 def summarise(db: sqlite3.Connection) -> Summary:
+    """What the ledger's lines come to."""
     grouped = db.execute("SELECT event, count(*), sum(credits) FROM ledger GROUP BY event")
-    events = {event: (count, credits) for event, count, credits in grouped}
-    count = {name: events.get(name, (0, 0))[0] for name in ("charged", "refunded", *_ENDS)}
-    credits = {name: events.get(name, (0, 0))[1] for name in ("charged", "completed", "refunded")}
+    found = {event: (count, credits) for event, count, credits in grouped}
+    names = ("charged", "refunded", "completed", "failed", "cancelled")
+    charged, refunded, completed, failed, cancelled = (found.get(name, (0, 0)) for name in names)
     return Summary(
-        paid_tasks=count["charged"],
-        completed=count["completed"],
-        failed=count["failed"],
-        cancelled=count["cancelled"],
-        refunded=count["refunded"],
-        unfinished=count["charged"] - sum(count[name] for name in _ENDS),
-        credits_charged=credits["charged"],
-        credits_refunded=credits["refunded"],
-        credits_used=credits["completed"],
+        paid_tasks=charged[0],
+        completed=completed[0],
+        failed=failed[0],
+        cancelled=cancelled[0],
+        refunded=refunded[0],
+        unfinished=charged[0] - completed[0] - failed[0] - cancelled[0],
+        credits_charged=charged[1],
+        credits_refunded=refunded[1],
+        credits_used=completed[1],
         duplicate_bodies=db.execute(_DUPLICATES).fetchone()[0],
         accounts=db.execute("SELECT count(*) FROM accounts").fetchone()[0],
     )
 
 
 def events_after(db: sqlite3.Connection, seq: int, limit: int = 1000) -> list[dict[str, Any]]:
+    """The ledger's lines after the one of this number, oldest first."""
     names = "seq, time, event, task_id, account, credits, body_sha256, idempotency_key"
     rows = db.execute(f"SELECT {names} FROM ledger WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit))
     return [dict(zip(names.split(", "), row, strict=True)) for row in rows]

@@ -1,6 +1,6 @@
 """Options are facts: frozen, JSON in and out, so that a child process gets exactly what its parent decided.
 
-This file must stay light (no FastAPI, no Pillow): the command line imports it to map its flags.
+This file must stay light (no Starlette, no Pillow): the command line imports it to map its flags.
 """
 
 from __future__ import annotations
@@ -11,50 +11,24 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 RetryAfterIn = Literal["header", "date", "body", "both"]
 OutageKind = Literal["503", "429", "html", "close"]
 
-FAULT_GROUPS: dict[str, tuple[str, ...]] = {
-    "submit, not charged": (
-        "rate_429",
-        "rate_5xx_before",
-        "lost_reply_before",
-        "html_reply",
-        "empty_reply",
-    ),
-    "submit, being decided": ("slow_decision", "reject_submit"),
-    "submit, charged": (
-        "rate_5xx_after",
-        "lost_reply_after",
-        "empty_reply_after",
-        "drip_reply",
-        "slow_reply",
-    ),
-    "tasks": ("stuck_task", "refuse_task", "cancel_task", "fail_task", "same_image"),
-    "reads": ("nonsense_read", "rate_429_read", "rate_5xx_read", "lost_reply_read"),
-    "links": (
-        "dead_link",
-        "rate_5xx_download",
-        "wrong_type_download",
-        "truncated_download",
-        "cut_download",
-        "oversized_download",
-        "drip_download",
-    ),
-    "uploads": ("rate_429_upload", "rate_5xx_upload", "lost_reply_upload"),
-    "callbacks": ("lost_callback", "double_callback", "false_callback"),
-}
-"""The faults by what they hit; of several that hit the same request, the first one shows."""
-
-
 ERROR = "error: "
 """How the line begins by which the service's process says why it did not start."""
+
+_NOT_CHARGED, _DECIDING, _CHARGED = "submit, not charged", "submit, being decided", "submit, charged"
 
 
 class ServiceError(Exception):
     """The service cannot start, or did not."""
+
+
+def _rate(hits: str) -> Any:
+    """A probability, of a fault that hits this."""
+    return field(default=0.0, metadata={"hits": hits})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,50 +36,49 @@ class Faults:
     """What goes wrong, how often. A rate is a probability 0..1; `next` says "the next N" by a fault's name.
 
     Which requests are hit follows from `seed`, the fault's name, the request's bytes and how often that
-    request was seen, never from the order of arrival: a concurrent run can be repeated.
+    request was seen, never from the order of arrival: a concurrent run can be repeated. Of several faults
+    that hit the same request, the first one of its group shows. Times are in seconds.
+
+    Raises:
+        ValueError: a name, rate, count or word is none that is known.
     """
 
-    # Submit, before a task exists.
-    rate_429: float = 0.0
-    rate_5xx_before: float = 0.0
-    lost_reply_before: float = 0.0
-    html_reply: float = 0.0
-    empty_reply: float = 0.0  # 502 without a body
-    reject_submit: float = 0.0  # with reject_code, or a random code of a refused submit
-    slow_decision: float = 0.0  # the decision itself takes slow_decision_s, the idempotency key is held
-    # Submit, after the task was created and charged.
-    rate_5xx_after: float = 0.0
-    lost_reply_after: float = 0.0
-    empty_reply_after: float = 0.0  # 200 without a body
-    drip_reply: float = 0.0  # one byte each drip_interval_s
-    slow_reply: float = 0.0  # the reply comes slow_reply_s late
-    # What becomes of a task.
-    stuck_task: float = 0.0
-    fail_task: float = 0.0  # with fail_code, or a random task error code
-    refuse_task: float = 0.0  # content_policy_violation
-    cancel_task: float = 0.0  # cancelled upstream, refunded
-    same_image: float = 0.0  # every task hit gets the same picture (of its size)
-    # Task reads, single and batch.
-    nonsense_read: float = 0.0
-    rate_429_read: float = 0.0
-    rate_5xx_read: float = 0.0
-    lost_reply_read: float = 0.0
-    # Links.
-    cut_download: float = 0.0
-    truncated_download: float = 0.0
-    wrong_type_download: float = 0.0
-    oversized_download: float = 0.0
-    drip_download: float = 0.0
-    rate_5xx_download: float = 0.0
-    dead_link: float = 0.0
-    # Uploads of reference images.
-    rate_429_upload: float = 0.0
-    rate_5xx_upload: float = 0.0
-    lost_reply_upload: float = 0.0  # the file is kept
-    # Callbacks.
-    lost_callback: float = 0.0  # not sent
-    double_callback: float = 0.0  # sent twice
-    false_callback: float = 0.0  # completed told as failed, failed as completed with a dead link
+    rate_429: float = _rate(_NOT_CHARGED)
+    rate_5xx_before: float = _rate(_NOT_CHARGED)
+    lost_reply_before: float = _rate(_NOT_CHARGED)
+    html_reply: float = _rate(_NOT_CHARGED)
+    empty_reply: float = _rate(_NOT_CHARGED)  # 502 without a body
+    slow_decision: float = _rate(_DECIDING)  # it takes slow_decision_s, the idempotency key is held
+    reject_submit: float = _rate(_DECIDING)  # with reject_code, or a random code of a refused submit
+    rate_5xx_after: float = _rate(_CHARGED)
+    lost_reply_after: float = _rate(_CHARGED)
+    empty_reply_after: float = _rate(_CHARGED)  # 200 without a body
+    drip_reply: float = _rate(_CHARGED)  # one byte each drip_interval_s
+    slow_reply: float = _rate(_CHARGED)  # the reply comes slow_reply_s late
+    stuck_task: float = _rate("tasks")
+    refuse_task: float = _rate("tasks")  # content_policy_violation
+    cancel_task: float = _rate("tasks")  # cancelled upstream, refunded
+    fail_task: float = _rate("tasks")  # with fail_code, or a random task error code
+    same_image: float = _rate("tasks")  # every task hit gets the same picture (of its size)
+    nonsense_read: float = _rate("reads")  # single and batch
+    rate_429_read: float = _rate("reads")
+    rate_5xx_read: float = _rate("reads")
+    lost_reply_read: float = _rate("reads")
+    dead_link: float = _rate("links")
+    rate_5xx_download: float = _rate("links")
+    wrong_type_download: float = _rate("links")
+    truncated_download: float = _rate("links")
+    cut_download: float = _rate("links")
+    oversized_download: float = _rate("links")
+    drip_download: float = _rate("links")
+    rate_429_upload: float = _rate("uploads")
+    rate_5xx_upload: float = _rate("uploads")
+    lost_reply_upload: float = _rate("uploads")  # the file is kept
+    lost_callback: float = _rate("callbacks")  # not sent
+    double_callback: float = _rate("callbacks")  # sent twice
+    false_callback: float = _rate(
+        "callbacks"
+    )  # completed told as failed, failed as completed with a dead link
     # How, when hit.
     next: Mapping[str, int] = field(default_factory=dict)
     seed: int = 0
@@ -126,27 +99,27 @@ class Faults:
             if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate <= 1:
                 raise ValueError(f"fault {name}: {rate!r} is no probability from 0 to 1")
         for name, count in self.next.items():
-            if name not in fault_names():
-                raise ValueError(_unknown(name, fault_names()))
+            _check_known(name, fault_names())
             if isinstance(count, bool) or not isinstance(count, int) or count < 0:
                 raise ValueError(f"fault {name}: {count!r} is no count")
-        if self.retry_after_in not in ("header", "date", "body", "both"):
-            raise ValueError(f"retry_after_in: {self.retry_after_in!r} is none of header, date, body, both")
-        if not isinstance(self.outage_links, bool):
-            raise ValueError(f"outage_links: {self.outage_links!r} is neither true nor false")
-        if self.outage_kind not in ("503", "429", "html", "close"):
-            raise ValueError(f"outage_kind: {self.outage_kind!r} is none of 503, 429, html, close")
+        for name, words in _WORDS.items():
+            value = getattr(self, name)
+            if value not in words or not isinstance(value, type(words[0])):  # 1 is no truth
+                raise ValueError(f"{name}: {value!r} is none of {', '.join(map(str, words))}")
 
     def changed(self, changes: Mapping[str, Any]) -> Self:
-        known = tuple(f.name for f in dataclasses.fields(self))
+        """What is named changes. Raises ValueError."""
         for name in changes:
-            if name not in known:
-                raise ValueError(_unknown(name, known))
+            _check_known(name, (*fault_names(), "next", *FAULT_PARAMETERS))
         return dataclasses.replace(self, **changes)
 
     @classmethod
     def from_words(cls, words: Iterable[str]) -> Self:
-        """`rate_429=0.1`, `lost_reply_after=next:2`, `fail_code=service_error`: as a command line says it."""
+        """`rate_429=0.1`, `lost_reply_after=next:2`, `fail_code=service_error`: as a command line says it.
+
+        Raises:
+            ValueError: a word is not of that form, or its name or value none that is known.
+        """
         changes: dict[str, Any] = {}
         counts: dict[str, int] = {}
         for word in words:
@@ -164,20 +137,35 @@ class Faults:
         return cls().changed({**changes, "next": counts})
 
 
+_WORDS: dict[str, tuple[Any, ...]] = {
+    "retry_after_in": get_args(RetryAfterIn),
+    "outage_kind": get_args(OutageKind),
+    "outage_links": (True, False),
+}
+_GROUPED = [(one.metadata["hits"], one.name) for one in dataclasses.fields(Faults) if one.metadata]
+FAULT_GROUPS: dict[str, tuple[str, ...]] = {
+    hits: tuple(name for group, name in _GROUPED if group == hits) for hits, _ in _GROUPED
+}
+"""The faults by what they hit."""
+FAULT_PARAMETERS = tuple(
+    one.name for one in dataclasses.fields(Faults) if not one.metadata and one.name != "next"
+)
+_FAULT_NAMES = tuple(name for _, name in _GROUPED)
+
+
 def fault_names() -> tuple[str, ...]:
+    """Those of all faults."""
     return _FAULT_NAMES
 
 
-def known_faults() -> str:
-    """All names by what they hit, a line each, for people."""
-    grouped = [f"  {title}: {', '.join(names)}" for title, names in FAULT_GROUPS.items()]
-    return "\n".join([*grouped, f"  how, when hit: {', '.join(FAULT_PARAMETERS)}"])
-
-
-def _unknown(name: str, known: Iterable[str]) -> str:
+def _check_known(name: str, known: Iterable[str]) -> None:
+    if name in known:
+        return
     alike = difflib.get_close_matches(name, list(known), 1)
     meant = f" (did you mean {alike[0]}?)" if alike else ""
-    return f"unknown fault {name!r}{meant}; known are\n{known_faults()}"
+    groups = {**FAULT_GROUPS, "how, when hit": FAULT_PARAMETERS}
+    listed = "\n".join(f"  {title}: {', '.join(names)}" for title, names in groups.items())
+    raise ValueError(f"unknown fault {name!r}{meant}; known are\n{listed}")
 
 
 def _value(name: str, text: str) -> Any:
@@ -188,15 +176,13 @@ def _value(name: str, text: str) -> Any:
     return int(text) if name in ("seed", "oversized_bytes") else float(text)
 
 
-_FAULT_NAMES = tuple(name for names in FAULT_GROUPS.values() for name in names)
-FAULT_PARAMETERS = tuple(
-    f.name for f in dataclasses.fields(Faults) if f.name not in _FAULT_NAMES and f.name != "next"
-)
-
-
 @dataclass(frozen=True, slots=True)
 class ServiceOptions:
-    """Everything that one service is told at its start."""
+    """Everything that one service is told at its start; times are in seconds.
+
+    Raises:
+        ValueError: a time or number is none that could be meant.
+    """
 
     data_dir: Path  # database, pictures, lock and log; made when missing
     host: str = "127.0.0.1"
@@ -235,6 +221,7 @@ class ServiceOptions:
 
     @property
     def latency_range(self) -> tuple[float, float]:
+        """The least and the most, in seconds."""
         if isinstance(self.latency_s, int | float):
             return (self.latency_s, self.latency_s)
         return self.latency_s
@@ -246,18 +233,14 @@ class ServiceOptions:
         return f"http://{host}:{self.port}"
 
     def to_json(self) -> str:
+        """For `from_json` in another process."""
         return json.dumps(dataclasses.asdict(self), default=str)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
+        """What `to_json` said. Raises ValueError, TypeError or KeyError where it is something else."""
         values = json.loads(text)
-        values["data_dir"] = Path(values["data_dir"])
-        if values.get("key_file") is not None:
-            values["key_file"] = Path(values["key_file"])
-        if isinstance(values.get("latency_s"), list):
-            values["latency_s"] = tuple(values["latency_s"])
-        values["names"] = tuple(values.get("names", ()))
-        values["denied_models"] = tuple(values.get("denied_models", ()))
-        values["outages"] = tuple((at, length) for at, length in values.get("outages", ()))
-        values["faults"] = Faults(**values.get("faults", {}))
-        return cls(**values)
+        values |= {name: Path(values[name]) for name in ("data_dir", "key_file") if values.get(name)}
+        lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        outages = tuple((at, length) for at, length in values.get("outages", ()))
+        return cls(**{**values, **lists, "outages": outages, "faults": Faults(**values.get("faults", {}))})

@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -20,8 +20,8 @@ import uvicorn
 
 from nanobanana_batch.service import data_folder
 from nanobanana_batch.service.app import make_app
+from nanobanana_batch.service.faults import ExposedProtocol
 from nanobanana_batch.service.options import ServiceError, ServiceOptions
-from nanobanana_batch.service.wire import ExposedProtocol
 
 LOCK_NAME = "service.lock"
 LOG_NAME = "service.log"
@@ -31,7 +31,11 @@ _GRACE_S = 2
 
 
 def serve(options: ServiceOptions, ready: Callable[[str], None] | None = None) -> None:
-    """Blocks until SIGINT or SIGTERM; `ready` is told the base URL once connections are accepted."""
+    """Blocks until SIGINT or SIGTERM; `ready` is told the base URL once connections are accepted.
+
+    Raises:
+        ServiceError: the data folder or its lock, the key file or the port cannot be had.
+    """
     data_folder.make(options.data_dir)
     with _locked(options), _logging(options.data_dir), _listening(options) as listener:
         options = dataclasses.replace(options, port=listener.getsockname()[1])
@@ -92,21 +96,16 @@ def _locked(options: ServiceOptions) -> Iterator[None]:
     deadline = time.monotonic() + options.lock_wait_s
     lock = data_folder.open_own(options.data_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT)
     try:
-        while not _try_lock(lock):
+        while True:
+            with suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
             if time.monotonic() >= deadline:
                 raise ServiceError(f"another service uses the data folder {options.data_dir}")
             time.sleep(0.05)
         yield
     finally:
         os.close(lock)
-
-
-def _try_lock(lock: int) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 @contextmanager

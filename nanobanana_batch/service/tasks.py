@@ -2,6 +2,9 @@
 
 A restart goes on where it was: only what the clock cannot tell is written, the end. The callback that a task
 asked for is owed from the same transaction on, and sent by others: `settled` only says that there is one.
+
+A reference image is fetched from this machine or not at all: no URL makes the service call out. Only loopback
+addresses are contacted, without proxies or redirects; every other URL becomes a labelled tile.
 """
 
 from __future__ import annotations
@@ -11,23 +14,40 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from io import BytesIO
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from nanobanana_batch.service import contract
-from nanobanana_batch.service.images import ImageFolder
-from nanobanana_batch.service.references import Reference, ReferenceProblem, load_references
-from nanobanana_batch.service.render import Renderer, RenderSpec
-from nanobanana_batch.service.sizes import matching_size, nearest_ratio, pixel_size
+from PIL import Image
+
+from nanobanana_batch.service import contract, openapi
+from nanobanana_batch.service.contract import Dialect
+from nanobanana_batch.service.data_folder import Folder
+from nanobanana_batch.service.network import is_loopback
+from nanobanana_batch.service.openapi import Checked
+from nanobanana_batch.service.render import Reference, RenderSpec
 from nanobanana_batch.service.store import Store, Task
-from nanobanana_batch.service.uploads import is_over
-from nanobanana_batch.service.validate import Checked
 
 _RENDERERS = 2
+_TIMEOUT_S = 5.0  # of a reference
+_FORMATS = ("JPEG", "PNG", "WEBP")
+_CHUNK = 256 * 1024
 _SWEEP_S = 60.0
 _log = logging.getLogger("nanobanana_batch.service")
+
+
+class ReferenceProblem(Exception):
+    """The task fails: `code` is its task error."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
 
 
 class TaskRunner:
@@ -36,14 +56,14 @@ class TaskRunner:
     def __init__(
         self,
         store: Store,
-        images: ImageFolder,
-        renderer: Renderer,
+        images: Folder,
+        render: Callable[[RenderSpec], bytes],
         link_lifetime_s: float,
         settled: Callable[[], None],
     ) -> None:
         self._store = store
         self._images = images
-        self._renderer = renderer
+        self._render = render
         self._lifetime_s = link_lifetime_s
         self._settled = settled
         self._due: asyncio.Queue[int] = asyncio.Queue()
@@ -62,6 +82,7 @@ class TaskRunner:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
     def add(self, task: Task) -> None:
+        """It will be finished when it is due, unless it is to be stuck."""
         if task.fate != "stuck_task":
             delay = max(0.0, task.due_at - time.time())
             asyncio.get_running_loop().call_later(delay, self._due.put_nowait, task.seq)
@@ -79,7 +100,7 @@ class TaskRunner:
             self._store.cancel(task)
             return
         loop = asyncio.get_running_loop()
-        checked = stored_request(task.request)
+        checked = _stored_request(task.request)
         try:
             await loop.run_in_executor(self._pool, self._make_image, task, checked, self._own(checked))
         except ReferenceProblem as problem:
@@ -92,24 +113,24 @@ class TaskRunner:
 
     def _fail(self, task: Task, code: str, message: str | None = None) -> None:
         _log.info("task %s failed: %s", task.id, code)
-        self._store.fail(task, code, message or contract.TASK_ERRORS.get(code, "The task failed."))
+        self._store.fail(task, code, message or f"The task failed: {code.replace('_', ' ')}.")
 
     def _own(self, checked: Checked) -> dict[str, Path | None]:
         """The references that are uploaded files, and where they are; None: gone."""
         uploads = self._store.uploads
         found = {url: upload for url in checked.images if (upload := uploads.behind(url)) is not None}
-        return {url: None if is_over(upload) else uploads.path(upload) for url, upload in found.items()}
+        return {url: None if upload.is_over else uploads.path(upload) for url, upload in found.items()}
 
     def _make_image(self, task: Task, checked: Checked, own: Mapping[str, Path | None]) -> None:
         """On a rendering thread: touches files, never the store."""
-        references = load_references(checked.images, checked.image_bytes, own)
-        self._images.write(task, self._renderer.render(_spec(task, checked, references)))
+        references = _load_references(checked.images, checked.image_bytes, own)
+        self._images.write(task.file_name, self._render(_spec(task, checked, references)))
 
     async def _sweep(self) -> None:
         while True:
             gone = self._store.outlived(time.time() - self._lifetime_s)
             for task in gone:
-                self._images.delete(task)
+                self._images.delete(task.file_name)
             if gone:
                 self._store.images_gone(gone)
             self._store.uploads.sweep()
@@ -117,14 +138,16 @@ class TaskRunner:
 
 
 def new_token() -> str:
+    """The secret part of a link."""
     return secrets.token_urlsafe(24)
 
 
 def request_to_store(checked: Checked) -> str:
+    """What a task needs of its request, as JSON."""
     return json.dumps(asdict(checked))
 
 
-def stored_request(text: str) -> Checked:
+def _stored_request(text: str) -> Checked:
     values = json.loads(text)
     return Checked(**{**values, "images": tuple(values["images"])})
 
@@ -148,13 +171,66 @@ def _size(task: Task, checked: Checked, references: tuple[Reference, ...]) -> tu
     first = references[0].image if references else None
     known = first.size if first is not None else (1, 1)  # an image that was never fetched counts as square
     if checked.ratio == "match_input_image":
-        return matching_size(known, checked.resolution), checked.ratio
+        return contract.matching_size(known, checked.resolution), checked.ratio
     ratio = checked.ratio
     if ratio == "auto":
-        offer = contract.OFFERS[_dialect(task)][checked.model]
-        ratio = nearest_ratio(known, offer.ratios)
-    return pixel_size(ratio, checked.resolution), ratio
+        dialect: Dialect = "evolink" if task.dialect == "evolink" else "unified"
+        ratio = contract.nearest_ratio(known, openapi.ratios(dialect, checked.model))
+    return contract.pixel_size(ratio, checked.resolution), ratio
 
 
-def _dialect(task: Task) -> contract.Dialect:
-    return "evolink" if task.dialect == "evolink" else "unified"
+def _load_references(
+    urls: Sequence[str], max_bytes: int, own: Mapping[str, Path | None]
+) -> tuple[Reference, ...]:
+    """`own` are URLs of files that this service holds, None: they are gone."""
+    return tuple(_load(url, max_bytes, own) for url in urls)
+
+
+def _load(url: str, max_bytes: int, own: Mapping[str, Path | None]) -> Reference:
+    parts = urlsplit(url)
+    host, name = parts.hostname or "", parts.path.rpartition("/")[2]
+    if url in own:
+        return Reference(host, name, _decode(_read(own[url], max_bytes), name))
+    if not is_loopback(host):
+        return Reference(host, name, None)
+    return Reference(host, name, _decode(_fetch(url, max_bytes), name))
+
+
+def _read(path: Path | None, max_bytes: int) -> bytes:
+    if path is None or not path.exists():
+        raise ReferenceProblem("resource_not_found", "A reference image has expired or was deleted.")
+    return _bounded(path.read_bytes(), max_bytes)
+
+
+def _fetch(url: str, max_bytes: int) -> bytes:
+    parts = urlsplit(url)
+    kind = HTTPSConnection if parts.scheme.lower() == "https" else HTTPConnection
+    deadline = time.monotonic() + _TIMEOUT_S
+    body = bytearray()
+    try:
+        with closing(kind(parts.hostname or "", parts.port, timeout=_TIMEOUT_S)) as connection:
+            connection.request("GET", f"{parts.path}?{parts.query}" if parts.query else parts.path)
+            reply = connection.getresponse()
+            while (chunk := reply.read1(_CHUNK)) and len(body) <= max_bytes and time.monotonic() < deadline:
+                body += chunk
+        if reply.status != 200 or time.monotonic() > deadline:
+            raise TimeoutError
+    except (OSError, ValueError, HTTPException) as exc:
+        raise ReferenceProblem("resource_not_found", "A reference image could not be downloaded.") from exc
+    return _bounded(bytes(body), max_bytes)
+
+
+def _bounded(body: bytes, max_bytes: int) -> bytes:
+    if len(body) > max_bytes:
+        raise ReferenceProblem("image_processing_error", "A reference image is too large.")
+    return body
+
+
+def _decode(body: bytes, name: str) -> Image.Image:
+    try:
+        image = Image.open(BytesIO(body), formats=_FORMATS)
+        image.load()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as exc:
+        message = f"The reference image {name} is no readable JPEG, PNG or WebP."
+        raise ReferenceProblem("image_processing_error", message) from exc
+    return image

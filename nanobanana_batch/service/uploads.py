@@ -6,38 +6,22 @@ goes, so that a task that names the file fails instead of asking elsewhere for i
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 import sqlite3
 import time
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-from nanobanana_batch.service.envelope import ApiError
+from nanobanana_batch.service import data_folder
+from nanobanana_batch.service.contract import ApiError
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS uploads (
-    file_id TEXT PRIMARY KEY,
-    account TEXT NOT NULL,
-    token TEXT NOT NULL UNIQUE,
-    extension TEXT NOT NULL,
-    file_name TEXT NOT NULL,
-    original_name TEXT NOT NULL,
-    upload_path TEXT NOT NULL,
-    size_bytes INTEGER NOT NULL,
-    uploaded_at REAL NOT NULL,
-    expires_at REAL NOT NULL,
-    gone INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS uploads_by_account ON uploads (account) WHERE gone = 0;
-"""
 _PATH = re.compile(r"(?:^|/)uploads/([A-Za-z0-9_-]{32})\.[a-z]{3,4}(?:[?#]|$)")
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A row of the table; `token` is the secret part of the file's public URL."""
+    """A row of the table; `token` is the secret part of the file's public URL, times are Unix seconds."""
 
     file_id: str
     account: str
@@ -49,21 +33,20 @@ class Upload:
     size_bytes: int
     uploaded_at: float
     expires_at: float
-    gone: int
+    gone: int = 0
+
+    @property
+    def name(self) -> str:
+        """In its folder, and at the end of its URL."""
+        return f"{self.token}.{self.extension}"
+
+    @property
+    def is_over(self) -> bool:
+        """Deleted or expired."""
+        return bool(self.gone) or self.expires_at <= time.time()
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
-    """A file that is to be kept, checked already."""
-
-    content: bytes
-    extension: str
-    file_name: str
-    original_name: str
-    upload_path: str
-
-
-_NAMES = ", ".join(field.name for field in fields(Upload))
+_COLUMNS = ", ".join(field.name for field in fields(Upload))
 _MARKS = ", ".join("?" for _ in fields(Upload))
 
 
@@ -71,22 +54,19 @@ class Uploads:
     """The table `uploads`, on the store's own connection, and the folder of the same name."""
 
     def __init__(self, db: sqlite3.Connection, data_dir: Path) -> None:
+        """Clears away files without a row, whose upload was never answered, and what was to be deleted."""
         self._db = db
-        self._db.executescript(SCHEMA)
-        self._folder = data_dir / "uploads"
-        self._folder.mkdir(exist_ok=True)
-        self._drop_strays()
-
-    def _drop_strays(self) -> None:
-        """Files without a row, whose upload was never answered, and what was about to be deleted."""
+        self._folder = data_folder.Folder(data_dir, data_folder.UPLOADS)
         kept = self._db.execute("SELECT token, extension FROM uploads WHERE gone = 0")
-        known = {f"{token}.{extension}" for token, extension in kept}
-        for path in self._folder.iterdir():
-            if path.name not in known:
-                path.unlink()
+        self._folder.keep_only(f"{token}.{extension}" for token, extension in kept)
 
     def path(self, upload: Upload) -> Path:
-        return self._folder / f"{upload.token}.{upload.extension}"
+        """Where its bytes are, or were."""
+        return self._folder.path / upload.name
+
+    def read(self, upload: Upload) -> bytes | None:
+        """None for what is over."""
+        return None if upload.is_over else self._folder.read(upload.name)
 
     def used(self, account: str) -> int:
         """How many files an account has."""
@@ -94,64 +74,46 @@ class Uploads:
         return int(self._db.execute(query, (account, time.time())).fetchone()[0])
 
     def check_room(self, account: str, most: int) -> None:
+        """Raises ApiError: 402 for an account that has as many files as it may."""
         if self.used(account) >= most:
             raise ApiError(402, "quota_exceeded", f"The account holds {most} files already.")
 
-    def add(self, account: str, given: Given, most: int, lifetime_s: float) -> Upload:
-        self.check_room(account, most)
-        now = time.time()
-        upload = Upload(
-            file_id=f"file-{secrets.token_hex(12)}",
-            account=account,
-            token=secrets.token_urlsafe(24),
-            extension=given.extension,
-            file_name=given.file_name,
-            original_name=given.original_name,
-            upload_path=given.upload_path,
-            size_bytes=len(given.content),
-            uploaded_at=now,
-            expires_at=now + lifetime_s,
-            gone=0,
-        )
-        path = self.path(upload)
-        part = path.with_suffix(".part")
-        part.write_bytes(given.content)
-        os.replace(part, path)
-        values = [getattr(upload, field.name) for field in fields(Upload)]
-        self._db.execute(f"INSERT INTO uploads ({_NAMES}) VALUES ({_MARKS})", values)
+    def add(
+        self, account: str, content: bytes, extension: str, names: tuple[str, str, str], lifetime_s: float
+    ) -> Upload:
+        """Keeps a file; `names` are its name, its original name and its path, as its owner calls them."""
+        file_id, token, now = f"file-{secrets.token_hex(12)}", secrets.token_urlsafe(24), time.time()
+        upload = Upload(file_id, account, token, extension, *names, len(content), now, now + lifetime_s)
+        self._folder.write(upload.name, content)
+        self._db.execute(f"INSERT INTO uploads ({_COLUMNS}) VALUES ({_MARKS})", astuple(upload))
         return upload
 
     def delete(self, account: str, file_id: str) -> bool:
         """False when the account has no such file."""
         found = self._find("file_id = ? AND account = ?", file_id, account)
-        if found is None or is_over(found):
+        if not found or found[0].is_over:
             return False
-        self._drop(found)
+        self._drop(found[0])
         return True
 
     def sweep(self) -> None:
         """Deletes what has expired."""
-        query = f"SELECT {_NAMES} FROM uploads WHERE gone = 0 AND expires_at <= ?"
-        for row in self._db.execute(query, (time.time(),)).fetchall():
-            self._drop(Upload(*row))
+        for upload in self._find("gone = 0 AND expires_at <= ?", time.time()):
+            self._drop(upload)
 
     def _drop(self, upload: Upload) -> None:
         self._db.execute("UPDATE uploads SET gone = 1 WHERE file_id = ?", (upload.file_id,))
-        self.path(upload).unlink(missing_ok=True)
+        self._folder.delete(upload.name)
 
     def linked(self, token: str) -> Upload | None:
-        return self._find("token = ?", token)
+        """The file whose URL has this token, whether it is over or not."""
+        return next(iter(self._find("token = ?", token)), None)
 
     def behind(self, url: str) -> Upload | None:
         """The file that a URL shows, whatever host it names: nobody guesses a token."""
         named = _PATH.search(url)
         return self.linked(named[1]) if named else None
 
-    def _find(self, where: str, *values: str) -> Upload | None:
-        row = self._db.execute(f"SELECT {_NAMES} FROM uploads WHERE {where}", values).fetchone()
-        return Upload(*row) if row else None
-
-
-def is_over(upload: Upload) -> bool:
-    """Deleted or expired."""
-    return bool(upload.gone) or upload.expires_at <= time.time()
+    def _find(self, where: str, *values: object) -> list[Upload]:
+        rows = self._db.execute(f"SELECT {_COLUMNS} FROM uploads WHERE {where}", values)
+        return [Upload(*row) for row in rows.fetchall()]

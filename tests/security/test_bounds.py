@@ -38,7 +38,7 @@ from nanobanana_batch.pipeline import Order, expanded, open_ordered
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.providers.links import links_of
 from nanobanana_batch.results import _written_harmless, write_for_spreadsheets, write_results
-from nanobanana_batch.service.callers import Callers
+from nanobanana_batch.service.app import Callers
 from tests.security.test_inputs import LOCAL
 from tests.unit.earlier_run import Earlier, make_run
 

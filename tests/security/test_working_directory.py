@@ -12,7 +12,7 @@ import pytest
 from nanobanana_batch.service.embedded import EmbeddedService
 from nanobanana_batch.service.options import ServiceOptions
 
-MODULES = ("fastapi", "starlette", "uvicorn", "PIL", "json", "httpx", "nanobanana_batch", "sitecustomize")
+MODULES = ("yaml", "starlette", "uvicorn", "PIL", "json", "httpx", "nanobanana_batch", "sitecustomize")
 
 
 @pytest.fixture

@@ -19,11 +19,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import uvicorn
 
-from nanobanana_batch.service.addresses import Address, Target
 from nanobanana_batch.service.app import make_app
-from nanobanana_batch.service.network import Connection, Network, connect
+from nanobanana_batch.service.faults import ExposedProtocol
+from nanobanana_batch.service.network import Address, Connection, Network, Target, connect
 from nanobanana_batch.service.options import Faults, ServiceOptions
-from nanobanana_batch.service.wire import ExposedProtocol
 
 if TYPE_CHECKING:
     from tests.service.conftest import Until

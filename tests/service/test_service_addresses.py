@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nanobanana_batch.service.addresses import AddressRefused, target_of
+from nanobanana_batch.service.network import AddressRefused, target_of
 from tests.service.callback_world import PUBLIC_V4, PUBLIC_V6, Service, Trap, World, serving
 
 if TYPE_CHECKING:

@@ -14,8 +14,7 @@ from tests.service.test_service_files import FILES, code, keep, picture
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nanobanana_batch.service.addresses import Address, Target
-    from nanobanana_batch.service.network import Connection
+    from nanobanana_batch.service.network import Address, Connection, Target
     from tests.service.conftest import Api
 
 

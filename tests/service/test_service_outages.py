@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nanobanana_batch.service.faults import Outages
 from nanobanana_batch.service.options import Faults
-from nanobanana_batch.service.outages import Outages
 
 if TYPE_CHECKING:
     from tests.service.conftest import Api, Start
@@ -66,7 +66,7 @@ def test_a_wrong_length_is_400(api: Api, length_s: Any) -> None:
 
 def test_planned_ones_begin_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr("nanobanana_batch.service.outages.time.monotonic", lambda: now)
+    monkeypatch.setattr("nanobanana_batch.service.faults.time.monotonic", lambda: now)
     outages = Outages([(10.0, 5.0), (12.0, 1.0), (100.0, 2.0)])
     seen = []
     for at in (0.0, 9.9, 10.0, 12.5, 14.0, 15.0, 99.0, 101.0, 102.0):

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nanobanana_batch.service import network
-from nanobanana_batch.service.addresses import Address, Target
-from nanobanana_batch.service.network import Connection, connect
+from nanobanana_batch.service.network import Address, Connection, Target, connect
 from tests.service.callback_world import (
     OK,
     PATIENCE_S,

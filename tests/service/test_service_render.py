@@ -11,17 +11,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
-from nanobanana_batch.service import contract
-from nanobanana_batch.service.lettering import drawable
-from nanobanana_batch.service.references import Reference
-from nanobanana_batch.service.render import PlaceholderRenderer, RenderSpec
-from nanobanana_batch.service.sizes import SIZES_1K, matching_size, nearest_ratio, pixel_size
+from nanobanana_batch.service import contract, openapi
+from nanobanana_batch.service.contract import SIZES_1K, matching_size, nearest_ratio, pixel_size
+from nanobanana_batch.service.render import Reference, RenderSpec, drawable, render
 
 if TYPE_CHECKING:
     from tests.service.conftest import Api, Start
 
 FLASH, PRO = "gemini-3.1-flash-image-preview", "gemini-3-pro-image-preview"
-RATIOS = contract.OFFERS["evolink"][FLASH].ratios[1:]
+RATIOS = openapi.ratios("evolink", FLASH)[1:]
 
 
 def _spec(**changes: Any) -> RenderSpec:
@@ -38,7 +36,7 @@ def _spec(**changes: Any) -> RenderSpec:
 
 
 def _picture(**changes: Any) -> Image.Image:
-    return Image.open(BytesIO(PlaceholderRenderer().render(_spec(**changes)))).convert("RGB")
+    return Image.open(BytesIO(render(_spec(**changes)))).convert("RGB")
 
 
 def _share(image: Image.Image, colour: tuple[int, int, int], slack: int = 24) -> float:
@@ -54,7 +52,10 @@ def _share(image: Image.Image, colour: tuple[int, int, int], slack: int = 24) ->
 
 def test_the_size_table_covers_every_ratio() -> None:
     offered = {
-        ratio for offers in contract.OFFERS.values() for offer in offers.values() for ratio in offer.ratios
+        ratio
+        for dialect in contract.DIALECTS
+        for model in openapi.models(dialect)
+        for ratio in openapi.ratios(dialect, model)
     }
     assert offered - {"auto", "match_input_image"} == set(SIZES_1K)
 
@@ -113,7 +114,7 @@ def test_the_output_format_is_the_one_asked_for(api: Api, kind: str, name: str) 
 
 
 def test_the_same_spec_is_the_same_bytes() -> None:
-    assert PlaceholderRenderer().render(_spec()) == PlaceholderRenderer().render(_spec())
+    assert render(_spec()) == render(_spec())
 
 
 def test_other_seeds_and_prompts_look_different() -> None:
@@ -171,7 +172,7 @@ def test_match_input_image_keeps_the_ratio() -> None:
 
 
 def test_the_nearest_ratio_is_one_that_the_model_has() -> None:
-    beta = contract.OFFERS["evolink"]["nano-banana-beta"].ratios
+    beta = openapi.ratios("evolink", "nano-banana-beta")
     assert nearest_ratio((1920, 1080), beta) == "16:9"
     assert nearest_ratio((100, 800), beta) == "9:16"
     assert nearest_ratio((100, 800), RATIOS) == "1:8"

@@ -33,12 +33,12 @@ IMAGE = "https://images.example.com/cat.png"
 @pytest.fixture(scope="module")
 def checks() -> Any:
     """The checks themselves, for tables too long to send row by row."""
-    from nanobanana_batch.service import validate
-    from nanobanana_batch.service.envelope import ApiError
+    from nanobanana_batch.service import openapi
+    from nanobanana_batch.service.contract import ApiError
 
     def check(prefix: str, body: dict[str, Any]) -> str:
         try:
-            validate.submit("unified" if prefix else "evolink", body)
+            openapi.submit("unified" if prefix else "evolink", body)
         except ApiError as error:
             return f"{error.status} {error.code} {error.param}"
         return "ok"

@@ -300,7 +300,7 @@ def test_the_service_shares_nothing_with_the_client() -> None:
         ("fcntl", ("files.lock", "service")),
         ("click", ("cli",)),
         ("tqdm", ("cli",)),
-        ("fastapi", ("service",)),
+        ("starlette", ("service",)),
         ("h11", ("receiver", "service")),
         ("pyarrow", ("manifest.read.parquet", "manifest.read.parquet_bounds")),
         ("uvicorn", ("service",)),
@@ -321,7 +321,7 @@ def test_a_library_is_known_to_few(library: str, allowed: tuple[str, ...]) -> No
 def test_the_libraries_above_are_really_found() -> None:
     """The test would hold nothing if it saw no imports."""
     seen = {found.target.partition(".")[0] for found in IMPORTS}
-    assert {"httpx", "aiohttp", "sqlite3", "pandas", "fcntl", "click", "fastapi", "anyio"} <= seen
+    assert {"httpx", "aiohttp", "sqlite3", "pandas", "fcntl", "click", "starlette", "anyio"} <= seen
 
 
 def packages(module: str) -> set[str]:
@@ -411,4 +411,4 @@ def test_starting_the_command_line_loads_no_heavy_library() -> None:
                 if target in FILES and target not in started:
                     started.add(str(target))
                     waiting.append(str(target))
-    assert not loaded & {"pandas", "pyarrow", "httpx", "aiohttp", "fastapi", "uvicorn", "PIL", "pydantic"}
+    assert not loaded & {"pandas", "pyarrow", "httpx", "aiohttp", "starlette", "uvicorn", "PIL", "pydantic"}
