@@ -78,6 +78,7 @@ class _ServeCommand(click.Command):
 @click.option(
     "--key-file", type=click.Path(path_type=Path), help="Accept only the keys in this file, one a line."
 )
+@click.option("--images", default=1, show_default=True, help="How many each task makes.")
 @click.option("--link-lifetime", "link_lifetime_s", default=86400.0, show_default=True, help="Seconds.")
 @click.option("--idempotency/--no-idempotency", default=True, help="Whether Idempotency-Key is honoured.")
 @click.option(

@@ -16,6 +16,7 @@ from dataclasses import replace
 from nanobanana_batch.service import exchange
 from nanobanana_batch.service.faults import CALLBACKS, FaultPlan
 from nanobanana_batch.service.network import AddressRefused, Network, target_of
+from nanobanana_batch.service.options import ServiceOptions
 from nanobanana_batch.service.store import Outcome, Owed, Store, Task
 
 RETRY_WAITS_S = (1.0, 2.0, 4.0)
@@ -31,13 +32,11 @@ class CallbackFailed(Exception):
 class Callbacks:
     """Sends what the store owes, oldest first."""
 
-    def __init__(
-        self, store: Store, faults: FaultPlan, base_url: str, *, allow_loopback: bool, network: Network
-    ) -> None:
+    def __init__(self, store: Store, faults: FaultPlan, options: ServiceOptions, *, network: Network) -> None:
         self._store = store
         self._faults = faults
-        self._base_url = base_url
-        self._allow_loopback = allow_loopback
+        self._base_url, self._images = options.base_url, options.images
+        self._allow_loopback = options.allow_loopback_callbacks
         self._network = network
         self._settled = asyncio.Event()
         self._places = asyncio.Semaphore(_AT_ONCE)
@@ -77,8 +76,8 @@ class Callbacks:
         if time.time() > (task.finished_at or 0) + _TELL_WITHIN_S:
             return "late"
         told = _untrue(task) if fault == "false_callback" else task
-        link = f"{self._base_url}/files/{told.link_token}.{told.extension}"
-        body = json.dumps(exchange.queried(told, time.time(), link), separators=(",", ":")).encode()
+        links = told.links(self._base_url, told.link_token, self._images)
+        body = json.dumps(exchange.queried(told, time.time(), links), separators=(",", ":")).encode()
         outcome = await self._deliver(owed, task, body)
         if fault == "double_callback" and outcome == "delivered":
             with suppress(CallbackFailed):

@@ -47,10 +47,9 @@ class Context:
         plan = FaultPlan(options.faults, Outages(options.outages))
         images = data_folder.Folder(options.data_dir, data_folder.IMAGES)
         images.keep_only()
-        allow = options.allow_loopback_callbacks
-        callbacks = Callbacks(store, plan, options.base_url, allow_loopback=allow, network=network)
-        lifetime_s = options.link_lifetime_s
-        runner = TaskRunner(store, images, render, lifetime_s, callbacks.look)
+        callbacks = Callbacks(store, plan, options, network=network)
+        lifetime_s, count = options.link_lifetime_s, options.images
+        runner = TaskRunner(store, images, render, lifetime_s, count, callbacks.look)
         accounts = _read_keys(options.key_file) if options.key_file else None
         return cls(options, store, images, runner, callbacks, plan, network, accounts)
 

@@ -71,14 +71,14 @@ def accepted(task: Task) -> dict[str, Any]:
     return _shown(task, "pending", 0, left_s) | _usage(task, {"credits_reserved": task.credits})
 
 
-def queried(task: Task, now: float, link: str | None) -> dict[str, Any]:
-    """What a read of a task, or its callback, says; `link` is where its picture can be had."""
+def queried(task: Task, now: float, links: list[str]) -> dict[str, Any]:
+    """What a read of a task, or its callback, says; `links` are where its pictures can be had."""
     left_s = max(1, math.ceil(task.due_at - now)) if task.state == "open" else 0
     shown = _shown(task, status(task, now), _progress(task, now), left_s)
     if task.state == "open":
         return shown | _usage(task, {"credits_reserved": task.credits})
     if task.state == "completed":
-        shown |= {"results": [link], "result_data": [{"image_url": link}]}
+        shown |= {"results": links, "result_data": [{"image_url": link} for link in links]}
         usd, cny = task.credits * contract.USD_PER_CREDIT, task.credits * contract.CNY_PER_CREDIT
         cost = {"credits": task.credits, "usd": round(usd, 4), "cny": round(cny, 4)}
         amounts = {"credits_reserved": task.credits, "credits_used": task.credits, "cost": cost}

@@ -8,6 +8,7 @@ link shows its picture until it dies, to whoever holds it, and nothing else ever
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 import time
 from dataclasses import dataclass
@@ -178,8 +179,8 @@ class ImagesApi:
         return reply(exchange.credits(remaining, used, unlimited=unlimited))
 
     def _shown(self, task: Task, call: Call) -> dict[str, Any]:
-        link = f"{call.base_url}/files/{self._token(task)}.{task.extension}"
-        shown = exchange.queried(task, time.time(), link)
+        links = task.links(call.base_url, self._token(task), self._context.options.images)
+        shown = exchange.queried(task, time.time(), links)
         if call.dialect == "unified":
             shown.pop("usage", None)
         return shown
@@ -203,13 +204,15 @@ class ImagesApi:
 
     async def link(self, call: Call) -> Response:
         """`GET /files/{name}`. Holding the link is the permission: there is no key. Raises ApiError: 410."""
-        token, _, extension = call.request.path_params["name"].partition(".")
+        stem, _, extension = call.request.path_params["name"].partition(".")
+        token, _, which = stem.partition("~")
         linked = self._context.store.linked(token)
         if linked is None or linked[1] or linked[0].extension != extension:
             return Response(_MISSING_PAGE, 404, media_type="text/html")
         task = linked[0]
         is_over = time.time() >= (task.finished_at or 0) + self._context.options.link_lifetime_s
-        body = None if is_over else self._context.images.read(task.file_name)
+        number = int(which) if re.fullmatch("[1-9]", which) else 1
+        body = None if is_over else self._context.images.read(task.file_name_of(number))
         if body is None:
             raise ApiError(410, "link_expired", "The link has expired.")
         usual = Response(body, media_type=contract.MIME_TYPES[extension])

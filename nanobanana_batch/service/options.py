@@ -192,6 +192,7 @@ class ServiceOptions:
     seed: int | None = None  # task ids, pictures and latencies repeat for the same requests
     credits: int = 1_000_000  # what each new account is given
     key_file: Path | None = None  # only the keys in this file, one per line; else any non-empty key
+    images: int = 1  # that each task has
     link_lifetime_s: float = 86_400.0  # from completion; the picture is deleted with its link
     links_renew: bool = True  # reading a task replaces a link that died early
     idempotency: bool = True  # False: the header is ignored
@@ -214,6 +215,8 @@ class ServiceOptions:
         low, high = self.latency_range
         if not 0 <= low <= high:
             raise ValueError(f"latency_s: {self.latency_s!r} is no time and no range of times")
+        if not 1 <= self.images <= 10:
+            raise ValueError("images: a task has from 1 to 10")
         if self.link_lifetime_s < 0 or self.file_lifetime_s < 0 or self.max_files < 0:
             raise ValueError("link_lifetime_s, file_lifetime_s or max_files is negative")
         if any(at < 0 or length <= 0 for at, length in self.outages):

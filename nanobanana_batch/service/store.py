@@ -106,8 +106,17 @@ class Task(NewTask):
 
     @property
     def file_name(self) -> str:
-        """Of its picture."""
-        return f"{self.id}.{self.extension}"
+        """Of its picture, or of the first of several."""
+        return self.file_name_of(1)
+
+    def links(self, base_url: str, token: str | None, count: int) -> list[str]:
+        """Where its pictures can be had; whoever has one of these links can guess the others."""
+        ends = ["", *(f"~{number}" for number in range(2, count + 1))]
+        return [f"{base_url}/files/{token}{end}.{self.extension}" for end in ends]
+
+    def file_name_of(self, number: int) -> str:
+        """Of its n-th picture (1-based)."""
+        return f"{self.id}{'' if number == 1 else f'~{number}'}.{self.extension}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from io import BytesIO
 from pathlib import Path
@@ -59,12 +59,14 @@ class TaskRunner:
         images: Folder,
         render: Callable[[RenderSpec], bytes],
         link_lifetime_s: float,
+        count: int,
         settled: Callable[[], None],
     ) -> None:
         self._store = store
         self._images = images
         self._render = render
         self._lifetime_s = link_lifetime_s
+        self._count = count
         self._settled = settled
         self._due: asyncio.Queue[int] = asyncio.Queue()
         self._pool = ThreadPoolExecutor(_RENDERERS, thread_name_prefix="render")
@@ -124,13 +126,16 @@ class TaskRunner:
     def _make_image(self, task: Task, checked: Checked, own: Mapping[str, Path | None]) -> None:
         """On a rendering thread: touches files, never the store."""
         references = _load_references(checked.images, checked.image_bytes, own)
-        self._images.write(task.file_name, self._render(_spec(task, checked, references)))
+        spec = _spec(task, checked, references)
+        for number in range(1, self._count + 1):
+            self._images.write(task.file_name_of(number), self._render(_another(spec, number)))
 
     async def _sweep(self) -> None:
         while True:
             gone = self._store.outlived(time.time() - self._lifetime_s)
             for task in gone:
-                self._images.delete(task.file_name)
+                for number in range(1, self._count + 1):
+                    self._images.delete(task.file_name_of(number))
             if gone:
                 self._store.images_gone(gone)
             self._store.uploads.sweep()
@@ -165,6 +170,11 @@ def _spec(task: Task, checked: Checked, references: tuple[Reference, ...]) -> Re
         output_format=checked.output_format,
         references=() if same else references,
     )
+
+
+def _another(spec: RenderSpec, number: int) -> RenderSpec:
+    """The n-th picture (1-based) of a task: of the same, and not alike."""
+    return spec if number == 1 else replace(spec, seed=spec.seed + number)
 
 
 def _size(task: Task, checked: Checked, references: tuple[Reference, ...]) -> tuple[tuple[int, int], str]:

@@ -3,9 +3,10 @@
     python -m tests.campaign.kill --kills 1000
     python -m tests.campaign.kill --kills 20 --manifest manifests/parti.yaml
 
-Without a manifest: small tables, over and over, with one and with eight paid requests at once, with
-idempotency keys honoured, unproven and ignored, with lost replies and failing tasks; half of the kills at
-random moments, half right after an event in the service's ledger. The ledger is the judge.
+Without a manifest: small tables, over and over, with one and two images a task, with one and with eight paid
+requests at once, with idempotency keys honoured, unproven and ignored, with lost replies and failing tasks;
+half of the kills at random moments, half right after an event in the service's ledger. The ledger is the
+judge.
 """
 
 from __future__ import annotations
@@ -120,6 +121,7 @@ def campaign(
             raise RuntimeError(last.stderr)
         paid, tasks = killed.bodies_paid(), killed.tasks_paid()
         frame = read_results(killed.out)
+        missing = _without_others(killed.out, int(options.get("images", 1)))
     with bench(folder / "calm", manifest, seed=7, **options) as calm:
         calm.finish(*flags)
         same = _same_results(killed.out, calm.out)
@@ -133,10 +135,22 @@ def campaign(
         held=held,
         paid=sum(paid.values()),
         paid_twice=sum(count - 1 for count in paid.values()),
-        lost=max(0, unseen - held) + len(wrong_hashes(killed.out)),
+        lost=max(0, unseen - held) + len(wrong_hashes(killed.out)) + missing,
         differing=int(not same),
         seconds=time.monotonic() - began,
     )
+
+
+def _without_others(out: Path, images: int) -> int:
+    """Completed rows that lack one of the further images of their task, or have two that are the same."""
+    frame = read_results(out)
+    done = frame[frame["status"] == "completed"]
+    lacking = 0
+    for first, others in zip(done["image"], done["other_images"], strict=True):
+        paths = [first, *filter(None, others.split("|"))]
+        files = {(out / path).read_bytes() for path in paths if (out / path).is_file()}
+        lacking += len(files) != images
+    return lacking
 
 
 def _same_results(killed: Path, calm: Path) -> bool:
@@ -158,13 +172,15 @@ def _kill_often(it: Bench, kills: int, when: Iterator[Moment], flags: tuple[str,
     return kills
 
 
-def many(folder: Path, kills: int, *, submits: int, says: str, seed: int, rows: int = 150) -> Verdict:
+def many(
+    folder: Path, kills: int, *, submits: int, says: str, seed: int, rows: int = 150, images: int = 1
+) -> Verdict:
     """Folder after folder until there were enough kills."""
     chance = random.Random(seed)
     flags = ("--submit-concurrency", str(submits), "--concurrency", "16")
     total = Verdict()
     while total.kills < kills:
-        place = folder / f"{submits}-{says}-{total.rows}"
+        place = folder / f"{submits}-{says}-{images}-{total.rows}"
         total += campaign(
             place,
             small_manifest(folder, rows),
@@ -174,6 +190,7 @@ def many(folder: Path, kills: int, *, submits: int, says: str, seed: int, rows: 
             says=says,
             idempotency=KEYS[says],
             latency_s=_LATENCY_S,
+            images=images,
             faults=_FAULTS,
         )
     return total
@@ -202,10 +219,10 @@ def main() -> None:
             total = _real_manifest(Path(name), given.manifest, given.kills, given.span, given.keys)
             print(total)
         else:
-            for says, submits in itertools.product(KEYS, (1, 8)):
-                seed = given.seed + submits
-                verdict = many(Path(name), given.kills // 6, submits=submits, says=says, seed=seed)
-                print(f"keys {says}, {submits} at once: {verdict}", flush=True)
+            for images, says, submits in itertools.product((1, 2), KEYS, (1, 8)):
+                kills, seed = given.kills // 12, given.seed + submits
+                verdict = many(Path(name), kills, submits=submits, says=says, seed=seed, images=images)
+                print(f"keys {says}, {submits} at once, {images} images: {verdict}", flush=True)
                 total += verdict
             print(f"in all: {total}")
     if total.paid_twice or total.lost or total.completed + total.failed + total.held != total.rows:
