@@ -272,6 +272,16 @@ def test_a_path_in_a_state_does_not_leave_the_folder(tmp_path: Path, way: str) -
             list(reader.attempts())
 
 
+@pytest.mark.parametrize(
+    "way", ["../x", "answers/../x", "/etc/passwd", "answers/", "answers/a/b", "images/a"]
+)
+def test_a_reply_that_a_state_names_is_one_of_the_folders_own(tmp_path: Path, way: str) -> None:
+    """It is read, and in the end removed."""
+    path = stranger(tmp_path, "UPDATE requests SET results = ?", way)
+    with closing(Store(path)) as store, pytest.raises(StateFailed, match="as no run does"):
+        store.open_attempts(Phase.ACCEPTED)
+
+
 @pytest.mark.parametrize("way", ["../x", "a/b", "/etc/passwd", "..", "", ".hidden", "a\x1b[2J", "con"])
 def test_a_name_in_a_state_passes_the_checks_of_a_manifest(tmp_path: Path, way: str) -> None:
     """Of an open attempt, and of a row that is to be sent."""

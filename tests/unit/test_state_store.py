@@ -612,3 +612,95 @@ def test_a_folder_that_does_not_exist_is_a_state_failure(tmp_path: Path) -> None
     """Not a traceback."""
     with pytest.raises(StateFailed):
         Store(tmp_path / "none" / "state.sqlite3")
+
+
+# --- several images, several rows ------------------------------------------------------------------------
+
+
+def several(links: int) -> facts.Ready:
+    """What a task of attempt 1 has made."""
+    named = tuple(f"https://x/{number}" for number in range(links))
+    return facts.Ready(1, named, 99.0, 3.0, 3.0, links, tuple(f"row-1-{n}" for n in range(2, links + 1)))
+
+
+def test_a_row_is_completed_with_the_last_of_its_images(store: Store, path: Path) -> None:
+    """Whichever that is; who says otherwise has another number of them in mind, and is refused."""
+    store.apply([intent(1), FACTS["Accepted"](1), several(2)])
+    second = Image("images/row-1-2.png", "image/png", 9, 5, 100, "cd" * 32)
+    with pytest.raises(StateFailed, match="another number of images"):
+        store.apply([facts.Saved(1, second, 4.0, 2)])
+    store.apply([facts.Saved(1, second, 4.0, 2, is_last=False)])
+    assert phase_of(path) is Phase.READY
+    (known,) = store.open_attempts(Phase.READY)
+    assert [(image.number, image.stem, image.is_saved) for image in known.images] == [
+        (1, "row-1", False),
+        (2, "row-1-2", True),
+    ]
+    with pytest.raises(StateFailed, match="another number of images"):
+        store.apply([facts.Saved(1, IMAGE, 4.0, is_last=False)])
+    with pytest.raises(StateFailed, match="of its image 2"):
+        store.apply([facts.Saved(1, second, 4.0, 2, is_last=False)])
+    store.apply([facts.Saved(1, IMAGE, 4.0)])
+    (row, *_) = reports(path)
+    assert (row.status, row.path) == (RowStatus.COMPLETED, IMAGE.path)
+    assert [file.path for file in row.other_images] == [second.path]
+
+
+def test_an_image_that_is_lost_is_the_only_one_that_is_owed(store: Store, path: Path) -> None:
+    """And when it is back, or fetched anew, the row is completed again."""
+    second = Image("images/row-1-2.png", "image/png", 9, 5, 100, "cd" * 32)
+    saved = [facts.Saved(1, IMAGE, 4.0, is_last=False), facts.Saved(1, second, 4.0, 2)]
+    store.apply([intent(1), FACTS["Accepted"](1), several(2), *saved])
+    store.apply([facts.Lost(1, 2)])
+    assert phase_of(path) is Phase.ACCEPTED
+    store.apply([several(2)])
+    (known,) = store.open_attempts(Phase.READY)
+    assert [image.is_saved for image in known.images] == [True, False]
+    store.apply([facts.Found(1, 2)])
+    assert phase_of(path) is Phase.SAVED
+    store.apply([facts.Lost(1, 1), facts.Lost(1, 2), facts.Found(1, 1)])
+    assert phase_of(path) is Phase.ACCEPTED
+    store.apply([facts.Found(1, 2)])
+    assert phase_of(path) is Phase.SAVED
+
+
+def joined(row: int, attempt: int, request: int = 1) -> facts.Joined:
+    """Another row of a request."""
+    return facts.Joined(row, attempt, request, 1, f"row-{row}", f"name-{row}")
+
+
+def test_rows_join_only_a_job_that_is_about_to_be_sent(store: Store, path: Path) -> None:
+    """What was sent already has asked for other rows; a task has one."""
+    store.apply([intent(1)])
+    before = everything(path)
+    for late in ([joined(2, 2)], [FACTS["Accepted"](1), joined(2, 2)], [joined(2, 2, request=9)]):
+        with pytest.raises(StateFailed, match="no new job"):
+            store.apply(late)
+    assert everything(path) == before
+    store.apply([intent(2, 2, kind="job", name="name-2"), joined(3, 3, request=2)])
+    with pytest.raises(StateFailed, match="no new job"):
+        store.apply([FACTS["Accepted"](2), joined(1, 4, request=2)])
+
+
+def test_what_is_told_of_a_job_holds_for_all_of_its_rows_that_have_not_ended(
+    store: Store, path: Path
+) -> None:
+    """One that a person has given up stays so."""
+    store.apply([intent(1, kind="job", name="a"), joined(2, 2), joined(3, 3), FACTS["Unanswered"](1)])
+    store.apply([facts.GivenUp(2, 5.0), FACTS["Accepted"](1)])
+    assert [phase_of(path, attempt) for attempt in (1, 2, 3)] == [
+        Phase.ACCEPTED,
+        Phase.FAILED,
+        Phase.ACCEPTED,
+    ]
+    store.apply([facts.Answered(1, "answers/key1", 6.0, 7.0)])
+    known = store.open_attempts(Phase.ACCEPTED)
+    assert [(one.request, one.name, one.results) for one in known] == [
+        (1, "a", "answers/key1"),
+        (1, "name-3", "answers/key1"),
+    ]
+    store.apply([facts.Failed(1, "odd", "no", False, False, 8.0)])
+    assert store.is_awaited(1)
+    store.apply([facts.Ready(3, (), 0.0, None, 8.0), facts.Saved(3, IMAGE, 9.0)])
+    assert not store.is_awaited(1)
+    assert phase_of(path, 3) is Phase.SAVED
