@@ -10,7 +10,7 @@ import io
 import json
 import math
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,6 +91,11 @@ reply); None: fine."""
 Turn = Callable[[], Awaitable[bool]]
 Script = Callable[[int], Answer]
 """Of the n-th submit (0-based)."""
+
+
+def script(steps: Mapping[int, Answer]) -> Script:
+    """What becomes of some submits by their number; the others are fine."""
+    return lambda n: steps.get(n)
 
 
 @dataclass
@@ -334,3 +339,8 @@ def without_reply(outcome: NotSent | Unknown) -> NotSent | Unknown:
     if outcome in (NotSent(outcome.reason), Unknown(outcome.reason)):
         return outcome
     raise TypeError(f"{outcome} comes of a reply: script that")
+
+
+def stranger(created: float, model: str = "model-a") -> dict[str, FakeTask]:
+    """A task that someone else made with the same account."""
+    return {"theirs": FakeTask("theirs", b"theirs", "their-key", model, created, created + 20.0)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,14 @@ from nanobanana_batch.manifest import derive_id, fold_id
 from nanobanana_batch.model import Draft, Request, RowStatus
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.session import count_up
+from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.reader import RowReport, open_reader
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.store import Store
 from tests.unit.fake_provider import FakeProvider
 
+PROMPTS = [f"a picture of the number {n}" for n in range(30)]
+NEVER_S = 1e6
 Beside = Callable[[Run, Stop], Coroutine[Any, Any, None]]
 
 
@@ -122,3 +125,47 @@ class Night:
             wall=self.now,
             steady=anyio.current_time,
         )
+
+
+def night(folder: Path, provider: FakeProvider, count: int = 30, **settings: object) -> Night:
+    """A run over the first prompts."""
+    return Night(folder, provider, PROMPTS[:count], Settings(**settings))  # type: ignore[arg-type]
+
+
+def unknown_row(folder: Path, provider: FakeProvider, count: int = 1) -> Night:
+    """A folder whose first row was sent and lost."""
+    script, provider.on_submit = provider.on_submit, lambda n: "lost"
+    night(folder, provider, 1, resolve_tries=0).run()
+    provider.on_submit = script
+    return night(folder, provider, count)
+
+
+def done_folder(tmp_path: Path, count: int = 3) -> Path:
+    """A folder with completed rows."""
+    it = night(tmp_path / "out", FakeProvider(), count)
+    it.run()
+    assert it.statuses() == [RowStatus.COMPLETED] * count
+    return it.folder
+
+
+def paid(it: Night) -> list[int]:
+    """How often each body was paid for, most often first."""
+    return sorted(it.provider.paid().values(), reverse=True)
+
+
+def phases(folder: Path) -> list[Phase]:
+    """The phase of every attempt."""
+    with open_reader(folder / STATE_NAME) as reader:
+        return [attempt.phase for attempt in reader.attempts()]
+
+
+def in_virtual_time(check: Callable[[], Awaitable[None]]) -> None:
+    """Run a coroutine function on a clock that jumps, past its zero; who waits for ever fails."""
+
+    async def later() -> None:
+        await anyio.sleep(1.0)
+        with anyio.fail_after(NEVER_S):
+            await check()
+
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    anyio.run(later, backend="trio", backend_options={"clock": clock})

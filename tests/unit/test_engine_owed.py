@@ -30,9 +30,9 @@ from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.scope import Scope
 from nanobanana_batch.state.store import Store
+from tests.unit.beside import interrupted_at
 from tests.unit.fake_provider import Answer, FakeProvider, FakeTask
 from tests.unit.night import Night
-from tests.unit.test_engine_endurance import interrupted_at
 from tests.unit.wire import NO_CREDITS, Task, finished, reply
 
 DONE, RUNNING, READY, PENDING = (

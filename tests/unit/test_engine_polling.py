@@ -15,9 +15,9 @@ from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import Capabilities, TasksRead
 from nanobanana_batch.providers.replies import read_task
+from tests.unit.beside import interrupted_at
 from tests.unit.fake_provider import FakeProvider, FakeTask
 from tests.unit.night import Night
-from tests.unit.test_engine_endurance import interrupted_at
 from tests.unit.test_engine_pace import most_within
 from tests.unit.wire import BAD_GATEWAY, Task, failed, finished, working
 
