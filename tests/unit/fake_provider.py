@@ -199,11 +199,11 @@ class FakeProvider:
             return read_submit_reply(scripted)
         if isinstance(scripted, NotSent | Unknown):
             return without_reply(scripted)
-        task = earlier[0] if earlier else self._make(body, idempotency_key)
+        task = earlier[0] if earlier else self.make(body, idempotency_key)
         if scripted == "lost":
             return Unknown("the reply was lost")
         self.replies += 1
-        return read_submit_reply(self._made(task, is_replay=bool(earlier)))
+        return read_submit_reply(self.made(task, is_replay=bool(earlier)))
 
     async def read_many(self, task_ids: Collection[str]) -> TasksRead:
         """The state of tasks by the clock."""
@@ -306,7 +306,8 @@ class FakeProvider:
         data = picture(task.body.decode()) if scripted is None else scripted
         yield MemoryBody(data, len(data))
 
-    def _make(self, body: bytes, key: str) -> FakeTask:
+    def make(self, body: bytes, key: str) -> FakeTask:
+        """A task, paid for now."""
         now = anyio.current_time()
         task = FakeTask(
             f"task-{len(self.tasks)}", body, key, json.loads(body)["model"], now, now + self.latency_s
@@ -317,7 +318,8 @@ class FakeProvider:
         )
         return task
 
-    def _made(self, task: FakeTask, *, is_replay: bool) -> Reply:
+    def made(self, task: FakeTask, *, is_replay: bool) -> Reply:
+        """The reply to the submit that made a task, or to its repetition."""
         replayed = {"idempotency_replayed": "true"} if is_replay else {}
         return accepted(task.id, credits=self.reserved(task), estimated_s=self.latency_s, **replayed)
 

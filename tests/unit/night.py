@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import pytest
 import trio.testing
 
 from nanobanana_batch.engine.context import Context, Settings, make_context
@@ -63,7 +64,7 @@ class Night:
         """One run to its end; `beside` runs next to it and may interfere."""
         self.folder.joinpath(IMAGE_FOLDER).mkdir(parents=True, exist_ok=True)
         clock = trio.testing.MockClock(autojump_threshold=0)
-        anyio.run(self._go, beside, backend="trio", backend_options={"clock": clock})
+        anyio.run(self.go, beside, backend="trio", backend_options={"clock": clock})
 
     def rows(self) -> list[RowReport]:
         """What the state says of every row."""
@@ -78,7 +79,8 @@ class Night:
         """The run's log."""
         self.events.append((event, fields))
 
-    async def _go(self, beside: Beside | None) -> None:
+    async def go(self, beside: Beside | None) -> None:
+        """One run, on the clock that there is."""
         self.stop, self.tally = Stop(self.log), Tally(announce=self.on_announce)
         self.hints = self.make_hints(self.tally, self.log) if self.make_hints is not None else None
         store = self.make_store(self.folder / STATE_NAME)
@@ -86,7 +88,7 @@ class Night:
             self._take_manifest(store)
             with open_reader(self.folder / STATE_NAME) as reader:
                 count_up(self.tally, reader, self.settings.scope)
-            context = self._context(store)
+            context = self.context(store)
             began = anyio.current_time()
             async with anyio.create_task_group() as group:
                 engine = Run(context)
@@ -109,7 +111,8 @@ class Night:
             problems.raise_if_any()
             store.take_manifest(roster, name="night", variables=())
 
-    def _context(self, store: Store) -> Context:
+    def context(self, store: Store) -> Context:
+        """What the run consists of."""
         return make_context(
             self.settings,
             self.provider,
@@ -169,3 +172,16 @@ def in_virtual_time(check: Callable[[], Awaitable[None]]) -> None:
 
     clock = trio.testing.MockClock(autojump_threshold=0)
     anyio.run(later, backend="trio", backend_options={"clock": clock})
+
+
+def engine_in_its_place(monkeypatch: pytest.MonkeyPatch, go: Callable[[Context], None]) -> None:
+    """Something else is driven in the place of an engine."""
+
+    class Stub:
+        def __init__(self, context: Context) -> None:
+            self._context = context
+
+        async def go(self) -> None:
+            go(self._context)
+
+    monkeypatch.setattr("nanobanana_batch.engine.run.Run", Stub)

@@ -398,8 +398,8 @@ def test_what_is_held_after_a_key_was_changed_is_sent_again_by_a_persons_word(tm
 class Lenient(Night):
     """As a run of the pipeline: it waits for no first look at another provider's tasks."""
 
-    def _context(self, store: Store) -> Context:
-        return replace(super()._context(store), first_look=FirstLook(set()))
+    def context(self, store: Store) -> Context:
+        return replace(super().context(store), first_look=FirstLook(set()))
 
 
 def test_another_providers_tasks_are_left_alone(tmp_path: Path) -> None:

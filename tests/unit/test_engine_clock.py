@@ -79,8 +79,8 @@ class Timely(FakeProvider):
         self._forget()
         return await super().submit(body, idempotency_key)
 
-    def _make(self, body: bytes, key: str) -> FakeTask:
-        task = super()._make(body, key)
+    def make(self, body: bytes, key: str) -> FakeTask:
+        task = super().make(body, key)
         task.created += self.clock_offset_s
         return task
 

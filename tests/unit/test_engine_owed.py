@@ -9,7 +9,7 @@ import errno
 import os
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -216,12 +216,15 @@ class SlowLinks(FakeProvider):
 
     open: int = 0
 
+    def open_link(self, url: str) -> AbstractAsyncContextManager[Body]:
+        return self._slowly(super().open_link(url))
+
     @asynccontextmanager
-    async def _open(self, url: str) -> AsyncIterator[Body]:
+    async def _slowly(self, link: AbstractAsyncContextManager[Body]) -> AsyncIterator[Body]:
         self.open += 1
         try:
             await anyio.sleep(1.0)
-            async with super()._open(url) as body:
+            async with link as body:
                 yield body
         finally:
             self.open -= 1

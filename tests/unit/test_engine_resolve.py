@@ -163,7 +163,7 @@ class SlowAnswers(Watched):
         if not self.submits:
             self.submits += 1
             return Unknown("reset")
-        task = self._make(body, idempotency_key)
+        task = self.make(body, idempotency_key)
         await anyio.sleep(20.0)
         return read_submit_reply(accepted(task.id))
 

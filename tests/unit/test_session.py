@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import closing, nullcontext
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from nanobanana_batch.state.scope import Scope
 from nanobanana_batch.state.store import Store
 from tests.unit.beside import stop_now_at
 from tests.unit.fake_provider import FakeProvider, FakeTask
-from tests.unit.night import night, phases
+from tests.unit.night import engine_in_its_place, night, phases
 from tests.unit.watched import Watched
 from tests.unit.wire import NO_CREDITS, Task
 
@@ -36,19 +35,6 @@ def worked(
         return work(Session(store, Disk(), Folder(folder, folder), line, used, Tally()))
 
 
-def put_in_the_engines_place(monkeypatch: pytest.MonkeyPatch, go: Callable[[Context], None]) -> None:
-    """Something else is driven."""
-
-    class Stub:
-        def __init__(self, context: Context) -> None:
-            self._context = context
-
-        async def go(self) -> None:
-            go(self._context)
-
-    monkeypatch.setattr("nanobanana_batch.engine.run.Run", Stub)
-
-
 @pytest.mark.parametrize(("embedded", "longest_s"), [(True, 20.0), (False, 8 * 3600.0)])
 def test_only_a_service_of_our_own_is_given_up_soon(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, embedded: bool, longest_s: float
@@ -56,7 +42,7 @@ def test_only_a_service_of_our_own_is_given_up_soon(
     """It cannot come back by itself, a provider can."""
     night(tmp_path, FakeProvider(on_submit=lambda n: NO_CREDITS), 1).run()
     used: list[Settings] = []
-    put_in_the_engines_place(monkeypatch, lambda context: used.append(context.settings))
+    engine_in_its_place(monkeypatch, lambda context: used.append(context.settings))
     worked(tmp_path, FakeProvider(), embedded=embedded)
     assert used[0].max_outage_s == longest_s
 
@@ -66,7 +52,7 @@ def test_a_lone_intent_is_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     night(tmp_path, FakeProvider(submit_s=50.0), 1).run(stop_now_at(1.0))
     assert phases(tmp_path) == [Phase.INTENT]
     driven: list[Context] = []
-    put_in_the_engines_place(monkeypatch, driven.append)
+    engine_in_its_place(monkeypatch, driven.append)
     assert worked(tmp_path, FakeProvider(), Settings(new_rows=False)).had_work
     assert len(driven) == 1
 
@@ -97,6 +83,6 @@ def test_what_stops_an_engine_is_told_as_it_is(tmp_path: Path, monkeypatch: pyte
     def fail(context: Context) -> None:
         raise StateFailed("the disk is gone")
 
-    put_in_the_engines_place(monkeypatch, fail)
+    engine_in_its_place(monkeypatch, fail)
     with pytest.raises(StateFailed, match="the disk is gone"):
         worked(tmp_path, FakeProvider())
