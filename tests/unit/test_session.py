@@ -68,7 +68,11 @@ def test_a_run_waits_for_older_work_of_its_own_provider(tmp_path: Path, name: st
         steps.append(task.id)
         return None
 
-    offers = {"name": name, "account": "one" if waits else "another", "poll_interval_s": 0.01}
+    offers: dict[str, object] = {
+        "name": name,
+        "account": "one" if waits else "another",
+        "poll_interval_s": 0.01,
+    }
     quick = Watched(tasks=earlier.tasks, latency_s=0.0, submit_s=0.0, offers=offers)
     quick.on_read, quick.on_submit = read, lambda n: steps.append("submit")
     worked(tmp_path, quick)
