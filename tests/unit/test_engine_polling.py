@@ -109,14 +109,14 @@ def test_a_stuck_task_is_told_once_and_collected_when_it_ends(tmp_path: Path) ->
         return working(task.id) if is_slow else None
 
     provider.on_read = read
-    it = night(tmp_path, provider, 300, concurrency=4, submits_per_min=1.2)
+    it = night(tmp_path, provider, 75, concurrency=4, submits_per_min=0.3)
     said: list[str] = []
 
     async def listen(engine: Run, stop: Stop) -> None:
         it.tally.announce = said.append
 
     it.run(listen)
-    assert it.statuses() == [DONE] * 300
+    assert it.statuses() == [DONE] * 75
     assert set(provider.paid().values()) == {1}
     assert len([text for text in said if "--stuck-after" in text]) == 1
     assert [event for event, _ in it.events].count("stuck") == 2
