@@ -11,12 +11,11 @@ import pytest
 
 from nanobanana_batch.cli import main
 from nanobanana_batch.commands import PROGRAM
-from nanobanana_batch.engine import download, owed
-from nanobanana_batch.engine import run as engine_run
 from nanobanana_batch.service.embedded import EmbeddedService
 from nanobanana_batch.service.options import ServiceOptions
 from tests.campaign.strict.client import Strict, strict
 from tests.campaign.strict.mutations import KEY
+from tests.no_pauses import without_pauses
 from tests.process.desk import PROFILE, Desk, Ended
 from tests.process.harness import small_manifest
 from tests.process.surroundings import Place
@@ -65,9 +64,7 @@ def desk(
     strict_server.ask("mutation")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("EVOLINK_API_KEY", KEY)
-    monkeypatch.setattr(owed, "_SCOUT_FIRST_S", 0.1)
-    monkeypatch.setattr(engine_run, "_LOOK_AT_REST_S", 0.1)
-    monkeypatch.setattr(download, "backoff_s", lambda tries, first_s: 0.05)
+    without_pauses(monkeypatch)
     (tmp_path / "strict.yaml").write_text(PROFILE)
     small_manifest(tmp_path, 3)
 

@@ -17,6 +17,7 @@ from nanobanana_batch.results import read_results
 from nanobanana_batch.service.embedded import EmbeddedService
 from nanobanana_batch.service.ledger import read_ledger
 from nanobanana_batch.service.options import ServiceOptions
+from tests.as_installed import MAIN
 
 MODEL = "gemini-3.1-flash-image-preview"
 KEY = "canary-key-3f9ac1d27be84455"
@@ -106,7 +107,7 @@ def start_cli(
     if key is not None:
         environment["EVOLINK_API_KEY"] = key
     return subprocess.Popen(
-        [sys.executable, "-c", "from nanobanana_batch.cli import main; main()", *words],
+        [sys.executable, "-c", MAIN, *words],
         cwd=cwd,
         env=environment,
         text=True,

@@ -126,7 +126,9 @@ def test_a_second_process_leaves_at_once_having_sent_nothing(tmp_path: Path) -> 
     with bench(tmp_path, small_manifest(tmp_path, 10), latency_s=2.0) as it:
         winner = it.start()
         until(lambda: paid(it) >= 1)
+        winner.send_signal(signal.SIGSTOP)  # so that it is there, however long the other takes to begin
         loser = it.finish()
+        winner.send_signal(signal.SIGCONT)
         assert loser.returncode == 4
         assert "Another run" in loser.stderr
         winner.communicate(timeout=60)

@@ -25,6 +25,7 @@ from nanobanana_batch.price_report import price_report, refresh
 from nanobanana_batch.pricing import cache
 from nanobanana_batch.providers.price_list import read_price_list
 from nanobanana_batch.providers.profile import Address
+from tests.as_installed import MAIN
 from tests.service.conftest import Start
 from tests.service.test_http_paid import (
     Answer,
@@ -185,7 +186,7 @@ class Shop:
     def command(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """A command as a process of its own."""
         return subprocess.run(
-            [sys.executable, "-c", "from nanobanana_batch.cli import main; main()", *words],
+            [sys.executable, "-c", MAIN, *words],
             cwd=self.folder,
             env={**os.environ, "XDG_CACHE_HOME": str(self.folder / "cache"), "COLUMNS": "160", **environment},
             capture_output=True,

@@ -10,7 +10,7 @@ import io
 import json
 import math
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,6 +96,11 @@ reply); None: fine."""
 Turn = Callable[[], Awaitable[bool]]
 Script = Callable[[int], Answer]
 """Of the n-th submit (0-based)."""
+
+
+def script(steps: Mapping[int, Answer]) -> Script:
+    """What becomes of some submits by their number; the others are fine."""
+    return lambda n: steps.get(n)
 
 
 @dataclass
@@ -201,11 +206,11 @@ class FakeProvider:
             return read_submit_reply(scripted)
         if isinstance(scripted, NotSent | Unknown):
             return without_reply(scripted)
-        task = earlier[0] if earlier else self._make(body, idempotency_key)
+        task = earlier[0] if earlier else self.make(body, idempotency_key)
         if scripted == "lost":
             return Unknown("the reply was lost")
         self.replies += 1
-        return read_submit_reply(self._made(task, is_replay=bool(earlier)))
+        return read_submit_reply(self.made(task, is_replay=bool(earlier)))
 
     async def read_many(self, task_ids: Collection[str]) -> TasksRead:
         """The state of tasks by the clock."""
@@ -310,7 +315,8 @@ class FakeProvider:
         data = drawn if scripted is None else scripted
         yield MemoryBody(data, len(data))
 
-    def _make(self, body: bytes, key: str) -> FakeTask:
+    def make(self, body: bytes, key: str) -> FakeTask:
+        """A task, paid for now."""
         now = anyio.current_time()
         task = FakeTask(
             f"task-{len(self.tasks)}", body, key, json.loads(body)["model"], now, now + self.latency_s
@@ -321,7 +327,8 @@ class FakeProvider:
         )
         return task
 
-    def _made(self, task: FakeTask, *, is_replay: bool) -> Reply:
+    def made(self, task: FakeTask, *, is_replay: bool) -> Reply:
+        """The reply to the submit that made a task, or to its repetition."""
         replayed = {"idempotency_replayed": "true"} if is_replay else {}
         return accepted(task.id, credits=self.reserved(task), estimated_s=self.latency_s, **replayed)
 
@@ -345,3 +352,8 @@ def without_reply(outcome: NotSent | Unknown) -> NotSent | Unknown:
     if outcome in (NotSent(outcome.reason), Unknown(outcome.reason)):
         return outcome
     raise TypeError(f"{outcome} comes of a reply: script that")
+
+
+def stranger(created: float, model: str = "model-a") -> dict[str, FakeTask]:
+    """A task that someone else made with the same account."""
+    return {"theirs": FakeTask("theirs", b"theirs", "their-key", model, created, created + 20.0)}

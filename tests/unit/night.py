@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import anyio
+import pytest
 import trio.testing
 
 from nanobanana_batch.engine.context import Context, Settings, make_context
@@ -23,11 +24,14 @@ from nanobanana_batch.manifest import derive_id, fold_id
 from nanobanana_batch.model import Draft, Request, RowStatus
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.session import count_up
+from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.reader import RowReport, open_reader
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.store import Store
 from tests.unit.fake_provider import FakeProvider
 
+PROMPTS = [f"a picture of the number {n}" for n in range(30)]
+NEVER_S = 1e6
 Beside = Callable[[Run, Stop], Coroutine[Any, Any, None]]
 
 
@@ -62,7 +66,7 @@ class Night:
         """One run to its end; `beside` runs next to it and may interfere."""
         self.folder.joinpath(IMAGE_FOLDER).mkdir(parents=True, exist_ok=True)
         clock = trio.testing.MockClock(autojump_threshold=0)
-        anyio.run(self._go, beside, backend="trio", backend_options={"clock": clock})
+        anyio.run(self.go, beside, backend="trio", backend_options={"clock": clock})
 
     def rows(self) -> list[RowReport]:
         """What the state says of every row."""
@@ -77,7 +81,8 @@ class Night:
         """The run's log."""
         self.events.append((event, fields))
 
-    async def _go(self, beside: Beside | None) -> None:
+    async def go(self, beside: Beside | None) -> None:
+        """One run, on the clock that there is."""
         self.stop, self.tally = Stop(self.log), Tally(announce=self.on_announce)
         self.hints = self.make_hints(self.tally, self.log) if self.make_hints is not None else None
         store = self.make_store(self.folder / STATE_NAME)
@@ -85,7 +90,7 @@ class Night:
             self._take_manifest(store)
             with open_reader(self.folder / STATE_NAME) as reader:
                 count_up(self.tally, reader, self.settings.scope)
-            context = self._context(store)
+            context = self.context(store)
             began = anyio.current_time()
             async with anyio.create_task_group() as group:
                 engine = Run(context)
@@ -108,7 +113,8 @@ class Night:
             problems.raise_if_any()
             store.take_manifest(roster, name="night", variables=())
 
-    def _context(self, store: Store) -> Context:
+    def context(self, store: Store) -> Context:
+        """What the run consists of."""
         return make_context(
             self.settings,
             self.provider,
@@ -124,3 +130,60 @@ class Night:
             wall=self.now,
             steady=anyio.current_time,
         )
+
+
+def night(folder: Path, provider: FakeProvider, count: int = 30, **settings: object) -> Night:
+    """A run over the first prompts."""
+    return Night(folder, provider, PROMPTS[:count], Settings(**settings))  # type: ignore[arg-type]
+
+
+def unknown_row(folder: Path, provider: FakeProvider, count: int = 1) -> Night:
+    """A folder whose first row was sent and lost."""
+    script, provider.on_submit = provider.on_submit, lambda n: "lost"
+    night(folder, provider, 1, resolve_tries=0).run()
+    provider.on_submit = script
+    return night(folder, provider, count)
+
+
+def done_folder(tmp_path: Path, count: int = 3) -> Path:
+    """A folder with completed rows."""
+    it = night(tmp_path / "out", FakeProvider(), count)
+    it.run()
+    assert it.statuses() == [RowStatus.COMPLETED] * count
+    return it.folder
+
+
+def paid(it: Night) -> list[int]:
+    """How often each body was paid for, most often first."""
+    return sorted(it.provider.paid().values(), reverse=True)
+
+
+def phases(folder: Path) -> list[Phase]:
+    """The phase of every attempt."""
+    with open_reader(folder / STATE_NAME) as reader:
+        return [attempt.phase for attempt in reader.attempts()]
+
+
+def in_virtual_time(check: Callable[[], Awaitable[None]]) -> None:
+    """Run a coroutine function on a clock that jumps, past its zero; who waits for ever fails."""
+
+    async def later() -> None:
+        await anyio.sleep(1.0)
+        with anyio.fail_after(NEVER_S):
+            await check()
+
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    anyio.run(later, backend="trio", backend_options={"clock": clock})
+
+
+def engine_in_its_place(monkeypatch: pytest.MonkeyPatch, go: Callable[[Context], None]) -> None:
+    """Something else is driven in the place of an engine."""
+
+    class Stub:
+        def __init__(self, context: Context) -> None:
+            self._context = context
+
+        async def go(self) -> None:
+            go(self._context)
+
+    monkeypatch.setattr("nanobanana_batch.engine.run.Run", Stub)

@@ -14,15 +14,26 @@ import pytest
 from nanobanana_batch import auditing
 from nanobanana_batch.auditing import Audit, make_audit
 from nanobanana_batch.cli.text import audit_text
+from nanobanana_batch.engine.context import Settings
+from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.files import standing as looking
-from nanobanana_batch.files.folder import find
+from nanobanana_batch.files.folder import STATE_NAME, Folder, find
 from nanobanana_batch.files.lock import only_writer
-from nanobanana_batch.model import Image
+from nanobanana_batch.model import Image, RowStatus
 from nanobanana_batch.session import fetch_anew
 from nanobanana_batch.state import facts, schema
+from nanobanana_batch.state.facts import Fact
+from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.reader import Reader, open_reader
+from nanobanana_batch.state.scope import EVERY_ROW
 from nanobanana_batch.state.store import Store
+from tests.unit.beside import stop_now_at
+from tests.unit.fake_provider import picture
+from tests.unit.night import done_folder, night
 from tests.unit.test_state_store import FACTS, drafts, intent, take
+from tests.unit.watched import Watched
+
+DONE, RUNNING = RowStatus.COMPLETED, RowStatus.RUNNING
 
 
 def folder_with(path: Path, *attempts: Iterable[str]) -> Path:
@@ -200,3 +211,87 @@ def test_an_image_that_this_user_may_not_read_is_not_taken_for_a_changed_one(
     with closing(Store(path / "state.sqlite3")) as store:
         fetch_anew(store, path)
     assert audited(path)[0] == [("unreadable", "images/1.png")]
+
+
+def kinds(folder: Path) -> list[str]:
+    """The kinds of an audit's findings."""
+    found = make_audit(Folder(folder, folder))
+    assert found.exit_code == (1 if found.findings else 0)
+    return sorted(finding.kind for finding in found.findings)
+
+
+PAST: dict[str, tuple[Fact, ...]] = {
+    "intent": (),
+    "unknown": (facts.Unanswered(9, "cut"),),
+    "accepted": (facts.Accepted(9, "task-x", None, 2.0, None, 1.0),),
+    "failed": (
+        facts.Accepted(9, "task-x", None, 2.0, None, 1.0),
+        facts.Failed(9, "x", "no", True, False, 1.0),
+    ),
+    "ready": (
+        facts.Accepted(9, "task-x", None, 2.0, None, 1.0),
+        facts.Ready(9, ("https://x/1",), 1.0, None, 1.0),
+    ),
+    "expired": (
+        facts.Accepted(9, "task-x", None, 2.0, None, 1.0),
+        facts.Expired(9, "gone", 1.0),
+    ),
+    "given up": (
+        facts.Accepted(9, "task-x", None, 2.0, None, 1.0),
+        facts.GivenUp(9, 1.0),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("past", "found", "used", "refunded"),
+    [
+        ("intent", ["unknown"], 0.0, 0.0),
+        ("unknown", ["unknown"], 0.0, 0.0),
+        ("accepted", ["orphan"], 0.0, 0.0),
+        ("ready", ["orphan"], 0.0, 0.0),
+        ("failed", [], 0.0, 2.0),
+        ("expired", ["orphan"], 2.0, 0.0),
+        ("given up", ["given_up"], 2.0, 0.0),
+    ],
+)
+def test_an_audit_explains_every_unfinished_attempt(
+    tmp_path: Path, past: str, found: list[str], used: float, refunded: float
+) -> None:
+    """What may be paid, what is paid and not here, what came back; credits where nobody told the price."""
+    folder = done_folder(tmp_path, 2)
+    with closing(Store(folder / STATE_NAME)) as store:
+        take(store, drafts("0", "1", "2"))
+        new = store.new_rows(-1, EVERY_ROW, 9)[-1]
+        store.apply([intent(new.row, attempt=9), *PAST[past]])
+    assert kinds(folder) == found
+    totals = make_audit(Folder(folder, folder)).totals
+    assert (totals.credits_used, totals.credits_refunded) == (4.0 + used, refunded)
+
+
+def test_an_audit_tells_a_second_payment_and_the_same_bytes_apart(tmp_path: Path) -> None:
+    """A row that was expired and made again was paid twice; that both have the same bytes is no finding."""
+    provider = Watched(
+        offers={"link_lifetime_s": 10.0}, on_link=lambda n, task: LinkFailed("gone", dead=True)
+    )
+    it = night(tmp_path, provider, 2)
+    it.run()
+    assert kinds(tmp_path) == ["orphan", "orphan"]
+    provider.on_link = lambda n, task: (
+        LinkFailed("gone", dead=True) if task.id in ("task-0", "task-1") else picture("one for all")
+    )
+    it.settings = Settings(new_rows=False, retried=frozenset({Phase.EXPIRED}))
+    it.run(stop_now_at(5.0))
+    assert it.statuses() == [RUNNING] * 2
+    assert kinds(tmp_path) == ["duplicate", "duplicate", *["orphan"] * 4]
+    it.run()
+    assert it.statuses() == [DONE] * 2
+    assert kinds(tmp_path) == ["duplicate", "duplicate", "orphan", "orphan", "same_bytes"]
+
+
+def test_an_audit_sees_files_below_folders(tmp_path: Path) -> None:
+    """A stray image in a folder of its own is listed too."""
+    folder = done_folder(tmp_path, 1)
+    (folder / "images" / "more").mkdir()
+    (folder / "images" / "more" / "b.png").write_bytes(b"x")
+    assert kinds(folder) == ["stray"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nanobanana_batch.connection import Connection, remembered, way_to
+from nanobanana_batch.connection import LAST, Connection, remembered, way_to
 
 LOCAL = Connection("local")
 
@@ -35,3 +35,13 @@ def test_only_what_the_folder_does_not_say_itself(
     said = dict(zip(way[::2], way[1::2], strict=True))
     led = remembered(text, Connection(said.get("--provider", ""), said.get("--base-url")))
     assert (led.provider, led.base_url) == (there.provider, there.base_url)
+
+
+def test_the_connection_of_a_folder_is_remembered_and_can_be_moved(tmp_path: Path) -> None:
+    """Later commands find the same built-in provider, at the address that is given now, if any."""
+    text = Connection(provider="foxapi").as_text()
+    assert remembered(text, Connection(LAST)) == Connection("foxapi")
+    assert remembered(text, Connection(LAST, "https://new.example")) == Connection(
+        "foxapi", "https://new.example"
+    )
+    assert remembered(None, Connection(LAST)) == Connection()

@@ -88,7 +88,7 @@ class Judge(FakeProvider):
             self._judge(self.tasks[id_])
         known = [task for task in self.tasks.values() if task.key == idempotency_key]
         if isinstance(outcome, Rejected) and outcome.is_verdict and known:
-            return read_submit_reply(self._made(known[0], is_replay=True))
+            return read_submit_reply(self.made(known[0], is_replay=True))
         return outcome
 
     def answer(self, n: int) -> Answer:
@@ -141,10 +141,10 @@ class Nights(Night):
 
     began_s: float = 0.0
 
-    async def _go(self, beside: Beside | None) -> None:
+    async def go(self, beside: Beside | None) -> None:
         await anyio.sleep(self.began_s)
         try:
-            await super()._go(beside)
+            await super().go(beside)
         finally:
             self.began_s = anyio.current_time() + 30.0
 

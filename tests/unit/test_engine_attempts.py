@@ -18,9 +18,9 @@ from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import Idempotency, SubmitOutcome, Unknown
 from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.scope import Scope
+from tests.unit.beside import interrupted_at
 from tests.unit.fake_provider import FakeProvider, FakeTask
 from tests.unit.night import Beside, Night
-from tests.unit.test_engine_endurance import interrupted_at
 from tests.unit.test_engine_pace import Watched
 from tests.unit.wire import NO_CREDITS, Task, failed
 

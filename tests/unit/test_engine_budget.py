@@ -18,9 +18,9 @@ from nanobanana_batch.providers.base import (
     Idempotency,
     SubmitOutcome,
 )
+from tests.unit.beside import interrupted_at
 from tests.unit.fake_provider import Answer, FakeProvider, FakeTask
 from tests.unit.night import Night
-from tests.unit.test_engine_endurance import interrupted_at
 from tests.unit.wire import BAD_GATEWAY, BAD_REQUEST, Task, failed, finished, working
 
 PROMPTS = [f"a picture of the number {n}" for n in range(80)]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -77,8 +79,8 @@ class Timely(FakeProvider):
         self._forget()
         return await super().submit(body, idempotency_key)
 
-    def _make(self, body: bytes, key: str) -> FakeTask:
-        task = super()._make(body, key)
+    def make(self, body: bytes, key: str) -> FakeTask:
+        task = super().make(body, key)
         task.created += self.clock_offset_s
         return task
 
@@ -174,9 +176,8 @@ def test_a_request_that_was_only_overtaken_keeps_its_age(tmp_path: Path) -> None
     provider = Timely(HONOURED, lists_tasks=False, keys_come_first=False)
     it = folder(tmp_path, provider)
     it.run(2, at=0.0, answers=lost(0), resolve_tries=0, submit_concurrency=1)
-    store = Store(tmp_path / STATE_NAME)
-    store._db.execute("UPDATE requests SET intended_at = intended_at + 300 WHERE request = 1")
-    store.close()
+    with closing(sqlite3.connect(tmp_path / STATE_NAME, isolation_level=None)) as db:
+        db.execute("UPDATE requests SET intended_at = intended_at + 300 WHERE request = 1")
     assert it.run(2, at=HOUR_S).statuses() == [DONE, DONE]
     assert it.paid() == [1, 1]
 

@@ -4,18 +4,31 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from nanobanana_batch.engine.context import OnUnknown, Settings
 from nanobanana_batch.files.folder import STATE_NAME
 from nanobanana_batch.model import RowStatus
-from nanobanana_batch.providers.base import Unknown
+from nanobanana_batch.providers.base import (
+    Idempotency,
+    Unknown,
+)
+from nanobanana_batch.providers.http import Reply
 from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.scope import Scope
-from tests.unit.fake_provider import FakeProvider
-from tests.unit.night import Night
-from tests.unit.test_engine_endurance import interrupted_at
-from tests.unit.test_engine_guards import stop_now_at
-from tests.unit.wire import BAD_REQUEST, NO_CREDITS, failed
+from tests.unit.beside import interrupted_at, stop_now_at, within
+from tests.unit.fake_provider import FakeProvider, script
+from tests.unit.night import NEVER_S, Night, night
+from tests.unit.wire import (
+    BAD_REQUEST,
+    FORBIDDEN,
+    NO_CREDITS,
+    failed,
+)
+
+DONE, FAILED = RowStatus.COMPLETED, RowStatus.FAILED
+HONOURED, IGNORED = Idempotency.HONOURED, Idempotency.IGNORED
 
 PROMPTS = [f"a picture of {n}" for n in range(6)]
 
@@ -82,3 +95,43 @@ def test_what_is_collected_for_other_rows_is_not_counted(tmp_path: Path) -> None
     it.run()
     assert (it.tally.completed, it.tally.total) == (2, 2)
     assert shown(it)
+
+
+@pytest.mark.parametrize("answer", [FORBIDDEN, NO_CREDITS], ids=["403", "402"])
+def test_a_no_to_a_resubmitted_request_counts_as_unknown_for_who_watches(
+    tmp_path: Path, answer: Reply
+) -> None:
+    """The row is in doubt, so it is not shown as failed."""
+    provider = FakeProvider(idempotency=IGNORED, lists_tasks=False, on_submit=lambda n: Unknown("reset"))
+    it = night(tmp_path, provider, 1)
+    it.run()
+    provider.on_submit = lambda n: answer
+    it.settings = Settings(on_unknown=OnUnknown.RESUBMIT)
+    it.run()
+    assert (it.tally.failed, it.tally.unknown > 0) == (0, True)
+
+
+def test_a_rejected_row_counts_as_failed_for_who_watches(tmp_path: Path) -> None:
+    """The progress bar reaches its end."""
+    it = night(tmp_path, FakeProvider(on_submit=lambda n: BAD_REQUEST if n == 0 else None), 3)
+    it.run()
+    assert (it.tally.failed, it.tally.completed) == (1, 2)
+
+
+def test_who_watches_sees_credits_and_failures(tmp_path: Path) -> None:
+    """As the provider tells them."""
+    provider = FakeProvider()
+    provider.on_read = lambda n, task: failed(task.id) if task.id == "task-0" else None
+    it = night(tmp_path, provider, 3)
+    it.run()
+    assert (it.tally.completed, it.tally.failed, it.tally.credits, it.tally.in_flight) == (2, 1, 4.0, 0)
+
+
+def test_who_watches_sees_no_doubt_that_is_settled(tmp_path: Path) -> None:
+    """A request that was found is not shown as unknown any more, nor is one that was judged."""
+    provider = FakeProvider(idempotency=HONOURED, lists_tasks=False)
+    provider.on_submit = script({0: "lost", 2: Unknown("reset"), 3: BAD_REQUEST})
+    it = night(tmp_path, provider, 2, concurrency=1)
+    it.run(within(NEVER_S))
+    assert it.statuses() == [DONE, FAILED]
+    assert (it.tally.unknown, it.tally.failed, it.tally.completed) == (0, 1, 1)

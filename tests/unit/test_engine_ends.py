@@ -13,10 +13,9 @@ from nanobanana_batch.engine.ends import Ends, MaxFailures, read_max_failures
 from nanobanana_batch.engine.work import Stop, Tally
 from nanobanana_batch.files.log import NO_LOG
 from nanobanana_batch.model import RowStatus
+from tests.unit.beside import interrupted_at
 from tests.unit.fake_provider import FakeProvider, FakeTask
-from tests.unit.night import Night
-from tests.unit.test_engine_endurance import interrupted_at
-from tests.unit.test_engine_pace import in_virtual_time
+from tests.unit.night import Night, in_virtual_time
 from tests.unit.wire import BAD_REQUEST, Task, error, failed, reply
 
 PROMPTS = [f"a picture of the number {n}" for n in range(80)]

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine
+from collections.abc import AsyncIterator, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
 
 from nanobanana_batch.engine.context import OnUnknown, Settings
-from nanobanana_batch.engine.run import Run
-from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.errors import LinkFailed, StateFailed, UsageError
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import STATE_NAME, choose, create, was_worked_on
@@ -35,26 +32,13 @@ from nanobanana_batch.session import notice_lost_files
 from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.scope import Scope
 from nanobanana_batch.state.store import Store
+from tests.unit.beside import interrupted_at
 from tests.unit.fake_provider import FakeProvider, Turn
-from tests.unit.night import Night
+from tests.unit.night import PROMPTS, Night
 from tests.unit.wire import BAD_REQUEST, NO_CREDITS, failed, unavailable
 
-PROMPTS = [f"a picture of the number {n}" for n in range(30)]
 DONE, FAILED, UNKNOWN, RUNNING = RowStatus.COMPLETED, RowStatus.FAILED, RowStatus.UNKNOWN, RowStatus.RUNNING
 HOUR_S = 3600.0
-Beside = Callable[[Run, Stop], Coroutine[Any, Any, None]]
-
-
-def interrupted_at(seconds: float) -> Beside:
-    """Ask to stop after so long, and tear the run down two days later if it still goes on."""
-
-    async def beside(engine: Run, stop: Stop) -> None:
-        await anyio.sleep(seconds)
-        stop.ask("Interrupted.", interrupted=True)
-        await anyio.sleep(48 * HOUR_S)
-        engine.stop_now()
-
-    return beside
 
 
 def test_a_disk_that_fills_up_in_mid_run_stops_it(tmp_path: Path) -> None:

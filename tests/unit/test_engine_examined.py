@@ -22,10 +22,10 @@ from nanobanana_batch.providers.base import (
     Unknown,
 )
 from nanobanana_batch.providers.replies import read_submit_reply
+from tests.unit.beside import interrupted_at
 from tests.unit.fake_provider import Answer, FakeProvider
 from tests.unit.night import Night
 from tests.unit.test_engine_budget import Shop
-from tests.unit.test_engine_endurance import interrupted_at
 from tests.unit.wire import BAD_GATEWAY, BAD_REQUEST, PAGE, error, finished, reply
 
 PROMPTS = [f"a picture of the number {n}" for n in range(200)]

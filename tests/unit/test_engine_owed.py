@@ -9,7 +9,7 @@ import errno
 import os
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,9 @@ from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.scope import Scope
 from nanobanana_batch.state.store import Store
+from tests.unit.beside import interrupted_at
 from tests.unit.fake_provider import Answer, FakeProvider, FakeTask
 from tests.unit.night import Night
-from tests.unit.test_engine_endurance import interrupted_at
 from tests.unit.wire import NO_CREDITS, Task, finished, reply
 
 DONE, RUNNING, READY, PENDING = (
@@ -216,12 +216,15 @@ class SlowLinks(FakeProvider):
 
     open: int = 0
 
+    def open_link(self, url: str) -> AbstractAsyncContextManager[Body]:
+        return self._slowly(super().open_link(url))
+
     @asynccontextmanager
-    async def _open(self, url: str) -> AsyncIterator[Body]:
+    async def _slowly(self, link: AbstractAsyncContextManager[Body]) -> AsyncIterator[Body]:
         self.open += 1
         try:
             await anyio.sleep(1.0)
-            async with super()._open(url) as body:
+            async with link as body:
                 yield body
         finally:
             self.open -= 1

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio
 import pytest
-import trio.testing
 
 from nanobanana_batch.engine.context import Settings
-from nanobanana_batch.engine.pace import LONGEST_HOLD_S, Rate, RetryBudget, backoff_s
+from nanobanana_batch.engine.pace import LONGEST_HOLD_S, Gate, Rate, RetryBudget, backoff_s
 from nanobanana_batch.engine.slots import Slots
 from nanobanana_batch.engine.work import Stop, Tally
 from nanobanana_batch.model import RowStatus
@@ -20,25 +18,14 @@ from nanobanana_batch.providers.base import (
     Listing,
     SubmitOutcome,
 )
+from tests.unit.beside import interrupted_at
 from tests.unit.fake_provider import Answer, FakeProvider, Turn
-from tests.unit.night import Night
-from tests.unit.test_engine_endurance import interrupted_at
+from tests.unit.night import Night, in_virtual_time
 from tests.unit.wire import BAD_GATEWAY, slow, unavailable
 
 PROMPTS = [f"a picture of the number {n}" for n in range(120)]
 DONE = RowStatus.COMPLETED
 DAY_S, HOUR_S = 86400.0, 3600.0
-
-
-def in_virtual_time(test: Callable[[], Awaitable[None]]) -> None:
-    """Run a coroutine function on a clock that jumps; it begins past the clock's zero."""
-
-    async def later() -> None:
-        await anyio.sleep(1.0)
-        await test()
-
-    clock = trio.testing.MockClock(autojump_threshold=0)
-    anyio.run(later, backend="trio", backend_options={"clock": clock})
 
 
 @dataclass
@@ -358,3 +345,19 @@ def test_reads_wait_for_a_quarter_of_an_hour_at_most(tmp_path: Path, asked_s: fl
     (told, _), (again, _) = provider.batches[:2]
     assert LONGEST_HOLD_S <= again - told < LONGEST_HOLD_S + 10
     assert [at for at, _ in provider.sent if told + 0.3 < at < told + LONGEST_HOLD_S] == []
+
+
+def test_a_gate_is_only_held_longer() -> None:
+    """A short hold does not end a long one, and who waits already sees a later one."""
+
+    async def check() -> None:
+        gate = Gate()
+        gate.hold(100.0)
+        gate.hold(1.0)
+        async with anyio.create_task_group() as group:
+            group.start_soon(gate.passed)
+            await anyio.sleep(50.0)
+            gate.hold(200.0)
+        assert anyio.current_time() >= 250
+
+    in_virtual_time(check)

@@ -15,9 +15,9 @@ from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import Capabilities, TasksRead
 from nanobanana_batch.providers.replies import read_task
+from tests.unit.beside import interrupted_at
 from tests.unit.fake_provider import FakeProvider, FakeTask
 from tests.unit.night import Night
-from tests.unit.test_engine_endurance import interrupted_at
 from tests.unit.test_engine_pace import most_within
 from tests.unit.wire import BAD_GATEWAY, Task, failed, finished, working
 
@@ -109,14 +109,14 @@ def test_a_stuck_task_is_told_once_and_collected_when_it_ends(tmp_path: Path) ->
         return working(task.id) if is_slow else None
 
     provider.on_read = read
-    it = night(tmp_path, provider, 300, concurrency=4, submits_per_min=1.2)
+    it = night(tmp_path, provider, 75, concurrency=4, submits_per_min=0.3)
     said: list[str] = []
 
     async def listen(engine: Run, stop: Stop) -> None:
         it.tally.announce = said.append
 
     it.run(listen)
-    assert it.statuses() == [DONE] * 300
+    assert it.statuses() == [DONE] * 75
     assert set(provider.paid().values()) == {1}
     assert len([text for text in said if "--stuck-after" in text]) == 1
     assert [event for event, _ in it.events].count("stuck") == 2

@@ -11,10 +11,9 @@ from nanobanana_batch.engine.context import Settings
 from nanobanana_batch.engine.quota import OnDailyQuota
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.http import Reply
+from tests.unit.beside import interrupted_at, stop_now_at
 from tests.unit.fake_provider import Answer, FakeProvider
 from tests.unit.night import Night
-from tests.unit.test_engine_endurance import interrupted_at
-from tests.unit.test_engine_guards import stop_now_at
 from tests.unit.test_engine_pace import DAY_S, HOUR_S, Watched
 from tests.unit.wire import error, reply, slow
 

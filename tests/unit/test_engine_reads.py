@@ -8,9 +8,9 @@ import pytest
 
 from nanobanana_batch.engine.context import Settings
 from nanobanana_batch.model import RowStatus
+from tests.unit.beside import interrupted_at
 from tests.unit.fake_provider import FakeProvider
 from tests.unit.night import Night
-from tests.unit.test_engine_endurance import interrupted_at
 from tests.unit.test_engine_pace import DAY_S, Watched, night
 from tests.unit.wire import slow
 

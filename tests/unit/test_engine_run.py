@@ -24,10 +24,9 @@ from nanobanana_batch.providers.base import (
 from nanobanana_batch.state.facts import Accepted, Fact, FileDeleted, FileUploaded, Intent, Saved
 from nanobanana_batch.state.store import Store
 from tests.unit.fake_provider import Answer, FakeProvider, FakeTask
-from tests.unit.night import Night
+from tests.unit.night import PROMPTS, Night
 from tests.unit.wire import NO_CREDITS, error, failed, reply, slow
 
-PROMPTS = [f"a picture of the number {n}" for n in range(30)]
 DONE, FAILED, REFUSED = RowStatus.COMPLETED, RowStatus.FAILED, RowStatus.REFUSED
 RUNNING, READY, PENDING = RowStatus.RUNNING, RowStatus.READY, RowStatus.PENDING
 UNKNOWN, EXPIRED = RowStatus.UNKNOWN, RowStatus.EXPIRED

@@ -7,12 +7,16 @@ from pathlib import Path
 
 from nanobanana_batch.engine.context import OnUnknown, Settings
 from nanobanana_batch.model import RowStatus
-from nanobanana_batch.providers.base import Unknown
+from nanobanana_batch.providers.base import (
+    Unknown,
+)
 from nanobanana_batch.state.scope import Scope
+from tests.unit.beside import stop_now_at
 from tests.unit.fake_provider import FakeProvider
-from tests.unit.night import Night
-from tests.unit.test_engine_guards import stop_now_at
-from tests.unit.wire import failed
+from tests.unit.night import Night, night
+from tests.unit.wire import (
+    failed,
+)
 
 DONE, PENDING, UNKNOWN, FAILED = RowStatus.COMPLETED, RowStatus.PENDING, RowStatus.UNKNOWN, RowStatus.FAILED
 PROMPTS = [f"picture {n}" for n in range(8)]
@@ -68,3 +72,11 @@ def test_failed_rows_get_another_attempt_only_if_they_are_chosen(tmp_path: Path)
     it.run()
     assert it.statuses() == [FAILED, DONE]
     assert len(provider.tasks) == 3
+
+
+def test_only_the_first_rows_are_sent_under_a_limit(tmp_path: Path) -> None:
+    """--limit counts rows of the manifest."""
+    provider = FakeProvider()
+    it = night(tmp_path, provider, 30, scope=Scope(before=7))
+    it.run()
+    assert it.statuses() == [DONE] * 7 + [PENDING] * 23

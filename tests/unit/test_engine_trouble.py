@@ -25,7 +25,7 @@ from nanobanana_batch.providers.base import (
 from nanobanana_batch.providers.http import Reply
 from nanobanana_batch.state.scope import Scope
 from tests.unit.fake_provider import FakeProvider, FakeTask
-from tests.unit.night import Night
+from tests.unit.night import PROMPTS, Night, night, paid
 from tests.unit.wire import (
     BAD_GATEWAY,
     BAD_REQUEST,
@@ -39,20 +39,9 @@ from tests.unit.wire import (
     working,
 )
 
-PROMPTS = [f"a picture of the number {n}" for n in range(30)]
 DONE, FAILED, PENDING = RowStatus.COMPLETED, RowStatus.FAILED, RowStatus.PENDING
 UNKNOWN, RUNNING, READY = RowStatus.UNKNOWN, RowStatus.RUNNING, RowStatus.READY
 DAY_S = 86400.0
-
-
-def night(folder: Path, provider: FakeProvider, count: int = 30, **settings: object) -> Night:
-    """A run over the first prompts."""
-    return Night(folder, provider, PROMPTS[:count], Settings(**settings))  # type: ignore[arg-type]
-
-
-def paid(it: Night) -> list[int]:
-    """How often each body was paid for, most often first."""
-    return sorted(it.provider.paid().values(), reverse=True)
 
 
 class Forgetting(FakeProvider):

@@ -18,11 +18,10 @@ from nanobanana_batch.files.log import NO_LOG
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import Idempotency
 from nanobanana_batch.providers.http import Reply
+from tests.unit.beside import interrupted_at, stop_now_at
 from tests.unit.fake_provider import Answer, FakeProvider
-from tests.unit.night import Night
-from tests.unit.test_engine_endurance import interrupted_at
-from tests.unit.test_engine_guards import stop_now_at
-from tests.unit.test_engine_pace import DAY_S, HOUR_S, Watched, in_virtual_time, night
+from tests.unit.night import Night, in_virtual_time
+from tests.unit.test_engine_pace import DAY_S, HOUR_S, Watched, night
 from tests.unit.wire import BAD_GATEWAY, error, failed, reply, slow, unavailable
 
 T = TypeVar("T")

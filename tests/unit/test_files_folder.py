@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import platform
 from pathlib import Path
 
 import pytest
 
-from nanobanana_batch.errors import UsageError
+from nanobanana_batch.errors import DiskFailed, StateFailed, UsageError
 from nanobanana_batch.files import filesystem
 from nanobanana_batch.files.disk import Disk
-from nanobanana_batch.files.folder import POINTER_NAME, choose, create, find
+from nanobanana_batch.files.folder import (
+    POINTER_NAME,
+    Folder,
+    choose,
+    create,
+    find,
+    was_worked_on,
+)
 
 MOUNTS = """\
 22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
@@ -111,3 +119,40 @@ def test_a_state_that_stands_in_the_folder_is_not_moved(tmp_path: Path) -> None:
     (tmp_path / "state.sqlite3").write_bytes(b"x")
     with pytest.raises(UsageError, match="already"):
         choose(tmp_path, tmp_path / "elsewhere", risk_network=False)
+
+
+@pytest.mark.parametrize(
+    ("left", "refused"),
+    [
+        ((".run.lock", "images/a.png"), True),
+        ((".run.lock", "results.csv"), True),
+        ((".run.lock", "images/a.png", "state.sqlite3"), True),
+        ((".run.lock", "images/.a.png.part"), False),
+        ((".run.lock",), False),
+        (("images/a.png", "results.csv"), False),
+    ],
+)
+def test_a_folder_whose_state_is_gone_is_told_from_a_new_one(
+    tmp_path: Path, left: tuple[str, ...], refused: bool
+) -> None:
+    """Worked on, with something made, and no state or an empty one: nobody knows what was paid for."""
+    (tmp_path / "images").mkdir()
+    for name in left:
+        (tmp_path / name).touch()
+    worked_on = was_worked_on(tmp_path)
+    if not refused:
+        create(Folder(tmp_path, tmp_path), Disk(), worked_on=worked_on)
+        return
+    with pytest.raises(StateFailed, match="gone or empty"):
+        create(Folder(tmp_path, tmp_path), Disk(), worked_on=worked_on)
+
+
+def test_a_folder_that_cannot_be_made_for_want_of_space_is_a_disk_failure(tmp_path: Path) -> None:
+    """Exit 3 and a sentence, no traceback."""
+
+    class Full(Disk):
+        def make_folder(self, path: Path, mode: int = 0o777) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(DiskFailed):
+        create(Folder(tmp_path / "out", tmp_path / "out"), Full(), worked_on=False)

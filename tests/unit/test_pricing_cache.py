@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from nanobanana_batch.errors import NoPriceList
-from nanobanana_batch.pricing import cache
 from nanobanana_batch.pricing.cache import cache_file, keep, kept_list
 from nanobanana_batch.pricing.tariff import Charge, PriceList, Role, Tariff
 
@@ -79,7 +79,10 @@ def test_nothing_is_said_of_a_list_that_was_never_read(file: Path) -> None:
 
 def changed(**values: object) -> bytes:
     """A kept list with other values at its top."""
-    return json.dumps({**json.loads(json.dumps(cache._as_json(PRICES))), **values}).encode()
+    with TemporaryDirectory() as folder:
+        kept = Path(folder) / "kept.json"
+        keep(PRICES, kept)
+        return json.dumps({**json.loads(kept.read_text()), **values}).encode()
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from nanobanana_batch.manifest import derive_id, fold_id
 from nanobanana_batch.model import Draft, Request, Row, request_as_json, request_from_json, row_key
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state.roster import Roster
+from tests.unit.connections import connections
 
 
 def rows_of(drafts: list[Draft], problems: ProblemLog | None = None) -> list[Row]:
@@ -195,7 +196,7 @@ def test_combinations_of_values_are_tallied() -> None:
 
 def test_a_full_disk_is_told() -> None:
     """A long manifest is kept on disk, and that may have no room: said as what it is, before any payment."""
-    with Roster(derive_id, fold_id) as roster:
-        roster._db.execute("PRAGMA max_page_count = 4")
+    with connections() as made, Roster(derive_id, fold_id) as roster:
+        made[0].execute("PRAGMA max_page_count = 4")
         with pytest.raises(BadSurroundings, match="cannot be kept in a temporary file"):
             roster.add_all([draft(f"picture {n}" * 90, line=n) for n in range(200)], ProblemLog())

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from nanobanana_batch.state.schema import APPLICATION_ID, VERSION
 from nanobanana_batch.state.scope import EVERY_ROW, Scope
 from nanobanana_batch.state.store import Repeat, Store
 from nanobanana_batch.state.writers import WRITERS
+from tests.unit.connections import answer, connections
 
 IMAGE = Image("images/row-0.png", "image/png", 9, 5, 100, "ab" * 32)
 
@@ -254,24 +255,34 @@ def test_every_commit_is_synced(store: Store, path: Path) -> None:
     """WAL stands in the file, FULL holds for the connection that writes: together they survive power loss."""
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    assert store._db.execute("PRAGMA synchronous").fetchone() == (2,)
-    assert store._db.execute("PRAGMA foreign_keys").fetchone() == (1,)
+    with connections() as made, closing(Store(path)):
+        (writes,) = [db for db in made if answer(db, "query_only") == 0]
+        assert (answer(writes, "synchronous"), answer(writes, "foreign_keys")) == (2, 1)
 
 
-def test_a_question_does_not_wait_for_a_commit(store: Store) -> None:
+def test_a_question_does_not_wait_for_a_commit(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk may take its time to sync: whoever asks sees what was committed before, at once."""
     store.apply([intent(1), FACTS["Accepted"](1)])
-    with store._transaction(), ThreadPoolExecutor(1) as pool:
-        WRITERS[facts.Ready](store._db, FACTS["Ready"](1))
-        assert pool.submit(store.task_is_known, "task-1").result(timeout=60)
-        assert not store.open_attempts(Phase.READY)
+    write, asked = WRITERS[facts.Ready], []
+
+    def slowly(db: sqlite3.Connection, fact: facts.Fact) -> None:
+        write(db, fact)
+        with ThreadPoolExecutor(1) as pool:
+            asked.append(pool.submit(store.task_is_known, "task-1").result(timeout=60))
+        asked.append(bool(store.open_attempts(Phase.READY)))
+
+    monkeypatch.setitem(WRITERS, facts.Ready, slowly)
+    store.apply([FACTS["Ready"](1)])
+    assert asked == [True, False]
     assert store.open_attempts(Phase.READY)
 
 
-def test_whoever_reads_cannot_write(store: Store) -> None:
+def test_whoever_reads_cannot_write(store: Store, path: Path) -> None:
     """Facts have one way into the file."""
-    with pytest.raises(StateFailed, match="readonly"):
-        store._read("DELETE FROM attempts")
+    with connections() as made, closing(Store(path)):
+        (reads,) = [db for db in made if answer(db, "query_only") == 1]
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            reads.execute("DELETE FROM attempts")
 
 
 def test_all_facts_of_an_attempt_come_back(store: Store) -> None:
@@ -572,12 +583,12 @@ def test_a_key_is_not_asked_about_whose_own_dates_disagree(path: Path, gap: floa
 
 def test_what_looks_for_dates_reads_attempts_once(path: Path) -> None:
     """By their numbers, in order: no sorting, nothing within a loop."""
-    store = Store(path)
-    for query in (LATER_ONES, EARLIER_ONES):
-        plan = [str(step[3]) for step in store._db.execute(f"EXPLAIN QUERY PLAN {query}", (60.0,))]
-        assert not [step for step in plan if "B-TREE" in step or "CORRELATED" in step]
-        assert sum(step in ("SCAN attempts", _BY_NUMBER) for step in plan) == 1
-    store.close()
+    Store(path).close()
+    with closing(sqlite3.connect(path)) as db:
+        for query in (LATER_ONES, EARLIER_ONES):
+            plan = [str(step[3]) for step in db.execute(f"EXPLAIN QUERY PLAN {query}", (60.0,))]
+            assert not [step for step in plan if "B-TREE" in step or "CORRELATED" in step]
+            assert sum(step in ("SCAN attempts", _BY_NUMBER) for step in plan) == 1
 
 
 _BY_NUMBER = "SEARCH attempts USING INTEGER PRIMARY KEY (rowid>?)"
@@ -599,13 +610,13 @@ def test_a_killed_creation_leaves_no_state_that_counts(path: Path) -> None:
 def test_a_state_that_cannot_be_written_stops_the_run(path: Path) -> None:
     """A failed write is an error, never a lost fact."""
     made(path)
-    store = Store(path)
-    store._db.execute("PRAGMA query_only = ON")
-    with pytest.raises(StateFailed, match="Nothing more was sent"):
-        store.apply([FACTS["Ready"](1)])
-    store._db.execute("PRAGMA query_only = OFF")
+    with connections() as those, closing(Store(path)) as store:
+        for db in those:
+            with suppress(sqlite3.ProgrammingError):
+                db.execute("PRAGMA query_only = ON")
+        with pytest.raises(StateFailed, match="Nothing more was sent"):
+            store.apply([FACTS["Ready"](1)])
     assert phase_of(path) is Phase.ACCEPTED
-    store.close()
 
 
 def test_a_folder_that_does_not_exist_is_a_state_failure(tmp_path: Path) -> None:

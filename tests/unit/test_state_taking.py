@@ -26,6 +26,7 @@ from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.scope import EVERY_ROW
 from nanobanana_batch.state.store import Store
+from tests.unit.connections import connections
 
 Rows = list[tuple[str, str, str]]
 """(prompt, id, mood) of each row of a manifest."""
@@ -212,8 +213,8 @@ def test_a_failure_at_any_moment_leaves_the_earlier_manifest(tmp_path: Path, bef
         pay(store, before[3][0])
     after = [*many(60, r3="changed")[::-1], ("new", "new", "busy")]
     then, failures = content_of(path), 0
-    with roster_of(after) as roster:
-        while _fails_after(failures * 3, store, roster):
+    with connections() as made, roster_of(after) as roster:
+        while _fails_after(failures * 3, store, roster, made[0]):
             failures += 1
             assert content_of(path) == then
     assert failures > 10
@@ -223,16 +224,16 @@ def test_a_failure_at_any_moment_leaves_the_earlier_manifest(tmp_path: Path, bef
     assert schema_of(path) == _schema_of_a_new_one(tmp_path)
 
 
-def _fails_after(looks: int, store: Store, roster: Roster) -> bool:
+def _fails_after(looks: int, store: Store, roster: Roster, its: sqlite3.Connection) -> bool:
     """Take the manifest; the database gives up after so many of its short stretches of work."""
     seen = itertools.count()
-    roster._db.set_progress_handler(lambda: next(seen) == looks, 50)
+    its.set_progress_handler(lambda: next(seen) == looks, 50)
     try:
         store.take_manifest(roster, name="m", variables=("mood",))
     except StateFailed:
         return True
     finally:
-        roster._db.set_progress_handler(None, 0)
+        its.set_progress_handler(None, 0)
     return False
 
 
@@ -244,11 +245,12 @@ def _schema_of_a_new_one(folder: Path) -> list[tuple[object, ...]]:
 _DIES = """
 import os, sys
 from pathlib import Path
+from tests.unit.connections import connections
 from tests.unit.test_state_taking import many, roster_of
 from nanobanana_batch.state.store import Store
 store = Store(Path(sys.argv[1]))
-with roster_of(many(60, r3="changed")[::-1]) as roster:
-    roster._db.set_progress_handler(lambda: os._exit(9), int(sys.argv[2]))
+with connections() as made, roster_of(many(60, r3="changed")[::-1]) as roster:
+    made[0].set_progress_handler(lambda: os._exit(9), int(sys.argv[2]))
     store.take_manifest(roster, name="m", variables=("mood",))
 """
 

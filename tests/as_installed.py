@@ -1,0 +1,11 @@
+"""The program as a person has it: libraries that only the tools of the tests bring are not there.
+
+httpx and httpcore load what they find of them, and each of hundreds of processes would pay for that.
+"""
+
+from __future__ import annotations
+
+MAIN = (
+    "import sys; sys.modules.update(trio=None, pygments=None); from nanobanana_batch.cli import main; main()"
+)
+"""For `python -c`."""
