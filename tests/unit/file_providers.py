@@ -104,7 +104,7 @@ class DirectProvider(FileReader, FakeProvider):
             return scripted
         if scripted is not None and scripted != "lost":
             raise TypeError(f"{scripted} is no answer of this provider")
-        task = self._make(body, idempotency_key)
+        task = self.make(body, idempotency_key)
         if scripted == "lost":
             return Unknown("the reply was lost")
         told = self.on_reply(number, task) or told_of(body, self.images)
