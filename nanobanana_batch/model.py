@@ -213,6 +213,20 @@ class Kind(StrEnum):
     """A job id for many rows, to wait for; their images come in one file."""
 
 
+@dataclass(frozen=True, slots=True)
+class TaskMade:
+    """What the provider says when it takes a paid request: it made a task of it, or a job."""
+
+    task_id: str
+    request_id: str | None = None
+    """The provider's own, for its support."""
+    credits_reserved: float | None = None
+    estimated_s: float | None = None
+    """How long it expects to take."""
+    is_replay: bool = False
+    """It says that an earlier sending under the same key had made it."""
+
+
 class RowStatus(StrEnum):
     """Where a row stands; the words are those of `status`, results.csv and the exit code."""
 

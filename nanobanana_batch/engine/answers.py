@@ -11,8 +11,8 @@ from nanobanana_batch.engine.pace import backoff_s
 from nanobanana_batch.engine.work import Work
 from nanobanana_batch.errors import DiskFailed
 from nanobanana_batch.files.answers import keep_answer
+from nanobanana_batch.model import TaskMade
 from nanobanana_batch.providers.base import (
-    Accepted,
     Answered,
     Decision,
     NotSent,
@@ -73,7 +73,7 @@ async def record_answer(
     A task that belongs to another attempt already is no answer to this one. `is_anew`: the sending that it
     answers was recorded as one that may be paid for itself.
     """
-    if not isinstance(outcome, Accepted | Answered):
+    if not isinstance(outcome, TaskMade | Answered):
         fact = answer(work, outcome, context.now())
         if isinstance(fact, facts.Unanswered) and is_anew:
             fact = replace(fact, came_to_nothing=isinstance(outcome, NotSent | Rejected))
@@ -126,17 +126,9 @@ def answer(work: Work, outcome: SubmitOutcome, now: float) -> facts.Fact:
     Of a doubtful attempt only a task, or the provider's verdict on the request itself, settles anything.
     """
     match outcome:
-        case Accepted():
+        case TaskMade():
             work.task_id, work.estimated_s, work.accepted_at = outcome.task_id, outcome.estimated_s, now
-            return facts.Accepted(
-                work.request,
-                outcome.task_id,
-                outcome.request_id,
-                outcome.credits_reserved,
-                outcome.estimated_s,
-                now,
-                outcome.replayed,
-            )
+            return facts.Accepted(work.request, outcome, now)
         case Rejected(decision=Decision.FAIL_ROW | Decision.REFUSE | Decision.NEW_ATTEMPT) if (
             outcome.is_verdict or not work.is_doubtful
         ):
@@ -157,7 +149,7 @@ def reason(outcome: SubmitOutcome) -> str:
             return outcome.reason
         case Rejected():
             return f"{outcome.code}: {outcome.message}"
-        case Accepted():
+        case TaskMade():
             return outcome.task_id
         case Answered():
             return "answered"

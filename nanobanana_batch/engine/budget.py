@@ -135,8 +135,8 @@ class Budget:
             return
         match fact:
             case facts.Accepted():
-                self._note_sending(fact.attempt, is_replay=fact.is_replay)
-                self._learn(fact.attempt, fact.credits_reserved)
+                self._note_sending(fact.attempt, is_replay=fact.task.is_replay)
+                self._learn(fact.attempt, fact.task.credits_reserved)
                 self._held.discard(fact.attempt)
             case facts.Answered():
                 self._note_sending(fact.attempt, is_replay=False)

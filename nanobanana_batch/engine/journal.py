@@ -13,7 +13,7 @@ import anyio
 import anyio.to_thread
 
 from nanobanana_batch.files.log import Log
-from nanobanana_batch.state.facts import Fact, Saved
+from nanobanana_batch.state.facts import Accepted, Fact, Saved
 from nanobanana_batch.state.store import Store
 
 T = TypeVar("T")
@@ -29,6 +29,10 @@ def log_fact(log: Log, fact: Fact) -> None:
     fields = {name: value for name, value in fields.items() if value not in (None, "", (), False)}
     if isinstance(fact, Saved):
         fields["image"] = fact.image.path
+    if isinstance(fact, Accepted):
+        del fields["task"]
+        told = {name: getattr(fact.task, name) for name in fact.task.__slots__}
+        fields |= {name: value for name, value in told.items() if value not in (None, "", False)}
     log(_SNAKE.sub("_", type(fact).__name__).lower(), **fields)
 
 

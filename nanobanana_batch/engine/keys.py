@@ -22,8 +22,8 @@ from nanobanana_batch.engine.clock import APART_S
 from nanobanana_batch.engine.context import Context
 from nanobanana_batch.engine.pace import backoff_s
 from nanobanana_batch.engine.work import Work
+from nanobanana_batch.model import TaskMade
 from nanobanana_batch.providers.base import (
-    Accepted,
     Decision,
     Idempotency,
     KeyMemory,
@@ -349,7 +349,7 @@ class Keys:
 
     def _warn_of(self, outcome: SubmitOutcome) -> None:
         """A provider that makes a task of such a body is not asked anything any more."""
-        if isinstance(outcome, Accepted) and not outcome.replayed:
+        if isinstance(outcome, TaskMade) and not outcome.is_replay:
             self._questions = _MOST_QUESTIONS
             self._context.tally.say_once(
                 f"the provider made a task of a question about a key ({outcome.task_id}), which no row"

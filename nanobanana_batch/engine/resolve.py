@@ -25,9 +25,8 @@ from nanobanana_batch.engine.same_request import may_be_sent_again
 from nanobanana_batch.engine.strangers import WINDOW_S, Strangers
 from nanobanana_batch.engine.submit import PaidSections
 from nanobanana_batch.engine.work import Work
-from nanobanana_batch.model import Kind
+from nanobanana_batch.model import Kind, TaskMade
 from nanobanana_batch.providers.base import (
-    Accepted,
     Answered,
     Decision,
     NotSent,
@@ -259,7 +258,7 @@ class Resolver:
                 with context.gate.heard(outcome):
                     outcome = await record_answer(context, work, outcome)
             self._note_health(outcome)
-        if isinstance(outcome, Accepted):
+        if isinstance(outcome, TaskMade):
             await self._learn(work, outcome)
             self._follow(work, group)
         elif isinstance(outcome, Answered):
@@ -286,7 +285,7 @@ class Resolver:
 
     def _note_health(self, outcome: SubmitOutcome) -> None:
         match outcome:
-            case Accepted() | Answered():
+            case TaskMade() | Answered():
                 self._context.breaker.worked()
                 self._context.pace.accepted()
                 self._context.retries.worked()
@@ -367,11 +366,11 @@ class Resolver:
         self._held.append(case)
         self._context.first_look.at(case.work)
 
-    async def _learn(self, work: Work, accepted: Accepted) -> None:
+    async def _learn(self, work: Work, accepted: TaskMade) -> None:
         """What the answer to a repeat says of the provider's keys."""
         context = self._context
         context.ends.accepted()
-        if accepted.replayed:
+        if accepted.is_replay:
             await self._keys.showed(work)
             self._made_anew.clear()
         elif self._keys.is_on_trial:
@@ -388,10 +387,10 @@ class Resolver:
         if self._keys.is_ours(work):
             oldest = min(self._sendings(work), default=context.now())
             task = await self._strangers.task_of(work, oldest, at_once=self._is_last)
-        outcome: SubmitOutcome = self._not_shown(work) if task is None else Accepted(task.task_id)
-        if isinstance(outcome, Accepted) or not case.is_noted:
+        outcome: SubmitOutcome = self._not_shown(work) if task is None else TaskMade(task.task_id)
+        if isinstance(outcome, TaskMade) or not case.is_noted:
             outcome = await record_answer(context, work, outcome)
-        if isinstance(outcome, Accepted):
+        if isinstance(outcome, TaskMade):
             self._follow(work, group)
             return
         case.is_noted = True
@@ -410,7 +409,7 @@ class Resolver:
                     f"A request was taken {len(found.job_ids)} times, as the jobs {', '.join(found.job_ids)}:"
                     " the first is waited for. Ask the provider about the others."
                 )
-            await record_answer(context, work, Accepted(found.job_ids[0]))
+            await record_answer(context, work, TaskMade(found.job_ids[0]))
             self._follow(work, group)
             return
         if not case.is_noted:

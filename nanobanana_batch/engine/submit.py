@@ -31,9 +31,8 @@ from nanobanana_batch.engine.references import References, Sendable, Unusable
 from nanobanana_batch.engine.same_request import may_be_sent_again
 from nanobanana_batch.engine.stems import free_stem
 from nanobanana_batch.engine.work import Work
-from nanobanana_batch.model import Kind
+from nanobanana_batch.model import Kind, TaskMade
 from nanobanana_batch.providers.base import (
-    Accepted,
     Answered,
     Decision,
     NotOffered,
@@ -330,7 +329,7 @@ class Submitter:
         context, sent_at = self._context, anyio.current_time()
         with context.pace.one(wanted_at):
             outcome = await self._post(work, intents)
-        if isinstance(outcome, Accepted | Answered):
+        if isinstance(outcome, TaskMade | Answered):
             context.breaker.worked()
             context.pace.accepted()
             if work.failed_submits:

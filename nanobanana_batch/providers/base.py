@@ -22,7 +22,7 @@ from enum import Enum, StrEnum
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from nanobanana_batch.model import Kind, Request
+from nanobanana_batch.model import Kind, Request, TaskMade
 
 
 class NotOffered(Exception):
@@ -39,17 +39,6 @@ class Decision(Enum):
     SLOW_DOWN = "wait for the whole provider, then send again"
     STOP_RUN = "nothing else will work: stop submitting"
     WAIT_FOR_RESET = "a daily quota is used up: nothing was made, and nothing is before it resets"
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """The provider made a task; `replayed` when it says that the key had made it before."""
-
-    task_id: str
-    request_id: str | None = None
-    credits_reserved: float | None = None
-    estimated_s: float | None = None
-    replayed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +90,7 @@ class Unknown:
     """The reply says that the request went well, in a form that nobody here understands."""
 
 
-SubmitOutcome = Accepted | Answered | Rejected | NotSent | Unknown
+SubmitOutcome = TaskMade | Answered | Rejected | NotSent | Unknown
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from nanobanana_batch.model import TaskMade
 from nanobanana_batch.providers import decisions
 from nanobanana_batch.providers.base import (
-    Accepted,
     AccountRead,
     Decision,
     KeyAnswer,
@@ -100,12 +100,12 @@ def read_submit_reply(reply: Reply) -> SubmitOutcome:
     task_id = as_id(submitted_id(body))
     if task_id is None:
         return _without_a_task(reply)
-    return Accepted(
+    return TaskMade(
         task_id=task_id,
         request_id=_request_id(reply),
         credits_reserved=as_credits(_of_task(body, "usage", "credits_reserved")),
         estimated_s=as_estimate_s(_of_task(body, "task_info", "estimated_time")),
-        replayed="true" in map(str.strip, reply.headers.get("idempotency-replayed", "").lower().split(",")),
+        is_replay="true" in map(str.strip, reply.headers.get("idempotency-replayed", "").lower().split(",")),
     )
 
 
@@ -179,9 +179,9 @@ def key_answer(outcome: SubmitOutcome) -> KeyAnswer:
     the body shows nothing: who looks at that first may well remember the key.
     """
     match outcome:
-        case Unknown(code="idempotency_conflict" | "paid_outcome_unknown") | Accepted(replayed=True):
+        case Unknown(code="idempotency_conflict" | "paid_outcome_unknown") | TaskMade(is_replay=True):
             return KeyAnswer(KeyMemory.REMEMBERED, outcome)
-        case Accepted() | Rejected(is_verdict=True, decision=Decision.FAIL_ROW | Decision.REFUSE):
+        case TaskMade() | Rejected(is_verdict=True, decision=Decision.FAIL_ROW | Decision.REFUSE):
             return KeyAnswer(KeyMemory.UNSHOWN, outcome)
     return KeyAnswer(KeyMemory.NO_ANSWER, outcome)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nanobanana_batch.model import Image
+from nanobanana_batch.model import Image, TaskMade
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +104,11 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The provider made a task of it; `is_replay` when it says that an earlier sending of it had done so."""
+    """The provider has taken it."""
 
     attempt: int
-    task_id: str
-    request_id: str | None
-    credits_reserved: float | None
-    estimated_s: float | None
+    task: TaskMade
     at: float
-    is_replay: bool = False
 
 
 @dataclass(frozen=True, slots=True)

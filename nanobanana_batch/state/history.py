@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from typing import Any
 
-from nanobanana_batch.model import Image, Kind
+from nanobanana_batch.model import Image, Kind, TaskMade
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.facts import Fact
 from nanobanana_batch.state.lifecycle import CAN_REST, GIVEN_UP, RUNNING, ImagePhase, Phase, RequestPhase
@@ -70,7 +70,7 @@ def _of_request(request: Record, first: Record) -> Iterator[Fact]:
             if request["kind"] != Kind.DIRECT:
                 reserved, estimated = request["credits_reserved"], request["estimated_s"]
                 at = request["accepted_at"]
-                yield facts.Accepted(number, request["task_id"], None, reserved, estimated, at)
+                yield facts.Accepted(number, TaskMade(request["task_id"], None, reserved, estimated), at)
             if request["results"] is not None:
                 yield facts.Answered(
                     number, request["results"], request["credits_used"], request["answered_at"]

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Protocol
 
 from nanobanana_batch.commands import rebuild_hint
 from nanobanana_batch.errors import StateFailed
-from nanobanana_batch.model import Image
+from nanobanana_batch.model import Image, TaskMade
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.facts import Fact
 from nanobanana_batch.state.history import history
@@ -51,15 +51,19 @@ _TOLD: dict[str, type] = {
     )
 }
 """What concerns a paid request; uploaded files cost nothing, and end by themselves."""
-_FIELDS: dict[type, list[tuple[str, Any]]] = {
-    kind: [
+
+
+def _told_fields(kind: type[Any]) -> list[tuple[str, Any]]:
+    """Each with the value that is not told."""
+    return [
         (field.name, None if field.default is MISSING else field.default)
         for field in fields(kind)
         if field.name not in _NOT_TOLD
     ]
-    for kind in _TOLD.values()
-}
-"""Of each fact, with the value that is not told."""
+
+
+_FIELDS = {kind: _told_fields(kind) for kind in _TOLD.values()}
+_TASK_FIELDS = _told_fields(TaskMade)
 _IMAGE_FIELDS = [field.name for field in fields(Image)]
 _REQUESTS = "SELECT * FROM requests ORDER BY request"
 _ATTEMPTS = """
@@ -232,6 +236,8 @@ def understand(line: bytes) -> Told:
         known |= {"links": (), "stems": tuple(map(str, entry.get("stems", ())))}
     if kind is facts.Saved:
         known["image"] = Image(**entry["image"])
+    if kind is facts.Accepted:
+        known["task"] = TaskMade(**{name: entry[name] for name, _ in _TASK_FIELDS if name in entry})
     known = {field.name: None for field in fields(kind) if field.default is MISSING} | known
     return Told(kind(**known), None, b"")
 
@@ -239,13 +245,20 @@ def understand(line: bytes) -> Told:
 def _entry(fact: Fact) -> dict[str, Any]:
     kind = type(fact)
     entry: dict[str, Any] = {"fact": kind.__name__}
-    for name, default in _FIELDS[kind]:
-        value = getattr(fact, name)
-        if value is not None and value != default:
-            entry[name] = value
+    _tell(entry, fact, _FIELDS[kind])
     if isinstance(fact, facts.Saved):
         entry["image"] = {name: getattr(fact.image, name) for name in _IMAGE_FIELDS}
+    if isinstance(fact, facts.Accepted):
+        del entry["task"]
+        _tell(entry, fact.task, _TASK_FIELDS)
     return entry
+
+
+def _tell(entry: dict[str, Any], what: object, names: list[tuple[str, Any]]) -> None:
+    for name, default in names:
+        value = getattr(what, name)
+        if value is not None and value != default:
+            entry[name] = value
 
 
 def _checkpoint(chain: Chain) -> dict[str, Any]:

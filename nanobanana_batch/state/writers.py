@@ -190,11 +190,12 @@ WHERE own.request = ? AND other.task_id = ? AND other.request != own.request
 
 
 def _write_accepted(db: sqlite3.Connection, fact: facts.Accepted) -> None:
-    if other := db.execute(_OTHERS_TASK, (fact.attempt, fact.task_id)).fetchone():
+    task = fact.task
+    if other := db.execute(_OTHERS_TASK, (fact.attempt, task.task_id)).fetchone():
         raise StateFailed(
-            f"Attempt {fact.attempt} cannot have task {fact.task_id}: attempt {other[0]} has it."
+            f"Attempt {fact.attempt} cannot have task {task.task_id}: attempt {other[0]} has it."
         )
-    if fact.is_replay:
+    if task.is_replay:
         _set(db, "requests", "request", fact.attempt, sent=1)
     _move_request(
         db,
@@ -202,10 +203,10 @@ def _write_accepted(db: sqlite3.Connection, fact: facts.Accepted) -> None:
         fact.attempt,
         RequestPhase.ACCEPTED,
         attempts={"error_message": None},
-        task_id=fact.task_id,
-        request_id=fact.request_id,
-        credits_reserved=fact.credits_reserved,
-        estimated_s=fact.estimated_s,
+        task_id=task.task_id,
+        request_id=task.request_id,
+        credits_reserved=task.credits_reserved,
+        estimated_s=task.estimated_s,
         accepted_at=fact.at,
     )
 

@@ -19,8 +19,9 @@ from urllib.parse import unquote
 import pytest
 
 from nanobanana_batch.errors import LinkFailed
+from nanobanana_batch.model import TaskMade
 from nanobanana_batch.providers import bodies, http
-from nanobanana_batch.providers.base import Accepted, Exchange, Unknown
+from nanobanana_batch.providers.base import Exchange, Unknown
 from nanobanana_batch.providers.error_words import error_of
 from nanobanana_batch.providers.http import Reply, Timeouts
 from nanobanana_batch.providers.links import links_of
@@ -290,7 +291,7 @@ async def test_nothing_that_cannot_be_shown_keeps_a_key_apart(between: str) -> N
     answer = send(200, b'{"id": "t-1"}', headers)
     async with serving(answer) as server, watched(server.url, lambda it: None) as opened:
         outcome = await opened.submit(BODY, "key-0123456789abcdef")
-    assert isinstance(outcome, Accepted)
+    assert isinstance(outcome, TaskMade)
     assert not _shows_key(outcome)
 
 
@@ -366,7 +367,7 @@ async def test_what_is_packed_once_is_understood(coding: str) -> None:
     announced = coding.replace("raw", "deflate")
     async with serving(packed(body, coding.lower().removeprefix("x-"), announced)) as server:
         async with provider(server.url) as opened:
-            assert await opened.submit(BODY, "key-0123456789abcdef") == Accepted("t-1")
+            assert await opened.submit(BODY, "key-0123456789abcdef") == TaskMade("t-1")
             assert (await opened.read_many(["t-1"])).failure
         assert await fetched(f"{server.url}/a.png") == body
         asked = [request.headers["accept-encoding"] for request in server.seen]
@@ -402,7 +403,7 @@ async def test_what_follows_a_packed_body_counts_as_well(monkeypatch: pytest.Mon
         answer = send(200, body + b"\0" * surplus, "Content-Encoding: gzip\r\n")
         async with serving(answer) as server, provider(server.url) as opened:
             outcome = await opened.submit(BODY, "key-0123456789abcdef")
-        assert isinstance(outcome, Accepted) is is_taken
+        assert isinstance(outcome, TaskMade) is is_taken
 
 
 @pytest.mark.anyio

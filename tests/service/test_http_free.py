@@ -15,8 +15,8 @@ from urllib.parse import unquote
 import pytest
 
 from nanobanana_batch.errors import LinkFailed
+from nanobanana_batch.model import TaskMade
 from nanobanana_batch.providers.base import (
-    Accepted,
     KeyMemory,
     KeyQuestion,
     TaskReport,
@@ -334,7 +334,7 @@ async def test_numbers_go_back_as_numbers() -> None:
 
     async with serving(answer) as server, provider(server.url) as opened:
         accepted = await opened.submit(b"{}", "key-0123456789abcdef")
-        assert isinstance(accepted, Accepted)
+        assert isinstance(accepted, TaskMade)
         read = await opened.read_many([accepted.task_id, "13"])
     assert read.reports == {"12": report("12"), "13": report("13")}
     assert batches == [[12, 13]]
@@ -817,7 +817,7 @@ async def test_the_key_goes_with_submits_and_reads_only() -> None:
                 assert [piece async for piece in body.pieces()] == [b"image"]
         assert {request.headers.get("authorization") for request in server.seen} == {f"Bearer {KEY}"}
         assert {request.headers.get("authorization") for request in links.seen} == {None}
-    assert Accepted("x").replayed is False
+    assert TaskMade("x").is_replay is False
 
 
 @pytest.mark.anyio

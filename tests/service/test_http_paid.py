@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 import httpx
 import pytest
 
+from nanobanana_batch.model import TaskMade
 from nanobanana_batch.providers import http
-from nanobanana_batch.providers.base import Accepted, Listing, NotSent, Rejected, Unknown
+from nanobanana_batch.providers.base import Listing, NotSent, Rejected, Unknown
 from nanobanana_batch.providers.http import NOTHING_SENT, NoReply, NothingSent, PaidHttp, Reply, Timeouts
 from nanobanana_batch.providers.profile import check_address, load_profile
 from nanobanana_batch.providers.task_api import TaskApi, open_task_api
@@ -383,7 +384,7 @@ async def test_a_submit_is_the_contracts_request() -> None:
     async with serving(reply) as server, provider(server.url) as opened:
         outcome = await opened.submit(BODY, "key-0123456789abcdef")
         (request,) = server.seen
-    assert outcome == Accepted("t-1", request_id="req-1", replayed=True)
+    assert outcome == TaskMade("t-1", request_id="req-1", is_replay=True)
     assert request.line == "POST /v1/images/generations HTTP/1.1"
     assert request.body == BODY
     assert request.headers["authorization"] == f"Bearer {KEY}"

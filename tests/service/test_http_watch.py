@@ -16,7 +16,8 @@ from urllib.parse import quote
 import pytest
 
 from nanobanana_batch.errors import LinkFailed
-from nanobanana_batch.providers.base import Accepted, Exchange, Observer
+from nanobanana_batch.model import TaskMade
+from nanobanana_batch.providers.base import Exchange, Observer
 from nanobanana_batch.providers.profile import check_address, load_profile
 from nanobanana_batch.providers.task_api import TaskApi, open_task_api
 from nanobanana_batch.providers.watch import BODY_LIMIT_BYTES, Secret, Watch, link_route, without_links
@@ -163,7 +164,7 @@ async def test_a_log_that_fails_does_not_lose_a_paid_task() -> None:
         raise OSError("no space left")
 
     async with serving(send()) as server, watched(server.url, fail) as opened:
-        assert await opened.submit(BODY, ID) == Accepted("t-1")
+        assert await opened.submit(BODY, ID) == TaskMade("t-1")
 
 
 @pytest.mark.anyio

@@ -23,8 +23,8 @@ import pytest
 from PIL import Image
 
 from nanobanana_batch.catalog import load_catalog
-from nanobanana_batch.model import Request
-from nanobanana_batch.providers.base import Accepted, Capabilities, Rejected, Uploaded
+from nanobanana_batch.model import Request, TaskMade
+from nanobanana_batch.providers.base import Capabilities, Rejected, Uploaded
 from nanobanana_batch.providers.profile import check_address, load_profile
 from nanobanana_batch.providers.task_api import TaskApi, open_task_api
 from nanobanana_batch.service.app import make_app
@@ -239,7 +239,7 @@ async def act_all(dialect: str, folder: Path, api: TaskApi) -> None:
     for number, request in enumerate(r for rules in load_catalog().models(dialect) for r in whole(rules)):
         url = f"https://example.com/hooks/{number}" if offers.offers_callbacks and number % 2 else None
         outcome = await api.submit(api.encode(request, url), f"{number:032x}")
-        assert isinstance(outcome, Accepted), (request, outcome)
+        assert isinstance(outcome, TaskMade), (request, outcome)
         tasks.append(outcome.task_id)
     assert (await api.read_many(tasks[:50])).failure == ""
     assert len((await list_since(api, 0.0)).tasks) == len(tasks)
@@ -284,7 +284,7 @@ def test_single_reads_are_published(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     async def act(api: TaskApi) -> None:
         outcome = await api.submit(api.encode(Request("nano-banana-beta", "x")), "0123456789abcdef")
-        assert isinstance(outcome, Accepted)
+        assert isinstance(outcome, TaskMade)
         assert (await api.read_many([outcome.task_id])).reports
 
     with desk(tmp_path, monkeypatch, batch_reads=False) as there:

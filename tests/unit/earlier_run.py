@@ -10,7 +10,7 @@ from pathlib import Path
 from nanobanana_batch.file_names import IMAGE_FOLDER
 from nanobanana_batch.files.folder import STATE_NAME
 from nanobanana_batch.manifest import derive_id, fold_id
-from nanobanana_batch.model import Draft, Image, Request
+from nanobanana_batch.model import Draft, Image, Request, TaskMade
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.roster import Roster
@@ -68,7 +68,7 @@ def _draft(row: Earlier) -> Draft:
 def _send(store: Store, number: int, row: Earlier, provider: str) -> None:
     key = f"key-{number}"
     store.apply([facts.Intent(number, number, 1, row.id, provider, "me", b"{}", "f", key, 1.0)])
-    store.apply([facts.Accepted(number, f"task-{number}", "req", 4.0, 20.0, 2.0)])
+    store.apply([facts.Accepted(number, TaskMade(f"task-{number}", "req", 4.0, 20.0), 2.0)])
 
 
 def _ends(folder: Path, number: int, row: Earlier) -> list[facts.Fact]:

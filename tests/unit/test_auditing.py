@@ -19,7 +19,7 @@ from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.files import standing as looking
 from nanobanana_batch.files.folder import STATE_NAME, Folder, find
 from nanobanana_batch.files.lock import only_writer
-from nanobanana_batch.model import Image, RowStatus
+from nanobanana_batch.model import Image, RowStatus, TaskMade
 from nanobanana_batch.session import fetch_anew
 from nanobanana_batch.state import facts, schema
 from nanobanana_batch.state.facts import Fact
@@ -50,7 +50,7 @@ def folder_with(path: Path, *attempts: Iterable[str]) -> Path:
 def fact(path: Path, name: str, attempt: int) -> facts.Fact:
     """A fact, and where it says so, the file that goes with it."""
     if name == "Replayed":
-        return facts.Accepted(attempt, f"task-{attempt}", "req", 4.0, 20.0, 2.0, is_replay=True)
+        return facts.Accepted(attempt, TaskMade(f"task-{attempt}", "req", 4.0, 20.0, is_replay=True), 2.0)
     if name != "Saved":
         return FACTS[name](attempt)
     content = f"image {attempt}".encode()
@@ -223,21 +223,21 @@ def kinds(folder: Path) -> list[str]:
 PAST: dict[str, tuple[Fact, ...]] = {
     "intent": (),
     "unknown": (facts.Unanswered(9, "cut"),),
-    "accepted": (facts.Accepted(9, "task-x", None, 2.0, None, 1.0),),
+    "accepted": (facts.Accepted(9, TaskMade("task-x", None, 2.0, None), 1.0),),
     "failed": (
-        facts.Accepted(9, "task-x", None, 2.0, None, 1.0),
+        facts.Accepted(9, TaskMade("task-x", None, 2.0, None), 1.0),
         facts.Failed(9, "x", "no", True, False, 1.0),
     ),
     "ready": (
-        facts.Accepted(9, "task-x", None, 2.0, None, 1.0),
+        facts.Accepted(9, TaskMade("task-x", None, 2.0, None), 1.0),
         facts.Ready(9, ("https://x/1",), 1.0, None, 1.0),
     ),
     "expired": (
-        facts.Accepted(9, "task-x", None, 2.0, None, 1.0),
+        facts.Accepted(9, TaskMade("task-x", None, 2.0, None), 1.0),
         facts.Expired(9, "gone", 1.0),
     ),
     "given up": (
-        facts.Accepted(9, "task-x", None, 2.0, None, 1.0),
+        facts.Accepted(9, TaskMade("task-x", None, 2.0, None), 1.0),
         facts.GivenUp(9, 1.0),
     ),
 }

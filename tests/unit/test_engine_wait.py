@@ -13,9 +13,8 @@ import trio.testing
 
 from nanobanana_batch.engine.context import Settings
 from nanobanana_batch.engine.work import resumed
-from nanobanana_batch.model import RowStatus
+from nanobanana_batch.model import RowStatus, TaskMade
 from nanobanana_batch.providers.base import (
-    Accepted,
     SubmitOutcome,
     TasksRead,
 )
@@ -40,7 +39,7 @@ def test_a_long_estimate_does_not_put_off_the_first_look(tmp_path: Path) -> None
     class Gloomy(FakeProvider):
         async def submit(self, body: bytes, idempotency_key: str) -> SubmitOutcome:
             outcome = await super().submit(body, idempotency_key)
-            return replace(outcome, estimated_s=86400.0) if isinstance(outcome, Accepted) else outcome
+            return replace(outcome, estimated_s=86400.0) if isinstance(outcome, TaskMade) else outcome
 
     it = night(tmp_path, Gloomy(), 2)
     it.run()

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nanobanana_batch.model import TaskMade
 from nanobanana_batch.providers import decisions
-from nanobanana_batch.providers.base import Accepted, Decision, Rejected, TaskReport, TaskState, Unknown
+from nanobanana_batch.providers.base import Decision, Rejected, TaskReport, TaskState, Unknown
 from nanobanana_batch.providers.error_words import retry_after_s
 from nanobanana_batch.providers.http import Reply
 from nanobanana_batch.providers.replies import (
@@ -57,14 +58,14 @@ TASK = {
 
 def test_an_accepted_task_is_read_with_what_it_costs() -> None:
     """Contract: reply 200."""
-    assert read_submit_reply(reply(200, TASK, {"x-request-id": "req-9"})) == Accepted(
+    assert read_submit_reply(reply(200, TASK, {"x-request-id": "req-9"})) == TaskMade(
         task_id="task-unified-1-abcdefgh", request_id="req-9", credits_reserved=3.5, estimated_s=45.0
     )
 
 
 def test_a_task_without_usage_is_accepted() -> None:
     """The unified dialect says nothing of credits."""
-    assert read_submit_reply(reply(200, {"id": "t-1"})) == Accepted("t-1")
+    assert read_submit_reply(reply(200, {"id": "t-1"})) == TaskMade("t-1")
 
 
 @pytest.mark.parametrize(
@@ -74,8 +75,8 @@ def test_a_task_without_usage_is_accepted() -> None:
 def test_a_replay_is_noticed(value: str, replayed: bool) -> None:
     """The first task of this key, not a second one."""
     found = read_submit_reply(reply(200, TASK, {"idempotency-replayed": value}))
-    assert isinstance(found, Accepted)
-    assert found.replayed is replayed
+    assert isinstance(found, TaskMade)
+    assert found.is_replay is replayed
 
 
 @pytest.mark.parametrize(
@@ -95,13 +96,13 @@ def test_a_replay_is_noticed(value: str, replayed: bool) -> None:
 )
 def test_odd_numbers_do_not_lose_a_paid_task(odd: dict[str, Any]) -> None:
     """The id counts; what makes no sense beside it is not known."""
-    assert read_submit_reply(reply(200, {"id": "t-1", **odd})) == Accepted("t-1")
+    assert read_submit_reply(reply(200, {"id": "t-1", **odd})) == TaskMade("t-1")
 
 
 def test_numbers_that_were_written_as_text_are_numbers() -> None:
     """Gateways in languages with big decimals send them so."""
     body = {"id": "t", "usage": {"credits_reserved": "2.5"}, "task_info": {"estimated_time": "45"}}
-    assert read_submit_reply(reply(200, body)) == Accepted("t", credits_reserved=2.5, estimated_s=45.0)
+    assert read_submit_reply(reply(200, body)) == TaskMade("t", credits_reserved=2.5, estimated_s=45.0)
 
 
 @pytest.mark.parametrize(
@@ -124,13 +125,13 @@ def test_numbers_that_were_written_as_text_are_numbers() -> None:
 )
 def test_a_task_id_is_taken_as_it_comes(body: dict[str, Any], task_id: str) -> None:
     """A paid task is not lost to the form of its id or to what is wrapped around it."""
-    assert read_submit_reply(reply(200, body)) == Accepted(task_id)
+    assert read_submit_reply(reply(200, body)) == TaskMade(task_id)
 
 
 def test_what_a_wrapped_task_costs_is_read_too() -> None:
     """A budget rests on it."""
     found = read_submit_reply(reply(200, {"code": 200, "data": TASK}))
-    assert found == Accepted("task-unified-1-abcdefgh", credits_reserved=3.5, estimated_s=45.0)
+    assert found == TaskMade("task-unified-1-abcdefgh", credits_reserved=3.5, estimated_s=45.0)
 
 
 @pytest.mark.parametrize(
@@ -827,7 +828,7 @@ def test_no_reply_is_an_exception_and_only_what_says_no_rejects(status: int, bod
         assert found.status in {400, 401, 402, 403, 404, 405, 413, 415, 422, 429, 503}
         assert status // 100 == 2 or found.status == status
         assert found.status != 503 or found.decision is Decision.RETRY_REQUEST
-    if isinstance(found, Accepted):
+    if isinstance(found, TaskMade):
         assert 200 <= status < 300
     for read in (found, failed_read(answer), read_credits_reply(answer), read_list_page(answer)):
         assert "s3cret" not in told(read)

@@ -16,7 +16,7 @@ from nanobanana_batch.errors import StateFailed
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.payments import PAYMENTS_NAME, Payments, last_told, lines
 from nanobanana_batch.manifest import derive_id, fold_id
-from nanobanana_batch.model import Draft, Image, Request, row_key
+from nanobanana_batch.model import Draft, Image, Request, TaskMade, row_key
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.facts import Fact
@@ -110,7 +110,7 @@ def intent(row: int, attempt: int, number: int = 1) -> facts.Intent:
 
 
 def accepted(attempt: int) -> facts.Accepted:
-    return facts.Accepted(attempt, f"task-{attempt}", "req", 4.0, 20.0, 30.0 + attempt)
+    return facts.Accepted(attempt, TaskMade(f"task-{attempt}", "req", 4.0, 20.0), 30.0 + attempt)
 
 
 def ready(attempt: int) -> facts.Ready:

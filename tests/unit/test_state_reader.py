@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nanobanana_batch.errors import StateFailed, UsageError
-from nanobanana_batch.model import Image, Request, RowStatus
+from nanobanana_batch.model import Image, Request, RowStatus, TaskMade
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.lifecycle import STATUS_OF_PHASE, Phase
 from nanobanana_batch.state.reader import open_reader
@@ -125,7 +125,7 @@ def test_counts_credits_and_statuses(tmp_path: Path) -> None:
     for row in range(1, 6):
         store.apply([intent(row, attempt=row)])
     for row in range(1, 5):
-        store.apply([facts.Accepted(row, f"t{row}", None, 4.0, None, 1.0)])
+        store.apply([facts.Accepted(row, TaskMade(f"t{row}", None, 4.0, None), 1.0)])
     store.apply([facts.Ready(1, ("https://x",), 9.0, 2.5, 2.0), facts.Saved(1, IMAGE, 3.0)])
     other = Image("images/row-2.png", "image/png", 9, 5, 100, "cd" * 32)
     store.apply([facts.Ready(2, ("https://x",), 9.0, None, 2.0), facts.Saved(2, other, 3.0)])

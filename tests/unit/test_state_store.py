@@ -16,7 +16,7 @@ import pytest
 
 from nanobanana_batch.errors import StateFailed
 from nanobanana_batch.manifest import derive_id, fold_id
-from nanobanana_batch.model import Draft, Image, Request, RowStatus
+from nanobanana_batch.model import Draft, Image, Request, RowStatus, TaskMade
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.doubts import EARLIER_ONES, LATER_ONES, UsedKey
@@ -69,7 +69,7 @@ FACTS: dict[str, Callable[[int], Fact]] = {
     "Unanswered": lambda a: facts.Unanswered(a, "cut"),
     "Rejected": lambda a: facts.Rejected(a, "invalid_request", "no", False, "req", 2.0),
     "Rejected, refused": lambda a: facts.Rejected(a, "content_policy_violation", "no", True, "req", 2.0),
-    "Accepted": lambda a: facts.Accepted(a, f"task-{a}", "req", 4.0, 20.0, 2.0),
+    "Accepted": lambda a: facts.Accepted(a, TaskMade(f"task-{a}", "req", 4.0, 20.0), 2.0),
     "Ready": lambda a: facts.Ready(a, ("https://x/1",), 99.0, 3.0, 3.0),
     "Saved": lambda a: facts.Saved(a, IMAGE, 4.0),
     "Lost": lambda a: facts.Lost(a),
@@ -220,14 +220,14 @@ def test_one_task_belongs_to_one_attempt(store: Store) -> None:
     store.apply([intent(2, 2), intent(3, 3, provider="q"), intent(4, 4, account="you")])
     for attempt in (2, 3, 4):
         with pytest.raises(StateFailed):
-            store.apply([facts.Accepted(attempt, "task-1", None, None, None, 2.0)])
+            store.apply([facts.Accepted(attempt, TaskMade("task-1"), 2.0)])
     assert store.task_is_taken("q", "me", "task-1")
     assert store.task_is_taken("p", "you", "task-1")
     assert not store.task_is_taken("q", "you", "task-1")
     assert store.task_is_known("task-1")
     take(store, drafts("0", "1", "2", "3", "4"))
     store.apply([intent(5, 5, provider="q", account="you")])
-    store.apply([facts.Accepted(5, "task-1", None, None, None, 2.0)])
+    store.apply([facts.Accepted(5, TaskMade("task-1"), 2.0)])
 
 
 def test_a_batch_is_written_whole_or_not_at_all(store: Store, path: Path) -> None:
@@ -380,10 +380,10 @@ def test_a_key_to_ask_about_is_an_accepted_one_of_the_same_age(store: Store) -> 
         store.apply([intent(row, attempt=row)])
     ours = store.doubts("p", "me")
     assert ours.accepted_key_near(2, 60.0) is None
-    store.apply([facts.Accepted(3, "t3", None, None, None, 50.0)])
+    store.apply([facts.Accepted(3, TaskMade("t3"), 50.0)])
     assert ours.accepted_key_near(2, 60.0) == UsedKey("key-3", 1.0)
     assert ours.accepted_key_near(2, 10.0) is None
-    store.apply([facts.Accepted(1, "t1", None, None, None, 90.0)])
+    store.apply([facts.Accepted(1, TaskMade("t1"), 90.0)])
     assert ours.accepted_key_near(2, 10.0) == UsedKey("key-1", 1.0)
     assert store.doubts("q", "you").accepted_key_near(2, 60.0) is None
     assert store.doubts("p", "you").accepted_key_near(2, 60.0) is None
@@ -540,11 +540,11 @@ def test_requests_dated_after_later_ones_are_found(path: Path) -> None:
     doubts = store.doubts("p", "me")
     assert doubts.dated_after_later_ones(60.0) == {1, 3}
     assert doubts.dated_after_later_ones(61.0) == {1}
-    store.apply([facts.Accepted(2, "t2", None, None, None, 800.0)])  # its own intent was dated too early
+    store.apply([facts.Accepted(2, TaskMade("t2"), 800.0)])  # its own intent was dated too early
     assert doubts.dated_after_later_ones(60.0) == {1, 3}
-    store.apply([facts.Accepted(4, "t4", None, None, None, 104.0)])
+    store.apply([facts.Accepted(4, TaskMade("t4"), 104.0)])
     assert doubts.dated_after_later_ones(60.0) == {1, 3}
-    store.apply([facts.Accepted(1, "t1", None, None, None, 100.0)])
+    store.apply([facts.Accepted(1, TaskMade("t1"), 100.0)])
     assert doubts.dated_after_later_ones(60.0) == {3}
     store.close()
 
@@ -553,7 +553,7 @@ def test_a_later_one_counts_by_its_acceptance(path: Path) -> None:
     """Its intent was dated before the first reply of its run had told the time."""
     store = Store(path)
     dated(store, 500.0, 100.0)
-    store.apply([facts.Accepted(2, "t2", None, None, None, 480.0)])
+    store.apply([facts.Accepted(2, TaskMade("t2"), 480.0)])
     assert store.doubts("p", "me").dated_after_later_ones(60.0) == frozenset()
     store.close()
 
@@ -564,9 +564,9 @@ def test_requests_dated_before_earlier_ones_are_found(path: Path) -> None:
     dated(store, 100.0, 900.0, 200.0, 300.0, 950.0)
     doubts = store.doubts("p", "me")
     assert doubts.dated_before_earlier_ones(60.0) == {3: 900.0, 4: 900.0}
-    store.apply([facts.Accepted(3, "t3", None, None, None, 899.0)])
+    store.apply([facts.Accepted(3, TaskMade("t3"), 899.0)])
     assert doubts.dated_before_earlier_ones(60.0) == {4: 900.0}
-    store.apply([facts.Accepted(2, "t2", None, None, None, 150.0)])  # its own intent was dated wrong
+    store.apply([facts.Accepted(2, TaskMade("t2"), 150.0)])  # its own intent was dated wrong
     assert doubts.dated_before_earlier_ones(60.0) == {}
     store.close()
 
@@ -576,7 +576,7 @@ def test_a_key_is_not_asked_about_whose_own_dates_disagree(path: Path, gap: floa
     """The clock was set between its intent and its acceptance: nobody knows how old it is."""
     store = Store(path)
     dated(store, 1000.0, 1010.0)
-    store.apply([facts.Accepted(1, "t1", None, None, None, 1000.0 + gap)])
+    store.apply([facts.Accepted(1, TaskMade("t1"), 1000.0 + gap)])
     assert store.doubts("p", "me").accepted_key_near(2, 600.0) is None
     store.close()
 

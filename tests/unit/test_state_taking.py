@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from nanobanana_batch.errors import StateFailed
 from nanobanana_batch.manifest import derive_id, fold_id
-from nanobanana_batch.model import Draft, LocalImage, Request
+from nanobanana_batch.model import Draft, LocalImage, Request, TaskMade
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state import facts, schema
 from nanobanana_batch.state.lifecycle import Phase
@@ -76,7 +76,7 @@ def pay(store: Store, prompt: str) -> None:
     (row,) = (found for found in store.new_rows(-1, EVERY_ROW, 99) if found.request.prompt == prompt)
     attempt = store.next_attempt()
     intent = facts.Intent(row.row, attempt, 1, row.id, "p", "me", b"{}", "f", f"key-{attempt}", 1.0)
-    store.apply([intent, facts.Accepted(attempt, f"task-{prompt}", None, 4.0, None, 2.0)])
+    store.apply([intent, facts.Accepted(attempt, TaskMade(f"task-{prompt}", None, 4.0, None), 2.0)])
 
 
 def test_a_filled_state_is_made_like_an_empty_one(tmp_path: Path) -> None:

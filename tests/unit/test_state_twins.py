@@ -11,7 +11,7 @@ import pytest
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.payments import Payments, lines
 from nanobanana_batch.manifest import derive_id, fold_id
-from nanobanana_batch.model import Draft, Image, Request
+from nanobanana_batch.model import Draft, Image, Request, TaskMade
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.comparison import Prospect
@@ -63,7 +63,7 @@ class Folder:
             if end == "unknown":
                 known.append(facts.Unanswered(attempt, "cut"))
             else:
-                known.append(facts.Accepted(attempt, f"task-{id_}", None, None, None, 2.0))
+                known.append(facts.Accepted(attempt, TaskMade(f"task-{id_}"), 2.0))
             if end == "saved":
                 image = Image(f"images/{id_}.png", "image/png", 8, 6, 9, "a" * 64)
                 known += [facts.Ready(attempt, (), 9.0, None, 3.0), facts.Saved(attempt, image, 4.0)]

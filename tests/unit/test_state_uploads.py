@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nanobanana_batch.manifest import derive_id, fold_id
-from nanobanana_batch.model import Draft, LocalImage, Request
+from nanobanana_batch.model import Draft, LocalImage, Request, TaskMade
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.roster import Roster
@@ -59,7 +59,7 @@ def intent(attempt: int, row: int, *uploads: int) -> facts.Intent:
 
 def accepted(attempt: int) -> facts.Accepted:
     """The provider made a task."""
-    return facts.Accepted(attempt, f"t{attempt}", None, None, None, 0.0)
+    return facts.Accepted(attempt, TaskMade(f"t{attempt}"), 0.0)
 
 
 def failed(attempt: int, code: str) -> facts.Failed:
