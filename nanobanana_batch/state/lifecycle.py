@@ -121,7 +121,7 @@ MOVES = (
 
 IMAGE_MOVES = {
     facts.Ready: ({ImagePhase.LOST, ImagePhase.EXPIRED}, ImagePhase.EXPECTED),
-    facts.Saved: ({ImagePhase.EXPECTED}, ImagePhase.SAVED),
+    facts.Saved: ({ImagePhase.EXPECTED, ImagePhase.LOST}, ImagePhase.SAVED),
     facts.Lost: ({ImagePhase.SAVED}, ImagePhase.LOST),
     facts.Found: ({ImagePhase.EXPECTED, ImagePhase.LOST, ImagePhase.EXPIRED}, ImagePhase.SAVED),
     facts.Expired: ({ImagePhase.EXPECTED, ImagePhase.LOST}, ImagePhase.EXPIRED),

@@ -205,6 +205,27 @@ def test_a_lost_further_image_is_fetched_again_and_only_that(tmp_path: Path) -> 
     check_files(it)
 
 
+def lose(folder: Path, name: str) -> None:
+    """An image is gone, and the next run notices it."""
+    (folder / "images" / name).unlink()
+    store = Store(folder / "state.sqlite3")
+    notice_lost_files(store, folder)
+    store.close()
+
+
+def test_an_image_that_is_lost_while_another_one_is_owed_is_fetched_again(tmp_path: Path) -> None:
+    """Its attempt has not ended meanwhile, and the provider need not be asked once more where it is."""
+    provider = FakeProvider(images=2)
+    provider.on_link = lambda n, task: LinkFailed("HTTP 503") if names(tmp_path) else None
+    it = night(tmp_path, provider, 1, max_outage_s=60.0, stuck_after_s=60.0)
+    it.run()
+    assert names(tmp_path) == ["row-0.png"]
+    lose(tmp_path, "row-0.png")
+    provider.on_link = lambda n, task: None
+    it.run()
+    assert (it.statuses(), names(tmp_path)) == ([DONE], expected(0, 2))
+
+
 def test_what_a_direct_reply_says_of_a_row_without_image_is_believed(tmp_path: Path) -> None:
     """Refused, failed, or worth another attempt; a reply that nobody understands may have been paid for."""
     provider = DirectProvider()
