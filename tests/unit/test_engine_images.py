@@ -223,7 +223,32 @@ def test_an_image_that_is_lost_while_another_one_is_owed_is_fetched_again(tmp_pa
     lose(tmp_path, "row-0.png")
     provider.on_link = lambda n, task: None
     it.run()
-    assert (it.statuses(), names(tmp_path)) == ([DONE], expected(0, 2))
+    assert (it.statuses(), names(tmp_path)) == ([DONE], sorted(expected(0, 2)))
+
+
+def test_a_lost_image_of_a_job_is_in_its_results_still(tmp_path: Path) -> None:
+    """They are fetched once more; the other rows and images stay as they are."""
+    provider = JobProvider(images=2)
+    it = night(tmp_path, provider)
+    it.run()
+    lose(tmp_path, "row-1-2.png")
+    it.run()
+    assert (it.statuses(), len(provider.tasks), provider.fetched) == ([DONE] * ROWS, 1, 2)
+    check_files(it)
+
+
+def test_a_lost_image_of_a_direct_reply_cannot_be_had_again(tmp_path: Path) -> None:
+    """Nobody has it any more: its row is told so, and holds nothing up; other rows go on."""
+    provider = DirectProvider()
+    it = night(tmp_path, provider, 2)
+    it.run()
+    lose(tmp_path, "row-0.png")
+    for _ in range(2):
+        it = night(tmp_path, provider, 3)
+        it.run()
+        assert it.statuses() == [RowStatus.EXPIRED, DONE, DONE]
+        assert it.tally.failed == 1
+    assert len(provider.tasks) == 3
 
 
 def test_what_a_direct_reply_says_of_a_row_without_image_is_believed(tmp_path: Path) -> None:
