@@ -149,7 +149,7 @@ class Results:
             await release(context, works[0])
 
     async def _gone(self, works: list[Work]) -> None:
-        """All of their images were files, and one was lost later: a job has its results still, a reply is gone."""
+        """An image was lost when all were files: a job has its results still, a reply is nowhere any more."""
         context, first = self._context, works[0]
         if first.task_id:
             first.others = works[1:]
