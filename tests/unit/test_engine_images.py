@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -345,6 +346,17 @@ def test_a_job_of_which_nothing_is_found_is_held_and_sent_again_by_a_persons_wor
     again.run()
     assert (again.statuses(), len(provider.tasks)) == ([DONE] * 3, 1)
     assert (again.tally.unknown, again.tally.completed) == (0, 3)
+
+
+def test_a_job_of_more_rows_than_slots_is_collected_to_its_last_row(tmp_path: Path) -> None:
+    """It was made when there were more."""
+    provider = JobProvider(rows_at_once=8)
+    it = night(tmp_path, provider, 8)
+    assert die_at(it, 1, before=False)
+    it = night(tmp_path, provider, 8)
+    it.settings = replace(it.settings, concurrency=2, download_concurrency=1)
+    it.run()
+    assert (it.statuses(), it.tally.in_flight) == ([DONE] * 8, 0)
 
 
 def test_a_job_that_failed_has_failed_for_each_of_its_rows(tmp_path: Path) -> None:
