@@ -138,7 +138,7 @@ class Budget:
                 self._note_sending(fact.attempt, is_replay=fact.is_replay)
                 self._learn(fact.attempt, fact.credits_reserved)
                 self._held.discard(fact.attempt)
-            case facts.Answered():
+            case facts.Answered() if fact.attempt in self._costs:  # as of the next
                 self._note_sending(fact.attempt, is_replay=False)
                 self._learn(fact.attempt, fact.credits_used)
                 self._held.discard(fact.attempt)

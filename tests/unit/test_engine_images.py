@@ -368,6 +368,21 @@ def test_a_job_that_failed_has_failed_for_each_of_its_rows(tmp_path: Path) -> No
     assert it.tally.failed == 3
 
 
+def test_a_job_that_had_expired_has_its_results_after_all(tmp_path: Path) -> None:
+    """It is tried once more in each run, as a task is; what was counted as paid is not counted twice."""
+    provider = JobProvider(on_read=lambda n, task: failed(task.id, "expired", "it is too late"))
+    it = night(tmp_path, provider, 3)
+    it.run()
+    assert it.statuses() == [RowStatus.EXPIRED] * 3
+    provider.on_read = lambda n, task: None
+    for task in provider.tasks.values():
+        task.done_at = 0.0
+    it = night(tmp_path, provider, 3)
+    it.run()
+    assert (it.statuses(), len(provider.tasks)) == ([DONE] * 3, 1)
+    assert (it.tally.failed, it.tally.completed) == (0, 3)
+
+
 def test_a_rejected_job_costs_nothing_and_fails_its_rows(tmp_path: Path) -> None:
     """Nothing was made."""
     provider = JobProvider(on_submit=lambda n: BAD_REQUEST)
