@@ -21,7 +21,7 @@ from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.facts import Fact
 from nanobanana_batch.state.reader import open_reader
-from nanobanana_batch.state.rebuild import rebuild
+from nanobanana_batch.state.rebuild import LINKS, rebuild
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.store import Store
 
@@ -222,6 +222,19 @@ def test_several_images_and_rows_of_a_request_are_told(
     made = Folder(tmp_path / "made")
     rebuild(made.state, lines(folder.path), folder.state)
     assert made.attempts() == folder.attempts()
+
+
+def test_links_of_the_old_state_are_found_without_looking_through_it(folder: Folder, tmp_path: Path) -> None:
+    """Once for each image: else a state of 20,000 rows takes minutes, and a large one for ever."""
+    folder.work((intent(1, 1), accepted(1), TWO))
+    made = Folder(tmp_path / "made")
+    rebuild(made.state, lines(folder.path), folder.state)
+    links = "SELECT links FROM images ORDER BY number"
+    with closing(sqlite3.connect(made.state)) as db:
+        assert [json.loads(found) for (found,) in db.execute(links)] == [[link] for link in TWO.links]
+        db.execute("ATTACH ? AS old", (str(folder.state),))
+        plan = [str(step[3]) for step in db.execute(f"EXPLAIN QUERY PLAN {LINKS}")]
+    assert [step for step in plan if "SCAN" in step or "AUTOMATIC" in step] == ["SCAN images"]
 
 
 def test_no_prompt_and_no_link_is_told(folder: Folder) -> None:
