@@ -120,7 +120,7 @@ class SavedImage(NamedTuple):
     """None: not known."""
     attempt: int
     is_current: bool
-    """Whether it is that of a row of the current manifest."""
+    """Whether it is one of those of a row of the current manifest that is completed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +222,7 @@ ORDER BY attempts.attempt
 """
 _SAVED = f"""
 SELECT images.path, images.size_bytes, images.sha256, images.file_time, images.attempt,
-       rows.attempt = attempts.attempt AND rows.position IS NOT NULL
+       rows.attempt = attempts.attempt AND rows.position IS NOT NULL AND attempts.phase = '{Phase.SAVED}'
 FROM images JOIN attempts USING (attempt) JOIN rows USING (row) WHERE images.phase = '{ImagePhase.SAVED}'
 """
 _PHASES = """

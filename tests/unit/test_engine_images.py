@@ -17,7 +17,7 @@ from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import find
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import Unknown
-from nanobanana_batch.results import read_results, write_results
+from nanobanana_batch.results import read_results, standing, write_results
 from nanobanana_batch.session import notice_lost_files
 from nanobanana_batch.state.facts import Fact
 from nanobanana_batch.state.store import Store
@@ -221,6 +221,11 @@ def test_an_image_that_is_lost_while_another_one_is_owed_is_fetched_again(tmp_pa
     it = night(tmp_path, provider, 1, max_outage_s=60.0, stuck_after_s=60.0)
     it.run()
     assert names(tmp_path) == ["row-0.png"]
+    before = standing(find(tmp_path)).counts
+    assert (before["ready"], before["completed"], before["running"]) == (1, 0, 0)
+    (tmp_path / "images" / "row-0.png").rename(tmp_path / "images" / "elsewhere")
+    assert standing(find(tmp_path)).counts == before
+    (tmp_path / "images" / "elsewhere").rename(tmp_path / "images" / "row-0.png")
     lose(tmp_path, "row-0.png")
     provider.on_link = lambda n, task: None
     it.run()
