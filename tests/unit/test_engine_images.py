@@ -20,6 +20,7 @@ from nanobanana_batch.providers.base import Unknown
 from nanobanana_batch.results import read_results, standing, write_results
 from nanobanana_batch.session import notice_lost_files
 from nanobanana_batch.state.facts import Fact
+from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.store import Store
 from tests.unit.fake_provider import FakeProvider, FakeTask, picture_of
 from tests.unit.file_providers import DirectProvider, JobProvider, Line, told_of
@@ -422,3 +423,50 @@ def test_a_limit_of_credits_holds_for_the_rows_of_a_job(tmp_path: Path) -> None:
     it.run()
     assert provider.paid().total() == 3
     assert it.statuses().count(DONE) == 3
+
+
+def test_a_limit_of_credits_holds_for_each_row_of_a_job_that_is_sent_again(tmp_path: Path) -> None:
+    """All of it may have been paid, and may be once more; who allows that has it sent."""
+    provider = JobProvider(on_submit=lambda n: Unknown("reset") if n == 0 else None)
+    it = night(tmp_path, provider, 4)
+    it.listed_price = lambda request: 2.0
+    it.run()
+    for limit, sent in ((15.0, 0), (16.0, 1)):
+        it = night(tmp_path, provider, 4, max_credits=limit, on_unknown=OnUnknown.RESUBMIT)
+        it.listed_price = lambda request: 2.0
+        it.run()
+        assert (len(provider.tasks), bool(it.stop.reason)) == (sent, not sent)
+    assert it.statuses() == [DONE] * 4
+
+
+class Dear(JobProvider):
+    """A job of four rows is 8 credits, and 6 where one of them has no image."""
+
+    def reserved(self, task: FakeTask) -> float:
+        """When it is taken."""
+        return 8.0
+
+    def used(self, task: FakeTask) -> float:
+        """When it has ended."""
+        return 6.0
+
+
+def first_fails(made: list[Line]) -> list[Line]:
+    """The first row of a job has no image."""
+    told = made[0]
+    assert isinstance(told, dict)
+    return [{"name": told["name"], "failed": "odd"}, *made[1:]]
+
+
+def test_a_job_has_cost_what_it_has_whatever_became_of_its_first_row(tmp_path: Path) -> None:
+    """Its rows share that; those without an image have no part in it."""
+    provider = Dear(on_lines=first_fails)
+    it = night(tmp_path, provider, 4)
+    it.run()
+    assert it.statuses().count(DONE) == 3
+    with open_reader(tmp_path / "state.sqlite3") as reader:
+        assert reader.credits().used == pytest.approx(6.0)
+    it = night(tmp_path, provider, 5, max_credits=7.0)
+    it.listed_price = lambda request: 2.0
+    it.run()
+    assert (it.statuses()[4], len(provider.tasks)) == (RowStatus.PENDING, 1)
