@@ -20,6 +20,7 @@ from nanobanana_batch.providers.base import Unknown
 from nanobanana_batch.results import read_results, standing, write_results
 from nanobanana_batch.session import notice_lost_files
 from nanobanana_batch.state.facts import Fact
+from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.store import Store
 from tests.unit.fake_provider import FakeProvider, FakeTask, picture_of
@@ -352,6 +353,31 @@ def test_a_job_of_which_nothing_is_found_is_held_and_sent_again_by_a_persons_wor
     again.run()
     assert (again.statuses(), len(provider.tasks)) == ([DONE] * 3, 1)
     assert (again.tally.unknown, again.tally.completed) == (0, 3)
+
+
+def test_a_job_of_which_a_row_has_left_is_sent_again_for_the_others(tmp_path: Path) -> None:
+    """Whichever row that is: its first one, after which the request is named, or another one."""
+    for left in range(3):
+        folder = tmp_path / str(left)
+        folder.mkdir()
+        provider = JobProvider(on_submit=lambda n: Unknown("reset") if n == 0 else None)
+        night(folder, provider, 3).run()
+        it = night(folder, provider, 3, on_unknown=OnUnknown.RESUBMIT)
+        it.prompts = [prompt for n, prompt in enumerate(it.prompts) if n != left]
+        it.run()
+        assert (it.statuses(), len(provider.tasks)) == ([DONE] * 2, 1)
+
+
+def test_rows_of_a_job_that_have_left_are_given_up_all_of_them(tmp_path: Path) -> None:
+    """By a person's word, where nothing shows what became of it; what comes back is paid for anew."""
+    provider = JobProvider(on_submit=lambda n: Unknown("reset") if n == 0 else None)
+    night(tmp_path, provider, 3).run()
+    it = night(tmp_path, provider, 0, on_unknown=OnUnknown.RESUBMIT, gives_up_left=True, new_rows=False)
+    it.run()
+    it = night(tmp_path, provider, 3, new_rows=False, retried=frozenset({Phase.FAILED}))
+    assert (provider.submits, it.statuses()) == (1, [])
+    it.run()
+    assert (it.statuses(), len(provider.tasks)) == ([DONE] * 3, 1)
 
 
 def test_a_job_of_more_rows_than_slots_is_collected_to_its_last_row(tmp_path: Path) -> None:
