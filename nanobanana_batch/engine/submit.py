@@ -7,7 +7,6 @@ is cut short stays an intent on disk, which the next run treats as possibly paid
 from __future__ import annotations
 
 import hashlib
-import math
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -76,7 +75,6 @@ class PaidSections:
         self._grace_s = grace_s
         self._hard_stop_grace_s = hard_stop_grace_s
         self._open: set[anyio.CancelScope] = set()
-        self._is_cut = False
 
     @contextmanager
     def one(self) -> Iterator[anyio.CancelScope]:
@@ -88,14 +86,8 @@ class PaidSections:
             finally:
                 self._open.discard(section)
 
-    def keeps(self, section: anyio.CancelScope, outcome: SubmitOutcome) -> None:
-        """What a reply holds is nowhere else: it waits for the disk unless somebody asks twice to stop."""
-        if isinstance(outcome, Answered) and not self._is_cut:
-            section.deadline = math.inf
-
     def cut_short(self) -> None:
         """Leave those that are open only a short grace: a person asked a second time to stop."""
-        self._is_cut = True
         deadline = anyio.current_time() + self._hard_stop_grace_s
         for section in self._open:
             section.deadline = min(section.deadline, deadline)
@@ -375,14 +367,13 @@ class Submitter:
 
     async def _post(self, work: Work, intents: tuple[Sending, ...]) -> SubmitOutcome:
         context, fact = self._context, intents[0]
-        with self._sections.one() as section:
+        with self._sections.one():
             work.is_intended = True
             await context.journal.record(self._dated(work, fact), *intents[1:])
             outcome: SubmitOutcome = _HELD_BACK
             if context.gate.is_open:
                 work.posted_at = anyio.current_time()
                 outcome = await context.provider.submit(work.body, work.idempotency_key)
-            self._sections.keeps(section, outcome)
             is_anew = isinstance(fact, facts.SentAgain) and not fact.is_same_payment
             with context.gate.heard(outcome):
                 return await record_answer(context, work, outcome, is_anew=is_anew)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import anyio
 import pytest
 
 from nanobanana_batch.auditing import make_audit
@@ -281,25 +279,6 @@ def test_what_a_direct_reply_says_of_a_row_without_image_is_believed(tmp_path: P
     assert it.statuses() == [RowStatus.REFUSED, RowStatus.FAILED, DONE, RowStatus.FAILED, DONE]
     assert [row.error_code for row in it.rows()] == ["refused", "failed", None, "no_result", None]
     assert told_of(b"x", 2)["name"] == ""
-
-
-class FullDisk(Disk):
-    """Takes no answers for half an hour."""
-
-    def create(self, path: Path) -> int:
-        """Of all else it does."""
-        if path.parent.name == ANSWERS and anyio.current_time() < 1800.0:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return super().create(path)
-
-
-def test_a_reply_waits_for_a_disk_that_is_full(tmp_path: Path) -> None:
-    """It is nowhere else: no deadline lets go of it."""
-    provider = DirectProvider()
-    it = night(tmp_path, provider, 1)
-    it.disk = FullDisk()
-    it.run()
-    assert (it.statuses(), len(provider.tasks)) == ([DONE], 1)
 
 
 # --- jobs of many rows -----------------------------------------------------------------------------------
