@@ -16,7 +16,7 @@ from nanobanana_batch.file_names import ANSWERS
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import find
 from nanobanana_batch.model import RowStatus
-from nanobanana_batch.providers.base import Unknown
+from nanobanana_batch.providers.base import JobsFound, Unknown
 from nanobanana_batch.results import read_results, standing, write_results
 from nanobanana_batch.session import notice_lost_files
 from nanobanana_batch.state.facts import Fact
@@ -281,6 +281,16 @@ def test_what_a_direct_reply_says_of_a_row_without_image_is_believed(tmp_path: P
     assert told_of(b"x", 2)["name"] == ""
 
 
+def test_what_a_killed_run_left_of_answers_goes_and_nothing_else(tmp_path: Path) -> None:
+    """Whole ones that nobody waits for, and beginnings; not what a person keeps there."""
+    answers = tmp_path / ANSWERS
+    answers.mkdir()
+    for name in ("a" * 48, f".{'b' * 48}.part", "notes", ".notes.part"):
+        (answers / name).write_bytes(b"x")
+    night(tmp_path, DirectProvider(), 1).run()
+    assert sorted(path.name for path in answers.iterdir()) == [".notes.part", "notes"]
+
+
 # --- jobs of many rows -----------------------------------------------------------------------------------
 
 
@@ -378,6 +388,22 @@ def test_rows_of_a_job_that_have_left_are_given_up_all_of_them(tmp_path: Path) -
     assert (provider.submits, it.statuses()) == (1, [])
     it.run()
     assert (it.statuses(), len(provider.tasks)) == ([DONE] * 3, 1)
+
+
+def test_a_job_is_not_laid_to_rest_before_the_list_was_read(tmp_path: Path) -> None:
+    """Its rows have left the manifest; the next run asks about it again."""
+    provider = JobProvider(on_submit=lambda n: "lost" if n == 0 else None)
+    listed, provider.find_job = provider.find_job, unheard  # type: ignore[method-assign]
+    night(tmp_path, provider, 3).run()
+    night(tmp_path, provider, 0, asks_resting=False).run()
+    provider.find_job = listed  # type: ignore[method-assign]
+    night(tmp_path, provider, 0, asks_resting=False).run()
+    assert len(names(tmp_path)) == 3
+
+
+async def unheard(name: str) -> JobsFound:
+    """The list of jobs cannot be read."""
+    return JobsFound(failure="HTTP 503")
 
 
 def test_a_job_of_more_rows_than_slots_is_collected_to_its_last_row(tmp_path: Path) -> None:
