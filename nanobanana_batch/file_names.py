@@ -15,6 +15,7 @@ IMAGE_FOLDER = "images"
 ANSWERS = "answers"
 """The folder of replies and results that hold images which are no files yet."""
 
+_KEY = re.compile(r"[0-9a-f]{48}", re.ASCII)
 FORBIDDEN = re.compile(
     r"[/\\:*?\"<>|\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
@@ -58,4 +59,4 @@ def is_image_path(path: str) -> bool:
 def is_answer_path(path: str) -> bool:
     """Whether it is that of a reply or of results of a run, with `/`."""
     folder, slash, name = path.partition("/")
-    return folder == ANSWERS and bool(slash) and name.isalnum() and name.isascii()
+    return folder == ANSWERS and bool(slash) and _KEY.fullmatch(name) is not None

@@ -49,6 +49,8 @@ class Budget:
         """What is set aside for a request that is being sent anew, by attempt."""
         self._jobs: dict[int, list[int]] = {}
         """The attempts of each request for several rows."""
+        self._billed: set[int] = set()
+        """Attempts of jobs of which it was told what they cost, whatever becomes of each row."""
         self._classes: dict[int, PriceClass] = {}
         self._held: set[int] = set()
         """Attempts without an answer: what they cost will not come back by itself."""
@@ -138,7 +140,7 @@ class Budget:
                 self._note_sending(fact.attempt, is_replay=fact.task.is_replay)
                 self._learn(fact.attempt, fact.task.credits_reserved)
                 self._held.discard(fact.attempt)
-            case facts.Answered():
+            case facts.Answered() if fact.attempt in self._costs:  # as of the next
                 self._note_sending(fact.attempt, is_replay=False)
                 self._learn(fact.attempt, fact.credits_used)
                 self._held.discard(fact.attempt)
@@ -153,11 +155,11 @@ class Budget:
             case facts.Rejected():  # a verdict on the request holds for each of its sendings
                 self._note_sending(fact.attempt, is_replay=True)
                 self._settle(fact.attempt, 0.0)
-            case facts.Failed():
+            case facts.Failed() if fact.attempt not in self._billed:
                 self._settle(fact.attempt, 0.0)
             case facts.Saved(is_last=False):
                 return
-            case facts.Saved() | facts.Expired() | facts.GivenUp():
+            case facts.Saved() | facts.Failed() | facts.Expired() | facts.GivenUp():
                 self._settle(fact.attempt, self._costs.get(fact.attempt, 0.0))
             case _:
                 return
@@ -165,6 +167,11 @@ class Budget:
 
     def _note_job(self, attempts: list[int], fact: Fact) -> None:
         """A fact about several rows at once; no price of one is learnt of what all have cost."""
+        is_answer = isinstance(fact, facts.Accepted | facts.Answered | facts.Rejected)
+        if is_answer or (isinstance(fact, facts.Unanswered) and not fact.came_to_nothing):
+            is_one = isinstance(fact, facts.Rejected) or (isinstance(fact, facts.Accepted) and fact.is_replay)
+            for attempt in attempts:
+                self._note_sending(attempt, is_replay=is_one)
         match fact:
             case facts.Accepted():
                 for attempt in attempts:
@@ -180,6 +187,7 @@ class Budget:
                 for attempt in attempts if fact.credits_used is not None else ():
                     self._costs[attempt] = (fact.credits_used or 0.0) / len(attempts)
                     self._unpriced.discard(attempt)
+                    self._billed.add(attempt)
 
     def _look_up(self, store: Store) -> None:
         """What the folder has cost so far, and what its replies said of prices."""
@@ -193,6 +201,8 @@ class Budget:
             self._take(known.attempt, kind, price)
             self._earlier[known.attempt] = (known.sent - 1) * (price or 0.0)
             self._first.discard(known.attempt)
+            if known.job is not None:
+                self._jobs.setdefault(known.job, []).append(known.attempt)
             if known.phase in UNANSWERED:  # nobody is about to be told what became of it
                 self._held.add(known.attempt)
             else:
@@ -272,6 +282,7 @@ class Budget:
         self._unpriced.discard(attempt)
         self._first.discard(attempt)
         self._held.discard(attempt)
+        self._billed.discard(attempt)
         self._costs.pop(attempt, None)
         self._ended += credits + self._earlier.pop(attempt, 0.0)
         self._tell()

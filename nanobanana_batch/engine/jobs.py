@@ -221,11 +221,12 @@ def grouped(works: Sequence[Work]) -> list[Work]:
 
 
 async def take_slots(context: Context, work: Work) -> None:
-    """One for each row; a job of an earlier run may have more of them than there are slots now."""
-    for number, member in enumerate(work.members):
-        member.has_slot = number < context.settings.concurrency
-        if member.has_slot:
-            await context.slots.take()
+    """One for each row, all at once when the first is free: two jobs that have some each wait for ever."""
+    await context.slots.take()
+    for _ in work.others:
+        context.slots.take_beyond()
+    for member in work.members:
+        member.has_slot = True
 
 
 def give_slots_back(context: Context, work: Work) -> None:

@@ -422,8 +422,10 @@ class Resolver:
             case.due = now + backoff_s(case.tries, first_s=2.0, longest_s=_LISTED_S / 10)
             context.first_look.at(work)
             self._open.append(case)
-        else:
+        elif found.is_complete:
             self._hold(case)
+        else:
+            self._hold_for_now(case)
 
     def _sendings(self, work: Work) -> list[float]:
         """When this one and those that wait were sent, as far as that is known."""

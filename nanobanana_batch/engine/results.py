@@ -133,6 +133,9 @@ class Results:
 
     async def _judge(self, works: list[Work]) -> None:
         context = self._context
+        if not await context.blocking((context.folder / works[0].results).exists):
+            await self._gone(works)
+            return
         results = await context.blocking(lambda: _read(context, works[0]))
         ends = [(work, self._end(work, results.get(work.name))) for work in works]
         await context.journal.record(*(end for _, end in ends))
@@ -144,6 +147,25 @@ class Results:
                 self._waiting.act(work, end)
         if not any(isinstance(end, facts.Ready) for _, end in ends):
             await release(context, works[0])
+
+    async def _gone(self, works: list[Work]) -> None:
+        """An image was lost when all were files: a job has its results still, a reply is nowhere any more."""
+        context, first = self._context, works[0]
+        if first.task_id:
+            first.others = works[1:]
+            for work in works:
+                work.results = ""
+            self._waiting.look_after(first, 0.0)
+            return
+        why, now = "its reply was let go when its images were saved, and cannot be had again", context.now()
+        ends = [facts.Expired(work.attempt, why, now) for work in works if not work.is_expired]
+        await context.journal.record(*ends)
+        for work in works:
+            context.first_look.at(work)
+            if work.is_expired:
+                self._waiting.leave(work)
+            else:
+                self._waiting.act(work, facts.Expired(work.attempt, why, now))
 
     def _end(self, work: Work, result: Result | None) -> facts.Ready | facts.Failed:
         context, now = self._context, self._context.now()

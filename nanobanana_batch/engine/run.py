@@ -134,7 +134,7 @@ class Run:
         await self._all_done(submits)
         if context.settings.on_unknown is OnUnknown.RESUBMIT:
             for work in self._resolver.give_up():
-                if work.is_wanted:
+                if any(member.is_wanted for member in work.members):
                     await self._submit(submits, work)
                 else:
                     self._left.append(work)
@@ -189,11 +189,12 @@ class Run:
             (unanswered, "Requests without an answer", "unknown"),
             (forgotten, "Tasks that the provider does not know any more,", "running"),
         ):
-            left = [work for work in works if work.has_left]
+            left = [member for work in works for member in work.members if member.has_left]
             if left and works is unanswered and context.settings.gives_up_left:
                 await context.journal.record(*(facts.GivenUp(work.attempt, now) for work in left))
             elif left:
-                await context.journal.record(*(facts.Rested(work.request, now) for work in left))
+                requests = sorted({work.request for work in left})
+                await context.journal.record(*(facts.Rested(request, now) for request in requests))
                 context.tally.say_once(
                     f"{what} whose rows have left the manifest: {len(left):,} (first: {left[0].id}). They may"
                     " have been paid; nothing shows what became of them, so no run asks about them again."

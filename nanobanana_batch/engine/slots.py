@@ -77,6 +77,11 @@ class Slots:
                 self._queue.remove(turn)
             raise
 
+    def take_beyond(self) -> None:
+        """Without waiting, be it one more than there are: it belongs to a request that has one."""
+        self._taken += 1
+        self._show()
+
     def give_back(self) -> None:
         """A task is terminal or set aside."""
         self._taken -= 1

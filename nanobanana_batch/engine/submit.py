@@ -167,15 +167,19 @@ class Submitter:
         may_be = await prepared_again(context, work) if is_job else may_be_sent_again(context, work)
         if may_be and await context.space.enough_for_one_more():
             if not work.is_remembered:
-                await context.budget.set_aside_again(
-                    work.attempt, context.store.row_to_send(work.row).request
-                )
+                for member in work.members:
+                    request = context.store.row_to_send(member.row).request
+                    await context.budget.set_aside_again(member.attempt, request)
             if not context.stop.asked:
                 work.sent += not work.is_remembered
                 await self._send(work, self._sent_again(work))
                 return
-            context.budget.give_back_again(work.attempt)
+            self._give_back_again(work)
         give_slots_back(context, work)
+
+    def _give_back_again(self, work: Work) -> None:
+        for member in work.members:
+            self._context.budget.give_back_again(member.attempt)
 
     def _sent_again(self, work: Work) -> facts.SentAgain:
         account = self._context.provider.capabilities.account
@@ -275,7 +279,7 @@ class Submitter:
             for member in work.members:
                 context.budget.give_back(member.attempt)
         if isinstance(intents[0], facts.SentAgain):
-            context.budget.give_back_again(work.attempt)
+            self._give_back_again(work)
         give_slots_back(context, work)
 
     def _is_put_off(self, work: Work, outcome: Rejected) -> bool:

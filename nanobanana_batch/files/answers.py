@@ -15,6 +15,8 @@ from typing import Self
 from nanobanana_batch.file_names import ANSWERS, is_answer_path
 from nanobanana_batch.files.disk import Disk, as_disk_failure
 
+_UNFINISHED = ".part"
+
 
 def answer_of(folder: Path, idempotency_key: str) -> str | None:
     """Its path in the output folder, with `/`, if it is there and whole."""
@@ -32,7 +34,7 @@ class AnswerFile:
         self._disk = disk
         self._path = _path(idempotency_key)
         self._target = folder / self._path
-        self._temporary = self._target.with_name(f".{self._target.name}.part")
+        self._temporary = self._target.with_name(f".{self._target.name}{_UNFINISHED}")
         self._fd: int | None = None
 
     def __enter__(self) -> Self:
@@ -104,7 +106,8 @@ def forget_others(disk: Disk, folder: Path, awaited: Collection[str]) -> None:
     """Let go what no request of these keys needs: a run was killed before it did."""
     place = folder / ANSWERS
     for path in place.iterdir() if place.is_dir() else ():
-        if path.name not in awaited and is_answer_path(f"{ANSWERS}/{path.name}"):
+        of = path.name.removeprefix(".").removesuffix(_UNFINISHED)  # nobody writes any just now
+        if (of not in awaited or path.name != of) and is_answer_path(f"{ANSWERS}/{of}"):
             forget_answer(disk, folder, f"{ANSWERS}/{path.name}")
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from nanobanana_batch.commands import rebuild_hint
 from nanobanana_batch.errors import FolderRefused, StateFailed, UsageError
-from nanobanana_batch.file_names import IMAGE_FOLDER
+from nanobanana_batch.file_names import ANSWERS, IMAGE_FOLDER
 from nanobanana_batch.files import filesystem
 from nanobanana_batch.files.disk import Disk, as_disk_failure, write_atomically
 from nanobanana_batch.files.lock import LOCK_NAME, only_writer
@@ -75,7 +75,7 @@ def find(path: Path) -> Folder:
             was not made for it, or over a link.
         UsageError: it cannot be one, or the pointer is damaged, or points to a disk of another machine.
     """
-    refuse_foreign(path, _FILES, (IMAGE_FOLDER, SERVICE_FOLDER))
+    refuse_foreign(path, _FILES, (IMAGE_FOLDER, ANSWERS, SERVICE_FOLDER))
     refuse_second_names(path, _BESIDE_STATE)
     text = _pointer_text(path)
     if text is None:

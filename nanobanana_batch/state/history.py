@@ -12,6 +12,8 @@ from nanobanana_batch.state.facts import Fact
 from nanobanana_batch.state.lifecycle import CAN_REST, GIVEN_UP, RUNNING, ImagePhase, Phase, RequestPhase
 
 _IMAGE_FIELDS = [field.name for field in fields(Image)]
+_SAID_NO = (RequestPhase.REJECTED, RequestPhase.REFUSED)
+"""Then its attempts have failed with the request, and need no word of their own."""
 Record = dict[str, Any]
 """A row of a table, by the names of its columns."""
 
@@ -96,7 +98,7 @@ def _after_answer(request: Record, known: Record, images: list[Record]) -> Itera
     match phase:
         case Phase.FAILED if code == GIVEN_UP:
             yield facts.GivenUp(attempt, ended_at)
-        case Phase.FAILED | Phase.REFUSED if request["phase"] == RequestPhase.ANSWERED:
+        case Phase.FAILED | Phase.REFUSED if request["phase"] not in _SAID_NO:
             is_refused, retryable = phase is Phase.REFUSED, bool(known["retryable"])
             yield facts.Failed(attempt, code, message, retryable, is_refused, ended_at)
         case Phase.EXPIRED:

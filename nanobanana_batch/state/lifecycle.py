@@ -101,7 +101,7 @@ MOVES = (
     Move(facts.Rejected, UNANSWERED, Phase.REJECTED),
     Move(facts.Rejected, UNANSWERED, Phase.REFUSED, "by content rules"),
     Move(facts.Accepted, UNANSWERED, Phase.ACCEPTED),
-    Move(facts.Answered, UNANSWERED | {Phase.ACCEPTED}, Phase.ACCEPTED),
+    Move(facts.Answered, UNANSWERED | {Phase.ACCEPTED, Phase.EXPIRED}, Phase.ACCEPTED),
     Move(facts.Ready, _phases(Phase.ACCEPTED, Phase.READY, Phase.EXPIRED), Phase.READY),
     Move(facts.Saved, _phases(Phase.READY), Phase.SAVED, "the last of its images"),
     Move(facts.Saved, _phases(Phase.READY), Phase.READY, "others are still to come"),
@@ -121,7 +121,7 @@ MOVES = (
 
 IMAGE_MOVES = {
     facts.Ready: ({ImagePhase.LOST, ImagePhase.EXPIRED}, ImagePhase.EXPECTED),
-    facts.Saved: ({ImagePhase.EXPECTED}, ImagePhase.SAVED),
+    facts.Saved: ({ImagePhase.EXPECTED, ImagePhase.LOST}, ImagePhase.SAVED),
     facts.Lost: ({ImagePhase.SAVED}, ImagePhase.LOST),
     facts.Found: ({ImagePhase.EXPECTED, ImagePhase.LOST, ImagePhase.EXPIRED}, ImagePhase.SAVED),
     facts.Expired: ({ImagePhase.EXPECTED, ImagePhase.LOST}, ImagePhase.EXPIRED),

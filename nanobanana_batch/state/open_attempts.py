@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from nanobanana_batch.file_names import is_answer_path
+from nanobanana_batch.file_names import ANSWERS, is_answer_path
 from nanobanana_batch.model import Kind
 from nanobanana_batch.state.lifecycle import ImagePhase, Phase, in_sql
 from nanobanana_batch.state.soundness import names_what_no_run_names, refuse_ways_out, texts, understood
@@ -108,6 +108,8 @@ def _open_attempt(known: dict[str, Any]) -> OpenAttempt:
     refuse_ways_out(known["stem"])
     if known["results"] and not is_answer_path(known["results"]):
         raise names_what_no_run_names(known["results"])
+    if known["kind"] != Kind.TASK and not is_answer_path(f"{ANSWERS}/{known['idempotency_key']}"):
+        raise names_what_no_run_names(known["idempotency_key"])
     known |= {
         "phase": Phase(known["phase"]),
         "kind": Kind(known["kind"]),

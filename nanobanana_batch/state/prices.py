@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from nanobanana_batch.model import Kind, Request
-from nanobanana_batch.state.lifecycle import FETCHED, GIVEN_UP, OPEN, PAID, Phase, in_sql
+from nanobanana_batch.state.lifecycle import FAILURES, FETCHED, GIVEN_UP, OPEN, PAID, Phase, in_sql
 
 
 class PriceClass(NamedTuple):
@@ -59,22 +59,37 @@ TASKS_OF_ROW = """(
 """How many requests for a row the provider took."""
 
 _IS_GIVEN_UP = f"error_code = '{GIVEN_UP}'"
-# Each request once, with how its first row stands: a job's price is known of all of its rows together.
-_REQUESTS = "requests JOIN attempts ON attempts.attempt = requests.request"
+_COUNTS = f"(one.phase NOT IN ({in_sql(FAILURES)}) OR one.error_code IS '{GIVEN_UP}')"
+SHARES = f"""
+WITH jobs AS MATERIALIZED (SELECT DISTINCT request FROM attempts WHERE request != attempt),
+shares AS MATERIALIZED (
+    SELECT jobs.request AS request, max(1, sum({_COUNTS})) AS counting, count(*) AS of_all
+    FROM jobs CROSS JOIN attempts AS one
+    WHERE one.attempt = jobs.request OR (one.request = jobs.request AND one.request != one.attempt)
+    GROUP BY 1
+)
+"""
+"""Of a job it is known what all of its rows cost, which those share that have, or may have, images."""
+ATTEMPTS = "attempts JOIN requests USING (request) LEFT JOIN shares USING (request)"
+COUNTING, OF_ALL = "coalesce(shares.counting, 1)", "coalesce(shares.of_all, 1)"
 CREDITS_OF_ENDED = f"""
+{SHARES}
 SELECT total(CASE WHEN attempts.phase IN ({in_sql(FETCHED)}) OR {_IS_GIVEN_UP}
-                  THEN coalesce(credits_used, credits_reserved, credits_expected, 0) ELSE 0 END
-             + (sent - 1) * coalesce(credits_reserved, credits_expected, credits_used, 0))
-FROM {_REQUESTS} WHERE (accepted_at IS NOT NULL OR {_IS_GIVEN_UP})
+                  THEN coalesce(credits_used, credits_reserved, credits_expected, 0) ELSE 0 END / {COUNTING}
+             + (sent - 1) * coalesce(credits_reserved, credits_expected, credits_used, 0) / {OF_ALL})
+FROM {ATTEMPTS} WHERE (accepted_at IS NOT NULL OR {_IS_GIVEN_UP})
   AND attempts.phase IN ({in_sql(FETCHED | {Phase.FAILED, Phase.REFUSED})})
 """
 CREDITS_OF_OPEN = f"""
+{SHARES}
 SELECT attempts.attempt, attempts.phase, rows.request,
-       coalesce(credits_used, credits_reserved, credits_expected), sent
-FROM {_REQUESTS} JOIN rows USING (row) WHERE attempts.phase IN ({in_sql(OPEN)})
+       coalesce(credits_used, credits_reserved, credits_expected) / {COUNTING}, sent,
+       iif(kind = '{Kind.JOB}', requests.request, NULL)
+FROM {ATTEMPTS} JOIN rows USING (row) WHERE attempts.phase IN ({in_sql(OPEN)})
 """
 UNPRICED = f"""
-SELECT 1 FROM {_REQUESTS} WHERE accepted_at IS NOT NULL AND credits_reserved IS NULL AND credits_used IS NULL
+SELECT 1 FROM attempts JOIN requests USING (request)
+WHERE accepted_at IS NOT NULL AND credits_reserved IS NULL AND credits_used IS NULL
   AND attempts.phase IN ({in_sql(PAID)}) LIMIT 1
 """
 

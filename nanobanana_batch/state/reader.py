@@ -32,7 +32,18 @@ from nanobanana_batch.state.lifecycle import (
     in_sql,
 )
 from nanobanana_batch.state.opening import refuse_foreign_journal, unusable
-from nanobanana_batch.state.prices import BY_KIND, KIND, PRICES, PriceClass, by_kind, counted
+from nanobanana_batch.state.prices import (
+    ATTEMPTS,
+    BY_KIND,
+    COUNTING,
+    KIND,
+    OF_ALL,
+    PRICES,
+    SHARES,
+    PriceClass,
+    by_kind,
+    counted,
+)
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.schema import APPLICATION_ID, VERSION, refuse_foreign_parts, see_as_current
 from nanobanana_batch.state.scope import EVERY_ROW, Scope
@@ -120,7 +131,7 @@ class SavedImage(NamedTuple):
     """None: not known."""
     attempt: int
     is_current: bool
-    """Whether it is that of a row of the current manifest."""
+    """Whether it is one of those of a row of the current manifest that is completed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +233,7 @@ ORDER BY attempts.attempt
 """
 _SAVED = f"""
 SELECT images.path, images.size_bytes, images.sha256, images.file_time, images.attempt,
-       rows.attempt = attempts.attempt AND rows.position IS NOT NULL
+       rows.attempt = attempts.attempt AND rows.position IS NOT NULL AND attempts.phase = '{Phase.SAVED}'
 FROM images JOIN attempts USING (attempt) JOIN rows USING (row) WHERE images.phase = '{ImagePhase.SAVED}'
 """
 _PHASES = """
@@ -231,15 +242,16 @@ WHERE rows.position IS NOT NULL AND {scope} GROUP BY attempts.phase
 """
 _IS_GIVEN_UP = f"attempts.error_code = '{GIVEN_UP}'"
 _CREDITS = f"""
-SELECT total(CASE WHEN attempts.phase IN ({in_sql(RUNNING)}) THEN credits_reserved END),
+{SHARES}
+SELECT total(CASE WHEN attempts.phase IN ({in_sql(RUNNING)}) THEN credits_reserved / {COUNTING} END),
        total(CASE WHEN attempts.phase IN ({in_sql(FETCHED)})
                        OR (attempts.phase = '{Phase.FAILED}' AND {_IS_GIVEN_UP})
-                  THEN coalesce(credits_used, credits_reserved) END),
+                  THEN coalesce(credits_used, credits_reserved) / {COUNTING} END),
        total(CASE WHEN attempts.phase IN ({in_sql(UNANSWERED)}) OR (accepted_at IS NULL AND {_IS_GIVEN_UP})
-                  THEN sent * credits_expected
+                  THEN sent * credits_expected / {COUNTING}
                   WHEN accepted_at IS NOT NULL
-                  THEN (sent - 1) * coalesce(credits_expected, credits_reserved) END)
-FROM requests JOIN attempts ON attempts.attempt = requests.request
+                  THEN (sent - 1) * coalesce(credits_expected, credits_reserved) / {OF_ALL} END)
+FROM {ATTEMPTS}
 """
 _BEING_SENT = f"""
 SELECT count(rows.position), total(iif(requests.request = attempts.attempt, credits_expected, 0))

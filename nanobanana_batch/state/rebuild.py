@@ -57,14 +57,15 @@ UPDATE images SET links = (
     WHERE requests.request = images.attempt
 ) WHERE number = 1
 """
-_LINKS = """
+LINKS = """
 UPDATE images SET links = (
-    SELECT known.links FROM old.images AS known JOIN old.attempts AS share USING (attempt)
-    JOIN old.requests AS paid ON paid.request = share.request
-    JOIN attempts ON attempts.name = share.name
-    JOIN requests ON requests.request = attempts.request
-    WHERE attempts.attempt = images.attempt AND known.number = images.number
-      AND paid.idempotency_key = requests.idempotency_key AND paid.task_id IS requests.task_id
+    SELECT known.links FROM attempts CROSS JOIN requests USING (request)
+    CROSS JOIN old.requests AS paid USING (idempotency_key)
+    CROSS JOIN old.attempts AS share
+    CROSS JOIN old.images AS known
+    WHERE attempts.attempt = images.attempt AND paid.task_id IS requests.task_id
+      AND (share.attempt = paid.request OR (share.request = paid.request AND share.request != share.attempt))
+      AND share.name = attempts.name AND known.attempt = share.attempt AND known.number = images.number
 )
 """
 _WITHOUT_LINKS = f"""
@@ -120,7 +121,7 @@ def _rebuilt(path: Path, lines: Iterable[bytes], old: Path | None) -> Counter[Ro
             paid = "requests" if version > 4 else "attempts"
             _refuse_foreign_lines(db, paid)
             db.execute(_FROM_OLD.format(paid=paid))
-            db.execute(_LINKS if version > 4 else _LINKS_BEFORE_V5)
+            db.execute(LINKS if version > 4 else _LINKS_BEFORE_V5)
         db.execute(_WITHOUT_LINKS)
         db.execute("COMMIT")
         refuse_unsound(db)

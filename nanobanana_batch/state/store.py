@@ -69,7 +69,7 @@ class RowToSend:
 
 @dataclass(frozen=True, slots=True)
 class OpenCredits:
-    """What a request that has not ended costs; None: nobody told."""
+    """What an attempt that has not ended costs; None: nobody told."""
 
     attempt: int
     phase: Phase
@@ -77,6 +77,8 @@ class OpenCredits:
     credits: float | None
     sent: int
     """How many of its sendings may have been paid."""
+    job: int | None = None
+    """The number of its request, if that is for several rows; `credits` is its share then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,8 +326,8 @@ class Store:
         found = self._read(CREDITS_OF_OPEN)
         with understood("rows"):
             return [
-                OpenCredits(attempt, Phase(phase), request_from_json(request), credits, sent)
-                for attempt, phase, request, credits, sent in found
+                OpenCredits(attempt, Phase(phase), request_from_json(request), credits, sent, job)
+                for attempt, phase, request, credits, sent, job in found
             ]
 
     def has_unpriced_tasks(self) -> bool:

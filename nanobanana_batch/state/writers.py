@@ -128,14 +128,16 @@ def _ask_for(db: sqlite3.Connection, fact: facts.Intent | facts.Joined, request:
     )
 
 
-_HAS_LATER_ONES = """
+_HAS_LATER_ONES = f"""
 SELECT 1 FROM attempts JOIN rows USING (row)
-WHERE attempts.attempt = ? AND rows.attempt IS NOT attempts.attempt
+WHERE (attempts.attempt = ? OR (attempts.request = ? AND attempts.request != attempts.attempt))
+  AND attempts.phase IN ({in_sql(allowed(facts.SentAgain, Phase.INTENT, "it is paid for itself"))})
+  AND rows.attempt IS NOT attempts.attempt
 """
 
 
 def _write_sent_again(db: sqlite3.Connection, fact: facts.SentAgain) -> None:
-    if db.execute(_HAS_LATER_ONES, (fact.attempt,)).fetchone() is not None:
+    if db.execute(_HAS_LATER_ONES, (fact.attempt, fact.attempt)).fetchone() is not None:
         raise StateFailed(f"Attempt {fact.attempt} cannot be sent again: its row has a later one.")
     if fact.account:
         _set(db, "requests", "request", fact.attempt, account=fact.account)
@@ -384,9 +386,10 @@ def _write_given_up(db: sqlite3.Connection, fact: facts.GivenUp) -> None:
 def _write_rested(db: sqlite3.Connection, fact: facts.Rested) -> None:
     query = (
         "UPDATE requests SET rests_since = ? WHERE request = ?"
-        f" AND EXISTS (SELECT 1 FROM attempts WHERE attempt = request AND phase IN ({in_sql(CAN_REST)}))"
+        f" AND EXISTS (SELECT 1 FROM attempts WHERE (attempt = ? OR (request = ? AND request != attempt))"
+        f" AND phase IN ({in_sql(CAN_REST)}))"
     )
-    db.execute(query, (fact.at, fact.attempt))
+    db.execute(query, (fact.at, *[fact.attempt] * 3))
 
 
 def _write_moved(db: sqlite3.Connection, fact: facts.Moved) -> None:

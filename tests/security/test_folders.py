@@ -41,7 +41,7 @@ from tests.security.journals import put_journal
 from tests.unit.test_state_store import FACTS, IMAGE, drafts, intent, take
 
 OURS = (STATE_NAME, f"{STATE_NAME}-wal", f"{STATE_NAME}-shm", f"{STATE_NAME}-journal", LOCK_NAME)
-WRITTEN = (*OURS, POINTER_NAME, "results.csv", *LOG_NAMES, "images", SERVICE_FOLDER)
+WRITTEN = (*OURS, POINTER_NAME, "results.csv", *LOG_NAMES, "images", "answers", SERVICE_FOLDER)
 WAYS_OUT = ("../../.bashrc", "/etc/passwd", "images/../../x.png", "images/a/b.png", "images/..", "x.png", "")
 
 
@@ -278,6 +278,17 @@ def test_a_path_in_a_state_does_not_leave_the_folder(tmp_path: Path, way: str) -
 def test_a_reply_that_a_state_names_is_one_of_the_folders_own(tmp_path: Path, way: str) -> None:
     """It is read, and in the end removed."""
     path = stranger(tmp_path, "UPDATE requests SET results = ?", way)
+    with closing(Store(path)) as store, pytest.raises(StateFailed, match="as no run does"):
+        store.open_attempts(Phase.ACCEPTED)
+
+
+@pytest.mark.parametrize("way", ["../images/x", "/etc/passwd", "notes", ""])
+@pytest.mark.parametrize("kind", ["direct", "job"])
+def test_a_key_by_which_an_answer_is_kept_is_one_that_a_run_writes(
+    tmp_path: Path, kind: str, way: str
+) -> None:
+    """Else the reply would be written wherever it says."""
+    path = stranger(tmp_path, "UPDATE requests SET kind = ?, idempotency_key = ? || request", kind, way)
     with closing(Store(path)) as store, pytest.raises(StateFailed, match="as no run does"):
         store.open_attempts(Phase.ACCEPTED)
 

@@ -7,6 +7,7 @@ import re
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,12 @@ from nanobanana_batch.file_names import ANSWERS
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import find
 from nanobanana_batch.model import RowStatus
-from nanobanana_batch.providers.base import Unknown
-from nanobanana_batch.results import read_results, write_results
+from nanobanana_batch.providers.base import JobsFound, Unknown
+from nanobanana_batch.results import read_results, standing, write_results
 from nanobanana_batch.session import notice_lost_files
 from nanobanana_batch.state.facts import Fact
+from nanobanana_batch.state.lifecycle import Phase
+from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.store import Store
 from tests.unit.fake_provider import FakeProvider, FakeTask, picture_of
 from tests.unit.file_providers import DirectProvider, JobProvider, Line, told_of
@@ -211,6 +214,57 @@ def test_a_lost_further_image_is_fetched_again_and_only_that(tmp_path: Path) -> 
     check_files(it)
 
 
+def lose(folder: Path, name: str) -> None:
+    """An image is gone, and the next run notices it."""
+    (folder / "images" / name).unlink()
+    store = Store(folder / "state.sqlite3")
+    notice_lost_files(store, folder)
+    store.close()
+
+
+def test_an_image_that_is_lost_while_another_one_is_owed_is_fetched_again(tmp_path: Path) -> None:
+    """Its attempt has not ended meanwhile, and the provider need not be asked once more where it is."""
+    provider = FakeProvider(images=2)
+    provider.on_link = lambda n, task: LinkFailed("HTTP 503") if names(tmp_path) else None
+    it = night(tmp_path, provider, 1, max_outage_s=60.0, stuck_after_s=60.0)
+    it.run()
+    assert names(tmp_path) == ["row-0.png"]
+    before = standing(find(tmp_path)).counts
+    assert (before["ready"], before["completed"], before["running"]) == (1, 0, 0)
+    (tmp_path / "images" / "row-0.png").rename(tmp_path / "images" / "elsewhere")
+    assert standing(find(tmp_path)).counts == before
+    (tmp_path / "images" / "elsewhere").rename(tmp_path / "images" / "row-0.png")
+    lose(tmp_path, "row-0.png")
+    provider.on_link = lambda n, task: None
+    it.run()
+    assert (it.statuses(), names(tmp_path)) == ([DONE], sorted(expected(0, 2)))
+
+
+def test_a_lost_image_of_a_job_is_in_its_results_still(tmp_path: Path) -> None:
+    """They are fetched once more; the other rows and images stay as they are."""
+    provider = JobProvider(images=2)
+    it = night(tmp_path, provider)
+    it.run()
+    lose(tmp_path, "row-1-2.png")
+    it.run()
+    assert (it.statuses(), len(provider.tasks), provider.fetched) == ([DONE] * ROWS, 1, 2)
+    check_files(it)
+
+
+def test_a_lost_image_of_a_direct_reply_cannot_be_had_again(tmp_path: Path) -> None:
+    """Nobody has it any more: its row is told so, and holds nothing up; other rows go on."""
+    provider = DirectProvider()
+    it = night(tmp_path, provider, 2)
+    it.run()
+    lose(tmp_path, "row-0.png")
+    for _ in range(2):
+        it = night(tmp_path, provider, 3)
+        it.run()
+        assert it.statuses() == [RowStatus.EXPIRED, DONE, DONE]
+        assert it.tally.failed == 1
+    assert len(provider.tasks) == 3
+
+
 def test_what_a_direct_reply_says_of_a_row_without_image_is_believed(tmp_path: Path) -> None:
     """Refused, failed, or worth another attempt; a reply that nobody understands may have been paid for."""
     provider = DirectProvider()
@@ -231,6 +285,16 @@ def test_what_a_direct_reply_says_of_a_row_without_image_is_believed(tmp_path: P
     assert it.statuses() == [RowStatus.REFUSED, RowStatus.FAILED, DONE, RowStatus.FAILED, DONE]
     assert [row.error_code for row in it.rows()] == ["refused", "failed", None, "no_result", None]
     assert told_of(b"x", 2)["name"] == ""
+
+
+def test_what_a_killed_run_left_of_answers_goes_and_nothing_else(tmp_path: Path) -> None:
+    """Whole ones that nobody waits for, and beginnings; not what a person keeps there."""
+    answers = tmp_path / ANSWERS
+    answers.mkdir()
+    for name in ("a" * 48, f".{'b' * 48}.part", "notes", ".notes.part"):
+        (answers / name).write_bytes(b"x")
+    night(tmp_path, DirectProvider(), 1).run()
+    assert sorted(path.name for path in answers.iterdir()) == [".notes.part", "notes"]
 
 
 # --- jobs of many rows -----------------------------------------------------------------------------------
@@ -307,6 +371,58 @@ def test_a_job_of_which_nothing_is_found_is_held_and_sent_again_by_a_persons_wor
     assert (again.tally.unknown, again.tally.completed) == (0, 3)
 
 
+def test_a_job_of_which_a_row_has_left_is_sent_again_for_the_others(tmp_path: Path) -> None:
+    """Whichever row that is: its first one, after which the request is named, or another one."""
+    for left in range(3):
+        folder = tmp_path / str(left)
+        folder.mkdir()
+        provider = JobProvider(on_submit=lambda n: Unknown("reset") if n == 0 else None)
+        night(folder, provider, 3).run()
+        it = night(folder, provider, 3, on_unknown=OnUnknown.RESUBMIT)
+        it.prompts = [prompt for n, prompt in enumerate(it.prompts) if n != left]
+        it.run()
+        assert (it.statuses(), len(provider.tasks)) == ([DONE] * 2, 1)
+
+
+def test_rows_of_a_job_that_have_left_are_given_up_all_of_them(tmp_path: Path) -> None:
+    """By a person's word, where nothing shows what became of it; what comes back is paid for anew."""
+    provider = JobProvider(on_submit=lambda n: Unknown("reset") if n == 0 else None)
+    night(tmp_path, provider, 3).run()
+    it = night(tmp_path, provider, 0, on_unknown=OnUnknown.RESUBMIT, gives_up_left=True, new_rows=False)
+    it.run()
+    it = night(tmp_path, provider, 3, new_rows=False, retried=frozenset({Phase.FAILED}))
+    assert (provider.submits, it.statuses()) == (1, [])
+    it.run()
+    assert (it.statuses(), len(provider.tasks)) == ([DONE] * 3, 1)
+
+
+def test_a_job_is_not_laid_to_rest_before_the_list_was_read(tmp_path: Path) -> None:
+    """Its rows have left the manifest; the next run asks about it again."""
+    provider = JobProvider(on_submit=lambda n: "lost" if n == 0 else None)
+    listed, provider.find_job = provider.find_job, unheard  # type: ignore[method-assign]
+    night(tmp_path, provider, 3).run()
+    night(tmp_path, provider, 0, asks_resting=False).run()
+    provider.find_job = listed  # type: ignore[method-assign]
+    night(tmp_path, provider, 0, asks_resting=False).run()
+    assert len(names(tmp_path)) == 3
+
+
+async def unheard(name: str) -> JobsFound:
+    """The list of jobs cannot be read."""
+    return JobsFound(failure="HTTP 503")
+
+
+def test_a_job_of_more_rows_than_slots_is_collected_to_its_last_row(tmp_path: Path) -> None:
+    """It was made when there were more."""
+    provider = JobProvider(rows_at_once=8)
+    it = night(tmp_path, provider, 8)
+    assert die_at(it, 1, before=False)
+    it = night(tmp_path, provider, 8)
+    it.settings = replace(it.settings, concurrency=2, download_concurrency=1)
+    it.run()
+    assert (it.statuses(), it.tally.in_flight) == ([DONE] * 8, 0)
+
+
 def test_a_job_that_failed_has_failed_for_each_of_its_rows(tmp_path: Path) -> None:
     """By the provider's own word."""
     provider = JobProvider(on_read=lambda n, task: failed(task.id, "job_failed", "no quota"))
@@ -314,6 +430,21 @@ def test_a_job_that_failed_has_failed_for_each_of_its_rows(tmp_path: Path) -> No
     it.run()
     assert it.statuses() == [RowStatus.FAILED] * 3
     assert it.tally.failed == 3
+
+
+def test_a_job_that_had_expired_has_its_results_after_all(tmp_path: Path) -> None:
+    """It is tried once more in each run, as a task is; what was counted as paid is not counted twice."""
+    provider = JobProvider(on_read=lambda n, task: failed(task.id, "expired", "it is too late"))
+    it = night(tmp_path, provider, 3)
+    it.run()
+    assert it.statuses() == [RowStatus.EXPIRED] * 3
+    provider.on_read = lambda n, task: None
+    for task in provider.tasks.values():
+        task.done_at = 0.0
+    it = night(tmp_path, provider, 3)
+    it.run()
+    assert (it.statuses(), len(provider.tasks)) == ([DONE] * 3, 1)
+    assert (it.tally.failed, it.tally.completed) == (0, 3)
 
 
 def test_a_rejected_job_costs_nothing_and_fails_its_rows(tmp_path: Path) -> None:
@@ -360,3 +491,50 @@ def test_of_a_job_that_is_sent_again_nothing_is_believed_that_stands_in_the_stat
         db.execute("UPDATE requests SET body = ?", (b'{"model": "m", "rows": [{"prompt": "stolen"}]}',))
     night(tmp_path, provider, 2, on_unknown=OnUnknown.RESUBMIT).run()
     assert sorted(provider.paid()) == [b"prompt 0", b"prompt 1"]
+
+
+def test_a_limit_of_credits_holds_for_each_row_of_a_job_that_is_sent_again(tmp_path: Path) -> None:
+    """All of it may have been paid, and may be once more; who allows that has it sent."""
+    provider = JobProvider(on_submit=lambda n: Unknown("reset") if n == 0 else None)
+    it = night(tmp_path, provider, 4)
+    it.listed_price = lambda request: 2.0
+    it.run()
+    for limit, sent in ((15.0, 0), (16.0, 1)):
+        it = night(tmp_path, provider, 4, max_credits=limit, on_unknown=OnUnknown.RESUBMIT)
+        it.listed_price = lambda request: 2.0
+        it.run()
+        assert (len(provider.tasks), bool(it.stop.reason)) == (sent, not sent)
+    assert it.statuses() == [DONE] * 4
+
+
+class Dear(JobProvider):
+    """A job of four rows is 8 credits, and 6 where one of them has no image."""
+
+    def reserved(self, task: FakeTask) -> float:
+        """When it is taken."""
+        return 8.0
+
+    def used(self, task: FakeTask) -> float:
+        """When it has ended."""
+        return 6.0
+
+
+def first_fails(made: list[Line]) -> list[Line]:
+    """The first row of a job has no image."""
+    told = made[0]
+    assert isinstance(told, dict)
+    return [{"name": told["name"], "failed": "odd"}, *made[1:]]
+
+
+def test_a_job_has_cost_what_it_has_whatever_became_of_its_first_row(tmp_path: Path) -> None:
+    """Its rows share that; those without an image have no part in it."""
+    provider = Dear(on_lines=first_fails)
+    it = night(tmp_path, provider, 4)
+    it.run()
+    assert it.statuses().count(DONE) == 3
+    with open_reader(tmp_path / "state.sqlite3") as reader:
+        assert reader.credits().used == pytest.approx(6.0)
+    it = night(tmp_path, provider, 5, max_credits=7.0)
+    it.listed_price = lambda request: 2.0
+    it.run()
+    assert (it.statuses()[4], len(provider.tasks)) == (RowStatus.PENDING, 1)

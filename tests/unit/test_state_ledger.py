@@ -21,7 +21,7 @@ from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.facts import Fact
 from nanobanana_batch.state.reader import open_reader
-from nanobanana_batch.state.rebuild import rebuild
+from nanobanana_batch.state.rebuild import LINKS, rebuild
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.store import Store
 
@@ -157,6 +157,84 @@ def test_what_is_told_anew_from_a_state_makes_the_same_state(folder: Folder, tmp
     found, known = made.attempts(), folder.attempts()
     assert found[4].pop("ended_at") != known[4].pop("ended_at")
     assert found == known
+
+
+def saved_one(attempt: int, number: int, *, is_last: bool) -> facts.Saved:
+    """One image of several."""
+    return replace(saved(attempt), number=number, is_last=is_last)
+
+
+def job(row: int, attempt: int, number: int = 1) -> facts.Intent:
+    return replace(intent(row, attempt, number), kind="job", name=key_of(row))
+
+
+def joined(row: int, attempt: int, request: int, number: int = 1) -> facts.Joined:
+    return facts.Joined(row, attempt, request, number, f"id-{row - 1}", key_of(row), key_of(row), "m")
+
+
+TWO = replace(
+    ready(1), links=("https://secret.example/1", "https://secret.example/2"), images=2, stems=("b",)
+)
+IN_FILE = replace(TWO, links=(), dies_at=0.0, credits_used=None)
+SEVERAL: dict[str, tuple[Fact, ...]] = {
+    "one of two images": (intent(1, 1), accepted(1), TWO, saved_one(1, 2, is_last=False)),
+    "both, and one is lost": (
+        *(intent(1, 1), accepted(1), TWO),
+        *(saved_one(1, 2, is_last=False), saved_one(1, 1, is_last=True), facts.Lost(1, 2)),
+    ),
+    "one is lost, one was never there": (
+        *(intent(1, 1), accepted(1), TWO, saved_one(1, 1, is_last=False), facts.Lost(1, 1)),
+    ),
+    "one, and the other has expired": (
+        *(intent(1, 1), accepted(1), TWO, saved_one(1, 1, is_last=False), facts.Expired(1, "", 70.0)),
+    ),
+    "a reply": (
+        *(replace(intent(1, 1), kind="direct"), facts.Answered(1, "answers/a", 2.0, 40.0)),
+        *(replace(IN_FILE, at=40.0, credits_used=2.0), saved_one(1, 1, is_last=False)),
+    ),
+    "a job that has failed, its rows paid for once more": (
+        *(job(1, 1), joined(2, 2, 1), accepted(1)),
+        *(facts.Failed(1, "busy", "no", True, False, 61.0), facts.Failed(2, "busy", "no", True, False, 61.0)),
+        *(job(1, 3, 2), joined(2, 4, 3, 2)),
+    ),
+    "a job that has failed for some of its rows": (
+        *(job(1, 1), joined(2, 2, 1), joined(3, 3, 1), accepted(1)),
+        *(facts.Answered(1, "answers/a", 2.0, 40.0), facts.Failed(1, "no_result", "", False, False, 61.0)),
+        *(replace(IN_FILE, attempt=2, at=40.0, credits_used=2.0), saved_one(2, 1, is_last=False)),
+        *(saved_one(2, 2, is_last=True), facts.Failed(3, "refused", "no", False, True, 61.0)),
+    ),
+    "a job that nobody answers": (
+        *(job(1, 1), joined(2, 2, 1), facts.Unanswered(1, "x"), facts.GivenUp(2, 9.0)),
+    ),
+}
+
+
+@pytest.mark.parametrize("is_anew", [False, True])
+@pytest.mark.parametrize("what", SEVERAL)
+def test_several_images_and_rows_of_a_request_are_told(
+    folder: Folder, tmp_path: Path, what: str, *, is_anew: bool
+) -> None:
+    """As they became known, and anew from a state."""
+    folder.work(*((fact,) for fact in SEVERAL[what]))
+    if is_anew:
+        (folder.path / PAYMENTS_NAME).unlink()
+        folder.work()
+    made = Folder(tmp_path / "made")
+    rebuild(made.state, lines(folder.path), folder.state)
+    assert made.attempts() == folder.attempts()
+
+
+def test_links_of_the_old_state_are_found_without_looking_through_it(folder: Folder, tmp_path: Path) -> None:
+    """Once for each image: else a state of 20,000 rows takes minutes, and a large one for ever."""
+    folder.work((intent(1, 1), accepted(1), TWO))
+    made = Folder(tmp_path / "made")
+    rebuild(made.state, lines(folder.path), folder.state)
+    links = "SELECT links FROM images ORDER BY number"
+    with closing(sqlite3.connect(made.state)) as db:
+        assert [json.loads(found) for (found,) in db.execute(links)] == [[link] for link in TWO.links]
+        db.execute("ATTACH ? AS old", (str(folder.state),))
+        plan = [str(step[3]) for step in db.execute(f"EXPLAIN QUERY PLAN {LINKS}")]
+    assert [step for step in plan if "SCAN" in step or "AUTOMATIC" in step] == ["SCAN images"]
 
 
 def test_no_prompt_and_no_link_is_told(folder: Folder) -> None:
