@@ -169,7 +169,9 @@ class Budget:
         """A fact about several rows at once; no price of one is learnt of what all have cost."""
         is_answer = isinstance(fact, facts.Accepted | facts.Answered | facts.Rejected)
         if is_answer or (isinstance(fact, facts.Unanswered) and not fact.came_to_nothing):
-            is_one = isinstance(fact, facts.Rejected) or (isinstance(fact, facts.Accepted) and fact.is_replay)
+            is_one = isinstance(fact, facts.Rejected) or (
+                isinstance(fact, facts.Accepted) and fact.task.is_replay
+            )
             for attempt in attempts:
                 self._note_sending(attempt, is_replay=is_one)
         match fact:
