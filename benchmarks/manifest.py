@@ -23,8 +23,8 @@ from datetime import datetime
 from pathlib import Path
 
 from benchmarks.parti import Figures, measure
+from nanobanana_batch.jobs.order import Order, open_ordered
 from nanobanana_batch.manifest import derive_id, fold_id
-from nanobanana_batch.pipeline import Order, open_ordered
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state.roster import Roster
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from nanobanana_batch.engine import download, owed, run
+from nanobanana_batch.engine import owed, run
+from nanobanana_batch.engine.stages import download
 
 
 def without_pauses(patch: pytest.MonkeyPatch) -> None:

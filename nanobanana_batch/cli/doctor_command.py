@@ -9,7 +9,7 @@ import click
 from nanobanana_batch.cli import options
 from nanobanana_batch.cli.show import show
 from nanobanana_batch.cli.text import as_json, diagnosis_text
-from nanobanana_batch.connection import Connection
+from nanobanana_batch.jobs.connection import Connection
 
 
 @click.command()
@@ -30,7 +30,7 @@ def doctor(provider: str, base_url: str | None, key_file: Path | None, out: Path
     Program, provider, key, credits, clock, and the output folder with its disk, lock and state. Sends free
     requests only. Exits with 1 if something stands in the way of a run.
     """
-    from nanobanana_batch.doctor import examine
+    from nanobanana_batch.jobs.doctor import examine
 
     diagnosis = examine(Connection(provider, base_url, key_file), out)
     show(as_json(diagnosis) if json_ else diagnosis_text(diagnosis))

@@ -38,9 +38,9 @@ def status(folder: Path, provider: str, verify: bool, json_: bool) -> None:
 
     Images are looked at by size and time.
     """
-    from nanobanana_batch.connection import Connection
     from nanobanana_batch.files.folder import find
-    from nanobanana_batch.outlook import priced_standing
+    from nanobanana_batch.jobs.connection import Connection
+    from nanobanana_batch.jobs.outlook import priced_standing
 
     found = priced_standing(find(folder), Connection(provider), verify=verify)
     show(as_json(found) if json_ else standing_text(found))
@@ -105,14 +105,15 @@ def retry(
 
     They go to the provider of the last run on this output folder.
     """
-    from nanobanana_batch import pipeline
-    from nanobanana_batch.connection import Connection
+    from nanobanana_batch.jobs import retry as retry_job
+    from nanobanana_batch.jobs.connection import Connection
+    from nanobanana_batch.jobs.retry import Retry
 
     now = Connection(provider, base_url, key_file, debug)
-    again = pipeline.Retry(only)
+    again = Retry(only)
     return work(
         no_progress,
-        lambda tally: pipeline.retry(folder, again, now, settings, tally, rows, as_copy=as_copy),
+        lambda tally: retry_job.retry(folder, again, now, settings, tally, rows, as_copy=as_copy),
     )
 
 
@@ -146,12 +147,12 @@ def audit(
     Lists what is not, in the output FOLDER, with what to do; exit 0 only if there is nothing. While a run is
     going on, what it has in flight is left alone.
     """
-    from nanobanana_batch.auditing import make_audit, repair_folder
     from nanobanana_batch.cli.progress import progress
-    from nanobanana_batch.connection import Connection
     from nanobanana_batch.files.disk import Disk
     from nanobanana_batch.files.folder import find
-    from nanobanana_batch.rebuilding import rebuild_folder
+    from nanobanana_batch.jobs.audit import make_audit, repair_folder
+    from nanobanana_batch.jobs.connection import Connection
+    from nanobanana_batch.jobs.rebuild import rebuild_folder
 
     now = Connection(provider, base_url, key_file)
     if rebuild:

@@ -18,7 +18,7 @@ from nanobanana_batch.cli.text import as_json
 
 if TYPE_CHECKING:
     from nanobanana_batch.engine.context import Settings
-    from nanobanana_batch.planning import Terms
+    from nanobanana_batch.jobs.plan import Terms
 
 _ROWS_SHOWN = 10
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -112,9 +112,9 @@ def plan(
 
     What would be paid for, cost and time, the first rows, and all problems. No key is needed.
     """
-    from nanobanana_batch import planning
-    from nanobanana_batch.connection import Connection
-    from nanobanana_batch.pipeline import Order
+    from nanobanana_batch.jobs import plan as planning
+    from nanobanana_batch.jobs.connection import Connection
+    from nanobanana_batch.jobs.order import Order
 
     if sum(given is not None for given in (row, show_request, out_csv, pilot)) > 1:
         raise click.UsageError("--row, --show-request, --out-csv and --pilot: give one of them.")
@@ -183,16 +183,17 @@ def run(
 
     Run it again to resume: nothing is paid for twice.
     """
-    from nanobanana_batch import pipeline
-    from nanobanana_batch.connection import Connection
     from nanobanana_batch.engine.context import OnUnknown
-    from nanobanana_batch.session import make_front
+    from nanobanana_batch.jobs import run as run_job
+    from nanobanana_batch.jobs.connection import Connection
+    from nanobanana_batch.jobs.order import Order
+    from nanobanana_batch.jobs.session import make_callback_route
     from nanobanana_batch.state.scope import Scope
 
     if limit is not None and pilot is not None:
         raise click.UsageError("--limit and --pilot: give one of them.")
     settings = replace(settings, scope=Scope(before=limit), on_unknown=OnUnknown(on_unknown))
     connection = Connection(provider, base_url, key_file, debug)
-    front = make_front(callback_url, callback_listen)
-    asked = pipeline.Order(connection=connection, front=front, **order)
-    return work(no_progress, lambda tally: pipeline.run(asked, settings, tally, pilot))
+    front = make_callback_route(callback_url, callback_listen)
+    asked = Order(connection=connection, callback_route=front, **order)
+    return work(no_progress, lambda tally: run_job.run(asked, settings, tally, pilot))

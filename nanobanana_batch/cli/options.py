@@ -12,7 +12,7 @@ from nanobanana_batch.cli.show import show
 
 if TYPE_CHECKING:
     from nanobanana_batch.engine.work import Tally
-    from nanobanana_batch.pipeline import Outcome
+    from nanobanana_batch.jobs.outcome import Outcome
 
 PATH = click.Path(path_type=Path)
 

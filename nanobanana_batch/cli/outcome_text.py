@@ -12,8 +12,8 @@ from nanobanana_batch.visible import visible_line
 from nanobanana_batch.wording import amount, counted, cut, money_text, priced
 
 if TYPE_CHECKING:
-    from nanobanana_batch.piloting import Share
-    from nanobanana_batch.pipeline import Outcome
+    from nanobanana_batch.jobs.outcome import Outcome
+    from nanobanana_batch.jobs.pilot import Share
     from nanobanana_batch.results import Standing
 
 _REASONS_SHOWN = 5

@@ -12,8 +12,8 @@ from nanobanana_batch.wording import amount, counted, cut, duration_text, in_sho
 
 if TYPE_CHECKING:
     from nanobanana_batch.estimates import Cost, Duration
+    from nanobanana_batch.jobs.plan import FirstRow, Group, Plan, PlannedPilot, PlannedRequest, PlannedRow
     from nanobanana_batch.manifest import Picked
-    from nanobanana_batch.planning import FirstRow, Group, Plan, PlannedPilot, PlannedRequest, PlannedRow
 
 _RATIOS_SHOWN = 8
 _PILOT = 20

@@ -20,9 +20,9 @@ def prices(provider: str, base_url: str | None, refresh: bool, json_: bool) -> N
     By the prices of the profile, or else the public price list, which is read with --refresh only and kept in
     your cache. Estimates and --max-credits rest on it until an output folder has replies of its own.
     """
-    from nanobanana_batch import price_report
     from nanobanana_batch.cli.prices_text import prices_text
-    from nanobanana_batch.connection import Connection
+    from nanobanana_batch.jobs import prices as price_report
+    from nanobanana_batch.jobs.connection import Connection
 
     connection = Connection(provider, base_url)
     if refresh:

@@ -11,7 +11,7 @@ from nanobanana_batch.pricing.book import REFRESH, Source
 from nanobanana_batch.wording import amount, counted, money_text
 
 if TYPE_CHECKING:
-    from nanobanana_batch.price_report import PricedModel, PriceReport
+    from nanobanana_batch.jobs.prices import PricedModel, PriceReport
 
 
 def prices_text(report: PriceReport) -> str:

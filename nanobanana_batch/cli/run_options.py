@@ -28,7 +28,7 @@ def _seconds(_: click.Context, option: click.Parameter, value: str | None) -> fl
 
 
 def _failures(_: click.Context, option: click.Parameter, value: str | None) -> Any:
-    from nanobanana_batch.engine.ends import MaxFailures, read_max_failures
+    from nanobanana_batch.engine.limits.outcomes import MaxFailures, read_max_failures
 
     try:
         return MaxFailures() if value is None else read_max_failures(value)
@@ -115,7 +115,7 @@ def with_terms(command: Command) -> Command:
 
     @functools.wraps(command)
     def with_options(*args: Any, **options: Any) -> Any:
-        from nanobanana_batch.planning import Terms
+        from nanobanana_batch.jobs.plan import Terms
 
         names = ("concurrency", "rate", "max_credits", "max_attempts")
         return command(*args, terms=Terms(*(options.pop(name) for name in names)), **options)
@@ -142,7 +142,7 @@ def with_settings(command: Command) -> Command:
 def _settings(options: dict[str, Any]) -> Settings:
     """Takes its own options out."""
     from nanobanana_batch.engine.context import FIRST_CONTACT_S, Settings
-    from nanobanana_batch.engine.quota import OnDailyQuota
+    from nanobanana_batch.engine.limits.quota import OnDailyQuota
 
     concurrency, outage_s = options.pop("concurrency"), options.pop("max_outage")
     source = click.get_current_context().get_parameter_source("max_outage")

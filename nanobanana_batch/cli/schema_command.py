@@ -17,7 +17,7 @@ def schema(provider: str | None) -> None:
     With it an editor completes, explains and checks a manifest while it is written. Name it in the manifest's
     first line: # yaml-language-server: $schema=PATH
     """
-    from nanobanana_batch.connection import known_models
+    from nanobanana_batch.jobs.connection import known_models
     from nanobanana_batch.manifest.schema import manifest_schema
 
     show(json.dumps(manifest_schema(known_models(provider)), indent=2, ensure_ascii=False))

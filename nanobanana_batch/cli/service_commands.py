@@ -147,7 +147,7 @@ def serve(faults: tuple[str, ...], **options: Any) -> None:
 @click.option("--json", "json_", is_flag=True, help="As JSON.")
 def models(provider: str | None, json_: bool) -> None:
     """List the known models and what each allows."""
-    from nanobanana_batch.connection import known_models
+    from nanobanana_batch.jobs.connection import known_models
 
     known = known_models(provider)
     show(as_json(known) if json_ else models_text(known))

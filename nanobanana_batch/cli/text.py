@@ -16,10 +16,10 @@ from nanobanana_batch.visible import visible_line
 from nanobanana_batch.wording import amount, counted, cut
 
 if TYPE_CHECKING:
-    from nanobanana_batch.auditing import Audit
     from nanobanana_batch.catalog import ModelRules
-    from nanobanana_batch.doctor import Diagnosis
-    from nanobanana_batch.rebuilding import Rebuilt
+    from nanobanana_batch.jobs.audit import Audit
+    from nanobanana_batch.jobs.doctor import Diagnosis
+    from nanobanana_batch.jobs.rebuild import Rebuilt
 
 _WIDEST_CELL = 200
 _PLACES_SHOWN = 6

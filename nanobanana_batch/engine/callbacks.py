@@ -1,69 +1,75 @@
-"""The address that a provider calls when a task has ended: one for each attempt, and not to be guessed."""
+"""Callbacks are hints: whoever sends one, all it does is that a task is read at once.
+
+Reads go on as a slow safety net, and at their usual pace again when tasks end without a callback.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import ipaddress
-from urllib.parse import urlsplit
+from collections import OrderedDict
+from collections.abc import Callable
 
-from nanobanana_batch.errors import UsageError
+from nanobanana_batch.engine.callback_urls import callback_token, callback_url
+from nanobanana_batch.engine.work import Tally, Work
+from nanobanana_batch.files.log import Log
 
-_TOKEN_CHARS = 32
-_MOST_CHARS = 2048
-"""Of the whole address, by the contract."""
-
-
-def callback_token(idempotency_key: str) -> str:
-    """The last part of an attempt's callback address; the same after a restart, so it needs no storing."""
-    return hashlib.sha256(f"nanobanana-batch callback {idempotency_key}".encode()).hexdigest()[:_TOKEN_CHARS]
+_PATIENCE_S = 60.0
+_MISSED = 3
+"""Tasks in a row that ended without a callback: none will come."""
+_MOST_EARLY = 10_000
 
 
-def callback_url(front: str, token: str) -> str:
-    """Where the provider is to call for one attempt; `front` was checked by `check_callback_url`."""
-    return f"{front}/{token}"
+class Callbacks:
+    """Which task each callback is about; `on_hint` is set by whoever reads tasks."""
 
+    def __init__(self, front: str, tally: Tally, log: Log) -> None:
+        self._front = front
+        self._tally = tally
+        self._log = log
+        self._works: dict[str, Work] = {}
+        self._early: OrderedDict[str, None] = OrderedDict()
+        """Tokens of callbacks that came before the task's acceptance was written down."""
+        self._missed = 0
+        self.on_hint: Callable[[Work], None] = lambda work: None
 
-def check_callback_url(text: str) -> str:
-    """The front's address, without a slash at its end.
+    @property
+    def patience_s(self) -> float:
+        """How long to wait for a callback before a task is read unasked."""
+        return 0.0 if self._missed >= _MISSED else _PATIENCE_S
 
-    Raises:
-        UsageError: a provider would not call it, or the token could not be put behind it.
-    """
-    front = text.rstrip("/")
-    if fault := _fault(text, front):
-        raise UsageError(
-            f"The callback URL {text[:200]!r} cannot be used: {fault}; nothing was sent.",
-            hint="It looks like https://front.example/path.",
-        )
-    return front
+    def url_for(self, idempotency_key: str) -> str:
+        """Where the callback of one request is to go; nobody can guess it."""
+        return callback_url(self._front, callback_token(idempotency_key))
 
+    def watch(self, work: Work) -> bool:
+        """Wait for a task's callback; says whether it has come already."""
+        token = callback_token(work.idempotency_key)
+        self._works[token] = work
+        came = token in self._early
+        self._early.pop(token, None)
+        work.hinted = work.hinted or came
+        return came
 
-def _is_internal(host: str) -> bool:
-    """Whether only this network could mean the host; a name may still lead there, which the provider sees."""
-    try:
-        return not ipaddress.ip_address(host).is_global
-    except ValueError:
-        return "." not in host or host.rstrip(".").endswith((".localhost", ".local", ".internal"))
+    def came(self, token: str) -> None:
+        """A callback came; an unknown token changes nothing."""
+        work = self._works.get(token)
+        if work is None:
+            self._early[token] = None
+            if len(self._early) > _MOST_EARLY:
+                self._early.popitem(last=False)
+            return
+        work.hinted = True
+        self.on_hint(work)
 
+    def ended(self, work: Work) -> None:
+        """A task has ended, as a read tells; the call for one of an earlier run may have met nobody."""
+        was_awaited = self._works.pop(callback_token(work.idempotency_key), None) is not None
+        if work.hinted:
+            self._missed = 0
+        elif was_awaited and work.posted_at:
+            self._miss()
 
-def _fault(text: str, front: str) -> str:
-    if not text.isascii() or not text.isprintable() or " " in text:
-        return "it has characters that no URL has"
-    try:
-        parts = urlsplit(front)
-        has_port_zero = parts.port == 0
-    except ValueError:
-        return "its host or port is malformed"
-    if parts.scheme != "https":
-        return "providers call only https"
-    if not parts.hostname or has_port_zero:
-        return "it names no host and port to call"
-    if _is_internal(parts.hostname):
-        return "providers never call internal addresses"
-    if parts.username is not None or parts.password is not None:
-        return "it holds a user name or password"
-    if "?" in text or "#" in text:
-        return "it has a query or a fragment, and a part of its own is added for each task"
-    if len(callback_url(front, "x" * _TOKEN_CHARS)) > _MOST_CHARS:
-        return f"with the part of a task it is longer than {_MOST_CHARS:,} characters"
-    return ""
+    def _miss(self) -> None:
+        self._missed += 1
+        if self._missed == _MISSED:
+            self._log("no_callbacks")
+            self._tally.announce("no callbacks arrive: reading tasks at the usual pace")

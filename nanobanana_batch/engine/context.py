@@ -9,22 +9,22 @@ from enum import StrEnum
 from pathlib import Path
 
 from nanobanana_batch.commands import FolderCommands
-from nanobanana_batch.engine.again import Again
 from nanobanana_batch.engine.ages import Ages
-from nanobanana_batch.engine.breaker import Breaker
-from nanobanana_batch.engine.budget import Budget
+from nanobanana_batch.engine.callbacks import Callbacks
 from nanobanana_batch.engine.clock import Clock
 from nanobanana_batch.engine.counts import Counts
-from nanobanana_batch.engine.ends import Ends, MaxFailures
-from nanobanana_batch.engine.gate import SubmitGate
-from nanobanana_batch.engine.hints import Hints
 from nanobanana_batch.engine.journal import Blocking, Journal, log_fact
+from nanobanana_batch.engine.limits.breaker import Breaker
+from nanobanana_batch.engine.limits.budget import Budget
+from nanobanana_batch.engine.limits.gate import SubmitGate
+from nanobanana_batch.engine.limits.outcomes import MaxFailures, Outcomes
+from nanobanana_batch.engine.limits.pace import Outage, Rate, RetryBudget
+from nanobanana_batch.engine.limits.quota import DailyQuota, OnDailyQuota
+from nanobanana_batch.engine.limits.retries import Retries
+from nanobanana_batch.engine.limits.slots import Slots
+from nanobanana_batch.engine.limits.space import Space
+from nanobanana_batch.engine.limits.submit_pace import SubmitPace
 from nanobanana_batch.engine.owed import Owed
-from nanobanana_batch.engine.pace import Outage, Rate, RetryBudget
-from nanobanana_batch.engine.quota import DailyQuota, OnDailyQuota
-from nanobanana_batch.engine.slots import Slots
-from nanobanana_batch.engine.space import Space
-from nanobanana_batch.engine.submit_pace import SubmitPace
 from nanobanana_batch.engine.trouble import Patience
 from nanobanana_batch.engine.work import FirstLook, Stop, Tally, Work
 from nanobanana_batch.files.disk import Disk
@@ -160,16 +160,16 @@ class Context:
     """Of new requests, as the person asks."""
     pace: SubmitPace
     """Of all of them, as the provider copes."""
-    retries: RetryBudget
+    retry_budget: RetryBudget
     outage: Outage
     quota: DailyQuota
     breaker: Breaker
     budget: Budget
-    ends: Ends
+    outcomes: Outcomes
     owed: Owed
     counts: Counts
-    again: Again
-    hints: Hints | None
+    retries: Retries
+    callbacks: Callbacks | None
     log: Log
     tally: Tally
     first_look: FirstLook
@@ -196,7 +196,7 @@ def make_context(
     tally: Tally,
     log: Log = NO_LOG,
     listed_price: Callable[[Request], float | None] = lambda request: None,
-    hints: Hints | None = None,
+    callbacks: Callbacks | None = None,
     wall: Callable[[], float] = time.time,
     steady: Callable[[], float] = steady_s,
     commands: FolderCommands | None = None,
@@ -232,16 +232,16 @@ def make_context(
         gate=gate,
         rate=Rate(per_min / 60.0) if per_min else Rate(),
         pace=SubmitPace(slots, tally, log),
-        retries=RetryBudget(is_needless=lambda: breaker.is_open),
+        retry_budget=RetryBudget(is_needless=lambda: breaker.is_open),
         outage=outage,
         quota=quota,
         breaker=breaker,
         budget=budget,
-        ends=Ends(settings.max_failures, stop, tally, log),
+        outcomes=Outcomes(settings.max_failures, stop, tally, log),
         owed=owed,
         counts=counts,
-        again=Again(),
-        hints=hints,
+        retries=Retries(),
+        callbacks=callbacks,
         log=log,
         tally=tally,
         first_look=FirstLook(

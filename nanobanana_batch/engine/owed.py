@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 import anyio
 
 from nanobanana_batch.commands import FolderCommands
-from nanobanana_batch.engine.slots import Slots
+from nanobanana_batch.engine.limits.slots import Slots
 from nanobanana_batch.engine.trouble import DISK, Kind, Patience, Place, Trouble, waiting_sentence
 from nanobanana_batch.engine.work import Stop, Tally, Work
 from nanobanana_batch.files.log import Log

@@ -13,13 +13,13 @@ import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
 from nanobanana_batch.engine.context import Context, OnUnknown, unfinished
-from nanobanana_batch.engine.download import Downloader
-from nanobanana_batch.engine.jobs import grouped, take_slots
-from nanobanana_batch.engine.resolve import Resolver
-from nanobanana_batch.engine.results import Results, sweep
-from nanobanana_batch.engine.submit import PaidSections, Submitter
-from nanobanana_batch.engine.takeover import take_over
-from nanobanana_batch.engine.wait import Waiter
+from nanobanana_batch.engine.stages.download import Downloader
+from nanobanana_batch.engine.stages.jobs import grouped, take_slots
+from nanobanana_batch.engine.stages.resolve import Resolver
+from nanobanana_batch.engine.stages.results import Results, sweep
+from nanobanana_batch.engine.stages.submit import PaidSections, Submitter
+from nanobanana_batch.engine.stages.takeover import take_over
+from nanobanana_batch.engine.stages.wait import Waiter
 from nanobanana_batch.engine.work import Work, resumed
 from nanobanana_batch.model import Kind
 from nanobanana_batch.state import facts
@@ -62,8 +62,8 @@ class Run:
         self._left: list[Work] = []
         """Requests without an answer that nobody wants any more."""
         context.budget.is_finding_out = lambda: self._resolver.is_asking
-        if context.hints is not None:
-            context.hints.on_hint = self._waiter.hint
+        if context.callbacks is not None:
+            context.callbacks.on_hint = self._waiter.hint
 
     async def go(self) -> None:
         """Resume, submit, collect.
@@ -230,7 +230,7 @@ class Run:
 
     async def _submit_due(self, submits: MemoryObjectSendStream[RowToSend | Work]) -> None:
         """Rows whose task failed in this run and whose waiting time is over."""
-        while not self._context.stop.asked and (row := self._context.again.take_due()) is not None:
+        while not self._context.stop.asked and (row := self._context.retries.take_due()) is not None:
             self._context.counts.repeat(row)
             await self._submit(submits, self._context.store.row_to_send(row))
 
@@ -256,7 +256,7 @@ class Run:
         while not self._is_idle():
             await self._submit_due(submits)
             self._context.owed.say_what_is_left()
-            with anyio.move_on_after(_LOOK_S if len(self._context.again) else _LOOK_AT_REST_S):
+            with anyio.move_on_after(_LOOK_S if len(self._context.retries) else _LOOK_AT_REST_S):
                 await self._context.slots.all_free()
                 await self._resolver.finished()
                 if not self._is_idle():
@@ -265,5 +265,5 @@ class Run:
     def _is_idle(self) -> bool:
         context = self._context
         is_settled = context.owed.is_settled or context.stop.is_hurried
-        again_is_done = context.stop.asked or not len(context.again)
+        again_is_done = context.stop.asked or not len(context.retries)
         return context.slots.are_free and self._resolver.is_idle and is_settled and again_is_done

@@ -23,9 +23,9 @@ import httpx
 
 from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.providers.bodies import ASKED_FOR, BadCoding, unpacked
-from nanobanana_batch.providers.encoding import USER_AGENT
 from nanobanana_batch.providers.link_rules import LinkRules
 from nanobanana_batch.providers.profile import Address
+from nanobanana_batch.providers.tasks.encoding import USER_AGENT
 from nanobanana_batch.providers.transports import PooledTransport, Steps, own_transport
 from nanobanana_batch.providers.watch import Seen, Watch, link_route
 

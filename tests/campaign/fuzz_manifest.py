@@ -33,8 +33,8 @@ from hypothesis import given as fed_with
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
 
-from nanobanana_batch import pipeline
 from nanobanana_batch.cli import main as command
+from nanobanana_batch.jobs import order as order_job
 from nanobanana_batch.manifest import refusal
 from tests.unit.bad_manifests import Case, cases
 from tests.unit.earlier_run import Earlier, make_run
@@ -135,12 +135,12 @@ def deadline() -> Iterator[None]:
 @contextmanager
 def _small_limits() -> Iterator[None]:
     """A random number is soon a large one; what is beyond these is counted, and not read."""
-    rows, read, argv = pipeline.MAX_ROWS, refusal.ROWS_READ, sys.argv
-    pipeline.MAX_ROWS, refusal.ROWS_READ = _ROWS_READ, _ROWS_READ
+    rows, read, argv = order_job.MAX_ROWS, refusal.ROWS_READ, sys.argv
+    order_job.MAX_ROWS, refusal.ROWS_READ = _ROWS_READ, _ROWS_READ
     try:
         yield
     finally:
-        pipeline.MAX_ROWS, refusal.ROWS_READ, sys.argv = rows, read, argv
+        order_job.MAX_ROWS, refusal.ROWS_READ, sys.argv = rows, read, argv
 
 
 def _world(folder: Path) -> Path:

@@ -32,9 +32,9 @@ from pathlib import Path
 from typing import Any
 
 from nanobanana_batch.cli import main as command
-from nanobanana_batch.connection import CONNECTION, Connection
 from nanobanana_batch.files.folder import POINTER_NAME, STATE_NAME
 from nanobanana_batch.files.log import LOG_NAMES
+from nanobanana_batch.jobs.connection import CONNECTION, Connection
 from nanobanana_batch.state.store import Store
 from tests.campaign.fuzz_manifest import deadline
 from tests.security.journals import put_journal

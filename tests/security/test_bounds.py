@@ -28,15 +28,15 @@ from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import find
 from nanobanana_batch.files.formats import identify
 from nanobanana_batch.files.images import ImageFile
+from nanobanana_batch.jobs.order import Order, expanded, open_ordered
 from nanobanana_batch.manifest.form import template_uses
 from nanobanana_batch.manifest.read import parquet as parquet_table
 from nanobanana_batch.manifest.read import parquet_bounds as bounds
 from nanobanana_batch.manifest.read.parquet import ParquetTable
 from nanobanana_batch.manifest.words import template
 from nanobanana_batch.manifest.words.template import Value
-from nanobanana_batch.pipeline import Order, expanded, open_ordered
 from nanobanana_batch.problems import ProblemLog
-from nanobanana_batch.providers.links import links_of
+from nanobanana_batch.providers.tasks.links import links_of
 from nanobanana_batch.results import _written_harmless, write_for_spreadsheets, write_results
 from nanobanana_batch.service.app import Callers
 from tests.security.test_inputs import LOCAL

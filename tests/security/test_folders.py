@@ -29,9 +29,9 @@ from nanobanana_batch.files.folder import (
 from nanobanana_batch.files.lock import LOCK_NAME, only_writer
 from nanobanana_batch.files.log import LOG_NAMES, RunLog
 from nanobanana_batch.files.plain import open_input, open_own
+from nanobanana_batch.jobs.session import notice_lost_files
 from nanobanana_batch.service import data_folder
 from nanobanana_batch.service.options import ServiceError
-from nanobanana_batch.session import notice_lost_files
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.reader import open_reader

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from nanobanana_batch.connection import Connection, api_key
 from nanobanana_batch.errors import KeyProblem, ManifestError, NanobananaError
-from nanobanana_batch.pipeline import Order, expanded, open_ordered
+from nanobanana_batch.jobs.connection import Connection, api_key
+from nanobanana_batch.jobs.order import Order, expanded, open_ordered
 from nanobanana_batch.providers.profile import load_profile
 
 LOCAL = Connection("local")

@@ -17,7 +17,7 @@ from nanobanana_batch.providers import transports
 from nanobanana_batch.providers.http import LinkHttp, Timeouts
 from nanobanana_batch.providers.link_rules import LinkRules, is_public, refuse_link, rules_for
 from nanobanana_batch.providers.profile import load_profile
-from nanobanana_batch.providers.values import in_path
+from nanobanana_batch.providers.tasks.values import in_path
 from nanobanana_batch.providers.watch import Secret, Watch
 
 

@@ -22,11 +22,11 @@ from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.model import TaskMade
 from nanobanana_batch.providers import bodies, http
 from nanobanana_batch.providers.base import Exchange, Unknown
-from nanobanana_batch.providers.error_words import error_of
 from nanobanana_batch.providers.http import Reply, Timeouts
-from nanobanana_batch.providers.links import links_of
-from nanobanana_batch.providers.replies import read_submit_reply, read_task
-from nanobanana_batch.providers.values import LONGEST_TEXT, as_text
+from nanobanana_batch.providers.tasks.error_words import error_of
+from nanobanana_batch.providers.tasks.links import links_of
+from nanobanana_batch.providers.tasks.replies import read_submit_reply, read_task
+from nanobanana_batch.providers.tasks.values import LONGEST_TEXT, as_text
 from nanobanana_batch.providers.watch import Secret, Watch, shown_id
 from tests.service.test_http_keys import everything
 from tests.service.test_http_paid import BODY, KEY, QUICK, Answer, Seen, provider, send, serving

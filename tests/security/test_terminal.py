@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 import nanobanana_batch.cli
-from nanobanana_batch.connection import CONNECTION
 from nanobanana_batch.files.log import RunLog
+from nanobanana_batch.jobs.connection import CONNECTION
 from nanobanana_batch.visible import visible, visible_line
 from tests.unit.earlier_run import Earlier, make_run
 

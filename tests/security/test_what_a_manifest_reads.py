@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from nanobanana_batch.cli.plan_text import plan_text
-from nanobanana_batch.connection import Connection
 from nanobanana_batch.errors import ManifestError
-from nanobanana_batch.pipeline import Order, expanded, open_ordered
-from nanobanana_batch.planning import make_plan
+from nanobanana_batch.jobs.connection import Connection
+from nanobanana_batch.jobs.order import Order, expanded, open_ordered
+from nanobanana_batch.jobs.plan import make_plan
 from tests.unit.earlier_run import Earlier, make_run
 from tests.unit.fake_provider import picture
 

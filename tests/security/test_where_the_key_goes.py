@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from nanobanana_batch import pipeline
-from nanobanana_batch.auditing import repair_folder
-from nanobanana_batch.connection import CONNECTION, LAST, Connection, prepare, remembered
 from nanobanana_batch.engine.context import Settings
 from nanobanana_batch.engine.work import Tally
 from nanobanana_batch.errors import FolderRefused, ProfileError, UsageError
 from nanobanana_batch.files.folder import find
-from nanobanana_batch.outlook import priced_standing
+from nanobanana_batch.jobs import retry as retry_job
+from nanobanana_batch.jobs.audit import repair_folder
+from nanobanana_batch.jobs.connection import CONNECTION, LAST, Connection, prepare, remembered
+from nanobanana_batch.jobs.outlook import priced_standing
+from nanobanana_batch.jobs.retry import Retry
 from nanobanana_batch.providers.profile import load_profile
 from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.reader import open_reader
@@ -91,7 +92,7 @@ def test_retry_and_repair_refuse_before_anything_is_changed(
     monkeypatch.setenv("EVOLINK_API_KEY", "a-key-of-mine")
     out = a_folder(tmp_path, last)
     with pytest.raises(FolderRefused):
-        pipeline.retry(out, pipeline.Retry.FAILED, Connection(LAST), Settings(), Tally())
+        retry_job.retry(out, Retry.FAILED, Connection(LAST), Settings(), Tally())
     with pytest.raises(FolderRefused):
         repair_folder(out, Connection(LAST), Tally())
     with open_reader(find(out).state) as reader:
@@ -125,7 +126,7 @@ def test_another_kind_of_provider_is_not_mixed_in(tmp_path: Path) -> None:
     """Placeholders for real images, by the word of whoever named the wrong one."""
     out = a_folder(tmp_path, Connection("evolink", EVIL))
     with pytest.raises(UsageError, match="would mix them"):
-        pipeline.retry(out, pipeline.Retry.FAILED, Connection("local"), Settings(), Tally())
+        retry_job.retry(out, Retry.FAILED, Connection("local"), Settings(), Tally())
 
 
 def profile(tmp_path: Path, **settings: object) -> str:

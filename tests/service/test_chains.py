@@ -9,10 +9,13 @@ from typing import Any
 import httpx
 import pytest
 
-from nanobanana_batch import pipeline
 from nanobanana_batch.engine.context import Settings
 from nanobanana_batch.engine.work import Tally
-from nanobanana_batch.planning import make_plan
+from nanobanana_batch.jobs import retry as retry_job
+from nanobanana_batch.jobs import run as run_job
+from nanobanana_batch.jobs.order import refuse_parents
+from nanobanana_batch.jobs.plan import make_plan
+from nanobanana_batch.jobs.retry import Retry
 from nanobanana_batch.results import read_results
 from tests.service.conftest import Api, Start
 from tests.service.test_local_images import Bench
@@ -97,7 +100,7 @@ def test_a_row_that_is_completed_later_is_one_more_edit(chain: Chain) -> None:
     cards.run()
     assert make_plan(nights.order, 0).rows == 3
     assert len(chain.paid_for_by(nights)) == 3
-    again = pipeline.retry(cards.out, pipeline.Retry.REFUSED, cards.order.connection, Settings(), Tally())
+    again = retry_job.retry(cards.out, Retry.REFUSED, cards.order.connection, Settings(), Tally())
     assert again.exit_code == 0
     assert len(chain.paid_for_by(nights)) == 1
     assert len(read_results(nights.out)) == 4
@@ -170,8 +173,7 @@ def test_an_image_that_changes_between_reading_and_sending_is_not_sent(
         refuse_parents(*checked)
         target.write_bytes(other)
 
-    refuse_parents = pipeline.refuse_parents
-    monkeypatch.setattr(pipeline, "refuse_parents", meanwhile)
+    monkeypatch.setattr(run_job, "refuse_parents", meanwhile)
     paid = chain.paid_for_by(nights)
     assert sorted(body["prompt"] for body in paid) == [
         "a lighthouse, ink, at night",

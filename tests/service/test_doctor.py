@@ -17,11 +17,11 @@ import pytest
 from click.testing import CliRunner
 
 from nanobanana_batch.cli import commands
-from nanobanana_batch.connection import Connection
-from nanobanana_batch.doctor import Check, Diagnosis, Verdict, examine
 from nanobanana_batch.files import filesystem
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.lock import only_writer
+from nanobanana_batch.jobs.connection import Connection
+from nanobanana_batch.jobs.doctor import Check, Diagnosis, Verdict, examine
 from nanobanana_batch.state.store import Store
 from tests.service.conftest import Start
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from nanobanana_batch.providers.base import KeyQuestion
-from nanobanana_batch.providers.task_api import TaskApi
+from nanobanana_batch.providers.tasks.api import TaskApi
 from tests.service.test_http_paid import BODY, Seen, provider, send, serving
 
 AHEAD_S = 3 * 86400.0

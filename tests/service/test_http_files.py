@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from nanobanana_batch.providers.base import Decision, Uploaded, UploadFailed
-from nanobanana_batch.providers.files_api import LIFETIME_S, read_upload_reply
 from nanobanana_batch.providers.http import Reply
 from nanobanana_batch.providers.profile import check_address, load_profile
-from nanobanana_batch.providers.task_api import open_task_api
+from nanobanana_batch.providers.tasks.api import open_task_api
+from nanobanana_batch.providers.tasks.files import LIFETIME_S, read_upload_reply
 from tests.service.test_http_paid import (
     KEY,
     QUICK,

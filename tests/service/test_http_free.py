@@ -26,7 +26,7 @@ from nanobanana_batch.providers.base import (
 from nanobanana_batch.providers.http import LinkHttp, Timeouts
 from nanobanana_batch.providers.link_rules import LinkRules
 from nanobanana_batch.providers.profile import check_address, load_profile
-from nanobanana_batch.providers.task_api import TaskApi, open_task_api
+from nanobanana_batch.providers.tasks.api import TaskApi, open_task_api
 from nanobanana_batch.providers.watch import Secret, Watch
 from tests.service.test_http_paid import (
     KEY,

@@ -14,7 +14,7 @@ from nanobanana_batch.errors import ProfileError
 from nanobanana_batch.providers.base import Exchange, KeyQuestion
 from nanobanana_batch.providers.http import NoReply
 from nanobanana_batch.providers.profile import check_address, load_profile
-from nanobanana_batch.providers.task_api import TaskApi
+from nanobanana_batch.providers.tasks.api import TaskApi
 from tests.service.test_http_paid import (
     BODY,
     KEY,

@@ -19,7 +19,7 @@ from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.model import TaskMade
 from nanobanana_batch.providers.base import Exchange, Observer
 from nanobanana_batch.providers.profile import check_address, load_profile
-from nanobanana_batch.providers.task_api import TaskApi, open_task_api
+from nanobanana_batch.providers.tasks.api import TaskApi, open_task_api
 from nanobanana_batch.providers.watch import BODY_LIMIT_BYTES, Secret, Watch, link_route, without_links
 from tests.service.test_http_paid import (
     BODY,

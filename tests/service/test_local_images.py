@@ -11,12 +11,16 @@ from typing import Any
 import httpx
 import pytest
 
-from nanobanana_batch import pipeline
-from nanobanana_batch.connection import Connection
 from nanobanana_batch.engine.context import Settings
 from nanobanana_batch.engine.work import Tally
 from nanobanana_batch.errors import ManifestError
-from nanobanana_batch.planning import make_plan
+from nanobanana_batch.jobs import retry as retry_job
+from nanobanana_batch.jobs import run as run_job
+from nanobanana_batch.jobs.connection import Connection
+from nanobanana_batch.jobs.order import Order
+from nanobanana_batch.jobs.outcome import Outcome
+from nanobanana_batch.jobs.plan import make_plan
+from nanobanana_batch.jobs.retry import Retry
 from nanobanana_batch.state.comparison import Prospect
 from nanobanana_batch.state.scope import Scope
 from tests.service.conftest import Api, Start
@@ -35,11 +39,11 @@ class Bench:
         key_file = folder / "key"
         key_file.write_text(api.key)
         line = Connection("local", api.service.base_url, key_file)
-        self.order = pipeline.Order(manifest, out=self.out, connection=line)
+        self.order = Order(manifest, out=self.out, connection=line)
 
-    def run(self, **settings: Any) -> pipeline.Outcome:
+    def run(self, **settings: Any) -> Outcome:
         """One run."""
-        return pipeline.run(self.order, Settings(**settings), Tally())
+        return run_job.run(self.order, Settings(**settings), Tally())
 
     def query(self, query: str) -> list[tuple[Any, ...]]:
         """What the state says."""
@@ -121,16 +125,16 @@ def test_files_that_the_provider_let_go_are_uploaded_anew(start: Start, tmp_path
         assert api.http.delete(f"/api/v1/files/{file_id}").status_code == 200
     assert it.run().exit_code == 1
     assert it.query("SELECT error_code FROM attempts WHERE phase = 'failed'") == [("resource_not_found",)]
-    done = pipeline.retry(it.out, pipeline.Retry.FAILED, it.order.connection, Settings(), Tally())
+    done = retry_job.retry(it.out, Retry.FAILED, it.order.connection, Settings(), Tally())
     assert done.exit_code == 0
     assert it.quota()["used_files"] == 1
 
 
 def test_a_provider_without_a_files_api_is_told_apart_before_anything_is_sent(tmp_path: Path) -> None:
     """Each row is named."""
-    order = pipeline.Order(EXAMPLE, out=tmp_path / "out", connection=Connection("local-unified"))
+    order = Order(EXAMPLE, out=tmp_path / "out", connection=Connection("local-unified"))
     with pytest.raises(ManifestError) as caught:
-        pipeline.run(order, Settings(), Tally())
+        run_job.run(order, Settings(), Tally())
     takes_none = [problem for problem in caught.value.problems if "takes no files" in problem.message]
     assert len(takes_none) == 4
     assert not (tmp_path / "out").exists()

@@ -17,14 +17,14 @@ from typing import Any
 
 import pytest
 
-from nanobanana_batch.connection import Connection
-from nanobanana_batch.doctor import Check, Verdict, examine
 from nanobanana_batch.errors import NoPriceList
-from nanobanana_batch.outlook import priced_standing
-from nanobanana_batch.price_report import price_report, refresh
+from nanobanana_batch.jobs.connection import Connection
+from nanobanana_batch.jobs.doctor import Check, Verdict, examine
+from nanobanana_batch.jobs.outlook import priced_standing
+from nanobanana_batch.jobs.prices import price_report, refresh
 from nanobanana_batch.pricing import cache
-from nanobanana_batch.providers.price_list import read_price_list
 from nanobanana_batch.providers.profile import Address
+from nanobanana_batch.providers.tasks.price_list import read_price_list
 from tests.as_installed import MAIN
 from tests.service.conftest import Start
 from tests.service.test_http_paid import (

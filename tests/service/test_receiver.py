@@ -15,7 +15,7 @@ import httpx
 import pytest
 from anyio.abc import SocketStream
 
-from nanobanana_batch.engine.callbacks import callback_token
+from nanobanana_batch.engine.callback_urls import callback_token
 from nanobanana_batch.errors import RunStopped, UsageError
 from nanobanana_batch.receiver import MOST_BODY_BYTES, Address, parse_address, receiving
 

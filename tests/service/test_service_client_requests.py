@@ -26,7 +26,7 @@ from nanobanana_batch.catalog import load_catalog
 from nanobanana_batch.model import Request, TaskMade
 from nanobanana_batch.providers.base import Capabilities, Rejected, Uploaded
 from nanobanana_batch.providers.profile import check_address, load_profile
-from nanobanana_batch.providers.task_api import TaskApi, open_task_api
+from nanobanana_batch.providers.tasks.api import TaskApi, open_task_api
 from nanobanana_batch.service.app import make_app
 from tests.service import callback_world
 from tests.service.callback_world import Service, World, serving

@@ -61,7 +61,7 @@ def test_a_name_that_takes_for_ever_to_resolve_is_given_up(tmp_path: Path, until
         (b"220 mail.example.com ESMTP\r\n\r\n", "failed"),
         (b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 10_000 + b"\r\n", "failed"),
         (b"\x00" * 100_000, "failed"),
-        (b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + OK, "delivered"),
+        (b"HTTP/1.1 103 Early Callbacks\r\nLink: </a>\r\n\r\n" + OK, "delivered"),
         (b"HTTP/1.1 100 Continue\r\n\r\n" * 3 + reply(500), "failed"),
         (b"HTTP/1.0 200\r\n\r\n", "delivered"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\nonly this", "delivered"),

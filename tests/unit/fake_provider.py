@@ -36,9 +36,9 @@ from nanobanana_batch.providers.base import (
     Uploaded,
     UploadFailed,
 )
-from nanobanana_batch.providers.files_api import read_upload_reply
 from nanobanana_batch.providers.http import Reply
-from nanobanana_batch.providers.replies import (
+from nanobanana_batch.providers.tasks.files import read_upload_reply
+from nanobanana_batch.providers.tasks.replies import (
     failed_listing,
     failed_read,
     key_answer,

@@ -11,8 +11,8 @@ import anyio
 import pytest
 import trio.testing
 
+from nanobanana_batch.engine.callbacks import Callbacks
 from nanobanana_batch.engine.context import Context, Settings, make_context
-from nanobanana_batch.engine.hints import Hints
 from nanobanana_batch.engine.journal import Blocking, in_place
 from nanobanana_batch.engine.run import Run
 from nanobanana_batch.engine.work import Stop, Tally
@@ -20,10 +20,10 @@ from nanobanana_batch.file_names import IMAGE_FOLDER
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import STATE_NAME, Folder
 from nanobanana_batch.files.log import Log
+from nanobanana_batch.jobs.session import count_up
 from nanobanana_batch.manifest import derive_id, fold_id
 from nanobanana_batch.model import Draft, Request, RowStatus
 from nanobanana_batch.problems import ProblemLog
-from nanobanana_batch.session import count_up
 from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.reader import RowReport, open_reader
 from nanobanana_batch.state.roster import Roster
@@ -52,8 +52,8 @@ class Night:
     took_s: float = 0.0
     now: Callable[[], float] = anyio.current_time
     listed_price: Callable[[Request], float | None] = lambda request: None
-    make_hints: Callable[[Tally, Log], Hints] | None = None
-    hints: Hints | None = None
+    make_callbacks: Callable[[Tally, Log], Callbacks] | None = None
+    callbacks: Callbacks | None = None
     request_of: Callable[[str], Request] = lambda prompt: Request("model-a", prompt)
     id_of: Callable[[int], str] = lambda n: f"row-{n}"
     """Of the n-th row."""
@@ -84,7 +84,9 @@ class Night:
     async def go(self, beside: Beside | None) -> None:
         """One run, on the clock that there is."""
         self.stop, self.tally = Stop(self.log), Tally(announce=self.on_announce)
-        self.hints = self.make_hints(self.tally, self.log) if self.make_hints is not None else None
+        self.callbacks = (
+            self.make_callbacks(self.tally, self.log) if self.make_callbacks is not None else None
+        )
         store = self.make_store(self.folder / STATE_NAME)
         try:
             self._take_manifest(store)
@@ -126,7 +128,7 @@ class Night:
             tally=self.tally,
             log=self.log,
             listed_price=self.listed_price,
-            hints=self.hints,
+            callbacks=self.callbacks,
             wall=self.now,
             steady=anyio.current_time,
         )

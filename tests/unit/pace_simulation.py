@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from nanobanana_batch.engine.submit_rate import SubmitRate
-from nanobanana_batch.engine.task_bound import TaskBound
+from nanobanana_batch.engine.limits.submit_rate import SubmitRate
+from nanobanana_batch.engine.limits.task_bound import TaskBound
 
 _WIRE_S = (0.05, 0.2)
 _PAUSE_S = 0.2

@@ -97,8 +97,9 @@ def ours(target: str) -> str | None:
 
 
 def room(module: str) -> str:
-    """The first part of a name."""
-    return module.partition(".")[0]
+    """The first part of a name; of what commands do each job is a room."""
+    parts = module.split(".")
+    return ".".join(parts[: 2 if parts[0] == "jobs" else 1])
 
 
 BELOW: dict[str, set[str]] = {
@@ -130,99 +131,39 @@ BELOW: dict[str, set[str]] = {
     "engine": {"wording", "errors", "commands", "steady", "model", "fidelity", "files", "state", "providers"},
     "results": {"errors", "model", "fidelity", "files", "state", "estimates"},
     "estimates": {"errors", "model", "state", "pricing"},
-    "piloting": {"errors", "model", "state", "engine", "pricing", "estimates"},
     "exports": {"errors", "model", "files", "state", "results"},
     "service": set(),
     "receiver": {"errors"},
-    "connection": {"errors", "model", "catalog", "files", "pricing", "providers", "service"},
-    "session": {
-        "errors",
-        "commands",
-        "model",
-        "files",
-        "state",
-        "providers",
-        "engine",
-        "connection",
-        "receiver",
-    },
-    "opening": {"errors", "file_names", "files", "state"},
-    "rebuilding": {"errors", "model", "files", "state"},
-    "pipeline": {
-        "wording",
-        "errors",
-        "file_names",
-        "problems",
-        "model",
-        "files",
-        "state",
-        "manifest",
-        "catalog",
-        "providers",
-        "engine",
-        "results",
-    }
-    | {"connection", "receiver", "service", "session", "opening", "pricing", "estimates", "piloting"},
-    "planning": {
-        "wording",
-        "commands",
-        "errors",
-        "model",
-        "files",
-        "state",
-        "manifest",
-        "catalog",
-        "providers",
-        "connection",
-        "pricing",
-        "estimates",
-        "piloting",
-        "pipeline",
-        "results",
-    },
-    "price_report": {"errors", "model", "catalog", "providers", "pricing", "connection"},
-    "outlook": {"errors", "files", "state", "providers", "pricing", "connection", "estimates", "results"},
-    "auditing": {
-        "errors",
-        "commands",
-        "file_names",
-        "model",
-        "fidelity",
-        "files",
-        "state",
-        "engine",
-        "connection",
-        "pipeline",
-    }
-    | {"results"},
-    "doctor": {
-        "wording",
-        "errors",
-        "commands",
-        "files",
-        "state",
-        "providers",
-        "engine",
-        "pricing",
-        "connection",
-        "price_report",
-    },
-    "cli": {
-        "wording",
-        "errors",
-        "commands",
-        "visible",
-        "model",
-        "files",
-        "state",
-        "catalog",
-        "engine",
-        "results",
-        "exports",
-        "service",
-    }
-    | {"connection", "session", "receiver", "pipeline", "planning", "auditing", "doctor", "rebuilding"}
-    | {"manifest", "estimates", "piloting", "pricing", "price_report", "outlook"},
+    "jobs.connection": {"errors", "model", "catalog", "files", "pricing", "providers", "service"},
+    "jobs.session": {"errors", "commands", "model", "files", "state", "providers", "engine", "receiver"}
+    | {"jobs.connection"},
+    "jobs.opening": {"errors", "file_names", "files", "state"},
+    "jobs.rebuild": {"errors", "model", "files", "state"},
+    "jobs.pilot": {"errors", "model", "state", "engine", "pricing", "estimates"},
+    "jobs.order": {"errors", "problems", "model", "files", "state", "manifest", "providers"}
+    | {"jobs.connection", "jobs.session"},
+    "jobs.outcome": {"errors", "model", "files", "state", "results"}
+    | {"jobs.connection", "jobs.session", "jobs.pilot"},
+    "jobs.collect": {"errors", "files", "state", "engine"}
+    | {"jobs.connection", "jobs.session", "jobs.opening", "jobs.order", "jobs.outcome"},
+    "jobs.retry": {"errors", "model", "files", "state", "engine"}
+    | {"jobs.connection", "jobs.collect", "jobs.outcome"},
+    "jobs.run": {"wording", "errors", "files", "state", "manifest", "engine", "estimates", "receiver"}
+    | {"jobs.connection", "jobs.session", "jobs.opening", "jobs.order", "jobs.outcome", "jobs.pilot"},
+    "jobs.plan": {"wording", "errors", "model", "files", "state", "manifest", "catalog", "providers"}
+    | {"pricing", "estimates", "jobs.connection", "jobs.order", "jobs.pilot"},
+    "jobs.prices": {"errors", "model", "catalog", "providers", "pricing", "jobs.connection"},
+    "jobs.outlook": {"errors", "files", "state", "providers", "pricing", "estimates", "results"}
+    | {"jobs.connection"},
+    "jobs.audit": {"errors", "commands", "file_names", "model", "fidelity", "files", "state", "engine"}
+    | {"jobs.connection", "jobs.collect"},
+    "jobs.doctor": {"wording", "errors", "commands", "files", "state", "providers", "engine", "pricing"}
+    | {"jobs.connection", "jobs.prices"},
+    "jobs": set(),
+    "cli": {"wording", "errors", "commands", "visible", "model", "files", "state", "catalog", "engine"}
+    | {"results", "exports", "service", "manifest", "estimates", "pricing", "receiver"}
+    | {"jobs.audit", "jobs.connection", "jobs.doctor", "jobs.order", "jobs.outcome", "jobs.outlook"}
+    | {"jobs.pilot", "jobs.plan", "jobs.prices", "jobs.rebuild", "jobs.retry", "jobs.run", "jobs.session"},
 }
 """Each room and whom it may know; `cli` and what composes the rooms stand at the end."""
 

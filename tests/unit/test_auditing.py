@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from nanobanana_batch import auditing
-from nanobanana_batch.auditing import Audit, make_audit
 from nanobanana_batch.cli.text import audit_text
 from nanobanana_batch.engine.context import Settings
 from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.files import standing as looking
 from nanobanana_batch.files.folder import STATE_NAME, Folder, find
 from nanobanana_batch.files.lock import only_writer
+from nanobanana_batch.jobs import audit as auditing
+from nanobanana_batch.jobs.audit import Audit, make_audit
+from nanobanana_batch.jobs.session import fetch_anew
 from nanobanana_batch.model import Image, RowStatus, TaskMade
-from nanobanana_batch.session import fetch_anew
 from nanobanana_batch.state import facts, schema
 from nanobanana_batch.state.facts import Fact
 from nanobanana_batch.state.lifecycle import Phase

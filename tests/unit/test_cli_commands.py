@@ -15,12 +15,12 @@ import pytest
 from nanobanana_batch.cli import main
 from nanobanana_batch.cli.outcome_text import outcome_text
 from nanobanana_batch.cli.text import diagnosis_text
-from nanobanana_batch.connection import Connection, provider_name
-from nanobanana_batch.doctor import Check, Diagnosis, Verdict
 from nanobanana_batch.files.lock import only_writer
 from nanobanana_batch.files.standing import Files
+from nanobanana_batch.jobs.connection import Connection, provider_name
+from nanobanana_batch.jobs.doctor import Check, Diagnosis, Verdict
+from nanobanana_batch.jobs.outcome import Outcome
 from nanobanana_batch.model import Draft, Image, Request, RowStatus
-from nanobanana_batch.pipeline import Outcome
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.last_run import remembered_end
 from nanobanana_batch.state.store import Store

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from nanobanana_batch import pipeline, session
 from nanobanana_batch.cli import main
 from nanobanana_batch.cli.progress import progress
 from nanobanana_batch.cli.text import as_json
 from nanobanana_batch.engine.run import Run
 from nanobanana_batch.errors import DiskFailed, RunStopped, UsageError, after_sending, before_sending
+from nanobanana_batch.jobs import outcome as outcome_job
+from nanobanana_batch.jobs import run as run_job
+from nanobanana_batch.jobs import session
 
 SECRET = "https://links.test/permission-4c1f"
 
@@ -60,7 +62,7 @@ def test_no_error_after_sending_says_that_nothing_was_sent(
     if where == "engine":
         monkeypatch.setattr(Run, "go", fails(error))
     elif where == "results":
-        monkeypatch.setattr(pipeline, "write_results", fails(error))
+        monkeypatch.setattr(outcome_job, "write_results", fails(error))
     else:
         read = session.count_up
         calls = iter([read, fails(error)])  # the second one follows the work
@@ -75,7 +77,7 @@ def test_a_path_that_may_not_be_looked_at_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch, run_local: Callable[[], tuple[int, str]]
 ) -> None:
     """Before the work: exit 2, with the path and the system's word."""
-    monkeypatch.setattr(pipeline, "folder_of", fails(PermissionError(13, "Permission denied", "a/b")))
+    monkeypatch.setattr(run_job, "folder_of", fails(PermissionError(13, "Permission denied", "a/b")))
     assert run_local() == (2, "nanobanana-batch: a/b cannot be used: Permission denied.\n")
 
 
@@ -83,7 +85,7 @@ def test_an_error_that_nobody_foresaw_is_one_line_without_its_words(
     monkeypatch: pytest.MonkeyPatch, run_local: Callable[[], tuple[int, str]]
 ) -> None:
     """No traceback, since those quote links and keys: its kind and its place, and what to do."""
-    monkeypatch.setattr(pipeline, "run", fails(ExceptionGroup("several", [ValueError(SECRET)])))
+    monkeypatch.setattr(run_job, "run", fails(ExceptionGroup("several", [ValueError(SECRET)])))
     code, said = run_local()
     assert code == 3
     assert len(said.splitlines()) == 1

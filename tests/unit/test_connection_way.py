@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nanobanana_batch.connection import LAST, Connection, remembered, way_to
+from nanobanana_batch.jobs.connection import LAST, Connection, remembered, way_to
 
 LOCAL = Connection("local")
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nanobanana_batch.engine.context import Settings
-from nanobanana_batch.engine.ends import MaxFailures
+from nanobanana_batch.engine.limits.outcomes import MaxFailures
 from nanobanana_batch.engine.run import Run
 from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.errors import LinkFailed
@@ -27,7 +27,7 @@ from nanobanana_batch.providers.base import (
     SubmitOutcome,
     Unknown,
 )
-from nanobanana_batch.providers.replies import read_submit_reply
+from nanobanana_batch.providers.tasks.replies import read_submit_reply
 from nanobanana_batch.state.reader import open_reader
 from tests.unit.fake_provider import Answer, FakeProvider, FakeTask
 from tests.unit.night import Beside, Night

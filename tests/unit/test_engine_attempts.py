@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from nanobanana_batch.engine.context import OnUnknown, Settings
-from nanobanana_batch.engine.ends import MaxFailures
+from nanobanana_batch.engine.limits.outcomes import MaxFailures
 from nanobanana_batch.engine.run import Run
 from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.model import RowStatus

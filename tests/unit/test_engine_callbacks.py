@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nanobanana_batch.engine.callbacks import callback_token, callback_url, check_callback_url
+from nanobanana_batch.engine.callback_urls import callback_token, callback_url, check_callback_url
 from nanobanana_batch.errors import UsageError
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from nanobanana_batch.engine.context import Settings
-from nanobanana_batch.engine.space import RESERVE_BYTES
+from nanobanana_batch.engine.limits.space import RESERVE_BYTES
 from nanobanana_batch.files.disk import Disk, write_atomically
 from nanobanana_batch.files.folder import STATE_NAME, Folder, create
 from nanobanana_batch.model import RowStatus
@@ -167,7 +167,7 @@ def test_each_sync_of_an_image_is_needed(tmp_path: Path, without: str) -> None:
 
 def test_the_state_files_name_survives(tmp_path: Path) -> None:
     """Opening a folder syncs the name of a new state file before anything is sent."""
-    from nanobanana_batch.opening import opened
+    from nanobanana_batch.jobs.opening import opened
 
     disk = ForgetfulDisk(tmp_path / "run")
     folder = Folder(disk.root, disk.root)

@@ -15,6 +15,7 @@ from nanobanana_batch.errors import LinkFailed, StateFailed, UsageError
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import STATE_NAME, choose, create, was_worked_on
 from nanobanana_batch.files.lock import LOCK_NAME
+from nanobanana_batch.jobs.session import notice_lost_files
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import (
     Body,
@@ -28,7 +29,6 @@ from nanobanana_batch.providers.base import (
     TasksRead,
     Unknown,
 )
-from nanobanana_batch.session import notice_lost_files
 from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.scope import Scope
 from nanobanana_batch.state.store import Store

@@ -7,9 +7,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from nanobanana_batch.engine.answers import stop_sentence
 from nanobanana_batch.engine.context import Settings
-from nanobanana_batch.engine.ends import Ends, MaxFailures
+from nanobanana_batch.engine.limits.outcomes import MaxFailures, Outcomes
+from nanobanana_batch.engine.stages.answers import stop_sentence
 from nanobanana_batch.engine.work import Stop, Tally
 from nanobanana_batch.files.log import NO_LOG
 from nanobanana_batch.model import RowStatus
@@ -21,7 +21,7 @@ from nanobanana_batch.providers.base import (
     Rejected,
     Unknown,
 )
-from nanobanana_batch.providers.replies import read_submit_reply
+from nanobanana_batch.providers.tasks.replies import read_submit_reply
 from tests.unit.beside import interrupted_at
 from tests.unit.fake_provider import Answer, FakeProvider
 from tests.unit.night import Night
@@ -74,7 +74,7 @@ def test_every_request_rejected_alike_ends_the_run(tmp_path: Path) -> None:
 def test_a_share_is_taken_of_all_that_was_answered() -> None:
     """Ten of a hundred and twenty requests were rejected, when fifty rows had ended."""
     stop = Stop()
-    ends = Ends(MaxFailures(share=0.1), stop, Tally(), NO_LOG)
+    ends = Outcomes(MaxFailures(share=0.1), stop, Tally(), NO_LOG)
     for _ in range(110):
         ends.accepted()
     for _ in range(10):

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import anyio
 
-from nanobanana_batch.engine.callbacks import callback_token
+from nanobanana_batch.engine.callback_urls import callback_token
+from nanobanana_batch.engine.callbacks import Callbacks
 from nanobanana_batch.engine.context import Settings
-from nanobanana_batch.engine.hints import Hints
 from nanobanana_batch.engine.run import Run
 from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.errors import LinkFailed
@@ -70,15 +70,15 @@ class Fronted(Night):
     async def beside(self, engine: Run, stop: Stop) -> None:
         """The provider's calls go to the run's hints."""
         self.tally.announce = self.said.append
-        assert self.hints is not None
-        self.calling().came = self.hints.came
+        assert self.callbacks is not None
+        self.calling().came = self.callbacks.came
         await self.calling().call_back()
 
 
 def night(folder: Path, provider: Calling, count: int, **settings: object) -> Fronted:
     """A run whose provider may call."""
     it = Fronted(folder, provider, PROMPTS[:count], Settings(**settings))  # type: ignore[arg-type]
-    it.make_hints = lambda tally, log: Hints(FRONT, tally, log)
+    it.make_callbacks = lambda tally, log: Callbacks(FRONT, tally, log)
     return it
 
 
@@ -177,16 +177,16 @@ def test_unknown_and_endless_calls_are_only_noise(tmp_path: Path) -> None:
     it = night(tmp_path, provider, 4)
 
     async def noise(engine: Run, stop: Stop) -> None:
-        assert it.hints is not None
+        assert it.callbacks is not None
         for n in range(15_000):
-            it.hints.came(f"{n:032x}")
+            it.callbacks.came(f"{n:032x}")
         async with anyio.create_task_group() as group:
             group.start_soon(it.beside, engine, stop)
             while True:
                 await anyio.sleep(1.0)
                 for task in list(provider.tasks.values())[:1]:
                     for _ in range(50):
-                        it.hints.came(callback_token(task.key))
+                        it.callbacks.came(callback_token(task.key))
 
     it.run(noise)
     assert it.statuses() == [DONE] * 4
@@ -201,10 +201,10 @@ def test_calls_for_nobody_do_not_fill_the_memory(tmp_path: Path) -> None:
     it = night(tmp_path, provider, 1)
 
     async def noise(engine: Run, stop: Stop) -> None:
-        assert it.hints is not None
+        assert it.callbacks is not None
         tracemalloc.start()
         for n in range(60_000):
-            it.hints.came(f"{n:032x}")
+            it.callbacks.came(f"{n:032x}")
         assert tracemalloc.get_traced_memory()[0] < 6 << 20
         tracemalloc.stop()
 
@@ -221,9 +221,9 @@ def test_a_false_call_only_costs_a_read(tmp_path: Path) -> None:
         async with anyio.create_task_group() as group:
             group.start_soon(it.beside, engine, stop)
             await anyio.sleep(10.0)
-            assert it.hints is not None
+            assert it.callbacks is not None
             for task in provider.tasks.values():
-                it.hints.came(callback_token(task.key))
+                it.callbacks.came(callback_token(task.key))
 
     it.run(lie)
     assert it.statuses() == [DONE] * 3

@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from nanobanana_batch.auditing import make_audit
 from nanobanana_batch.engine.context import OnUnknown, Settings
 from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.file_names import ANSWERS
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import find
+from nanobanana_batch.jobs.audit import make_audit
+from nanobanana_batch.jobs.session import notice_lost_files
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import JobsFound, Unknown
 from nanobanana_batch.results import read_results, standing, write_results
-from nanobanana_batch.session import notice_lost_files
 from nanobanana_batch.state.facts import Fact
 from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.reader import open_reader

@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 
 from nanobanana_batch.engine.context import Settings
-from nanobanana_batch.engine.pace import Outage
+from nanobanana_batch.engine.limits.pace import Outage
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import (
     Idempotency,

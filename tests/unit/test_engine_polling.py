@@ -14,7 +14,7 @@ from nanobanana_batch.engine.run import Run
 from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import Capabilities, TasksRead
-from nanobanana_batch.providers.replies import read_task
+from nanobanana_batch.providers.tasks.replies import read_task
 from tests.unit.beside import interrupted_at
 from tests.unit.fake_provider import FakeProvider, FakeTask
 from tests.unit.night import Night

@@ -20,7 +20,7 @@ from nanobanana_batch.providers.base import (
     Unknown,
 )
 from nanobanana_batch.providers.http import Reply
-from nanobanana_batch.providers.replies import read_submit_reply
+from nanobanana_batch.providers.tasks.replies import read_submit_reply
 from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.scope import Scope
 from tests.unit.beside import stop_now_at, within

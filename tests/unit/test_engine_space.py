@@ -8,9 +8,9 @@ import anyio
 import pytest
 
 from nanobanana_batch.commands import FolderCommands
+from nanobanana_batch.engine.limits.slots import Slots
+from nanobanana_batch.engine.limits.space import RESERVE_BYTES, Space
 from nanobanana_batch.engine.owed import Owed
-from nanobanana_batch.engine.slots import Slots
-from nanobanana_batch.engine.space import RESERVE_BYTES, Space
 from nanobanana_batch.engine.trouble import Patience
 from nanobanana_batch.engine.work import Stop, Tally
 from nanobanana_batch.files.disk import Disk

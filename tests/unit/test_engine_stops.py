@@ -9,10 +9,10 @@ from typing import cast
 import anyio
 import pytest
 
-from nanobanana_batch.engine.answers import stop_sentence
 from nanobanana_batch.engine.context import OnUnknown
 from nanobanana_batch.engine.run import Run
 from nanobanana_batch.engine.signals import listen
+from nanobanana_batch.engine.stages.answers import stop_sentence
 from nanobanana_batch.engine.work import Stop, Tally
 from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.model import RowStatus
@@ -22,7 +22,7 @@ from nanobanana_batch.providers.base import (
     Unknown,
 )
 from nanobanana_batch.providers.http import Reply
-from nanobanana_batch.providers.replies import read_submit_reply
+from nanobanana_batch.providers.tasks.replies import read_submit_reply
 from tests.unit.beside import stop_at, stop_now_at, within
 from tests.unit.fake_provider import FakeProvider
 from tests.unit.night import night, unknown_row

@@ -8,8 +8,8 @@ from statistics import median
 
 import pytest
 
-from nanobanana_batch.engine.submit_rate import SubmitRate
-from nanobanana_batch.engine.task_bound import TaskBound, is_about_tasks
+from nanobanana_batch.engine.limits.submit_rate import SubmitRate
+from nanobanana_batch.engine.limits.task_bound import TaskBound, is_about_tasks
 from tests.unit.pace_simulation import (
     AtOnce,
     Crowd,

@@ -11,8 +11,8 @@ from typing import TypeVar
 import anyio
 import pytest
 
-from nanobanana_batch.engine.gate import SubmitGate
-from nanobanana_batch.engine.pace import Outage
+from nanobanana_batch.engine.limits.gate import SubmitGate
+from nanobanana_batch.engine.limits.pace import Outage
 from nanobanana_batch.engine.work import Stop, Tally
 from nanobanana_batch.files.log import NO_LOG
 from nanobanana_batch.model import RowStatus

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from nanobanana_batch.auditing import make_audit
 from nanobanana_batch.fidelity import unlike
 from nanobanana_batch.files.folder import find
+from nanobanana_batch.jobs.audit import make_audit
 from nanobanana_batch.model import Draft, Image, Request
 from nanobanana_batch.service.contract import SIZES_1K, pixel_size
 from nanobanana_batch.state import facts

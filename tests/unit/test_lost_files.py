@@ -10,8 +10,8 @@ import pytest
 
 from nanobanana_batch.errors import UsageError
 from nanobanana_batch.files.folder import STATE_NAME
+from nanobanana_batch.jobs.session import fetch_anew, keep_changed, notice_lost_files
 from nanobanana_batch.model import Image
-from nanobanana_batch.session import fetch_anew, keep_changed, notice_lost_files
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.store import Store

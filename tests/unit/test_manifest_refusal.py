@@ -10,12 +10,12 @@ import pytest
 
 from nanobanana_batch.catalog import load_catalog
 from nanobanana_batch.errors import ManifestError, Problem
+from nanobanana_batch.jobs.order import Order, expanded, open_ordered
 from nanobanana_batch.manifest import open_manifest, refusal
 from nanobanana_batch.manifest.read import nodes
 from nanobanana_batch.manifest.read.nodes import find_paths
 from nanobanana_batch.manifest.read.yaml_file import parse_nodes
 from nanobanana_batch.manifest.rows.settle import Settler
-from nanobanana_batch.pipeline import Order, expanded, open_ordered
 
 HEAD = "defaults: {model: nano-banana-beta}\n"
 Told = Callable[..., list[str]]

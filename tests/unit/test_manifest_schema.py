@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from nanobanana_batch.catalog import load_catalog
 from nanobanana_batch.cli import commands
-from nanobanana_batch.connection import known_models
 from nanobanana_batch.errors import UsageError
+from nanobanana_batch.jobs.connection import known_models
 from nanobanana_batch.manifest import open_manifest
 from nanobanana_batch.manifest.schema import manifest_schema
 from nanobanana_batch.manifest.words.names import BLOCK_KEYS, is_secret

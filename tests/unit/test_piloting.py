@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanobanana_batch.errors import UsageError
+from nanobanana_batch.jobs.pilot import choose_pilot, share
 from nanobanana_batch.manifest import derive_id, fold_id
 from nanobanana_batch.model import Draft, Request, Row
-from nanobanana_batch.piloting import choose_pilot, share
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state.roster import Roster
 

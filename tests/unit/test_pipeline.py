@@ -10,17 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from nanobanana_batch import pipeline
-from nanobanana_batch.auditing import repair_folder
-from nanobanana_batch.connection import LAST, Connection, Line
 from nanobanana_batch.engine.context import OnUnknown, Settings
 from nanobanana_batch.engine.work import Tally
 from nanobanana_batch.errors import FolderInUse, LinkFailed, UsageError
 from nanobanana_batch.files.lock import only_writer
+from nanobanana_batch.jobs import collect as collect_job
+from nanobanana_batch.jobs import retry as retry_job
+from nanobanana_batch.jobs import run as run_job
+from nanobanana_batch.jobs.audit import repair_folder
+from nanobanana_batch.jobs.connection import LAST, CheckedConnection, Connection
+from nanobanana_batch.jobs.order import Order, expanded, open_ordered
+from nanobanana_batch.jobs.outcome import Outcome
+from nanobanana_batch.jobs.retry import Retry
 from nanobanana_batch.model import RowStatus
-from nanobanana_batch.pipeline import Outcome, Retry
 from nanobanana_batch.providers.base import Idempotency, NotSent, Observer, Provider, SubmitOutcome, Unknown
-from nanobanana_batch.providers.replies import read_submit_reply
+from nanobanana_batch.providers.tasks.replies import read_submit_reply
 from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.scope import Scope
 from tests.no_pauses import without_pauses
@@ -119,8 +123,9 @@ def put_in_their_place(provider: FakeProvider, monkeypatch: pytest.MonkeyPatch) 
         connected.append(name)
         return nullcontext(provider)
 
-    line = Line("evolink", name, False, True, connect)
-    monkeypatch.setattr(pipeline, "prepare", lambda *given, **how: line)
+    line = CheckedConnection("evolink", name, False, True, connect)
+    monkeypatch.setattr(run_job, "prepare", lambda *given, **how: line)
+    monkeypatch.setattr(collect_job, "prepare", lambda *given, **how: line)
     return connected
 
 
@@ -156,7 +161,7 @@ def test_retry_pays_for_one_kind_of_row_only(
     """Neither new rows nor those that ended in another way are sent."""
     it = mixed(tmp_path)
     provider = healed(it, monkeypatch)
-    pipeline.retry(it.folder, only, Connection(LAST), Settings(on_unknown=OnUnknown.RESUBMIT), Tally())
+    retry_job.retry(it.folder, only, Connection(LAST), Settings(on_unknown=OnUnknown.RESUBMIT), Tally())
     assert sorted(map(prompt_of, provider.bodies)) == sent
 
 
@@ -165,7 +170,7 @@ def test_collecting_sends_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     it = mixed(tmp_path)
     provider, lost = healed(it, monkeypatch), it.folder / "images" / "row-5.png"
     lost.unlink()
-    pipeline.collect(it.folder, Connection(), Settings(), Tally())
+    collect_job.collect(it.folder, Connection(), Settings(), Tally())
     assert (lost.is_file(), provider.bodies) == (True, [])
 
 
@@ -177,7 +182,7 @@ def test_a_folder_without_work_for_a_provider_connects_nowhere(
     night(tmp_path, FakeProvider(), 3).run(stop_now_at(5.0))
     engine_in_its_place(monkeypatch, lambda context: None)
     connected = put_in_their_place(Watched(offers={"name": name}), monkeypatch)
-    outcome = pipeline.retry(tmp_path, Retry.FAILED, Connection(LAST), Settings(), Tally())
+    outcome = retry_job.retry(tmp_path, Retry.FAILED, Connection(LAST), Settings(), Tally())
     assert connected == (["fake"] if name == "fake" else [])
     assert outcome.elsewhere == elsewhere
     assert (outcome.exit_code, outcome.results.is_file()) == (1, True)
@@ -187,12 +192,12 @@ def test_a_limit_is_all_that_a_run_answers_for(tmp_path: Path, monkeypatch: pyte
     """The first rows are completed, the others were not asked for: exit 0, and no connection is made."""
     table = tmp_path / "m.csv"
     table.write_text("prompt,model\n" + "".join(f"picture {n},nano-banana-beta\n" for n in range(5)))
-    order, first = pipeline.Order(table, tmp_path / "out"), Settings(scope=Scope(before=2))
+    order, first = Order(table, tmp_path / "out"), Settings(scope=Scope(before=2))
     provider = Watched(latency_s=0.0, submit_s=0.0, offers={"poll_interval_s": 0.01})
     connected = put_in_their_place(provider, monkeypatch)
-    pipeline.run(order, first, Tally())
+    run_job.run(order, first, Tally())
     assert connected == ["fake"]
-    outcome = pipeline.run(order, first, Tally())
+    outcome = run_job.run(order, first, Tally())
     assert (outcome.rows, outcome.exit_code, connected) == (2, 0, ["fake"])
 
 
@@ -203,7 +208,7 @@ def test_no_command_that_writes_works_beside_a_run(tmp_path: Path, command: str)
     (folder / "images" / "row-1.png").unlink()
     here = Connection(provider="local")
     commands: dict[str, Callable[[], object]] = {
-        "retry": lambda: pipeline.retry(folder, Retry.FAILED, here, Settings(), Tally()),
+        "retry": lambda: retry_job.retry(folder, Retry.FAILED, here, Settings(), Tally()),
         "repair": lambda: repair_folder(folder, here, Tally()),
     }
     with only_writer(folder), pytest.raises(FolderInUse):
@@ -215,6 +220,6 @@ def test_a_manifest_without_rows_is_refused(tmp_path: Path) -> None:
     """An emptied table must not make every row of its folder one that nobody wants."""
     table = tmp_path / "m.csv"
     table.write_text("id,prompt,model\n")
-    manifest = pipeline.open_ordered(pipeline.Order(table))
-    with pytest.raises(UsageError, match="no rows"), pipeline.expanded(manifest):
+    manifest = open_ordered(Order(table))
+    with pytest.raises(UsageError, match="no rows"), expanded(manifest):
         pytest.fail("nobody gets here")

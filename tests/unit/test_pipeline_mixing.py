@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nanobanana_batch.errors import UsageError
-from nanobanana_batch.pipeline import refuse_mixing
+from nanobanana_batch.jobs.order import refuse_mixing
 from nanobanana_batch.state.store import Store
 from tests.unit.fake_provider import FakeProvider
 from tests.unit.night import Night

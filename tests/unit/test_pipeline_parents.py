@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from nanobanana_batch import pipeline
-from nanobanana_batch.connection import Connection
 from nanobanana_batch.engine.context import Settings
 from nanobanana_batch.engine.work import Tally
 from nanobanana_batch.errors import UsageError
-from nanobanana_batch.pipeline import Order, folder_of, open_ordered, refuse_parents
-from nanobanana_batch.planning import make_plan
+from nanobanana_batch.jobs import run as run_job
+from nanobanana_batch.jobs.connection import Connection
+from nanobanana_batch.jobs.order import Order, folder_of, open_ordered, refuse_parents
+from nanobanana_batch.jobs.plan import make_plan
 from tests.unit.earlier_run import MODEL, Earlier, make_run
 
 REAL, LOCAL, LOOPBACK = "evolink@api.evolink.ai", "local", "evolink@127.0.0.1"
@@ -39,7 +39,7 @@ def someone_real(folder: Path) -> str:
 def refused_by_both(order: Order) -> str:
     """The sentence with which `run` and `plan` refuse an order."""
     with pytest.raises(UsageError) as by_run:
-        pipeline.run(order, Settings(max_outage_s=0.0), Tally())
+        run_job.run(order, Settings(max_outage_s=0.0), Tally())
     with pytest.raises(UsageError) as by_plan:
         make_plan(order, 0)
     assert str(by_run.value) == str(by_plan.value)

@@ -13,19 +13,20 @@ from typing import Any
 
 import pytest
 
-from nanobanana_batch import pipeline
 from nanobanana_batch.cli import main
 from nanobanana_batch.cli.plan_text import plan_text
-from nanobanana_batch.connection import Connection
 from nanobanana_batch.engine.context import Settings
 from nanobanana_batch.engine.work import Tally
 from nanobanana_batch.errors import ProfileError, StateFailed, TooManyRows, UsageError
+from nanobanana_batch.jobs import order as order_job
+from nanobanana_batch.jobs import run as run_job
+from nanobanana_batch.jobs.connection import Connection
+from nanobanana_batch.jobs.order import Order, expanded, open_ordered
+from nanobanana_batch.jobs.pilot import choose_pilot
+from nanobanana_batch.jobs.plan import Terms, find_request, find_row, make_plan
 from nanobanana_batch.model import Request
-from nanobanana_batch.piloting import choose_pilot
-from nanobanana_batch.pipeline import Order, expanded, open_ordered
-from nanobanana_batch.planning import Terms, find_request, find_row, make_plan
-from nanobanana_batch.providers.encoding import encode
 from nanobanana_batch.providers.profile import load_profile
+from nanobanana_batch.providers.tasks.encoding import encode
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.comparison import Prospect
 from nanobanana_batch.state.lifecycle import Phase
@@ -248,7 +249,7 @@ def test_a_pilot_that_a_run_refuses_is_refused(desk: Desk, monkeypatch: pytest.M
     """Too few rows, or too many to read."""
     with pytest.raises(UsageError, match="--pilot 1 is too few"):
         make_plan(desk.order(), pilot=1)
-    monkeypatch.setattr(pipeline, "MAX_ROWS", 11)
+    monkeypatch.setattr(order_job, "MAX_ROWS", 11)
     with pytest.raises(TooManyRows):
         make_plan(desk.order(), pilot=4)
 
@@ -266,7 +267,7 @@ def test_a_plan_and_a_run_refuse_to_mix_with_one_sentence(
     for attempt in (
         lambda: make_plan(desk.order("evolink")),
         lambda: find_row(desk.order("evolink"), "tokyo-ink-1-1"),
-        lambda: pipeline.run(desk.order("evolink"), Settings(), Tally()),
+        lambda: run_job.run(desk.order("evolink"), Settings(), Tally()),
     ):
         with pytest.raises(UsageError, match="would mix them; nothing was sent") as caught:
             attempt()
@@ -306,9 +307,9 @@ def test_a_run_refuses_more_rows_than_it_takes_and_a_plan_counts_them(
 ) -> None:
     """The same numbers as of the rows themselves; nothing is created."""
     whole = make_plan(desk.order(), 2)
-    monkeypatch.setattr(pipeline, "MAX_ROWS", 11)
+    monkeypatch.setattr(order_job, "MAX_ROWS", 11)
     with pytest.raises(TooManyRows, match=r"12 rows; a run takes at most 11, so nothing was sent"):
-        pipeline.run(desk.order(), Settings(), Tally())
+        run_job.run(desk.order(), Settings(), Tally())
     plan = make_plan(desk.order(), 2)
     assert (plan.is_expanded, plan.rows, plan.counts) == (False, 12, {})
     assert (plan.groups, plan.aspect_ratios, plan.cost) == (whole.groups, whole.aspect_ratios, whole.cost)
@@ -333,7 +334,7 @@ def test_one_row_of_too_many_is_not_looked_for(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, ask: Callable[[Order], object]
 ) -> None:
     """It would take hours."""
-    monkeypatch.setattr(pipeline, "MAX_ROWS", 11)
+    monkeypatch.setattr(order_job, "MAX_ROWS", 11)
     with pytest.raises(TooManyRows):
         ask(desk.order())
     with pytest.raises(TooManyRows):

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from nanobanana_batch.providers.replies import failed_read, read_submit_reply, read_task
-from nanobanana_batch.providers.values import as_line
+from nanobanana_batch.providers.tasks.replies import failed_read, read_submit_reply, read_task
+from nanobanana_batch.providers.tasks.values import as_line
 from nanobanana_batch.providers.watch import Secret, Watch, without_links
 from tests.unit.wire import error, finished, reply
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
-from nanobanana_batch.providers import decisions
 from nanobanana_batch.providers.base import Decision, Rejected, Unknown
-from nanobanana_batch.providers.decisions import REJECTING, TABLE, VERDICTS, on_failed_task, on_request
 from nanobanana_batch.providers.http import Reply
-from nanobanana_batch.providers.replies import read_submit_reply, read_task
+from nanobanana_batch.providers.tasks import decisions
+from nanobanana_batch.providers.tasks.decisions import REJECTING, TABLE, VERDICTS, on_failed_task, on_request
+from nanobanana_batch.providers.tasks.replies import read_submit_reply, read_task
 
 FAIL, REFUSE, AGAIN = Decision.FAIL_ROW, Decision.REFUSE, Decision.NEW_ATTEMPT
 RETRY, SLOW, STOP = Decision.RETRY_REQUEST, Decision.SLOW_DOWN, Decision.STOP_RUN

@@ -9,8 +9,8 @@ import pytest
 
 from nanobanana_batch.model import Request
 from nanobanana_batch.providers.base import NotOffered
-from nanobanana_batch.providers.encoding import encode
 from nanobanana_batch.providers.profile import load_profile
+from nanobanana_batch.providers.tasks.encoding import encode
 
 FULL = Request(
     model="m",

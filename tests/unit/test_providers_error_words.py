@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanobanana_batch.providers import error_words
 from nanobanana_batch.providers.base import Decision, Rejected, Unknown
-from nanobanana_batch.providers.error_words import error_of
 from nanobanana_batch.providers.http import Reply
-from nanobanana_batch.providers.replies import read_submit_reply
-from nanobanana_batch.providers.values import as_line
+from nanobanana_batch.providers.tasks import error_words
+from nanobanana_batch.providers.tasks.error_words import error_of
+from nanobanana_batch.providers.tasks.replies import read_submit_reply
+from nanobanana_batch.providers.tasks.values import as_line
 from nanobanana_batch.providers.watch import without_links
 
 FAIL, REFUSE, SLOW = Decision.FAIL_ROW, Decision.REFUSE, Decision.SLOW_DOWN

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nanobanana_batch.errors import NoPriceList
 from nanobanana_batch.pricing.tariff import Charge, PriceList, Role
-from nanobanana_batch.providers.price_list import price_list
+from nanobanana_batch.providers.tasks.price_list import price_list
 
 URL = "https://api.example.com/web/api/models/pricing"
 NOW = datetime(2026, 11, 26, 12, 0, 0, tzinfo=UTC)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nanobanana_batch.connection import Connection, prepare
 from nanobanana_batch.errors import KeyProblem, ProfileError
+from nanobanana_batch.jobs.connection import Connection, prepare
 from nanobanana_batch.model import REQUEST_FIELDS, Request
 from nanobanana_batch.providers import profile as profile_module
 from nanobanana_batch.providers.base import Idempotency, TaskState
@@ -20,7 +20,7 @@ from nanobanana_batch.providers.profile import (
     prices_address,
 )
 from nanobanana_batch.providers.profile_file import BUILT_IN
-from nanobanana_batch.providers.task_api import check_key, form_of
+from nanobanana_batch.providers.tasks.api import check_key, form_of
 
 OWN = """extends: evolink
 models:

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanobanana_batch.model import TaskMade
-from nanobanana_batch.providers import decisions
 from nanobanana_batch.providers.base import Decision, Rejected, TaskReport, TaskState, Unknown
-from nanobanana_batch.providers.error_words import retry_after_s
 from nanobanana_batch.providers.http import Reply
-from nanobanana_batch.providers.replies import (
+from nanobanana_batch.providers.tasks import decisions
+from nanobanana_batch.providers.tasks.error_words import retry_after_s
+from nanobanana_batch.providers.tasks.replies import (
     EXPIRED,
     TaskForm,
     failed_read,

@@ -19,8 +19,8 @@ from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import Folder, choose, create, find, was_worked_on
 from nanobanana_batch.files.lock import only_writer
 from nanobanana_batch.files.payments import PAYMENTS_NAME
-from nanobanana_batch.opening import opened
-from nanobanana_batch.rebuilding import rebuild_folder
+from nanobanana_batch.jobs.opening import opened
+from nanobanana_batch.jobs.rebuild import rebuild_folder
 from nanobanana_batch.state.reader import open_reader
 from tests.unit.test_state_ledger import accepted, intent, ready, saved, take
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from nanobanana_batch.connection import Line
 from nanobanana_batch.engine.context import Context, Settings
 from nanobanana_batch.engine.work import Tally
 from nanobanana_batch.errors import StateFailed
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import STATE_NAME, Folder
-from nanobanana_batch.session import Session, Worked, work
+from nanobanana_batch.jobs.connection import CheckedConnection
+from nanobanana_batch.jobs.session import Session, Worked, work
 from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.scope import Scope
 from nanobanana_batch.state.store import Store
@@ -29,7 +29,7 @@ def worked(
 ) -> Worked:
     """Work on a folder with a provider in memory, under its own name, until nothing is left."""
     name = provider.capabilities.name
-    line = Line("evolink", name, embedded, True, lambda path, seen: nullcontext(provider))
+    line = CheckedConnection("evolink", name, embedded, True, lambda path, seen: nullcontext(provider))
     with closing(Store(folder / STATE_NAME)) as store:
         used = settings or Settings()
         return work(Session(store, Disk(), Folder(folder, folder), line, used, Tally()))

@@ -22,7 +22,7 @@ from nanobanana_batch.providers.base import (
     Unknown,
 )
 from nanobanana_batch.providers.http import Reply
-from nanobanana_batch.providers.replies import read_submit_reply
+from nanobanana_batch.providers.tasks.replies import read_submit_reply
 from tests.unit.fake_provider import FakeProvider, Turn
 from tests.unit.night import NEVER_S
 

@@ -1,0 +1,1 @@
+"""How much, how fast and for how long: what says that something is not to be done now."""

@@ -1,0 +1,116 @@
+"""The bounded semaphore: how many tasks are in flight, and how many may be.
+
+The bound is the person's, or what the provider takes at once where that is fewer (`task_bound`). A rate of
+requests that it does not take is no reason to have fewer in flight (`submit_rate`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import anyio
+
+from nanobanana_batch.engine.limits.task_bound import TaskBound
+from nanobanana_batch.engine.work import Tally
+
+
+class Slots:
+    """Taken before a row is submitted, given back when its task is terminal or set aside."""
+
+    def __init__(self, count: int, tally: Tally) -> None:
+        self.provider = TaskBound(count)
+        """What is known of how many the provider takes."""
+        self._tally = tally
+        self._taken = 0
+        self._unsent = 0
+        self._waiting = 0
+        self._queue: deque[anyio.Event] = deque()
+        self._empty = anyio.Event()
+
+    @property
+    def bound(self) -> int:
+        """How many may be taken now."""
+        return self.provider.at(anyio.current_time())
+
+    @property
+    def running(self) -> int:
+        """How many tasks run, as far as is known: slots that are taken by what is not to be sent any more."""
+        return max(0, self._taken - self._unsent)
+
+    @property
+    def taken(self) -> int:
+        """How many are."""
+        return self._taken
+
+    @property
+    def are_free(self) -> bool:
+        """Whether nothing is in flight."""
+        return not self._taken
+
+    @property
+    def moving(self) -> int:
+        """How many are taken by someone who does not wait for the others."""
+        return self._taken - self._waiting
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """A holder who goes on only when others make room."""
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+
+    async def take(self) -> None:
+        """Wait for a free slot; first come, first served."""
+        turn = anyio.Event()
+        self._queue.append(turn)
+        self._admit()
+        try:
+            await turn.wait()
+        except BaseException:
+            if turn.is_set():
+                self.give_back()
+            else:
+                self._queue.remove(turn)
+            raise
+
+    def take_beyond(self) -> None:
+        """Without waiting, be it one more than there are: it belongs to a request that has one."""
+        self._taken += 1
+        self._show()
+
+    def give_back(self) -> None:
+        """A task is terminal or set aside."""
+        self._taken -= 1
+        self._admit()
+        self._show()
+        if not self._taken:
+            self._empty.set()
+
+    async def all_free(self) -> None:
+        """Return when nothing is in flight."""
+        while self._taken:
+            self._empty = anyio.Event()
+            await self._empty.wait()
+
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        """A holder whose task is not made yet."""
+        self._unsent += 1
+        try:
+            yield
+        finally:
+            self._unsent -= 1
+
+    def _admit(self) -> None:
+        while self._queue and self._taken < self.bound:
+            self._taken += 1
+            self._queue.popleft().set()
+        self._show()
+
+    def _show(self) -> None:
+        self._tally.in_flight = self._taken
+        self._tally.changed()

@@ -1,0 +1,1 @@
+"""What happens to a row, in order: sent, found out about, waited for, made a file."""

@@ -1,0 +1,211 @@
+"""Fetches finished images, those with the least time left first, and gives each its name when it is whole.
+
+A link that fails is read anew from its task before the next try. No page of a link's host and no error of
+the disk ends a row: what cannot be fetched now stays owed.
+"""
+
+from __future__ import annotations
+
+import errno
+import heapq
+import itertools
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import Protocol
+
+import anyio
+
+from nanobanana_batch.engine.context import Context
+from nanobanana_batch.engine.limits.pace import backoff_s
+from nanobanana_batch.engine.stages.results import image_of_results, release
+from nanobanana_batch.engine.trouble import DISK, host_of
+from nanobanana_batch.engine.work import Work
+from nanobanana_batch.errors import DiskFailed, ImageRejected, LinkFailed
+from nanobanana_batch.fidelity import most_pixels
+from nanobanana_batch.files.disk import as_disk_failure
+from nanobanana_batch.files.images import ImageFile
+from nanobanana_batch.model import Image
+from nanobanana_batch.state import facts
+from nanobanana_batch.state.open_attempts import OwedImage
+
+_NO_FILES_LEFT = frozenset({errno.EMFILE, errno.ENFILE})
+_UNTIL_FILES_ARE_CLOSED_S = 1.0
+_NO_HOST = "?"
+"""An image that is in a file of the folder, or of which no link is known, comes from none."""
+
+
+class Waiting(Protocol):
+    """What looks after tasks that are not fetched yet; see `wait.Waiter`."""
+
+    def look_after(self, work: Work, seconds: float) -> None:
+        """Read a task again."""
+
+    def leave(self, work: Work) -> facts.GivenUp | None:
+        """Set it aside, or say that it is given up."""
+
+    def given_up(self, work: Work) -> None:
+        """It is."""
+
+    def give_back(self, work: Work) -> None:
+        """Its slot."""
+
+
+class Downloader:
+    """All finished images that are not on disk yet."""
+
+    def __init__(self, context: Context, waiting: Callable[[], Waiting]) -> None:
+        self._context = context
+        self._waiting = waiting
+        self._queue: list[tuple[float, int, Work]] = []
+        self._order = itertools.count()
+        self._arrived = anyio.Event()
+        self._at_once = anyio.CapacityLimiter(context.settings.download_concurrency)
+        self._lowered_at = 0.0
+
+    def add(self, work: Work) -> None:
+        """Fetch a finished image when its turn comes."""
+        heapq.heappush(self._queue, (work.dies_at, next(self._order), work))
+        self._arrived.set()
+
+    async def work(self) -> None:
+        """Fetch one image after the other, until cancelled."""
+        while True:
+            work = await self._next()
+            async with self._at_once:
+                await self._fetch(work)
+            self._context.first_look.at(work)
+
+    async def _next(self) -> Work:
+        while not self._queue:
+            if self._arrived.is_set():
+                self._arrived = anyio.Event()
+            await self._arrived.wait()
+        return heapq.heappop(self._queue)[2]
+
+    async def _fetch(self, work: Work) -> None:
+        """Each image that is not there yet; what fails of one is no reason to leave the others."""
+        failed: tuple[OwedImage, Exception] | None = None
+        for image in self._in_turn(work):
+            began_at = anyio.current_time()
+            try:
+                await self._make_file(work, image)
+            except (LinkFailed, ImageRejected, DiskFailed, OSError) as error:
+                if _is_for_want_of_files(error) and self._fetch_fewer(began_at):
+                    await anyio.sleep(_UNTIL_FILES_ARE_CLOSED_S)
+                    self.add(work)
+                    return
+                failed = failed or (image, error)
+        if failed is not None:
+            await self._failed(work, *failed)
+        elif not work.owed_images:
+            self._context.outcomes.completed(work.credits_used)
+            await release(self._context, work)
+            self._waiting().give_back(work)
+
+    def _in_turn(self, work: Work) -> list[OwedImage]:
+        """Those without any link that may work come last: what they fail with is to be heard, too."""
+        return sorted(work.owed_images, key=lambda image: not self._may_be_had(work, image))
+
+    def _may_be_had(self, work: Work, image: OwedImage) -> bool:
+        return not work.dead_links.issuperset(image.links)
+
+    async def _make_file(self, work: Work, image: OwedImage) -> None:
+        context = self._context
+        saved = await self._save(work, image)
+        is_last = work.owed_images == [image]
+        await context.journal.record(facts.Saved(work.attempt, saved, context.now(), image.number, is_last))
+        image.is_saved = True
+        context.owed.fetched(_place(image))
+        context.space.seen(saved.size_bytes)
+
+    async def _save(self, work: Work, image: OwedImage) -> Image:
+        """Stream to disk: one thread hop for a small image, one per MiB for a large one."""
+        context = self._context
+        if work.results:
+            return await context.blocking(lambda: image_of_results(context, work, image))
+        if not image.links:
+            raise LinkFailed("the provider shows no link for it", dead=True)
+        async with (
+            context.provider.open_link(image.links[0]) as body,
+            aclosing(body.pieces()) as pieces,
+        ):
+            most = most_pixels(work.resolution)
+            with ImageFile(context.disk, context.folder, image.stem, most) as file:
+                last = b""
+                async for piece in pieces:
+                    if last:
+                        await context.blocking(lambda data=last: file.write(data))  # type: ignore[misc]
+                    last = piece
+                return await context.blocking(lambda: file.write_last(last))
+
+    def _fetch_fewer(self, began_at: float) -> bool:
+        """This process may not open as many files as it wants to: half as many images at once.
+
+        False where one at a time is still too many. What had begun before the last halving is no news.
+        """
+        most = int(self._at_once.total_tokens)
+        if began_at <= self._lowered_at:
+            return True
+        if most == 1:
+            return False
+        self._at_once.total_tokens = most // 2
+        self._lowered_at = anyio.current_time()
+        self._context.log("fewer_downloads", at_once=most // 2)
+        self._context.tally.say_once(
+            "Too few files may be open at once (`ulimit -n`): fewer images are fetched at the same time."
+        )
+        return True
+
+    async def _failed(self, work: Work, image: OwedImage, error: Exception) -> None:
+        context, settings = self._context, self._context.settings
+        work.failed_downloads += 1
+        self._note(work, image, error)
+        if work.is_expired:
+            await self._expire_again(work)
+            return
+        is_over = context.owed.is_over(work) or work.failed_downloads >= settings.download_tries
+        if context.stop.is_hurried and work.failed_downloads >= settings.read_tries:
+            is_over = True
+        if not is_over:
+            self._waiting().look_after(work, backoff_s(work.failed_downloads, first_s=2.0))
+            return
+        end = self._waiting().leave(work)
+        if end is not None:
+            await context.journal.record(end)
+            self._waiting().given_up(work)
+
+    def _note(self, work: Work, image: OwedImage, error: Exception) -> None:
+        """A page that says "gone" is the host's trouble while links live; later it was to be expected."""
+        context, place, link = self._context, _place(image), next(iter(image.links), "")
+        image.links = (*image.links[1:], *image.links[:1])
+        if isinstance(error, OSError):
+            error = as_disk_failure(error, f"saving {image.stem}")
+        is_disk, words = isinstance(error, DiskFailed), error.message  # type: ignore[attr-defined]
+        place = DISK if is_disk else place
+        context.log("not_fetched", id=work.id, place=place, failure=words, tries=work.failed_downloads)
+        is_gone = isinstance(error, LinkFailed) and error.dead
+        lifetime_s = context.provider.capabilities.link_lifetime_s
+        if is_gone and context.ages.since_accepted_s(work) >= lifetime_s:
+            work.dead_links |= {link}
+        elif not work.is_expired:
+            is_lasting = is_disk or (isinstance(error, LinkFailed) and not error.dead)
+            context.owed.unfetched(work, place, words, is_lasting=is_lasting)
+
+    async def _expire_again(self, work: Work) -> None:
+        context = self._context
+        why = "its links are dead and the provider has no others"
+        await context.journal.record(facts.Expired(work.attempt, why, context.now()))
+        self._waiting().give_back(work)
+
+
+def _place(image: OwedImage) -> str:
+    return host_of(image.links[0]) if image.links else _NO_HOST
+
+
+def _is_for_want_of_files(error: BaseException | None) -> bool:
+    """Whether what lies under an error is that no more files, or connections, may be open."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _NO_FILES_LEFT:
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -1,0 +1,471 @@
+"""Reads running tasks, many at once and never more often than the provider asks, until they end.
+
+A read that fails or makes no sense changes nothing. A task is never given up in favour of a new one, but
+by a person's word: what cannot be read or fetched now is set aside, without a slot, and looked at again
+later, at the end of the run, and in the next run.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import anyio
+import anyio.abc
+
+from nanobanana_batch.engine.context import Context
+from nanobanana_batch.engine.limits.pace import LONGEST_HOLD_S, Gate, Rate, backoff_s, outage_pause_s
+from nanobanana_batch.engine.owed import Owed
+from nanobanana_batch.engine.stages.jobs import give_slots_back
+from nanobanana_batch.engine.stages.shown import ready, show
+from nanobanana_batch.engine.work import Work
+from nanobanana_batch.model import Kind
+from nanobanana_batch.providers.base import Decision, TaskReport, TasksRead, TaskState
+from nanobanana_batch.state import facts
+from nanobanana_batch.wording import duration_text
+
+_LONGEST_INTERVAL_S = 15.0
+_LONGEST_FIRST_WAIT_S = 60.0
+_LONGEST_PAUSE_S = 30.0
+"""After reads that failed: they cost nothing, and links are waiting."""
+_SHARE_OF_ESTIMATE = 0.8
+"""Of the time that the provider expects a task to take, until it is read for the first time."""
+_TICKS = 4
+"""Parts of the shortest interval at whose ends tasks are read together."""
+_MOST_COMPANY = 8
+"""So many tasks, or all that run where these are fewer, are worth a read of their own."""
+_LONGEST_FOR_COMPANY, _LONGEST_WHILE_HELD = 0.75, 3.0
+"""Shortest intervals that a task waits for others to be read with; second: while nothing new may be sent."""
+_UNCLEAR_READS = 3
+"""So often in a row a task that is over may show no link, or not be known, before that counts."""
+_UNCLEAR_TRIES = 7
+"""So often such a task is read before it is set aside: a minute and a half, with growing pauses."""
+_LONGEST_UNCLEAR_PAUSE_S = 60.0
+_UNCLEAR_FOR_S = 120.0
+"""So long a word that nobody knows may be one for "still working" before it counts."""
+_EXPIRED_CODES = frozenset({"expired", "task_expired", "result_expired", "results_expired", "links_expired"})
+"""With these the provider says that there was an image, or may have been, and that it is too late."""
+
+
+class Waiter:
+    """All tasks that run at the provider, ordered by when to look at them next."""
+
+    def __init__(
+        self,
+        context: Context,
+        *,
+        on_ready: Callable[[Work], None],
+        on_results: Callable[[Work, str], None],
+    ) -> None:
+        self._context = context
+        self._on_ready = on_ready
+        self._on_results = on_results
+        self._owed: Owed = context.owed
+        self._interval_s = context.provider.capabilities.poll_interval_s
+        self._due: list[tuple[float, int, Work]] = []
+        self._order = itertools.count(1)
+        self._wake = anyio.Event()
+        self._reads = anyio.Semaphore(context.settings.read_concurrency)
+        self._rate = Rate(context.provider.capabilities.reads_per_s)
+        self._pause = Gate()
+        self._trouble = Gate()
+
+    def add(self, work: Work) -> None:
+        """Watch a task that was just accepted."""
+        work.since, work.failed_reads = anyio.current_time(), 0
+        expected = (work.estimated_s or 0.0) * _SHARE_OF_ESTIMATE
+        wait_s = min(max(expected, self._interval_s), _LONGEST_FIRST_WAIT_S)
+        self._look_in(work, max(wait_s, self._patience_s()))
+        if self._context.callbacks is not None and self._context.callbacks.watch(work):
+            self.hint(work)
+
+    def hint(self, work: Work) -> None:
+        """Someone says that a task has ended: read it at once, unless it is just being read."""
+        if work.look:
+            self._look_in(work, 0.0)
+
+    def look_now(self, work: Work) -> None:
+        """Read a task of an earlier run."""
+        if self._context.callbacks is not None:
+            self._context.callbacks.watch(work)
+        self._look_in(work, 0.0)
+
+    def look_after(self, work: Work, seconds: float) -> None:
+        """Read a task again, at the earliest when the provider's interval is over."""
+        self._look_in(work, max(seconds, self._interval_s))
+
+    def leave(self, work: Work) -> facts.GivenUp | None:
+        """It does not come for now: set aside, its status in the state stays as it is.
+
+        Of an earlier run's task a person may have said that such a one is given up; then this is the fact to
+        write down, and `given_up` comes next.
+        """
+        if self._may_be_given_up(work):
+            return facts.GivenUp(work.attempt, self._context.now())
+        if not work.is_expired:
+            self._owed.put_aside(work)
+        self.give_back(work)
+        return None
+
+    def _may_be_given_up(self, work: Work) -> bool:
+        """Not what this run has paid for, nor what only waits for a host or a disk that does not work."""
+        context = self._context
+        settings = context.settings
+        is_named = work.is_wanted or (work.has_left and settings.gives_up_left)
+        is_meant = settings.gives_up and work.is_old and is_named and not work.is_expired
+        return is_meant and not context.stop.asked and not self._owed.waits_for_a_place(work)
+
+    def given_up(self, work: Work) -> None:
+        """The row is paid for once more, by a person's word, if it is still one of the manifest."""
+        if work.is_wanted:
+            self._context.retries.add(work.row, 0)
+        self.give_back(work)
+
+    def give_back(self, work: Work) -> None:
+        """Its slot, if it has one, and those of the other rows of a job."""
+        give_slots_back(self._context, work)
+
+    def look_at_all_aside(self) -> None:
+        """Look once more at all that is set aside."""
+        self._look_at_aside(everything=True)
+
+    def _look_at_aside(self, *, everything: bool) -> None:
+        for work in self._owed.take(everything=everything):
+            self.look_now(work)
+
+    async def run(self) -> None:
+        """Read what is due, and now and then what is set aside, until cancelled."""
+        async with anyio.create_task_group() as readers:
+            readers.start_soon(self._look_aside_regularly)
+            readers.start_soon(self._look_at_failing_when_hurried)
+            while True:
+                await self._until_due()
+                await self._rate.passed()
+                await self._reads.acquire()
+                if not (self._pause.is_open and self._trouble.is_open):
+                    await self._context.stop.unless_hurried(self._pause_is_over)
+                if batch := self._take_due():
+                    readers.start_soon(self._read, batch)
+                else:
+                    self._reads.release()
+
+    async def _pause_is_over(self) -> None:
+        await self._pause.passed()
+        if self._context.breaker.is_open:
+            await self._context.outage.life_or(self._trouble.passed)
+        else:
+            await self._trouble.passed()
+
+    async def _look_aside_regularly(self) -> None:
+        every_s = self._context.settings.revisit_s
+        all_at = anyio.current_time() + every_s
+        while True:
+            await self._owed.wait(all_at - anyio.current_time())
+            is_time = anyio.current_time() >= all_at
+            all_at = anyio.current_time() + every_s if is_time else all_at
+            self._look_at_aside(everything=is_time)
+
+    async def _look_at_failing_when_hurried(self) -> None:
+        """Who interrupts does not wait for the next try of what has failed so far: it comes now."""
+        await self._context.stop.hurried()
+        for work in [work for _, look, work in self._due if work.look == look]:
+            if work.failed_downloads or work.failed_reads or work.unclear_reads:
+                self._look_in(work, 0.0)
+
+    def _look_in(self, work: Work, seconds: float) -> None:
+        """Not before that time; on the next tick after it, so that tasks are read together."""
+        tick_s = self._interval_s / _TICKS
+        at = math.ceil((anyio.current_time() + seconds) / tick_s) * tick_s
+        work.look = next(self._order)
+        heapq.heappush(self._due, (at, work.look, work))
+        self._wake.set()
+
+    async def _until_due(self) -> None:
+        while True:
+            self._wake = anyio.Event()
+            while self._due and self._due[0][2].look != self._due[0][1]:
+                heapq.heappop(self._due)  # it was given another turn since
+            wait = self._due[0][0] - anyio.current_time() if self._due else math.inf
+            if wait > 0:
+                with anyio.move_on_after(wait):
+                    await self._wake.wait()
+            elif self._are_worth_a_read(-wait):
+                return
+            else:
+                await anyio.sleep(self._interval_s / _TICKS)
+
+    def _are_worth_a_read(self, first_s: float) -> bool:
+        """Whether enough are due; `first_s`: for how long the first of them has been.
+
+        While nothing new may be sent, a slot that becomes free is of no use: there is time for more of them.
+        """
+        context, now = self._context, anyio.current_time()
+        is_hurry = context.gate.is_open or context.stop.asked
+        if first_s >= self._interval_s * (_LONGEST_FOR_COMPANY if is_hurry else _LONGEST_WHILE_HELD):
+            return True
+        enough = min(context.slots.running, context.provider.capabilities.read_at_once)
+        enough = min(enough, _MOST_COMPANY) if is_hurry else enough
+        due = (1 for at, look, work in self._due if at <= now and work.look == look)
+        return sum(itertools.islice(due, enough)) >= enough
+
+    def _take_due(self) -> list[Work]:
+        """Up to one read's worth."""
+        now, most = anyio.current_time(), self._context.provider.capabilities.read_at_once
+        batch: list[Work] = []
+        while self._due and self._due[0][0] <= now and len(batch) < most:
+            _, look, work = heapq.heappop(self._due)
+            if work.look == look:
+                work.look = 0
+                if not self._hand_on(work):
+                    batch.append(work)
+        return batch
+
+    def _hand_on(self, work: Work) -> bool:
+        """Nothing is to be asked of what stands in a file of the folder: its images are tried again."""
+        if work.results:
+            self._on_ready(work)
+        return bool(work.results)
+
+    async def _read(self, batch: list[Work]) -> None:
+        context = self._context
+        try:
+            read = await context.provider.read_many([work.task_id for work in batch])
+        finally:
+            self._reads.release()
+        self._rate.charge(read.requests - 1)
+        self._note(read)
+        await self._follow(batch, read)
+        for work in batch:
+            if not (work.is_expired and work.has_slot):  # else it is being fetched, which decides about it
+                context.first_look.at(work)
+
+    def _note(self, read: TasksRead) -> None:
+        context = self._context
+        if read.is_reply:
+            context.outage.contact()
+        if read.reports or read.absent or not read.failure:
+            context.outage.worked("read")
+        else:
+            # Where submits wait for the provider as well, they ask it, and what they learn ends this pause.
+            is_asked = context.breaker.is_open and not context.stop.asked
+            share, shortest_s = (0.3, 5.0) if is_asked else (0.15, 1.0)
+            lasting_s = context.outage.lasting_s("read")
+            pause_s = outage_pause_s(
+                lasting_s, share=share, shortest_s=shortest_s, longest_s=_LONGEST_PAUSE_S
+            )
+            self._trouble.hold(min(pause_s, max(context.outage.left_s("read"), 0.0)))
+        if not read.failure:
+            context.tally.all_well("read")
+            return
+        if not self._is_told_to_wait(read):
+            context.tally.trouble(f"reading tasks fails: {read.failure}", "read")
+        if read.stop:
+            context.stop.ask(f"Running tasks cannot be read ({read.failure}).")
+        elif not read.reports and not read.absent and context.outage.failed("read"):
+            context.stop.ask(f"The provider cannot be reached ({read.failure}).")
+
+    def _is_told_to_wait(self, read: TasksRead) -> bool:
+        """All reads wait, new requests too; not for as long as an absurd wait says, since links die."""
+        if not read.retry_after_s:
+            return False
+        context = self._context
+        wait_s = context.outage.cut(min(read.retry_after_s, LONGEST_HOLD_S), "read")
+        self._pause.hold(wait_s)
+        context.gate.hold_briefly(wait_s)
+        said = duration_text(wait_s)
+        context.log("reads_wait", seconds=round(wait_s, 1), asked_s=read.retry_after_s, said=read.failure)
+        context.tally.trouble(f"reading tasks fails: {read.failure}; they are read again in {said}", "read")
+        return True
+
+    async def _follow(self, batch: list[Work], read: TasksRead) -> None:
+        """Write all ends of one read in one go, then act on them."""
+        ends = [
+            each
+            for work in batch
+            if (end := self._judge(work, read)) is not None
+            for each in _of_each_row(work, end)
+        ]
+        if ends:
+            await self._context.journal.record(*(end for _, end in ends))
+        for work, end in ends:
+            self.act(work, end)
+
+    def _judge(self, work: Work, read: TasksRead) -> facts.Fact | None:
+        """What a read ends the waiting with, if it does; else the task is read again, or set aside."""
+        report = read.reports.get(work.task_id)
+        work.is_forgotten = report is None and (work.is_forgotten or work.task_id in read.absent)
+        if report is None and work.task_id in read.absent:
+            return self._unclear(work, "the provider knows no such task", is_over=True)
+        if report is None:
+            return self._not_read(work, read)
+        work.failed_reads = work.failed_since_interrupt = 0
+        match report.state:
+            case TaskState.FAILED:
+                return self._failed(work, report)
+            case TaskState.WORKING:
+                return self._still_working(work)
+            case TaskState.UNCLEAR if not report.is_finished:
+                return self._unclear(work, report.words, is_over=False)
+        return self._finished(work, report)
+
+    def _failed(self, work: Work, report: TaskReport) -> facts.Fact | None:
+        code, message, now = report.error_code, report.error_message, self._context.now()
+        if work.is_expired:
+            return self.leave(work)
+        if code in _EXPIRED_CODES:
+            return facts.Expired(work.attempt, message or "the provider says that it has expired", now)
+        if report.retry_after_s is not None:
+            # The row waits, since it may fail so three times only; the others are sent a little more slowly.
+            work.again_after_s = report.retry_after_s
+            self._context.pace.rate_limited_task()
+        refused, retryable = report.decision is Decision.REFUSE, report.decision is Decision.NEW_ATTEMPT
+        return facts.Failed(work.attempt, code, message, retryable, refused, now)
+
+    def _finished(self, work: Work, report: TaskReport) -> facts.Fact | None:
+        """Its links, or those that it had; without any it is expired only when their life is over."""
+        context = self._context
+        if work.kind is Kind.JOB and report.links:
+            self._owed.understood(work)
+            work.unclear_reads, work.credits_used = 0, report.credits_used or 0.0
+            self._on_results(work, report.links[0])
+            return None
+        show(context, work, report.links)
+        is_past_life = self._is_past_life(work)
+        links = {link for image in work.owed_images for link in image.links}
+        if links and not (is_past_life and work.dead_links.issuperset(links)):
+            self._owed.understood(work)
+            work.unclear_reads = 0
+            return ready(work, report.credits_used, context.now())
+        if work.is_expired:
+            return self.leave(work)
+        if is_past_life:
+            why = "its links are dead and the provider has no others"
+            return facts.Expired(work.attempt, why, context.now())
+        return self._unclear(work, report.words or "it is completed, and shows no link", is_over=True)
+
+    def _is_past_life(self, work: Work) -> bool:
+        lifetime_s = self._context.provider.capabilities.link_lifetime_s
+        return self._context.ages.since_accepted_s(work) >= lifetime_s
+
+    def _still_working(self, work: Work) -> facts.GivenUp | None:
+        self._owed.understood(work)
+        work.unclear_reads = 0
+        if self._is_stuck(work):
+            self._report_stuck(work)
+            self._owed.late(work)
+            return self.leave(work)
+        self._look_at_usual_pace(work)
+        return None
+
+    def _look_at_usual_pace(self, work: Work) -> None:
+        age_s, longest_s = anyio.current_time() - work.since, max(_LONGEST_INTERVAL_S, self._interval_s)
+        wait_s = min(max(self._interval_s, age_s * 0.1), longest_s)
+        hinted, work.hinted = work.hinted, False
+        self._look_in(work, self._interval_s if hinted else max(wait_s, self._patience_s()))
+
+    def _is_stuck(self, work: Work) -> bool:
+        """A person who gives tasks up means those that were slow in an earlier run, too."""
+        context = self._context
+        age_s = anyio.current_time() - work.since
+        if context.settings.gives_up and work.is_old:
+            age_s = max(age_s, context.ages.since_accepted_s(work))
+        return work.is_expired or age_s > context.settings.stuck_after_s
+
+    def _report_stuck(self, work: Work) -> None:
+        """Once a task: it is neither given up nor paid for again, but a person may want to know."""
+        if work.is_reported or work.is_expired:
+            return
+        work.is_reported = True
+        age_s = anyio.current_time() - work.since
+        self._context.log("stuck", id=work.id, task_id=work.task_id, age_s=round(age_s))
+        self._context.tally.say_once(
+            "Some tasks take longer than --stuck-after: they are set aside, looked at now and then, here and"
+            " in the next run, and never paid for again (`stuck` in run.log)."
+        )
+
+    def _patience_s(self) -> float:
+        """With callbacks that arrive, reads are only a safety net."""
+        return 0.0 if self._context.callbacks is None else self._context.callbacks.patience_s
+
+    def _unclear(self, work: Work, words: str, *, is_over: bool) -> facts.GivenUp | None:
+        """Told, counted, and read again: one that is over a few times, else for as long as it may work."""
+        if work.is_expired:
+            return self.leave(work)
+        now, settings = anyio.current_time(), self._context.settings
+        work.unclear_since = work.unclear_since if work.unclear_reads else now
+        work.unclear_reads += 1
+        for_s = now - work.unclear_since
+        counts = work.unclear_reads >= _UNCLEAR_READS if is_over else for_s >= _UNCLEAR_FOR_S
+        counts = counts or for_s >= settings.stuck_after_s
+        self._owed.unclear(work, words, counts=counts and not self._may_be_given_up(work))
+        is_hurried = self._context.stop.is_hurried and work.unclear_reads >= settings.read_tries
+        had_its_chance = for_s >= settings.stuck_after_s or work.unclear_reads >= _UNCLEAR_TRIES
+        if is_hurried or (had_its_chance if is_over else self._is_stuck(work)):
+            return self.leave(work)
+        if is_over:
+            pause_s = self._interval_s * 2.0 ** (work.unclear_reads - 1)
+            self.look_after(work, min(pause_s, _LONGEST_UNCLEAR_PAUSE_S))
+        else:
+            self._look_at_usual_pace(work)
+        return None
+
+    def _not_read(self, work: Work, read: TasksRead) -> facts.GivenUp | None:
+        """No answer, or nonsense: waited out like any outage; only a person who interrupts waits less."""
+        context, settings = self._context, self._context.settings
+        work.failed_reads += 1
+        work.failed_since_interrupt += context.stop.is_hurried
+        is_over = context.outage.left_s("read") <= 0 or work.failed_since_interrupt >= settings.read_tries
+        if read.stop or is_over or (work.is_expired and work.failed_reads >= settings.read_tries):
+            self._put_off(work)
+            return None
+        provider_works = not read.failure or bool(read.reports)
+        if provider_works and anyio.current_time() - work.since > settings.stuck_after_s:
+            self._owed.late(work)
+            return self.leave(work)
+        self.look_after(work, context.outage.cut(self._interval_s + backoff_s(work.failed_reads), "read"))
+        return None
+
+    def _put_off(self, work: Work) -> None:
+        """Nobody can say anything of it now: a person who gives tasks up did not mean that."""
+        if not work.is_expired:
+            self._owed.put_aside(work)
+        self.give_back(work)
+
+    def act(self, work: Work, end: facts.Fact) -> None:
+        """Go on with a task as it has ended; that stands in the state."""
+        context = self._context
+        if context.callbacks is not None:
+            context.callbacks.ended(work)
+        match end:
+            case facts.Ready():
+                work.credits_used = end.credits_used or 0.0
+                self._on_ready(work)
+                return
+            case facts.GivenUp():
+                self.given_up(work)
+                return
+            case facts.Failed() if end.retryable and self._may_try_again(work):
+                wait_s = context.retries.add(work.row, work.number, at_least_s=work.again_after_s)
+                context.log("another_attempt", id=work.id, code=end.code, after=work.number, in_s=wait_s)
+            case facts.Failed():
+                context.outcomes.failed(end.code, end.message, refused=end.refused)
+            case facts.Expired():
+                context.outcomes.failed("expired", end.message)
+        self.give_back(work)
+
+    def _may_try_again(self, work: Work) -> bool:
+        """In this run: what is to wait for longer than an outage is left to the next one."""
+        settings = self._context.settings
+        is_waited_for = work.again_after_s <= settings.max_outage_s
+        return is_waited_for and settings.may_try_again(work, self._context.store.tasks_of(work.row))
+
+
+def _of_each_row(work: Work, end: facts.Fact) -> list[tuple[Work, facts.Fact]]:
+    """What ends a job ends it for each of its rows, which are on their own then."""
+    if not work.others or not isinstance(end, facts.Failed | facts.Expired | facts.GivenUp):
+        return [(work, end)]
+    members, work.others = work.members, []
+    return [(member, replace(end, attempt=member.attempt)) for member in members]

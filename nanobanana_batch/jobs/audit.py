@@ -1,0 +1,300 @@
+"""Joins what was sent, answered, paid, saved and hashed, and lists everything that is not explained.
+
+It reads every image of the folder, and trusts no status: a row is in order only when its paid task
+has its file, and the file still has the bytes that were saved.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nanobanana_batch.commands import FolderCommands
+from nanobanana_batch.fidelity import unlike
+from nanobanana_batch.file_names import IMAGE_FOLDER
+from nanobanana_batch.files.folder import Folder
+from nanobanana_batch.files.lock import is_held
+from nanobanana_batch.files.standing import Look, Stands
+from nanobanana_batch.jobs.connection import CONNECTION, LAST, way_to
+from nanobanana_batch.model import request_from_json
+from nanobanana_batch.state.lifecycle import GIVEN_UP, Phase
+from nanobanana_batch.state.reader import AttemptReport, open_reader
+
+if TYPE_CHECKING:
+    from nanobanana_batch.engine.work import Tally
+    from nanobanana_batch.jobs.connection import Connection
+
+_PAID = frozenset({Phase.ACCEPTED, Phase.READY, Phase.SAVED, Phase.EXPIRED})
+_UNANSWERED = frozenset({Phase.INTENT, Phase.UNKNOWN})
+_ORPHANS = frozenset({Phase.ACCEPTED, Phase.READY, Phase.EXPIRED})
+_IN_FLIGHT = frozenset({Phase.INTENT, Phase.ACCEPTED, Phase.READY})
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is not explained."""
+
+    kind: str
+    """duplicate, resent, given_up, orphan, unknown, missing, changed, not_a_file, kept, unreadable, stray,
+    same_bytes or not_as_asked."""
+    what: str
+    """The row's id, or a file's path."""
+    detail: str
+    advice: str
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Counts and credits over all attempts of the folder; credits as the provider told them."""
+
+    attempts: int
+    accepted: int
+    """With a task id."""
+    saved: int
+    files: int
+    """Images in the folder."""
+    credits_reserved: float
+    """Of all accepted requests."""
+    credits_used: float
+    """Of saved, expired and given up ones; what was reserved where the provider told nothing else."""
+    credits_refunded: float
+    """Reserved for tasks that failed or were refused: the provider refunds these (contract: "Query")."""
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What an audit found."""
+
+    folder: str
+    totals: Totals
+    findings: tuple[Finding, ...]
+    in_flight: int | None
+    """Requests that a run is at work on just now, which are not looked at; None: no run is going on."""
+
+    @property
+    def exit_code(self) -> int:
+        """0 only when there is nothing left to explain."""
+        return 1 if self.findings else 0
+
+
+def make_audit(folder: Folder, now: Connection | None = None) -> Audit:
+    """Look at the state and at every file; changes nothing.
+
+    `now`: what was said of the provider, for what is advised.
+
+    Raises:
+        UsageError: the folder holds no state.
+        StateFailed: the state file is damaged.
+    """
+    was_running = is_held(folder.path)
+    with open_reader(folder.state, folder.told()) as reader:  # while it is being understood
+        way = () if now is None or now.provider == LAST else way_to(now, reader.meta(CONNECTION))
+        commands = FolderCommands(folder.path, way)
+        look = Look(folder.path, verify=True)
+        look.kept = reader.kept_images()
+        return _audited(folder, commands, look, list(reader.attempts()), was_running=was_running)
+
+
+def _audited(
+    folder: Folder, commands: FolderCommands, look: Look, attempts: list[AttemptReport], *, was_running: bool
+) -> Audit:
+    is_running = was_running or is_held(folder.path)
+    in_flight = [attempt for attempt in attempts if is_running and attempt.phase in _IN_FLIGHT]
+    at_rest = [attempt for attempt in attempts if not is_running or attempt.phase not in _IN_FLIGHT]
+    saved = [attempt for attempt in attempts if attempt.phase is Phase.SAVED]
+    files = _files(folder.path)
+    # A run places a file before it writes that down: only when none is going on, a file can be a stray.
+    owned = {file.path for attempt in attempts for file in attempt.saved_images}
+    strays = [] if is_running else _strays(files, owned)
+    findings = [
+        *_paid_twice(attempts),
+        *_without_image(commands, at_rest),
+        *_damaged(commands, look, attempts),
+        *strays,
+        *_same_bytes(saved),
+        *_not_as_asked(saved),
+    ]
+    totals = _totals(attempts, len(files))
+    return Audit(str(folder.path), totals, tuple(findings), len(in_flight) if is_running else None)
+
+
+def repair_folder(path: Path, now: Connection, tally: Tally, *, as_copy: bool = False) -> None:
+    """Fetch what is paid for and can still be had: missing and changed images, running and finished tasks.
+
+    A changed file stays as it is; the image is saved next to it. If that cannot be had any more, the changed
+    file stays the row's image.
+
+    Raises:
+        FolderInUse: a run works on the folder.
+        UsageError: there is no such folder, or no key for its provider.
+    """
+    from nanobanana_batch.engine.context import Settings
+    from nanobanana_batch.jobs.collect import collect
+
+    collect(path, now, Settings(), tally, as_copy=as_copy)
+
+
+_GIVEN_UP = ("given up by you, may have been paid", "look in your account for its task")
+
+
+def _orphan(commands: FolderCommands, phase: Phase) -> tuple[str, str]:
+    repair = commands.repair()
+    again = f"run again, or {repair} fetches it"
+    if phase is Phase.READY:
+        return "paid and finished, not fetched yet", again
+    if phase is Phase.ACCEPTED:
+        give_up = commands.retry("running")
+        return "paid, not fetched yet", f"{again}; if it never comes, {give_up} gives it up and pays again"
+    return (
+        "paid, and its links died before it was fetched",
+        f"a run or {repair} tries once more; ask the provider with the task id, or"
+        f" {commands.retry('expired')} pays for it again",
+    )
+
+
+def _unknown(commands: FolderCommands, *, has_left: bool) -> tuple[str, str]:
+    again = commands.retry("unknown")
+    if has_left:
+        return (
+            "may have been paid: no answer came, and its row has left the manifest",
+            f"look in your account; {again} asks once more and gives it up",
+        )
+    return "may have been paid: no answer came", f"look in your account; {again} sends it again"
+
+
+def _finding(kind: str, attempt: AttemptReport, words: tuple[str, str]) -> Finding:
+    detail, advice = words
+    task = f" (task {attempt.task_id})" if attempt.task_id else ""
+    said = f": {attempt.error_message}" if attempt.error_message and not _is_given_up(attempt) else ""
+    return Finding(kind, attempt.id, f"{detail}{task}{said}", advice)
+
+
+def _without_image(commands: FolderCommands, attempts: Iterable[AttemptReport]) -> Iterable[Finding]:
+    """What was, or may have been, paid for and has nothing to show for it."""
+    for attempt in attempts:
+        if attempt.phase in _ORPHANS:
+            yield _finding("orphan", attempt, _orphan(commands, attempt.phase))
+        if attempt.phase in _UNANSWERED:
+            yield _finding("unknown", attempt, _unknown(commands, has_left=attempt.has_left))
+        if _is_given_up(attempt):
+            yield _finding("given_up", attempt, _GIVEN_UP)
+        if attempt.sent > 1:
+            yield _finding("resent", attempt, _resent(attempt.sent))
+
+
+def _resent(times: int) -> tuple[str, str]:
+    which = "the first time" if times == 2 else f"each of the first {times - 1} times"
+    return (
+        f"sent {times} times because no answer came; {which} may have been paid too",
+        "look in your account for another task of that time",
+    )
+
+
+def _paid_twice(attempts: Iterable[AttemptReport]) -> Iterable[Finding]:
+    paid: dict[str, list[AttemptReport]] = {}
+    for attempt in attempts:
+        if attempt.phase in _PAID:
+            paid.setdefault(attempt.row_key, []).append(attempt)
+    for several in paid.values():
+        if len(several) > 1:
+            tasks = ", ".join(str(attempt.task_id) for attempt in several)
+            yield Finding(
+                "duplicate", several[0].id, f"paid {len(several)} times ({tasks})", "see who asked for it"
+            )
+
+
+def _damaged(commands: FolderCommands, look: Look, attempts: Iterable[AttemptReport]) -> Iterable[Finding]:
+    words = _damage_words(commands)
+    for attempt in attempts:
+        for file in attempt.saved_images:
+            found = look.at(*file)
+            if found in words:
+                detail, advice = words[found]
+                yield Finding(found.name.lower(), file.path, f"the image of {attempt.id} {detail}", advice)
+
+
+def _damage_words(commands: FolderCommands) -> dict[Stands, tuple[str, str]]:
+    repair = commands.repair()
+    beside = f"{repair} saves the image beside it while the provider has it, and leaves this alone"
+    return {
+        Stands.MISSING: ("is gone", f"{repair} fetches it while the provider has it"),
+        Stands.CHANGED: ("has other bytes than were saved; it stays its row's image", beside),
+        Stands.NOT_A_FILE: ("is not there: a folder, a link or the like stands in its place", beside),
+        Stands.KEPT: (
+            "has other bytes than were saved, and could not be fetched anew; it stays its row's image",
+            "yours to keep",
+        ),
+        Stands.UNREADABLE: (
+            "may be in order or not: this user may not read it",
+            f"make it readable, and look once more: {commands.audit()}",
+        ),
+    }
+
+
+def _files(folder: Path) -> list[str]:
+    """Everything below the images that is no folder; what this user may not list is left out."""
+    images = folder / IMAGE_FOLDER
+    found = (Path(place) / name for place, _, names in os.walk(images) for name in names)
+    links = (Path(place) / name for place, names, _ in os.walk(images) for name in names)
+    linked = (path for path in links if path.is_symlink())
+    return sorted(path.relative_to(folder).as_posix() for path in (*found, *linked))
+
+
+def _strays(files: Iterable[str], owned: set[str]) -> Iterable[Finding]:
+    for path in files:
+        if path not in owned:
+            yield Finding("stray", path, "no row owns this file", "yours to keep or to remove")
+
+
+def _same_bytes(saved: Iterable[AttemptReport]) -> Iterable[Finding]:
+    first: dict[str | None, AttemptReport] = {}
+    for attempt in saved:
+        other = first.setdefault(attempt.sha256, attempt)
+        if other is not attempt and other.row_key != attempt.row_key:
+            detail = f"has the very bytes of {other.id}"
+            yield Finding(
+                "same_bytes", attempt.id, detail, "look at both; the provider may have mixed them up"
+            )
+
+
+def _not_as_asked(saved: Iterable[AttemptReport]) -> Iterable[Finding]:
+    for attempt in saved:
+        if attempt.width is None or attempt.height is None:
+            continue
+        if note := unlike(request_from_json(attempt.request), attempt.width, attempt.height):
+            yield Finding(
+                "not_as_asked", attempt.id, note, "kept; ask the provider what was charged, or change the row"
+            )
+
+
+def _is_given_up(attempt: AttemptReport) -> bool:
+    return attempt.phase is Phase.FAILED and attempt.error_code == GIVEN_UP
+
+
+def _is_refunded(attempt: AttemptReport) -> bool:
+    return attempt.phase in (Phase.FAILED, Phase.REFUSED) and not _is_given_up(attempt)
+
+
+def _totals(attempts: list[AttemptReport], files: int) -> Totals:
+    accepted = [attempt for attempt in attempts if attempt.task_id]
+    refunded = [attempt for attempt in accepted if _is_refunded(attempt)]
+    spent = [
+        attempt
+        for attempt in accepted
+        if attempt.phase in (Phase.SAVED, Phase.EXPIRED) or _is_given_up(attempt)
+    ]
+    return Totals(
+        attempts=len(attempts),
+        accepted=len(accepted),
+        saved=sum(attempt.phase is Phase.SAVED for attempt in attempts),
+        files=files,
+        credits_reserved=sum(attempt.credits_reserved or 0.0 for attempt in accepted),
+        credits_used=sum(
+            attempt.credits_reserved or 0.0 if attempt.credits_used is None else attempt.credits_used
+            for attempt in spent
+        ),
+        credits_refunded=sum(attempt.credits_reserved or 0.0 for attempt in refunded),
+    )

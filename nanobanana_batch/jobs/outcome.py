@@ -1,0 +1,124 @@
+"""How a stretch of work has ended, for the person and for the exit code; results.csv is written with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nanobanana_batch.errors import after_sending
+from nanobanana_batch.files.folder import (
+    RESULTS_NAME,
+)
+from nanobanana_batch.files.standing import Files, Look
+from nanobanana_batch.jobs.connection import named
+from nanobanana_batch.jobs.pilot import Projection
+from nanobanana_batch.jobs.session import (
+    Session,
+    Worked,
+    keep_changed,
+    work,
+)
+from nanobanana_batch.model import RowStatus
+from nanobanana_batch.results import write_results
+from nanobanana_batch.state.last_run import remembered_end
+from nanobanana_batch.state.reader import Failure, open_reader
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended. `rows` are those that it was asked for."""
+
+    folder: Path
+    results: Path
+    rows: int
+    counts: Mapping[RowStatus, int]
+    credits_used: float
+    credits_reserved: float
+    same_bytes: int
+    """Images with the same bytes as an earlier row's."""
+    not_as_asked: int
+    """Images of another size or ratio than their row asks for."""
+    elsewhere: Mapping[str, int]
+    """Unfinished rows that were sent to another provider, by its name; only that one can collect them."""
+    had_work: bool
+    """Whether there was anything to send or to collect."""
+    stop_reason: str
+    interrupted: bool
+    needs_change: bool = False
+    """Another run stops as soon, until the person has done what the reason says."""
+    failures: Sequence[Failure] = ()
+    """Why rows failed or were refused, the most frequent reason first."""
+    projection: Projection | None = None
+    """What a pilot says about the other rows."""
+    credits_per_usd: float | None = None
+    """None: what a credit costs is not known."""
+    files: Files = field(default_factory=Files)
+    """Images whose files are not as they were saved."""
+    way_here: tuple[str, ...] = ()
+    """The options that name the provider of this run, though the folder leads there by itself."""
+    way: tuple[str, ...] = ()
+    """The options by which another command on the folder reaches the provider that this one has reached."""
+
+    @property
+    def exit_code(self) -> int:
+        """0 all completed, 130 interrupted, 3 stopped early, 1 some rows did not complete."""
+        if self.counts[RowStatus.COMPLETED] == self.rows and not self.files.missing:
+            return 0
+        if self.interrupted:
+            return 130
+        return 3 if self.stop_reason else 1
+
+
+def worked(session: Session) -> Outcome:
+    with remembered_end(session.store) as say:
+        outcome = _made(session)
+        say(outcome.exit_code, outcome.stop_reason)
+    return outcome
+
+
+def _made(session: Session) -> Outcome:
+    worked = work(session)
+    with after_sending():
+        if kept := keep_changed(session.store, session.folder.path):
+            session.tally.say_once(
+                f"Images that were changed and could not be fetched anew: {kept:,}. The files are kept as"
+                " they are, and not paid for again."
+            )
+        return _outcome(session, worked)
+
+
+def _outcome(session: Session, worked: Worked) -> Outcome:
+    look = Look(session.folder.path)
+    results = session.folder.path / RESULTS_NAME
+    if session.store.meta("manifest") is not None:
+        write_results(session.folder, session.disk, look)
+    settings, line = session.settings, session.line
+    with open_reader(session.folder.state) as reader:
+        counts = reader.counts(settings.scope)
+        credits, same, not_as_asked = reader.credits(), reader.same_bytes(), reader.not_as_asked()
+        failures = reader.failures(settings.scope)
+    return Outcome(
+        folder=session.folder.path,
+        results=results,
+        rows=sum(counts.values()),
+        counts=counts,
+        credits_used=credits.used,
+        credits_reserved=credits.reserved,
+        same_bytes=same,
+        not_as_asked=not_as_asked,
+        elsewhere=session.store.open_elsewhere(line.name),
+        had_work=worked.had_work,
+        stop_reason=worked.stop_reason,
+        interrupted=worked.interrupted,
+        needs_change=worked.needs_change,
+        failures=failures,
+        credits_per_usd=line.prices.credits_per_usd,
+        files=look.files,
+        way=session.commands.way,
+        way_here=named(line.connection),
+    )

@@ -1,0 +1,122 @@
+"""A manifest's rows beside their output folder: what all that a plan says is read from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import repeat
+
+from nanobanana_batch.catalog import Catalog
+from nanobanana_batch.estimates import Seen, seen_by
+from nanobanana_batch.files.folder import Folder, refuse_amnesia, was_worked_on
+from nanobanana_batch.jobs.connection import price_book, provider_name
+from nanobanana_batch.jobs.order import (
+    Order,
+    expanded,
+    folder_of,
+    open_ordered,
+    refuse_mixing,
+    refuse_parents,
+)
+from nanobanana_batch.manifest import Manifest
+from nanobanana_batch.pricing.book import PriceBook
+from nanobanana_batch.state.comparison import Comparison, Prospect
+from nanobanana_batch.state.prices import PriceClass
+from nanobanana_batch.state.reader import Reader, open_reader
+from nanobanana_batch.state.roster import Roster
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How the run would be made."""
+
+    concurrency: int = 64
+    submits_per_min: float | None = None
+    max_credits: float | None = None
+    max_attempts: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What is known before any row is read."""
+
+    manifest: Manifest
+    folder: Folder
+    reader: Reader | None
+    """None where there is no state yet."""
+    seen: Seen
+    catalog: Catalog
+    dialect: str
+    prices: PriceBook
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """The rows as well, each checked."""
+
+    ground: Ground
+    roster: Roster
+    comparison: Comparison | None
+    """None where there is no state yet."""
+
+    def prospects(self) -> Iterable[Prospect]:
+        """How each row stands, in manifest order; without a state this does not end."""
+        return repeat(Prospect.NEW) if self.comparison is None else self.comparison.prospects()
+
+    def prospect(self, position: int) -> Prospect:
+        """How one row stands."""
+        return Prospect.NEW if self.comparison is None else self.comparison.prospect(position)
+
+    def counts(self) -> Counter[Prospect]:
+        """How many rows stand where."""
+        if self.comparison is None:
+            return Counter({Prospect.NEW: len(self.roster)})
+        return self.comparison.counts()
+
+    def to_pay(self) -> Counter[PriceClass]:
+        """What a run would send paid requests for, by what they cost."""
+        kinds = self.roster.kinds()
+        return kinds if self.comparison is None else kinds - self.comparison.left_alone()
+
+
+@contextmanager
+def opened(order: Order) -> Iterator[Ground]:
+    """The manifest's form and the folder; what a run would refuse is refused with the same words.
+
+    Raises:
+        UsageError: a run would refuse the order.
+        StateFailed: the folder's state is gone or damaged.
+    """
+    from nanobanana_batch.providers.profile import catalog_for, load_profile
+
+    manifest = open_ordered(order)
+    folder = folder_of(order, manifest)
+    refuse_amnesia(folder, worked_on=was_worked_on(folder.path))
+    with ExitStack() as stack:
+        state = open_reader(folder.state, folder.told())
+        reader = stack.enter_context(state) if folder.state.is_file() else None
+        if reader is not None or manifest.parents:
+            name = provider_name(order.connection)
+            refuse_mixing(folder.path, reader.providers() if reader else (), name)
+            refuse_parents(manifest, folder, name)
+        profile = load_profile(order.connection.provider)
+        catalog, dialect = catalog_for(profile), profile.dialect
+        prices = price_book(profile, order.connection.base_url)
+        seen = seen_by(reader) if reader else Seen()
+        yield Ground(manifest, folder, reader, seen, catalog, dialect, prices)
+
+
+@contextmanager
+def surveyed(order: Order, terms: Terms) -> Iterator[Survey]:
+    """All rows, beside what the folder knows of them.
+
+    Raises:
+        TooManyRows: a run does not take so many.
+        UsageError: a run would refuse the order.
+        StateFailed: the folder's state is gone or damaged.
+    """
+    with opened(order) as ground, expanded(ground.manifest) as roster:
+        reader = ground.reader
+        yield Survey(ground, roster, reader.compare(roster, terms.max_attempts) if reader else None)
