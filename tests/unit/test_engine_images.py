@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import anyio
 import pytest
 
 from nanobanana_batch.engine.context import OnUnknown, Settings
@@ -19,8 +20,8 @@ from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import find
 from nanobanana_batch.jobs.audit import make_audit
 from nanobanana_batch.jobs.session import notice_lost_files
-from nanobanana_batch.model import RowStatus
-from nanobanana_batch.providers.base import JobsFound, Unknown
+from nanobanana_batch.model import Request, RowStatus
+from nanobanana_batch.providers.base import JobsFound, NotOffered, Unknown
 from nanobanana_batch.results import read_results, standing, write_results
 from nanobanana_batch.state.facts import Fact
 from nanobanana_batch.state.lifecycle import Phase
@@ -538,3 +539,34 @@ def test_a_job_has_cost_what_it_has_whatever_became_of_its_first_row(tmp_path: P
     it.listed_price = lambda request: 2.0
     it.run()
     assert (it.statuses()[4], len(provider.tasks)) == (RowStatus.PENDING, 1)
+
+
+def test_a_row_that_cannot_be_said_fails_alone(tmp_path: Path) -> None:
+    """The others of its job are made, and nothing stays set aside for it."""
+
+    class Speechless(JobProvider):
+        def encode(self, request: Request, callback_url: str | None = None) -> bytes:
+            if request.prompt == "prompt 1":
+                raise NotOffered("no name for that")
+            return super().encode(request, callback_url)
+
+    provider = Speechless()
+    it = night(tmp_path, provider, 3, max_credits=4.0)
+    it.listed_price = lambda request: 2.0
+    it.run()
+    assert it.statuses() == [DONE, RowStatus.FAILED, DONE]
+    assert [row.error_code for row in it.rows()] == [None, "not_offered", None]
+
+
+def test_a_job_that_is_another_requests_is_not_taken(tmp_path: Path) -> None:
+    """A list that names one job under two names is not believed a second time."""
+    provider = JobProvider(rows_at_once=2, on_submit=lambda n: "lost" if n == 1 else None)
+    it = night(tmp_path, provider, 4)
+
+    async def first(name: str) -> JobsFound:
+        await anyio.sleep(0.1)
+        return JobsFound(("task-0",), is_complete=True)
+
+    provider.find_job = first  # type: ignore[method-assign]
+    it.run()
+    assert it.statuses() == [DONE, DONE, RowStatus.UNKNOWN, RowStatus.UNKNOWN]

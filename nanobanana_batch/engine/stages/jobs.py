@@ -21,10 +21,12 @@ from nanobanana_batch.engine.stages.references import References, Sendable, Unus
 from nanobanana_batch.engine.stages.stems import free_stem
 from nanobanana_batch.engine.work import Work
 from nanobanana_batch.model import Kind, Request
-from nanobanana_batch.providers.base import Provider, RunsJobs, UploadFailed
+from nanobanana_batch.providers.base import NotOffered, Provider, RunsJobs, UploadFailed
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.store import RowToSend
 
+NOT_OFFERED = "not_offered"
+"""The code of a row that asks for what the profile, as it is now, cannot say."""
 _GATHERS_FOR_S = 0.5
 """So long rows are gathered for one job after the first of them."""
 _LOOK_S = 0.05
@@ -82,7 +84,10 @@ async def prepared(
         for row in rows:
             match await lent.enter_async_context(references.ready(row.request)):
                 case Sendable() as ready:
-                    usable.append((row, ready))
+                    if fault := _not_offered(context, ready):
+                        found.unusable += ((row, Unusable(NOT_OFFERED, fault)),)
+                    else:
+                        usable.append((row, ready))
                 case Unusable() as why:
                     found.unusable += ((row, why),)
                 case None:
@@ -102,6 +107,15 @@ async def prepared(
         if paid:
             await _prepare(context, found, paid)
         yield found
+
+
+def _not_offered(context: Context, ready: Sendable) -> str:
+    """Why a row cannot be said to this provider: it fails alone, and not with all that share its job."""
+    try:
+        context.provider.encode(ready.request)
+    except NotOffered as error:
+        return str(error)
+    return ""
 
 
 async def _prepare(

@@ -409,8 +409,10 @@ class Resolver:
                     f"A request was taken {len(found.job_ids)} times, as the jobs {', '.join(found.job_ids)}:"
                     " the first is waited for. Ask the provider about the others."
                 )
-            await record_answer(context, work, TaskMade(found.job_ids[0]))
-            self._follow(work, group)
+            if isinstance(await record_answer(context, work, TaskMade(found.job_ids[0])), TaskMade):
+                self._follow(work, group)
+            else:
+                self._hold(case)
             return
         if not case.is_noted:
             await record_answer(context, work, Unknown(found.failure or _NOT_SHOWN))

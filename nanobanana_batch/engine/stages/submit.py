@@ -26,7 +26,14 @@ from nanobanana_batch.engine.stages.answers import (
     slow_down,
     stop_sentence,
 )
-from nanobanana_batch.engine.stages.jobs import Prepared, gathered, give_slots_back, prepared, prepared_again
+from nanobanana_batch.engine.stages.jobs import (
+    NOT_OFFERED,
+    Prepared,
+    gathered,
+    give_slots_back,
+    prepared,
+    prepared_again,
+)
 from nanobanana_batch.engine.stages.references import References, Sendable, Unusable
 from nanobanana_batch.engine.stages.same_request import may_be_sent_again
 from nanobanana_batch.engine.stages.stems import free_stem
@@ -44,8 +51,6 @@ from nanobanana_batch.providers.base import (
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.store import RowToSend
 
-NOT_OFFERED = "not_offered"
-"""The code of a row that asks for what the profile, as it is now, cannot say."""
 _LONGEST_PAUSE_S = 5.0
 """Before a repetition while the breaker is closed; then it is for that to say."""
 _MOST_PUT_OFF = 10_000
@@ -133,13 +138,8 @@ class Submitter:
         if not await context.space.enough_for_one_more():
             self._give_back(len(rows))
         else:
-            try:
-                async with prepared(context, self._references, rows) as found:
-                    await self._send_prepared(found)
-            except NotOffered as error:
-                for row in rows:
-                    await self._fail_unsent(row, Unusable(NOT_OFFERED, str(error)))
-                self._give_back(len(rows))
+            async with prepared(context, self._references, rows) as found:
+                await self._send_prepared(found)
         if other is not None:
             await self._resend(other)
 

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from enum import Enum, auto
 
 from nanobanana_batch.engine.context import Context, OnUnknown, Settings
+from nanobanana_batch.files.answers import answer_of
+from nanobanana_batch.model import Kind
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.lifecycle import OPEN, RUNNING, UNANSWERED, Phase
 from nanobanana_batch.state.open_attempts import OpenAttempt
@@ -39,6 +41,8 @@ async def take_over(context: Context) -> None:
     asked = [known.task_id for known, fate in found if fate in _READ]
     readable, absent = await _read(context, asked)
     for known, fate in found:
+        if known.kind is not Kind.TASK and answer_of(context.folder, known.idempotency_key):
+            continue  # its images are here, and not yet written down
         if fate is Fate.MOVES or known.task_id in readable:
             await context.journal.record(facts.Moved(known.request, offered.name, offered.account))
         elif fate is Fate.IS_GIVEN_UP or (fate is Fate.MOVES_OR_IS_GIVEN_UP and known.task_id in absent):
