@@ -9,20 +9,12 @@ from typing import TYPE_CHECKING
 
 from nanobanana_batch.errors import UsageError
 from nanobanana_batch.files.disk import Disk
-from nanobanana_batch.files.folder import (
-    find,
-    held,
-)
+from nanobanana_batch.files.folder import find, held
 from nanobanana_batch.jobs.connection import CONNECTION, LAST, Connection, prepare, remembered
 from nanobanana_batch.jobs.opening import opened
 from nanobanana_batch.jobs.order import refuse_mixing
 from nanobanana_batch.jobs.outcome import Outcome, worked
-from nanobanana_batch.jobs.session import (
-    Session,
-    fetch_anew,
-    has_work,
-    notice_lost_files,
-)
+from nanobanana_batch.jobs.session import Session, fetch_anew, has_work, notice_lost_files
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.store import Store
 

@@ -9,14 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanobanana_batch.errors import TooManyRows, UsageError
-from nanobanana_batch.files.folder import (
-    Folder,
-    choose,
-)
+from nanobanana_batch.files.folder import Folder, choose
 from nanobanana_batch.jobs.connection import Connection
-from nanobanana_batch.jobs.session import (
-    CallbackRoute,
-)
+from nanobanana_batch.jobs.session import CallbackRoute
 from nanobanana_batch.manifest import Manifest, derive_id, fold_id, open_manifest
 from nanobanana_batch.model import Draft
 from nanobanana_batch.problems import ProblemLog
@@ -26,14 +21,9 @@ from nanobanana_batch.state.roster import Roster
 if TYPE_CHECKING:
     from nanobanana_batch.providers.profile import Profile
 
-
 MAX_ROWS = 5_000_000
 """A longer manifest is meant to be sampled: to check each row and to keep its state would take hours."""
-
-
 OUTPUTS = Path("outputs")
-
-
 _OR_LOCAL = "or try --provider local, which needs none and costs nothing"
 
 

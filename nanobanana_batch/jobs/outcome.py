@@ -8,18 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanobanana_batch.errors import after_sending
-from nanobanana_batch.files.folder import (
-    RESULTS_NAME,
-)
+from nanobanana_batch.files.folder import RESULTS_NAME
 from nanobanana_batch.files.standing import Files, Look
 from nanobanana_batch.jobs.connection import named
 from nanobanana_batch.jobs.pilot import Projection
-from nanobanana_batch.jobs.session import (
-    Session,
-    Worked,
-    keep_changed,
-    work,
-)
+from nanobanana_batch.jobs.session import Session, Worked, keep_changed, work
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.results import write_results
 from nanobanana_batch.state.last_run import remembered_end

@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanobanana_batch.errors import UsageError
-from nanobanana_batch.files.folder import (
-    find,
-)
+from nanobanana_batch.files.folder import find
 from nanobanana_batch.jobs.collect import resume
 from nanobanana_batch.jobs.connection import LAST, Connection
 from nanobanana_batch.jobs.outcome import Outcome

@@ -13,12 +13,7 @@ from typing import TYPE_CHECKING
 from nanobanana_batch.errors import UsageError, before_sending
 from nanobanana_batch.estimates import Cost, Prices, seen_by
 from nanobanana_batch.files.disk import Disk
-from nanobanana_batch.files.folder import (
-    Folder,
-    create,
-    make,
-    was_worked_on,
-)
+from nanobanana_batch.files.folder import Folder, create, make, was_worked_on
 from nanobanana_batch.files.lock import only_writer
 from nanobanana_batch.files.proof import refuse_unspeakable
 from nanobanana_batch.jobs.connection import CONNECTION, CheckedConnection, prepare
@@ -34,10 +29,7 @@ from nanobanana_batch.jobs.order import (
 )
 from nanobanana_batch.jobs.outcome import Outcome, worked
 from nanobanana_batch.jobs.pilot import Projection, choose_pilot, project
-from nanobanana_batch.jobs.session import (
-    Session,
-    notice_lost_files,
-)
+from nanobanana_batch.jobs.session import Session, notice_lost_files
 from nanobanana_batch.manifest import Manifest
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.roster import Roster

@@ -20,13 +20,7 @@ from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.files.folder import STATE_NAME
 from nanobanana_batch.model import RowStatus
-from nanobanana_batch.providers.base import (
-    Idempotency,
-    NotSent,
-    Rejected,
-    SubmitOutcome,
-    Unknown,
-)
+from nanobanana_batch.providers.base import Idempotency, NotSent, Rejected, SubmitOutcome, Unknown
 from nanobanana_batch.providers.tasks.replies import read_submit_reply
 from nanobanana_batch.state.reader import open_reader
 from tests.unit.fake_provider import Answer, FakeProvider, FakeTask

@@ -11,11 +11,7 @@ import pytest
 from nanobanana_batch.engine.context import Context, OnUnknown, Settings
 from nanobanana_batch.engine.work import FirstLook
 from nanobanana_batch.model import RowStatus
-from nanobanana_batch.providers.base import (
-    Capabilities,
-    Idempotency,
-    Unknown,
-)
+from nanobanana_batch.providers.base import Capabilities, Idempotency, Unknown
 from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.reader import AttemptReport, open_reader
 from nanobanana_batch.state.store import Store
@@ -23,10 +19,7 @@ from tests.unit.beside import stop_now_at, within
 from tests.unit.fake_provider import FakeProvider, FakeTask
 from tests.unit.night import NEVER_S, PROMPTS, Night, night
 from tests.unit.watched import Watched
-from tests.unit.wire import (
-    BAD_GATEWAY,
-    working,
-)
+from tests.unit.wire import BAD_GATEWAY, working
 
 DONE, UNKNOWN, RUNNING = RowStatus.COMPLETED, RowStatus.UNKNOWN, RowStatus.RUNNING
 RUN = Settings(submit_concurrency=1, asks_resting=False)

@@ -13,11 +13,7 @@ from nanobanana_batch.engine.context import Settings
 from nanobanana_batch.engine.limits.breaker import TRIP
 from nanobanana_batch.engine.limits.outcomes import MaxFailures
 from nanobanana_batch.model import Request, RowStatus
-from nanobanana_batch.providers.base import (
-    Idempotency,
-    NotSent,
-    Unknown,
-)
+from nanobanana_batch.providers.base import Idempotency, NotSent, Unknown
 from nanobanana_batch.providers.http import Reply
 from tests.unit.beside import interrupted_at, stop_now_at
 from tests.unit.fake_provider import Answer, FakeProvider

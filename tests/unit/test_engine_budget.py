@@ -13,11 +13,7 @@ import pytest
 from nanobanana_batch.engine.context import Settings
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.model import Request, RowStatus
-from nanobanana_batch.providers.base import (
-    Capabilities,
-    Idempotency,
-    SubmitOutcome,
-)
+from nanobanana_batch.providers.base import Capabilities, Idempotency, SubmitOutcome
 from tests.unit.beside import interrupted_at
 from tests.unit.fake_provider import Answer, FakeProvider, FakeTask
 from tests.unit.night import Night

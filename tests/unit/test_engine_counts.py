@@ -9,10 +9,7 @@ import pytest
 from nanobanana_batch.engine.context import OnUnknown, Settings
 from nanobanana_batch.files.folder import STATE_NAME
 from nanobanana_batch.model import RowStatus
-from nanobanana_batch.providers.base import (
-    Idempotency,
-    Unknown,
-)
+from nanobanana_batch.providers.base import Idempotency, Unknown
 from nanobanana_batch.providers.http import Reply
 from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.reader import open_reader
@@ -20,12 +17,7 @@ from nanobanana_batch.state.scope import Scope
 from tests.unit.beside import interrupted_at, stop_now_at, within
 from tests.unit.fake_provider import FakeProvider, script
 from tests.unit.night import NEVER_S, Night, night
-from tests.unit.wire import (
-    BAD_REQUEST,
-    FORBIDDEN,
-    NO_CREDITS,
-    failed,
-)
+from tests.unit.wire import BAD_REQUEST, FORBIDDEN, NO_CREDITS, failed
 
 DONE, FAILED = RowStatus.COMPLETED, RowStatus.FAILED
 HONOURED, IGNORED = Idempotency.HONOURED, Idempotency.IGNORED

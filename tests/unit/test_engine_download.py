@@ -11,18 +11,12 @@ import anyio
 from nanobanana_batch.engine.context import Settings
 from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.model import RowStatus
-from nanobanana_batch.providers.base import (
-    Body,
-)
+from nanobanana_batch.providers.base import Body
 from tests.unit.beside import within
 from tests.unit.fake_provider import FakeProvider, FakeTask
 from tests.unit.night import NEVER_S, Night, night
 from tests.unit.watched import SlowLinks, Watched
-from tests.unit.wire import (
-    Task,
-    finished,
-    working,
-)
+from tests.unit.wire import Task, finished, working
 
 DONE, EXPIRED = RowStatus.COMPLETED, RowStatus.EXPIRED
 

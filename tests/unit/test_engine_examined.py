@@ -13,14 +13,7 @@ from nanobanana_batch.engine.stages.answers import stop_sentence
 from nanobanana_batch.engine.work import Stop, Tally
 from nanobanana_batch.files.log import NO_LOG
 from nanobanana_batch.model import RowStatus
-from nanobanana_batch.providers.base import (
-    KeyAnswer,
-    KeyMemory,
-    KeyQuestion,
-    NotSent,
-    Rejected,
-    Unknown,
-)
+from nanobanana_batch.providers.base import KeyAnswer, KeyMemory, KeyQuestion, NotSent, Rejected, Unknown
 from nanobanana_batch.providers.tasks.replies import read_submit_reply
 from tests.unit.beside import interrupted_at
 from tests.unit.fake_provider import Answer, FakeProvider

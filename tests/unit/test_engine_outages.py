@@ -10,18 +10,12 @@ import anyio
 from nanobanana_batch.engine.context import Settings
 from nanobanana_batch.engine.limits.pace import Outage
 from nanobanana_batch.model import RowStatus
-from nanobanana_batch.providers.base import (
-    Idempotency,
-    TasksRead,
-)
+from nanobanana_batch.providers.base import Idempotency, TasksRead
 from tests.unit.beside import stop_now_at, within
 from tests.unit.fake_provider import FakeProvider
 from tests.unit.night import NEVER_S, PROMPTS, Night, in_virtual_time, night, unknown_row
 from tests.unit.watched import Watched
-from tests.unit.wire import (
-    UNAVAILABLE,
-    slow,
-)
+from tests.unit.wire import UNAVAILABLE, slow
 
 DONE, UNKNOWN = RowStatus.COMPLETED, RowStatus.UNKNOWN
 HONOURED, IGNORED = Idempotency.HONOURED, Idempotency.IGNORED

@@ -13,11 +13,7 @@ from nanobanana_batch.engine.limits.pace import LONGEST_HOLD_S, Gate, Rate, Retr
 from nanobanana_batch.engine.limits.slots import Slots
 from nanobanana_batch.engine.work import Stop, Tally
 from nanobanana_batch.model import RowStatus
-from nanobanana_batch.providers.base import (
-    Idempotency,
-    Listing,
-    SubmitOutcome,
-)
+from nanobanana_batch.providers.base import Idempotency, Listing, SubmitOutcome
 from tests.unit.beside import interrupted_at
 from tests.unit.fake_provider import Answer, FakeProvider, Turn
 from tests.unit.night import Night, in_virtual_time

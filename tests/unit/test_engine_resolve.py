@@ -27,14 +27,7 @@ from tests.unit.beside import stop_now_at, within
 from tests.unit.fake_provider import Answer, FakeProvider, FakeTask, Turn, script, stranger
 from tests.unit.night import NEVER_S, night, paid, phases, unknown_row
 from tests.unit.watched import SlowLinks, Stubborn, Watched
-from tests.unit.wire import (
-    CONFLICT,
-    FORBIDDEN,
-    NO_CREDITS,
-    UNAVAILABLE,
-    accepted,
-    slow,
-)
+from tests.unit.wire import CONFLICT, FORBIDDEN, NO_CREDITS, UNAVAILABLE, accepted, slow
 
 DONE, PENDING, UNKNOWN = RowStatus.COMPLETED, RowStatus.PENDING, RowStatus.UNKNOWN
 HONOURED, UNPROVEN, IGNORED = Idempotency.HONOURED, Idempotency.UNPROVEN, Idempotency.IGNORED

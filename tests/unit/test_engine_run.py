@@ -16,11 +16,7 @@ from nanobanana_batch.engine.run import Run
 from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.model import RowStatus
-from nanobanana_batch.providers.base import (
-    Idempotency,
-    NotSent,
-    Unknown,
-)
+from nanobanana_batch.providers.base import Idempotency, NotSent, Unknown
 from nanobanana_batch.state.facts import Accepted, Fact, FileDeleted, FileUploaded, Intent, Saved
 from nanobanana_batch.state.store import Store
 from tests.unit.fake_provider import Answer, FakeProvider, FakeTask

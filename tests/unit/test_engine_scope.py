@@ -7,16 +7,12 @@ from pathlib import Path
 
 from nanobanana_batch.engine.context import OnUnknown, Settings
 from nanobanana_batch.model import RowStatus
-from nanobanana_batch.providers.base import (
-    Unknown,
-)
+from nanobanana_batch.providers.base import Unknown
 from nanobanana_batch.state.scope import Scope
 from tests.unit.beside import stop_now_at
 from tests.unit.fake_provider import FakeProvider
 from tests.unit.night import Night, night
-from tests.unit.wire import (
-    failed,
-)
+from tests.unit.wire import failed
 
 DONE, PENDING, UNKNOWN, FAILED = RowStatus.COMPLETED, RowStatus.PENDING, RowStatus.UNKNOWN, RowStatus.FAILED
 PROMPTS = [f"picture {n}" for n in range(8)]

@@ -16,24 +16,14 @@ from nanobanana_batch.engine.stages.answers import stop_sentence
 from nanobanana_batch.engine.work import Stop, Tally
 from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.model import RowStatus
-from nanobanana_batch.providers.base import (
-    Idempotency,
-    Rejected,
-    Unknown,
-)
+from nanobanana_batch.providers.base import Idempotency, Rejected, Unknown
 from nanobanana_batch.providers.http import Reply
 from nanobanana_batch.providers.tasks.replies import read_submit_reply
 from tests.unit.beside import stop_at, stop_now_at, within
 from tests.unit.fake_provider import FakeProvider
 from tests.unit.night import night, unknown_row
 from tests.unit.watched import Watched
-from tests.unit.wire import (
-    NO_CREDITS,
-    PAGE,
-    error,
-    reply,
-    unavailable,
-)
+from tests.unit.wire import NO_CREDITS, PAGE, error, reply, unavailable
 
 DONE, UNKNOWN, RUNNING = RowStatus.COMPLETED, RowStatus.UNKNOWN, RowStatus.RUNNING
 HONOURED, UNPROVEN, IGNORED = Idempotency.HONOURED, Idempotency.UNPROVEN, Idempotency.IGNORED

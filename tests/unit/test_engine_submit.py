@@ -9,21 +9,13 @@ import pytest
 
 from nanobanana_batch.engine.context import Settings
 from nanobanana_batch.model import RowStatus
-from nanobanana_batch.providers.base import (
-    Idempotency,
-)
+from nanobanana_batch.providers.base import Idempotency
 from nanobanana_batch.state.lifecycle import Phase
 from tests.unit.beside import within
 from tests.unit.fake_provider import FakeProvider
 from tests.unit.night import NEVER_S, night
 from tests.unit.watched import Watched
-from tests.unit.wire import (
-    BAD_REQUEST,
-    accepted,
-    failed,
-    slow,
-    unavailable,
-)
+from tests.unit.wire import BAD_REQUEST, accepted, failed, slow, unavailable
 
 DONE, FAILED, UNKNOWN = RowStatus.COMPLETED, RowStatus.FAILED, RowStatus.UNKNOWN
 HONOURED, UNPROVEN, IGNORED = Idempotency.HONOURED, Idempotency.UNPROVEN, Idempotency.IGNORED

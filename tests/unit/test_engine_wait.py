@@ -14,10 +14,7 @@ import trio.testing
 from nanobanana_batch.engine.context import Settings
 from nanobanana_batch.engine.work import resumed
 from nanobanana_batch.model import RowStatus, TaskMade
-from nanobanana_batch.providers.base import (
-    SubmitOutcome,
-    TasksRead,
-)
+from nanobanana_batch.providers.base import SubmitOutcome, TasksRead
 from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.open_attempts import OpenAttempt
 from nanobanana_batch.state.scope import EVERY_ROW
@@ -25,10 +22,7 @@ from tests.unit.beside import stop_at, stop_now_at, within
 from tests.unit.fake_provider import FakeProvider
 from tests.unit.night import NEVER_S, Night, night
 from tests.unit.watched import Watched
-from tests.unit.wire import (
-    finished,
-    slow,
-)
+from tests.unit.wire import finished, slow
 
 DONE, RUNNING, EXPIRED = RowStatus.COMPLETED, RowStatus.RUNNING, RowStatus.EXPIRED
 

@@ -12,14 +12,7 @@ import pytest
 from nanobanana_batch.errors import DiskFailed, StateFailed, UsageError
 from nanobanana_batch.files import filesystem
 from nanobanana_batch.files.disk import Disk
-from nanobanana_batch.files.folder import (
-    POINTER_NAME,
-    Folder,
-    choose,
-    create,
-    find,
-    was_worked_on,
-)
+from nanobanana_batch.files.folder import POINTER_NAME, Folder, choose, create, find, was_worked_on
 
 MOUNTS = """\
 22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw

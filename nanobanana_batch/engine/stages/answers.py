@@ -12,14 +12,7 @@ from nanobanana_batch.engine.work import Work
 from nanobanana_batch.errors import DiskFailed
 from nanobanana_batch.files.answers import keep_answer
 from nanobanana_batch.model import TaskMade
-from nanobanana_batch.providers.base import (
-    Answered,
-    Decision,
-    NotSent,
-    Rejected,
-    SubmitOutcome,
-    Unknown,
-)
+from nanobanana_batch.providers.base import Answered, Decision, NotSent, Rejected, SubmitOutcome, Unknown
 from nanobanana_batch.state import facts
 
 _DENIALS = frozenset({"model_access_denied", "key_model_not_allowed", "permission_denied"})

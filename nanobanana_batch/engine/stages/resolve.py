@@ -26,14 +26,7 @@ from nanobanana_batch.engine.stages.strangers import WINDOW_S, Strangers
 from nanobanana_batch.engine.stages.submit import PaidSections
 from nanobanana_batch.engine.work import Work
 from nanobanana_batch.model import Kind, TaskMade
-from nanobanana_batch.providers.base import (
-    Answered,
-    Decision,
-    NotSent,
-    Rejected,
-    SubmitOutcome,
-    Unknown,
-)
+from nanobanana_batch.providers.base import Answered, Decision, NotSent, Rejected, SubmitOutcome, Unknown
 
 _ABOUT_THE_FIRST = frozenset({"paid_outcome_unknown", "idempotency_conflict"})
 """Answers about the first request under a key: the provider works."""

@@ -12,9 +12,7 @@ import unicodedata
 from collections.abc import Collection
 from functools import lru_cache
 
-from nanobanana_batch.catalog import (
-    Finding,
-)
+from nanobanana_batch.catalog import Finding
 from nanobanana_batch.model import REQUEST_FIELDS
 
 ROW_NAMES = (*REQUEST_FIELDS, "id", "variants")
