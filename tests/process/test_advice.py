@@ -292,12 +292,12 @@ def test_the_models(desk: Desk) -> None:
 # --- no advice is forgotten ------------------------------------------------------------------------------
 
 SITES = {
-    "auditing:_orphan": "test_expired_rows, test_tasks_that_could_not_be_read",
-    "auditing:_unknown": "test_rows_without_an_answer",
-    "auditing:_damage_words": "test_an_image_that_is_not_as_it_was_saved",
+    "jobs.audit:_orphan": "test_expired_rows, test_tasks_that_could_not_be_read",
+    "jobs.audit:_unknown": "test_rows_without_an_answer",
+    "jobs.audit:_damage_words": "test_an_image_that_is_not_as_it_was_saved",
     "cli.outcome_text:outcome_text": "test_rows_that_did_not_complete",
     "cli.plan_text:_standing_lines": "test_a_plan_of_rows_that_failed",
-    "doctor:_lock": "test_a_folder_in_use",
+    "jobs.doctor:_lock": "test_a_folder_in_use",
     "engine.run:Run._leave": "test_rows_without_an_answer_that_left_the_manifest",
     "engine.owed:Owed._unclear_sentence": "test_answers_that_are_not_understood",
     "engine.owed:Owed._unfetched_sentence": "test_images_that_cannot_be_fetched",
@@ -306,7 +306,7 @@ SITES = {
     "files.standing:sentences": "test_an_image_that_is_not_as_it_was_saved, test_images_of_another_time",
     "manifest.schema:": "test_the_models",
     "pricing.book:": "goes to the provider's public list: tests/service/test_prices.py has one of its own",
-    "session:notice_lost_files": "test_all_images_at_once",
+    "jobs.session:notice_lost_files": "test_all_images_at_once",
 }
 """Where a command is advised, and where that is carried out."""
 _PACKAGE = Path(nanobanana_batch.__file__).parent
