@@ -20,17 +20,15 @@ from nanobanana_batch.files.lock import is_held
 from nanobanana_batch.files.standing import Look, Stands
 from nanobanana_batch.jobs.connection import CONNECTION, LAST, way_to
 from nanobanana_batch.model import request_from_json
-from nanobanana_batch.state.lifecycle import GIVEN_UP, Phase
+from nanobanana_batch.state.lifecycle import FETCHED, GIVEN_UP, PAID, RUNNING, UNANSWERED, Phase
 from nanobanana_batch.state.reader import AttemptReport, open_reader
 
 if TYPE_CHECKING:
     from nanobanana_batch.engine.work import Tally
     from nanobanana_batch.jobs.connection import Connection
 
-_PAID = frozenset({Phase.ACCEPTED, Phase.READY, Phase.SAVED, Phase.EXPIRED})
-_UNANSWERED = frozenset({Phase.INTENT, Phase.UNKNOWN})
-_ORPHANS = frozenset({Phase.ACCEPTED, Phase.READY, Phase.EXPIRED})
-_IN_FLIGHT = frozenset({Phase.INTENT, Phase.ACCEPTED, Phase.READY})
+_ORPHANS = RUNNING | {Phase.EXPIRED}
+_IN_FLIGHT = RUNNING | {Phase.INTENT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +175,7 @@ def _without_image(commands: FolderCommands, attempts: Iterable[AttemptReport]) 
     for attempt in attempts:
         if attempt.phase in _ORPHANS:
             yield _finding("orphan", attempt, _orphan(commands, attempt.phase))
-        if attempt.phase in _UNANSWERED:
+        if attempt.phase in UNANSWERED:
             yield _finding("unknown", attempt, _unknown(commands, has_left=attempt.has_left))
         if _is_given_up(attempt):
             yield _finding("given_up", attempt, _GIVEN_UP)
@@ -196,7 +194,7 @@ def _resent(times: int) -> tuple[str, str]:
 def _paid_twice(attempts: Iterable[AttemptReport]) -> Iterable[Finding]:
     paid: dict[str, list[AttemptReport]] = {}
     for attempt in attempts:
-        if attempt.phase in _PAID:
+        if attempt.phase in PAID:
             paid.setdefault(attempt.row_key, []).append(attempt)
     for several in paid.values():
         if len(several) > 1:
@@ -281,11 +279,7 @@ def _is_refunded(attempt: AttemptReport) -> bool:
 def _totals(attempts: list[AttemptReport], files: int) -> Totals:
     accepted = [attempt for attempt in attempts if attempt.task_id]
     refunded = [attempt for attempt in accepted if _is_refunded(attempt)]
-    spent = [
-        attempt
-        for attempt in accepted
-        if attempt.phase in (Phase.SAVED, Phase.EXPIRED) or _is_given_up(attempt)
-    ]
+    spent = [attempt for attempt in accepted if attempt.phase in FETCHED or _is_given_up(attempt)]
     return Totals(
         attempts=len(attempts),
         accepted=len(accepted),

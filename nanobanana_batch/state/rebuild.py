@@ -213,10 +213,7 @@ def _placed(db: sqlite3.Connection, fact: facts.Fact) -> facts.Fact:
     found = db.execute("SELECT row FROM rows WHERE row_key = ?", (fact.row_key,)).fetchone()
     if found is None:
         values = (fact.row_key, fact.stem, request_as_json(Request(fact.model, "")), 0, "{}", _SOURCE)
-        query = (
-            "INSERT INTO rows (row_key, id, request, variant, variables, source) VALUES (?, ?, ?, ?, ?, ?)"
-        )
-        return replace(fact, row=int(db.execute(query, values).lastrowid or 0))
+        return replace(fact, row=int(db.execute(_ROW, values).lastrowid or 0))
     return replace(fact, row=int(found[0]))
 
 

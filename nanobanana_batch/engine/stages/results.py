@@ -66,12 +66,8 @@ class Results:
         self._arrived = anyio.Event()
 
     def add(self, work: Work) -> None:
-        """The results of a request for one row are there."""
-        self.add_all([work])
-
-    def add_all(self, works: Sequence[Work]) -> None:
-        """The same for a request for several."""
-        self._queue.append((list(works), ""))
+        """The results of a request are there, for all of its rows."""
+        self._queue.append(([work], ""))
         self._arrived.set()
 
     def fetch(self, job: Work, link: str) -> None:
