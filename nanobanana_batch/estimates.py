@@ -62,7 +62,7 @@ class Cost:
         return tuple(source for source, count in counts.items() if count)
 
     def is_over(self, limit: float) -> bool:
-        """Whether a folder would cost more than this, as far as is known."""
+        """Whether a folder would cost more than so many credits, as far as is known."""
         return self.spent + self.credits > limit + _ROUNDING
 
 
@@ -79,14 +79,14 @@ class Duration:
 
 
 class Prices:
-    """What requests of each kind cost."""
+    """What requests of each kind cost, in credits."""
 
     def __init__(self, seen: Seen, book: PriceBook) -> None:
         self._seen = seen
         self._book = book
 
     def of(self, kind: PriceClass) -> float | None:
-        """For one request; None where nobody says."""
+        """Credits for one request; None where nobody says."""
         known = self._seen.prices.get(kind)
         return self._book.price(_request(kind)) if known is None else known
 

@@ -79,6 +79,9 @@ class Reader(Pairs):
         return None
 
     def credits(self, path: str, entry: object, resolutions: tuple[str, ...]) -> dict[str, float]:
+        """The credits of one request by resolution; one number alone is that of all of them.
+
+        What is wrong is noted as found at `path`, the place in the catalogue, and left out."""
         given = [(path, ANY_RESOLUTION, entry)]
         if isinstance(entry, Mapping):
             pairs = self.pairs(path, entry, (*resolutions, ANY_RESOLUTION))

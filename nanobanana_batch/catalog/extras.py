@@ -45,6 +45,7 @@ class Extra:
     """Nothing else, if not empty."""
     min: float | None = None
     max: float | None = None
+    """Both included; in whatever the setting counts. None: no bound."""
     default: ExtraValue | None = None
     """What the model takes where nothing is given; it is told, and never sent."""
     images: bool = False

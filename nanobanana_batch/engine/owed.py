@@ -195,7 +195,7 @@ class Owed:
         return works
 
     async def wait(self, seconds: float) -> None:
-        """Return when something is to be tried again, at the latest after so long."""
+        """Return when something is to be tried again, at the latest after so many seconds."""
         next_at = min(self._next_tries(), default=math.inf)
         with anyio.move_on_after(min(seconds, max(0.0, next_at - anyio.current_time()))):
             self._changed = anyio.Event()

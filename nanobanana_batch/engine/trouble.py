@@ -93,7 +93,7 @@ def waiting_sentence(
 
 @dataclass(slots=True)
 class Place:
-    """A host of links, or the disk."""
+    """A host of links, or the disk. Times are of the loop; infinite ones never were."""
 
     worked_at: float = -math.inf
     failed_at: float = -math.inf

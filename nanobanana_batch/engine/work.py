@@ -39,6 +39,7 @@ class Work(OpenAttempt):
     is_remembered: bool = False
     """The provider answers a repeat of it with the first task: sent again, it is the same payment."""
     credits_used: float = 0.0
+    """As a file of results says; 0: none does."""
     dead_links: frozenset[str] = field(default_factory=frozenset)
     """Links of which their host said that they are gone, when their life was over."""
     has_slot: bool = True
@@ -174,7 +175,7 @@ class Stop:
                 self._tell(f"{_beginning(reason)}; what is paid for is being collected.")
 
     async def sleep(self, seconds: float) -> None:
-        """Sleep, but no longer than until someone asks to stop."""
+        """Sleep for so many seconds, but no longer than until someone asks to stop."""
         with anyio.move_on_after(seconds):
             await self._asked.wait()
 

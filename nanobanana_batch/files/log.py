@@ -36,7 +36,8 @@ _INTENT = b'"event":"intent"'
 class Log(Protocol):
     """Takes one event with its fields, and never raises."""
 
-    def __call__(self, event: str, /, **fields: object) -> None: ...
+    def __call__(self, event: str, /, **fields: object) -> None:
+        """Note that this happened; the names of fields that are sizes or times end with their unit."""
 
 
 class NoLog:

@@ -73,7 +73,7 @@ class Look:
         """Paths of images that a repair could not fetch anew."""
 
     def at(self, path: str, size_bytes: int, sha256: str, file_time: float | None) -> Stands:
-        """How a file stands of which this was written down when it was saved."""
+        """How a file stands of which this was written down when it was saved; `file_time` in Unix seconds."""
         found = self._found(path, size_bytes, sha256, file_time)
         if found in (Stands.CHANGED, Stands.NOT_A_FILE) and path in self.kept:
             found = Stands.KEPT

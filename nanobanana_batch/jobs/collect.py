@@ -47,6 +47,15 @@ def resume(
     *,
     as_copy: bool = False,
 ) -> Outcome:
+    """Go on with a folder, over rows of the manifest that its state has, at the provider that is remembered.
+
+    `look_at_files` is called before anything else, and notes what has become of the saved images. Nothing is
+    connected to, and no key is needed, where nothing is left to do.
+
+    Raises:
+        UsageError: there is no such folder, no manifest in its state, or no key for its provider.
+        FolderInUse: another run works on the folder.
+        RunStopped: the state or the disk fails."""
     from nanobanana_batch.engine.limits.descriptors import fitted
 
     disk, folder = Disk(), find(path)

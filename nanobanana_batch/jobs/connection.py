@@ -144,7 +144,8 @@ def prepare(
 ) -> CheckedConnection:
     """Check profile, address and key now; connect later, and only if there is something to do.
 
-    Without `needs_key` that is only found out, and the line is never connected. `or_else` is what a person
+    `submits_at_once`: for how many paid requests at a time there will be connections. Without `needs_key`
+    that is only found out, and the line is never connected. `or_else` is what a person
     without a key can do.
 
     Raises:

@@ -68,6 +68,10 @@ class Outcome:
 
 
 def worked(session: Session) -> Outcome:
+    """Do what the session is about, write results.csv, and remember in the state how it ended.
+
+    Raises:
+        RunStopped: the state or the disk fails; that is remembered as the end, too."""
     with remembered_end(session.store) as say:
         outcome = _made(session)
         say(outcome.exit_code, outcome.stop_reason)

@@ -145,9 +145,13 @@ def open_manifest(
 ) -> Manifest:
     """The manifest at this path, its form sound; the one in `spool` if it was read from standard input.
 
-    If it is not, raises `ManifestError` with everything that is wrong, also with the rows; `take` checks what
-    only shows when they are together. `no_local_images` says why reference images cannot be local files.
-    `allow_outside`: folders beside its own and the working directory that it may read from.
+    `take` checks what only shows when all rows are together. `no_local_images` says why reference images
+    cannot be local files. `allow_outside`: folders beside its own and the working directory that it may read
+    from.
+
+    Raises:
+        ManifestError: everything that is wrong with its form and with its rows.
+        UsageError: the catalogue does not know the dialect.
     """
     if dialect not in catalog.dialects:
         known = ", ".join(catalog.dialects)

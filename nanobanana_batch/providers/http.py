@@ -124,7 +124,7 @@ class _Client:
 
 
 class PaidHttp(_Client):
-    """Sends paid requests: each once, on a fresh connection, no redirects, a total deadline."""
+    """Sends paid requests, `at_once` at most: each once, on a fresh connection, with a total deadline."""
 
     def __init__(
         self, address: Address, headers: Mapping[str, str], at_once: int, timeouts: Timeouts, watch: Watch
@@ -318,7 +318,11 @@ class LinkBody:
         self.size_bytes: int | None = int(announced) if announced.isdecimal() else None
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
-        """The bytes in pieces of about 1 MiB; fewer than announced is an error."""
+        """The bytes in pieces of about 1 MiB.
+
+        Raises:
+            LinkFailed: it broke off, took longer than its deadline, or has not the length that was announced.
+        """
         deadline = anyio.current_time() + self._deadline_s
         waiting, total = bytearray(), 0
         try:

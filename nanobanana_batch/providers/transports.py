@@ -50,6 +50,11 @@ class PooledTransport(httpx.AsyncBaseTransport):
         self._ways: dict[tuple[str, Proxy | None], httpx.AsyncBaseTransport] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send it once, by the way that leads to its address.
+
+        Raises:
+            httpx.TransportError: it could not be sent, or not be answered.
+            LinkFailed: the rules forbid where it leads; nothing was sent."""
         if self._rules is not None:
             refuse_link(str(request.url), self._rules)
         # A redirected GET would go out with an empty chunked body; some hosts answer that with 403,
@@ -58,6 +63,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
         return await self._for(request.url).handle_async_request(request)
 
     async def aclose(self) -> None:
+        """Close the connections of every way."""
         for transport in self._ways.values():
             await transport.aclose()
 
@@ -104,6 +110,7 @@ class Steps:
             raise
 
     async def __call__(self, step: str, about: Mapping[str, Any]) -> None:
+        """The library takes this step; `about` has what it says of it besides."""
         self._count += 1
         if step.endswith("connect_tcp.complete"):
             self._connection = about.get("return_value")

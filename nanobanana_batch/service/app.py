@@ -76,6 +76,7 @@ class Endpoint:
         self._switched_off = {name for name, is_on in offered.items() if not is_on}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a call of this path (ASGI)."""
         request = Request(scope, receive)
         await (await self._answer(request))(scope, receive, send)
 
@@ -144,6 +145,7 @@ class RequestLog:
         self._counts = counts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as the application does, with an id of this request; count it (ASGI)."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -177,6 +179,7 @@ class Callers:
         self._names = frozenset(map(_plain, names))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse a write that another site has caused with 403, pass on all else (ASGI)."""
         if scope["type"] == "http" and scope["method"] not in _READING:
             headers = Headers(scope=scope)
             if why := self._objection(headers.get("host", ""), headers.get("origin")):

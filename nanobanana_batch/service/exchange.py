@@ -72,7 +72,7 @@ def accepted(task: Task) -> dict[str, Any]:
 
 
 def queried(task: Task, now: float, links: list[str]) -> dict[str, Any]:
-    """What a read of a task, or its callback, says; `links` are where its pictures can be had."""
+    """What a read of a task, or its callback, says at `now` (Unix seconds); `links` lead to its pictures."""
     left_s = max(1, math.ceil(task.due_at - now)) if task.state == "open" else 0
     shown = _shown(task, status(task, now), _progress(task, now), left_s)
     if task.state == "open":
@@ -109,7 +109,7 @@ def _usage(task: Task, amounts: dict[str, Any]) -> dict[str, Any]:
 
 
 def listed(task: Task, now: float) -> dict[str, Any]:
-    """A task's line in the list of recent ones."""
+    """A task's line in the list of recent ones, at `now` (Unix seconds)."""
     return {
         "id": task.id,
         "model": task.model,
@@ -122,7 +122,7 @@ def listed(task: Task, now: float) -> dict[str, Any]:
 
 
 def credits(remaining: int, used: int, *, unlimited: bool) -> dict[str, Any]:
-    """An account's balance."""
+    """An account's balance, in credits."""
     amounts = {"remaining_credits": remaining, "used_credits": used}
     token = {**amounts, "unlimited_credits": unlimited}
     return {"data": {"token": token, "user": amounts}, "message": "success", "success": True}

@@ -191,6 +191,7 @@ class LostReply(Response):
     """The connection is dropped; not one byte of a reply is sent."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Drop the connection (ASGI)."""
         scope["state"]["transport"].abort()
         await _gone(receive)
 
@@ -207,6 +208,7 @@ class SpoiledReply(Response):
         self._pieces, self._announced, self._pause_s = pieces, announced, pause_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send what there is of it, at its pace (ASGI)."""
         start: Message = {
             "type": "http.response.start",
             "status": self.status_code,

@@ -99,7 +99,7 @@ def summarise(db: sqlite3.Connection) -> Summary:
 
 
 def events_after(db: sqlite3.Connection, seq: int, limit: int = 1000) -> list[dict[str, Any]]:
-    """The ledger's lines after the one of this number, oldest first."""
+    """The ledger's lines after that of this number, at most `limit`, oldest first; times: Unix seconds."""
     names = "seq, time, event, task_id, account, credits, body_sha256, idempotency_key"
     rows = db.execute(f"SELECT {names} FROM ledger WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit))
     return [dict(zip(names.split(", "), row, strict=True)) for row in rows]

@@ -134,7 +134,10 @@ _COLUMNS = ", ".join(f"tasks.{f.name}" for f in fields(Task))
 
 
 class Store:
-    """All SQL that writes. Lives on the event loop's thread; each call is one short transaction."""
+    """All SQL that writes. Lives on the event loop's thread; each call is one short transaction.
+
+    Times are Unix seconds.
+    """
 
     def __init__(self, data_dir: Path, credits: int, *, unlimited: bool = False) -> None:
         """Raises ServiceError where there is a database that this program has not made, or a newer one."""
@@ -289,7 +292,7 @@ class Store:
         return sorted(found, key=lambda task: ids.index(task.id))
 
     def recent(self, account: str, query: Mapping[str, Any], now: float) -> tuple[list[Task], int]:
-        """A page of an account's tasks, newest first, and how many there are; `query` is that of the call."""
+        """A page of an account's tasks at `now`, newest first, and how many there are, as the call asks."""
         where, values = "WHERE account = ?", [account]
         if query["model"]:
             where, values = f"{where} AND model = ?", [*values, query["model"]]

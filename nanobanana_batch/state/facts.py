@@ -1,7 +1,8 @@
 """What can become known about a paid request, its rows and its images, one frozen type each.
 
 A request has the number of its first attempt, and most have no other: what is said of the whole request names
-that. `state.lifecycle` says which fact may follow which.
+that. `state.lifecycle` says which fact may follow which. `at` is when it became known; all times are Unix
+seconds, all credits what the provider named.
 """
 
 from __future__ import annotations

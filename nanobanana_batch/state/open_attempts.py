@@ -59,7 +59,7 @@ class OpenAttempt:
     body: bytes
     idempotency_key: str
     intended_at: float
-    """Unix seconds, as all times of it."""
+    """Unix seconds, as all times of an attempt."""
     sent: int = 1
     """How many of its sendings may have been paid, each for itself."""
     task_id: str = ""

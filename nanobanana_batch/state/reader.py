@@ -78,13 +78,13 @@ class RowReport:
     duplicate_of: str | None
     """The id of the first row in the manifest whose image has the same bytes, if that is another row."""
     file_time: float | None
-    """When its image file was changed last, as it was saved."""
+    """When its image file was changed last, as it was saved (Unix seconds)."""
     other_images: tuple[ImageFile, ...] = ()
     """What its request has made besides, as far as it is saved."""
 
 
 class ImageFile(NamedTuple):
-    """A saved image, and what its file was like then."""
+    """A saved image, and what its file was like then; `file_time` in Unix seconds, None: not known."""
 
     path: str
     size_bytes: int
@@ -128,7 +128,7 @@ class SavedImage(NamedTuple):
     size_bytes: int
     sha256: str
     file_time: float | None
-    """None: not known."""
+    """Unix seconds; None: not known."""
     attempt: int
     is_current: bool
     """Whether it is one of those of a row of the current manifest that is completed."""
@@ -345,7 +345,11 @@ class Reader:
         return [str(found[0]) for found in self._db.execute("SELECT DISTINCT provider FROM requests")]
 
     def attempts(self) -> Iterator[AttemptReport]:
-        """Every attempt, in the order of their intents, streamed."""
+        """Every attempt, in the order of their intents, streamed.
+
+        Raises:
+            StateFailed: one of them is damaged, or names an image as no run does.
+        """
         for attempt, row_key, id_, phase, *rest, files in self._db.execute(_ATTEMPTS):
             with understood("images"):
                 values = (*rest, _files(files))
@@ -459,7 +463,7 @@ class Reader:
         return None if found is None else Known(*found)
 
     def upload_url(self, provider: str, sha256: str, now: float) -> str | None:
-        """Where the provider holds a local image with this content, if it still does."""
+        """Where the provider holds a local image with this content, if it does at `now` (Unix seconds)."""
         if self._version < 2:
             return None
         found = self._db.execute(_UPLOAD, (provider, sha256, now)).fetchone()

@@ -83,7 +83,10 @@ class OpenCredits:
 
 @dataclass(frozen=True, slots=True)
 class SavedFile:
-    """An image that was saved once; `is_saved` says whether the state still counts on it."""
+    """An image that was saved once; `is_saved` says whether the state still counts on it.
+
+    `file_time`: when its file was changed last, in Unix seconds; None: not known.
+    """
 
     attempt: int
     number: int
@@ -262,7 +265,11 @@ class Store:
         return [str(found[0]) for found in self._read("SELECT DISTINCT provider FROM requests")]
 
     def saved_files(self) -> Iterator[SavedFile]:
-        """Every file that was ever saved, and whether the state counts on it; a few at a time."""
+        """Every file that was ever saved, and whether the state counts on it; a few at a time.
+
+        Raises:
+            StateFailed: the state cannot be read, or names a file as no run does.
+        """
         query = (
             f"SELECT attempt, number, path, size_bytes, sha256, file_time, phase = '{ImagePhase.SAVED}'"
             " FROM images WHERE (attempt, number) > (?, ?) AND sha256 IS NOT NULL"

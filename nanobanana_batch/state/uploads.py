@@ -14,7 +14,7 @@ from nanobanana_batch.state.lifecycle import UNANSWERED, Phase, in_sql
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file at the provider."""
+    """A file at the provider, which deletes it at `expires_at` (Unix seconds)."""
 
     upload: int
     sha256: str
@@ -81,7 +81,7 @@ class Uploads:
         return next((Upload(*one) for one in found if one[0] not in self._undated), None)
 
     def unneeded(self, now: float) -> list[Upload]:
-        """Files that no unfinished attempt needs, oldest first."""
+        """Files that no unfinished attempt needs at `now` (Unix seconds), oldest first."""
         return [Upload(*found) for found in self._read(_UNNEEDED, *self._whose, now)]
 
     def awaited(self) -> int:

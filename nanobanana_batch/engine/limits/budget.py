@@ -83,7 +83,7 @@ class Budget:
         return self._costs, self._earlier, self._anew
 
     async def set_aside(self, attempt: int, request: Request) -> float | None:
-        """Wait until the request is within the limit; its expected price, None where nobody knows one.
+        """Wait until the request is within the limit; the credits that it will cost, None where nobody knows.
 
         Check the wish to stop afterwards: it is asked for when nothing in flight can make room any more.
         """

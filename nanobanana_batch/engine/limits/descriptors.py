@@ -56,7 +56,7 @@ def fitted(settings: Settings, tally: Tally, callbacks: int = 0) -> Settings:
 
 
 def callers_at_once(most: int) -> int:
-    """How many of the connections that come in are taken, so that they leave a run what it needs itself."""
+    """How many connections that come in are taken, of `most`, so that a run keeps what it needs itself."""
     return min(most, most_open(0) // _OF_CALLERS)
 
 

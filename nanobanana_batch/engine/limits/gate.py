@@ -66,7 +66,7 @@ class SubmitGate:
             self._news = anyio.Event()
 
     def hold(self, seconds: float, words: str = "") -> None:
-        """A reply, in these words, asks to wait for so long; the run stops where it would not."""
+        """A reply, in these words, asks to wait so many seconds; the run stops where it would not."""
         # While it is closed all who are told have asked before: they are told of the same wait.
         is_open = self._gate.is_open
         if seconds > (self._outage.left_s("submit") if is_open else self._outage.longest_s):
@@ -77,7 +77,7 @@ class SubmitGate:
             self._tell(seconds, words)
 
     def hold_briefly(self, seconds: float) -> None:
-        """Others were told to wait, who read, or who ask for one model: that is no reason to stop."""
+        """Others were told to wait so many seconds, who read, or ask for one model: no reason to stop."""
         self._gate.hold(min(seconds, LONGEST_HOLD_S))
 
     async def passed(self, stop: Stop | None = None) -> None:

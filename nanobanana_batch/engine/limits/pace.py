@@ -36,7 +36,7 @@ class Gate:
         return self._open_at <= anyio.current_time()
 
     def hold(self, seconds: float) -> None:
-        """Let nobody pass for this long from now on."""
+        """Let nobody pass for so many seconds from now on."""
         self._open_at = max(self._open_at, anyio.current_time() + seconds)
 
     async def passed(self, stop: Stop | None = None) -> None:
@@ -84,7 +84,8 @@ class RetryBudget:
     """Keeps repetitions that fail a small part of the traffic: each new request earns a share of one.
 
     One that was accepted gives back what it cost: who answers is not overloaded by them. Not for those that
-    were told to slow down: they were not paid, and have a pace of their own.
+    were told to slow down: they were not paid, and have a pace of their own. `at_first` repetitions are in
+    hand at the beginning, and more are never saved up; without any, one may go in `one_each_s` seconds.
     """
 
     def __init__(
@@ -177,7 +178,7 @@ class Outage:
         return self.left_s(asking) <= 0
 
     def cut(self, pause_s: float, asking: Asking) -> float:
-        """A pause that does not go on beyond the time at which it is given up."""
+        """A pause, in seconds, that does not go on beyond the time at which it is given up."""
         left_s = self.left_s(asking)
         return min(pause_s, left_s) if left_s > 0 else pause_s
 

@@ -82,7 +82,7 @@ def _per_s(taken_at: deque[float], now: float) -> float:
 
 
 class SubmitRate:
-    """When the next request may be sent, by what became of the earlier ones."""
+    """When the next request may be sent, by what became of the earlier ones; all times are of the loop."""
 
     def __init__(self) -> None:
         self._curve: _Curve | None = None
@@ -136,11 +136,11 @@ class SubmitRate:
 
     @property
     def changed_at(self) -> float:
-        """When it was last decided anew how many may be sent."""
+        """Loop time at which it was last decided anew how many may be sent."""
         return self._changed_at
 
     def next_at(self, now: float) -> float:
-        """When the next request may be sent; infinite: not before something is known of the last one."""
+        """Loop time from which the next may be sent; infinite: not before something is known of the last."""
         if self._stuck_since is not None:
             gap = (now if self._on_wire else self._sent_at) - self._stuck_since
             return math.inf if self._on_wire else self._sent_at + self._gap_s(gap)

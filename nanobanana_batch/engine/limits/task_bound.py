@@ -26,7 +26,10 @@ def is_about_tasks(words: str) -> bool:
 
 
 class TaskBound:
-    """How many tasks may run at once; the person's bound as long as nothing else is known."""
+    """How many tasks may run at once; the person's bound, `most`, as long as nothing else is known.
+
+    `now` is loop time in seconds everywhere.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most

@@ -30,7 +30,8 @@ _STOPS = {
 def slow_down(context: Context, outcome: Rejected, sent_at: float) -> None:
     """The provider takes no request just now, and none was made: the same one may be sent again later.
 
-    How long it asks to wait holds for everybody. Without that the pace of submits says when.
+    It was sent at `sent_at` (loop time). How long it asks to wait holds for everybody. Without that the pace
+    of submits says when.
     """
     context.outage.contact()
     if outcome.decision is Decision.WAIT_FOR_RESET:
@@ -116,6 +117,7 @@ async def note_answer(context: Context, work: Work, path: str, credits_used: flo
 def answer(work: Work, outcome: SubmitOutcome, now: float) -> facts.Fact:
     """The fact that an outcome of a paid request is; fills in what the attempt has learnt.
 
+    `now`: when it came, in Unix seconds.
     Of a doubtful attempt only a task, or the provider's verdict on the request itself, settles anything.
     """
     match outcome:

@@ -38,7 +38,7 @@ class Waiting(Protocol):
     """What looks after tasks that are not fetched yet; see `wait.Waiter`."""
 
     def look_after(self, work: Work, seconds: float) -> None:
-        """Read a task again."""
+        """Read a task again, in so many seconds at the earliest."""
 
     def leave(self, work: Work) -> facts.GivenUp | None:
         """Set it aside, or say that it is given up."""

@@ -37,7 +37,7 @@ class Waiting(Protocol):
     """What looks after jobs whose results are not here yet; see `wait.Waiter`."""
 
     def look_after(self, work: Work, seconds: float) -> None:
-        """Read its report again."""
+        """Read its report again, in so many seconds at the earliest."""
 
     def leave(self, work: Work) -> facts.GivenUp | None:
         """Set it aside, or say that it is given up."""

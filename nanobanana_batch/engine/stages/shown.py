@@ -33,7 +33,7 @@ def show(context: Context, work: Work, links: tuple[str, ...]) -> None:
 
 
 def ready(work: Work, credits_used: float | None, at: float) -> facts.Ready:
-    """The fact that it is known where the images are to be had."""
+    """The fact that it is known since `at` (Unix seconds) where the images are to be had."""
     return facts.Ready(
         work.attempt,
         tuple(next(iter(image.links), "") for image in work.images),

@@ -201,5 +201,5 @@ class Strangers:
 
 
 def fits(task: ListedTask, model: str, sent_at: float) -> bool:
-    """Whether a task can have come of a request, by model and time."""
+    """Whether a task can have come of a request, by model and time (Unix seconds)."""
     return task.model == model and abs(task.created_at - sent_at) <= WINDOW_S

@@ -94,7 +94,7 @@ class Waiter:
         self._look_in(work, 0.0)
 
     def look_after(self, work: Work, seconds: float) -> None:
-        """Read a task again, at the earliest when the provider's interval is over."""
+        """Read a task again in so many seconds, at the earliest when the provider's interval is over."""
         self._look_in(work, max(seconds, self._interval_s))
 
     def leave(self, work: Work) -> facts.GivenUp | None:

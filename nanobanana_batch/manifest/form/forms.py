@@ -113,6 +113,7 @@ class Form:
         return False
 
     def map(self, key: str, node: Node) -> Map:
+        """The node as names with values; an empty one, its problem reported, where it has another shape."""
         if isinstance(node, Map):
             return node
         if not (isinstance(node, Scalar) and node.text is None):
@@ -121,6 +122,7 @@ class Form:
         return Map(node.pos)
 
     def maps(self, key: str, node: Node) -> Iterator[Map]:
+        """The entries of a list of mappings; those of another shape are reported and left out."""
         if not isinstance(node, Seq) or not node.items:
             self.note(node.pos, "expected a list with at least one entry; each begins with `- `", key)
             return
@@ -131,6 +133,7 @@ class Form:
                 self.note(item.pos, "expected `name: value` pairs", key)
 
     def scalars(self, key: str, entries: Entries) -> list[Scalar]:
+        """The names in the list under a key, if it is there; what is no list of names is reported."""
         if key not in entries:
             return []
         node = entries[key][1]
@@ -140,6 +143,7 @@ class Form:
         return []
 
     def texts(self, key: str, entries: Entries) -> dict[str, Scalar]:
+        """The texts in the mapping under a key, by their names; others are reported and left out."""
         found: dict[str, Scalar] = {}
         if key not in entries:
             return found

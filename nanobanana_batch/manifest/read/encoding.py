@@ -53,6 +53,11 @@ class Lines:
     """Decoded lines of a stream, each with its line end; an error leaves the iterator usable."""
 
     def __init__(self, stream: IO[bytes]) -> None:
+        """Begin at the start of the stream.
+
+        Raises:
+            Unusable: it begins as no text does that can be read here.
+        """
         self.number = 0
         """The number of the line that was read last."""
         head = stream.read(_HEAD_BYTES)

@@ -56,6 +56,11 @@ class Template:
     __slots__ = ("_filtered", "_pieces", "_slots", "names")
 
     def __init__(self, text: str, known: Collection[str] = ()) -> None:
+        """Take the text apart.
+
+        Raises:
+            TemplateFault: it is too long, has a lone brace, or a name or filter that cannot be one.
+        """
         self._pieces: list[str] = []
         self._slots: list[tuple[int, str]] = []
         self._filtered: list[tuple[int, tuple[Callable[[str], str], ...]]] = []

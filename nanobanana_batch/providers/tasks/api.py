@@ -114,7 +114,8 @@ async def open_task_api(
 ) -> AsyncIterator[TaskApi]:
     """A provider of this family, its connections open for the length of the block.
 
-    The observer is told of every request; with `debug` also what the replies said.
+    `submits_at_once`: how many paid requests may be under way. The observer is told of every request; with
+    `debug` also what the replies said.
     """
     watch = Watch(Secret(key), observer, debug=debug)
     headers = account_headers(key)

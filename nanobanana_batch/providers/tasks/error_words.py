@@ -244,7 +244,7 @@ def retry_after_s(reply: Reply, fields: Mapping[str, Any] | None) -> float | Non
 
 
 def wait_without_body(error: NoReply) -> float | None:
-    """As `retry_after_s`, of a refusal whose body did not come whole, or cannot be decoded."""
+    """As `retry_after_s`, in seconds, of a refusal whose body did not come whole, or cannot be decoded."""
     head = error.head
     is_refusal = head is not None and head.status >= HTTPStatus.BAD_REQUEST
     return retry_after_s(head, None) if head is not None and is_refusal else None

@@ -297,14 +297,14 @@ class ListPage:
     """How many tasks the reply says that there are; 0 where it does not say."""
 
     def back_to(self, since: float) -> float | None:
-        """Since when no task is missing, if this page is the last one needed; None: the next one is."""
+        """Since when (Unix seconds) no task is missing, if this page is enough; None: it is not."""
         if self.is_last:
             return -math.inf
         return since if reaches_back_to(self.tasks) <= since else None
 
 
 def reaches_back_to(tasks: Collection[ListedTask]) -> float:
-    """Whatever comes after these is older, if they are in the contract's order at all; else infinite."""
+    """Unix seconds: what comes after these is older, if they are in the contract's order; else infinite."""
     times = [task.created_at for task in tasks]
     in_order = bool(times) and times == sorted(times, reverse=True)
     return math.nextafter(times[-1], math.inf) if in_order else math.inf
