@@ -184,8 +184,10 @@ def _stands(row: RowReport, look: Look) -> Stands:
     """The files of a completed row: as the first of them that is not as it was saved; else there are none."""
     if row.status is not RowStatus.COMPLETED:
         return Stands.AS_SAVED
-    stands = [look.at(str(row.path), row.size_bytes or 0, str(row.sha256), row.file_time)]
-    stands += [look.at(*file) for file in row.other_images]
+    first = look.at(str(row.path), row.size_bytes or 0, str(row.sha256), row.file_time)
+    if not row.other_images:
+        return first
+    stands = [first, *(look.at(*file) for file in row.other_images)]
     if Stands.MISSING in stands:
         return Stands.MISSING
     return next((one for one in stands if one is not Stands.AS_SAVED), Stands.AS_SAVED)

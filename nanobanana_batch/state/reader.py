@@ -100,21 +100,22 @@ class AttemptReport:
     row_key: str
     id: str
     phase: Phase
-    task_id: str | None
-    credits_reserved: float | None
-    credits_used: float | None
     path: str | None
     sha256: str | None
-    error_code: str | None
-    error_message: str | None
-    sent: int
-    """How many of its sendings may have been paid."""
-    width: int | None
-    height: int | None
-    request: str
-    """As `request_as_json` stored it."""
     size_bytes: int | None
     file_time: float | None
+    """Unix seconds."""
+    width: int | None
+    height: int | None
+    task_id: str | None
+    sent: int
+    """How many of its sendings may have been paid."""
+    credits_reserved: float | None
+    credits_used: float | None
+    error_code: str | None
+    error_message: str | None
+    request: str
+    """As `request_as_json` stored it."""
     has_left: bool
     """Its row is not in the manifest any more."""
     saved_images: tuple[ImageFile, ...] = ()
@@ -183,50 +184,69 @@ class BeingSent:
     """As far as their price was known."""
 
 
-# Of a job it is not told what each row costs: its credits are those of its first row.
+_CREDITS_OF = f"""
+CASE WHEN {{attempt}}.phase IN ({in_sql({Phase.FAILED, Phase.REFUSED})}) AND {{request}}.task_id IS NOT NULL
+          AND {{attempt}}.error_code IS NOT '{GIVEN_UP}' THEN 0
+     ELSE coalesce({{request}}.credits_used, {{request}}.credits_reserved) END
+"""
+# Of a job it is not told what each row costs: its credits are those of its first row. A first attempt that
+# is the latest is all that there is, and most are: its request is at hand.
 _COST = f"""
-(SELECT sum(CASE WHEN each.phase IN ({in_sql({Phase.FAILED, Phase.REFUSED})}) AND paid.task_id IS NOT NULL
-                      AND each.error_code IS NOT '{GIVEN_UP}' THEN 0
-                 ELSE coalesce(paid.credits_used, paid.credits_reserved) END)
- FROM attempts AS each JOIN requests AS paid ON paid.request = each.attempt WHERE each.row = rows.row)
+CASE WHEN attempts.number = 1
+     THEN iif(requests.request = attempts.attempt,
+              {_CREDITS_OF.format(attempt="attempts", request="requests")}, NULL)
+     ELSE (SELECT sum({_CREDITS_OF.format(attempt="each", request="paid")})
+           FROM attempts AS each JOIN requests AS paid ON paid.request = each.attempt
+           WHERE each.row = rows.row) END
 """
 _LATEST = """
 rows LEFT JOIN attempts ON attempts.attempt = rows.attempt
 LEFT JOIN requests ON requests.request = attempts.request
 LEFT JOIN images ON images.attempt = attempts.attempt AND images.number = 1
 """
-_FILES = f"""
+_OTHER_FILES = f"""
 (SELECT json_group_array(json_array(number, path, size_bytes, sha256, file_time)) FROM images AS file
- WHERE file.attempt = attempts.attempt AND file.number >= {{first}} AND file.phase = '{ImagePhase.SAVED}')
+ WHERE file.attempt = attempts.attempt AND file.number > 1 AND file.phase = '{ImagePhase.SAVED}')
 """
 _SAVED_MAIN = f"""
 FROM rows JOIN attempts ON attempts.attempt = rows.attempt
 JOIN images ON images.attempt = attempts.attempt AND images.number = 1
 WHERE rows.position IS NOT NULL AND attempts.phase = '{Phase.SAVED}'
 """
-# The bytes that several rows share are few and found once: asked for row by row this takes quadratic time.
-_ROWS = f"""
-WITH shared AS MATERIALIZED (
-    SELECT images.sha256 AS sha256, min(rows.position) AS first {_SAVED_MAIN}
-    GROUP BY images.sha256 HAVING count(*) > 1
+# The bytes that several rows share are few, and found once: asked for row by row this takes quadratic time.
+# Which bytes there are more than once, in whatever images, an index tells alone.
+_SHARED = f"""
+WITH doubled AS MATERIALIZED (
+    SELECT sha256 FROM images WHERE sha256 IS NOT NULL GROUP BY sha256 HAVING count(*) > 1
+),
+shared AS MATERIALIZED (
+    SELECT images.sha256 AS sha256, min(rows.position) AS first, count(*) AS images
+    FROM doubled CROSS JOIN images ON images.sha256 = doubled.sha256 AND images.number = 1
+    CROSS JOIN attempts ON attempts.attempt = images.attempt AND attempts.phase = '{Phase.SAVED}'
+    CROSS JOIN rows ON rows.row = attempts.row AND rows.attempt = attempts.attempt
+    WHERE rows.position IS NOT NULL GROUP BY images.sha256 HAVING count(*) > 1
 )
+"""
+_ROWS = f"""
+{_SHARED}
 SELECT rows.id, rows.row_key, attempts.phase, rows.request, rows.variant, rows.variables, rows.source,
        images.path, images.width, images.height, images.size_bytes, images.sha256,
        {_COST}, requests.task_id,
        attempts.error_code, attempts.error_message,
        (SELECT earlier.id FROM shared JOIN rows AS earlier ON earlier.position = shared.first
         WHERE shared.sha256 = images.sha256 AND shared.first < rows.position),
-       images.file_time, {_FILES.format(first=2)}
+       images.file_time, {_OTHER_FILES}
 FROM {_LATEST} WHERE rows.position IS NOT NULL
 ORDER BY rows.position
 """
 _ATTEMPTS = f"""
-SELECT attempts.attempt, rows.row_key, rows.id, attempts.phase, requests.task_id,
+SELECT attempts.attempt, rows.row_key, rows.id, attempts.phase,
+       images.path, images.sha256, images.size_bytes, images.file_time, images.width, images.height,
+       requests.task_id, requests.sent,
        iif(requests.request = attempts.attempt, requests.credits_reserved, NULL),
        iif(requests.request = attempts.attempt, requests.credits_used, NULL),
-       images.path, images.sha256, attempts.error_code,
-       attempts.error_message, requests.sent, images.width, images.height, rows.request,
-       images.size_bytes, images.file_time, rows.position IS NULL, {_FILES.format(first=1)}
+       attempts.error_code, attempts.error_message, rows.request, rows.position IS NULL,
+       images.phase = '{ImagePhase.SAVED}', {_OTHER_FILES}
 FROM attempts JOIN requests USING (request) JOIN rows USING (row)
 LEFT JOIN images ON images.attempt = attempts.attempt AND images.number = 1
 ORDER BY attempts.attempt
@@ -258,9 +278,7 @@ SELECT count(rows.position), total(iif(requests.request = attempts.attempt, cred
 FROM attempts JOIN requests USING (request) JOIN rows ON rows.attempt = attempts.attempt
 WHERE attempts.phase = '{Phase.INTENT}' AND attempts.attempt > ?
 """
-_SAME_BYTES = f"""
-SELECT coalesce(sum(images - 1), 0) FROM (SELECT count(*) AS images {_SAVED_MAIN} GROUP BY images.sha256)
-"""
+_SAME_BYTES = f"{_SHARED} SELECT coalesce(sum(images - 1), 0) FROM shared"
 _SIZES = f"""
 SELECT json_extract(rows.request, '$.resolution'), json_extract(rows.request, '$.aspect_ratio'),
        images.width, images.height, count(*) {_SAVED_MAIN} GROUP BY 1, 2, 3, 4
@@ -350,13 +368,14 @@ class Reader:
         Raises:
             StateFailed: one of them is damaged, or names an image as no run does.
         """
-        for attempt, row_key, id_, phase, *rest, files in self._db.execute(_ATTEMPTS):
-            with understood("images"):
-                values = (*rest, _files(files))
-                report = AttemptReport(attempt, row_key, id_, Phase(phase), *values)
-            if report.path is not None and not is_image_path(report.path):
-                raise StateFailed(f"The state file names an image {report.path!r}, as no run does.")
-            yield report
+        with understood("images"):
+            for attempt, row_key, id_, phase, *rest, is_saved, others in self._db.execute(_ATTEMPTS):
+                path, sha256, size_bytes, file_time, *_ = rest
+                if path is not None and not is_image_path(path):
+                    raise StateFailed(f"The state file names an image {path!r}, as no run does.")
+                first = (ImageFile(path, size_bytes, sha256, file_time),) if is_saved else ()
+                values = (*rest, first + _files(others))
+                yield AttemptReport(attempt, row_key, id_, Phase(phase), *values)
 
     def saved_images(self) -> Iterator[SavedImage]:
         """Every image that the state counts on, streamed.
