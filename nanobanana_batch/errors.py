@@ -28,6 +28,8 @@ from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from typing import ClassVar
 
+from nanobanana_batch.wording import and_more
+
 _ALLOWED_SHOWN = 30
 _ALLOWED_BESIDE_SUGGESTION = 10
 
@@ -82,8 +84,7 @@ class Problem:
             return text
         text += " Allowed: " if self.suggestion else "; allowed: "
         most = _ALLOWED_BESIDE_SUGGESTION if self.suggestion else _ALLOWED_SHOWN
-        left_out = len(self.allowed) - most
-        return text + " ".join(self.allowed[:most]) + (f" and {left_out} more" if left_out > 0 else "")
+        return text + " ".join(self.allowed[:most]) + and_more(len(self.allowed) - most)
 
     def _subject(self) -> str:
         if not self.path or not self.field or self.field in re.split(r"[.\[]", self.path):

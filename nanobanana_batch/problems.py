@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from nanobanana_batch.errors import ManifestError, Problem
-from nanobanana_batch.wording import counted
+from nanobanana_batch.wording import and_more, counted
 
 _PLACES_NAMED = 200
 _KINDS_SHOWN = 50
@@ -53,7 +53,7 @@ class _Places:
             lines = f"{first}-{last}" if first != last else f"{first or ''}"
             texts.append(("" if head == before else head) + lines + (f":{column}" if column else ""))
             before = head
-        return ", ".join(texts) + (f" and {self._unnamed} more" if self._unnamed else "")
+        return ", ".join(texts) + and_more(self._unnamed)
 
 
 def _parted(source: str) -> tuple[str, int, int]:

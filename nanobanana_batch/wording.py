@@ -7,13 +7,15 @@ matter: `visible`.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 _LONGEST_SHOWN = 80
 _LONGEST_COMPARED = 200
 _ALIKE = 0.7
-_SENSIBLE_S = 31 * 86400.0
+_DAY_S = 86400.0
+_SENSIBLE_S = 31 * _DAY_S
 _SMALLEST_USD = 0.0001
 
 
@@ -39,6 +41,11 @@ def closest(word: str, allowed: Iterable[str]) -> str:
     return folded[found[0]] if found else ""
 
 
+def did_you_mean(word: str | None) -> str:
+    """A hint with the word that was probably meant; empty without one."""
+    return f"Did you mean {word!r}?" if word else ""
+
+
 def cut(text: str, width: int) -> str:
     """A text in one line, and no wider than that."""
     flat = " ".join(text.split())
@@ -48,6 +55,11 @@ def cut(text: str, width: int) -> str:
 def counted(count: int, noun: str) -> str:
     """A number with its noun: 1 row, 2 rows."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def and_more(count: int) -> str:
+    """How many were left out, behind the names of those that were not; empty if none were."""
+    return f" and {count:,} more" if count > 0 else ""
 
 
 def in_short(names: Sequence[str], most: int, of: int | None = None) -> str:
@@ -85,6 +97,12 @@ def duration_text(seconds: float) -> str:
     if minutes < 2:
         return f"{max(seconds, 0.0):.0f} s"
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def rough_duration_text(seconds: float) -> str:
+    """The same where nobody cares about hours: from a day and a half on in whole days."""
+    days = math.floor(seconds / _DAY_S + 0.5)
+    return f"{days:,} days" if days > 1 else duration_text(seconds)
 
 
 def time_text(now_s: float, in_s: float) -> str:

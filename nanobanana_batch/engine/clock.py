@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 from nanobanana_batch.engine.work import Tally
 from nanobanana_batch.files.log import Log
-from nanobanana_batch.wording import duration_text
+from nanobanana_batch.wording import rough_duration_text
 
 APART_S = 60.0
 """So far two clocks may be from each other without one of them being wrong."""
 _TELLING_S = 300.0
-_DAY_S = 86400.0
 
 
 class Clock:
@@ -69,11 +67,6 @@ class Clock:
             self._is_told = True
             where = "ahead of" if ahead_s > 0 else "behind"
             self._tally.announce(
-                f"This machine's clock is {_length(abs(ahead_s))} {where} the provider's;"
+                f"This machine's clock is {rough_duration_text(abs(ahead_s))} {where} the provider's;"
                 " the provider's is used."
             )
-
-
-def _length(seconds: float) -> str:
-    days = math.floor(seconds / _DAY_S + 0.5)
-    return f"{days} days" if days > 1 else duration_text(seconds)

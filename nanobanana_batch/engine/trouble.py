@@ -9,7 +9,7 @@ from enum import Enum
 from urllib.parse import urlsplit
 
 from nanobanana_batch.commands import FolderCommands
-from nanobanana_batch.wording import duration_text, time_text
+from nanobanana_batch.wording import counted, duration_text, time_text
 
 DISK = "the disk"
 
@@ -74,7 +74,7 @@ def waiting_sentence(
 ) -> str:
     """What is waited for, why, until when, and what a person can do; `now_s` in Unix seconds."""
     count, them = len(owed), "it" if len(owed) == 1 else "them"
-    images = "1 paid image is" if count == 1 else f"{count} paid images are"
+    images = f"{counted(count, 'paid image')} {'is' if count == 1 else 'are'}"
     rows = owed[0].id if count == 1 else f"the first: {owed[0].id}"
     until, dies_at = time_text(now_s, left_s), min(trouble.dies_at for trouble in owed)
     kept = time_text(dies_at, 0.0) if dies_at else ""

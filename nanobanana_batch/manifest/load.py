@@ -32,7 +32,7 @@ from nanobanana_batch.manifest.words.names import ROW_NAMES, as_name, field_else
 from nanobanana_batch.manifest.words.template import as_text, names_in
 from nanobanana_batch.model import Draft
 from nanobanana_batch.problems import FindPaths, ProblemLog
-from nanobanana_batch.wording import closest, shown
+from nanobanana_batch.wording import closest, did_you_mean, shown
 
 _COLUMNS_TOLD = 10
 _IDLE_TOLD = 50
@@ -237,7 +237,7 @@ def _command_line_defaults(
         # When the file has problems, its variables are not all known, and its problems say more.
         if name not in known and not damaged:
             near = closest(name, known) or field_elsewhere(name)
-            hint = f"Did you mean {near!r}?" if near else f"Known: {', '.join(known)}."
+            hint = did_you_mean(near) or f"Known: {', '.join(known)}."
             raise UsageError(f"--defaults {shown(name)}: no such field or variable.", hint=hint)
     return {name: Given(value, "--defaults") for name, value in named.items() if value}
 

@@ -17,7 +17,7 @@ from nanobanana_batch.model import REQUEST_FIELDS
 from nanobanana_batch.providers.base import Idempotency
 from nanobanana_batch.providers.link_rules import LinkRules
 from nanobanana_batch.providers.profile_file import BUILT_IN, Settings, moved, read_settings
-from nanobanana_batch.wording import closest, shown
+from nanobanana_batch.wording import closest, counted, shown
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _IN_CLEAR = "the key would travel in clear"
@@ -129,8 +129,8 @@ def load_profile(name_or_file: str) -> Profile:
         settings.found(finding.field, finding.message, finding.allowed, finding.suggestion)
     if settings.problems:
         lines = [str(problem) for problem in settings.problems]
-        noun = "problem" if len(lines) == 1 else "problems"
-        raise ProfileError("\n".join([*lines, f"{len(lines)} {noun} in the profile; nothing was sent."]))
+        how_many = counted(len(lines), "problem")
+        raise ProfileError("\n".join([*lines, f"{how_many} in the profile; nothing was sent."]))
     return profile
 
 

@@ -17,7 +17,7 @@ import yaml
 
 from nanobanana_batch.errors import Problem, ProfileError
 from nanobanana_batch.files.plain import reading
-from nanobanana_batch.wording import closest
+from nanobanana_batch.wording import closest, did_you_mean
 
 BUILT_IN = ("evolink", "foxapi", "unified", "local", "local-unified")
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -142,11 +142,9 @@ def _text(name_or_file: str) -> str:
         folder = resources.files("nanobanana_batch.providers") / "profiles"
         return (folder / f"{name_or_file}.yaml").read_text(encoding="utf-8")
     if not name_or_file.endswith((".yaml", ".yml")):
-        near = closest(name_or_file, BUILT_IN)
-        hint = f"Known: {', '.join(BUILT_IN)}, or a .yaml file."
-        raise ProfileError(
-            f"There is no provider {name_or_file!r}.", hint=f"Did you mean {near}? {hint}" if near else hint
-        )
+        near = did_you_mean(closest(name_or_file, BUILT_IN))
+        hint = f"{near} Known: {', '.join(BUILT_IN)}, or a .yaml file.".lstrip()
+        raise ProfileError(f"There is no provider {name_or_file!r}.", hint=hint)
     try:
         with reading(Path(name_or_file)) as file:
             data = file.read(_MAX_BYTES + 1)

@@ -103,9 +103,9 @@ def room(module: str) -> str:
 
 
 BELOW: dict[str, set[str]] = {
-    "errors": set(),
-    "steady": set(),
     "wording": set(),
+    "errors": {"wording"},
+    "steady": set(),
     "problems": {"errors", "wording"},
     "model": set(),
     "fidelity": {"model"},

@@ -84,6 +84,15 @@ def test_many_at_once_do_not_pass_the_limit(tmp_path: Path) -> None:
     assert not it.stop.interrupted
 
 
+def test_a_large_limit_is_told_as_people_write_it(tmp_path: Path) -> None:
+    """Nobody reads 1.5e+06."""
+    it = night(tmp_path, Shop(price_of=lambda body: 1e6), 3, max_credits=1_500_000)
+    it.listed_price = lambda request: 1e6
+    it.run(interrupted_at(DAY_S))
+    assert "--max-credits 1,500,000 is reached: 1,000,000 credits are used" in it.stop.reason
+    assert "the next request costs 1,000,000." in it.stop.reason
+
+
 def test_a_price_list_that_is_too_low_does_not_pass_the_limit(tmp_path: Path) -> None:
     """The list says 2, the provider takes 8: the first request goes alone, and its reply tells."""
     shop = Shop(submit_s=5.0, price_of=lambda body: 8.0)

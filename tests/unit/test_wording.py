@@ -8,13 +8,16 @@ import pytest
 
 from nanobanana_batch.wording import (
     amount,
+    and_more,
     closest,
     counted,
     cut,
+    did_you_mean,
     duration_text,
     in_short,
     money_text,
     priced,
+    rough_duration_text,
     said,
     shown,
     time_text,
@@ -136,3 +139,17 @@ def test_a_time_of_day_is_told_where_somebody_can_mean_it() -> None:
     noon_s = datetime(2026, 11, 27, 12, 0).timestamp()
     assert time_text(noon_s, 90 * 60) == "2026-11-27 13:30"
     assert [time_text(noon_s, in_s) for in_s in (32 * DAY_S, 1e20, float("nan"))] == ["", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(28680, "7 h 58 min"), (1.4 * DAY_S, "33 h 36 min"), (3.2 * DAY_S, "3 days")]
+)
+def test_where_hours_do_not_matter_days_are_said(seconds: float, text: str) -> None:
+    """From a day and a half on, rounded."""
+    assert rough_duration_text(seconds) == text
+
+
+def test_what_is_left_out_and_what_was_meant_is_said_where_there_is_any() -> None:
+    """Empty texts else, to be put behind others."""
+    assert (and_more(1200), and_more(0), and_more(-3)) == (" and 1,200 more", "", "")
+    assert (did_you_mean("cat"), did_you_mean(""), did_you_mean(None)) == ("Did you mean 'cat'?", "", "")

@@ -21,6 +21,7 @@ from nanobanana_batch.state.facts import Fact
 from nanobanana_batch.state.lifecycle import OF_REQUEST, UNANSWERED
 from nanobanana_batch.state.prices import PriceClass, price_class
 from nanobanana_batch.state.store import Store
+from nanobanana_batch.wording import amount
 
 _ROUNDING = 1e-6
 _LOOK_AGAIN_S = 1.0
@@ -303,8 +304,8 @@ class Budget:
             self._stop.ask(_IN_DOUBT, needs_change=True)
             return
         self._stop.ask(
-            f"--max-credits {self._limit:g} is reached: {self.committed:g} credits are used, reserved or"
-            f" unaccounted for in this folder, and the next request costs {_said(price)}."
+            f"--max-credits {amount(self._limit)} is reached: {amount(self.committed)} credits are used,"
+            f" reserved or unaccounted for in this folder, and the next request costs {_said(price)}."
             " Give a higher --max-credits to go on.",
             needs_change=True,
         )
@@ -338,4 +339,4 @@ _IN_DOUBT = (
 
 
 def _said(price: float | None) -> str:
-    return "an unknown amount" if price is None else f"{price:g}"
+    return "an unknown amount" if price is None else amount(price)

@@ -24,7 +24,7 @@ from nanobanana_batch.manifest import one_slip
 from nanobanana_batch.model import REQUEST_FIELDS, LocalImage, Request, Row
 from nanobanana_batch.state.comparison import Prospect
 from nanobanana_batch.state.prices import price_class
-from nanobanana_batch.wording import closest, shown
+from nanobanana_batch.wording import closest, did_you_mean, shown
 
 _ROWS_AT_ONCE = 1000
 _IDS_COMPARED = 20_000
@@ -175,7 +175,7 @@ def _found(survey: Survey, id_: str) -> Row:
     near = closest(id_, ids)
     if not near and len(id_) > 1:
         near = next((id for id in ids if one_slip(id_.casefold(), id.casefold())), "")
-    hint = f"Did you mean {near!r}?" if near else "A plan with --out-csv FILE lists all ids."
+    hint = did_you_mean(near) or "A plan with --out-csv FILE lists all ids."
     raise UsageError(f"No row of {survey.ground.manifest.path} has the id {shown(id_)}.", hint=hint)
 
 

@@ -11,7 +11,7 @@ from nanobanana_batch.errors import Problem
 from nanobanana_batch.manifest.form.forms import Entries, Form
 from nanobanana_batch.manifest.read.nodes import Scalar, Seq, place
 from nanobanana_batch.manifest.words.template import Value, as_text
-from nanobanana_batch.wording import closest, shown
+from nanobanana_batch.wording import and_more, closest, shown
 
 _OTHERS_KEPT = 1000
 _LONGEST_KEPT = 200
@@ -53,7 +53,7 @@ class Condition:
         missing = sorted(self.values - self.met)
         if missing:
             texts = ", ".join(map(shown, missing[:_VALUES_SHOWN]))
-            more = f" and {len(missing) - _VALUES_SHOWN} more" if len(missing) > _VALUES_SHOWN else ""
+            more = and_more(len(missing) - _VALUES_SHOWN)
             near = next(filter(None, (closest(text, self.others) for text in missing[:_VALUES_SHOWN])), "")
             message = f"no row of {rows} has {self.name} {texts}{more}; there {self.there()}"
             yield self.place, str(Problem(self.place, message, "where", suggestion=near))

@@ -21,7 +21,7 @@ from nanobanana_batch.manifest.read.parquet import ParquetTable
 from nanobanana_batch.manifest.read.reach import near_file
 from nanobanana_batch.manifest.read.table import Table
 from nanobanana_batch.manifest.words.names import BLOCK_KEYS, ROW_NAMES, slip_of
-from nanobanana_batch.wording import shown
+from nanobanana_batch.wording import did_you_mean, shown
 
 YAML_ENDINGS = (".yaml", ".yml")
 STDIN = Path("-")
@@ -75,8 +75,7 @@ def _refuse_at_sight(path: Path) -> None:
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError) as error:
-        near = near_file(Path(), str(path))
-        hint = f"Did you mean {near!r}?" if near else ""
+        hint = did_you_mean(near_file(Path(), str(path)))
         raise UsageError(f"There is no manifest {path}.", hint=hint) from error
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}.") from error

@@ -31,6 +31,7 @@ from nanobanana_batch.providers.tasks.values import (
 )
 from nanobanana_batch.providers.their_clock import http_date
 from nanobanana_batch.providers.watch import LONGEST_PAGE
+from nanobanana_batch.wording import amount
 
 _LONGEST_CODE = 200
 _LONGEST_QUOTE = 200
@@ -176,9 +177,9 @@ def code_and_message(reply: Reply, words: ErrorWords | None) -> tuple[str, str]:
     if words is None:
         return f"http_{reply.status}", quoted(reply)
     credits = ", ".join(
-        f"{meaning}: {amount:g} credits"
+        f"{meaning}: {amount(found)} credits"
         for name, meaning in _AMOUNTS.items()
-        if (amount := as_number(words.fields.get(name))) is not None
+        if (found := as_number(words.fields.get(name))) is not None
     )
     message = f"{words.message} ({credits})" if credits else words.message
     return words.code or f"http_{reply.status}", message
