@@ -5,8 +5,8 @@ write to a file opened for appending, so a kill leaves whole lines; power loss m
 run then begins on a line of its own.
 
 The standard library's `RotatingFileHandler` was tried: it writes through a buffer, so that a full disk leaves
-half a line; it goes on behind a torn one in the same line; it follows a link, and writes into a backup that is
-a hard link of the log; it makes the file readable to all; and a line takes 25 µs before there is any JSON,
+half a line; it goes on behind a torn one in the same line; it follows a link, writes into a backup that is a
+hard link of the log, and makes the file readable to all; and a line takes 25 µs before there is any JSON,
 where it takes 15 with it here. With these mended, all that remained of it was the renaming.
 """
 
