@@ -3,9 +3,9 @@
     python -m benchmarks.walk prompt [task_id ...] [--tree FOLDER]
 
 Read from the syntax tree, without the embedded service, which has words of its own. A file handles a value
-where it has an attribute, a variable, a parameter, a keyword or a key of that name, or names it in a text, alone
-or in SQL. A form is a field of a class of that name, or the file in which it is a key of a mapping; that the
-state has a column for it is not counted.
+where it has an attribute, a variable, a parameter, a keyword or a key of that name, or says it in a text,
+alone or in SQL. A form is a field of a class of that name, or the file in which it is a key of a mapping;
+that the state has a column for it is not counted.
 """
 
 from __future__ import annotations
