@@ -164,6 +164,39 @@ def test_images_with_the_same_bytes_name_the_first_of_them(tmp_path: Path) -> No
         assert reader.same_bytes() == 1
 
 
+def test_bytes_are_shared_by_images_that_are_there(tmp_path: Path) -> None:
+    """Of one that is lost, and of one whose row is paid for anew, nobody says that another is its like."""
+    path = tmp_path / "state.sqlite3"
+    store = Store(path)
+    take(store, drafts("0", "1"))
+    for row in (1, 2):
+        image = Image(f"images/{row}.png", "image/png", 1, 1, 1, "same")
+        store.apply([intent(row, attempt=row), FACTS["Accepted"](row), FACTS["Ready"](row)])
+        store.apply([facts.Saved(row, image, 1.0)])
+    store.apply([facts.Lost(1)])
+    store.close()
+    assert [report.duplicate_of for report in reports(path)] == [None, None]
+    with open_reader(path) as reader:
+        assert reader.same_bytes() == 0
+
+
+def test_a_row_costs_what_all_of_its_attempts_cost(tmp_path: Path) -> None:
+    """The first was refunded, the second was paid in vain, the third has the image."""
+    path = tmp_path / "state.sqlite3"
+    store = Store(path)
+    take(store, drafts("0"))
+    ends = (FACTS["Failed"], FACTS["Expired"], FACTS["Ready"])
+    for attempt, end in enumerate(ends, 1):
+        made = TaskMade(f"task-{attempt}", None, 10.0**attempt, None)
+        store.apply([intent(1, attempt=attempt, number=attempt), facts.Accepted(attempt, made, 1.0)])
+        store.apply([end(attempt)])
+    store.close()
+    (report,) = reports(path)
+    with open_reader(path) as reader:
+        paid = {one.attempt: one.credits_used or one.credits_reserved for one in reader.attempts()}
+    assert report.credits == paid[2] + paid[3]
+
+
 def test_a_folder_without_state_is_a_usage_error(tmp_path: Path) -> None:
     """And no state appears by looking for it."""
     with pytest.raises(UsageError, match="not an output folder"), open_reader(tmp_path / "state.sqlite3"):
