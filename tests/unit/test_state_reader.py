@@ -193,7 +193,7 @@ def test_a_row_costs_what_all_of_its_attempts_cost(tmp_path: Path) -> None:
     store.close()
     (report,) = reports(path)
     with open_reader(path) as reader:
-        paid = {one.attempt: one.credits_used or one.credits_reserved for one in reader.attempts()}
+        paid = {one.attempt: one.credits_used or one.credits_reserved or 0.0 for one in reader.attempts()}
     assert report.credits == paid[2] + paid[3]
 
 
