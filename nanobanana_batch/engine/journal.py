@@ -78,6 +78,7 @@ class Journal:
         self._wake = anyio.Event()
         self._closed = False
         self._failure: Exception | None = None
+        self._failed = anyio.Event()
 
     async def record(self, *facts: Fact) -> None:
         """Return when the facts survive power loss.
@@ -93,6 +94,17 @@ class Journal:
         await entry.done.wait()
         if entry.error is not None:
             raise entry.error
+
+    async def pause(self, seconds: float) -> None:
+        """Sleep, as long as facts can be written.
+
+        Raises:
+            StateFailed: they cannot any more, or could not before; the whole run stops.
+        """
+        with anyio.move_on_after(seconds):
+            await self._failed.wait()
+        if self._failure is not None:
+            raise self._failure
 
     def close(self) -> None:
         """Let `run` end once everything that was handed in is written."""
@@ -116,6 +128,7 @@ class Journal:
             await self._blocking(lambda: self._store.apply(facts))
         except Exception as error:
             self._failure = error
+            self._failed.set()
             for entry in (*batch, *self._waiting):
                 entry.error = error
                 entry.done.set()

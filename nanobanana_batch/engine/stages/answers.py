@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import anyio
-
 from nanobanana_batch.engine.context import Context
 from nanobanana_batch.engine.limits.pace import backoff_s
 from nanobanana_batch.engine.work import Work
@@ -15,6 +13,8 @@ from nanobanana_batch.model import TaskMade
 from nanobanana_batch.providers.base import Answered, Decision, NotSent, Rejected, SubmitOutcome, Unknown
 from nanobanana_batch.state import facts
 
+_KEEPING = "keep"
+"""What is in trouble while replies wait for the disk."""
 _DENIALS = frozenset({"model_access_denied", "key_model_not_allowed", "permission_denied"})
 """Rejections that hold for every row of a model."""
 _STOPS = {
@@ -92,6 +92,9 @@ async def keep(context: Context, work: Work, reply: bytes, credits_used: float |
     """Put the reply to a request into a file, and write that down; a disk that refuses is asked again.
 
     Else what is paid for, and held in memory only, would be lost.
+
+    Raises:
+        StateFailed: the journal has failed, so that nothing can be written down any more.
     """
     tries = 0
     while True:
@@ -101,9 +104,16 @@ async def keep(context: Context, work: Work, reply: bytes, credits_used: float |
             )
             break
         except DiskFailed as error:
-            context.tally.trouble(f"{error.message} What is paid for waits in memory.", "fetch")
+            words = error.message.rstrip(".")
+            context.tally.trouble(
+                f"{words}: replies that are paid for wait in memory until that works. Make room for them; a"
+                " second Ctrl-C loses them.",
+                _KEEPING,
+            )
             tries += 1
-            await anyio.sleep(backoff_s(tries))
+            await context.journal.pause(backoff_s(tries))
+    if tries:
+        context.tally.all_well(_KEEPING, "Replies can be saved again.")
     await note_answer(context, work, path, credits_used)
 
 

@@ -246,8 +246,9 @@ class Resolver:
             case.is_noted = False
             self._strangers.note_repeat(work)
             outcome: SubmitOutcome = Unknown("the repeated request was cut short")
-            with self._sections.one(), context.pace.one(wanted_at):
+            with self._sections.one() as section, context.pace.one(wanted_at):
                 outcome = await context.provider.submit(work.body, work.idempotency_key)
+                self._sections.answered(section, outcome)
                 with context.gate.heard(outcome):
                     outcome = await record_answer(context, work, outcome)
             self._note_health(outcome)

@@ -7,6 +7,7 @@ is cut short stays an intent on disk, which the next run treats as possibly paid
 from __future__ import annotations
 
 import hashlib
+import math
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -79,6 +80,7 @@ class PaidSections:
         self._grace_s = grace_s
         self._hard_stop_grace_s = hard_stop_grace_s
         self._open: set[anyio.CancelScope] = set()
+        self._is_cut_short = False
 
     @contextmanager
     def one(self) -> Iterator[anyio.CancelScope]:
@@ -90,8 +92,17 @@ class PaidSections:
             finally:
                 self._open.discard(section)
 
+    def answered(self, section: anyio.CancelScope, outcome: SubmitOutcome) -> None:
+        """A reply with images is in memory, and nowhere else: its file is waited for as long as it takes.
+
+        Only a journal that fails, or a person who asks a second time to stop, ends that.
+        """
+        if isinstance(outcome, Answered) and not self._is_cut_short:
+            section.deadline = math.inf
+
     def cut_short(self) -> None:
         """Leave those that are open only a short grace: a person asked a second time to stop."""
+        self._is_cut_short = True
         deadline = anyio.current_time() + self._hard_stop_grace_s
         for section in self._open:
             section.deadline = min(section.deadline, deadline)
@@ -366,13 +377,14 @@ class Submitter:
 
     async def _post(self, work: Work, intents: tuple[Sending, ...]) -> SubmitOutcome:
         context, fact = self._context, intents[0]
-        with self._sections.one():
+        with self._sections.one() as section:
             work.is_intended = True
             await context.journal.record(self._dated(work, fact), *intents[1:])
             outcome: SubmitOutcome = _HELD_BACK
             if context.gate.is_open:
                 work.posted_at = anyio.current_time()
                 outcome = await context.provider.submit(work.body, work.idempotency_key)
+                self._sections.answered(section, outcome)
             is_anew = isinstance(fact, facts.SentAgain) and not fact.is_same_payment
             with context.gate.heard(outcome):
                 return await record_answer(context, work, outcome, is_anew=is_anew)
