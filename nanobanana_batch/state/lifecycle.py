@@ -146,6 +146,9 @@ CAN_REST = _phases(Phase.INTENT, Phase.UNKNOWN, Phase.ACCEPTED)
 GIVEN_UP = "given_up"
 """The code of a failed attempt that a person gave up: unlike any other failed one it may be paid."""
 
+NOT_TOLD = "no_result"
+"""The code of a row of which the reply or the results of its request say nothing: it may have been paid."""
+
 MISSED = "resource_not_found"
 """The code of a task that failed since something its request names is not there."""
 

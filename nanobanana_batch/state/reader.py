@@ -22,7 +22,6 @@ from nanobanana_batch.state.journal import has_journal
 from nanobanana_batch.state.ledger import LastTold, refuse_less_known
 from nanobanana_batch.state.lifecycle import (
     FAILURES,
-    FETCHED,
     GIVEN_UP,
     RUNNING,
     STATUS_OF_PHASE,
@@ -35,12 +34,13 @@ from nanobanana_batch.state.opening import refuse_foreign_journal, unusable
 from nanobanana_batch.state.prices import (
     ATTEMPTS,
     BY_KIND,
-    COUNTING,
     KIND,
-    OF_ALL,
     PRICES,
+    SHARE,
     SHARES,
+    SPENT,
     PriceClass,
+    Share,
     by_kind,
     counted,
 )
@@ -102,7 +102,12 @@ class AttemptReport:
     phase: Phase
     task_id: str | None
     credits_reserved: float | None
+    """Of a job, as the next one: its share."""
     credits_used: float | None
+    is_accepted: bool
+    """The provider has taken its request."""
+    is_spent: bool
+    """What it has cost is spent: it has ended, and was not refunded."""
     path: str | None
     sha256: str | None
     error_code: str | None
@@ -183,12 +188,12 @@ class BeingSent:
     """As far as their price was known."""
 
 
-# Of a job it is not told what each row costs: its credits are those of its first row.
+_EACH = Share("each", "paid")
 _COST = f"""
-(SELECT sum(CASE WHEN each.phase IN ({in_sql({Phase.FAILED, Phase.REFUSED})}) AND paid.task_id IS NOT NULL
-                      AND each.error_code IS NOT '{GIVEN_UP}' THEN 0
-                 ELSE coalesce(paid.credits_used, paid.credits_reserved) END)
- FROM attempts AS each JOIN requests AS paid ON paid.request = each.attempt WHERE each.row = rows.row)
+(SELECT sum(CASE WHEN paid.task_id IS NOT NULL AND NOT {_EACH.counts} THEN 0
+                 ELSE coalesce({_EACH.used}, {_EACH.reserved}) END)
+ FROM attempts AS each JOIN requests AS paid USING (request) LEFT JOIN shares USING (request)
+ WHERE each.row = rows.row)
 """
 _LATEST = """
 rows LEFT JOIN attempts ON attempts.attempt = rows.attempt
@@ -206,7 +211,8 @@ WHERE rows.position IS NOT NULL AND attempts.phase = '{Phase.SAVED}'
 """
 # The bytes that several rows share are few and found once: asked for row by row this takes quadratic time.
 _ROWS = f"""
-WITH shared AS MATERIALIZED (
+{SHARES},
+shared AS MATERIALIZED (
     SELECT images.sha256 AS sha256, min(rows.position) AS first {_SAVED_MAIN}
     GROUP BY images.sha256 HAVING count(*) > 1
 )
@@ -221,13 +227,13 @@ FROM {_LATEST} WHERE rows.position IS NOT NULL
 ORDER BY rows.position
 """
 _ATTEMPTS = f"""
+{SHARES}
 SELECT attempts.attempt, rows.row_key, rows.id, attempts.phase, requests.task_id,
-       iif(requests.request = attempts.attempt, requests.credits_reserved, NULL),
-       iif(requests.request = attempts.attempt, requests.credits_used, NULL),
+       {SHARE.reserved}, {SHARE.used}, requests.accepted_at IS NOT NULL, {SPENT},
        images.path, images.sha256, attempts.error_code,
        attempts.error_message, requests.sent, images.width, images.height, rows.request,
        images.size_bytes, images.file_time, rows.position IS NULL, {_FILES.format(first=1)}
-FROM attempts JOIN requests USING (request) JOIN rows USING (row)
+FROM {ATTEMPTS} JOIN rows USING (row)
 LEFT JOIN images ON images.attempt = attempts.attempt AND images.number = 1
 ORDER BY attempts.attempt
 """
@@ -243,19 +249,18 @@ WHERE rows.position IS NOT NULL AND {scope} GROUP BY attempts.phase
 _IS_GIVEN_UP = f"attempts.error_code = '{GIVEN_UP}'"
 _CREDITS = f"""
 {SHARES}
-SELECT total(CASE WHEN attempts.phase IN ({in_sql(RUNNING)}) THEN credits_reserved / {COUNTING} END),
-       total(CASE WHEN attempts.phase IN ({in_sql(FETCHED)})
-                       OR (attempts.phase = '{Phase.FAILED}' AND {_IS_GIVEN_UP})
-                  THEN coalesce(credits_used, credits_reserved) / {COUNTING} END),
+SELECT total(iif(attempts.phase IN ({in_sql(RUNNING)}), {SHARE.reserved}, NULL)),
+       total(iif({SPENT}, coalesce({SHARE.used}, {SHARE.reserved}), NULL)),
        total(CASE WHEN attempts.phase IN ({in_sql(UNANSWERED)}) OR (accepted_at IS NULL AND {_IS_GIVEN_UP})
-                  THEN sent * credits_expected / {COUNTING}
+                  THEN sent * {SHARE.expected}
                   WHEN accepted_at IS NOT NULL
-                  THEN (sent - 1) * coalesce(credits_expected, credits_reserved) / {OF_ALL} END)
+                  THEN (sent - 1) * coalesce({SHARE.expected}, {SHARE.reserved}) END)
 FROM {ATTEMPTS}
 """
 _BEING_SENT = f"""
-SELECT count(rows.position), total(iif(requests.request = attempts.attempt, credits_expected, 0))
-FROM attempts JOIN requests USING (request) JOIN rows ON rows.attempt = attempts.attempt
+{SHARES}
+SELECT count(rows.position), total({SHARE.expected})
+FROM {ATTEMPTS} JOIN rows ON rows.attempt = attempts.attempt
 WHERE attempts.phase = '{Phase.INTENT}' AND attempts.attempt > ?
 """
 _SAME_BYTES = f"""
@@ -266,6 +271,7 @@ SELECT json_extract(rows.request, '$.resolution'), json_extract(rows.request, '$
        images.width, images.height, count(*) {_SAVED_MAIN} GROUP BY 1, 2, 3, 4
 """
 _KNOWN = f"""
+{SHARES}
 SELECT iif(attempts.phase = '{Phase.SAVED}', images.path, NULL), requests.task_id, {_COST},
        attempts.error_code, attempts.error_message
 FROM {_LATEST} WHERE rows.row_key = ?
@@ -348,8 +354,9 @@ class Reader:
         """Every attempt, in the order of their intents, streamed."""
         for attempt, row_key, id_, phase, *rest, files in self._db.execute(_ATTEMPTS):
             with understood("images"):
-                values = (*rest, _files(files))
-                report = AttemptReport(attempt, row_key, id_, Phase(phase), *values)
+                task_id, reserved, used, is_accepted, is_spent, *values = (*rest, _files(files))
+                known = (task_id, reserved, used, bool(is_accepted), bool(is_spent))
+                report = AttemptReport(attempt, row_key, id_, Phase(phase), *known, *values)
             if report.path is not None and not is_image_path(report.path):
                 raise StateFailed(f"The state file names an image {report.path!r}, as no run does.")
             yield report

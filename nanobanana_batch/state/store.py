@@ -79,6 +79,9 @@ class OpenCredits:
     """How many of its sendings may have been paid."""
     job: int | None = None
     """The number of its request, if that is for several rows; `credits` is its share then."""
+    kind: Kind = Kind.TASK
+    is_billed: bool = False
+    """The provider has said what it has cost, whatever becomes of its row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,8 +329,17 @@ class Store:
         found = self._read(CREDITS_OF_OPEN)
         with understood("rows"):
             return [
-                OpenCredits(attempt, Phase(phase), request_from_json(request), credits, sent, job)
-                for attempt, phase, request, credits, sent, job in found
+                OpenCredits(
+                    attempt,
+                    Phase(phase),
+                    request_from_json(request),
+                    credits,
+                    sent,
+                    job,
+                    Kind(kind),
+                    bool(billed),
+                )
+                for attempt, phase, request, credits, sent, job, kind, billed in found
             ]
 
     def has_unpriced_tasks(self) -> bool:

@@ -27,10 +27,8 @@ from nanobanana_batch.files.images import ImageFile
 from nanobanana_batch.model import Image
 from nanobanana_batch.providers.base import Decision, ReadsResults, Result
 from nanobanana_batch.state import facts
+from nanobanana_batch.state.lifecycle import NOT_TOLD
 from nanobanana_batch.state.open_attempts import OwedImage
-
-NOT_TOLD = "no_result"
-"""The code of a row of which its request's results say nothing: nobody knows whether it was paid for."""
 
 
 class Waiting(Protocol):
