@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 import anyio
 import anyio.to_thread
 
+from nanobanana_batch.errors import StateFailed
 from nanobanana_batch.files.log import Log
 from nanobanana_batch.state.facts import Accepted, Fact, Saved
 from nanobanana_batch.state.store import Store
@@ -113,28 +114,38 @@ class Journal:
 
     async def run(self) -> None:
         """Write what comes in until `close`."""
-        while True:
-            await self._wake.wait()
-            self._wake = anyio.Event()
-            while self._waiting:
-                await self._commit()
-            if self._closed:
-                return
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake = anyio.Event()
+                while self._waiting:
+                    await self._commit()
+                if self._closed:
+                    return
+        except BaseException as error:  # also where it is torn down: who cannot be cancelled waits for it
+            self._fail(error)
+            raise
 
     async def _commit(self) -> None:
         batch, self._waiting = self._waiting, []
         facts = [fact for entry in batch for fact in entry.facts]
         try:
             await self._blocking(lambda: self._store.apply(facts))
-        except Exception as error:
-            self._failure = error
-            self._failed.set()
-            for entry in (*batch, *self._waiting):
-                entry.error = error
-                entry.done.set()
+        except BaseException:
+            self._waiting = [*batch, *self._waiting]
             raise
         for fact in facts:
             for tell in self._after:
                 tell(fact)
         for entry in batch:
+            entry.done.set()
+
+    def _fail(self, error: BaseException) -> None:
+        """Nothing is written any more."""
+        if not isinstance(error, Exception):
+            error = StateFailed("The state is not written any more.")
+        self._failure = error
+        self._failed.set()
+        for entry in self._waiting:
+            entry.error = self._failure
             entry.done.set()

@@ -372,8 +372,15 @@ class Provider(Protocol):
 class ReadsResults(Protocol):
     """The part of a provider that finds images in a file: the reply to a request, or a job's results.
 
-    Both methods block; call them in a thread.
+    All of them block; call them in a thread.
     """
+
+    def credits_in(self, path: Path) -> float | None:
+        """What the request has cost, as its reply says; None where it does not.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
 
     def read_results(self, path: Path) -> Iterator[Result]:
         """What came of each row, in the order of the file; of what cannot be understood nothing is said.

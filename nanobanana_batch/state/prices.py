@@ -112,7 +112,8 @@ class Share:
         Where no row has, and the provider names a price in the end, all have.
         """
         is_billed = f"{self.paid}.credits_used IS NOT NULL AND coalesce(shares.counting, 0) = 0"
-        return f"({_counts(self.one, f'{self.paid}.kind')} OR ({self.paid}.kind != '{Kind.TASK}' AND {is_billed}))"
+        of_itself = _counts(self.one, f"{self.paid}.kind")
+        return f"({of_itself} OR ({self.paid}.kind != '{Kind.TASK}' AND {is_billed}))"
 
     @property
     def used(self) -> str:

@@ -61,6 +61,12 @@ def read_line(line: bytes) -> Result | None:
 class FileReader:
     """See `base.ReadsResults`."""
 
+    def credits_in(self, path: Path) -> float | None:
+        """As the first line says, which may be the only one."""
+        with path.open("rb") as file:
+            told = json.loads(file.readline())
+        return float(told["credits"]) if "credits" in told else None
+
     def read_results(self, path: Path) -> Iterator[Result]:
         """One line a row."""
         with path.open("rb") as file:
@@ -108,7 +114,7 @@ class DirectProvider(FileReader, FakeProvider):
         if scripted == "lost":
             return Unknown("the reply was lost")
         told = self.on_reply(number, task) or told_of(body, self.images)
-        return Answered(json.dumps({"name": ""} | told).encode(), credits_used=2.0)
+        return Answered(json.dumps({"name": "", "credits": 2.0} | told).encode(), credits_used=2.0)
 
     async def list_recent(self, age_s: float, turn: Turn) -> Listing:
         """There is no list."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
+import pandas
 import pytest
 
 from nanobanana_batch.engine.context import Settings
@@ -17,11 +18,15 @@ from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.errors import StateFailed
 from nanobanana_batch.file_names import ANSWERS
 from nanobanana_batch.files.disk import Disk
+from nanobanana_batch.files.folder import STATE_NAME, find
+from nanobanana_batch.jobs.audit import make_audit
 from nanobanana_batch.model import RowStatus
+from nanobanana_batch.results import read_results, write_results
 from nanobanana_batch.state.facts import Answered, Fact
+from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.store import Store
-from tests.unit.fake_provider import FakeProvider
-from tests.unit.file_providers import DirectProvider
+from tests.unit.fake_provider import FakeProvider, FakeTask
+from tests.unit.file_providers import DirectProvider, JobProvider, Line
 from tests.unit.night import Night
 
 DONE = RowStatus.COMPLETED
@@ -98,3 +103,123 @@ def test_a_journal_that_fails_ends_the_wait_for_the_disk(tmp_path: Path) -> None
     with pytest.raises(BaseExceptionGroup) as failed:
         it.run()
     assert failed.group_contains(StateFailed, match="cannot be written")
+
+
+# --- what they cost --------------------------------------------------------------------------------------
+
+
+class Dear(JobProvider):
+    """A job is 10 credits when it is taken, and as many in the end, or nobody says."""
+
+    last: float | None = 10.0
+
+    def reserved(self, task: FakeTask) -> float:
+        """When it is taken."""
+        return 10.0
+
+    def used(self, task: FakeTask) -> float | None:
+        """When it has ended."""
+        return self.last
+
+
+def without(missing: int, *refused: int) -> Callable[[list[Line]], list[Line]]:
+    """The results say nothing of one row, and of others that there is no image."""
+
+    def lines(made: list[Line]) -> list[Line]:
+        told = [line for line in made if isinstance(line, dict)]
+        for n in refused:
+            told[n] = {"name": told[n]["name"], "refused": "by rule 7"}
+        return [line for n, line in enumerate(told) if n != missing]
+
+    return lines
+
+
+def told(it: Night) -> tuple[list[float | None], float, float, float]:
+    """The credits of each row in results.csv; what the folder, its audit and its limit have used."""
+    write_results(find(it.folder), Disk())
+    totals = make_audit(find(it.folder)).totals
+    with open_reader(it.folder / STATE_NAME) as reader:
+        used = reader.credits().used
+    store = Store(it.folder / STATE_NAME)
+    ended = store.credits_of_ended()
+    store.close()
+    rows = [None if cost is pandas.NA else float(cost) for cost in read_results(it.folder)["credits"]]
+    return rows, used, totals.credits_used, ended
+
+
+def test_the_rows_of_a_job_share_what_it_costs_to_the_last_millionth(tmp_path: Path) -> None:
+    """Equal shares, what is left of them for the first; each sum is what the provider says."""
+    it = night(tmp_path, Dear(), 3)
+    it.run()
+    rows, *sums = told(it)
+    assert rows == [3.333334, 3.333333, 3.333333]
+    assert sums == [pytest.approx(10.0, abs=1e-12)] * 3
+    assert make_audit(find(tmp_path)).totals.credits_reserved == pytest.approx(10.0, abs=1e-12)
+
+
+def test_a_row_of_which_the_results_say_nothing_has_cost_what_the_others_have(tmp_path: Path) -> None:
+    """One that the provider refuses has not."""
+    it = night(tmp_path, Dear(on_lines=without(0, 2)), 4)
+    it.run()
+    rows, *sums = told(it)
+    assert [row.error_code for row in it.rows()] == ["no_result", None, "refused", None]
+    assert rows == [3.333334, 3.333333, 0.0, 3.333333]
+    assert sums == [pytest.approx(10.0, abs=1e-12)] * 3
+
+
+def test_a_job_without_any_image_has_cost_what_the_provider_says(tmp_path: Path) -> None:
+    """All rows share that, and the limit of the next run knows it; what it only reserved is given back."""
+    for last, cost in ((10.0, 5.0), (None, 0.0)):
+        folder = tmp_path / str(last)
+        folder.mkdir()
+        provider = Dear(on_lines=without(9, 0, 1))
+        provider.last = last
+        it = night(folder, provider, 2)
+        it.run()
+        rows, *sums = told(it)
+        assert (rows, sums) == ([cost, cost], [2 * cost] * 3)
+
+
+def test_a_limit_counts_a_row_of_which_the_results_say_nothing(tmp_path: Path) -> None:
+    """In the run itself as in the next one."""
+    provider = JobProvider(rows_at_once=1, on_lines=without(0))
+    provider.reserved = provider.used = lambda task: None  # type: ignore[method-assign, assignment]
+    it = night(tmp_path, provider, 8)
+    it.settings = Settings(concurrency=1, max_credits=6.0)
+    it.listed_price = lambda request: 2.0
+    it.run()
+    assert [row.error_code for row in it.rows()] == ["no_result"] * 3 + [None] * 5
+    assert (len(provider.tasks), told(it)[3]) == (3, 6.0)
+
+
+def test_a_direct_reply_without_an_image_has_cost_what_it_says(tmp_path: Path) -> None:
+    """It is spent in the run itself, in the next one, and for people."""
+    provider = DirectProvider(on_reply=lambda n, task: {"refused": "by rule 7"})
+    it = night(tmp_path, provider, 3)
+    it.settings = Settings(concurrency=1, max_credits=4.0)
+    it.listed_price = lambda request: 2.0
+    it.run()
+    assert len(provider.tasks) == 2
+    assert told(it) == ([2.0, 2.0, None], 4.0, 4.0, 4.0)
+
+
+def test_a_reply_that_is_found_again_costs_what_it_says(tmp_path: Path) -> None:
+    """The run was killed between its file and the word of it."""
+
+    class Killed(BaseException):
+        """The process is gone."""
+
+    class Mortal(Store):
+        def apply(self, batch: Sequence[Fact]) -> None:
+            if any(isinstance(fact, Answered) for fact in batch):
+                raise Killed
+            super().apply(batch)
+
+    it = night(tmp_path, DirectProvider(), 1)
+    it.make_store = Mortal
+    with pytest.raises(BaseExceptionGroup):
+        it.run()
+    it.make_store = Store
+    it.run()
+    assert (it.statuses(), len(it.provider.tasks)) == ([DONE], 1)
+    assert told(it) == ([2.0], 2.0, 2.0, 2.0)

@@ -7,8 +7,8 @@ which are made files of their own; when none is left to be made the answer is le
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from typing import Protocol
 
 import anyio
@@ -75,10 +75,10 @@ class Results:
 
     async def adopt(self, work: Work) -> bool:
         """Whether an earlier run has kept the answer, and was killed before it wrote that down."""
-        path = answer_of(self._context.folder, work.idempotency_key)
-        if path is None or not isinstance(self._context.provider, ReadsResults):
+        context, path = self._context, answer_of(self._context.folder, work.idempotency_key)
+        if path is None or not isinstance(context.provider, ReadsResults):
             return False
-        await note_answer(self._context, work, path, None)
+        await note_answer(context, work, path, await context.blocking(lambda: _credits(context, path)))
         return True
 
     async def work(self) -> None:
@@ -190,19 +190,30 @@ def _on_their_own(works: Sequence[Work]) -> list[Work]:
 def _read(context: Context, work: Work) -> dict[str, Result]:
     """The first of several lines for a row that has images counts, else the first of all."""
     found: dict[str, Result] = {}
-    try:
+    with _readable(context, work.results):
         for result in _reader(context).read_results(context.folder / work.results):
             known = found.get(result.name)
             if known is None or (result.images and not known.images):
                 found[result.name] = result
             else:
                 context.log("told_twice", name=result.name, images=result.images)
+    return found
+
+
+@contextmanager
+def _readable(context: Context, path: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise RunStopped(
             f"What came of paid requests cannot be read: {system_words(error)}.",
-            hint=f"{context.folder / work.results} holds what is paid for: do not delete it. Run again.",
+            hint=f"{context.folder / path} holds what is paid for: do not delete it. Run again.",
         ) from error
-    return found
+
+
+def _credits(context: Context, path: str) -> float | None:
+    with _readable(context, path):
+        return _reader(context).credits_in(context.folder / path)
 
 
 def image_of_results(context: Context, work: Work, image: OwedImage) -> Image:
