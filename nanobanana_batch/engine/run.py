@@ -173,7 +173,7 @@ class Run:
         works = [resumed(one, context.settings.scope) for one in known]
         for work in works:
             if work.is_wanted:
-                self._context.counts.resume(work.attempt, phase)
+                self._context.counts.resume(work.attempt, phase, work.row)
             if work.attempt != work.request:
                 self._context.counts.joined(work.request, work.attempt)
         return works
@@ -231,7 +231,6 @@ class Run:
     async def _submit_due(self, submits: MemoryObjectSendStream[RowToSend | Work]) -> None:
         """Rows whose task failed in this run and whose waiting time is over."""
         while not self._context.stop.asked and (row := self._context.retries.take_due()) is not None:
-            self._context.counts.repeat(row)
             await self._submit(submits, self._context.store.row_to_send(row))
 
     async def _submit(
