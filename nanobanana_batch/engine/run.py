@@ -46,7 +46,9 @@ class Run:
             on_ready=lambda work: self._downloader.add(work),
             on_results=lambda job, link: self._results.fetch(job, link),
         )
-        self._downloader = Downloader(context, waiting=lambda: self._waiter)
+        self._downloader = Downloader(
+            context, waiting=lambda: self._waiter, on_missing=lambda work: self._results.add(work)
+        )
         self._results = Results(context, self._waiter, on_ready=self._downloader.add)
         self._resolver = Resolver(
             context, self._sections, on_accepted=self._waiter.add, on_answered=self._results.add
@@ -146,9 +148,9 @@ class Run:
         """Everything is looked up before anything moves: what is resolved is not to be found twice."""
         unknown = grouped([work for phase in sorted(UNANSWERED) for work in self._attempts(phase)])
         ready = self._attempts(Phase.READY)
-        running = grouped(
-            [work for phase in (Phase.ACCEPTED, Phase.EXPIRED) for work in self._attempts(phase)]
-        )
+        in_files = [work for work in ready if work.results]
+        begun = [work for phase in (Phase.ACCEPTED, Phase.EXPIRED) for work in self._attempts(phase)]
+        running = grouped([*in_files, *begun])
         await self._context.blocking(lambda: sweep(self._context))
         answered = [work for work in running if work.results]
         for work in unknown:
@@ -157,8 +159,9 @@ class Run:
             else:
                 self._resolver.add(work)
         for work in ready:
-            await self._context.slots.take()
-            self._downloader.add(work)
+            if not work.results:
+                await self._context.slots.take()
+                self._downloader.add(work)
         for work in answered:
             await take_slots(self._context, work)
             self._results.add(work)

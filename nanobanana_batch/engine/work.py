@@ -39,6 +39,10 @@ class Work(OpenAttempt):
     is_remembered: bool = False
     """The provider answers a repeat of it with the first task: sent again, it is the same payment."""
     credits_used: float = 0.0
+    answer_at: int = 0
+    """Where in the file of its request's results its own begins."""
+    was_gone: bool = False
+    """That file was deleted by somebody, and is to be had again."""
     dead_links: frozenset[str] = field(default_factory=frozenset)
     """Links of which their host said that they are gone, when their life was over."""
     has_slot: bool = True

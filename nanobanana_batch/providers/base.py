@@ -96,6 +96,8 @@ class Result:
     error_code: str = ""
     error_message: str = ""
     decision: Decision = Decision.FAIL_ROW
+    at: int = 0
+    """Where in the file that is said, for `image_in`."""
 
 
 class TaskState(StrEnum):
@@ -389,8 +391,8 @@ class ReadsResults(Protocol):
             OSError: the file cannot be read.
         """
 
-    def image_in(self, path: Path, name: str, number: int) -> Iterator[bytes]:
-        """The bytes of one image (1-based) of a row, in pieces.
+    def image_in(self, path: Path, at: int, number: int) -> Iterator[bytes]:
+        """The bytes of one image (1-based) of a row, in pieces; `at`: as its result says.
 
         Raises:
             OSError: the file cannot be read.

@@ -102,6 +102,7 @@ MOVES = (
     Move(facts.Rejected, UNANSWERED, Phase.REFUSED, "by content rules"),
     Move(facts.Accepted, UNANSWERED, Phase.ACCEPTED),
     Move(facts.Answered, UNANSWERED | {Phase.ACCEPTED, Phase.EXPIRED}, Phase.ACCEPTED),
+    Move(facts.Answered, _phases(Phase.READY), Phase.READY, "once more"),
     Move(facts.Ready, _phases(Phase.ACCEPTED, Phase.READY, Phase.EXPIRED), Phase.READY),
     Move(facts.Saved, _phases(Phase.READY), Phase.SAVED, "the last of its images"),
     Move(facts.Saved, _phases(Phase.READY), Phase.READY, "others are still to come"),

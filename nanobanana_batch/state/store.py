@@ -288,10 +288,14 @@ class Store:
         return bool(self._read(query, request, request))
 
     def awaited_answers(self) -> frozenset[str]:
-        """The keys of requests of which an image may still become a file, but for those of tasks."""
+        """The keys of requests of which an image may still become a file, but for those of tasks.
+
+        Also of those that expired: somebody may have brought back what was deleted.
+        """
         query = (
             "SELECT DISTINCT idempotency_key FROM attempts JOIN requests USING (request)"
-            f" WHERE attempts.phase != '{Phase.SAVED}' AND attempts.phase IN ({in_sql(OPEN)}) AND kind != ?"
+            f" WHERE attempts.phase != '{Phase.SAVED}' AND kind != ?"
+            f" AND attempts.phase IN ({in_sql(OPEN | {Phase.EXPIRED})})"
         )
         return frozenset(key for (key,) in self._read(query, Kind.TASK))
 

@@ -69,22 +69,28 @@ class FileReader:
 
     def read_results(self, path: Path) -> Iterator[Result]:
         """One line a row."""
+        at = 0
         with path.open("rb") as file:
             for line in file:
-                if (result := read_line(line)) is not None:
-                    yield result
+                if (result := self.line_read(line)) is not None:
+                    yield replace(result, at=at)
+                at += len(line)
 
-    def image_in(self, path: Path, name: str, number: int) -> Iterator[bytes]:
-        """Of the first line of the row that has any."""
+    def image_in(self, path: Path, at: int, number: int) -> Iterator[bytes]:
+        """Of the line that begins there."""
         with path.open("rb") as file:
-            for line in file:
-                result = read_line(line)
-                if result is not None and result.name == name and result.images >= number:
-                    data = base64.b64decode(json.loads(line)["images"][number - 1])
-                    yield data[: len(data) // 2]
-                    yield data[len(data) // 2 :]
-                    return
-        raise ImageRejected("its results have no such image")
+            file.seek(at)
+            line = file.readline()
+        result = self.line_read(line)
+        if result is None or result.images < number:
+            raise ImageRejected("its results have no such image")
+        data = base64.b64decode(json.loads(line)["images"][number - 1])
+        yield data[: len(data) // 2]
+        yield data[len(data) // 2 :]
+
+    def line_read(self, line: bytes) -> Result | None:
+        """A test may count them."""
+        return read_line(line)
 
 
 @dataclass

@@ -16,13 +16,14 @@ from nanobanana_batch.engine.context import Settings
 from nanobanana_batch.engine.run import Run
 from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.errors import StateFailed
-from nanobanana_batch.file_names import ANSWERS
+from nanobanana_batch.file_names import ANSWERS, IMAGE_FOLDER
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import STATE_NAME, find
 from nanobanana_batch.jobs.audit import make_audit
 from nanobanana_batch.model import RowStatus
+from nanobanana_batch.providers.base import Result
 from nanobanana_batch.results import read_results, write_results
-from nanobanana_batch.state.facts import Answered, Fact
+from nanobanana_batch.state.facts import Answered, Fact, Saved
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.store import Store
 from tests.unit.fake_provider import FakeProvider, FakeTask
@@ -206,9 +207,6 @@ def test_a_direct_reply_without_an_image_has_cost_what_it_says(tmp_path: Path) -
 def test_a_reply_that_is_found_again_costs_what_it_says(tmp_path: Path) -> None:
     """The run was killed between its file and the word of it."""
 
-    class Killed(BaseException):
-        """The process is gone."""
-
     class Mortal(Store):
         def apply(self, batch: Sequence[Fact]) -> None:
             if any(isinstance(fact, Answered) for fact in batch):
@@ -223,3 +221,102 @@ def test_a_reply_that_is_found_again_costs_what_it_says(tmp_path: Path) -> None:
     it.run()
     assert (it.statuses(), len(it.provider.tasks)) == ([DONE], 1)
     assert told(it) == ([2.0], 2.0, 2.0, 2.0)
+
+
+# --- an answer that somebody has deleted, and how it is read ---------------------------------------------
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+class MortalWhenReady(Store):
+    """Dies when the first image is a file."""
+
+    def apply(self, batch: Sequence[Fact]) -> None:
+        """Unless it is of an image."""
+        if any(isinstance(fact, Saved) for fact in batch):
+            raise Killed
+        super().apply(batch)
+
+
+def killed_when_ready(folder: Path, provider: FakeProvider, rows: int) -> tuple[Night, Path]:
+    """A run that was killed while its answer was made files of; that answer."""
+    it = night(folder, provider, rows)
+    it.make_store = MortalWhenReady
+    with pytest.raises(BaseExceptionGroup):
+        it.run()
+    it.make_store = Store
+    assert it.statuses() == [RowStatus.READY] * rows
+    (answer,) = (folder / ANSWERS).iterdir()
+    return it, answer
+
+
+def test_a_reply_that_was_deleted_is_told_and_counts_when_it_is_back(tmp_path: Path) -> None:
+    """The row does not wait for ever, and nothing is paid twice."""
+    it, answer = killed_when_ready(tmp_path, DirectProvider(), 1)
+    kept = answer.rename(tmp_path / "kept")
+    for _ in range(2):
+        it.run()
+        (row,) = it.rows()
+        assert (row.status, row.error_code) == (RowStatus.EXPIRED, "expired")
+        said = str(row.error_message)
+        assert f"{ANSWERS}/{answer.name}" in said
+        assert "deleted from the output folder" in said
+        assert "--only expired" in said
+    kept.rename(answer)
+    it.run()
+    assert (it.statuses(), len(it.provider.tasks)) == ([DONE], 1)
+
+
+def test_results_that_were_deleted_are_fetched_once_more(tmp_path: Path) -> None:
+    """The job has them still: between two runs, and in the middle of one."""
+    provider, said = JobProvider(images=2), list[str]()
+    it, answer = killed_when_ready(tmp_path, provider, 3)
+    answer.unlink()
+    it.on_announce = said.append
+    it.run()
+    assert (it.statuses(), len(provider.tasks), provider.fetched) == ([DONE] * 3, 1, 2)
+    assert sum("fetched from the provider once more" in text for text in said) == 1
+
+
+def test_results_that_are_deleted_in_the_middle_are_fetched_once_more(tmp_path: Path) -> None:
+    """By the first row that misses them, for all."""
+
+    class Thief(Disk):
+        has_taken = False
+
+        def create(self, path: Path) -> int:
+            if path.parent.name == IMAGE_FOLDER and not self.has_taken:
+                self.has_taken = True
+                for answer in (path.parent.parent / ANSWERS).iterdir():
+                    answer.unlink()
+            return super().create(path)
+
+    provider = JobProvider()
+    it = night(tmp_path, provider, 4, Thief())
+    it.run()
+    assert (it.statuses(), len(provider.tasks)) == ([DONE] * 4, 1)
+    assert provider.fetched == 2
+
+
+@pytest.mark.parametrize("is_resumed", [False, True])
+def test_the_results_of_a_job_are_looked_through_once(tmp_path: Path, is_resumed: bool) -> None:
+    """And each line once more for its image: not all of them for each."""
+
+    class Counting(JobProvider):
+        lines = 0
+
+        def line_read(self, line: bytes) -> Result | None:
+            self.lines += 1
+            return super().line_read(line)
+
+    provider, rows = Counting(rows_at_once=30), 30
+    if is_resumed:
+        it, _ = killed_when_ready(tmp_path, provider, 4)
+        provider.lines, rows = 0, 4
+    else:
+        it = night(tmp_path, provider, rows)
+        it.settings = Settings(concurrency=30)
+    it.run()
+    assert (it.statuses(), provider.lines) == ([DONE] * rows, 2 * rows)

@@ -199,7 +199,8 @@ class Budget:
                 for attempt in attempts:
                     self._settle(attempt, 0.0)
             case facts.Answered():
-                for attempt in attempts if fact.credits_used is not None else ():
+                still = [one for one in attempts if one in self._costs and one not in self._billed]
+                for attempt in still if fact.credits_used is not None else ():
                     self._costs[attempt] = (fact.credits_used or 0.0) / len(attempts)
                     self._unpriced.discard(attempt)
                     self._billed.add(attempt)

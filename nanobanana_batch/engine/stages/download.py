@@ -53,8 +53,11 @@ class Waiting(Protocol):
 class Downloader:
     """All finished images that are not on disk yet."""
 
-    def __init__(self, context: Context, waiting: Callable[[], Waiting]) -> None:
+    def __init__(
+        self, context: Context, waiting: Callable[[], Waiting], *, on_missing: Callable[[Work], None]
+    ) -> None:
         self._context = context
+        self._on_missing = on_missing
         self._waiting = waiting
         self._queue: list[tuple[float, int, Work]] = []
         self._order = itertools.count()
@@ -84,7 +87,11 @@ class Downloader:
 
     async def _fetch(self, work: Work) -> None:
         """Each image that is not there yet; what fails of one is no reason to leave the others."""
+        context = self._context
         failed: tuple[OwedImage, Exception] | None = None
+        if work.results and not await context.blocking((context.folder / work.results).exists):
+            self._on_missing(work)
+            return
         for image in self._in_turn(work):
             began_at = anyio.current_time()
             try:

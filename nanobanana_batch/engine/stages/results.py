@@ -27,7 +27,7 @@ from nanobanana_batch.files.images import ImageFile
 from nanobanana_batch.model import Image
 from nanobanana_batch.providers.base import Decision, ReadsResults, Result
 from nanobanana_batch.state import facts
-from nanobanana_batch.state.lifecycle import NOT_TOLD
+from nanobanana_batch.state.lifecycle import NOT_TOLD, Phase
 from nanobanana_batch.state.open_attempts import OwedImage
 
 
@@ -86,10 +86,16 @@ class Results:
         while True:
             while self._queue:
                 works, link = self._queue.popleft()
-                if not link or await self._fetch(works[0], link):
+                if not link or self._is_back(works[0]) or await self._fetch(works[0], link):
                     await self._judge(_on_their_own(works))
             self._arrived = anyio.Event()
             await self._arrived.wait()
+
+    def _is_back(self, job: Work) -> bool:
+        """Whether another row of the job has fetched its results once more already."""
+        path = answer_of(self._context.folder, job.idempotency_key) if job.was_gone else None
+        job.results = path or ""
+        return path is not None
 
     async def _fetch(self, job: Work, link: str) -> bool:
         """Whether the results of a job are in the folder; else its report is read again after a while."""
@@ -131,8 +137,15 @@ class Results:
             await self._gone(works)
             return
         results = await context.blocking(lambda: _read(context, works[0]))
+        known = {work.attempt: len(work.images) for work in works if work.phase is Phase.READY}
         ends = [(work, self._end(work, results.get(work.name))) for work in works]
-        await context.journal.record(*(end for _, end in ends))
+        news = [
+            end
+            for work, end in ends
+            if not isinstance(end, facts.Ready) or end.images != known.get(work.attempt)
+        ]
+        if news:
+            await context.journal.record(*news)
         for work, end in ends:
             context.first_look.at(work)
             if isinstance(end, facts.Ready):
@@ -143,15 +156,32 @@ class Results:
             await release(context, works[0])
 
     async def _gone(self, works: list[Work]) -> None:
-        """An image was lost when all were files: a job has its results still, a reply is nowhere any more."""
+        """The answer is not in the folder any more: a job has its results still, a reply is nowhere.
+
+        It was let go when all images were files, of which one is lost since; or somebody has deleted it.
+        """
         context, first = self._context, works[0]
+        path = first.results
+        was_let_go = bool(first.images) and first.phase in (Phase.ACCEPTED, Phase.EXPIRED)
         if first.task_id:
             first.others = works[1:]
             for work in works:
-                work.results = ""
+                work.results, work.was_gone = "", True
+            if not was_let_go:
+                context.tally.say_once(
+                    f"{path} is gone from the output folder, with results that are paid for: they are fetched"
+                    " from the provider once more."
+                )
             self._waiting.look_after(first, 0.0)
             return
         why, now = "its reply was let go when its images were saved, and cannot be had again", context.now()
+        if not was_let_go:
+            why = (
+                f"{path}, the reply with its images, was deleted from the output folder, and the provider"
+                f" cannot give it again. Bring that file back and run again, or pay again:"
+                f" {context.commands.retry('expired')}"
+            )
+            context.tally.say_once(f"{first.id}: {why}.")
         ends = [facts.Expired(work.attempt, why, now) for work in works if not work.is_expired]
         await context.journal.record(*ends)
         for work in works:
@@ -163,6 +193,7 @@ class Results:
 
     def _end(self, work: Work, result: Result | None) -> facts.Ready | facts.Failed:
         context, now = self._context, self._context.now()
+        work.answer_at = 0 if result is None else result.at
         if result is None:
             why = "its results say nothing of it; it may have been paid"
             return facts.Failed(work.attempt, NOT_TOLD, why, False, False, now)
@@ -183,7 +214,7 @@ def _on_their_own(works: Sequence[Work]) -> list[Work]:
     job, members = works[0], [member for work in works for member in work.members]
     job.others = []
     for member in members:
-        member.results, member.accepted_at = job.results, job.accepted_at
+        member.results, member.accepted_at, member.task_id = job.results, job.accepted_at, job.task_id
     return members
 
 
@@ -225,7 +256,7 @@ def image_of_results(context: Context, work: Work, image: OwedImage) -> Image:
     """
     most = most_pixels(work.resolution)
     with ImageFile(context.disk, context.folder, image.stem, most) as file:
-        for piece in _reader(context).image_in(context.folder / work.results, work.name, image.number):
+        for piece in _reader(context).image_in(context.folder / work.results, work.answer_at, image.number):
             file.write(piece)
         return file.finish()
 
