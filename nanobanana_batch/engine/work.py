@@ -30,6 +30,8 @@ class Work(OpenAttempt):
     """Its row has left the manifest: nothing is ever sent for it again but what is free."""
     is_heard: bool = False
     """All that is free was asked about it, and answered."""
+    is_shown: bool = False
+    """Its task was read in this run, and has shown all of its links."""
     is_forgotten: bool = False
     """The provider says that it does not know its task."""
     is_intended: bool = False

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,20 +17,21 @@ import pytest
 from nanobanana_batch.engine.context import Settings
 from nanobanana_batch.engine.run import Run
 from nanobanana_batch.engine.work import Stop
-from nanobanana_batch.errors import StateFailed
+from nanobanana_batch.errors import LinkFailed, StateFailed
 from nanobanana_batch.file_names import ANSWERS, IMAGE_FOLDER
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import STATE_NAME, find
 from nanobanana_batch.jobs.audit import make_audit
 from nanobanana_batch.model import RowStatus
-from nanobanana_batch.providers.base import Result
+from nanobanana_batch.providers.base import Body, Result
 from nanobanana_batch.results import read_results, write_results
 from nanobanana_batch.state.facts import Answered, Fact, Saved
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.store import Store
-from tests.unit.fake_provider import FakeProvider, FakeTask
+from tests.unit.fake_provider import FakeProvider, FakeTask, MemoryBody, picture_of
 from tests.unit.file_providers import DirectProvider, JobProvider, Line
 from tests.unit.night import Night
+from tests.unit.wire import Task, finished, working
 
 DONE = RowStatus.COMPLETED
 
@@ -184,7 +187,7 @@ def test_a_job_without_any_image_has_cost_what_the_provider_says(tmp_path: Path)
 def test_a_limit_counts_a_row_of_which_the_results_say_nothing(tmp_path: Path) -> None:
     """In the run itself as in the next one."""
     provider = JobProvider(rows_at_once=1, on_lines=without(0))
-    provider.reserved = provider.used = lambda task: None  # type: ignore[method-assign, assignment]
+    provider.reserved = provider.used = lambda task: None  # type: ignore[method-assign]
     it = night(tmp_path, provider, 8)
     it.settings = Settings(concurrency=1, max_credits=6.0)
     it.listed_price = lambda request: 2.0
@@ -320,3 +323,67 @@ def test_the_results_of_a_job_are_looked_through_once(tmp_path: Path, is_resumed
         it.settings = Settings(concurrency=30)
     it.run()
     assert (it.statuses(), provider.lines) == ([DONE] * rows, 2 * rows)
+
+
+# --- links that are signed anew --------------------------------------------------------------------------
+
+
+class Resigning(FakeProvider):
+    """Each read shows other links, of two images, in another order; `where` says how they are told apart."""
+
+    where = "path"
+    fails_from = 1
+    """All but the first fetching fails until a read in the next run."""
+    opened: list[str]
+
+    def _told(self, task: FakeTask) -> Task:
+        self.reads[task.id] += 1
+        if anyio.current_time() < task.done_at:
+            return working(task.id)
+        turn = self.reads[task.id]
+        numbers = (1, 2) if self.links == 0 else (2, 1)
+        form = {
+            "path": "https://links.example/{0}/{1}?sig={2}",
+            "query": "https://links.example/get?sig={2}&of={0}/{1}",
+            "nothing": "https://links.example/{2}?x={0}/{1}",
+        }[self.where]
+        return finished(task.id, *(form.format(task.id, number, turn) for number in numbers), credits=2.0)
+
+    def open_link(self, url: str) -> AbstractAsyncContextManager[Body]:
+        """Whatever stands around it."""
+        number, self.links = self.links, self.links + 1
+        task_id, which = re.findall(r"(task-\d+)/(\d)", url)[0]
+        return self._one(number, picture_of(self.tasks[task_id].body, int(which)))
+
+    @asynccontextmanager
+    async def _one(self, number: int, data: bytes) -> AsyncIterator[Body]:
+        if number == self.fails_from:
+            raise LinkFailed("HTTP 503")
+        yield MemoryBody(data, len(data))
+
+
+@pytest.mark.parametrize("where", ["path", "query", "nothing"])
+def test_links_in_another_order_do_not_mix_the_images_of_a_row(tmp_path: Path, where: str) -> None:
+    """Image 1 is a file when they come: it is not saved a second time, and image 2 not lost."""
+    provider, said = Resigning(images=2), list[str]()
+    provider.where = where
+    it = night(tmp_path, provider, 1)
+    it.on_announce = said.append
+    it.run()
+    assert it.statuses() == [DONE]
+    (task,) = provider.tasks.values()
+    for name, number in (("row-0.png", 1), ("row-0-2.png", 2)):
+        assert (tmp_path / IMAGE_FOLDER / name).read_bytes() == picture_of(task.body, number)
+    assert any("told from the others by its content" in text for text in said) == (where != "path")
+
+
+def test_two_images_that_are_the_same_are_both_kept(tmp_path: Path) -> None:
+    """The provider has made them so, and no link shows another."""
+    provider, said = FakeProvider(images=2), list[str]()
+    provider.on_link = lambda n, task: picture_of(task.body)
+    it = night(tmp_path, provider, 1)
+    it.on_announce = said.append
+    it.run()
+    assert it.statuses() == [DONE]
+    assert len(list((tmp_path / IMAGE_FOLDER).iterdir())) == 2
+    assert sum("the very same image" in text for text in said) == 1

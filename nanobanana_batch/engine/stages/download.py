@@ -20,7 +20,7 @@ from nanobanana_batch.engine.limits.pace import backoff_s
 from nanobanana_batch.engine.stages.results import image_of_results, release
 from nanobanana_batch.engine.trouble import DISK, host_of
 from nanobanana_batch.engine.work import Work
-from nanobanana_batch.errors import DiskFailed, ImageRejected, LinkFailed
+from nanobanana_batch.errors import DiskFailed, ImageRejected, LinkFailed, SameImage
 from nanobanana_batch.fidelity import most_pixels
 from nanobanana_batch.files.disk import as_disk_failure
 from nanobanana_batch.files.images import ImageFile
@@ -121,7 +121,7 @@ class Downloader:
         saved = await self._save(work, image)
         is_last = work.owed_images == [image]
         await context.journal.record(facts.Saved(work.attempt, saved, context.now(), image.number, is_last))
-        image.is_saved = True
+        image.is_saved, image.sha256 = True, saved.sha256
         context.owed.fetched(_place(image))
         context.space.seen(saved.size_bytes)
 
@@ -132,12 +132,33 @@ class Downloader:
             return await context.blocking(lambda: image_of_results(context, work, image))
         if not image.links:
             raise LinkFailed("the provider shows no link for it", dead=True)
+        saved = frozenset(one.sha256 for one in work.images if one.is_saved and one is not image)
+        for link in dict.fromkeys((image.links[0], *image.others)):
+            try:
+                found = await self._save_from(link, work, image, saved)
+            except SameImage:
+                if not work.is_shown:
+                    raise  # the task may show another link for it
+                continue
+            if link != image.links[0]:
+                self._say_mixed(work, "each was told from the others by its content")
+            return found
+        self._say_mixed(work, "some are the very same image, whichever link is tried; both are kept")
+        return await self._save_from(image.links[0], work, image, frozenset())
+
+    def _say_mixed(self, work: Work, what: str) -> None:
+        self._context.log("links_mixed", id=work.id, said=what)
+        self._context.tally.say_once(
+            f"{work.id}: its images cannot be told apart by the links that the provider shows now: {what}."
+        )
+
+    async def _save_from(self, link: str, work: Work, image: OwedImage, but_not: frozenset[str]) -> Image:
+        context, most = self._context, most_pixels(work.resolution)
         async with (
-            context.provider.open_link(image.links[0]) as body,
+            context.provider.open_link(link) as body,
             aclosing(body.pieces()) as pieces,
         ):
-            most = most_pixels(work.resolution)
-            with ImageFile(context.disk, context.folder, image.stem, most) as file:
+            with ImageFile(context.disk, context.folder, image.stem, most, but_not) as file:
                 last = b""
                 async for piece in pieces:
                     if last:
