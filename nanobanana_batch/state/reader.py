@@ -354,10 +354,8 @@ class Reader:
         """Every attempt, in the order of their intents, streamed."""
         for attempt, row_key, id_, phase, *rest, files in self._db.execute(_ATTEMPTS):
             with understood("images"):
-                told, is_so, values = rest[:3], map(bool, rest[3:5]), rest[5:]
-                report = AttemptReport(
-                    attempt, row_key, id_, Phase(phase), *told, *is_so, *values, _files(files)
-                )
+                values: Any = (*rest[:3], *map(bool, rest[3:5]), *rest[5:], _files(files))
+                report = AttemptReport(attempt, row_key, id_, Phase(phase), *values)
             if report.path is not None and not is_image_path(report.path):
                 raise StateFailed(f"The state file names an image {report.path!r}, as no run does.")
             yield report
