@@ -12,7 +12,8 @@ from contextlib import asynccontextmanager
 import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
-from nanobanana_batch.engine.context import Context, OnUnknown, unfinished
+from nanobanana_batch.engine.context import Context
+from nanobanana_batch.engine.settings import OnUnknown
 from nanobanana_batch.engine.stages.download import Downloader
 from nanobanana_batch.engine.stages.jobs import grouped, take_slots
 from nanobanana_batch.engine.stages.resolve import Resolver
@@ -20,6 +21,7 @@ from nanobanana_batch.engine.stages.results import Results, sweep
 from nanobanana_batch.engine.stages.submit import PaidSections, Submitter
 from nanobanana_batch.engine.stages.takeover import take_over
 from nanobanana_batch.engine.stages.wait import Waiter
+from nanobanana_batch.engine.unfinished import unfinished
 from nanobanana_batch.engine.work import Work, resumed
 from nanobanana_batch.model import Kind
 from nanobanana_batch.state import facts

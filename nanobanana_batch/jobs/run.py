@@ -37,7 +37,7 @@ from nanobanana_batch.state.scope import Scope
 from nanobanana_batch.wording import amount, money_text
 
 if TYPE_CHECKING:
-    from nanobanana_batch.engine.context import Settings
+    from nanobanana_batch.engine.settings import Settings
     from nanobanana_batch.engine.work import Tally
 
 

@@ -25,7 +25,7 @@ from nanobanana_batch.state.store import Store
 
 if TYPE_CHECKING:
     from nanobanana_batch.engine.callbacks import Callbacks
-    from nanobanana_batch.engine.context import Settings
+    from nanobanana_batch.engine.settings import Settings
     from nanobanana_batch.engine.work import Stop, Tally
     from nanobanana_batch.providers.base import Exchange
     from nanobanana_batch.receiver import Address
@@ -221,8 +221,8 @@ def count_up(tally: Tally, reader: Reader, scope: Scope) -> None:
 
 def has_work(session: Session) -> bool:
     """Whether there is anything to send or to collect."""
-    from nanobanana_batch.engine.context import unfinished
     from nanobanana_batch.engine.stages.takeover import elsewhere
+    from nanobanana_batch.engine.unfinished import unfinished
 
     store, settings, line = session.store, session.settings, session.line
     if any(True for _ in unfinished(store, line.name, settings)):

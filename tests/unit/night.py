@@ -12,9 +12,10 @@ import pytest
 import trio.testing
 
 from nanobanana_batch.engine.callbacks import Callbacks
-from nanobanana_batch.engine.context import Context, Settings, make_context
+from nanobanana_batch.engine.context import Context, make_context
 from nanobanana_batch.engine.journal import Blocking, in_place
 from nanobanana_batch.engine.run import Run
+from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.engine.work import Stop, Tally
 from nanobanana_batch.file_names import IMAGE_FOLDER
 from nanobanana_batch.files.disk import Disk

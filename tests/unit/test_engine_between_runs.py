@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from nanobanana_batch.engine.context import Context, OnUnknown, Settings
+from nanobanana_batch.engine.context import Context
+from nanobanana_batch.engine.settings import OnUnknown, Settings
 from nanobanana_batch.engine.work import FirstLook
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import Capabilities, Idempotency, Unknown

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from nanobanana_batch.engine.context import Context, Settings
+from nanobanana_batch.engine.context import Context
+from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.engine.work import Tally
 from nanobanana_batch.errors import StateFailed
 from nanobanana_batch.files.disk import Disk

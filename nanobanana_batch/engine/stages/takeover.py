@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from enum import Enum, auto
 
-from nanobanana_batch.engine.context import Context, OnUnknown, Settings
+from nanobanana_batch.engine.context import Context
+from nanobanana_batch.engine.settings import OnUnknown, Settings
 from nanobanana_batch.files.answers import answer_of
 from nanobanana_batch.model import Kind
 from nanobanana_batch.state import facts
