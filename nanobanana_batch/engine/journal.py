@@ -78,6 +78,8 @@ class Journal:
         self._wake = anyio.Event()
         self._closed = False
         self._failure: Exception | None = None
+        self.arriving: set[str] = set()
+        """Task ids whose acceptance is just being written down."""
 
     async def record(self, *facts: Fact) -> None:
         """Return when the facts survive power loss.

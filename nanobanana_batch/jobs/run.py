@@ -56,9 +56,7 @@ def run(order: Order, settings: Settings, tally: Tally, pilot: int | None = None
     manifest = open_ordered(order)
     settings = replace(settings, asks_resting=False)
     settings = fitted(settings, tally, callbacks=CONNECTIONS if order.callback_route else 0)
-    line = prepare(order.connection, settings.paid_at_once, or_else=_OR_LOCAL)
-    if order.callback_route is not None and not line.offers_callbacks:
-        raise UsageError(f"{line.name} does not offer callbacks; nothing was sent.")
+    line = _connected(order, settings)
     path = folder_of(order, manifest).path
     worked_on = was_worked_on(path)
     with ExitStack() as locks:
@@ -77,11 +75,7 @@ def run(order: Order, settings: Settings, tally: Tally, pilot: int | None = None
             with before_sending():
                 make(path, disk)
             locks.enter_context(only_writer(path))
-        folder = folder_of(order, manifest)  # under the lock: nobody can put the state elsewhere any more
-        with before_sending():
-            create(folder, disk, worked_on=worked_on)
-        if folder.state_folder != path:
-            locks.enter_context(only_writer(folder.state_folder))
+        folder = _ready_to_write(order, manifest, disk, locks, worked_on=worked_on)
         store = locks.enter_context(opened(folder, disk, as_copy=order.as_copy))
         refuse_mixing(path, store.providers(), line.name)
         store.take_manifest(roster, name=manifest.name, variables=manifest.variables)
@@ -93,6 +87,25 @@ def run(order: Order, settings: Settings, tally: Tally, pilot: int | None = None
         session = Session(store, disk, folder, line, settings, tally, order.callback_route, refusal)
         outcome = worked(session)
         return outcome if pilot is None else replace(outcome, projection=_projection(session))
+
+
+def _connected(order: Order, settings: Settings) -> CheckedConnection:
+    line = prepare(order.connection, settings.paid_at_once, or_else=_OR_LOCAL)
+    if order.callback_route is not None and not line.offers_callbacks:
+        raise UsageError(f"{line.name} does not offer callbacks; nothing was sent.")
+    return line
+
+
+def _ready_to_write(
+    order: Order, manifest: Manifest, disk: Disk, locks: ExitStack, *, worked_on: bool
+) -> Folder:
+    """The order's folder, which is locked, with what a run needs in it; its state is locked, too."""
+    folder = folder_of(order, manifest)  # under the lock: nobody can put the state elsewhere any more
+    with before_sending():
+        create(folder, disk, worked_on=worked_on)
+    if folder.state_folder != folder.path:
+        locks.enter_context(only_writer(folder.state_folder))
+    return folder
 
 
 def _piloted(roster: Roster, manifest: Manifest, settings: Settings, tally: Tally, rows: int) -> Settings:
