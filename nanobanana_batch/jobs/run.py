@@ -54,8 +54,8 @@ def run(order: Order, settings: Settings, tally: Tally, pilot: int | None = None
 
     disk = Disk()
     manifest = open_ordered(order)
-    settings = replace(settings, asks_resting=False)
-    settings = fitted(settings, tally, callbacks=CONNECTIONS if order.callback_route else 0)
+    callbacks = CONNECTIONS if order.callback_route else 0
+    settings = fitted(replace(settings, asks_resting=False), tally, callbacks=callbacks)
     line = _connected(order, settings)
     path = folder_of(order, manifest).path
     worked_on = was_worked_on(path)
@@ -81,9 +81,7 @@ def run(order: Order, settings: Settings, tally: Tally, pilot: int | None = None
         store.take_manifest(roster, name=manifest.name, variables=manifest.variables)
         store.remember(CONNECTION, order.connection.as_text())
         notice_lost_files(store, path)
-        if settings.max_credits is not None and line.prices.note:
-            tally.say_once(f"warning: {line.prices.note}")
-        refusal = _too_dear(folder, line, settings)
+        refusal = _too_dear(folder, line, settings, tally)
         session = Session(store, disk, folder, line, settings, tally, order.callback_route, refusal)
         outcome = worked(session)
         return outcome if pilot is None else replace(outcome, projection=_projection(session))
@@ -115,11 +113,13 @@ def _piloted(roster: Roster, manifest: Manifest, settings: Settings, tally: Tall
     return replace(settings, scope=Scope(only=pilot.positions))
 
 
-def _too_dear(folder: Folder, line: CheckedConnection, settings: Settings) -> str:
+def _too_dear(folder: Folder, line: CheckedConnection, settings: Settings, tally: Tally) -> str:
     """Why nothing new is paid for, where it is known before that the limit will not do."""
     limit = settings.max_credits
     if limit is None:
         return ""
+    if line.prices.note:
+        tally.say_once(f"warning: {line.prices.note}")
     with open_reader(folder.state, folder.told()) as reader:
         rows = reader.to_pay(settings.scope, settings.max_attempts)
         cost = Prices(seen_by(reader), line.prices).cost(rows)
