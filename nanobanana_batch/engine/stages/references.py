@@ -13,12 +13,14 @@ from pathlib import Path
 
 import anyio
 
+from nanobanana_batch.engine.limits.gate import SubmitGate
 from nanobanana_batch.engine.limits.pace import LONGEST_HOLD_S, Outage, RetryBudget, backoff_s
-from nanobanana_batch.engine.parts import Record, Wire
+from nanobanana_batch.engine.parts import Record
+from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.errors import ImageRejected
 from nanobanana_batch.files.references import Reference, read_reference, stamp_of
 from nanobanana_batch.model import LocalImage, Request
-from nanobanana_batch.providers.base import Decision, Uploaded, UploadFailed
+from nanobanana_batch.providers.base import Decision, Provider, Uploaded, UploadFailed
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.uploads import Upload
 
@@ -63,11 +65,21 @@ class _Content:
 class References:
     """The local images of all rows of a run."""
 
-    def __init__(self, wire: Wire, record: Record, retry_budget: RetryBudget, outage: Outage) -> None:
-        self._wire = wire
+    def __init__(
+        self,
+        provider: Provider,
+        gate: SubmitGate,
+        stop: Stop,
+        record: Record,
+        retry_budget: RetryBudget,
+        outage: Outage,
+    ) -> None:
+        self._provider = provider
+        self._gate = gate
+        self._stop = stop
         self._record = record
         self._retry_budget = retry_budget
-        offered = wire.provider.capabilities
+        offered = provider.capabilities
         self._uploads = record.store.uploads(offered.name, offered.account)
         self._outage = outage
         """Of uploads alone."""
@@ -85,7 +97,7 @@ class References:
             return
         with ExitStack() as lent:
             ready = await self._lend_all_when_there_is_room(request, lent)
-            yield None if self._wire.stop.asked else ready
+            yield None if self._stop.asked else ready
 
     async def _lend_all(self, request: Request, lent: ExitStack) -> Sendable | Unusable | None:
         urls: dict[str, str] = {}
@@ -121,7 +133,7 @@ class References:
     async def _upload(self, file: LocalImage) -> Upload | Unusable | None:
         """Until it is there, is not accepted, or the run stops."""
         tries = 0
-        while not self._wire.stop.asked:
+        while not self._stop.asked:
             outcome = await self._upload_once(file)
             if not isinstance(outcome, UploadFailed):
                 return outcome
@@ -141,20 +153,20 @@ class References:
         before = await self._record.blocking(lambda: _looked_at(path, file))
         if isinstance(before, Unusable):
             return before
-        await self._wire.gate.passed(self._wire.stop)
-        if self._wire.stop.asked:
+        await self._gate.passed(self._stop)
+        if self._stop.asked:
             return None
-        outcome = await self._wire.provider.upload(path, file.media_type)
+        outcome = await self._provider.upload(path, file.media_type)
         if isinstance(outcome, UploadFailed):
             return outcome
         self._outage.worked("upload")
         if stamp_of(path) != before.stamp:
-            await self._wire.provider.delete_upload(outcome.file_id)
+            await self._provider.delete_upload(outcome.file_id)
             return _changed(file, "it was written to while it was uploaded")
         return await self._recorded(file, outcome)
 
     async def _recorded(self, file: LocalImage, uploaded: Uploaded) -> Upload:
-        offered = self._wire.provider.capabilities
+        offered = self._provider.capabilities
         upload = Upload(
             self._uploads.next_number(), file.sha256, uploaded.file_id, uploaded.url, uploaded.expires_at
         )
@@ -175,24 +187,22 @@ class References:
         said = f"{outcome.code}: {outcome.message}".rstrip(": .")
         self._record.log("upload_failed", code=outcome.code, message=outcome.message)
         if outcome.decision is Decision.STOP_RUN:
-            self._wire.stop.ask(f"The provider takes no files ({said}); check the API key and run again.")
+            self._stop.ask(f"The provider takes no files ({said}); check the API key and run again.")
             return
         self._record.tally.trouble(f"uploading reference images fails ({said}); trying again")
         if outcome.is_reply:
             self._outage.contact()
         if self._outage.failed("upload"):
-            self._wire.stop.ask(
-                f"Reference images could not be uploaded for too long ({said}); run again later."
-            )
+            self._stop.ask(f"Reference images could not be uploaded for too long ({said}); run again later.")
 
     async def _pause(self, outcome: UploadFailed, tries: int) -> None:
         wait_s = backoff_s(tries) if outcome.retry_after_s is None else outcome.retry_after_s
         if outcome.decision is Decision.SLOW_DOWN:
-            self._wire.gate.hold(wait_s, f"{outcome.code}: {outcome.message}")
-            await self._wire.gate.passed(self._wire.stop)
+            self._gate.hold(wait_s, f"{outcome.code}: {outcome.message}")
+            await self._gate.passed(self._stop)
         else:
-            await self._wire.stop.sleep(self._outage.cut(min(wait_s, LONGEST_HOLD_S), "upload"))
-        await self._retry_budget.spend(self._wire.stop)
+            await self._stop.sleep(self._outage.cut(min(wait_s, LONGEST_HOLD_S), "upload"))
+        await self._retry_budget.spend(self._stop)
 
     # --- a full account --------------------------------------------------------------------------------
 
@@ -213,17 +223,17 @@ class References:
         """First it is known to be gone, then it goes: no request can name a file that was deleted."""
         await self._record.journal.record(facts.FileDeleted(upload.upload, self._record.now()))
         for tries in range(_DELETE_TRIES):
-            await self._wire.gate.passed(self._wire.stop)
-            if await self._wire.provider.delete_upload(upload.file_id):
+            await self._gate.passed(self._stop)
+            if await self._provider.delete_upload(upload.file_id):
                 return True
-            await self._wire.stop.sleep(backoff_s(tries + 1))
+            await self._stop.sleep(backoff_s(tries + 1))
         return False
 
     async def _lend_all_when_there_is_room(
         self, request: Request, lent: ExitStack
     ) -> Sendable | Unusable | None:
         """A row holds no file while it waits: so none waits for another for ever."""
-        stop, longest_s = self._wire.stop, self._outage.longest_s
+        stop, longest_s = self._stop, self._outage.longest_s
         began = anyio.current_time()
         while not stop.asked:
             try:
@@ -237,8 +247,8 @@ class References:
 
     async def _something_changes(self) -> None:
         until = anyio.current_time() + _TRY_AGAIN_S
-        while not self._wire.stop.asked and anyio.current_time() < until:
-            await self._wire.stop.sleep(_LOOK_AGAIN_S)
+        while not self._stop.asked and anyio.current_time() < until:
+            await self._stop.sleep(_LOOK_AGAIN_S)
             if self._has_unneeded() or not self._others_are_in_flight():
                 return
 

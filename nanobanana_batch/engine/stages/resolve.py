@@ -101,7 +101,7 @@ class Resolver:
         self._answers = answers
         self._onward = onward
         self._keys = Keys(wire, record, answers, tries=settings.resolve_tries)
-        self._strangers = Strangers(wire, record)
+        self._strangers = Strangers(wire.provider, wire.gate, wire.stop, record)
         self._open: list[_Case] = []
         self._held: list[_Case] = []
         self._made_anew: list[Work] = []

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 import anyio
 
-from nanobanana_batch.engine.parts import Record, Wire
-from nanobanana_batch.engine.work import Work
-from nanobanana_batch.providers.base import ListedTask, Listing
+from nanobanana_batch.engine.limits.gate import SubmitGate
+from nanobanana_batch.engine.parts import Record
+from nanobanana_batch.engine.work import Stop, Work
+from nanobanana_batch.providers.base import ListedTask, Listing, Provider
 from nanobanana_batch.state.doubts import Unaccounted
 
 WINDOW_S = 60.0
@@ -39,10 +40,12 @@ class _Seen:
 class Strangers:
     """The provider's list, held beside our requests."""
 
-    def __init__(self, wire: Wire, record: Record) -> None:
-        self._wire = wire
+    def __init__(self, provider: Provider, gate: SubmitGate, stop: Stop, record: Record) -> None:
+        self._provider = provider
+        self._gate = gate
+        self._stop = stop
         self._record = record
-        offered = wire.provider.capabilities
+        offered = provider.capabilities
         self._doubts = self._record.store.doubts(offered.name, offered.account)
         self._began = self._record.clock.moment()
         self._seen: _Seen | None = None
@@ -91,11 +94,11 @@ class Strangers:
         """A list may name its tasks otherwise than reads do: adopted so, the row could never be collected."""
         if not await self._turn():
             return False
-        read = await self._wire.provider.read_many([task_id])
+        read = await self._provider.read_many([task_id])
         is_there = task_id in read.reports
         self._record.log("listed_task_read", task_id=task_id, is_there=is_there, failure=read.failure)
         if read.retry_after_s is not None:
-            self._wire.gate.hold_briefly(read.retry_after_s)
+            self._gate.hold_briefly(read.retry_after_s)
         return is_there
 
     async def speak_against(self, anew: Collection[Work]) -> list[str]:
@@ -164,7 +167,7 @@ class Strangers:
                 return None
             self._asked_at = None
             age_s = self._record.now() - oldest + 2 * WINDOW_S
-            listing = await self._wire.provider.list_recent(age_s, self._turn)
+            listing = await self._provider.list_recent(age_s, self._turn)
             self._read_at = anyio.current_time()
             self._hear(listing)
             self._seen = None if listing.failure else self._by_our_clock(listing)
@@ -172,9 +175,9 @@ class Strangers:
 
     async def _turn(self) -> bool:
         """A reading is a request like any other: it waits when the provider asks for that."""
-        await self._wire.gate.passed(self._wire.stop)
+        await self._gate.passed(self._stop)
         self._asked_at = self._record.clock.moment() if self._asked_at is None else self._asked_at
-        return not self._wire.stop.asked
+        return not self._stop.asked
 
     def _by_our_clock(self, listing: Listing) -> _Seen:
         theirs, asked_at = listing.provider_time, self._asked_at
@@ -189,9 +192,9 @@ class Strangers:
     def _hear(self, listing: Listing) -> None:
         self._record.log("tasks_listed", tasks=len(listing.tasks), failure=listing.failure)
         if listing.retry_after_s is not None:
-            self._wire.gate.hold_briefly(listing.retry_after_s)
+            self._gate.hold_briefly(listing.retry_after_s)
         if listing.stop:
-            self._wire.stop.ask(f"Recent tasks cannot be listed ({listing.failure}).")
+            self._stop.ask(f"Recent tasks cannot be listed ({listing.failure}).")
         self.is_unheard = bool(listing.failure) and (listing.is_offered or self._has_listed)
         if not listing.failure:
             self._has_listed = True

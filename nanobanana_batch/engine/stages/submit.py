@@ -92,7 +92,9 @@ class Submitter:
         self._spending = spending
         self._collecting = collecting
         self._answers = answers
-        self._references = References(wire, record, pacing.retry_budget, wire.outage.another())
+        self._references = References(
+            wire.provider, wire.gate, wire.stop, record, pacing.retry_budget, wire.outage.another()
+        )
         self._making = Making(wire, record, spending.budget, collecting.stems)
         self._onward = onward
         self._on_unknown = on_unknown
