@@ -71,6 +71,8 @@ class Journal:
     def __init__(
         self, store: Store, blocking: Blocking, after: Sequence[Callable[[Fact], None]] = ()
     ) -> None:
+        self.arriving: set[str] = set()
+        """Task ids whose acceptance is just being written down."""
         self._store = store
         self._after = after
         self._blocking = blocking
@@ -78,8 +80,6 @@ class Journal:
         self._wake = anyio.Event()
         self._closed = False
         self._failure: Exception | None = None
-        self.arriving: set[str] = set()
-        """Task ids whose acceptance is just being written down."""
 
     async def record(self, *facts: Fact) -> None:
         """Return when the facts survive power loss.
