@@ -72,6 +72,8 @@ class Journal:
     def __init__(
         self, store: Store, blocking: Blocking, after: Sequence[Callable[[Fact], None]] = ()
     ) -> None:
+        self.arriving: set[str] = set()
+        """Task ids whose acceptance is just being written down."""
         self._store = store
         self._after = after
         self._blocking = blocking

@@ -103,6 +103,16 @@ def resumed(known: OpenAttempt, scope: Scope) -> Work:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Onward:
+    """Whom a request goes on to that has an answer."""
+
+    accepted: Callable[[Work], None]
+    """What it asked for is being made."""
+    answered: Callable[[Work], None]
+    """What came of it is in a file of the folder."""
+
+
 @dataclass(slots=True)
 class Tally:
     """Counts of one run for people to watch; the truth is in the state."""

@@ -129,7 +129,7 @@ def repair_folder(path: Path, now: Connection, tally: Tally, *, as_copy: bool = 
         FolderInUse: a run works on the folder.
         UsageError: there is no such folder, or no key for its provider.
     """
-    from nanobanana_batch.engine.context import Settings
+    from nanobanana_batch.engine.settings import Settings
     from nanobanana_batch.jobs.collect import collect
 
     collect(path, now, Settings(), tally, as_copy=as_copy)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nanobanana_batch.engine.context import OnUnknown
+from nanobanana_batch.engine.settings import OnUnknown
 from nanobanana_batch.errors import StateFailed
 from nanobanana_batch.files.folder import STATE_NAME
 from nanobanana_batch.model import RowStatus

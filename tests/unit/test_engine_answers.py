@@ -14,8 +14,8 @@ import anyio
 import pandas
 import pytest
 
-from nanobanana_batch.engine.context import Settings
 from nanobanana_batch.engine.run import Run
+from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.errors import LinkFailed, StateFailed
 from nanobanana_batch.file_names import ANSWERS, IMAGE_FOLDER

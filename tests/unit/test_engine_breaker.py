@@ -9,9 +9,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from nanobanana_batch.engine.context import Settings
 from nanobanana_batch.engine.limits.breaker import TRIP
 from nanobanana_batch.engine.limits.outcomes import MaxFailures
+from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.model import Request, RowStatus
 from nanobanana_batch.providers.base import Idempotency, NotSent, Unknown
 from nanobanana_batch.providers.http import Reply

@@ -10,16 +10,15 @@ from __future__ import annotations
 from collections import Counter
 from urllib.parse import urlsplit
 
-from nanobanana_batch.engine.context import Context
-from nanobanana_batch.engine.stages.stems import further_stem
+from nanobanana_batch.engine.stems import Stems
 from nanobanana_batch.engine.work import Work
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.open_attempts import OwedImage
 
 
-def show(context: Context, work: Work, links: tuple[str, ...]) -> None:
+def show(stems: Stems, work: Work, links: tuple[str, ...], lifetime_s: float) -> None:
     """Note what a read shows of a task's images: new links first, then those that are known."""
-    dies_at = work.accepted_at + context.provider.capabilities.link_lifetime_s
+    dies_at = work.accepted_at + lifetime_s
     work.is_shown = True
     known = {link for image in work.images for link in image.links}
     others = [image for image in work.images if not set(links).intersection(image.links)]
@@ -30,7 +29,7 @@ def show(context: Context, work: Work, links: tuple[str, ...]) -> None:
     for link in left:
         if (image := next(in_order, None)) is None:  # type: ignore[assignment]
             number = len(work.images) + 1
-            stem = work.stem if number == 1 else further_stem(context, work, number)
+            stem = work.stem if number == 1 else stems.further(work, number)
             image = OwedImage(number, stem)
             work.images.append(image)
         image.links = (link, *image.links)
