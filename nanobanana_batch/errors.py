@@ -203,6 +203,10 @@ class ImageRejected(NanobananaError):
     """A body is not one whole image of a known type."""
 
 
+class SameImage(ImageRejected):
+    """A link shows an image of its row that is a file already."""
+
+
 class LinkFailed(NanobananaError):
     """A link gave no usable body.
 

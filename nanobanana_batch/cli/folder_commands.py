@@ -25,7 +25,7 @@ from nanobanana_batch.cli.show import show
 from nanobanana_batch.cli.text import as_json, audit_text, rebuilt_text
 
 if TYPE_CHECKING:
-    from nanobanana_batch.engine.context import Settings
+    from nanobanana_batch.engine.settings import Settings
 
 
 @click.command()

@@ -17,7 +17,7 @@ from nanobanana_batch.cli.show import show
 from nanobanana_batch.cli.text import as_json
 
 if TYPE_CHECKING:
-    from nanobanana_batch.engine.context import Settings
+    from nanobanana_batch.engine.settings import Settings
     from nanobanana_batch.jobs.plan import Terms
 
 _ROWS_SHOWN = 10
@@ -183,7 +183,7 @@ def run(
 
     Run it again to resume: nothing is paid for twice.
     """
-    from nanobanana_batch.engine.context import OnUnknown
+    from nanobanana_batch.engine.settings import OnUnknown
     from nanobanana_batch.jobs import run as run_job
     from nanobanana_batch.jobs.connection import Connection
     from nanobanana_batch.jobs.order import Order

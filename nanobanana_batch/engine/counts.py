@@ -32,26 +32,28 @@ class Counts:
         """Of attempts that may still change, in which column their row is counted."""
         self._jobs: dict[int, list[int]] = {}
         """The attempts of each request for several rows."""
+        self._rows: dict[int, int] = {}
+        """Of the same attempts."""
         self._ended_badly: set[int] = set()
-        """Rows that are counted as failed and are being sent once more."""
+        """Rows that are counted as failed: those of this run, and those that are being sent once more."""
 
-    def resume(self, attempt: int, phase: Phase) -> None:
+    def resume(self, attempt: int, phase: Phase, row: int) -> None:
         """An attempt of an earlier run, counted already in the column of its phase."""
-        self._columns[attempt] = _column(phase)
+        self._columns[attempt], self._rows[attempt] = _column(phase), row
 
     def joined(self, request: int, attempt: int) -> None:
         """What is said of the request holds for this attempt, too."""
         self._jobs.setdefault(request, [request]).append(attempt)
 
     def repeat(self, row: int) -> None:
-        """A row that counts as failed gets another attempt; with the intent of that it counts no more."""
+        """A row of an earlier run counts as failed, and gets another attempt: its intent ends that."""
         self._ended_badly.add(row)
 
     def note(self, fact: Fact) -> None:
         """Move a row from one column to another."""
         match fact:
             case facts.Intent() | facts.Joined():
-                self._columns[fact.attempt] = None
+                self._columns[fact.attempt], self._rows[fact.attempt] = None, fact.row
                 if isinstance(fact, facts.Joined):
                     self.joined(fact.request, fact.attempt)
                 if fact.row in self._ended_badly:
@@ -74,7 +76,9 @@ class Counts:
         if phase is not None:
             self._move(attempt, _column(phase))
             if phase not in OPEN | {Phase.NOT_SENT}:
-                self._columns.pop(attempt, None)
+                column, row = self._columns.pop(attempt, None), self._rows.pop(attempt, None)
+                if column == "failed" and row is not None:
+                    self._ended_badly.add(row)
 
     def _move(self, attempt: int, to: _Column | None) -> None:
         if attempt in self._columns:

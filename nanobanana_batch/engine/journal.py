@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 import anyio
 import anyio.to_thread
 
+from nanobanana_batch.errors import StateFailed
 from nanobanana_batch.files.log import Log
 from nanobanana_batch.state.facts import Accepted, Fact, Saved
 from nanobanana_batch.state.store import Store
@@ -71,6 +72,8 @@ class Journal:
     def __init__(
         self, store: Store, blocking: Blocking, after: Sequence[Callable[[Fact], None]] = ()
     ) -> None:
+        self.arriving: set[str] = set()
+        """Task ids whose acceptance is just being written down."""
         self._store = store
         self._after = after
         self._blocking = blocking
@@ -78,6 +81,7 @@ class Journal:
         self._wake = anyio.Event()
         self._closed = False
         self._failure: Exception | None = None
+        self._failed = anyio.Event()
 
     async def record(self, *facts: Fact) -> None:
         """Return when the facts survive power loss.
@@ -94,6 +98,17 @@ class Journal:
         if entry.error is not None:
             raise entry.error
 
+    async def pause(self, seconds: float) -> None:
+        """Sleep, as long as facts can be written.
+
+        Raises:
+            StateFailed: they cannot any more, or could not before; the whole run stops.
+        """
+        with anyio.move_on_after(seconds):
+            await self._failed.wait()
+        if self._failure is not None:
+            raise self._failure
+
     def close(self) -> None:
         """Let `run` end once everything that was handed in is written."""
         self._closed = True
@@ -101,27 +116,38 @@ class Journal:
 
     async def run(self) -> None:
         """Write what comes in until `close`."""
-        while True:
-            await self._wake.wait()
-            self._wake = anyio.Event()
-            while self._waiting:
-                await self._commit()
-            if self._closed:
-                return
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake = anyio.Event()
+                while self._waiting:
+                    await self._commit()
+                if self._closed:
+                    return
+        except BaseException as error:  # also where it is torn down: who cannot be cancelled waits for it
+            self._fail(error)
+            raise
 
     async def _commit(self) -> None:
         batch, self._waiting = self._waiting, []
         facts = [fact for entry in batch for fact in entry.facts]
         try:
             await self._blocking(lambda: self._store.apply(facts))
-        except Exception as error:
-            self._failure = error
-            for entry in (*batch, *self._waiting):
-                entry.error = error
-                entry.done.set()
+        except BaseException:
+            self._waiting = [*batch, *self._waiting]
             raise
         for fact in facts:
             for tell in self._after:
                 tell(fact)
         for entry in batch:
+            entry.done.set()
+
+    def _fail(self, error: BaseException) -> None:
+        """Nothing is written any more."""
+        if not isinstance(error, Exception):
+            error = StateFailed("The state is not written any more.")
+        self._failure = error
+        self._failed.set()
+        for entry in self._waiting:
+            entry.error = self._failure
             entry.done.set()

@@ -12,15 +12,17 @@ from contextlib import asynccontextmanager
 import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
-from nanobanana_batch.engine.context import Context, OnUnknown, unfinished
+from nanobanana_batch.engine.assembly import Parts
+from nanobanana_batch.engine.settings import OnUnknown
 from nanobanana_batch.engine.stages.download import Downloader
 from nanobanana_batch.engine.stages.jobs import grouped, take_slots
 from nanobanana_batch.engine.stages.resolve import Resolver
 from nanobanana_batch.engine.stages.results import Results, sweep
-from nanobanana_batch.engine.stages.submit import PaidSections, Submitter
+from nanobanana_batch.engine.stages.submit import Submitter
 from nanobanana_batch.engine.stages.takeover import take_over
 from nanobanana_batch.engine.stages.wait import Waiter
-from nanobanana_batch.engine.work import Work, resumed
+from nanobanana_batch.engine.unfinished import unfinished
+from nanobanana_batch.engine.work import Onward, Work, resumed
 from nanobanana_batch.model import Kind
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.lifecycle import UNANSWERED, Phase
@@ -36,34 +38,65 @@ _LOOK_AT_REST_S = 5.0
 class Run:
     """The stages of one run, joined; `go` returns when there is nothing left to do."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        settings, self._is_direct = context.settings, context.provider.capabilities.kind is Kind.DIRECT
-        grace_s = settings.direct_grace_s if self._is_direct else settings.paid_grace_s
-        self._sections = PaidSections(grace_s, settings.hard_stop_grace_s)
-        self._waiter = Waiter(
-            context,
-            on_ready=lambda work: self._downloader.add(work),
-            on_results=lambda job, link: self._results.fetch(job, link),
-        )
-        self._downloader = Downloader(context, waiting=lambda: self._waiter)
-        self._results = Results(context, self._waiter, on_ready=self._downloader.add)
-        self._resolver = Resolver(
-            context, self._sections, on_accepted=self._waiter.add, on_answered=self._results.add
-        )
-        self._submitter = Submitter(
-            context,
-            self._sections,
-            on_accepted=self._accepted,
-            on_answered=self._results.add,
-            on_unknown=self._resolver.add,
-        )
+    def __init__(self, parts: Parts) -> None:
+        self._settings = parts.settings
+        self._wire = parts.wire
+        self._record = parts.record
+        self._spending = parts.spending
+        self._collecting = parts.collecting
+        self._files = parts.files
+        self._counts = parts.counts
+        self._commands = parts.commands
+        self._sections = parts.pacing.sections
+        self._join(parts)
         self._stages: anyio.CancelScope | None = None
         self._left: list[Work] = []
         """Requests without an answer that nobody wants any more."""
-        context.budget.is_finding_out = lambda: self._resolver.is_asking
-        if context.callbacks is not None:
-            context.callbacks.on_hint = self._waiter.hint
+        parts.spending.budget.is_finding_out = lambda: self._resolver.is_asking
+        if parts.wire.callbacks is not None:
+            parts.wire.callbacks.on_hint = self._waiter.hint
+
+    def _join(self, parts: Parts) -> None:
+        """Each stage is given what it uses."""
+        settings, wire, pacing, record = parts.settings, parts.wire, parts.pacing, parts.record
+        spending, collecting, files, answers = parts.spending, parts.collecting, parts.files, parts.answers
+        self._waiter = Waiter(
+            settings,
+            wire,
+            pacing.pace,
+            record,
+            spending,
+            collecting,
+            on_ready=lambda work: self._downloader.add(work),
+            on_results=lambda job, link: self._results.fetch(job, link),
+        )
+        self._downloader = Downloader(
+            settings,
+            wire.provider,
+            wire.stop,
+            record,
+            files,
+            spending.space,
+            collecting,
+            waiting=lambda: self._waiter,
+            on_missing=lambda work: self._results.add(work),
+        )
+        self._results = Results(
+            wire.provider,
+            record,
+            files,
+            collecting,
+            self._waiter,
+            tries=settings.download_tries,
+            commands=parts.commands,
+            on_ready=self._downloader.add,
+        )
+        found = Onward(self._waiter.add, self._results.add)
+        self._resolver = Resolver(settings, wire, pacing, record, spending.slots, collecting, answers, found)
+        sent = Onward(self._accepted, self._results.add)
+        self._submitter = Submitter(
+            wire, pacing, record, spending, collecting, answers, sent, self._resolver.add
+        )
 
     async def go(self) -> None:
         """Resume, submit, collect.
@@ -78,7 +111,7 @@ class Run:
                     async with incoming:
                         for _ in range(self._senders):
                             stages.start_soon(self._submitter.work, incoming.clone())
-                    for _ in range(self._context.settings.download_concurrency):
+                    for _ in range(self._settings.download_concurrency):
                         stages.start_soon(self._downloader.work)
                     stages.start_soon(self._waiter.run)
                     stages.start_soon(self._results.work)
@@ -90,10 +123,10 @@ class Run:
     @property
     def _senders(self) -> int:
         """Requests on the wire: a direct answer takes as long as a task does."""
-        settings, kind = self._context.settings, self._context.provider.capabilities.kind
+        settings, kind = self._settings, self._wire.provider.capabilities.kind
         if kind is Kind.JOB:
             return 1  # else rows that come one by one would be spread over several jobs
-        return settings.concurrency if self._is_direct else settings.submit_concurrency
+        return settings.concurrency if kind is Kind.DIRECT else settings.submit_concurrency
 
     def stop_now(self) -> None:
         """Leave everything where it is; only paid requests on the wire get a short grace."""
@@ -105,34 +138,33 @@ class Run:
     async def _journal_running(self) -> AsyncIterator[None]:
         """The journal outlives the stages: what a stage still writes while being cancelled is written."""
         async with anyio.create_task_group() as group:
-            group.start_soon(self._context.journal.run)
+            group.start_soon(self._record.journal.run)
             try:
                 yield
             finally:
-                self._context.journal.close()
+                self._record.journal.close()
 
     async def _feed(self, submits: MemoryObjectSendStream[RowToSend | Work]) -> None:
-        context = self._context
-        await take_over(context)
+        await take_over(self._settings, self._wire, self._record, self._files.folder)
         # Looked up before anything moves: what fails from here on waits in `again`.
         to_repeat = [
-            (which, context.store.rows_to_repeat(which, context.settings.scope))
-            for which in context.settings.rows_to_repeat()
+            (which, self._record.store.rows_to_repeat(which, self._settings.scope))
+            for which in self._settings.rows_to_repeat()
         ]
         await self._resume()
-        await context.first_look.finished()
+        await self._collecting.first_look.finished()
         for which, rows in to_repeat:
             await self._repeat(submits, which, rows)
         for row in self._new_rows():
             await self._submit_due(submits)
             await self._submit(submits, row)
         await self._all_done(submits)
-        if not context.stop.asked:
+        if not self._wire.stop.asked:
             self._resolver.try_last_resort()
-        if not context.stop.is_hurried and context.outage.left_s("read") > 0:
+        if not self._wire.stop.is_hurried and self._wire.outage.left_s("read") > 0:
             self._waiter.look_at_all_aside()
         await self._all_done(submits)
-        if context.settings.on_unknown is OnUnknown.RESUBMIT:
+        if self._settings.on_unknown is OnUnknown.RESUBMIT:
             for work in self._resolver.give_up():
                 if any(member.is_wanted for member in work.members):
                     await self._submit(submits, work)
@@ -140,16 +172,16 @@ class Run:
                     self._left.append(work)
             await self._all_done(submits)
         await self._leave()
-        context.owed.finish()
+        self._collecting.owed.finish()
 
     async def _resume(self) -> None:
         """Everything is looked up before anything moves: what is resolved is not to be found twice."""
         unknown = grouped([work for phase in sorted(UNANSWERED) for work in self._attempts(phase)])
         ready = self._attempts(Phase.READY)
-        running = grouped(
-            [work for phase in (Phase.ACCEPTED, Phase.EXPIRED) for work in self._attempts(phase)]
-        )
-        await self._context.blocking(lambda: sweep(self._context))
+        in_files = [work for work in ready if work.results]
+        begun = [work for phase in (Phase.ACCEPTED, Phase.EXPIRED) for work in self._attempts(phase)]
+        running = grouped([*in_files, *begun])
+        await self._record.blocking(lambda: sweep(self._record.store, self._files))
         answered = [work for work in running if work.results]
         for work in unknown:
             if work.kind is not Kind.TASK and await self._results.adopt(work):
@@ -157,45 +189,46 @@ class Run:
             else:
                 self._resolver.add(work)
         for work in ready:
-            await self._context.slots.take()
-            self._downloader.add(work)
+            if not work.results:
+                await self._spending.slots.take()
+                self._downloader.add(work)
         for work in answered:
-            await take_slots(self._context, work)
+            await take_slots(self._spending.slots, work)
             self._results.add(work)
         for work in running:
             if not work.results:
-                await take_slots(self._context, work)
+                await take_slots(self._spending.slots, work)
                 self._waiter.look_now(work)
 
     def _attempts(self, phase: Phase) -> list[Work]:
-        context = self._context
-        known = unfinished(context.store, context.provider.capabilities.name, context.settings, (phase,))
-        works = [resumed(one, context.settings.scope) for one in known]
+        known = unfinished(
+            self._record.store, self._wire.provider.capabilities.name, self._settings, (phase,)
+        )
+        works = [resumed(one, self._settings.scope) for one in known]
         for work in works:
             if work.is_wanted:
-                self._context.counts.resume(work.attempt, phase)
+                self._counts.resume(work.attempt, phase, work.row)
             if work.attempt != work.request:
-                self._context.counts.joined(work.request, work.attempt)
+                self._counts.joined(work.request, work.attempt)
         return works
 
     async def _leave(self) -> None:
         """What nothing is known of and whose rows left the manifest: said once, and asked no more."""
-        context = self._context
-        unanswered = [] if context.stop.asked else [*self._left, *self._resolver.give_up()]
+        unanswered = [] if self._wire.stop.asked else [*self._left, *self._resolver.give_up()]
         unanswered = [work for work in unanswered if work.is_heard]
-        forgotten = [] if context.stop.is_hurried else context.owed.forgotten()
-        now, commands = context.now(), context.commands
+        forgotten = [] if self._wire.stop.is_hurried else self._collecting.owed.forgotten()
+        now, commands = self._record.now(), self._commands
         for works, what, only in (
             (unanswered, "Requests without an answer", "unknown"),
             (forgotten, "Tasks that the provider does not know any more,", "running"),
         ):
             left = [member for work in works for member in work.members if member.has_left]
-            if left and works is unanswered and context.settings.gives_up_left:
-                await context.journal.record(*(facts.GivenUp(work.attempt, now) for work in left))
+            if left and works is unanswered and self._settings.gives_up_left:
+                await self._record.journal.record(*(facts.GivenUp(work.attempt, now) for work in left))
             elif left:
                 requests = sorted({work.request for work in left})
-                await context.journal.record(*(facts.Rested(request, now) for request in requests))
-                context.tally.say_once(
+                await self._record.journal.record(*(facts.Rested(request, now) for request in requests))
+                self._record.tally.say_once(
                     f"{what} whose rows have left the manifest: {len(left):,} (first: {left[0].id}). They may"
                     " have been paid; nothing shows what became of them, so no run asks about them again."
                     f" {commands.retry(only)} asks once more, and gives them up."
@@ -205,46 +238,45 @@ class Run:
         self, submits: MemoryObjectSendStream[RowToSend | Work], which: Repeat, rows: Sequence[int]
     ) -> None:
         """Another attempt for rows of earlier runs, as far as their images have not turned up since."""
-        still = frozenset(self._context.store.rows_to_repeat(which, self._context.settings.scope))
+        still = frozenset(self._record.store.rows_to_repeat(which, self._settings.scope))
         for row in rows:
-            if self._context.stop.asked:
+            if self._wire.stop.asked:
                 return
             if row not in still:
                 continue
             if Phase.NOT_SENT not in which.phases:
-                self._context.counts.repeat(row)
-            await self._submit(submits, self._context.store.row_to_send(row))
+                self._counts.repeat(row)
+            await self._submit(submits, self._record.store.row_to_send(row))
 
     def _new_rows(self) -> Iterator[RowToSend]:
         """Those that were never sent, in manifest order, a few at a time."""
-        settings, after = self._context.settings, -1
-        while settings.new_rows and not self._context.stop.asked:
-            rows = self._context.store.new_rows(after, settings.scope, _ROWS_AT_ONCE)
+        settings, after = self._settings, -1
+        while settings.new_rows and not self._wire.stop.asked:
+            rows = self._record.store.new_rows(after, settings.scope, _ROWS_AT_ONCE)
             if not rows:
                 return
             for row in rows:
                 yield row
-                if self._context.stop.asked:
+                if self._wire.stop.asked:
                     return
             after = rows[-1].position
 
     async def _submit_due(self, submits: MemoryObjectSendStream[RowToSend | Work]) -> None:
         """Rows whose task failed in this run and whose waiting time is over."""
-        while not self._context.stop.asked and (row := self._context.retries.take_due()) is not None:
-            self._context.counts.repeat(row)
-            await self._submit(submits, self._context.store.row_to_send(row))
+        while not self._wire.stop.asked and (row := self._spending.retries.take_due()) is not None:
+            await self._submit(submits, self._record.store.row_to_send(row))
 
     async def _submit(
         self, submits: MemoryObjectSendStream[RowToSend | Work], item: RowToSend | Work
     ) -> None:
         """Take the slot first, then hand the item over: nothing queues up before the semaphore."""
-        if self._context.stop.asked:
+        if self._wire.stop.asked:
             return
         if isinstance(item, Work):
-            await take_slots(self._context, item)
+            await take_slots(self._spending.slots, item)
         else:
-            await self._context.slots.take()
-        self._context.space.hand_over()
+            await self._spending.slots.take()
+        self._spending.space.hand_over()
         await submits.send(item)
 
     def _accepted(self, work: Work) -> None:
@@ -255,15 +287,14 @@ class Run:
         """Nothing in flight or awaited, nothing being found out, nothing waiting for another attempt."""
         while not self._is_idle():
             await self._submit_due(submits)
-            self._context.owed.say_what_is_left()
-            with anyio.move_on_after(_LOOK_S if len(self._context.retries) else _LOOK_AT_REST_S):
-                await self._context.slots.all_free()
+            self._collecting.owed.say_what_is_left()
+            with anyio.move_on_after(_LOOK_S if len(self._spending.retries) else _LOOK_AT_REST_S):
+                await self._spending.slots.all_free()
                 await self._resolver.finished()
                 if not self._is_idle():
                     await anyio.sleep(_LOOK_AT_REST_S)
 
     def _is_idle(self) -> bool:
-        context = self._context
-        is_settled = context.owed.is_settled or context.stop.is_hurried
-        again_is_done = context.stop.asked or not len(context.retries)
-        return context.slots.are_free and self._resolver.is_idle and is_settled and again_is_done
+        is_settled = self._collecting.owed.is_settled or self._wire.stop.is_hurried
+        again_is_done = self._wire.stop.asked or not len(self._spending.retries)
+        return self._spending.slots.are_free and self._resolver.is_idle and is_settled and again_is_done

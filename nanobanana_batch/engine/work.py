@@ -30,6 +30,8 @@ class Work(OpenAttempt):
     """Its row has left the manifest: nothing is ever sent for it again but what is free."""
     is_heard: bool = False
     """All that is free was asked about it, and answered."""
+    is_shown: bool = False
+    """Its task was read in this run, and has shown all of its links."""
     is_forgotten: bool = False
     """The provider says that it does not know its task."""
     is_intended: bool = False
@@ -40,6 +42,10 @@ class Work(OpenAttempt):
     """The provider answers a repeat of it with the first task: sent again, it is the same payment."""
     credits_used: float = 0.0
     """As a file of results says; 0: none does."""
+    answer_at: int = 0
+    """Where in the file of its request's results its own begins."""
+    was_gone: bool = False
+    """That file was deleted by somebody, and is to be had again."""
     dead_links: frozenset[str] = field(default_factory=frozenset)
     """Links of which their host said that they are gone, when their life was over."""
     has_slot: bool = True
@@ -96,6 +102,16 @@ def resumed(known: OpenAttempt, scope: Scope) -> Work:
         is_doubtful=known.phase in UNANSWERED,
         since=anyio.current_time(),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Onward:
+    """Whom a request goes on to that has an answer."""
+
+    accepted: Callable[[Work], None]
+    """What it asked for is being made."""
+    answered: Callable[[Work], None]
+    """What came of it is in a file of the folder."""
 
 
 @dataclass(slots=True)

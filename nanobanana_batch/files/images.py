@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from nanobanana_batch.errors import ImageRejected
+from nanobanana_batch.errors import ImageRejected, SameImage
 from nanobanana_batch.file_names import IMAGE_FOLDER
 from nanobanana_batch.files.disk import Disk, as_disk_failure, same_content
 from nanobanana_batch.files.formats import Format, identify
@@ -37,12 +37,21 @@ def stem_is_taken(folder: Path, stem: str) -> bool:
 class ImageFile:
     """One image on its way to disk. Blocking: call it in a thread, once per file or per MiB.
 
-    `most_pixels`: what has more is not what was asked for, but something that takes a viewer's memory. Used
-    as a context manager it leaves no temporary file behind, whatever happens.
+    `most_pixels`: what has more is not what was asked for, but something that takes a viewer's memory.
+    `but_not`: hashes of images that are files already, and not to be saved in the place of this one. Used as
+    a context manager it leaves no temporary file behind, whatever happens.
     """
 
-    def __init__(self, disk: Disk, folder: Path, stem: str, most_pixels: int) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        folder: Path,
+        stem: str,
+        most_pixels: int,
+        but_not: frozenset[str] = frozenset(),
+    ) -> None:
         self._disk = disk
+        self._but_not = but_not
         self._most_pixels = most_pixels
         self._folder = folder / IMAGE_FOLDER
         self._stem = stem
@@ -92,11 +101,14 @@ class ImageFile:
         """Check, sync and name the file.
 
         Raises:
+            SameImage: it is one of those that it is not to be; nothing is kept.
             ImageRejected: it is not one whole image; nothing is kept.
             DiskFailed: the disk is full or refuses; nothing is kept.
         """
         found = self._check()
         self._refuse_monster(found)
+        if self._hash.hexdigest() in self._but_not:
+            raise SameImage("it is the very image that another one of this row is")
         try:
             path = self._name(found.extension)
         except OSError as error:

@@ -20,7 +20,7 @@ from nanobanana_batch.files.lock import is_held
 from nanobanana_batch.files.standing import Look, Stands
 from nanobanana_batch.jobs.connection import CONNECTION, LAST, way_to
 from nanobanana_batch.model import request_from_json
-from nanobanana_batch.state.lifecycle import FETCHED, GIVEN_UP, PAID, RUNNING, UNANSWERED, Phase
+from nanobanana_batch.state.lifecycle import GIVEN_UP, PAID, RUNNING, UNANSWERED, Phase
 from nanobanana_batch.state.reader import AttemptReport, open_reader
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def repair_folder(path: Path, now: Connection, tally: Tally, *, as_copy: bool = 
         FolderInUse: a run works on the folder.
         UsageError: there is no such folder, or no key for its provider.
     """
-    from nanobanana_batch.engine.context import Settings
+    from nanobanana_batch.engine.settings import Settings
     from nanobanana_batch.jobs.collect import collect
 
     collect(path, now, Settings(), tally, as_copy=as_copy)
@@ -272,14 +272,11 @@ def _is_given_up(attempt: AttemptReport) -> bool:
     return attempt.phase is Phase.FAILED and attempt.error_code == GIVEN_UP
 
 
-def _is_refunded(attempt: AttemptReport) -> bool:
-    return attempt.phase in (Phase.FAILED, Phase.REFUSED) and not _is_given_up(attempt)
-
-
 def _totals(attempts: list[AttemptReport], files: int) -> Totals:
-    accepted = [attempt for attempt in attempts if attempt.task_id]
-    refunded = [attempt for attempt in accepted if _is_refunded(attempt)]
-    spent = [attempt for attempt in accepted if attempt.phase in FETCHED or _is_given_up(attempt)]
+    accepted = [attempt for attempt in attempts if attempt.is_accepted]
+    ended = [attempt for attempt in accepted if attempt.phase in (Phase.FAILED, Phase.REFUSED)]
+    refunded = [attempt for attempt in ended if not attempt.is_spent]
+    spent = [attempt for attempt in accepted if attempt.is_spent]
     return Totals(
         attempts=len(attempts),
         accepted=len(accepted),

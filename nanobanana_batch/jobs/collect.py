@@ -19,7 +19,7 @@ from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.store import Store
 
 if TYPE_CHECKING:
-    from nanobanana_batch.engine.context import Settings
+    from nanobanana_batch.engine.settings import Settings
     from nanobanana_batch.engine.work import Tally
 
 

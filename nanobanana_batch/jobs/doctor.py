@@ -118,8 +118,8 @@ def _surroundings() -> Iterator[Check]:
 
 
 def _open_files() -> Check:
-    from nanobanana_batch.engine.context import Settings
     from nanobanana_batch.engine.limits.descriptors import fitted
+    from nanobanana_batch.engine.settings import Settings
     from nanobanana_batch.engine.work import Tally
 
     said: list[str] = []

@@ -12,7 +12,7 @@ from nanobanana_batch.errors import TooManyRows, UsageError
 from nanobanana_batch.files.folder import Folder, choose
 from nanobanana_batch.jobs.connection import Connection
 from nanobanana_batch.jobs.session import CallbackRoute
-from nanobanana_batch.manifest import Manifest, derive_id, fold_id, open_manifest
+from nanobanana_batch.manifest import Beside, Manifest, derive_id, fold_id, open_manifest
 from nanobanana_batch.model import Draft
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state.reader import open_reader
@@ -66,14 +66,16 @@ def open_ordered(order: Order) -> Manifest:
         order.manifest,
         catalog=catalog_for(profile),
         dialect=profile.dialect,
-        defaults=order.defaults,
-        variables=order.variables,
-        allow_unknown_model=order.allow_unknown_model,
+        beside=Beside(
+            defaults=order.defaults,
+            variables=order.variables,
+            allow_unknown_model=order.allow_unknown_model,
+            kind=order.format,
+            spool=order.spool,
+            allow_outside=order.allow_outside,
+        ),
         no_local_images=_no_local_images(profile),
         take=_take_together,
-        kind=order.format,
-        spool=order.spool,
-        allow_outside=order.allow_outside,
     )
 
 

@@ -21,7 +21,7 @@ from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.scope import EVERY_ROW
 
 if TYPE_CHECKING:
-    from nanobanana_batch.engine.context import Settings
+    from nanobanana_batch.engine.settings import Settings
 
 _Z = 1.959964
 """Of the normal distribution, for 95 %."""

@@ -19,7 +19,7 @@ from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.scope import EVERY_ROW, Scope
 
 if TYPE_CHECKING:
-    from nanobanana_batch.engine.context import Settings
+    from nanobanana_batch.engine.settings import Settings
     from nanobanana_batch.engine.work import Tally
 
 
@@ -62,7 +62,7 @@ def retry(
         FolderInUse: another run works on the folder; nothing was sent.
         RunStopped: going on could pay twice or lose what is paid for.
     """
-    from nanobanana_batch.engine.context import OnUnknown
+    from nanobanana_batch.engine.settings import OnUnknown
 
     resend = OnUnknown.RESUBMIT if only is Retry.UNKNOWN else OnUnknown.HOLD
     settings = replace(settings, new_rows=False, on_unknown=resend, retried=_RETRIED_PHASES[only])

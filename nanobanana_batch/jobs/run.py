@@ -37,7 +37,7 @@ from nanobanana_batch.state.scope import Scope
 from nanobanana_batch.wording import amount, money_text
 
 if TYPE_CHECKING:
-    from nanobanana_batch.engine.context import Settings
+    from nanobanana_batch.engine.settings import Settings
     from nanobanana_batch.engine.work import Tally
 
 
@@ -54,11 +54,9 @@ def run(order: Order, settings: Settings, tally: Tally, pilot: int | None = None
 
     disk = Disk()
     manifest = open_ordered(order)
-    settings = replace(settings, asks_resting=False)
-    settings = fitted(settings, tally, callbacks=CONNECTIONS if order.callback_route else 0)
-    line = prepare(order.connection, settings.paid_at_once, or_else=_OR_LOCAL)
-    if order.callback_route is not None and not line.offers_callbacks:
-        raise UsageError(f"{line.name} does not offer callbacks; nothing was sent.")
+    callbacks = CONNECTIONS if order.callback_route else 0
+    settings = fitted(replace(settings, asks_resting=False), tally, callbacks=callbacks)
+    line = _connected(order, settings)
     path = folder_of(order, manifest).path
     worked_on = was_worked_on(path)
     with ExitStack() as locks:
@@ -77,22 +75,35 @@ def run(order: Order, settings: Settings, tally: Tally, pilot: int | None = None
             with before_sending():
                 make(path, disk)
             locks.enter_context(only_writer(path))
-        folder = folder_of(order, manifest)  # under the lock: nobody can put the state elsewhere any more
-        with before_sending():
-            create(folder, disk, worked_on=worked_on)
-        if folder.state_folder != path:
-            locks.enter_context(only_writer(folder.state_folder))
+        folder = _ready_to_write(order, manifest, disk, locks, worked_on=worked_on)
         store = locks.enter_context(opened(folder, disk, as_copy=order.as_copy))
         refuse_mixing(path, store.providers(), line.name)
         store.take_manifest(roster, name=manifest.name, variables=manifest.variables)
         store.remember(CONNECTION, order.connection.as_text())
         notice_lost_files(store, path)
-        if settings.max_credits is not None and line.prices.note:
-            tally.say_once(f"warning: {line.prices.note}")
-        refusal = _too_dear(folder, line, settings)
+        refusal = _too_dear(folder, line, settings, tally)
         session = Session(store, disk, folder, line, settings, tally, order.callback_route, refusal)
         outcome = worked(session)
         return outcome if pilot is None else replace(outcome, projection=_projection(session))
+
+
+def _connected(order: Order, settings: Settings) -> CheckedConnection:
+    line = prepare(order.connection, settings.paid_at_once, or_else=_OR_LOCAL)
+    if order.callback_route is not None and not line.offers_callbacks:
+        raise UsageError(f"{line.name} does not offer callbacks; nothing was sent.")
+    return line
+
+
+def _ready_to_write(
+    order: Order, manifest: Manifest, disk: Disk, locks: ExitStack, *, worked_on: bool
+) -> Folder:
+    """The order's folder, which is locked, with what a run needs in it; its state is locked, too."""
+    folder = folder_of(order, manifest)  # under the lock: nobody can put the state elsewhere any more
+    with before_sending():
+        create(folder, disk, worked_on=worked_on)
+    if folder.state_folder != folder.path:
+        locks.enter_context(only_writer(folder.state_folder))
+    return folder
 
 
 def _piloted(roster: Roster, manifest: Manifest, settings: Settings, tally: Tally, rows: int) -> Settings:
@@ -102,11 +113,13 @@ def _piloted(roster: Roster, manifest: Manifest, settings: Settings, tally: Tall
     return replace(settings, scope=Scope(only=pilot.positions))
 
 
-def _too_dear(folder: Folder, line: CheckedConnection, settings: Settings) -> str:
+def _too_dear(folder: Folder, line: CheckedConnection, settings: Settings, tally: Tally) -> str:
     """Why nothing new is paid for, where it is known before that the limit will not do."""
     limit = settings.max_credits
     if limit is None:
         return ""
+    if line.prices.note:
+        tally.say_once(f"warning: {line.prices.note}")
     with open_reader(folder.state, folder.told()) as reader:
         rows = reader.to_pay(settings.scope, settings.max_attempts)
         cost = Prices(seen_by(reader), line.prices).cost(rows)

@@ -25,7 +25,7 @@ from nanobanana_batch.state.store import Store
 
 if TYPE_CHECKING:
     from nanobanana_batch.engine.callbacks import Callbacks
-    from nanobanana_batch.engine.context import Settings
+    from nanobanana_batch.engine.settings import Settings
     from nanobanana_batch.engine.work import Stop, Tally
     from nanobanana_batch.providers.base import Exchange
     from nanobanana_batch.receiver import Address
@@ -221,8 +221,8 @@ def count_up(tally: Tally, reader: Reader, scope: Scope) -> None:
 
 def has_work(session: Session) -> bool:
     """Whether there is anything to send or to collect."""
-    from nanobanana_batch.engine.context import unfinished
     from nanobanana_batch.engine.stages.takeover import elsewhere
+    from nanobanana_batch.engine.unfinished import unfinished
 
     store, settings, line = session.store, session.settings, session.line
     if any(True for _ in unfinished(store, line.name, settings)):
@@ -237,8 +237,7 @@ def has_work(session: Session) -> bool:
 def _drive(session: Session, stop: Stop, log: Log) -> None:
     import anyio
 
-    from nanobanana_batch.engine.context import make_context
-    from nanobanana_batch.engine.journal import in_thread
+    from nanobanana_batch.engine.assembly import Machine, Person, assemble
     from nanobanana_batch.engine.run import Run
     from nanobanana_batch.engine.signals import listen
 
@@ -249,21 +248,16 @@ def _drive(session: Session, stop: Stop, log: Log) -> None:
         async with AsyncExitStack() as stack:
             provider = await stack.enter_async_context(session.line.connect(session.folder.path, seen))
             callbacks = await stack.enter_async_context(_callbacks(session, log))
-            context = make_context(
+            parts = assemble(
                 _patience(session),
                 provider,
                 session.store,
-                folder=session.folder,
-                commands=session.commands,
-                disk=session.disk,
-                blocking=in_thread,
-                stop=stop,
-                tally=session.tally,
-                log=log,
+                Machine(session.folder, session.disk),
+                Person(stop, session.tally, log, session.commands),
                 listed_price=session.line.prices.price,
                 callbacks=callbacks,
             )
-            engine = Run(context)
+            engine = Run(parts)
             async with anyio.create_task_group() as group:
                 await group.start(listen, engine, stop, session.tally)
                 with after_sending():

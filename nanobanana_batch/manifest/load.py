@@ -7,7 +7,7 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nanobanana_batch.catalog import Catalog
@@ -129,25 +129,39 @@ class Manifest:
         return sum((grid.tally(names) for grid in self._grids), Counter())
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What a person says beside a manifest, on the command line."""
+
+    defaults: Mapping[str, str] | None = None
+    """Values for rows that say nothing themselves."""
+    variables: Sequence[str] = ()
+    """Names of columns that are no fields."""
+    allow_unknown_model: bool = False
+    kind: str | None = None
+    """Which kind of file it is, if not the one that its name or its beginning says."""
+    spool: Path | None = None
+    """Where its content is if it was read from standard input."""
+    allow_outside: Sequence[Path] = ()
+    """Folders beside its own and the working directory that it may read from."""
+
+
+NOTHING_BESIDE = Beside()
+
+
 def open_manifest(
     path: Path,
     *,
     catalog: Catalog,
     dialect: str,
-    defaults: Mapping[str, str] | None = None,
-    variables: Sequence[str] = (),
-    allow_unknown_model: bool = False,
+    beside: Beside = NOTHING_BESIDE,
     no_local_images: str = "",
     take: TakeAll = read_all,
-    kind: str | None = None,
-    spool: Path | None = None,
-    allow_outside: Sequence[Path] = (),
 ) -> Manifest:
-    """The manifest at this path, its form sound; the one in `spool` if it was read from standard input.
+    """The manifest at this path, its form sound.
 
     `take` checks what only shows when all rows are together. `no_local_images` says why reference images
-    cannot be local files. `allow_outside`: folders beside its own and the working directory that it may read
-    from.
+    cannot be local files.
 
     Raises:
         ManifestError: everything that is wrong with its form and with its rows.
@@ -156,19 +170,19 @@ def open_manifest(
     if dialect not in catalog.dialects:
         known = ", ".join(catalog.dialects)
         raise UsageError(f"The catalogue knows no dialect {shown(dialect)}.", hint=f"It has: {known}.")
-    variables, extras = tuple(map(as_name, variables)), catalog.extra_names(dialect)
+    variables, extras = tuple(map(as_name, beside.variables)), catalog.extra_names(dialect)
     _check_declared(variables)
-    origin = origin_of(path, kind, spool)
+    origin = origin_of(path, beside.kind, beside.spool)
     path = origin.label
     log = ProblemLog(path.name)
-    reach = Reach(path.parent, allow_outside)
+    reach = Reach(path.parent, beside.allow_outside)
     form = Form(path, log, variables, extras, reach)
     if origin.kind == "yaml":
         name, names, blocks = _open_yaml(origin, form)
     else:
         name = _default_name(origin, log)
         names, blocks = whole_table(form, open_table(origin.path, path.name, origin.kind))
-    given = _command_line_defaults(defaults or {}, names, extras, bool(log))
+    given = _command_line_defaults(beside.defaults or {}, names, extras, bool(log))
     names = (*names, *(each for each in given if each in extras and each not in names))
     blocks = [replace(block, defaults={**given, **block.defaults}) for block in blocks]
     for block in blocks:
@@ -177,7 +191,9 @@ def open_manifest(
         _require(block, path.name, log, tuple(rules.name for rules in catalog.models(dialect)))
     local_images = LocalImages(path.parent, no_local_images, reach)
     words = form.declared | form.templated
-    settler = Settler(catalog, dialect, local_images, allow_unknown_model=allow_unknown_model, words=words)
+    settler = Settler(
+        catalog, dialect, local_images, allow_unknown_model=beside.allow_unknown_model, words=words
+    )
     settler.warnings.extend(form.warnings)
     manifest = Manifest(name, path, names, blocks, settler, log.paths, reach)
     if log:

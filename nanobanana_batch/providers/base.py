@@ -96,6 +96,8 @@ class Result:
     error_code: str = ""
     error_message: str = ""
     decision: Decision = Decision.FAIL_ROW
+    at: int = 0
+    """Where in the file that is said, for `image_in`."""
 
 
 class TaskState(StrEnum):
@@ -372,8 +374,15 @@ class Provider(Protocol):
 class ReadsResults(Protocol):
     """The part of a provider that finds images in a file: the reply to a request, or a job's results.
 
-    Both methods block; call them in a thread.
+    All of them block; call them in a thread.
     """
+
+    def credits_in(self, path: Path) -> float | None:
+        """What the request has cost, as its reply says; None where it does not.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
 
     def read_results(self, path: Path) -> Iterator[Result]:
         """What came of each row, in the order of the file; of what cannot be understood nothing is said.
@@ -382,8 +391,8 @@ class ReadsResults(Protocol):
             OSError: the file cannot be read.
         """
 
-    def image_in(self, path: Path, name: str, number: int) -> Iterator[bytes]:
-        """The bytes of one image (1-based) of a row, in pieces.
+    def image_in(self, path: Path, at: int, number: int) -> Iterator[bytes]:
+        """The bytes of one image (1-based) of a row, in pieces; `at`: as its result says.
 
         Raises:
             OSError: the file cannot be read.

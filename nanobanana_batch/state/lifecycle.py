@@ -102,6 +102,7 @@ MOVES = (
     Move(facts.Rejected, UNANSWERED, Phase.REFUSED, "by content rules"),
     Move(facts.Accepted, UNANSWERED, Phase.ACCEPTED),
     Move(facts.Answered, UNANSWERED | {Phase.ACCEPTED, Phase.EXPIRED}, Phase.ACCEPTED),
+    Move(facts.Answered, _phases(Phase.READY), Phase.READY, "once more"),
     Move(facts.Ready, _phases(Phase.ACCEPTED, Phase.READY, Phase.EXPIRED), Phase.READY),
     Move(facts.Saved, _phases(Phase.READY), Phase.SAVED, "the last of its images"),
     Move(facts.Saved, _phases(Phase.READY), Phase.READY, "others are still to come"),
@@ -145,6 +146,9 @@ CAN_REST = _phases(Phase.INTENT, Phase.UNKNOWN, Phase.ACCEPTED)
 
 GIVEN_UP = "given_up"
 """The code of a failed attempt that a person gave up: unlike any other failed one it may be paid."""
+
+NOT_TOLD = "no_result"
+"""The code of a row of which the reply or the results of its request say nothing: it may have been paid."""
 
 MISSED = "resource_not_found"
 """The code of a task that failed since something its request names is not there."""

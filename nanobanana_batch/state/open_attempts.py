@@ -29,6 +29,10 @@ class OwedImage:
     dies_at: float = 0.0
     """Unix seconds at which the links end."""
     is_saved: bool = False
+    sha256: str = ""
+    """Of a saved one."""
+    others: tuple[str, ...] = ()
+    """Links that may be its own where the first of `links` turns out to be another image's."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -84,7 +88,7 @@ SELECT attempts.attempt, attempts.request, attempts.name, attempts.row, attempts
        coalesce(requests.accepted_at, requests.intended_at) AS accepted_at,
        coalesce(requests.results, '') AS results, coalesce(attempts.error_message, '') AS error_message,
        rows.position IS NULL AND requests.rests_since IS NOT NULL AS rests,
-       (SELECT json_group_array(json_array(number, phase, links, dies_at, stem))
+       (SELECT json_group_array(json_array(number, phase, links, dies_at, stem, sha256))
         FROM images WHERE images.attempt = attempts.attempt) AS images
 FROM attempts JOIN requests USING (request) JOIN rows USING (row)
 WHERE attempts.phase = ? AND attempts.phase != '{Phase.SAVED}'
@@ -127,8 +131,9 @@ def _owed(
     links: str | None,
     dies_at: float | None,
     stem: str | None,
+    sha256: str | None,
 ) -> OwedImage:
     stem = stem or (row_stem if number == 1 else f"{row_stem}-{number}")
     refuse_ways_out(stem)
     is_saved = ImagePhase(phase) is ImagePhase.SAVED
-    return OwedImage(number, stem, texts(links or "[]"), dies_at or 0.0, is_saved)
+    return OwedImage(number, stem, texts(links or "[]"), dies_at or 0.0, is_saved, sha256 or "")

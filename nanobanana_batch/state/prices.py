@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from nanobanana_batch.model import Kind, Request
-from nanobanana_batch.state.lifecycle import FAILURES, FETCHED, GIVEN_UP, OPEN, PAID, Phase, in_sql
+from nanobanana_batch.state.lifecycle import (
+    FAILURES,
+    FETCHED,
+    GIVEN_UP,
+    NOT_TOLD,
+    OPEN,
+    PAID,
+    Phase,
+    in_sql,
+)
 
 
 class PriceClass(NamedTuple):
@@ -58,33 +68,101 @@ TASKS_OF_ROW = """(
 )"""
 """How many requests for a row the provider took."""
 
-_IS_GIVEN_UP = f"error_code = '{GIVEN_UP}'"
-_COUNTS = f"(one.phase NOT IN ({in_sql(FAILURES)}) OR one.error_code IS '{GIVEN_UP}')"
+_ENDED = frozenset({Phase.FAILED, Phase.REFUSED})
+_IS_GIVEN_UP = f"attempts.error_code = '{GIVEN_UP}'"
+_UNIT = 1e6
+"""Credits are shared out in millionths: what is left of them has the first of those who share."""
+
+
+def _counts(one: str, kind: str) -> str:
+    """Whether an attempt has a part in what its request cost: it has images, or may have."""
+    return (
+        f"({one}.phase NOT IN ({in_sql(FAILURES)}) OR coalesce({one}.error_code, '') = '{GIVEN_UP}'"
+        f" OR ({kind} != '{Kind.TASK}' AND coalesce({one}.error_code, '') = '{NOT_TOLD}'))"
+    )
+
+
 SHARES = f"""
 WITH jobs AS MATERIALIZED (SELECT DISTINCT request FROM attempts WHERE request != attempt),
 shares AS MATERIALIZED (
-    SELECT jobs.request AS request, max(1, sum({_COUNTS})) AS counting, count(*) AS of_all
+    SELECT jobs.request AS request, sum({_counts("one", "''")}) AS counting, count(*) AS of_all,
+           min(iif({_counts("one", "''")}, one.attempt, NULL)) AS first
     FROM jobs CROSS JOIN attempts AS one
     WHERE one.attempt = jobs.request OR (one.request = jobs.request AND one.request != one.attempt)
     GROUP BY 1
 )
 """
-"""Of a job it is known what all of its rows cost, which those share that have, or may have, images."""
+"""Of a job it is known what all of its rows cost. Stands at the beginning of a query that asks for shares."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What an attempt has cost, or may cost, as SQL: `one` is the attempt there, `paid` its request.
+
+    All shares of a job make what the provider says of it, to the last millionth.
+    """
+
+    one: str = "attempts"
+    paid: str = "requests"
+
+    @property
+    def counts(self) -> str:
+        """Whether it has a part in what its request has cost.
+
+        Where no row has, and the provider names a price in the end, all have.
+        """
+        is_billed = f"{self.paid}.credits_used IS NOT NULL AND coalesce(shares.counting, 0) = 0"
+        of_itself = _counts(self.one, f"{self.paid}.kind")
+        return f"({of_itself} OR ({self.paid}.kind != '{Kind.TASK}' AND {is_billed}))"
+
+    @property
+    def used(self) -> str:
+        """Of what the provider says in the end; it holds for those that count."""
+        some = "shares.counting > 0"
+        return self._of(
+            "credits_used",
+            f"iif({some}, shares.counting, shares.of_all)",
+            f"iif({some}, shares.first, shares.request)",
+        )
+
+    @property
+    def reserved(self) -> str:
+        """Of what it says when it takes the request, the same for each row."""
+        return self._of("credits_reserved", "shares.of_all", "shares.request")
+
+    @property
+    def expected(self) -> str:
+        """Of what was set aside before that."""
+        return self._of("credits_expected", "shares.of_all", "shares.request")
+
+    def _of(self, told: str, several: str, first: str) -> str:
+        told = f"{self.paid}.{told}"
+        part = f"(CAST(round({told} * {_UNIT}) AS INTEGER) / {several}) / {_UNIT}"
+        return (
+            f"CASE WHEN shares.request IS NULL OR {told} IS NULL THEN {told}"
+            f" WHEN {self.one}.attempt = {first} THEN {told} - ({several} - 1) * {part} ELSE {part} END"
+        )
+
+
+SHARE = Share()
 ATTEMPTS = "attempts JOIN requests USING (request) LEFT JOIN shares USING (request)"
-COUNTING, OF_ALL = "coalesce(shares.counting, 1)", "coalesce(shares.of_all, 1)"
+SPENT = (
+    f"(attempts.phase IN ({in_sql(FETCHED)}) OR (attempts.phase IN ({in_sql(_ENDED)}) AND {SHARE.counts}))"
+)
+"""Whether what it cost is spent, in a query with `ATTEMPTS`: an attempt that ended, and was not refunded."""
 CREDITS_OF_ENDED = f"""
 {SHARES}
-SELECT total(CASE WHEN attempts.phase IN ({in_sql(FETCHED)}) OR {_IS_GIVEN_UP}
-                  THEN coalesce(credits_used, credits_reserved, credits_expected, 0) ELSE 0 END / {COUNTING}
-             + (sent - 1) * coalesce(credits_reserved, credits_expected, credits_used, 0) / {OF_ALL})
+SELECT total(iif({SPENT}, coalesce({SHARE.used}, {SHARE.reserved}, {SHARE.expected}, 0), 0)
+             + (sent - 1) * coalesce({SHARE.reserved}, {SHARE.expected}, {SHARE.used}, 0))
 FROM {ATTEMPTS} WHERE (accepted_at IS NOT NULL OR {_IS_GIVEN_UP})
-  AND attempts.phase IN ({in_sql(FETCHED | {Phase.FAILED, Phase.REFUSED})})
+  AND attempts.phase IN ({in_sql(FETCHED | _ENDED)})
 """
 CREDITS_OF_OPEN = f"""
 {SHARES}
 SELECT attempts.attempt, attempts.phase, rows.request,
-       coalesce(credits_used, credits_reserved, credits_expected) / {COUNTING}, sent,
-       iif(kind = '{Kind.JOB}', requests.request, NULL)
+       coalesce({SHARE.used}, {SHARE.reserved}, {SHARE.expected}), sent,
+       iif(kind = '{Kind.JOB}', requests.request, NULL), kind,
+       kind != '{Kind.TASK}' AND credits_used IS NOT NULL
 FROM {ATTEMPTS} JOIN rows USING (row) WHERE attempts.phase IN ({in_sql(OPEN)})
 """
 UNPRICED = f"""

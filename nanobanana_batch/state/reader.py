@@ -22,7 +22,6 @@ from nanobanana_batch.state.journal import has_journal
 from nanobanana_batch.state.ledger import LastTold, refuse_less_known
 from nanobanana_batch.state.lifecycle import (
     FAILURES,
-    FETCHED,
     GIVEN_UP,
     RUNNING,
     STATUS_OF_PHASE,
@@ -35,12 +34,13 @@ from nanobanana_batch.state.opening import refuse_foreign_journal, unusable
 from nanobanana_batch.state.prices import (
     ATTEMPTS,
     BY_KIND,
-    COUNTING,
     KIND,
-    OF_ALL,
     PRICES,
+    SHARE,
     SHARES,
+    SPENT,
     PriceClass,
+    Share,
     by_kind,
     counted,
 )
@@ -111,7 +111,12 @@ class AttemptReport:
     sent: int
     """How many of its sendings may have been paid."""
     credits_reserved: float | None
+    """Of a job, as the next one: its share."""
     credits_used: float | None
+    is_accepted: bool
+    """The provider has taken its request."""
+    is_spent: bool
+    """What it has cost is spent: it has ended, and was not refunded."""
     error_code: str | None
     error_message: str | None
     request: str
@@ -184,24 +189,28 @@ class BeingSent:
     """As far as their price was known."""
 
 
-_CREDITS_OF = f"""
-CASE WHEN {{attempt}}.phase IN ({in_sql({Phase.FAILED, Phase.REFUSED})}) AND {{request}}.task_id IS NOT NULL
-          AND {{attempt}}.error_code IS NOT '{GIVEN_UP}' THEN 0
-     ELSE coalesce({{request}}.credits_used, {{request}}.credits_reserved) END
-"""
-# Of a job it is not told what each row costs: its credits are those of its first row. A first attempt that
-# is the latest is all that there is, and most are: its request is at hand.
+_EACH = Share("each", "paid")
+
+
+def _cost_of(share: Share) -> str:
+    """What one attempt has cost its row, as SQL."""
+    return (
+        f"CASE WHEN {share.paid}.task_id IS NOT NULL AND NOT {share.counts} THEN 0"
+        f" ELSE coalesce({share.used}, {share.reserved}) END"
+    )
+
+
+# A first attempt that is the latest is all that there is, and most are: its request is at hand.
 _COST = f"""
-CASE WHEN attempts.number = 1
-     THEN iif(requests.request = attempts.attempt,
-              {_CREDITS_OF.format(attempt="attempts", request="requests")}, NULL)
-     ELSE (SELECT sum({_CREDITS_OF.format(attempt="each", request="paid")})
-           FROM attempts AS each JOIN requests AS paid ON paid.request = each.attempt
+CASE WHEN attempts.number = 1 THEN {_cost_of(SHARE)}
+     ELSE (SELECT sum({_cost_of(_EACH)})
+           FROM attempts AS each JOIN requests AS paid USING (request) LEFT JOIN shares USING (request)
            WHERE each.row = rows.row) END
 """
 _LATEST = """
 rows LEFT JOIN attempts ON attempts.attempt = rows.attempt
 LEFT JOIN requests ON requests.request = attempts.request
+LEFT JOIN shares ON shares.request = attempts.request
 LEFT JOIN images ON images.attempt = attempts.attempt AND images.number = 1
 """
 _OTHER_FILES = f"""
@@ -216,7 +225,7 @@ WHERE rows.position IS NOT NULL AND attempts.phase = '{Phase.SAVED}'
 # The bytes that several rows share are few, and found once: asked for row by row this takes quadratic time.
 # Which bytes there are more than once, in whatever images, an index tells alone.
 _SHARED = f"""
-WITH doubled AS MATERIALIZED (
+doubled AS MATERIALIZED (
     SELECT sha256 FROM images WHERE sha256 IS NOT NULL GROUP BY sha256 HAVING count(*) > 1
 ),
 shared AS MATERIALIZED (
@@ -228,7 +237,7 @@ shared AS MATERIALIZED (
 )
 """
 _ROWS = f"""
-{_SHARED}
+{SHARES}, {_SHARED}
 SELECT rows.id, rows.row_key, attempts.phase, rows.request, rows.variant, rows.variables, rows.source,
        images.path, images.width, images.height, images.size_bytes, images.sha256,
        {_COST}, requests.task_id,
@@ -240,14 +249,14 @@ FROM {_LATEST} WHERE rows.position IS NOT NULL
 ORDER BY rows.position
 """
 _ATTEMPTS = f"""
+{SHARES}
 SELECT attempts.attempt, rows.row_key, rows.id, attempts.phase,
        images.path, images.sha256, images.size_bytes, images.file_time, images.width, images.height,
        requests.task_id, requests.sent,
-       iif(requests.request = attempts.attempt, requests.credits_reserved, NULL),
-       iif(requests.request = attempts.attempt, requests.credits_used, NULL),
+       {SHARE.reserved}, {SHARE.used}, requests.accepted_at IS NOT NULL, {SPENT},
        attempts.error_code, attempts.error_message, rows.request, rows.position IS NULL,
        images.phase = '{ImagePhase.SAVED}', {_OTHER_FILES}
-FROM attempts JOIN requests USING (request) JOIN rows USING (row)
+FROM {ATTEMPTS} JOIN rows USING (row)
 LEFT JOIN images ON images.attempt = attempts.attempt AND images.number = 1
 ORDER BY attempts.attempt
 """
@@ -263,27 +272,27 @@ WHERE rows.position IS NOT NULL AND {scope} GROUP BY attempts.phase
 _IS_GIVEN_UP = f"attempts.error_code = '{GIVEN_UP}'"
 _CREDITS = f"""
 {SHARES}
-SELECT total(CASE WHEN attempts.phase IN ({in_sql(RUNNING)}) THEN credits_reserved / {COUNTING} END),
-       total(CASE WHEN attempts.phase IN ({in_sql(FETCHED)})
-                       OR (attempts.phase = '{Phase.FAILED}' AND {_IS_GIVEN_UP})
-                  THEN coalesce(credits_used, credits_reserved) / {COUNTING} END),
+SELECT total(iif(attempts.phase IN ({in_sql(RUNNING)}), {SHARE.reserved}, NULL)),
+       total(iif({SPENT}, coalesce({SHARE.used}, {SHARE.reserved}), NULL)),
        total(CASE WHEN attempts.phase IN ({in_sql(UNANSWERED)}) OR (accepted_at IS NULL AND {_IS_GIVEN_UP})
-                  THEN sent * credits_expected / {COUNTING}
+                  THEN sent * {SHARE.expected}
                   WHEN accepted_at IS NOT NULL
-                  THEN (sent - 1) * coalesce(credits_expected, credits_reserved) / {OF_ALL} END)
+                  THEN (sent - 1) * coalesce({SHARE.expected}, {SHARE.reserved}) END)
 FROM {ATTEMPTS}
 """
 _BEING_SENT = f"""
-SELECT count(rows.position), total(iif(requests.request = attempts.attempt, credits_expected, 0))
-FROM attempts JOIN requests USING (request) JOIN rows ON rows.attempt = attempts.attempt
+{SHARES}
+SELECT count(rows.position), total({SHARE.expected})
+FROM {ATTEMPTS} JOIN rows ON rows.attempt = attempts.attempt
 WHERE attempts.phase = '{Phase.INTENT}' AND attempts.attempt > ?
 """
-_SAME_BYTES = f"{_SHARED} SELECT coalesce(sum(images - 1), 0) FROM shared"
+_SAME_BYTES = f"WITH {_SHARED} SELECT coalesce(sum(images - 1), 0) FROM shared"
 _SIZES = f"""
 SELECT json_extract(rows.request, '$.resolution'), json_extract(rows.request, '$.aspect_ratio'),
        images.width, images.height, count(*) {_SAVED_MAIN} GROUP BY 1, 2, 3, 4
 """
 _KNOWN = f"""
+{SHARES}
 SELECT iif(attempts.phase = '{Phase.SAVED}', images.path, NULL), requests.task_id, {_COST},
        attempts.error_code, attempts.error_message
 FROM {_LATEST} WHERE rows.row_key = ?
@@ -374,7 +383,7 @@ class Reader:
                 if path is not None and not is_image_path(path):
                     raise StateFailed(f"The state file names an image {path!r}, as no run does.")
                 first = (ImageFile(path, size_bytes, sha256, file_time),) if is_saved else ()
-                values = (*rest, first + _files(others))
+                values: Any = (*rest[:10], *map(bool, rest[10:12]), *rest[12:], first + _files(others))
                 yield AttemptReport(attempt, row_key, id_, Phase(phase), *values)
 
     def saved_images(self) -> Iterator[SavedImage]:

@@ -57,15 +57,18 @@ UPDATE images SET links = (
     WHERE requests.request = images.attempt
 ) WHERE number = 1
 """
+# By row and number, which an index has: a look through all rows of the request would be one for each of them.
 LINKS = """
 UPDATE images SET links = (
     SELECT known.links FROM attempts CROSS JOIN requests USING (request)
+    CROSS JOIN rows USING (row)
     CROSS JOIN old.requests AS paid USING (idempotency_key)
+    CROSS JOIN old.rows AS its USING (row_key)
     CROSS JOIN old.attempts AS share
     CROSS JOIN old.images AS known
     WHERE attempts.attempt = images.attempt AND paid.task_id IS requests.task_id
-      AND (share.attempt = paid.request OR (share.request = paid.request AND share.request != share.attempt))
-      AND share.name = attempts.name AND known.attempt = share.attempt AND known.number = images.number
+      AND share.row = its.row AND share.number = attempts.number AND share.request = paid.request
+      AND known.attempt = share.attempt AND known.number = images.number
 )
 """
 _WITHOUT_LINKS = f"""

@@ -31,7 +31,10 @@ _MORE = {
         " OR NOT json_valid(variables) OR json_type(variables) IS NOT 'object'"
     ),
     "attempts": "row NOT IN (SELECT row FROM rows)",
-    "images": "attempt NOT IN (SELECT attempt FROM attempts)",
+    "images": (
+        "attempt NOT IN (SELECT attempt FROM attempts) OR number < 1"
+        " OR (number > 1 AND (attempt, number - 1) NOT IN (SELECT attempt, number FROM main.images))"
+    ),
 }
 _OF_COLUMN = {
     "links": "(links IS NOT NULL AND (NOT json_valid(links) OR json_type(links) IS NOT 'array'))",

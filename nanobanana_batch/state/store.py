@@ -79,6 +79,9 @@ class OpenCredits:
     """How many of its sendings may have been paid."""
     job: int | None = None
     """The number of its request, if that is for several rows; `credits` is its share then."""
+    kind: Kind = Kind.TASK
+    is_billed: bool = False
+    """The provider has said what it has cost, whatever becomes of its row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,10 +295,14 @@ class Store:
         return bool(self._read(query, request, request))
 
     def awaited_answers(self) -> frozenset[str]:
-        """The keys of requests of which an image may still become a file, but for those of tasks."""
+        """The keys of requests of which an image may still become a file, but for those of tasks.
+
+        Also of those that expired: somebody may have brought back what was deleted.
+        """
         query = (
             "SELECT DISTINCT idempotency_key FROM attempts JOIN requests USING (request)"
-            f" WHERE attempts.phase != '{Phase.SAVED}' AND attempts.phase IN ({in_sql(OPEN)}) AND kind != ?"
+            f" WHERE attempts.phase != '{Phase.SAVED}' AND kind != ?"
+            f" AND attempts.phase IN ({in_sql(OPEN | {Phase.EXPIRED})})"
         )
         return frozenset(key for (key,) in self._read(query, Kind.TASK))
 
@@ -333,8 +340,17 @@ class Store:
         found = self._read(CREDITS_OF_OPEN)
         with understood("rows"):
             return [
-                OpenCredits(attempt, Phase(phase), request_from_json(request), credits, sent, job)
-                for attempt, phase, request, credits, sent, job in found
+                OpenCredits(
+                    attempt,
+                    Phase(phase),
+                    request_from_json(request),
+                    credits,
+                    sent,
+                    job,
+                    Kind(kind),
+                    bool(billed),
+                )
+                for attempt, phase, request, credits, sent, job, kind, billed in found
             ]
 
     def has_unpriced_tasks(self) -> bool:

@@ -215,12 +215,20 @@ def _write_accepted(db: sqlite3.Connection, fact: facts.Accepted) -> None:
 
 def _write_answered(db: sqlite3.Connection, fact: facts.Answered) -> None:
     """Its rows are as paid as those of a task that works; of one without a task this is the first word."""
-    _move_request(
+    after = allowed(facts.Answered, Phase.ACCEPTED) | allowed(facts.Answered, Phase.READY, "once more")
+    which, numbers = _WHICH["request"]
+    changed = db.execute(
+        f"UPDATE attempts SET phase = iif(phase = ?, phase, ?), error_message = NULL"
+        f" WHERE {which} AND phase IN ({in_sql(after)})",
+        (Phase.READY, Phase.ACCEPTED, *[fact.attempt] * numbers),
+    ).rowcount
+    if not changed:
+        raise StateFailed(f"Request {fact.attempt} cannot be answered: the state says otherwise.")
+    _set(
         db,
-        fact,
+        "requests",
+        "request",
         fact.attempt,
-        RequestPhase.ACCEPTED,
-        attempts={"error_message": None},
         results=fact.results,
         credits_used=fact.credits_used,
         answered_at=fact.at,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nanobanana_batch.engine.context import OnUnknown
+from nanobanana_batch.engine.settings import OnUnknown
 from nanobanana_batch.errors import StateFailed
 from nanobanana_batch.files.folder import STATE_NAME
 from nanobanana_batch.model import RowStatus
@@ -82,5 +82,14 @@ def test_a_state_cannot_make_room_in_a_budget(tmp_path: Path, change: str) -> No
     """By what nobody is charged: less than nothing."""
     night(tmp_path, FakeProvider(), 3).run()
     changed(tmp_path, f"UPDATE requests SET {change}")
+    with pytest.raises(StateFailed, match="what no run writes"):
+        Store(tmp_path / STATE_NAME)
+
+
+@pytest.mark.parametrize("change", ["number = 3 WHERE number = 2", "number = 0 WHERE number = 1"])
+def test_a_state_cannot_leave_images_out(tmp_path: Path, change: str) -> None:
+    """A further one would be taken for another, or named after it: their numbers have no gaps."""
+    night(tmp_path, FakeProvider(images=2), 3).run()
+    changed(tmp_path, f"UPDATE images SET {change} AND attempt = 2")
     with pytest.raises(StateFailed, match="what no run writes"):
         Store(tmp_path / STATE_NAME)

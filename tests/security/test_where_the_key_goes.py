@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nanobanana_batch.engine.context import Settings
+from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.engine.work import Tally
 from nanobanana_batch.errors import FolderRefused, ProfileError, UsageError
 from nanobanana_batch.files.folder import find

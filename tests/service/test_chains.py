@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from nanobanana_batch.engine.context import Settings
+from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.engine.work import Tally
 from nanobanana_batch.jobs import retry as retry_job
 from nanobanana_batch.jobs import run as run_job

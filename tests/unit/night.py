@@ -11,10 +11,11 @@ import anyio
 import pytest
 import trio.testing
 
+from nanobanana_batch.engine.assembly import Machine, Parts, Person, assemble
 from nanobanana_batch.engine.callbacks import Callbacks
-from nanobanana_batch.engine.context import Context, Settings, make_context
 from nanobanana_batch.engine.journal import Blocking, in_place
 from nanobanana_batch.engine.run import Run
+from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.engine.work import Stop, Tally
 from nanobanana_batch.file_names import IMAGE_FOLDER
 from nanobanana_batch.files.disk import Disk
@@ -92,10 +93,10 @@ class Night:
             self._take_manifest(store)
             with open_reader(self.folder / STATE_NAME) as reader:
                 count_up(self.tally, reader, self.settings.scope)
-            context = self.context(store)
+            parts = self.parts(store)
             began = anyio.current_time()
             async with anyio.create_task_group() as group:
-                engine = Run(context)
+                engine = Run(parts)
                 if beside is not None:
                     group.start_soon(beside, engine, self.stop)
                 await engine.go()
@@ -115,22 +116,17 @@ class Night:
             problems.raise_if_any()
             store.take_manifest(roster, name="night", variables=())
 
-    def context(self, store: Store) -> Context:
+    def parts(self, store: Store) -> Parts:
         """What the run consists of."""
-        return make_context(
+        folder = Folder(self.folder, self.folder)
+        return assemble(
             self.settings,
             self.provider,
             store,
-            folder=Folder(self.folder, self.folder),
-            disk=self.disk,
-            blocking=self.blocking,
-            stop=self.stop,
-            tally=self.tally,
-            log=self.log,
+            Machine(folder, self.disk, self.blocking, wall=self.now, steady=anyio.current_time),
+            Person(self.stop, self.tally, self.log),
             listed_price=self.listed_price,
             callbacks=self.callbacks,
-            wall=self.now,
-            steady=anyio.current_time,
         )
 
 
@@ -178,14 +174,14 @@ def in_virtual_time(check: Callable[[], Awaitable[None]]) -> None:
     anyio.run(later, backend="trio", backend_options={"clock": clock})
 
 
-def engine_in_its_place(monkeypatch: pytest.MonkeyPatch, go: Callable[[Context], None]) -> None:
+def engine_in_its_place(monkeypatch: pytest.MonkeyPatch, go: Callable[[Parts], None]) -> None:
     """Something else is driven in the place of an engine."""
 
     class Stub:
-        def __init__(self, context: Context) -> None:
-            self._context = context
+        def __init__(self, parts: Parts) -> None:
+            self._parts = parts
 
         async def go(self) -> None:
-            go(self._context)
+            go(self._parts)
 
     monkeypatch.setattr("nanobanana_batch.engine.run.Run", Stub)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nanobanana_batch.catalog import load_catalog
 from nanobanana_batch.errors import ManifestError
-from nanobanana_batch.manifest import Manifest, open_manifest
+from nanobanana_batch.manifest import Beside, Manifest, open_manifest
 from nanobanana_batch.model import Draft
 
 BETA = "nano-banana-beta"
@@ -18,8 +18,7 @@ def opened(path: Path, variables: tuple[str, ...] = (), **defaults: str) -> Mani
         path,
         catalog=load_catalog(),
         dialect="evolink",
-        variables=variables,
-        defaults={"model": BETA, **defaults},
+        beside=Beside(variables=variables, defaults={"model": BETA, **defaults}),
     )
 
 

@@ -222,6 +222,43 @@ def test_the_engine_knows_no_concrete_provider() -> None:
     assert known == {f"{NAME}.providers.base"}
 
 
+WHOLE_RUN = "engine.assembly"
+
+
+def knowing_the_whole_run(imports: Iterable[Import]) -> set[str]:
+    """Modules of the engine that could touch every part of a run."""
+    return {
+        found.importer
+        for found in imports
+        if room(found.importer) == "engine" and ours(found.target) == WHOLE_RUN
+    }
+
+
+def test_no_stage_knows_the_whole_run() -> None:
+    """It is given what it uses, in its constructor; only who joins the stages sees all parts."""
+    assert WHOLE_RUN in FILES
+    assert knowing_the_whole_run(IMPORTS) == {"engine.run"}
+
+
+@pytest.mark.parametrize("indent", ["", "if TYPE_CHECKING:\n    ", "def go():\n    "])
+def test_a_stage_that_did_would_be_found(indent: str) -> None:
+    """Also where it imports that in a function, or for types only."""
+    text = f"{indent}from nanobanana_batch.{WHOLE_RUN} import Parts"
+    assert "engine.stages.wait" in knowing_the_whole_run(imports_of("engine.stages.wait", text))
+
+
+def test_no_value_that_stages_are_given_is_a_whole_run() -> None:
+    """Few parts each, that belong together."""
+    nodes = ast.parse(FILES["engine.parts"].read_text(encoding="utf-8")).body
+    sizes = {
+        node.name: sum(isinstance(each, ast.AnnAssign) for each in node.body)
+        for node in nodes
+        if isinstance(node, ast.ClassDef)
+    }
+    assert len(sizes) > 1
+    assert max(sizes.values()) <= 8, sizes
+
+
 def test_the_service_shares_nothing_with_the_client() -> None:
     """A service that used the client's parser, tables or state could not catch its mistakes."""
     shared = {ours(found.target) for found in IMPORTS if room(found.importer) == "service"} - {None}

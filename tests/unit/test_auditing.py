@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from nanobanana_batch.cli.text import audit_text
-from nanobanana_batch.engine.context import Settings
+from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.files import standing as looking
 from nanobanana_batch.files.folder import STATE_NAME, Folder, find

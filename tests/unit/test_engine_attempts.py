@@ -10,9 +10,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from nanobanana_batch.engine.context import OnUnknown, Settings
 from nanobanana_batch.engine.limits.outcomes import MaxFailures
 from nanobanana_batch.engine.run import Run
+from nanobanana_batch.engine.settings import OnUnknown, Settings
 from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import Idempotency, SubmitOutcome, Unknown

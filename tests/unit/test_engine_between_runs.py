@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from nanobanana_batch.engine.context import Context, OnUnknown, Settings
+from nanobanana_batch.engine.assembly import Parts
+from nanobanana_batch.engine.settings import OnUnknown, Settings
 from nanobanana_batch.engine.work import FirstLook
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import Capabilities, Idempotency, Unknown
@@ -391,8 +392,9 @@ def test_what_is_held_after_a_key_was_changed_is_sent_again_by_a_persons_word(tm
 class Lenient(Night):
     """As a run of the pipeline: it waits for no first look at another provider's tasks."""
 
-    def context(self, store: Store) -> Context:
-        return replace(super().context(store), first_look=FirstLook(set()))
+    def parts(self, store: Store) -> Parts:
+        parts = super().parts(store)
+        return replace(parts, collecting=replace(parts.collecting, first_look=FirstLook(set())))
 
 
 def test_another_providers_tasks_are_left_alone(tmp_path: Path) -> None:

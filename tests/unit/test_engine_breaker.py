@@ -9,9 +9,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from nanobanana_batch.engine.context import Settings
 from nanobanana_batch.engine.limits.breaker import TRIP
 from nanobanana_batch.engine.limits.outcomes import MaxFailures
+from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.model import Request, RowStatus
 from nanobanana_batch.providers.base import Idempotency, NotSent, Unknown
 from nanobanana_batch.providers.http import Reply
@@ -172,6 +172,7 @@ def test_rows_of_a_model_without_a_channel_do_not_hold_up_the_others(tmp_path: P
     it.run(interrupted_at(DAY_S))
     assert it.statuses() == [DONE] * 120
     of_a = [task.created for task in provider.tasks.values() if task.model == "model-a"]
+    assert (it.tally.completed, it.tally.failed) == (120, 0)  # what was put off had not failed
     assert max(of_a) < 1200
     assert len([text for text in said if "takes nothing for model-b" in text]) == 1
     assert it.took_s < 1.3 * HOUR_S

@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from nanobanana_batch.engine.context import Settings
+from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.model import Request, RowStatus
 from nanobanana_batch.providers.base import Capabilities, Idempotency, SubmitOutcome

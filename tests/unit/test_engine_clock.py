@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from nanobanana_batch.engine.clock import Clock
-from nanobanana_batch.engine.context import OnUnknown, Settings
+from nanobanana_batch.engine.settings import OnUnknown, Settings
 from nanobanana_batch.engine.work import Tally
 from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.files.folder import STATE_NAME

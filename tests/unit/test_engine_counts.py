@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nanobanana_batch.engine.context import OnUnknown, Settings
+from nanobanana_batch.engine.settings import OnUnknown, Settings
 from nanobanana_batch.files.folder import STATE_NAME
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import Idempotency, Unknown

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from nanobanana_batch.engine.context import Settings
 from nanobanana_batch.engine.limits.space import RESERVE_BYTES
+from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.files.disk import Disk, write_atomically
 from nanobanana_batch.files.folder import STATE_NAME, Folder, create
 from nanobanana_batch.model import RowStatus

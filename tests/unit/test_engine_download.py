@@ -8,7 +8,7 @@ from pathlib import Path
 
 import anyio
 
-from nanobanana_batch.engine.context import Settings
+from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import Body

@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from nanobanana_batch.engine.context import OnUnknown, Settings
+from nanobanana_batch.engine.settings import OnUnknown, Settings
 from nanobanana_batch.errors import LinkFailed, StateFailed, UsageError
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import STATE_NAME, choose, create, was_worked_on

@@ -7,8 +7,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from nanobanana_batch.engine.context import Settings
 from nanobanana_batch.engine.limits.outcomes import MaxFailures, Outcomes
+from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.engine.stages.answers import stop_sentence
 from nanobanana_batch.engine.work import Stop, Tally
 from nanobanana_batch.files.log import NO_LOG

@@ -11,8 +11,8 @@ import anyio
 
 from nanobanana_batch.engine.callback_urls import callback_token
 from nanobanana_batch.engine.callbacks import Callbacks
-from nanobanana_batch.engine.context import Settings
 from nanobanana_batch.engine.run import Run
+from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.model import RowStatus

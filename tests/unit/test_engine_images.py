@@ -13,7 +13,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from nanobanana_batch.engine.context import OnUnknown, Settings
+from nanobanana_batch.engine.settings import OnUnknown, Settings
 from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.file_names import ANSWERS
 from nanobanana_batch.files.disk import Disk

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import anyio
 
-from nanobanana_batch.engine.context import Settings
 from nanobanana_batch.engine.limits.pace import Outage
+from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import Idempotency, TasksRead
 from tests.unit.beside import stop_now_at, within

@@ -8,8 +8,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from nanobanana_batch.engine.context import Settings
 from nanobanana_batch.engine.limits.outcomes import MaxFailures, Outcomes, read_max_failures
+from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.engine.work import Stop, Tally
 from nanobanana_batch.files.log import NO_LOG
 from nanobanana_batch.model import RowStatus

@@ -17,9 +17,9 @@ from typing import Any
 import anyio
 import pytest
 
-from nanobanana_batch.engine.context import Settings
 from nanobanana_batch.engine.owed import FEW
 from nanobanana_batch.engine.run import Run
+from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.files.disk import Disk

@@ -8,9 +8,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from nanobanana_batch.engine.context import Settings
 from nanobanana_batch.engine.limits.pace import LONGEST_HOLD_S, Gate, Rate, RetryBudget, backoff_s
 from nanobanana_batch.engine.limits.slots import Slots
+from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.engine.work import Stop, Tally
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import Idempotency, Listing, SubmitOutcome

@@ -9,8 +9,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from nanobanana_batch.engine.context import Settings
 from nanobanana_batch.engine.run import Run
+from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import Capabilities, TasksRead

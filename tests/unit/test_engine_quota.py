@@ -7,8 +7,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from nanobanana_batch.engine.context import Settings
 from nanobanana_batch.engine.limits.quota import OnDailyQuota
+from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.http import Reply
 from tests.unit.beside import interrupted_at, stop_now_at

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nanobanana_batch.engine.context import Settings
+from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.model import RowStatus
 from tests.unit.beside import interrupted_at
 from tests.unit.fake_provider import FakeProvider

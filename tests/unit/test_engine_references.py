@@ -14,8 +14,8 @@ from typing import TypeVar
 import anyio
 import pytest
 
-from nanobanana_batch.engine.context import Settings
 from nanobanana_batch.engine.run import Run
+from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.files.references import read_reference
 from nanobanana_batch.manifest import derive_id, fold_id

@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from nanobanana_batch.engine.context import OnUnknown, Settings
+from nanobanana_batch.engine.settings import OnUnknown, Settings
 from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from nanobanana_batch.engine.context import OnUnknown, Settings
+from nanobanana_batch.engine.settings import OnUnknown, Settings
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import Unknown
 from nanobanana_batch.state.scope import Scope

@@ -9,8 +9,8 @@ from typing import cast
 import anyio
 import pytest
 
-from nanobanana_batch.engine.context import OnUnknown
 from nanobanana_batch.engine.run import Run
+from nanobanana_batch.engine.settings import OnUnknown
 from nanobanana_batch.engine.signals import listen
 from nanobanana_batch.engine.stages.answers import stop_sentence
 from nanobanana_batch.engine.work import Stop, Tally

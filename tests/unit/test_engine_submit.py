@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nanobanana_batch.engine.context import Settings
+from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import Idempotency
 from nanobanana_batch.state.lifecycle import Phase

@@ -9,8 +9,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from nanobanana_batch.engine.context import OnUnknown, Settings
 from nanobanana_batch.engine.run import Run
+from nanobanana_batch.engine.settings import OnUnknown, Settings
 from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.model import RowStatus

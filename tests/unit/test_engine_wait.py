@@ -11,7 +11,7 @@ import anyio
 import pytest
 import trio.testing
 
-from nanobanana_batch.engine.context import Settings
+from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.engine.work import resumed
 from nanobanana_batch.model import RowStatus, TaskMade
 from nanobanana_batch.providers.base import SubmitOutcome, TasksRead

@@ -10,7 +10,7 @@ import pytest
 
 from nanobanana_batch.catalog import load_catalog
 from nanobanana_batch.errors import ManifestError, UsageError
-from nanobanana_batch.manifest import Manifest, open_manifest
+from nanobanana_batch.manifest import Beside, Manifest, open_manifest
 from nanobanana_batch.manifest.form.where import Condition
 from nanobanana_batch.model import Draft
 from nanobanana_batch.problems import ProblemLog
@@ -25,7 +25,8 @@ def load(tmp_path: Path) -> Load:
         path = tmp_path / "m.yaml"
         path.write_text(textwrap.dedent(text))
         dialect = str(options.pop("dialect", "evolink"))
-        return open_manifest(path, catalog=load_catalog(), dialect=dialect, **options)  # type: ignore[arg-type]
+        beside = Beside(**options)  # type: ignore[arg-type]
+        return open_manifest(path, catalog=load_catalog(), dialect=dialect, beside=beside)
 
     return load
 

@@ -11,7 +11,7 @@ import pytest
 
 from nanobanana_batch.catalog import load_catalog
 from nanobanana_batch.errors import UsageError
-from nanobanana_batch.manifest import Manifest, open_manifest
+from nanobanana_batch.manifest import Beside, Manifest, open_manifest
 from tests.unit.tables import complaints, read
 
 HEAD = "defaults: {model: nano-banana-beta}\n"
@@ -29,8 +29,7 @@ def said(tmp_path: Path) -> Said:
             path,
             catalog=load_catalog(),
             dialect="evolink",
-            variables=variables,
-            defaults={"model": "nano-banana-beta"},
+            beside=Beside(variables=variables, defaults={"model": "nano-banana-beta"}),
         )
         log = manifest.problem_log()
         assert list(manifest.drafts(log))
@@ -99,7 +98,7 @@ def test_a_default_of_the_command_line_that_means_a_setting_elsewhere(tmp_path: 
     path = tmp_path / "t.csv"
     path.write_text("prompt\nx\n")
     with pytest.raises(UsageError, match="Did you mean 'aspect_ratio'"):
-        open_manifest(path, catalog=load_catalog(), dialect="evolink", defaults={"size": "1:1"})
+        open_manifest(path, catalog=load_catalog(), dialect="evolink", beside=Beside({"size": "1:1"}))
 
 
 def test_a_prompt_of_a_table_is_no_template(tmp_path: Path, said: Said) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from nanobanana_batch.catalog import Catalog, load_catalog
 from nanobanana_batch.errors import ManifestError
-from nanobanana_batch.manifest import Manifest, open_manifest
+from nanobanana_batch.manifest import Beside, Manifest, open_manifest
 from nanobanana_batch.model import Draft, Request, row_key
 from tests.unit.earlier_run import Earlier, make_run
 
@@ -47,7 +47,8 @@ def opened(tmp_path: Path, catalog: Catalog) -> Open:
     def opened(text: str, name: str = "m.yaml", **options: object) -> Manifest:
         path = tmp_path / name
         path.write_text(textwrap.dedent(text), encoding="utf-8")
-        return open_manifest(path, catalog=catalog, dialect="evolink", **options)  # type: ignore[arg-type]
+        beside = Beside(**options)  # type: ignore[arg-type]
+        return open_manifest(path, catalog=catalog, dialect="evolink", beside=beside)
 
     return opened
 

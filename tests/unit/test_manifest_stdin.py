@@ -17,7 +17,7 @@ from nanobanana_batch.catalog import load_catalog
 from nanobanana_batch.cli import main
 from nanobanana_batch.cli.manifest_commands import plan
 from nanobanana_batch.errors import ManifestError, UsageError
-from nanobanana_batch.manifest import open_manifest
+from nanobanana_batch.manifest import Beside, open_manifest
 from nanobanana_batch.manifest.read.origin import FORMATS, STDIN, spooled, told_kind
 
 GEMINI = "gemini-3.1-flash-image-preview"
@@ -210,9 +210,8 @@ def test_what_is_spooled_is_gone_after_an_error(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"prompt\na cat\n")))
     with pytest.raises(RuntimeError), spooled(STDIN) as spool:  # noqa: PT012
         assert spool is not None
-        manifest = open_manifest(
-            STDIN, catalog=load_catalog(), dialect="evolink", defaults={"model": GEMINI}, spool=spool
-        )
+        beside = Beside({"model": GEMINI}, spool=spool)
+        manifest = open_manifest(STDIN, catalog=load_catalog(), dialect="evolink", beside=beside)
         for _ in range(2):
             assert len(list(manifest.drafts(manifest.problem_log()))) == 1
         raise RuntimeError
@@ -247,4 +246,6 @@ def test_a_renamed_file_of_another_kind_is_no_traceback(tmp_path: Path) -> None:
     for kind in FORMATS:
         if kind != "csv":
             with pytest.raises(ManifestError):
-                open_manifest(tmp_path / "m.csv", catalog=load_catalog(), dialect="evolink", kind=kind)
+                open_manifest(
+                    tmp_path / "m.csv", catalog=load_catalog(), dialect="evolink", beside=Beside(kind=kind)
+                )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nanobanana_batch.catalog import load_catalog
 from nanobanana_batch.errors import ManifestError, UsageError
-from nanobanana_batch.manifest import fold_id, open_manifest
+from nanobanana_batch.manifest import Beside, fold_id, open_manifest
 from nanobanana_batch.manifest.words.template import Template
 from nanobanana_batch.model import Draft
 from nanobanana_batch.problems import ProblemLog
@@ -144,7 +144,7 @@ def test_noise_is_never_a_traceback(tmp_path: Path, name: str, data: bytes) -> N
     log = ProblemLog()
     try:
         manifest = open_manifest(
-            path, catalog=CATALOG, dialect="evolink", defaults={"model": "nano-banana-beta"}
+            path, catalog=CATALOG, dialect="evolink", beside=Beside({"model": "nano-banana-beta"})
         )
         for draft in manifest.drafts(log):
             assert draft.request.prompt.strip()

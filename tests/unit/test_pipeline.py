@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nanobanana_batch.engine.context import OnUnknown, Settings
+from nanobanana_batch.engine.settings import OnUnknown, Settings
 from nanobanana_batch.engine.work import Tally
 from nanobanana_batch.errors import FolderInUse, LinkFailed, UsageError
 from nanobanana_batch.files.lock import only_writer
@@ -180,7 +180,7 @@ def test_a_folder_without_work_for_a_provider_connects_nowhere(
 ) -> None:
     """Three running tasks are work for their provider; another one is told whose they are."""
     night(tmp_path, FakeProvider(), 3).run(stop_now_at(5.0))
-    engine_in_its_place(monkeypatch, lambda context: None)
+    engine_in_its_place(monkeypatch, lambda parts: None)
     connected = put_in_their_place(Watched(offers={"name": name}), monkeypatch)
     outcome = retry_job.retry(tmp_path, Retry.FAILED, Connection(LAST), Settings(), Tally())
     assert connected == (["fake"] if name == "fake" else [])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nanobanana_batch.engine.context import Settings
+from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.engine.work import Tally
 from nanobanana_batch.errors import UsageError
 from nanobanana_batch.jobs import run as run_job

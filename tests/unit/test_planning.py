@@ -15,7 +15,7 @@ import pytest
 
 from nanobanana_batch.cli import main
 from nanobanana_batch.cli.plan_text import plan_text
-from nanobanana_batch.engine.context import Settings
+from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.engine.work import Tally
 from nanobanana_batch.errors import ProfileError, StateFailed, TooManyRows, UsageError
 from nanobanana_batch.jobs import order as order_job

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from nanobanana_batch.engine.context import Context, Settings
+from nanobanana_batch.engine.assembly import Parts
+from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.engine.work import Tally
 from nanobanana_batch.errors import StateFailed
 from nanobanana_batch.files.disk import Disk
@@ -42,7 +43,7 @@ def test_only_a_service_of_our_own_is_given_up_soon(
     """It cannot come back by itself, a provider can."""
     night(tmp_path, FakeProvider(on_submit=lambda n: NO_CREDITS), 1).run()
     used: list[Settings] = []
-    engine_in_its_place(monkeypatch, lambda context: used.append(context.settings))
+    engine_in_its_place(monkeypatch, lambda parts: used.append(parts.settings))
     worked(tmp_path, FakeProvider(), embedded=embedded)
     assert used[0].max_outage_s == longest_s
 
@@ -51,7 +52,7 @@ def test_a_lone_intent_is_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """A killed run that left nothing but a request without an answer has to be asked about."""
     night(tmp_path, FakeProvider(submit_s=50.0), 1).run(stop_now_at(1.0))
     assert phases(tmp_path) == [Phase.INTENT]
-    driven: list[Context] = []
+    driven: list[Parts] = []
     engine_in_its_place(monkeypatch, driven.append)
     assert worked(tmp_path, FakeProvider(), Settings(new_rows=False)).had_work
     assert len(driven) == 1
@@ -84,7 +85,7 @@ def test_what_stops_an_engine_is_told_as_it_is(tmp_path: Path, monkeypatch: pyte
     """One error of ours, not a group of them: exit code and sentence hang on it."""
     night(tmp_path, FakeProvider(on_submit=lambda n: NO_CREDITS), 1).run()
 
-    def fail(context: Context) -> None:
+    def fail(parts: Parts) -> None:
         raise StateFailed("the disk is gone")
 
     engine_in_its_place(monkeypatch, fail)

@@ -235,6 +235,8 @@ def test_links_of_the_old_state_are_found_without_looking_through_it(folder: Fol
         db.execute("ATTACH ? AS old", (str(folder.state),))
         plan = [str(step[3]) for step in db.execute(f"EXPLAIN QUERY PLAN {LINKS}")]
     assert [step for step in plan if "SCAN" in step or "AUTOMATIC" in step] == ["SCAN images"]
+    (of_job,) = [step for step in plan if step.startswith("SEARCH share ")]
+    assert "(row=? AND number=?)" in of_job  # and not all rows of a job for each of them
 
 
 def test_no_prompt_and_no_link_is_told(folder: Folder) -> None:

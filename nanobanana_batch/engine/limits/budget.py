@@ -15,10 +15,10 @@ import anyio
 
 from nanobanana_batch.engine.limits.slots import Slots
 from nanobanana_batch.engine.work import Stop
-from nanobanana_batch.model import Request
+from nanobanana_batch.model import Kind, Request
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.facts import Fact
-from nanobanana_batch.state.lifecycle import OF_REQUEST, UNANSWERED
+from nanobanana_batch.state.lifecycle import NOT_TOLD, OF_REQUEST, UNANSWERED
 from nanobanana_batch.state.prices import PriceClass, price_class
 from nanobanana_batch.state.store import Store
 from nanobanana_batch.wording import amount
@@ -51,7 +51,9 @@ class Budget:
         self._jobs: dict[int, list[int]] = {}
         """The attempts of each request for several rows."""
         self._billed: set[int] = set()
-        """Attempts of jobs of which it was told what they cost, whatever becomes of each row."""
+        """Attempts of which it was told what they have cost, whatever becomes of each row."""
+        self._filed: set[int] = set()
+        """Attempts whose answer is a file, which may say nothing of them."""
         self._classes: dict[int, PriceClass] = {}
         self._held: set[int] = set()
         """Attempts without an answer: what they cost will not come back by itself."""
@@ -129,7 +131,12 @@ class Budget:
 
     def note(self, fact: Fact) -> None:
         """What an attempt costs as of a fact."""
+        if isinstance(fact, facts.Intent):
+            if fact.kind != Kind.TASK:
+                self._filed.add(fact.attempt)
+            return
         if isinstance(fact, facts.Joined):
+            self._filed.add(fact.attempt)
             self._jobs.setdefault(fact.request, [fact.request]).append(fact.attempt)
             return
         if isinstance(fact, OF_REQUEST) and (several := self._jobs.get(fact.attempt)):
@@ -146,6 +153,8 @@ class Budget:
                 self._learn(fact.attempt, fact.credits_used)
                 self._held.discard(fact.attempt)
                 self._learn_use(fact.attempt, fact.credits_used)
+                if fact.credits_used is not None:
+                    self._billed.add(fact.attempt)
             case facts.Ready() if fact.attempt in self._costs:  # else it had expired, and is counted
                 self._learn_use(fact.attempt, fact.credits_used)
             case facts.Unanswered():
@@ -156,7 +165,7 @@ class Budget:
             case facts.Rejected():  # a verdict on the request holds for each of its sendings
                 self._note_sending(fact.attempt, is_replay=True)
                 self._settle(fact.attempt, 0.0)
-            case facts.Failed() if fact.attempt not in self._billed:
+            case facts.Failed() if fact.attempt not in self._billed and not self._may_be_paid(fact):
                 self._settle(fact.attempt, 0.0)
             case facts.Saved(is_last=False):
                 return
@@ -165,6 +174,10 @@ class Budget:
             case _:
                 return
         self._tell()
+
+    def _may_be_paid(self, fact: facts.Failed) -> bool:
+        """Nobody says what became of it, whatever the others of its request have cost."""
+        return fact.code == NOT_TOLD and fact.attempt in self._filed
 
     def _note_job(self, attempts: list[int], fact: Fact) -> None:
         """A fact about several rows at once; no price of one is learnt of what all have cost."""
@@ -187,7 +200,8 @@ class Budget:
                 for attempt in attempts:
                     self._settle(attempt, 0.0)
             case facts.Answered():
-                for attempt in attempts if fact.credits_used is not None else ():
+                still = [one for one in attempts if one in self._costs and one not in self._billed]
+                for attempt in still if fact.credits_used is not None else ():
                     self._costs[attempt] = (fact.credits_used or 0.0) / len(attempts)
                     self._unpriced.discard(attempt)
                     self._billed.add(attempt)
@@ -204,6 +218,10 @@ class Budget:
             self._take(known.attempt, kind, price)
             self._earlier[known.attempt] = (known.sent - 1) * (price or 0.0)
             self._first.discard(known.attempt)
+            if known.kind is not Kind.TASK:
+                self._filed.add(known.attempt)
+            if known.is_billed:
+                self._billed.add(known.attempt)
             if known.job is not None:
                 self._jobs.setdefault(known.job, []).append(known.attempt)
             if known.phase in UNANSWERED:  # nobody is about to be told what became of it
@@ -286,6 +304,7 @@ class Budget:
         self._first.discard(attempt)
         self._held.discard(attempt)
         self._billed.discard(attempt)
+        self._filed.discard(attempt)
         self._costs.pop(attempt, None)
         self._ended += credits + self._earlier.pop(attempt, 0.0)
         self._tell()

@@ -147,6 +147,10 @@ class Outage:
         """In this run."""
         self.is_given_up = False
 
+    def another(self) -> Outage:
+        """As patient as this one, for what may fail by itself."""
+        return Outage(self.longest_s, self._first_contact_s)
+
     def contact(self) -> None:
         """Something answered at the provider's address, be it with an error."""
         self._has_contact = True

@@ -41,6 +41,11 @@ class SubmitPace:
         self._said_at = -math.inf
         self._said_per_s = math.inf
 
+    @property
+    def bound(self) -> int:
+        """How many tasks may run at once."""
+        return self._slots.bound
+
     async def turn(self, is_void: Callable[[], bool], *, is_repeat: bool = False) -> None:
         """Return when one more request may go out, in turn, or when nobody wants that any more.
 

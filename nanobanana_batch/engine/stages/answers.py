@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-import anyio
-
-from nanobanana_batch.engine.context import Context
+from nanobanana_batch.engine.limits.outcomes import Outcomes
 from nanobanana_batch.engine.limits.pace import backoff_s
+from nanobanana_batch.engine.limits.quota import DailyQuota
+from nanobanana_batch.engine.limits.submit_pace import SubmitPace
+from nanobanana_batch.engine.parts import Files, Record, Wire
 from nanobanana_batch.engine.work import Work
 from nanobanana_batch.errors import DiskFailed
 from nanobanana_batch.files.answers import keep_answer
@@ -15,6 +16,8 @@ from nanobanana_batch.model import TaskMade
 from nanobanana_batch.providers.base import Answered, Decision, NotSent, Rejected, SubmitOutcome, Unknown
 from nanobanana_batch.state import facts
 
+_KEEPING = "keep"
+"""What is in trouble while replies wait for the disk."""
 _DENIALS = frozenset({"model_access_denied", "key_model_not_allowed", "permission_denied"})
 """Rejections that hold for every row of a model."""
 _STOPS = {
@@ -27,40 +30,51 @@ _STOPS = {
 """What the codes that end a run mean, and what to do."""
 
 
-def slow_down(context: Context, outcome: Rejected, sent_at: float) -> None:
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Where an answer is written down and kept, and who slows down for it."""
+
+    wire: Wire
+    record: Record
+    files: Files
+    pace: SubmitPace
+    quota: DailyQuota
+
+
+def slow_down(answers: Answers, outcome: Rejected, sent_at: float) -> None:
     """The provider takes no request just now, and none was made: the same one may be sent again later.
 
     It was sent at `sent_at` (loop time). How long it asks to wait holds for everybody. Without that the pace
     of submits says when.
     """
-    context.outage.contact()
+    answers.wire.outage.contact()
     if outcome.decision is Decision.WAIT_FOR_RESET:
-        context.quota.used_up(outcome)
+        answers.quota.used_up(outcome)
         return
     if outcome.retry_after_s is not None:
-        context.gate.hold(outcome.retry_after_s, reason(outcome))
+        answers.wire.gate.hold(outcome.retry_after_s, reason(outcome))
     if outcome.decision is not Decision.SLOW_DOWN:
-        context.breaker.failed(reason(outcome), may_cost=False)
+        answers.wire.breaker.failed(reason(outcome), may_cost=False)
         return
-    context.pace.rejected(outcome.message, sent_at, is_waited=bool(outcome.retry_after_s))
-    context.log(
+    answers.pace.rejected(outcome.message, sent_at, is_waited=bool(outcome.retry_after_s))
+    answers.record.log(
         "rate_limited",
         code=outcome.code,
         retry_after_s=outcome.retry_after_s,
-        in_flight_at_most=context.slots.bound,
+        in_flight_at_most=answers.pace.bound,
     )
-    context.breaker.busy(reason(outcome))
+    answers.wire.breaker.busy(reason(outcome))
 
 
-def note_rejection(context: Context, work: Work, outcome: Rejected) -> None:
+def note_rejection(outcomes: Outcomes, work: Work, outcome: Rejected) -> None:
     """The provider judged a request: its row has failed."""
-    context.outcomes.rejected(outcome.code, outcome.message, refused=outcome.decision is Decision.REFUSE)
+    outcomes.rejected(outcome.code, outcome.message, refused=outcome.decision is Decision.REFUSE)
     if outcome.code in _DENIALS:
-        context.outcomes.denied(work.model, outcome.code, outcome.message)
+        outcomes.denied(work.model, outcome.code, outcome.message)
 
 
 async def record_answer(
-    context: Context, work: Work, outcome: SubmitOutcome, *, is_anew: bool = False
+    answers: Answers, work: Work, outcome: SubmitOutcome, *, is_anew: bool = False
 ) -> SubmitOutcome:
     """Write an answer down, and return it as it is to be understood.
 
@@ -68,50 +82,61 @@ async def record_answer(
     answers was recorded as one that may be paid for itself.
     """
     if not isinstance(outcome, TaskMade | Answered):
-        fact = answer(work, outcome, context.now())
+        fact = answer(work, outcome, answers.record.now())
         if isinstance(fact, facts.Unanswered) and is_anew:
             fact = replace(fact, came_to_nothing=isinstance(outcome, NotSent | Rejected))
-        await context.journal.record(fact)
+        await answers.record.journal.record(fact)
         return outcome
     if isinstance(outcome, Answered):
-        await keep(context, work, outcome.reply, outcome.credits_used)
+        await keep(answers, work, outcome.reply, outcome.credits_used)
         return outcome
-    offered, task_id = context.provider.capabilities, outcome.task_id
-    if task_id in context.arriving or context.store.task_is_taken(offered.name, offered.account, task_id):
+    offered, task_id = answers.wire.provider.capabilities, outcome.task_id
+    journal, store = answers.record.journal, answers.record.store
+    if task_id in journal.arriving or store.task_is_taken(offered.name, offered.account, task_id):
         return await record_answer(
-            context, work, Unknown(f"answered with another row's task {outcome.task_id}")
+            answers, work, Unknown(f"answered with another row's task {outcome.task_id}")
         )
-    context.arriving.add(outcome.task_id)
+    journal.arriving.add(outcome.task_id)
     try:
-        await context.journal.record(answer(work, outcome, context.now()))
+        await journal.record(answer(work, outcome, answers.record.now()))
     finally:
-        context.arriving.discard(outcome.task_id)
+        journal.arriving.discard(outcome.task_id)
     return outcome
 
 
-async def keep(context: Context, work: Work, reply: bytes, credits_used: float | None = None) -> None:
+async def keep(answers: Answers, work: Work, reply: bytes, credits_used: float | None = None) -> None:
     """Put the reply to a request into a file, and write that down; a disk that refuses is asked again.
 
     Else what is paid for, and held in memory only, would be lost.
+
+    Raises:
+        StateFailed: the journal has failed, so that nothing can be written down any more.
     """
     tries = 0
     while True:
         try:
-            path = await context.blocking(
-                lambda: keep_answer(context.disk, context.folder, work.idempotency_key, reply)
+            path = await answers.record.blocking(
+                lambda: keep_answer(answers.files.disk, answers.files.folder, work.idempotency_key, reply)
             )
             break
         except DiskFailed as error:
-            context.tally.trouble(f"{error.message} What is paid for waits in memory.", "fetch")
+            words = error.message.rstrip(".")
+            answers.record.tally.trouble(
+                f"{words}: replies that are paid for wait in memory until that works. Make room for them; a"
+                " second Ctrl-C loses them.",
+                _KEEPING,
+            )
             tries += 1
-            await anyio.sleep(backoff_s(tries))
-    await note_answer(context, work, path, credits_used)
+            await answers.record.journal.pause(backoff_s(tries))
+    if tries:
+        answers.record.tally.all_well(_KEEPING, "Replies can be saved again.")
+    await note_answer(answers.record, work, path, credits_used)
 
 
-async def note_answer(context: Context, work: Work, path: str, credits_used: float | None) -> None:
+async def note_answer(record: Record, work: Work, path: str, credits_used: float | None) -> None:
     """Write down that what came of a request stands in a file of the folder."""
-    work.results, work.credits_used, work.accepted_at = path, credits_used or 0.0, context.now()
-    await context.journal.record(facts.Answered(work.request, path, credits_used, work.accepted_at))
+    work.results, work.credits_used, work.accepted_at = path, credits_used or 0.0, record.now()
+    await record.journal.record(facts.Answered(work.request, path, credits_used, work.accepted_at))
 
 
 def answer(work: Work, outcome: SubmitOutcome, now: float) -> facts.Fact:

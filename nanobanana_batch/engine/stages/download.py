@@ -15,16 +15,19 @@ from typing import Protocol
 
 import anyio
 
-from nanobanana_batch.engine.context import Context
 from nanobanana_batch.engine.limits.pace import backoff_s
+from nanobanana_batch.engine.limits.space import Space
+from nanobanana_batch.engine.parts import Collecting, Files, Record
+from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.engine.stages.results import image_of_results, release
 from nanobanana_batch.engine.trouble import DISK, host_of
-from nanobanana_batch.engine.work import Work
-from nanobanana_batch.errors import DiskFailed, ImageRejected, LinkFailed
+from nanobanana_batch.engine.work import Stop, Work
+from nanobanana_batch.errors import DiskFailed, ImageRejected, LinkFailed, SameImage
 from nanobanana_batch.fidelity import most_pixels
 from nanobanana_batch.files.disk import as_disk_failure
 from nanobanana_batch.files.images import ImageFile
 from nanobanana_batch.model import Image
+from nanobanana_batch.providers.base import Provider
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.open_attempts import OwedImage
 
@@ -53,13 +56,32 @@ class Waiting(Protocol):
 class Downloader:
     """All finished images that are not on disk yet."""
 
-    def __init__(self, context: Context, waiting: Callable[[], Waiting]) -> None:
-        self._context = context
+    def __init__(
+        self,
+        settings: Settings,
+        provider: Provider,
+        stop: Stop,
+        record: Record,
+        files: Files,
+        space: Space,
+        collecting: Collecting,
+        *,
+        waiting: Callable[[], Waiting],
+        on_missing: Callable[[Work], None],
+    ) -> None:
+        self._settings = settings
+        self._provider = provider
+        self._stop = stop
+        self._record = record
+        self._files = files
+        self._space = space
+        self._collecting = collecting
         self._waiting = waiting
+        self._on_missing = on_missing
         self._queue: list[tuple[float, int, Work]] = []
         self._order = itertools.count()
         self._arrived = anyio.Event()
-        self._at_once = anyio.CapacityLimiter(context.settings.download_concurrency)
+        self._at_once = anyio.CapacityLimiter(settings.download_concurrency)
         self._lowered_at = 0.0
 
     def add(self, work: Work) -> None:
@@ -73,7 +95,7 @@ class Downloader:
             work = await self._next()
             async with self._at_once:
                 await self._fetch(work)
-            self._context.first_look.at(work)
+            self._collecting.first_look.at(work)
 
     async def _next(self) -> Work:
         while not self._queue:
@@ -85,6 +107,9 @@ class Downloader:
     async def _fetch(self, work: Work) -> None:
         """Each image that is not there yet; what fails of one is no reason to leave the others."""
         failed: tuple[OwedImage, Exception] | None = None
+        if work.results and not await self._record.blocking((self._files.folder / work.results).exists):
+            self._on_missing(work)
+            return
         for image in self._in_turn(work):
             began_at = anyio.current_time()
             try:
@@ -98,8 +123,8 @@ class Downloader:
         if failed is not None:
             await self._failed(work, *failed)
         elif not work.owed_images:
-            self._context.outcomes.completed(work.credits_used)
-            await release(self._context, work)
+            self._collecting.outcomes.completed(work.credits_used)
+            await release(self._record, self._files, work)
             self._waiting().give_back(work)
 
     def _in_turn(self, work: Work) -> list[OwedImage]:
@@ -110,33 +135,56 @@ class Downloader:
         return not work.dead_links.issuperset(image.links)
 
     async def _make_file(self, work: Work, image: OwedImage) -> None:
-        context = self._context
         saved = await self._save(work, image)
         is_last = work.owed_images == [image]
-        await context.journal.record(facts.Saved(work.attempt, saved, context.now(), image.number, is_last))
-        image.is_saved = True
-        context.owed.fetched(_place(image))
-        context.space.seen(saved.size_bytes)
+        await self._record.journal.record(
+            facts.Saved(work.attempt, saved, self._record.now(), image.number, is_last)
+        )
+        image.is_saved, image.sha256 = True, saved.sha256
+        self._collecting.owed.fetched(_place(image))
+        self._space.seen(saved.size_bytes)
 
     async def _save(self, work: Work, image: OwedImage) -> Image:
         """Stream to disk: one thread hop for a small image, one per MiB for a large one."""
-        context = self._context
         if work.results:
-            return await context.blocking(lambda: image_of_results(context, work, image))
+            return await self._record.blocking(
+                lambda: image_of_results(self._provider, self._files, work, image)
+            )
         if not image.links:
             raise LinkFailed("the provider shows no link for it", dead=True)
+        saved = frozenset(one.sha256 for one in work.images if one.is_saved and one is not image)
+        for link in dict.fromkeys((image.links[0], *image.others)):
+            try:
+                found = await self._save_from(link, work, image, saved)
+            except SameImage:
+                if not work.is_shown:
+                    raise  # the task may show another link for it
+                continue
+            if link != image.links[0]:
+                self._say_mixed(work, "each was told from the others by its content")
+            return found
+        self._say_mixed(work, "some are the very same image, whichever link is tried; both are kept")
+        return await self._save_from(image.links[0], work, image, frozenset())
+
+    def _say_mixed(self, work: Work, what: str) -> None:
+        self._record.log("links_mixed", id=work.id, said=what)
+        self._record.tally.say_once(
+            f"{work.id}: its images cannot be told apart by the links that the provider shows now: {what}."
+        )
+
+    async def _save_from(self, link: str, work: Work, image: OwedImage, but_not: frozenset[str]) -> Image:
+        files, most = self._files, most_pixels(work.resolution)
         async with (
-            context.provider.open_link(image.links[0]) as body,
+            self._provider.open_link(link) as body,
             aclosing(body.pieces()) as pieces,
         ):
-            most = most_pixels(work.resolution)
-            with ImageFile(context.disk, context.folder, image.stem, most) as file:
+            with ImageFile(files.disk, files.folder, image.stem, most, but_not) as file:
                 last = b""
                 async for piece in pieces:
                     if last:
-                        await context.blocking(lambda data=last: file.write(data))  # type: ignore[misc]
+                        await self._record.blocking(lambda data=last: file.write(data))  # type: ignore[misc]
                     last = piece
-                return await context.blocking(lambda: file.write_last(last))
+                return await self._record.blocking(lambda: file.write_last(last))
 
     def _fetch_fewer(self, began_at: float) -> bool:
         """This process may not open as many files as it wants to: half as many images at once.
@@ -150,51 +198,50 @@ class Downloader:
             return False
         self._at_once.total_tokens = most // 2
         self._lowered_at = anyio.current_time()
-        self._context.log("fewer_downloads", at_once=most // 2)
-        self._context.tally.say_once(
+        self._record.log("fewer_downloads", at_once=most // 2)
+        self._record.tally.say_once(
             "Too few files may be open at once (`ulimit -n`): fewer images are fetched at the same time."
         )
         return True
 
     async def _failed(self, work: Work, image: OwedImage, error: Exception) -> None:
-        context, settings = self._context, self._context.settings
+        settings = self._settings
         work.failed_downloads += 1
         self._note(work, image, error)
         if work.is_expired:
             await self._expire_again(work)
             return
-        is_over = context.owed.is_over(work) or work.failed_downloads >= settings.download_tries
-        if context.stop.is_hurried and work.failed_downloads >= settings.read_tries:
+        is_over = self._collecting.owed.is_over(work) or work.failed_downloads >= settings.download_tries
+        if self._stop.is_hurried and work.failed_downloads >= settings.read_tries:
             is_over = True
         if not is_over:
             self._waiting().look_after(work, backoff_s(work.failed_downloads, first_s=2.0))
             return
         end = self._waiting().leave(work)
         if end is not None:
-            await context.journal.record(end)
+            await self._record.journal.record(end)
             self._waiting().given_up(work)
 
     def _note(self, work: Work, image: OwedImage, error: Exception) -> None:
         """A page that says "gone" is the host's trouble while links live; later it was to be expected."""
-        context, place, link = self._context, _place(image), next(iter(image.links), "")
+        place, link = _place(image), next(iter(image.links), "")
         image.links = (*image.links[1:], *image.links[:1])
         if isinstance(error, OSError):
             error = as_disk_failure(error, f"saving {image.stem}")
         is_disk, words = isinstance(error, DiskFailed), error.message  # type: ignore[attr-defined]
         place = DISK if is_disk else place
-        context.log("not_fetched", id=work.id, place=place, failure=words, tries=work.failed_downloads)
+        self._record.log("not_fetched", id=work.id, place=place, failure=words, tries=work.failed_downloads)
         is_gone = isinstance(error, LinkFailed) and error.dead
-        lifetime_s = context.provider.capabilities.link_lifetime_s
-        if is_gone and context.ages.since_accepted_s(work) >= lifetime_s:
+        lifetime_s = self._provider.capabilities.link_lifetime_s
+        if is_gone and self._record.ages.since_accepted_s(work) >= lifetime_s:
             work.dead_links |= {link}
         elif not work.is_expired:
             is_lasting = is_disk or (isinstance(error, LinkFailed) and not error.dead)
-            context.owed.unfetched(work, place, words, is_lasting=is_lasting)
+            self._collecting.owed.unfetched(work, place, words, is_lasting=is_lasting)
 
     async def _expire_again(self, work: Work) -> None:
-        context = self._context
         why = "its links are dead and the provider has no others"
-        await context.journal.record(facts.Expired(work.attempt, why, context.now()))
+        await self._record.journal.record(facts.Expired(work.attempt, why, self._record.now()))
         self._waiting().give_back(work)
 
 

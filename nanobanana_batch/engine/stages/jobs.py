@@ -16,9 +16,11 @@ from dataclasses import dataclass, replace
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
 
-from nanobanana_batch.engine.context import Context
+from nanobanana_batch.engine.limits.budget import Budget
+from nanobanana_batch.engine.limits.slots import Slots
+from nanobanana_batch.engine.parts import Record, Wire
 from nanobanana_batch.engine.stages.references import References, Sendable, Unusable
-from nanobanana_batch.engine.stages.stems import free_stem
+from nanobanana_batch.engine.stems import Stems
 from nanobanana_batch.engine.work import Work
 from nanobanana_batch.model import Kind, Request
 from nanobanana_batch.providers.base import NotOffered, Provider, RunsJobs, UploadFailed
@@ -30,6 +32,16 @@ NOT_OFFERED = "not_offered"
 _GATHERS_FOR_S = 0.5
 """So long rows are gathered for one job after the first of them."""
 _LOOK_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """What it takes to make a job of rows."""
+
+    wire: Wire
+    record: Record
+    budget: Budget
+    stems: Stems
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +87,7 @@ async def gathered(
 
 @asynccontextmanager
 async def prepared(
-    context: Context, references: References, rows: Sequence[RowToSend]
+    making: Making, references: References, rows: Sequence[RowToSend]
 ) -> AsyncIterator[Prepared]:
     """A job of all rows that can be sent; stay in the block until the answer to it is recorded."""
     found = Prepared()
@@ -84,7 +96,7 @@ async def prepared(
         for row in rows:
             match await lent.enter_async_context(references.ready(row.request)):
                 case Sendable() as ready:
-                    if fault := _not_offered(context, ready):
+                    if fault := _not_offered(making.wire.provider, ready):
                         found.unusable += ((row, Unusable(NOT_OFFERED, fault)),)
                     else:
                         usable.append((row, ready))
@@ -94,45 +106,45 @@ async def prepared(
                     found.left += (row,)
         paid: list[tuple[RowToSend, Sendable, int, float | None]] = []
         for row, ready in usable:
-            attempt = context.store.next_attempt()
-            if paid and not context.budget.has_room(row.request):
+            attempt = making.record.store.next_attempt()
+            if paid and not making.budget.has_room(row.request):
                 found.left += (row,)
                 continue
-            price = await context.budget.set_aside(attempt, row.request)
-            if context.stop.asked:
-                context.budget.give_back(attempt)
+            price = await making.budget.set_aside(attempt, row.request)
+            if making.wire.stop.asked:
+                making.budget.give_back(attempt)
                 found.left += (row,)
             else:
                 paid.append((row, ready, attempt, price))
         if paid:
-            await _prepare(context, found, paid)
+            await _prepare(making, found, paid)
         yield found
 
 
-def _not_offered(context: Context, ready: Sendable) -> str:
+def _not_offered(provider: Provider, ready: Sendable) -> str:
     """Why a row cannot be said to this provider: it fails alone, and not with all that share its job."""
     try:
-        context.provider.encode(ready.request)
+        provider.encode(ready.request)
     except NotOffered as error:
         return str(error)
     return ""
 
 
 async def _prepare(
-    context: Context, found: Prepared, paid: Sequence[tuple[RowToSend, Sendable, int, float | None]]
+    making: Making, found: Prepared, paid: Sequence[tuple[RowToSend, Sendable, int, float | None]]
 ) -> None:
     """The job itself; where the provider does not take what it needs, its rows are left."""
     key = secrets.token_hex(24)
-    body = await jobs_of(context.provider).prepare(
+    body = await jobs_of(making.wire.provider).prepare(
         [(row.row_key, ready.request) for row, ready, _, _ in paid], key
     )
     if isinstance(body, UploadFailed):
         found.failure = body
         found.left += tuple(row for row, *_ in paid)
         for _, _, attempt, _ in paid:
-            context.budget.give_back(attempt)
+            making.budget.give_back(attempt)
         return
-    works = [_work_of(context, row, attempt, paid[0][2], key, body) for row, _, attempt, _ in paid]
+    works = [_work_of(making, row, attempt, paid[0][2], key, body) for row, _, attempt, _ in paid]
     first = works[0]
     first.others = works[1:]
     prices = [price for *_, price in paid]
@@ -156,25 +168,26 @@ async def _prepare(
         kind=Kind.JOB,
         name=first.name,
     )
-    joined = [
-        facts.Joined(
-            row=work.row,
-            attempt=work.attempt,
-            request=work.request,
-            number=work.number,
-            stem=work.stem,
-            name=work.name,
-            row_key=work.row_key,
-            model=work.model,
-            base_key=row.base_key,
-        )
-        for work, (row, *_) in zip(first.others, paid[1:], strict=True)
-    ]
+    joined = [_joined(work, row) for work, (row, *_) in zip(first.others, paid[1:], strict=True)]
     found.job = Job(first, (intent, *joined))
 
 
-def _work_of(context: Context, row: RowToSend, attempt: int, request: int, key: str, body: bytes) -> Work:
-    offered = context.provider.capabilities
+def _joined(work: Work, row: RowToSend) -> facts.Joined:
+    return facts.Joined(
+        row=work.row,
+        attempt=work.attempt,
+        request=work.request,
+        number=work.number,
+        stem=work.stem,
+        name=work.name,
+        row_key=work.row_key,
+        model=work.model,
+        base_key=row.base_key,
+    )
+
+
+def _work_of(making: Making, row: RowToSend, attempt: int, request: int, key: str, body: bytes) -> Work:
+    offered = making.wire.provider.capabilities
     return Work(
         attempt=attempt,
         request=request,
@@ -186,31 +199,31 @@ def _work_of(context: Context, row: RowToSend, attempt: int, request: int, key: 
         id=row.id,
         model=row.request.model,
         resolution=row.request.resolution,
-        stem=row.stem or free_stem(context, row),
+        stem=row.stem or making.stems.free(row),
         position=row.position,
         provider=offered.name,
         account=offered.account,
         body=body,
         idempotency_key=key,
-        intended_at=context.now(),
+        intended_at=making.record.now(),
     )
 
 
-async def prepared_again(context: Context, work: Work) -> bool:
+async def prepared_again(provider: Provider, record: Record, work: Work) -> bool:
     """Make the body of a job anew from its rows; says whether it may be sent.
 
     What stands in the state is not sent: it may be a stranger's, and what it names may be gone.
     """
     rows: list[tuple[str, Request]] = []
     for member in work.members:
-        request = context.store.row_to_send(member.row).request
-        urls = context.store.uploaded_for(work.request)
+        request = record.store.row_to_send(member.row).request
+        urls = record.store.uploaded_for(work.request)
         named = {file.name: urls[file.sha256] for file in request.files if file.sha256 in urls}
         images = tuple(named.get(image, image) for image in request.images)
         rows.append((member.name, replace(request, images=images, files=())))
-    body = await jobs_of(context.provider).prepare(rows, work.idempotency_key)
+    body = await jobs_of(provider).prepare(rows, work.idempotency_key)
     if isinstance(body, UploadFailed):
-        context.tally.say_once(f"A job cannot be sent again just now: {body.message}.")
+        record.tally.say_once(f"A job cannot be sent again just now: {body.message}.")
         return False
     work.body = body
     return True
@@ -234,18 +247,18 @@ def grouped(works: Sequence[Work]) -> list[Work]:
     return list(found.values())
 
 
-async def take_slots(context: Context, work: Work) -> None:
+async def take_slots(slots: Slots, work: Work) -> None:
     """One for each row, all at once when the first is free: two jobs that have some each wait for ever."""
-    await context.slots.take()
+    await slots.take()
     for _ in work.others:
-        context.slots.take_beyond()
+        slots.take_beyond()
     for member in work.members:
         member.has_slot = True
 
 
-def give_slots_back(context: Context, work: Work) -> None:
+def give_slots_back(slots: Slots, work: Work) -> None:
     """Of all rows that have one."""
     for member in work.members:
         if member.has_slot:
             member.has_slot = False
-            context.slots.give_back()
+            slots.give_back()

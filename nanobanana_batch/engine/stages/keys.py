@@ -18,9 +18,9 @@ from typing import Any
 import anyio
 
 from nanobanana_batch.engine.clock import APART_S
-from nanobanana_batch.engine.context import Context
 from nanobanana_batch.engine.limits.pace import backoff_s
-from nanobanana_batch.engine.stages.answers import slow_down, stop_sentence
+from nanobanana_batch.engine.parts import Record, Wire
+from nanobanana_batch.engine.stages.answers import Answers, slow_down, stop_sentence
 from nanobanana_batch.engine.work import Work
 from nanobanana_batch.model import TaskMade
 from nanobanana_batch.providers.base import (
@@ -77,14 +77,18 @@ class _Noted:
 class Keys:
     """The provider's memory of idempotency keys."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        offered = context.provider.capabilities
+    def __init__(self, wire: Wire, record: Record, answers: Answers, *, tries: int) -> None:
+        self._wire = wire
+        self._record = record
+        self._answers = answers
+        self._tries = tries
+        """Of each question; 0: none is asked, and no request is repeated."""
+        offered = wire.provider.capabilities
         self._account = offered.account
         self._name = f"keys of {offered.name} {offered.account}"
-        self._doubts = context.store.doubts(offered.name, offered.account)
+        self._doubts = self._record.store.doubts(offered.name, offered.account)
         self._trust = offered.idempotency
-        self._noted = _read(context.store.meta(self._name))
+        self._noted = _read(self._record.store.meta(self._name))
         self._back_to = math.inf
         """Unix time from which on keys are remembered, as was shown in this run."""
         self._shown_at = -math.inf
@@ -120,7 +124,7 @@ class Keys:
 
     def _is_of_late(self, noted_at: float) -> bool:
         """What was noted in the future, by a clock that was wrong, says nothing."""
-        return -APART_S <= self._context.now() - noted_at < _REMARK_S
+        return -APART_S <= self._record.now() - noted_at < _REMARK_S
 
     @property
     def _has_ever_shown(self) -> bool:
@@ -141,7 +145,7 @@ class Keys:
 
     def note_trouble(self) -> None:
         """Look whether the provider got into trouble since: it may have lost its memory."""
-        breaker = self._context.breaker
+        breaker = self._wire.breaker
         if breaker.is_open and breaker.failures != self._failures:
             self._shaken_at = anyio.current_time()
         self._failures = breaker.failures
@@ -176,15 +180,14 @@ class Keys:
 
     async def _hear_time(self) -> None:
         """A clock that is wrong does not know how old an earlier run's key is; a free reply has a date."""
-        context = self._context
         async with self._asking:
-            if self._has_asked_time or context.clock.is_checked:
+            if self._has_asked_time or self._record.clock.is_checked:
                 return
             self._has_asked_time = True
-            await context.gate.passed(context.stop)
-            if not context.stop.asked:
-                read = await context.provider.read_account()
-                context.gate.hold_briefly(read.retry_after_s or 0.0)
+            await self._wire.gate.passed(self._wire.stop)
+            if not self._wire.stop.asked:
+                read = await self._wire.provider.read_account()
+                self._wire.gate.hold_briefly(read.retry_after_s or 0.0)
 
     def covers(self, work: Work) -> bool:
         """Whether a repeat that is sent now is known to be no second payment.
@@ -202,8 +205,8 @@ class Keys:
         if not work.is_wanted or work.sent > 1 or sent_at is None:
             return False
         if self._trust is Idempotency.HONOURED:
-            lives_s = self._context.provider.capabilities.key_lifetime_s - _MARGIN_S
-            return self._context.now() - sent_at < lives_s
+            lives_s = self._wire.provider.capabilities.key_lifetime_s - _MARGIN_S
+            return self._record.now() - sent_at < lives_s
         return sent_at >= self._back_to - _SAME_AGE_S and self._holds(self._shown_at, work)
 
     async def showed(self, work: Work) -> None:
@@ -219,20 +222,20 @@ class Keys:
         if await self._asked_about_own(work) is not KeyMemory.UNSHOWN:
             return
         self._trust = Idempotency.IGNORED
-        self._context.tally.say_once(_NOT_HONOURED)
-        await self._note(_Noted(ignored_at=self._context.now(), against=tuple(strangers)))
+        self._record.tally.say_once(_NOT_HONOURED)
+        await self._note(_Noted(ignored_at=self._record.now(), against=tuple(strangers)))
 
     def is_restored(self) -> bool:
         """Whether a conclusion was just taken back: what spoke against the provider turned out to be ours."""
         if not self._noted.against or self._is_noted_as_ignored():
             return False
         self._noted = _Noted()
-        self._trust = self._context.provider.capabilities.idempotency
-        self._context.tally.say_once(_HONOURED_AFTER_ALL)
+        self._trust = self._wire.provider.capabilities.idempotency
+        self._record.tally.say_once(_HONOURED_AFTER_ALL)
         return True
 
     def _may_ask(self, work: Work) -> bool:
-        is_used = self._trust is not Idempotency.IGNORED and self._context.settings.resolve_tries > 0
+        is_used = self._trust is not Idempotency.IGNORED and self._tries > 0
         return is_used and self.is_ours(work)
 
     def _holds(self, shown_at: float, work: Work) -> bool:
@@ -290,14 +293,14 @@ class Keys:
     async def _note_unshown(self, near: UsedKey) -> None:
         """An old key says how far the memory reaches; a fresh one, that it is gone or never shows."""
         self._unshown_until = max(self._unshown_until, near.used_at)
-        if self._context.now() - near.used_at >= _FRESH_S:
+        if self._record.now() - near.used_at >= _FRESH_S:
             return
         if self._has_ever_shown:
             self._back_to, self._shown_at = math.inf, -math.inf
             return
         self._unshown_until = math.inf
-        self._context.tally.say_once(_NOTHING_SHOWN)
-        await self._note(_Noted(unshown_at=self._context.now()))
+        self._record.tally.say_once(_NOTHING_SHOWN)
+        await self._note(_Noted(unshown_at=self._record.now()))
 
     async def _ask(self, key: str, used_at: float = 0.0) -> KeyMemory:
         """Each kind of question once since the key was used (loop time), while answers are about its body."""
@@ -312,52 +315,52 @@ class Keys:
 
     async def _answer(self, key: str, question: KeyQuestion) -> KeyMemory:
         """To one question, put again when the provider cannot answer, as any request is."""
-        context = self._context
-        for tries in range(context.settings.resolve_tries):
-            async with context.breaker.passed():
-                await context.gate.passed(context.stop)
+        for tries in range(self._tries):
+            async with self._wire.breaker.passed():
+                await self._wire.gate.passed(self._wire.stop)
                 is_mute = anyio.current_time() < self._mute_until or self._questions >= _MOST_QUESTIONS
-                if context.stop.asked or is_mute:
+                if self._wire.stop.asked or is_mute:
                     return KeyMemory.NO_ANSWER
                 self._questions += 1
                 sent_at = anyio.current_time()
-                answer = await context.provider.proves_idempotency(key, question)
-                context.log("key_asked", question=question.name.lower(), shown=answer.memory.name.lower())
+                answer = await self._wire.provider.proves_idempotency(key, question)
+                self._record.log(
+                    "key_asked", question=question.name.lower(), shown=answer.memory.name.lower()
+                )
             if answer.memory is not KeyMemory.NO_ANSWER:
                 self._warn_of(answer.outcome)
                 return answer.memory
             self._hear(answer.outcome, sent_at)
-            await context.stop.sleep(backoff_s(tries))
+            await self._wire.stop.sleep(backoff_s(tries))
         self._mute_until = anyio.current_time() + _MUTE_S
         return KeyMemory.NO_ANSWER
 
     def _hear(self, outcome: SubmitOutcome, sent_at: float) -> None:
         """What holds of any request's answer holds of this one: to wait, to stop, trouble."""
-        context = self._context
         match outcome:
             case Rejected(decision=Decision.SLOW_DOWN | Decision.RETRY_REQUEST):
-                slow_down(context, outcome, sent_at)
+                slow_down(self._answers, outcome, sent_at)
             case Rejected(decision=Decision.STOP_RUN) if not (
-                outcome.is_address and context.outage.has_worked
+                outcome.is_address and self._wire.outage.has_worked
             ):
-                context.stop.ask(stop_sentence(outcome), needs_change=True)
+                self._wire.stop.ask(stop_sentence(outcome), needs_change=True)
             case NotSent():
-                context.breaker.failed(outcome.reason, is_reached=False)
+                self._wire.breaker.failed(outcome.reason, is_reached=False)
             case Unknown():
-                context.breaker.failed(f"no answer to a question about a key: {outcome.reason}")
-                context.gate.hold(outcome.retry_after_s or 0.0, outcome.reason)
+                self._wire.breaker.failed(f"no answer to a question about a key: {outcome.reason}")
+                self._wire.gate.hold(outcome.retry_after_s or 0.0, outcome.reason)
 
     def _warn_of(self, outcome: SubmitOutcome) -> None:
         """A provider that makes a task of such a body is not asked anything any more."""
         if isinstance(outcome, TaskMade) and not outcome.is_replay:
             self._questions = _MOST_QUESTIONS
-            self._context.tally.say_once(
+            self._record.tally.say_once(
                 f"the provider made a task of a question about a key ({outcome.task_id}), which no row"
                 " asked for; say `idempotency: ignored` in its profile"
             )
 
     def _sent_at(self, work: Work) -> float | None:
-        return self._context.ages.sent_at(work.attempt, work.intended_at)
+        return self._record.ages.sent_at(work.attempt, work.intended_at)
 
     def _known_since(self, work: Work) -> float:
         """Since when its key is used; infinite where nobody knows."""
@@ -371,19 +374,19 @@ class Keys:
         self._shown_at = max(self._shown_at, shown_at)
         if self._unshown_until == math.inf:
             self._unshown_until = -math.inf
-        now = self._context.now()
+        now = self._record.now()
         if abs(now - self._noted.remembered_at) >= _NOTE_S:
             await self._note(_Noted(remembered_at=now))
 
     async def _note(self, noted: _Noted) -> None:
         self._noted = noted
-        await self._context.blocking(lambda: self._context.store.remember(self._name, _as_text(noted)))
+        await self._record.blocking(lambda: self._record.store.remember(self._name, _as_text(noted)))
 
     def _is_noted_as_ignored(self) -> bool:
         """Whether an earlier conclusion stands: it is not old, and its tasks are still nobody's."""
-        noted, store = self._noted, self._context.store
-        lives_s = self._context.provider.capabilities.key_lifetime_s
-        is_old = self._context.now() - noted.ignored_at >= lives_s
+        noted, store = self._noted, self._record.store
+        lives_s = self._wire.provider.capabilities.key_lifetime_s
+        is_old = self._record.now() - noted.ignored_at >= lives_s
         return (
             bool(noted.against)
             and not is_old

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import anyio
 
-from nanobanana_batch.engine.context import Context
-from nanobanana_batch.engine.limits.pace import LONGEST_HOLD_S, Outage, backoff_s
+from nanobanana_batch.engine.limits.gate import SubmitGate
+from nanobanana_batch.engine.limits.pace import LONGEST_HOLD_S, Outage, RetryBudget, backoff_s
+from nanobanana_batch.engine.parts import Record
+from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.errors import ImageRejected
 from nanobanana_batch.files.references import Reference, read_reference, stamp_of
 from nanobanana_batch.model import LocalImage, Request
-from nanobanana_batch.providers.base import Decision, Uploaded, UploadFailed
+from nanobanana_batch.providers.base import Decision, Provider, Uploaded, UploadFailed
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.uploads import Upload
 
@@ -63,12 +65,25 @@ class _Content:
 class References:
     """The local images of all rows of a run."""
 
-    def __init__(self, context: Context) -> None:
-        offered, settings = context.provider.capabilities, context.settings
-        self._context = context
-        self._uploads = context.store.uploads(offered.name, offered.account)
-        self._outage = Outage(settings.max_outage_s, settings.first_contact_s)
-        self._needed_for_s = settings.max_outage_s + _TASK_S
+    def __init__(
+        self,
+        provider: Provider,
+        gate: SubmitGate,
+        stop: Stop,
+        record: Record,
+        retry_budget: RetryBudget,
+        outage: Outage,
+    ) -> None:
+        self._provider = provider
+        self._gate = gate
+        self._stop = stop
+        self._record = record
+        self._retry_budget = retry_budget
+        offered = provider.capabilities
+        self._uploads = record.store.uploads(offered.name, offered.account)
+        self._outage = outage
+        """Of uploads alone."""
+        self._needed_for_s = outage.longest_s + _TASK_S
         self._contents: dict[str, _Content] = {}
 
     @asynccontextmanager
@@ -82,7 +97,7 @@ class References:
             return
         with ExitStack() as lent:
             ready = await self._lend_all_when_there_is_room(request, lent)
-            yield None if self._context.stop.asked else ready
+            yield None if self._stop.asked else ready
 
     async def _lend_all(self, request: Request, lent: ExitStack) -> Sendable | Unusable | None:
         urls: dict[str, str] = {}
@@ -99,7 +114,7 @@ class References:
     async def _lend(self, file: LocalImage, lent: ExitStack) -> Upload | Unusable | None:
         content = lent.enter_context(self._in_use(file.sha256))
         async with content.lock:
-            found = self._uploads.current(file.sha256, self._context.now(), self._needed_for_s)
+            found = self._uploads.current(file.sha256, self._record.now(), self._needed_for_s)
             return found or await self._upload(file)
 
     @contextmanager
@@ -117,8 +132,8 @@ class References:
 
     async def _upload(self, file: LocalImage) -> Upload | Unusable | None:
         """Until it is there, is not accepted, or the run stops."""
-        context, tries = self._context, 0
-        while not context.stop.asked:
+        tries = 0
+        while not self._stop.asked:
             outcome = await self._upload_once(file)
             if not isinstance(outcome, UploadFailed):
                 return outcome
@@ -134,24 +149,24 @@ class References:
         return None
 
     async def _upload_once(self, file: LocalImage) -> Upload | UploadFailed | Unusable | None:
-        context, path = self._context, Path(file.path)
-        before = await context.blocking(lambda: _looked_at(path, file))
+        path = Path(file.path)
+        before = await self._record.blocking(lambda: _looked_at(path, file))
         if isinstance(before, Unusable):
             return before
-        await context.gate.passed(context.stop)
-        if context.stop.asked:
+        await self._gate.passed(self._stop)
+        if self._stop.asked:
             return None
-        outcome = await context.provider.upload(path, file.media_type)
+        outcome = await self._provider.upload(path, file.media_type)
         if isinstance(outcome, UploadFailed):
             return outcome
         self._outage.worked("upload")
         if stamp_of(path) != before.stamp:
-            await context.provider.delete_upload(outcome.file_id)
+            await self._provider.delete_upload(outcome.file_id)
             return _changed(file, "it was written to while it was uploaded")
         return await self._recorded(file, outcome)
 
     async def _recorded(self, file: LocalImage, uploaded: Uploaded) -> Upload:
-        context, offered = self._context, self._context.provider.capabilities
+        offered = self._provider.capabilities
         upload = Upload(
             self._uploads.next_number(), file.sha256, uploaded.file_id, uploaded.url, uploaded.expires_at
         )
@@ -163,41 +178,37 @@ class References:
             file_id=upload.file_id,
             url=upload.url,
             expires_at=upload.expires_at,
-            at=context.now(),
+            at=self._record.now(),
         )
-        await context.journal.record(fact)
+        await self._record.journal.record(fact)
         return upload
 
     def _note_trouble(self, outcome: UploadFailed) -> None:
-        context, said = self._context, f"{outcome.code}: {outcome.message}".rstrip(": .")
-        context.log("upload_failed", code=outcome.code, message=outcome.message)
+        said = f"{outcome.code}: {outcome.message}".rstrip(": .")
+        self._record.log("upload_failed", code=outcome.code, message=outcome.message)
         if outcome.decision is Decision.STOP_RUN:
-            context.stop.ask(f"The provider takes no files ({said}); check the API key and run again.")
+            self._stop.ask(f"The provider takes no files ({said}); check the API key and run again.")
             return
-        context.tally.trouble(f"uploading reference images fails ({said}); trying again")
+        self._record.tally.trouble(f"uploading reference images fails ({said}); trying again")
         if outcome.is_reply:
             self._outage.contact()
         if self._outage.failed("upload"):
-            context.stop.ask(
-                f"Reference images could not be uploaded for too long ({said}); run again later."
-            )
+            self._stop.ask(f"Reference images could not be uploaded for too long ({said}); run again later.")
 
     async def _pause(self, outcome: UploadFailed, tries: int) -> None:
-        context = self._context
         wait_s = backoff_s(tries) if outcome.retry_after_s is None else outcome.retry_after_s
         if outcome.decision is Decision.SLOW_DOWN:
-            context.gate.hold(wait_s, f"{outcome.code}: {outcome.message}")
-            await context.gate.passed(context.stop)
+            self._gate.hold(wait_s, f"{outcome.code}: {outcome.message}")
+            await self._gate.passed(self._stop)
         else:
-            await context.stop.sleep(self._outage.cut(min(wait_s, LONGEST_HOLD_S), "upload"))
-        await context.retry_budget.spend(context.stop)
+            await self._stop.sleep(self._outage.cut(min(wait_s, LONGEST_HOLD_S), "upload"))
+        await self._retry_budget.spend(self._stop)
 
     # --- a full account --------------------------------------------------------------------------------
 
     async def _delete_one(self) -> bool:
         """Delete our oldest file that nobody needs; False if there is none, or it could not be deleted."""
-        context = self._context
-        for upload in self._uploads.unneeded(context.now()):
+        for upload in self._uploads.unneeded(self._record.now()):
             if upload.sha256 in self._contents:
                 continue
             with self._in_use(upload.sha256) as content:
@@ -210,20 +221,19 @@ class References:
 
     async def _delete(self, upload: Upload) -> bool:
         """First it is known to be gone, then it goes: no request can name a file that was deleted."""
-        context = self._context
-        await context.journal.record(facts.FileDeleted(upload.upload, context.now()))
+        await self._record.journal.record(facts.FileDeleted(upload.upload, self._record.now()))
         for tries in range(_DELETE_TRIES):
-            await context.gate.passed(context.stop)
-            if await context.provider.delete_upload(upload.file_id):
+            await self._gate.passed(self._stop)
+            if await self._provider.delete_upload(upload.file_id):
                 return True
-            await context.stop.sleep(backoff_s(tries + 1))
+            await self._stop.sleep(backoff_s(tries + 1))
         return False
 
     async def _lend_all_when_there_is_room(
         self, request: Request, lent: ExitStack
     ) -> Sendable | Unusable | None:
         """A row holds no file while it waits: so none waits for another for ever."""
-        stop, longest_s = self._context.stop, self._context.settings.max_outage_s
+        stop, longest_s = self._stop, self._outage.longest_s
         began = anyio.current_time()
         while not stop.asked:
             try:
@@ -237,13 +247,13 @@ class References:
 
     async def _something_changes(self) -> None:
         until = anyio.current_time() + _TRY_AGAIN_S
-        while not self._context.stop.asked and anyio.current_time() < until:
-            await self._context.stop.sleep(_LOOK_AGAIN_S)
+        while not self._stop.asked and anyio.current_time() < until:
+            await self._stop.sleep(_LOOK_AGAIN_S)
             if self._has_unneeded() or not self._others_are_in_flight():
                 return
 
     def _has_unneeded(self) -> bool:
-        unneeded = self._uploads.unneeded(self._context.now())
+        unneeded = self._uploads.unneeded(self._record.now())
         return any(upload.sha256 not in self._contents for upload in unneeded)
 
     def _others_are_in_flight(self) -> bool:

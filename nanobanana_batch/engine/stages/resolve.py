@@ -16,15 +16,22 @@ from dataclasses import dataclass
 import anyio
 import anyio.abc
 
-from nanobanana_batch.engine.context import Context
 from nanobanana_batch.engine.limits.pace import LONGEST_HOLD_S, backoff_s
-from nanobanana_batch.engine.stages.answers import note_rejection, record_answer, slow_down, stop_sentence
+from nanobanana_batch.engine.limits.slots import Slots
+from nanobanana_batch.engine.parts import Collecting, Pacing, Record, Wire
+from nanobanana_batch.engine.settings import Settings
+from nanobanana_batch.engine.stages.answers import (
+    Answers,
+    note_rejection,
+    record_answer,
+    slow_down,
+    stop_sentence,
+)
 from nanobanana_batch.engine.stages.jobs import jobs_of, take_slots
 from nanobanana_batch.engine.stages.keys import Keys
 from nanobanana_batch.engine.stages.same_request import may_be_sent_again
 from nanobanana_batch.engine.stages.strangers import WINDOW_S, Strangers
-from nanobanana_batch.engine.stages.submit import PaidSections
-from nanobanana_batch.engine.work import Work
+from nanobanana_batch.engine.work import Onward, Work
 from nanobanana_batch.model import Kind, TaskMade
 from nanobanana_batch.providers.base import Answered, Decision, NotSent, Rejected, SubmitOutcome, Unknown
 
@@ -76,18 +83,25 @@ class Resolver:
 
     def __init__(
         self,
-        context: Context,
-        sections: PaidSections,
-        *,
-        on_accepted: Callable[[Work], None],
-        on_answered: Callable[[Work], None],
+        settings: Settings,
+        wire: Wire,
+        pacing: Pacing,
+        record: Record,
+        slots: Slots,
+        collecting: Collecting,
+        answers: Answers,
+        onward: Onward,
     ) -> None:
-        self._context = context
-        self._sections = sections
-        self._on_accepted = on_accepted
-        self._on_answered = on_answered
-        self._keys = Keys(context)
-        self._strangers = Strangers(context)
+        self._settings = settings
+        self._wire = wire
+        self._pacing = pacing
+        self._record = record
+        self._slots = slots
+        self._collecting = collecting
+        self._answers = answers
+        self._onward = onward
+        self._keys = Keys(wire, record, answers, tries=settings.resolve_tries)
+        self._strangers = Strangers(wire.provider, wire.gate, wire.stop, record)
         self._open: list[_Case] = []
         self._held: list[_Case] = []
         self._made_anew: list[Work] = []
@@ -114,7 +128,7 @@ class Resolver:
     async def run(self) -> None:
         """Work on what comes in, until cancelled."""
         async with anyio.create_task_group() as group:
-            for _ in range(self._context.settings.resolve_concurrency):
+            for _ in range(self._settings.resolve_concurrency):
                 group.start_soon(self._work, group)
             group.start_soon(self._look_again_regularly)
 
@@ -159,7 +173,7 @@ class Resolver:
 
     def _is_heard(self, case: _Case) -> bool:
         """Whether all that is free was answered: trouble that may pass is no answer."""
-        is_in_trouble = case.looks_again or self._context.breaker.failures or self._strangers.is_unheard
+        is_in_trouble = case.looks_again or self._wire.breaker.failures or self._strangers.is_unheard
         return not is_in_trouble and not self._keys.is_unheard(case.work)
 
     def _taken_from_held(self, which: Callable[[_Case], bool]) -> list[_Case]:
@@ -180,7 +194,7 @@ class Resolver:
 
     @property
     def _works_now(self) -> bool:
-        return self._context.outage.has_worked and not self._context.breaker.failures
+        return self._wire.outage.has_worked and not self._wire.breaker.failures
 
     async def _look_again_regularly(self) -> None:
         """What is held for trouble that passes, and what the list could not tell while others were away."""
@@ -202,7 +216,7 @@ class Resolver:
     async def _next(self) -> _Case:
         """The first whose turn it is; all of them once someone asks to stop."""
         while True:
-            now = math.inf if self._context.stop.asked else anyio.current_time()
+            now = math.inf if self._wire.stop.asked else anyio.current_time()
             due = next((case for case in self._open if case.due <= now), None)
             if due is not None:
                 self._open.remove(due)
@@ -219,11 +233,13 @@ class Resolver:
 
     async def _turn(self, case: _Case, group: anyio.abc.TaskGroup) -> None:
         self._keys.note_trouble()
-        if self._context.stop.asked:
+        if self._wire.stop.asked:
             self._hold(case)
         elif case.work.kind is Kind.JOB:
             await self._find_job(case, group)
-        elif await self._keys.may_repeat(case.work) and may_be_sent_again(self._context, case.work):
+        elif await self._keys.may_repeat(case.work) and may_be_sent_again(
+            self._wire, self._record, case.work
+        ):
             async with self._alone_on_trial():
                 await self._repeat(case, group)
         else:
@@ -235,27 +251,28 @@ class Resolver:
 
     async def _repeat(self, case: _Case, group: anyio.abc.TaskGroup) -> None:
         """The same bytes under the same key: the provider answers with the first task, or makes it now."""
-        context, work = self._context, case.work
-        async with context.breaker.passed():
+        work = case.work
+        async with self._wire.breaker.passed():
             wanted_at = await self._its_turn(work)
             self._keys.note_trouble()
-            if context.stop.asked or not self._keys.covers(work):
+            if self._wire.stop.asked or not self._keys.covers(work):
                 self._reopen([case])
                 return
             sent_at = work.posted_at = anyio.current_time()
             case.is_noted = False
             self._strangers.note_repeat(work)
             outcome: SubmitOutcome = Unknown("the repeated request was cut short")
-            with self._sections.one(), context.pace.one(wanted_at):
-                outcome = await context.provider.submit(work.body, work.idempotency_key)
-                with context.gate.heard(outcome):
-                    outcome = await record_answer(context, work, outcome)
+            with self._pacing.sections.one() as section, self._pacing.pace.one(wanted_at):
+                outcome = await self._wire.provider.submit(work.body, work.idempotency_key)
+                self._pacing.sections.answered(section, outcome)
+                with self._wire.gate.heard(outcome):
+                    outcome = await record_answer(self._answers, work, outcome)
             self._note_health(outcome)
         if isinstance(outcome, TaskMade):
             await self._learn(work, outcome)
             self._follow(work, group)
         elif isinstance(outcome, Answered):
-            self._context.outcomes.accepted()
+            self._collecting.outcomes.accepted()
             self._follow(work, group)
         else:
             work.lost_at = anyio.current_time()
@@ -263,50 +280,49 @@ class Resolver:
 
     async def _its_turn(self, work: Work) -> float:
         """Returns since when it could have gone; the first repeat of an earlier run's is like a new one."""
-        context = self._context
         if work.posted_at:
-            await context.retry_budget.spend(context.stop)
+            await self._pacing.retry_budget.spend(self._wire.stop)
         else:
-            await context.rate.passed(context.stop)
+            await self._pacing.rate.passed(self._wire.stop)
         wanted_at = anyio.current_time()
-        while not context.stop.asked:
-            await context.gate.passed(context.stop)
-            await context.pace.turn(lambda: context.stop.asked, is_repeat=True)
-            if context.gate.is_open:
+        while not self._wire.stop.asked:
+            await self._wire.gate.passed(self._wire.stop)
+            await self._pacing.pace.turn(lambda: self._wire.stop.asked, is_repeat=True)
+            if self._wire.gate.is_open:
                 break
         return wanted_at
 
     def _note_health(self, outcome: SubmitOutcome) -> None:
         match outcome:
             case TaskMade() | Answered():
-                self._context.breaker.worked()
-                self._context.pace.accepted()
-                self._context.retry_budget.worked()
+                self._wire.breaker.worked()
+                self._pacing.pace.accepted()
+                self._pacing.retry_budget.worked()
             case NotSent():
-                self._context.breaker.failed(outcome.reason, is_reached=False)
+                self._wire.breaker.failed(outcome.reason, is_reached=False)
             case Unknown() if outcome.code not in _ABOUT_THE_FIRST:
-                self._context.breaker.failed(outcome.reason)
-                self._context.gate.hold(outcome.retry_after_s or 0.0, outcome.reason)
+                self._wire.breaker.failed(outcome.reason)
+                self._wire.gate.hold(outcome.retry_after_s or 0.0, outcome.reason)
 
     async def _judge(self, case: _Case, outcome: SubmitOutcome, sent_at: float) -> None:
         """What an answer that names no task means for the request; it is on disk already."""
-        context, work = self._context, case.work
+        work = case.work
         match outcome:
             case Rejected(is_verdict=True, decision=Decision.FAIL_ROW | Decision.REFUSE):
                 for member in work.members:
-                    note_rejection(context, member, outcome)
-                context.first_look.at(work)
-            case Rejected(is_address=True) if context.outage.has_worked:
-                context.breaker.failed(f"{outcome.code}: {outcome.message}")
+                    note_rejection(self._collecting.outcomes, member, outcome)
+                self._collecting.first_look.at(work)
+            case Rejected(is_address=True) if self._wire.outage.has_worked:
+                self._wire.breaker.failed(f"{outcome.code}: {outcome.message}")
                 self._try_again(case, backoff_s(case.tries))
             case Rejected(decision=Decision.STOP_RUN):
-                context.stop.ask(stop_sentence(outcome), needs_change=True)
+                self._wire.stop.ask(stop_sentence(outcome), needs_change=True)
                 self._hold(case)
             case Rejected(decision=Decision.SLOW_DOWN | Decision.RETRY_REQUEST):
-                slow_down(context, outcome, sent_at)
+                slow_down(self._answers, outcome, sent_at)
                 self._try_again(case, 0.0)
             case Rejected(decision=Decision.WAIT_FOR_RESET):
-                slow_down(context, outcome, sent_at)
+                slow_down(self._answers, outcome, sent_at)
                 self._hold_for_now(case)
             case Unknown(code="paid_outcome_unknown"):
                 await self._keys.showed(work)
@@ -323,7 +339,7 @@ class Resolver:
         soon_s = backoff_s(case.tries, first_s=1.0, longest_s=30.0)
         case.due = now + (soon_s if wait_s is None else min(wait_s, LONGEST_HOLD_S))
         case.tries += 1
-        self._context.first_look.at(case.work)
+        self._collecting.first_look.at(case.work)
         if now - case.decided_since < _LONGEST_DECISION_S:
             self._open.append(case)
         else:
@@ -338,8 +354,8 @@ class Resolver:
         """
         case.tries += 1
         case.due = anyio.current_time() + pause_s
-        self._context.first_look.at(case.work)
-        had_its_turns = case.tries >= self._context.settings.resolve_tries
+        self._collecting.first_look.at(case.work)
+        had_its_turns = case.tries >= self._settings.resolve_tries
         is_alone = self._accepted_at < case.alone_since
         if had_its_turns and (not self._is_last or not is_alone or case.rounds):
             case.rounds += not is_alone
@@ -357,12 +373,11 @@ class Resolver:
         """Held: `unknown` in the state."""
         case.due = math.inf
         self._held.append(case)
-        self._context.first_look.at(case.work)
+        self._collecting.first_look.at(case.work)
 
     async def _learn(self, work: Work, accepted: TaskMade) -> None:
         """What the answer to a repeat says of the provider's keys."""
-        context = self._context
-        context.outcomes.accepted()
+        self._collecting.outcomes.accepted()
         if accepted.is_replay:
             await self._keys.showed(work)
             self._made_anew.clear()
@@ -375,14 +390,14 @@ class Resolver:
 
     async def _look_in_list(self, case: _Case, group: anyio.abc.TaskGroup) -> None:
         """Adopt what fits beyond doubt; hold it otherwise."""
-        context, work = self._context, case.work
+        work = case.work
         task = None
         if self._keys.is_ours(work):
-            oldest = min(self._sendings(work), default=context.now())
+            oldest = min(self._sendings(work), default=self._record.now())
             task = await self._strangers.task_of(work, oldest, at_once=self._is_last)
         outcome: SubmitOutcome = self._not_shown(work) if task is None else TaskMade(task.task_id)
         if isinstance(outcome, TaskMade) or not case.is_noted:
-            outcome = await record_answer(context, work, outcome)
+            outcome = await record_answer(self._answers, work, outcome)
         if isinstance(outcome, TaskMade):
             self._follow(work, group)
             return
@@ -394,28 +409,28 @@ class Resolver:
 
     async def _find_job(self, case: _Case, group: anyio.abc.TaskGroup) -> None:
         """By its name, which is nobody else's; that it is not there proves nothing while it may come yet."""
-        context, work = self._context, case.work
-        found = await jobs_of(context.provider).find_job(work.idempotency_key)
+        work = case.work
+        found = await jobs_of(self._wire.provider).find_job(work.idempotency_key)
         if found.job_ids:
             if len(found.job_ids) > 1:
-                context.tally.announce(
+                self._record.tally.announce(
                     f"A request was taken {len(found.job_ids)} times, as the jobs {', '.join(found.job_ids)}:"
                     " the first is waited for. Ask the provider about the others."
                 )
-            if isinstance(await record_answer(context, work, TaskMade(found.job_ids[0])), TaskMade):
+            if isinstance(await record_answer(self._answers, work, TaskMade(found.job_ids[0])), TaskMade):
                 self._follow(work, group)
             else:
                 self._hold(case)
             return
         if not case.is_noted:
-            await record_answer(context, work, Unknown(found.failure or _NOT_SHOWN))
+            await record_answer(self._answers, work, Unknown(found.failure or _NOT_SHOWN))
             case.is_noted = True
         now = anyio.current_time()
         case.decided_since = min(case.decided_since, now)
         if now - case.decided_since < _LISTED_S:
             case.tries += 1
             case.due = now + backoff_s(case.tries, first_s=2.0, longest_s=_LISTED_S / 10)
-            context.first_look.at(work)
+            self._collecting.first_look.at(work)
             self._open.append(case)
         elif found.is_complete:
             self._hold(case)
@@ -424,21 +439,21 @@ class Resolver:
 
     def _sendings(self, work: Work) -> list[float]:
         """When this one and those that wait were sent, as far as that is known."""
-        sent_at, works = self._context.ages.sent_at, [work, *(case.work for case in self._open)]
+        sent_at, works = self._record.ages.sent_at, [work, *(case.work for case in self._open)]
         return [at for work in works if (at := sent_at(work.attempt, work.intended_at)) is not None]
 
     def _not_shown(self, work: Work) -> Unknown:
-        is_dated = self._context.ages.sent_at(work.attempt, work.intended_at) is not None
+        is_dated = self._record.ages.sent_at(work.attempt, work.intended_at) is not None
         return Unknown(_NOT_SHOWN if is_dated else _UNDATED)
 
     def _follow(self, work: Work, group: anyio.abc.TaskGroup) -> None:
         """The task is known: from here on it is like any other."""
-        self._context.first_look.at(work)
+        self._collecting.first_look.at(work)
         self._found += 1
         group.start_soon(self._hand_over, work)
 
     async def _hand_over(self, work: Work) -> None:
-        await take_slots(self._context, work)
+        await take_slots(self._slots, work)
         self._found -= 1
-        (self._on_answered if work.results else self._on_accepted)(work)
+        (self._onward.answered if work.results else self._onward.accepted)(work)
         self._rest()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nanobanana_batch.engine.context import Context
+from nanobanana_batch.engine.parts import Record, Wire
 from nanobanana_batch.engine.work import Work
 from nanobanana_batch.model import Request
 from nanobanana_batch.providers.base import NotOffered
@@ -20,23 +20,21 @@ _NOT_THE_SAME = (
 )
 
 
-def may_be_sent_again(context: Context, work: Work) -> bool:
+def may_be_sent_again(wire: Wire, record: Record, work: Work) -> bool:
     """Whether its body is that of its row; of the first one that is not a person is told."""
-    if not work.is_old or _is_same(context, work):
+    if not work.is_old or _is_same(wire, record, work):
         return True
-    context.log("not_the_same", id=work.id)
-    context.tally.say_once(_NOT_THE_SAME)
+    record.log("not_the_same", id=work.id)
+    record.tally.say_once(_NOT_THE_SAME)
     return False
 
 
-def _is_same(context: Context, work: Work) -> bool:
-    request = _with_uploads(context, work, context.store.row_to_send(work.row).request)
-    callbacks = (
-        [None] if context.callbacks is None else [None, context.callbacks.url_for(work.idempotency_key)]
-    )
+def _is_same(wire: Wire, record: Record, work: Work) -> bool:
+    request = _with_uploads(record, work, record.store.row_to_send(work.row).request)
+    callbacks = [None] if wire.callbacks is None else [None, wire.callbacks.url_for(work.idempotency_key)]
     for callback in callbacks:
         try:
-            body = context.provider.encode(request, callback)
+            body = wire.provider.encode(request, callback)
             # A state that was made anew knows no bodies, and a row without its manifest has no prompt.
             work.body = work.body or (body if request.prompt else b"")
             if body == work.body:
@@ -46,10 +44,10 @@ def _is_same(context: Context, work: Work) -> bool:
     return False
 
 
-def _with_uploads(context: Context, work: Work, request: Request) -> Request:
+def _with_uploads(record: Record, work: Work, request: Request) -> Request:
     """The request as it was sent: its local files under the addresses that the attempt has recorded."""
     if not request.files:
         return request
-    urls = context.store.uploaded_for(work.attempt)
+    urls = record.store.uploaded_for(work.attempt)
     named = {file.name: urls[file.sha256] for file in request.files if file.sha256 in urls}
     return replace(request, images=tuple(named.get(image, image) for image in request.images), files=())

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 import anyio
 
-from nanobanana_batch.engine.context import Context
-from nanobanana_batch.engine.work import Work
-from nanobanana_batch.providers.base import ListedTask, Listing
+from nanobanana_batch.engine.limits.gate import SubmitGate
+from nanobanana_batch.engine.parts import Record
+from nanobanana_batch.engine.work import Stop, Work
+from nanobanana_batch.providers.base import ListedTask, Listing, Provider
 from nanobanana_batch.state.doubts import Unaccounted
 
 WINDOW_S = 60.0
@@ -39,11 +40,14 @@ class _Seen:
 class Strangers:
     """The provider's list, held beside our requests."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        offered = context.provider.capabilities
-        self._doubts = context.store.doubts(offered.name, offered.account)
-        self._began = context.clock.moment()
+    def __init__(self, provider: Provider, gate: SubmitGate, stop: Stop, record: Record) -> None:
+        self._provider = provider
+        self._gate = gate
+        self._stop = stop
+        self._record = record
+        offered = provider.capabilities
+        self._doubts = self._record.store.doubts(offered.name, offered.account)
+        self._began = self._record.clock.moment()
         self._seen: _Seen | None = None
         self._read_at = -math.inf
         """Loop time at which it was asked for last."""
@@ -63,7 +67,7 @@ class Strangers:
 
     def note_repeat(self, work: Work) -> None:
         """It is sent once more: from now on it may have made a task of this time, too."""
-        self._repeated_at[work.attempt] = self._context.clock.moment()
+        self._repeated_at[work.attempt] = self._record.clock.moment()
 
     async def task_of(self, work: Work, oldest: float, *, at_once: bool = False) -> ListedTask | None:
         """The task that must be this request's; None where it would be a guess.
@@ -82,7 +86,7 @@ class Strangers:
         # Looked up after the list was read: a task on it has had its intent on disk before.
         if len(fitting) != 1 or self._possible(fitting, {work.attempt}):
             return None
-        if self._context.ages.may_be_younger(work.attempt, work.intended_at):
+        if self._record.ages.may_be_younger(work.attempt, work.intended_at):
             return None
         return fitting[0] if await self._is_readable(fitting[0].task_id) else None
 
@@ -90,12 +94,11 @@ class Strangers:
         """A list may name its tasks otherwise than reads do: adopted so, the row could never be collected."""
         if not await self._turn():
             return False
-        context = self._context
-        read = await context.provider.read_many([task_id])
+        read = await self._provider.read_many([task_id])
         is_there = task_id in read.reports
-        context.log("listed_task_read", task_id=task_id, is_there=is_there, failure=read.failure)
+        self._record.log("listed_task_read", task_id=task_id, is_there=is_there, failure=read.failure)
         if read.retry_after_s is not None:
-            context.gate.hold_briefly(read.retry_after_s)
+            self._gate.hold_briefly(read.retry_after_s)
         return is_there
 
     async def speak_against(self, anew: Collection[Work]) -> list[str]:
@@ -117,7 +120,7 @@ class Strangers:
         return [task.task_id for task in fitting] if is_telling else []
 
     def _nobodys(self, seen: _Seen) -> list[ListedTask]:
-        known = self._context.store.task_is_known
+        known = self._record.store.task_is_known
         return [task for task in seen.tasks if not known(task.task_id)]
 
     def _has_rivals(self, work: Work) -> bool:
@@ -128,7 +131,7 @@ class Strangers:
         )
 
     def _sent_at(self, work: Work) -> float | None:
-        return self._context.ages.sent_at(work.attempt, work.intended_at)
+        return self._record.ages.sent_at(work.attempt, work.intended_at)
 
     def _possible(self, tasks: Collection[ListedTask], but: Collection[int]) -> list[Unaccounted]:
         """The other requests that may have made one of these, whatever their model: it may have two names."""
@@ -139,7 +142,7 @@ class Strangers:
 
     def _span(self, one: Unaccounted) -> tuple[float, float]:
         """From when to when what it may have made can have been made; any time where nobody knows."""
-        clock, sent_at = self._context.clock, self._context.ages.sent_at(one.attempt, one.intended_at)
+        clock, sent_at = self._record.clock, self._record.ages.sent_at(one.attempt, one.intended_at)
         if sent_at is None:
             return -math.inf, math.inf
         first, began = -math.inf if one.sent > 1 else sent_at, clock.at(self._began)
@@ -163,8 +166,8 @@ class Strangers:
             if not self._is_offered or (is_fresh and not at_once):
                 return None
             self._asked_at = None
-            age_s = self._context.now() - oldest + 2 * WINDOW_S
-            listing = await self._context.provider.list_recent(age_s, self._turn)
+            age_s = self._record.now() - oldest + 2 * WINDOW_S
+            listing = await self._provider.list_recent(age_s, self._turn)
             self._read_at = anyio.current_time()
             self._hear(listing)
             self._seen = None if listing.failure else self._by_our_clock(listing)
@@ -172,27 +175,26 @@ class Strangers:
 
     async def _turn(self) -> bool:
         """A reading is a request like any other: it waits when the provider asks for that."""
-        await self._context.gate.passed(self._context.stop)
-        self._asked_at = self._context.clock.moment() if self._asked_at is None else self._asked_at
-        return not self._context.stop.asked
+        await self._gate.passed(self._stop)
+        self._asked_at = self._record.clock.moment() if self._asked_at is None else self._asked_at
+        return not self._stop.asked
 
     def _by_our_clock(self, listing: Listing) -> _Seen:
         theirs, asked_at = listing.provider_time, self._asked_at
         apart_s = 0.0
         if theirs is not None and asked_at is not None:
-            apart_s = theirs - self._context.clock.at(asked_at)
+            apart_s = theirs - self._record.clock.at(asked_at)
         tasks = tuple(
             ListedTask(task.task_id, task.model, task.created_at - apart_s) for task in listing.tasks
         )
         return _Seen(tasks, listing.back_to - apart_s)
 
     def _hear(self, listing: Listing) -> None:
-        context = self._context
-        context.log("tasks_listed", tasks=len(listing.tasks), failure=listing.failure)
+        self._record.log("tasks_listed", tasks=len(listing.tasks), failure=listing.failure)
         if listing.retry_after_s is not None:
-            context.gate.hold_briefly(listing.retry_after_s)
+            self._gate.hold_briefly(listing.retry_after_s)
         if listing.stop:
-            context.stop.ask(f"Recent tasks cannot be listed ({listing.failure}).")
+            self._stop.ask(f"Recent tasks cannot be listed ({listing.failure}).")
         self.is_unheard = bool(listing.failure) and (listing.is_offered or self._has_listed)
         if not listing.failure:
             self._has_listed = True

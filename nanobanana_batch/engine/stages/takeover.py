@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from enum import Enum, auto
+from pathlib import Path
 
-from nanobanana_batch.engine.context import Context, OnUnknown, Settings
+from nanobanana_batch.engine.parts import Record, Wire
+from nanobanana_batch.engine.settings import OnUnknown, Settings
 from nanobanana_batch.files.answers import answer_of
 from nanobanana_batch.model import Kind
 from nanobanana_batch.state import facts
@@ -34,36 +36,36 @@ class Fate(Enum):
 _READ = frozenset({Fate.MOVES_IF_READABLE, Fate.MOVES_OR_IS_GIVEN_UP})
 
 
-async def take_over(context: Context) -> None:
+async def take_over(settings: Settings, wire: Wire, record: Record, folder: Path) -> None:
     """Before anything is looked up; what is not moved here cannot be read, or repeated."""
-    offered = context.provider.capabilities
-    found = list(elsewhere(context.store, offered.name, offered.account, context.settings))
+    offered = wire.provider.capabilities
+    found = list(elsewhere(record.store, offered.name, offered.account, settings))
     asked = [known.task_id for known, fate in found if fate in _READ]
-    readable, absent = await _read(context, asked)
+    readable, absent = await _read(wire, asked)
     for known, fate in found:
-        if known.kind is not Kind.TASK and answer_of(context.folder, known.idempotency_key):
+        if known.kind is not Kind.TASK and answer_of(folder, known.idempotency_key):
             continue  # its images are here, and not yet written down
         if fate is Fate.MOVES or known.task_id in readable:
-            await context.journal.record(facts.Moved(known.request, offered.name, offered.account))
+            await record.journal.record(facts.Moved(known.request, offered.name, offered.account))
         elif fate is Fate.IS_GIVEN_UP or (fate is Fate.MOVES_OR_IS_GIVEN_UP and known.task_id in absent):
-            await context.journal.record(facts.GivenUp(known.attempt, context.now()))
+            await record.journal.record(facts.GivenUp(known.attempt, record.now()))
         else:
             continue
-        context.log("taken_over", id=known.id, provider=known.provider, fate=fate.name.lower())
+        record.log("taken_over", id=known.id, provider=known.provider, fate=fate.name.lower())
 
 
-async def _read(context: Context, task_ids: Sequence[str]) -> tuple[set[str], set[str]]:
+async def _read(wire: Wire, task_ids: Sequence[str]) -> tuple[set[str], set[str]]:
     """Those that can be read here, and those that the provider says it does not know; the others stay."""
     readable, absent = set[str](), set[str]()
-    at_once = context.provider.capabilities.read_at_once
+    at_once = wire.provider.capabilities.read_at_once
     for begin in range(0, len(task_ids), at_once):
-        await context.gate.passed(context.stop)
-        if context.stop.asked:
+        await wire.gate.passed(wire.stop)
+        if wire.stop.asked:
             break
-        read = await context.provider.read_many(task_ids[begin : begin + at_once])
+        read = await wire.provider.read_many(task_ids[begin : begin + at_once])
         readable |= read.reports.keys()
         absent |= read.absent
-        context.gate.hold_briefly(read.retry_after_s or 0.0)
+        wire.gate.hold_briefly(read.retry_after_s or 0.0)
         if read.failure:
             break  # nothing is lost by it: the next run asks again
     return readable, absent

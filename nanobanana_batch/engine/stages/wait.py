@@ -16,9 +16,11 @@ from dataclasses import replace
 import anyio
 import anyio.abc
 
-from nanobanana_batch.engine.context import Context
 from nanobanana_batch.engine.limits.pace import LONGEST_HOLD_S, Gate, Rate, backoff_s, outage_pause_s
+from nanobanana_batch.engine.limits.submit_pace import SubmitPace
 from nanobanana_batch.engine.owed import Owed
+from nanobanana_batch.engine.parts import Collecting, Record, Spending, Wire
+from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.engine.stages.jobs import give_slots_back
 from nanobanana_batch.engine.stages.shown import ready, show
 from nanobanana_batch.engine.work import Work
@@ -55,21 +57,31 @@ class Waiter:
 
     def __init__(
         self,
-        context: Context,
+        settings: Settings,
+        wire: Wire,
+        pace: SubmitPace,
+        record: Record,
+        spending: Spending,
+        collecting: Collecting,
         *,
         on_ready: Callable[[Work], None],
         on_results: Callable[[Work, str], None],
     ) -> None:
-        self._context = context
+        self._settings = settings
+        self._wire = wire
+        self._pace = pace
+        self._record = record
+        self._spending = spending
+        self._collecting = collecting
         self._on_ready = on_ready
         self._on_results = on_results
-        self._owed: Owed = context.owed
-        self._interval_s = context.provider.capabilities.poll_interval_s
+        self._owed: Owed = self._collecting.owed
+        self._interval_s = self._wire.provider.capabilities.poll_interval_s
         self._due: list[tuple[float, int, Work]] = []
         self._order = itertools.count(1)
         self._wake = anyio.Event()
-        self._reads = anyio.Semaphore(context.settings.read_concurrency)
-        self._rate = Rate(context.provider.capabilities.reads_per_s)
+        self._reads = anyio.Semaphore(self._settings.read_concurrency)
+        self._rate = Rate(self._wire.provider.capabilities.reads_per_s)
         self._pause = Gate()
         self._trouble = Gate()
 
@@ -79,7 +91,7 @@ class Waiter:
         expected = (work.estimated_s or 0.0) * _SHARE_OF_ESTIMATE
         wait_s = min(max(expected, self._interval_s), _LONGEST_FIRST_WAIT_S)
         self._look_in(work, max(wait_s, self._patience_s()))
-        if self._context.callbacks is not None and self._context.callbacks.watch(work):
+        if self._wire.callbacks is not None and self._wire.callbacks.watch(work):
             self.hint(work)
 
     def hint(self, work: Work) -> None:
@@ -89,8 +101,8 @@ class Waiter:
 
     def look_now(self, work: Work) -> None:
         """Read a task of an earlier run."""
-        if self._context.callbacks is not None:
-            self._context.callbacks.watch(work)
+        if self._wire.callbacks is not None:
+            self._wire.callbacks.watch(work)
         self._look_in(work, 0.0)
 
     def look_after(self, work: Work, seconds: float) -> None:
@@ -104,7 +116,7 @@ class Waiter:
         write down, and `given_up` comes next.
         """
         if self._may_be_given_up(work):
-            return facts.GivenUp(work.attempt, self._context.now())
+            return facts.GivenUp(work.attempt, self._record.now())
         if not work.is_expired:
             self._owed.put_aside(work)
         self.give_back(work)
@@ -112,21 +124,20 @@ class Waiter:
 
     def _may_be_given_up(self, work: Work) -> bool:
         """Not what this run has paid for, nor what only waits for a host or a disk that does not work."""
-        context = self._context
-        settings = context.settings
+        settings = self._settings
         is_named = work.is_wanted or (work.has_left and settings.gives_up_left)
         is_meant = settings.gives_up and work.is_old and is_named and not work.is_expired
-        return is_meant and not context.stop.asked and not self._owed.waits_for_a_place(work)
+        return is_meant and not self._wire.stop.asked and not self._owed.waits_for_a_place(work)
 
     def given_up(self, work: Work) -> None:
         """The row is paid for once more, by a person's word, if it is still one of the manifest."""
         if work.is_wanted:
-            self._context.retries.add(work.row, 0)
+            self._spending.retries.add(work.row, 0)
         self.give_back(work)
 
     def give_back(self, work: Work) -> None:
         """Its slot, if it has one, and those of the other rows of a job."""
-        give_slots_back(self._context, work)
+        give_slots_back(self._spending.slots, work)
 
     def look_at_all_aside(self) -> None:
         """Look once more at all that is set aside."""
@@ -146,7 +157,7 @@ class Waiter:
                 await self._rate.passed()
                 await self._reads.acquire()
                 if not (self._pause.is_open and self._trouble.is_open):
-                    await self._context.stop.unless_hurried(self._pause_is_over)
+                    await self._wire.stop.unless_hurried(self._pause_is_over)
                 if batch := self._take_due():
                     readers.start_soon(self._read, batch)
                 else:
@@ -154,13 +165,13 @@ class Waiter:
 
     async def _pause_is_over(self) -> None:
         await self._pause.passed()
-        if self._context.breaker.is_open:
-            await self._context.outage.life_or(self._trouble.passed)
+        if self._wire.breaker.is_open:
+            await self._wire.outage.life_or(self._trouble.passed)
         else:
             await self._trouble.passed()
 
     async def _look_aside_regularly(self) -> None:
-        every_s = self._context.settings.revisit_s
+        every_s = self._settings.revisit_s
         all_at = anyio.current_time() + every_s
         while True:
             await self._owed.wait(all_at - anyio.current_time())
@@ -170,7 +181,7 @@ class Waiter:
 
     async def _look_at_failing_when_hurried(self) -> None:
         """Who interrupts does not wait for the next try of what has failed so far: it comes now."""
-        await self._context.stop.hurried()
+        await self._wire.stop.hurried()
         for work in [work for _, look, work in self._due if work.look == look]:
             if work.failed_downloads or work.failed_reads or work.unclear_reads:
                 self._look_in(work, 0.0)
@@ -202,18 +213,18 @@ class Waiter:
 
         While nothing new may be sent, a slot that becomes free is of no use: there is time for more of them.
         """
-        context, now = self._context, anyio.current_time()
-        is_hurry = context.gate.is_open or context.stop.asked
+        now = anyio.current_time()
+        is_hurry = self._wire.gate.is_open or self._wire.stop.asked
         if first_s >= self._interval_s * (_LONGEST_FOR_COMPANY if is_hurry else _LONGEST_WHILE_HELD):
             return True
-        enough = min(context.slots.running, context.provider.capabilities.read_at_once)
+        enough = min(self._spending.slots.running, self._wire.provider.capabilities.read_at_once)
         enough = min(enough, _MOST_COMPANY) if is_hurry else enough
         due = (1 for at, look, work in self._due if at <= now and work.look == look)
         return sum(itertools.islice(due, enough)) >= enough
 
     def _take_due(self) -> list[Work]:
         """Up to one read's worth."""
-        now, most = anyio.current_time(), self._context.provider.capabilities.read_at_once
+        now, most = anyio.current_time(), self._wire.provider.capabilities.read_at_once
         batch: list[Work] = []
         while self._due and self._due[0][0] <= now and len(batch) < most:
             _, look, work = heapq.heappop(self._due)
@@ -230,9 +241,8 @@ class Waiter:
         return bool(work.results)
 
     async def _read(self, batch: list[Work]) -> None:
-        context = self._context
         try:
-            read = await context.provider.read_many([work.task_id for work in batch])
+            read = await self._wire.provider.read_many([work.task_id for work in batch])
         finally:
             self._reads.release()
         self._rate.charge(read.requests - 1)
@@ -240,44 +250,46 @@ class Waiter:
         await self._follow(batch, read)
         for work in batch:
             if not (work.is_expired and work.has_slot):  # else it is being fetched, which decides about it
-                context.first_look.at(work)
+                self._collecting.first_look.at(work)
 
     def _note(self, read: TasksRead) -> None:
-        context = self._context
         if read.is_reply:
-            context.outage.contact()
+            self._wire.outage.contact()
         if read.reports or read.absent or not read.failure:
-            context.outage.worked("read")
+            self._wire.outage.worked("read")
         else:
             # Where submits wait for the provider as well, they ask it, and what they learn ends this pause.
-            is_asked = context.breaker.is_open and not context.stop.asked
+            is_asked = self._wire.breaker.is_open and not self._wire.stop.asked
             share, shortest_s = (0.3, 5.0) if is_asked else (0.15, 1.0)
-            lasting_s = context.outage.lasting_s("read")
+            lasting_s = self._wire.outage.lasting_s("read")
             pause_s = outage_pause_s(
                 lasting_s, share=share, shortest_s=shortest_s, longest_s=_LONGEST_PAUSE_S
             )
-            self._trouble.hold(min(pause_s, max(context.outage.left_s("read"), 0.0)))
+            self._trouble.hold(min(pause_s, max(self._wire.outage.left_s("read"), 0.0)))
         if not read.failure:
-            context.tally.all_well("read")
+            self._record.tally.all_well("read")
             return
         if not self._is_told_to_wait(read):
-            context.tally.trouble(f"reading tasks fails: {read.failure}", "read")
+            self._record.tally.trouble(f"reading tasks fails: {read.failure}", "read")
         if read.stop:
-            context.stop.ask(f"Running tasks cannot be read ({read.failure}).")
-        elif not read.reports and not read.absent and context.outage.failed("read"):
-            context.stop.ask(f"The provider cannot be reached ({read.failure}).")
+            self._wire.stop.ask(f"Running tasks cannot be read ({read.failure}).")
+        elif not read.reports and not read.absent and self._wire.outage.failed("read"):
+            self._wire.stop.ask(f"The provider cannot be reached ({read.failure}).")
 
     def _is_told_to_wait(self, read: TasksRead) -> bool:
         """All reads wait, new requests too; not for as long as an absurd wait says, since links die."""
         if not read.retry_after_s:
             return False
-        context = self._context
-        wait_s = context.outage.cut(min(read.retry_after_s, LONGEST_HOLD_S), "read")
+        wait_s = self._wire.outage.cut(min(read.retry_after_s, LONGEST_HOLD_S), "read")
         self._pause.hold(wait_s)
-        context.gate.hold_briefly(wait_s)
+        self._wire.gate.hold_briefly(wait_s)
         said = duration_text(wait_s)
-        context.log("reads_wait", seconds=round(wait_s, 1), asked_s=read.retry_after_s, said=read.failure)
-        context.tally.trouble(f"reading tasks fails: {read.failure}; they are read again in {said}", "read")
+        self._record.log(
+            "reads_wait", seconds=round(wait_s, 1), asked_s=read.retry_after_s, said=read.failure
+        )
+        self._record.tally.trouble(
+            f"reading tasks fails: {read.failure}; they are read again in {said}", "read"
+        )
         return True
 
     async def _follow(self, batch: list[Work], read: TasksRead) -> None:
@@ -289,7 +301,7 @@ class Waiter:
             for each in _of_each_row(work, end)
         ]
         if ends:
-            await self._context.journal.record(*(end for _, end in ends))
+            await self._record.journal.record(*(end for _, end in ends))
         for work, end in ends:
             self.act(work, end)
 
@@ -312,7 +324,7 @@ class Waiter:
         return self._finished(work, report)
 
     def _failed(self, work: Work, report: TaskReport) -> facts.Fact | None:
-        code, message, now = report.error_code, report.error_message, self._context.now()
+        code, message, now = report.error_code, report.error_message, self._record.now()
         if work.is_expired:
             return self.leave(work)
         if code in _EXPIRED_CODES:
@@ -320,35 +332,34 @@ class Waiter:
         if report.retry_after_s is not None:
             # The row waits, since it may fail so three times only; the others are sent a little more slowly.
             work.again_after_s = report.retry_after_s
-            self._context.pace.rate_limited_task()
+            self._pace.rate_limited_task()
         refused, retryable = report.decision is Decision.REFUSE, report.decision is Decision.NEW_ATTEMPT
         return facts.Failed(work.attempt, code, message, retryable, refused, now)
 
     def _finished(self, work: Work, report: TaskReport) -> facts.Fact | None:
         """Its links, or those that it had; without any it is expired only when their life is over."""
-        context = self._context
         if work.kind is Kind.JOB and report.links:
             self._owed.understood(work)
             work.unclear_reads, work.credits_used = 0, report.credits_used or 0.0
             self._on_results(work, report.links[0])
             return None
-        show(context, work, report.links)
+        show(self._collecting.stems, work, report.links, self._wire.provider.capabilities.link_lifetime_s)
         is_past_life = self._is_past_life(work)
         links = {link for image in work.owed_images for link in image.links}
         if links and not (is_past_life and work.dead_links.issuperset(links)):
             self._owed.understood(work)
             work.unclear_reads = 0
-            return ready(work, report.credits_used, context.now())
+            return ready(work, report.credits_used, self._record.now())
         if work.is_expired:
             return self.leave(work)
         if is_past_life:
             why = "its links are dead and the provider has no others"
-            return facts.Expired(work.attempt, why, context.now())
+            return facts.Expired(work.attempt, why, self._record.now())
         return self._unclear(work, report.words or "it is completed, and shows no link", is_over=True)
 
     def _is_past_life(self, work: Work) -> bool:
-        lifetime_s = self._context.provider.capabilities.link_lifetime_s
-        return self._context.ages.since_accepted_s(work) >= lifetime_s
+        lifetime_s = self._wire.provider.capabilities.link_lifetime_s
+        return self._record.ages.since_accepted_s(work) >= lifetime_s
 
     def _still_working(self, work: Work) -> facts.GivenUp | None:
         self._owed.understood(work)
@@ -368,11 +379,10 @@ class Waiter:
 
     def _is_stuck(self, work: Work) -> bool:
         """A person who gives tasks up means those that were slow in an earlier run, too."""
-        context = self._context
         age_s = anyio.current_time() - work.since
-        if context.settings.gives_up and work.is_old:
-            age_s = max(age_s, context.ages.since_accepted_s(work))
-        return work.is_expired or age_s > context.settings.stuck_after_s
+        if self._settings.gives_up and work.is_old:
+            age_s = max(age_s, self._record.ages.since_accepted_s(work))
+        return work.is_expired or age_s > self._settings.stuck_after_s
 
     def _report_stuck(self, work: Work) -> None:
         """Once a task: it is neither given up nor paid for again, but a person may want to know."""
@@ -380,28 +390,28 @@ class Waiter:
             return
         work.is_reported = True
         age_s = anyio.current_time() - work.since
-        self._context.log("stuck", id=work.id, task_id=work.task_id, age_s=round(age_s))
-        self._context.tally.say_once(
+        self._record.log("stuck", id=work.id, task_id=work.task_id, age_s=round(age_s))
+        self._record.tally.say_once(
             "Some tasks take longer than --stuck-after: they are set aside, looked at now and then, here and"
             " in the next run, and never paid for again (`stuck` in run.log)."
         )
 
     def _patience_s(self) -> float:
         """With callbacks that arrive, reads are only a safety net."""
-        return 0.0 if self._context.callbacks is None else self._context.callbacks.patience_s
+        return 0.0 if self._wire.callbacks is None else self._wire.callbacks.patience_s
 
     def _unclear(self, work: Work, words: str, *, is_over: bool) -> facts.GivenUp | None:
         """Told, counted, and read again: one that is over a few times, else for as long as it may work."""
         if work.is_expired:
             return self.leave(work)
-        now, settings = anyio.current_time(), self._context.settings
+        now, settings = anyio.current_time(), self._settings
         work.unclear_since = work.unclear_since if work.unclear_reads else now
         work.unclear_reads += 1
         for_s = now - work.unclear_since
         counts = work.unclear_reads >= _UNCLEAR_READS if is_over else for_s >= _UNCLEAR_FOR_S
         counts = counts or for_s >= settings.stuck_after_s
         self._owed.unclear(work, words, counts=counts and not self._may_be_given_up(work))
-        is_hurried = self._context.stop.is_hurried and work.unclear_reads >= settings.read_tries
+        is_hurried = self._wire.stop.is_hurried and work.unclear_reads >= settings.read_tries
         had_its_chance = for_s >= settings.stuck_after_s or work.unclear_reads >= _UNCLEAR_TRIES
         if is_hurried or (had_its_chance if is_over else self._is_stuck(work)):
             return self.leave(work)
@@ -414,10 +424,10 @@ class Waiter:
 
     def _not_read(self, work: Work, read: TasksRead) -> facts.GivenUp | None:
         """No answer, or nonsense: waited out like any outage; only a person who interrupts waits less."""
-        context, settings = self._context, self._context.settings
+        settings = self._settings
         work.failed_reads += 1
-        work.failed_since_interrupt += context.stop.is_hurried
-        is_over = context.outage.left_s("read") <= 0 or work.failed_since_interrupt >= settings.read_tries
+        work.failed_since_interrupt += self._wire.stop.is_hurried
+        is_over = self._wire.outage.left_s("read") <= 0 or work.failed_since_interrupt >= settings.read_tries
         if read.stop or is_over or (work.is_expired and work.failed_reads >= settings.read_tries):
             self._put_off(work)
             return None
@@ -425,7 +435,7 @@ class Waiter:
         if provider_works and anyio.current_time() - work.since > settings.stuck_after_s:
             self._owed.late(work)
             return self.leave(work)
-        self.look_after(work, context.outage.cut(self._interval_s + backoff_s(work.failed_reads), "read"))
+        self.look_after(work, self._wire.outage.cut(self._interval_s + backoff_s(work.failed_reads), "read"))
         return None
 
     def _put_off(self, work: Work) -> None:
@@ -436,9 +446,8 @@ class Waiter:
 
     def act(self, work: Work, end: facts.Fact) -> None:
         """Go on with a task as it has ended; that stands in the state."""
-        context = self._context
-        if context.callbacks is not None:
-            context.callbacks.ended(work)
+        if self._wire.callbacks is not None:
+            self._wire.callbacks.ended(work)
         match end:
             case facts.Ready():
                 work.credits_used = end.credits_used or 0.0
@@ -448,19 +457,19 @@ class Waiter:
                 self.given_up(work)
                 return
             case facts.Failed() if end.retryable and self._may_try_again(work):
-                wait_s = context.retries.add(work.row, work.number, at_least_s=work.again_after_s)
-                context.log("another_attempt", id=work.id, code=end.code, after=work.number, in_s=wait_s)
+                wait_s = self._spending.retries.add(work.row, work.number, at_least_s=work.again_after_s)
+                self._record.log("another_attempt", id=work.id, code=end.code, after=work.number, in_s=wait_s)
             case facts.Failed():
-                context.outcomes.failed(end.code, end.message, refused=end.refused)
+                self._collecting.outcomes.failed(end.code, end.message, refused=end.refused)
             case facts.Expired():
-                context.outcomes.failed("expired", end.message)
+                self._collecting.outcomes.failed("expired", end.message)
         self.give_back(work)
 
     def _may_try_again(self, work: Work) -> bool:
         """In this run: what is to wait for longer than an outage is left to the next one."""
-        settings = self._context.settings
+        settings = self._settings
         is_waited_for = work.again_after_s <= settings.max_outage_s
-        return is_waited_for and settings.may_try_again(work, self._context.store.tasks_of(work.row))
+        return is_waited_for and settings.may_try_again(work, self._record.store.tasks_of(work.row))
 
 
 def _of_each_row(work: Work, end: facts.Fact) -> list[tuple[Work, facts.Fact]]:
