@@ -112,3 +112,18 @@ def time_text(now_s: float, in_s: float) -> str:
     except (ValueError, OverflowError, OSError):
         return ""
     return at.strftime("%Y-%m-%d %H:%M") if in_s <= _SENSIBLE_S else ""
+
+
+def clock_text(at_s: float, now_s: float, *, seconds: bool = False) -> str:
+    """A moment (Unix seconds) as a clock on this machine shows it: 03:12, on another day Sat 03:12.
+
+    Further off than six days with its date; `?` where no clock shows it.
+    """
+    try:
+        at, now = datetime.fromtimestamp(at_s), datetime.fromtimestamp(now_s)
+    except (ValueError, OverflowError, OSError):
+        return "?"
+    time = "%H:%M:%S" if seconds else "%H:%M"
+    if at.date() == now.date():
+        return at.strftime(time)
+    return at.strftime(f"%a {time}" if abs(at_s - now_s) < 6 * 86400 else f"%Y-%m-%d {time}")

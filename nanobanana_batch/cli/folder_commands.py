@@ -147,18 +147,19 @@ def audit(
     Lists what is not, in the output FOLDER, with what to do; exit 0 only if there is nothing. While a run is
     going on, what it has in flight is left alone.
     """
-    from nanobanana_batch.cli.progress import progress
+    from nanobanana_batch.cli.streams import impatient
     from nanobanana_batch.files.disk import Disk
     from nanobanana_batch.files.folder import find
     from nanobanana_batch.jobs.audit import make_audit, repair_folder
     from nanobanana_batch.jobs.connection import Connection
     from nanobanana_batch.jobs.rebuild import rebuild_folder
+    from nanobanana_batch.screen.progress import progress
 
     now = Connection(provider, base_url, key_file)
     if rebuild:
         show(rebuilt_text(rebuild_folder(folder, Disk())), err=True)
     if repair:
-        with progress(shown=not no_progress) as tally:
+        with impatient(), progress(shown=not no_progress) as tally:
             repair_folder(folder, now, tally, as_copy=as_copy)
     found = make_audit(find(folder), now)
     show(as_json(found) if json_ else audit_text(found))

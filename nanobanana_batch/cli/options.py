@@ -11,7 +11,7 @@ import click
 from nanobanana_batch.cli.show import show
 
 if TYPE_CHECKING:
-    from nanobanana_batch.engine.work import Tally
+    from nanobanana_batch.engine.tally import Tally
     from nanobanana_batch.jobs.outcome import Outcome
 
 PATH = click.Path(path_type=Path)
@@ -50,9 +50,10 @@ folder = click.argument("folder", type=PATH)
 def work(no_progress: bool, job: Callable[[Tally], Outcome]) -> int:
     """Do a job under a progress line, say how it ended, and give its exit code."""
     from nanobanana_batch.cli.outcome_text import outcome_text
-    from nanobanana_batch.cli.progress import progress
+    from nanobanana_batch.cli.streams import impatient
+    from nanobanana_batch.screen.progress import progress
 
-    with progress(shown=not no_progress) as tally:
+    with impatient(), progress(shown=not no_progress) as tally:
         outcome = job(tally)
     show(outcome_text(outcome), err=True)
     return outcome.exit_code

@@ -28,9 +28,10 @@ from nanobanana_batch.engine.parts import Collecting, Files, Pacing, Record, Spe
 from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.engine.stages.answers import Answers
 from nanobanana_batch.engine.stems import Stems
+from nanobanana_batch.engine.tally import Tally
 from nanobanana_batch.engine.trouble import Patience
 from nanobanana_batch.engine.unfinished import unfinished
-from nanobanana_batch.engine.work import FirstLook, Stop, Tally
+from nanobanana_batch.engine.work import FirstLook, Stop
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import Folder
 from nanobanana_batch.files.log import NO_LOG, Log

@@ -9,7 +9,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from nanobanana_batch.engine.callback_urls import callback_token, callback_url
-from nanobanana_batch.engine.work import Tally, Work
+from nanobanana_batch.engine.tally import Tally
+from nanobanana_batch.engine.work import Work
 from nanobanana_batch.files.log import Log
 
 _PATIENCE_S = 60.0

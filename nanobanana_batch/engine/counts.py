@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from typing import Literal
 
-from nanobanana_batch.engine.work import Tally
+from nanobanana_batch.engine.tally import Tally
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.facts import Fact
 from nanobanana_batch.state.lifecycle import OF_REQUEST, OPEN, STATUS_OF_PHASE, Phase, phase_after
 
-_Column = Literal["completed", "failed", "unknown"]
+_Column = Literal["completed", "failed", "refused", "expired", "unknown"]
 _COLUMN_OF_STATUS: dict[RowStatus, _Column] = {
     RowStatus.COMPLETED: "completed",
     RowStatus.FAILED: "failed",
-    RowStatus.REFUSED: "failed",
-    RowStatus.EXPIRED: "failed",
+    RowStatus.REFUSED: "refused",
+    RowStatus.EXPIRED: "expired",
     RowStatus.UNKNOWN: "unknown",
 }
 
@@ -34,8 +34,8 @@ class Counts:
         """The attempts of each request for several rows."""
         self._rows: dict[int, int] = {}
         """Of the same attempts."""
-        self._ended_badly: set[int] = set()
-        """Rows that are counted as failed: those of this run, and those that are being sent once more."""
+        self._ended_badly: dict[int, _Column] = {}
+        """Rows that ended without an image, by this run or an earlier one, and the column that counts each."""
 
     def resume(self, attempt: int, phase: Phase, row: int) -> None:
         """An attempt of an earlier run, counted already in the column of its phase."""
@@ -45,9 +45,10 @@ class Counts:
         """What is said of the request holds for this attempt, too."""
         self._jobs.setdefault(request, [request]).append(attempt)
 
-    def repeat(self, row: int) -> None:
-        """A row of an earlier run counts as failed, and gets another attempt: its intent ends that."""
-        self._ended_badly.add(row)
+    def repeat(self, row: int, phase: Phase) -> None:
+        """A row of an earlier run counts as the phase says, and gets another attempt: its intent ends that."""
+        if column := _column(phase):
+            self._ended_badly[row] = column
 
     def note(self, fact: Fact) -> None:
         """Move a row from one column to another."""
@@ -56,15 +57,17 @@ class Counts:
                 self._columns[fact.attempt], self._rows[fact.attempt] = None, fact.row
                 if isinstance(fact, facts.Joined):
                     self.joined(fact.request, fact.attempt)
-                if fact.row in self._ended_badly:
-                    self._ended_badly.discard(fact.row)
-                    self._add("failed", -1)
+                self._tally.sent(fact.attempt)
+                self._add(self._ended_badly.pop(fact.row, None), -1)
             case facts.SentAgain():
                 # While it is on the wire the state calls it unknown; a person would take fright each time.
                 for attempt in self._jobs.get(fact.attempt, [fact.attempt]):
                     self._move(attempt, None)
             case facts.FileUploaded() | facts.FileDeleted():
                 pass
+            case facts.Saved():
+                self._tally.saved(fact.attempt, is_last=fact.is_last)
+                self._note_phase(fact.attempt, fact)
             case _ if isinstance(fact, OF_REQUEST):
                 for attempt in self._jobs.get(fact.attempt, [fact.attempt]):
                     self._note_phase(attempt, fact)
@@ -77,8 +80,10 @@ class Counts:
             self._move(attempt, _column(phase))
             if phase not in OPEN | {Phase.NOT_SENT}:
                 column, row = self._columns.pop(attempt, None), self._rows.pop(attempt, None)
-                if column == "failed" and row is not None:
-                    self._ended_badly.add(row)
+                if column not in (None, "completed", "unknown") and row is not None:
+                    self._ended_badly[row] = column
+            if phase not in OPEN:
+                self._tally.gone(attempt)
 
     def _move(self, attempt: int, to: _Column | None) -> None:
         if attempt in self._columns:

@@ -15,8 +15,9 @@ import anyio
 
 from nanobanana_batch.commands import FolderCommands
 from nanobanana_batch.engine.limits.slots import Slots
+from nanobanana_batch.engine.tally import Tally
 from nanobanana_batch.engine.trouble import DISK, Kind, Patience, Place, Trouble, waiting_sentence
-from nanobanana_batch.engine.work import Stop, Tally, Work
+from nanobanana_batch.engine.work import Stop, Work
 from nanobanana_batch.files.log import Log
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.facts import Fact

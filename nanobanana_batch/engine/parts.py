@@ -24,7 +24,8 @@ from nanobanana_batch.engine.limits.space import Space
 from nanobanana_batch.engine.limits.submit_pace import SubmitPace
 from nanobanana_batch.engine.owed import Owed
 from nanobanana_batch.engine.stems import Stems
-from nanobanana_batch.engine.work import FirstLook, Stop, Tally
+from nanobanana_batch.engine.tally import Tally
+from nanobanana_batch.engine.work import FirstLook, Stop
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.log import Log
 from nanobanana_batch.providers.base import Provider

@@ -245,7 +245,7 @@ class Run:
             if row not in still:
                 continue
             if Phase.NOT_SENT not in which.phases:
-                self._counts.repeat(row)
+                self._counts.repeat(row, min(which.phases))
             await self._submit(submits, self._record.store.row_to_send(row))
 
     def _new_rows(self) -> Iterator[RowToSend]:

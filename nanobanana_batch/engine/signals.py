@@ -15,7 +15,8 @@ import anyio
 from anyio.abc import TaskStatus
 
 from nanobanana_batch.engine.run import Run
-from nanobanana_batch.engine.work import Stop, Tally
+from nanobanana_batch.engine.tally import Tally
+from nanobanana_batch.engine.work import Stop
 
 _HEARD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -31,7 +32,7 @@ async def listen(
             if not asked:
                 asked = True
                 stop.ask("Interrupted.", interrupted=True)
-                tally.announce(
+                tally.stops(
                     "Stopping: nothing more is submitted, what is paid for is being collected."
                     " Interrupt again to stop at once."
                 )

@@ -114,47 +114,6 @@ class Onward:
     """What came of it is in a file of the folder."""
 
 
-@dataclass(slots=True)
-class Tally:
-    """Counts of one run for people to watch; the truth is in the state."""
-
-    total: int = 0
-    completed: int = 0
-    failed: int = 0
-    unknown: int = 0
-    in_flight: int = 0
-    credits: float = 0.0
-    allowed: str = ""
-    """What the provider allows now, where that is less than what the person does."""
-    changed: Callable[[], None] = lambda: None
-    announce: Callable[[str], None] = lambda text: None
-    """Says something to the person, on a line of its own."""
-    _troubles: dict[str, str] = field(default_factory=dict)
-    _said: set[str] = field(default_factory=set)
-
-    @property
-    def held_up_by(self) -> str:
-        """What is wrong just now; empty while all is well."""
-        return next(reversed(self._troubles.values()), "")
-
-    def trouble(self, text: str, about: str = "submit", *, is_news: bool = False) -> None:
-        """Something is holding the run up; said once until all is well again, or when there is news of it."""
-        if is_news or about not in self._troubles:
-            self.announce(text)
-        self._troubles[about] = text
-
-    def all_well(self, about: str = "submit", text: str = "The provider answers again.") -> None:
-        """This works again; said to whoever was told of trouble, once there is none any more."""
-        if self._troubles.pop(about, None) is not None and not self._troubles:
-            self.announce(text)
-
-    def say_once(self, text: str) -> None:
-        """What a person should know, but not again and again."""
-        if text not in self._said:
-            self._said.add(text)
-            self.announce(text)
-
-
 class Stop:
     """The wish to stop submitting: the first reason given counts. `interrupted`: a person asked for it.
 

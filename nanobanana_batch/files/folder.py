@@ -32,11 +32,13 @@ OWNER_NAME = "output-dir.json"
 """Beside a state that stands elsewhere: the output folder that it was made for."""
 RESULTS_NAME = "results.csv"
 SPREADSHEET_NAME = "results-for-spreadsheets.csv"
+LIVE_NAME = ".run.live.json"
+"""How a run stands that is going on, beside its state."""
 SERVICE_FOLDER = ".service"
 """Where the embedded service keeps its data."""
 _BESIDE_STATE = tuple(f"{STATE_NAME}-{part}" for part in ("wal", "shm", "journal"))
 """SQLite writes to them, or removes them, also for who only reads."""
-_STATE_FILES = (STATE_NAME, *_BESIDE_STATE, LOCK_NAME)
+_STATE_FILES = (STATE_NAME, *_BESIDE_STATE, LOCK_NAME, LIVE_NAME, f"{LIVE_NAME}.new")
 _FILES = (
     *_STATE_FILES,
     f".{STATE_NAME}.new",

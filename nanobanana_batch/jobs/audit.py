@@ -24,7 +24,7 @@ from nanobanana_batch.state.lifecycle import GIVEN_UP, PAID, RUNNING, UNANSWERED
 from nanobanana_batch.state.reader import AttemptReport, open_reader
 
 if TYPE_CHECKING:
-    from nanobanana_batch.engine.work import Tally
+    from nanobanana_batch.engine.tally import Tally
     from nanobanana_batch.jobs.connection import Connection
 
 _ORPHANS = RUNNING | {Phase.EXPIRED}

@@ -20,7 +20,7 @@ from nanobanana_batch.state.store import Store
 
 if TYPE_CHECKING:
     from nanobanana_batch.engine.settings import Settings
-    from nanobanana_batch.engine.work import Tally
+    from nanobanana_batch.engine.tally import Tally
 
 
 def collect(

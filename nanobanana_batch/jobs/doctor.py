@@ -120,7 +120,7 @@ def _surroundings() -> Iterator[Check]:
 def _open_files() -> Check:
     from nanobanana_batch.engine.limits.descriptors import fitted
     from nanobanana_batch.engine.settings import Settings
-    from nanobanana_batch.engine.work import Tally
+    from nanobanana_batch.engine.tally import Tally
 
     said: list[str] = []
     try:

@@ -20,7 +20,7 @@ from nanobanana_batch.state.scope import EVERY_ROW, Scope
 
 if TYPE_CHECKING:
     from nanobanana_batch.engine.settings import Settings
-    from nanobanana_batch.engine.work import Tally
+    from nanobanana_batch.engine.tally import Tally
 
 
 class Retry(StrEnum):

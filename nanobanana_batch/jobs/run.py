@@ -38,7 +38,7 @@ from nanobanana_batch.wording import amount, money_text
 
 if TYPE_CHECKING:
     from nanobanana_batch.engine.settings import Settings
-    from nanobanana_batch.engine.work import Tally
+    from nanobanana_batch.engine.tally import Tally
 
 
 def run(order: Order, settings: Settings, tally: Tally, pilot: int | None = None) -> Outcome:

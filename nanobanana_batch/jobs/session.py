@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 
 from nanobanana_batch.commands import FolderCommands
 from nanobanana_batch.errors import NanobananaError, RunStopped, UsageError, after_sending, system_words
+from nanobanana_batch.estimates import Prices, seen_by
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import Folder
 from nanobanana_batch.files.log import LOG_NAME, Log, RunLog
 from nanobanana_batch.files.standing import Look, Stands
 from nanobanana_batch.jobs.connection import CONNECTION, CheckedConnection, way_to
+from nanobanana_batch.live.file import told_beside
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.reader import KEPT_IMAGES, Reader, open_reader
@@ -26,11 +28,14 @@ from nanobanana_batch.state.store import Store
 if TYPE_CHECKING:
     from nanobanana_batch.engine.callbacks import Callbacks
     from nanobanana_batch.engine.settings import Settings
-    from nanobanana_batch.engine.work import Stop, Tally
+    from nanobanana_batch.engine.tally import Tally
+    from nanobanana_batch.engine.work import Stop
     from nanobanana_batch.providers.base import Exchange
     from nanobanana_batch.receiver import Address
 
 _LISTEN = "127.0.0.1:8080"
+_MOST_PRICED_ROWS = 100_000
+"""To look at a million requests takes five seconds, before the first of them is sent."""
 _EMBEDDED_OUTAGE_S = 20.0
 """A service of our own that does not answer for so long has died."""
 
@@ -107,7 +112,7 @@ def work(session: Session) -> Worked:
             session.tally.say_once(
                 f"warning: {LOG_NAME} cannot be written ({why}); the run goes on without it."
             )
-        stop = Stop(log, session.tally.announce)
+        stop = Stop(log, session.tally.stops)
         if session.refusal:
             stop.ask(session.refusal, needs_change=True)
         had_work = has_work(session)
@@ -115,10 +120,12 @@ def work(session: Session) -> Worked:
             if session.line.key_goes:
                 session.tally.say_once(session.line.key_goes)
             log("run_begins", provider=session.line.name, rows=session.tally.total)
-            _drive(session, stop, log)
+            _tell_terms(session)
+            with told_beside(session.folder.state_folder, session.tally):
+                _drive(session, stop, log)
             with after_sending(), open_reader(session.folder.state) as reader:
                 count_up(session.tally, reader, session.settings.scope)
-            log("run_ends", completed=session.tally.completed, failed=session.tally.failed)
+            log("run_ends", completed=session.tally.completed, failed=session.tally.not_completed)
     return Worked(had_work, stop.reason, stop.interrupted, stop.needs_change)
 
 
@@ -216,7 +223,23 @@ def count_up(tally: Tally, reader: Reader, scope: Scope) -> None:
     tally.unknown = counts[RowStatus.UNKNOWN]
     tally.total = sum(counts.values())
     tally.completed = counts[RowStatus.COMPLETED]
-    tally.failed = counts[RowStatus.FAILED] + counts[RowStatus.REFUSED] + counts[RowStatus.EXPIRED]
+    tally.failed = counts[RowStatus.FAILED]
+    tally.refused = counts[RowStatus.REFUSED]
+    tally.expired = counts[RowStatus.EXPIRED]
+
+
+def _tell_terms(session: Session) -> None:
+    """What people see beside the counts: where it goes, what it may cost and what it will, where known."""
+    tally, settings, book = session.tally, session.settings, session.line.prices
+    tally.provider, tally.is_going = session.line.name, True
+    tally.credits_cap, tally.credits_per_usd = settings.max_credits, book.credits_per_usd
+    if tally.total > _MOST_PRICED_ROWS:
+        return
+    with open_reader(session.folder.state) as reader:
+        seen = seen_by(reader)
+        cost = Prices(seen, book).cost(reader.to_pay(settings.scope, settings.max_attempts))
+    if settings.new_rows and not cost.unpriced:
+        tally.credits_projected = seen.spent + cost.credits
 
 
 def has_work(session: Session) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nanobanana_batch.engine.settings import Settings
-from nanobanana_batch.engine.work import Tally
+from nanobanana_batch.engine.tally import Tally
 from nanobanana_batch.errors import FolderRefused, ProfileError, UsageError
 from nanobanana_batch.files.folder import find
 from nanobanana_batch.jobs import retry as retry_job

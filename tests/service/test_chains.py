@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from nanobanana_batch.engine.settings import Settings
-from nanobanana_batch.engine.work import Tally
+from nanobanana_batch.engine.tally import Tally
 from nanobanana_batch.jobs import retry as retry_job
 from nanobanana_batch.jobs import run as run_job
 from nanobanana_batch.jobs.order import refuse_parents

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from nanobanana_batch.cli import main
-from nanobanana_batch.cli.progress import progress
 from nanobanana_batch.cli.text import as_json
 from nanobanana_batch.engine.run import Run
 from nanobanana_batch.errors import DiskFailed, RunStopped, UsageError, after_sending, before_sending
 from nanobanana_batch.jobs import outcome as outcome_job
 from nanobanana_batch.jobs import run as run_job
 from nanobanana_batch.jobs import session
+from nanobanana_batch.screen.progress import progress
 
 SECRET = "https://links.test/permission-4c1f"
 

@@ -179,7 +179,7 @@ def shown(it: Nights) -> None:
         counts = reader.counts()
     assert (tally.total, tally.in_flight) == (sum(counts.values()), 0)
     assert tally.completed == counts[RowStatus.COMPLETED]
-    assert tally.failed == sum(
+    assert tally.not_completed == sum(
         counts[status] for status in (RowStatus.FAILED, RowStatus.REFUSED, RowStatus.EXPIRED)
     )
     assert tally.unknown == counts[RowStatus.UNKNOWN]

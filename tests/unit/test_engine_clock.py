@@ -14,7 +14,7 @@ import pytest
 
 from nanobanana_batch.engine.clock import Clock
 from nanobanana_batch.engine.settings import OnUnknown, Settings
-from nanobanana_batch.engine.work import Tally
+from nanobanana_batch.engine.tally import Tally
 from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.files.folder import STATE_NAME
 from nanobanana_batch.model import RowStatus

@@ -29,15 +29,16 @@ def shown(it: Night) -> bool:
     """Whether the tally is the state's, for the rows that the run was about."""
     with open_reader(it.folder / STATE_NAME) as reader:
         counts = reader.counts(it.settings.scope)
-    badly = counts[RowStatus.FAILED] + counts[RowStatus.REFUSED] + counts[RowStatus.EXPIRED]
-    told = (it.tally.total, it.tally.completed, it.tally.failed, it.tally.unknown, it.tally.in_flight)
-    return told == (
-        sum(counts.values()),
-        counts[RowStatus.COMPLETED],
-        badly,
-        counts[RowStatus.UNKNOWN],
-        0,
-    )
+    tally = it.tally
+    told = {
+        RowStatus.COMPLETED: tally.completed,
+        RowStatus.FAILED: tally.failed,
+        RowStatus.REFUSED: tally.refused,
+        RowStatus.EXPIRED: tally.expired,
+        RowStatus.UNKNOWN: tally.unknown,
+    }
+    is_same = all(counts[status] == count for status, count in told.items())
+    return is_same and (tally.total, tally.in_flight) == (sum(counts.values()), 0)
 
 
 def test_a_row_between_two_attempts_counts_as_what_it_is(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from nanobanana_batch.engine.limits import descriptors
 from nanobanana_batch.engine.limits.descriptors import callers_at_once, fitted
 from nanobanana_batch.engine.settings import Settings
-from nanobanana_batch.engine.work import Tally
+from nanobanana_batch.engine.tally import Tally
 from nanobanana_batch.errors import BadSurroundings
 from nanobanana_batch.files.descriptors import most_open, open_now
 

@@ -10,7 +10,8 @@ import pytest
 from nanobanana_batch.engine.limits.outcomes import MaxFailures, Outcomes
 from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.engine.stages.answers import stop_sentence
-from nanobanana_batch.engine.work import Stop, Tally
+from nanobanana_batch.engine.tally import Tally
+from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.files.log import NO_LOG
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import KeyAnswer, KeyMemory, KeyQuestion, NotSent, Rejected, Unknown

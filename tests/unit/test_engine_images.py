@@ -262,7 +262,7 @@ def test_a_lost_image_of_a_direct_reply_cannot_be_had_again(tmp_path: Path) -> N
         it = night(tmp_path, provider, 3)
         it.run()
         assert it.statuses() == [RowStatus.EXPIRED, DONE, DONE]
-        assert it.tally.failed == 1
+        assert it.tally.expired == 1
     assert len(provider.tasks) == 3
 
 

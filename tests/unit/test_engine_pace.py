@@ -11,7 +11,8 @@ import pytest
 from nanobanana_batch.engine.limits.pace import LONGEST_HOLD_S, Gate, Rate, RetryBudget, backoff_s
 from nanobanana_batch.engine.limits.slots import Slots
 from nanobanana_batch.engine.settings import Settings
-from nanobanana_batch.engine.work import Stop, Tally
+from nanobanana_batch.engine.tally import Tally
+from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import Idempotency, Listing, SubmitOutcome
 from tests.unit.beside import interrupted_at

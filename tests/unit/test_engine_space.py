@@ -11,8 +11,9 @@ from nanobanana_batch.commands import FolderCommands
 from nanobanana_batch.engine.limits.slots import Slots
 from nanobanana_batch.engine.limits.space import RESERVE_BYTES, Space
 from nanobanana_batch.engine.owed import Owed
+from nanobanana_batch.engine.tally import Tally
 from nanobanana_batch.engine.trouble import Patience
-from nanobanana_batch.engine.work import Stop, Tally
+from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import Folder
 from nanobanana_batch.files.log import NO_LOG

@@ -13,7 +13,8 @@ from nanobanana_batch.engine.run import Run
 from nanobanana_batch.engine.settings import OnUnknown
 from nanobanana_batch.engine.signals import listen
 from nanobanana_batch.engine.stages.answers import stop_sentence
-from nanobanana_batch.engine.work import Stop, Tally
+from nanobanana_batch.engine.tally import Tally
+from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import Idempotency, Rejected, Unknown

@@ -13,7 +13,8 @@ import pytest
 
 from nanobanana_batch.engine.limits.gate import SubmitGate
 from nanobanana_batch.engine.limits.pace import Outage
-from nanobanana_batch.engine.work import Stop, Tally
+from nanobanana_batch.engine.tally import Tally
+from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.files.log import NO_LOG
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import Idempotency

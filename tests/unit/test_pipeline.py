@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from nanobanana_batch.engine.settings import OnUnknown, Settings
-from nanobanana_batch.engine.work import Tally
+from nanobanana_batch.engine.tally import Tally
 from nanobanana_batch.errors import FolderInUse, LinkFailed, UsageError
 from nanobanana_batch.files.lock import only_writer
 from nanobanana_batch.jobs import collect as collect_job

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nanobanana_batch.engine.settings import Settings
-from nanobanana_batch.engine.work import Tally
+from nanobanana_batch.engine.tally import Tally
 from nanobanana_batch.errors import UsageError
 from nanobanana_batch.jobs import run as run_job
 from nanobanana_batch.jobs.connection import Connection

@@ -16,7 +16,7 @@ import pytest
 from nanobanana_batch.cli import main
 from nanobanana_batch.cli.plan_text import plan_text
 from nanobanana_batch.engine.settings import Settings
-from nanobanana_batch.engine.work import Tally
+from nanobanana_batch.engine.tally import Tally
 from nanobanana_batch.errors import ProfileError, StateFailed, TooManyRows, UsageError
 from nanobanana_batch.jobs import order as order_job
 from nanobanana_batch.jobs import run as run_job

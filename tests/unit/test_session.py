@@ -9,7 +9,7 @@ import pytest
 
 from nanobanana_batch.engine.assembly import Parts
 from nanobanana_batch.engine.settings import Settings
-from nanobanana_batch.engine.work import Tally
+from nanobanana_batch.engine.tally import Tally
 from nanobanana_batch.errors import StateFailed
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import STATE_NAME, Folder

@@ -16,7 +16,8 @@ import anyio
 from nanobanana_batch.engine.limits.gate import SubmitGate
 from nanobanana_batch.engine.limits.pace import Outage, outage_pause_s
 from nanobanana_batch.engine.limits.quota import DailyQuota
-from nanobanana_batch.engine.work import Stop, Tally
+from nanobanana_batch.engine.tally import Tally
+from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.files.log import Log
 from nanobanana_batch.providers.base import Provider
 from nanobanana_batch.wording import duration_text
@@ -92,8 +93,11 @@ class Breaker:
         if self._failures == TRIP:
             self._log("breaker_open", reason=reason)
         if self._is_tripped:
-            left = duration_text(self._outage.left_s("submit"))
-            self._tally.trouble(f"trying again for up to {left}: the provider {self._reason}")
+            left_s = self._outage.left_s("submit")
+            self._tally.trouble(
+                f"trying again for up to {duration_text(left_s)}: the provider {self._reason}",
+                gives_up_in_s=left_s,
+            )
 
     @asynccontextmanager
     async def passed(self) -> AsyncIterator[bool]:
@@ -156,6 +160,7 @@ class Breaker:
         lasting_s = self._outage.lasting_s("submit")
         pause_s = outage_pause_s(lasting_s, share=share, shortest_s=shortest_s, longest_s=longest_s)
         pause_s = self._outage.cut(pause_s, "submit")
+        self._tally.tries_again("submit", pause_s, self._outage.left_s("submit"))
         if self._is_probed:
             return await self._outage.life_or(lambda: self._stop.sleep(pause_s))
         await self._stop.sleep(pause_s)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from nanobanana_batch.engine.settings import Settings
-from nanobanana_batch.engine.work import Tally
+from nanobanana_batch.engine.tally import Tally
 from nanobanana_batch.errors import BadSurroundings
 from nanobanana_batch.files.descriptors import most_open, open_now
 

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 import anyio
 
 from nanobanana_batch.engine.limits.pace import LONGEST_HOLD_S, Gate, Outage
-from nanobanana_batch.engine.work import Stop, Tally
+from nanobanana_batch.engine.tally import Tally
+from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.files.log import Log
 from nanobanana_batch.providers.base import Rejected, SubmitOutcome, Unknown
 from nanobanana_batch.wording import duration_text, time_text
@@ -103,6 +104,7 @@ class SubmitGate:
                 f" {f'until {until}' if until else 'for so long'}, what is paid for is collected.",
                 _ABOUT,
                 is_news=True,
+                ends_in_s=seconds,
             )
 
     def _too_long(self, seconds: float, words: str) -> str:

@@ -10,7 +10,8 @@ from enum import StrEnum
 
 import anyio
 
-from nanobanana_batch.engine.work import Stop, Tally
+from nanobanana_batch.engine.tally import Tally
+from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.files.log import Log
 from nanobanana_batch.providers.base import Rejected
 from nanobanana_batch.wording import duration_text, time_text
@@ -97,7 +98,9 @@ class DailyQuota:
         self._log("daily_quota", is_used_up=True, resets_in_s=round(resets_in_s), said=said)
         when = self._when(resets_in_s)
         self._tally.trouble(
-            f"Waiting for the daily quota, which is used up ({said}); it resets {when}.", _ABOUT
+            f"Waiting for the daily quota, which is used up ({said}); it resets {when}.",
+            _ABOUT,
+            ends_in_s=resets_in_s + _LATE_S,
         )
 
     def _left_s(self) -> float:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import anyio
 
 from nanobanana_batch.engine.limits.task_bound import TaskBound
-from nanobanana_batch.engine.work import Tally
+from nanobanana_batch.engine.tally import Tally
 
 
 class Slots:
@@ -112,5 +112,5 @@ class Slots:
         self._show()
 
     def _show(self) -> None:
-        self._tally.in_flight = self._taken
+        self._tally.in_flight, self._tally.in_flight_allowed = self._taken, self.bound
         self._tally.changed()

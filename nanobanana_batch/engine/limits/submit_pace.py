@@ -11,7 +11,7 @@ import anyio
 from nanobanana_batch.engine.limits.slots import Slots
 from nanobanana_batch.engine.limits.submit_rate import SubmitRate
 from nanobanana_batch.engine.limits.task_bound import is_about_tasks
-from nanobanana_batch.engine.work import Tally
+from nanobanana_batch.engine.tally import Tally
 from nanobanana_batch.files.log import Log
 
 _LOOK_S = 1.0

@@ -270,7 +270,11 @@ class Waiter:
             self._record.tally.all_well("read")
             return
         if not self._is_told_to_wait(read):
-            self._record.tally.trouble(f"reading tasks fails: {read.failure}", "read")
+            self._record.tally.trouble(
+                f"reading tasks fails: {read.failure}",
+                "read",
+                gives_up_in_s=self._wire.outage.left_s("read"),
+            )
         if read.stop:
             self._wire.stop.ask(f"Running tasks cannot be read ({read.failure}).")
         elif not read.reports and not read.absent and self._wire.outage.failed("read"):

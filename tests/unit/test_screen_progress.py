@@ -14,9 +14,9 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from nanobanana_batch.cli import progress as module
-from nanobanana_batch.cli.progress import progress
-from nanobanana_batch.engine.work import Tally
+from nanobanana_batch.engine.tally import Tally
+from nanobanana_batch.screen import progress as module
+from nanobanana_batch.screen.progress import progress
 
 Next = Callable[[], str]
 
