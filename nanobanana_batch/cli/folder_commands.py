@@ -17,6 +17,7 @@ from nanobanana_batch.cli.options import (
     last_provider,
     no_progress,
     verify,
+    with_hooks,
     work,
 )
 from nanobanana_batch.cli.outcome_text import standing_text
@@ -26,6 +27,7 @@ from nanobanana_batch.cli.text import as_json, audit_text, rebuilt_text
 
 if TYPE_CHECKING:
     from nanobanana_batch.engine.settings import Settings
+    from nanobanana_batch.live.hooks import Hooks
 
 
 @click.command()
@@ -86,11 +88,13 @@ def results(folder: Path, for_spreadsheets: bool, verify: bool) -> None:
 @base_url
 @key_file
 @with_settings
+@with_hooks
 @as_copy
 @debug
 @no_progress
 def retry(
     settings: Settings,
+    hooks: Hooks,
     folder: Path,
     only: str,
     rows: tuple[str, ...],
@@ -113,6 +117,7 @@ def retry(
     again = Retry(only)
     return work(
         no_progress,
+        hooks,
         lambda tally: retry_job.retry(folder, again, now, settings, tally, rows, as_copy=as_copy),
     )
 

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from nanobanana_batch.cli import plan_text
-from nanobanana_batch.cli.options import PATH, as_copy, base_url, debug, key_file, no_progress, provider, work
+from nanobanana_batch.cli.options import (
+    PATH,
+    as_copy,
+    base_url,
+    debug,
+    key_file,
+    no_progress,
+    provider,
+    with_hooks,
+    work,
+)
 from nanobanana_batch.cli.run_options import with_settings, with_terms
 from nanobanana_batch.cli.show import show
 from nanobanana_batch.cli.text import as_json
@@ -19,6 +29,7 @@ from nanobanana_batch.cli.text import as_json
 if TYPE_CHECKING:
     from nanobanana_batch.engine.settings import Settings
     from nanobanana_batch.jobs.plan import Terms
+    from nanobanana_batch.live.hooks import Hooks
 
 _ROWS_SHOWN = 10
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -138,6 +149,7 @@ def plan(
 @base_url
 @key_file
 @with_settings
+@with_hooks
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N rows of the manifest.")
 @click.option(
     "--pilot",
@@ -167,6 +179,7 @@ def plan(
 @no_progress
 def run(
     settings: Settings,
+    hooks: Hooks,
     limit: int | None,
     pilot: int | None,
     on_unknown: str,
@@ -196,4 +209,4 @@ def run(
     connection = Connection(provider, base_url, key_file, debug)
     front = make_callback_route(callback_url, callback_listen)
     asked = Order(connection=connection, callback_route=front, **order)
-    return work(no_progress, lambda tally: run_job.run(asked, settings, tally, pilot))
+    return work(no_progress, hooks, lambda tally: run_job.run(asked, settings, tally, pilot))

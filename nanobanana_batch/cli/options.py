@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -13,6 +14,9 @@ from nanobanana_batch.cli.show import show
 if TYPE_CHECKING:
     from nanobanana_batch.engine.tally import Tally
     from nanobanana_batch.jobs.outcome import Outcome
+    from nanobanana_batch.live.hooks import Hooks
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 PATH = click.Path(path_type=Path)
 
@@ -47,13 +51,49 @@ verify = click.option(
 folder = click.argument("folder", type=PATH)
 
 
-def work(no_progress: bool, job: Callable[[Tally], Outcome]) -> int:
+_HOOKS = (
+    click.option(
+        "--on-end",
+        metavar="CMD",
+        help="Start this program when the run has ended, however; what there is to tell is in its environment"
+        " (NANOBANANA_TEXT, NANOBANANA_EXIT_CODE, …) and, as JSON, on its standard input.",
+    ),
+    click.option(
+        "--on-trouble",
+        metavar="CMD",
+        help="The same when something goes wrong that the run waits out, or stops for.",
+    ),
+)
+
+
+def with_hooks(command: Command) -> Command:
+    """Add `--on-end` and `--on-trouble`; the command gets them as `hooks`.
+
+    Raises:
+        UsageError: one of them is no command that can be started.
+    """
+
+    @functools.wraps(command)
+    def with_options(*args: Any, on_end: str | None, on_trouble: str | None, **options: Any) -> Any:
+        from nanobanana_batch.live.hooks import Hooks, read_command
+
+        hooks = Hooks(read_command(on_end, "--on-end"), read_command(on_trouble, "--on-trouble"))
+        return command(*args, hooks=hooks, **options)
+
+    decorated: Any = with_options
+    for option in reversed(_HOOKS):
+        decorated = option(decorated)
+    return decorated  # type: ignore[no-any-return]
+
+
+def work(no_progress: bool, hooks: Hooks, job: Callable[[Tally], Outcome]) -> int:
     """Do a job under a progress line, say how it ended, and give its exit code."""
     from nanobanana_batch.cli.outcome_text import outcome_text
     from nanobanana_batch.cli.streams import impatient
+    from nanobanana_batch.jobs.told import told
     from nanobanana_batch.screen.progress import progress
 
     with impatient(), progress(shown=not no_progress) as tally:
-        outcome = job(tally)
+        outcome = told(hooks, tally, lambda: job(tally))
     show(outcome_text(outcome), err=True)
     return outcome.exit_code

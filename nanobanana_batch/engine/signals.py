@@ -32,7 +32,7 @@ async def listen(
             if not asked:
                 asked = True
                 stop.ask("Interrupted.", interrupted=True)
-                tally.stops(
+                tally.interrupted(
                     "Stopping: nothing more is submitted, what is paid for is being collected."
                     " Interrupt again to stop at once."
                 )

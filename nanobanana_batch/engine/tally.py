@@ -136,9 +136,13 @@ class Tally:
 
     def stops(self, text: str) -> None:
         """Nothing more is submitted, for this reason; what is in flight is being collected."""
-        if not self.is_stopping:
-            self.is_stopping, self.collects_of = True, self.in_flight
+        self._collect()
         self._went_wrong(text)
+
+    def interrupted(self, text: str) -> None:
+        """The same by a person's wish, which is no trouble."""
+        self._collect()
+        self.announce(text)
 
     def say_once(self, text: str) -> None:
         """What a person should know, but not again and again."""
@@ -159,6 +163,10 @@ class Tally:
     def gone(self, attempt: int) -> None:
         """No image of this attempt is waited for any more."""
         self._sent_at.pop(attempt, None)
+
+    def _collect(self) -> None:
+        if not self.is_stopping:
+            self.is_stopping, self.collects_of = True, self.in_flight
 
     def _went_wrong(self, text: str) -> None:
         self.troubles.append((self.now(), text))

@@ -11,12 +11,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Never, ParamSpec
+from typing import Never, ParamSpec
 
 from tqdm import tqdm
 
 from nanobanana_batch.engine.tally import Tally
-from nanobanana_batch.live.snapshot import Live
 from nanobanana_batch.live.watch import Watch
 from nanobanana_batch.screen.live_text import block, log_line
 from nanobanana_batch.visible import visible
@@ -72,36 +71,60 @@ def _print(text: str, *, timed: bool) -> None:
     print(visible(head + text), file=sys.stderr, flush=True)
 
 
+class _Block:
+    """A bar and the lines below it; there from when the work begins until it ends."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        self._watch = Watch(tally)
+        self._bar: tqdm[Never] | None = None
+        self._lines: list[tqdm[Never]] = []
+
+    def say(self, text: str) -> None:
+        """A line of its own, above the block and never in the middle of it."""
+        tqdm.write(visible(text), file=sys.stderr)
+
+    def draw(self) -> None:
+        """How it stands now."""
+        live = self._watch.look()
+        if self._bar is None:
+            if not self._tally.is_going:
+                return
+            self._begin()
+        bar = self._bar
+        assert bar is not None
+        bar.total, bar.n = live.rows, live.ended
+        bar.refresh()
+        texts = block(live)
+        for number, line in enumerate(self._lines):
+            line.set_description_str(visible(texts[number]) if number < len(texts) else "", refresh=False)
+            line.refresh()
+
+    def _begin(self) -> None:
+        self._bar = tqdm(total=0, unit="row", bar_format=_BAR, dynamic_ncols=True, position=0)
+        self._lines = [
+            tqdm(total=0, bar_format="{desc}", dynamic_ncols=True, leave=False, position=number + 1)
+            for number in range(_LINES)
+        ]
+
+    def end(self) -> None:
+        """The lines go, the bar stays."""
+        for line in reversed(self._lines):
+            line.close()
+        if self._bar is not None:
+            self._bar.close()
+
+
 @contextmanager
 def _block(tally: Tally) -> Iterator[None]:
-    bar = tqdm(total=0, unit="row", bar_format=_BAR, dynamic_ncols=True, leave=True, delay=0.1, smoothing=0)
-    lines = [
-        tqdm(total=0, bar_format="{desc}", dynamic_ncols=True, leave=False, position=number + 1)
-        for number in range(_LINES)
-    ]
-    watch = Watch(tally)
-
-    def tick() -> None:
-        _draw(bar, lines, watch.look())
-
-    # Under the lock that tqdm draws under: a line of its own must not fall into the middle of the block.
-    tally.announce = _quietly(lambda text: bar.write(visible(text), file=sys.stderr))
+    shown = _Block(tally)
+    tally.announce = _quietly(shown.say)
     try:
-        with _every(_TICK_S, _quietly(tick)):
+        with _every(_TICK_S, _quietly(shown.draw)):
             yield
     finally:
-        _quietly(tick)()
-        for each in (*reversed(lines), bar):
-            _quietly(each.close)()
-
-
-def _draw(bar: tqdm[Never], lines: list[Any], live: Live) -> None:
-    bar.total, bar.n = live.rows, live.ended
-    bar.refresh()
-    texts = block(live)
-    for number, line in enumerate(lines):
-        line.set_description_str(visible(texts[number]) if number < len(texts) else "", refresh=False)
-        line.refresh()
+        _quietly(shown.draw)()
+        _quietly(shown.end)()
 
 
 def _quietly(tell: Callable[Words, None]) -> Callable[Words, None]:
