@@ -11,7 +11,7 @@ import csv
 import io
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,10 +25,13 @@ from nanobanana_batch.files.lock import is_held
 from nanobanana_batch.files.standing import Files, Look, Stands
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.state.last_run import LastRun, last_run
-from nanobanana_batch.state.reader import BeingSent, Reader, RowReport, open_reader
+from nanobanana_batch.state.reader import BeingSent, Failure, Reader, RowReport, open_reader
+from nanobanana_batch.state.scope import EVERY_ROW
 
 if TYPE_CHECKING:
     import pandas
+
+    from nanobanana_batch.live.snapshot import Live
 
 _ROWS_AT_ONCE = 1000
 
@@ -108,6 +111,12 @@ class Standing:
     """What the rows will cost that a run would still pay for; None: there are none, or they are too many."""
     files: Files = field(default_factory=Files)
     """Images whose files are not as they were saved; a row whose file is gone counts as running."""
+    asked: Mapping[str, int] | None = None
+    """Rows that the last run was about, by status; None: all of them."""
+    failures: Sequence[Failure] = ()
+    """Why rows failed or were refused, the most frequent reason first."""
+    live: Live | None = None
+    """What the run that is going on says of itself; None: none is, or it says nothing."""
 
 
 def write_results(folder: Folder, disk: Disk, look: Look | None = None) -> Path:
@@ -228,7 +237,15 @@ def standing(folder: Folder, *, verify: bool = False) -> Standing:
             is_running=is_running,
             last_run=last,
             files=look.files,
+            asked=_asked(reader, last),
+            failures=reader.failures(EVERY_ROW),
         )
+
+
+def _asked(reader: Reader, last: LastRun | None) -> dict[str, int] | None:
+    if last is None or last.scope == EVERY_ROW:
+        return None
+    return {status.value: count for status, count in reader.counts(last.scope).items() if count}
 
 
 def read_results(folder: Path | str) -> pandas.DataFrame:

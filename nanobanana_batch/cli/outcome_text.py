@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
+import time
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from nanobanana_batch.cli.plan_text import cost_text, how_long_text
+from nanobanana_batch.cli.text import NARROWEST
 from nanobanana_batch.commands import FolderCommands
 from nanobanana_batch.files.standing import sentences
+from nanobanana_batch.live.file import STALE_S
+from nanobanana_batch.screen.live_text import block
 from nanobanana_batch.visible import visible_line
-from nanobanana_batch.wording import amount, counted, cut, money_text, priced
+from nanobanana_batch.wording import amount, counted, cut, duration_text, money_text, priced
 
 if TYPE_CHECKING:
     from nanobanana_batch.jobs.outcome import Outcome
     from nanobanana_batch.jobs.pilot import Share
+    from nanobanana_batch.live.snapshot import Live
     from nanobanana_batch.results import Standing
+    from nanobanana_batch.state.reader import Failure
 
 _REASONS_SHOWN = 5
 _LONGEST_REASON = 120
@@ -52,7 +59,7 @@ def outcome_text(outcome: Outcome) -> str:
             f"Images of another size or ratio than asked for: {outcome.not_as_asked:,};"
             " see note in the results."
         )
-    lines += _failure_lines(outcome)
+    lines += _failure_lines(outcome.failures)
     for only in ("failed", "refused", "expired"):
         if counts.get(only):
             again = "pays for them again" if only == "expired" else "sends them again"
@@ -86,15 +93,15 @@ def _elsewhere_lines(outcome: Outcome) -> list[str]:
     ]
 
 
-def _failure_lines(outcome: Outcome) -> list[str]:
+def _failure_lines(failures: Sequence[Failure]) -> list[str]:
     """The most frequent reasons, each with the first row that has it."""
-    shown = outcome.failures[:_REASONS_SHOWN]
+    shown = failures[:_REASONS_SHOWN]
     lines = [
         f"  {found.rows:,} {found.status.value}: {_joined(found.code, found.message)}"
         f" (first: {visible_line(found.first)})"
         for found in shown
     ]
-    left = sum(found.rows for found in outcome.failures) - sum(found.rows for found in shown)
+    left = sum(found.rows for found in failures) - sum(found.rows for found in shown)
     return [*lines, *([f"  {left:,} for other reasons; see error_code in the results."] if left else [])]
 
 
@@ -127,6 +134,10 @@ def standing_text(standing: Standing) -> str:
     lines = [f"{visible_line(name)}: {counted(standing.rows, 'row')} in {standing.folder}"]
     counts = {"being sent": standing.being_sent, **standing.counts}
     lines += [f"  {name}: {count:,}" for name, count in counts.items() if count]
+    lines += [f"  {line}" for line in _failure_lines(standing.failures)]
+    if standing.asked is not None:
+        rows = sum(standing.asked.values())
+        lines.append(f"  the last run was about {counted(rows, 'row')} of these ({_several(standing.asked)})")
     if standing.left_manifest:
         lines.append(f"  no longer in the manifest: {_several(standing.left_manifest)}")
     credits = {
@@ -153,7 +164,7 @@ def _run_lines(standing: Standing) -> list[str]:
     last = standing.last_run
     if standing.is_running:
         since = f" (began {last.began})" if last and not last.ended else ""
-        return [f"  A run is going on{since}."]
+        return [f"  A run is going on{since}.", *_live_lines(standing.live)]
     if last is None:
         return []
     if not last.ended:
@@ -163,6 +174,17 @@ def _run_lines(standing: Standing) -> list[str]:
         ]
     lines = [f"  The last run ended {last.ended} with exit code {last.exit_code}."]
     return lines + ([f"  {visible_line(last.reason)}"] if last.reason else [])
+
+
+def _live_lines(live: Live | None) -> list[str]:
+    """What it says of itself; where it has fallen silent, since when."""
+    if live is None:
+        return []
+    silent_s = time.time() - live.at
+    if silent_s > STALE_S:
+        return [f"  It has said nothing for {duration_text(silent_s)}: it may be held (Ctrl-Z), or stuck."]
+    width = max(shutil.get_terminal_size((110, 24)).columns - 5, NARROWEST)
+    return [f"    {line}" for line in block(live, width)]
 
 
 def _beside(credits: float, credits_per_usd: float | None) -> str:

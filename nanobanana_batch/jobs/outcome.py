@@ -72,7 +72,7 @@ def worked(session: Session) -> Outcome:
 
     Raises:
         RunStopped: the state or the disk fails; that is remembered as the end, too."""
-    with remembered_end(session.store) as say:
+    with remembered_end(session.store, session.settings.scope) as say:
         outcome = _made(session)
         say(outcome.exit_code, outcome.stop_reason)
     return outcome

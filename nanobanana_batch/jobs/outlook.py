@@ -8,6 +8,7 @@ from nanobanana_batch.errors import FolderRefused, ProfileError
 from nanobanana_batch.estimates import Prices, seen_by
 from nanobanana_batch.files.folder import Folder
 from nanobanana_batch.jobs.connection import CONNECTION, LAST, Connection, price_book, remembered
+from nanobanana_batch.live.file import read_live
 from nanobanana_batch.pricing.book import PriceBook
 from nanobanana_batch.results import Standing, standing
 from nanobanana_batch.state.reader import Reader, open_reader
@@ -32,7 +33,8 @@ def priced_standing(folder: Folder, now: Connection = _LAST, *, verify: bool = F
         book = _book(reader, now)
         rows = reader.to_pay(EVERY_ROW, _ATTEMPTS) if found.rows <= _MOST_ROWS else None
         left = Prices(seen_by(reader), book).cost(rows) if rows else None
-    return replace(found, credits_per_usd=book.credits_per_usd, left=left)
+    live = read_live(folder.state_folder) if found.is_running else None
+    return replace(found, credits_per_usd=book.credits_per_usd, left=left, live=live)
 
 
 def _book(reader: Reader, now: Connection) -> PriceBook:

@@ -47,6 +47,8 @@ class Watch:
     def __init__(self, tally: Tally) -> None:
         self._tally = tally
         self._began_at = tally.now()
+        self._credits_at_first: tuple[float, int] | None = None
+        """When the work began: credits used, and rows completed."""
         self._looked_at = self._began_at
         self._active_s = 0.0
         self._marks: deque[_Mark] = deque()
@@ -86,11 +88,24 @@ class Watch:
             collects_of=tally.collects_of,
             credits_used=tally.credits,
             credits_cap=tally.credits_cap,
-            credits_projected=tally.credits_projected,
+            credits_projected=self._projected,
             credits_per_usd=tally.credits_per_usd,
             provider=tally.provider,
             troubles=tuple(tally.troubles),
         )
+
+    @property
+    def _projected(self) -> float | None:
+        """What the folder will have cost: by known prices, or else by what this run's rows have cost."""
+        tally = self._tally
+        if tally.credits_projected is not None or not tally.is_going or tally.is_stopping:
+            return tally.credits_projected
+        if self._credits_at_first is None:
+            self._credits_at_first = (tally.credits, tally.completed)
+        credits, completed = self._credits_at_first
+        if tally.completed <= completed or tally.credits <= credits:
+            return None
+        return tally.credits + self._left * (tally.credits - credits) / (tally.completed - completed)
 
     @property
     def _ended(self) -> int:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from nanobanana_batch.live.snapshot import Live, State
 from nanobanana_batch.visible import visible_line
-from nanobanana_batch.wording import amount, clock_text, cut, duration_text, money_text, priced
+from nanobanana_batch.wording import amount, clock_text, cut, duration_text, money_text
 
 _SEPARATOR = " · "
-_LONGEST_REASON = 160
+_NARROWEST = 24
 _WAITED_FOR = {"quota": "for the daily quota", "wait": "as the provider asks"}
 _DOWN = {
     "submit": "provider down",
@@ -34,13 +34,14 @@ def state_text(live: Live) -> str:
     return text
 
 
-def block(live: Live) -> list[str]:
-    """The lines below the bar: what it does, what came of it, what it costs, what went wrong last."""
-    return [
-        _joined([state_text(live), *_flight_parts(live), *_pace_parts(live)]),
-        _joined([_counts_text(live), _credits_text(live), _end_text(live)]),
-        *trouble_lines(live),
-    ]
+def block(live: Live, width: int) -> list[str]:
+    """The lines below the bar: what it does, what came of it, what it costs, what went wrong last.
+
+    None is wider than `width` columns, but for a single part that is.
+    """
+    doing = [state_text(live), *_flight_parts(live), *_pace_parts(live), _end_text(live)]
+    come = [_counts_text(live), _credits_text(live)]
+    return [*_fitted(doing, width), *_fitted(come, width), *trouble_lines(live, width)]
 
 
 def log_line(live: Live) -> str:
@@ -53,10 +54,10 @@ def log_line(live: Live) -> str:
     )
 
 
-def trouble_lines(live: Live) -> list[str]:
+def trouble_lines(live: Live, width: int) -> list[str]:
     """The latest troubles, each with its time."""
     return [
-        f"{clock_text(at, live.at, seconds=True)} {cut(visible_line(text), _LONGEST_REASON)}"
+        cut(f"{clock_text(at, live.at, seconds=True)} {visible_line(text)}", max(width, _NARROWEST))
         for at, text in live.troubles
     ]
 
@@ -120,13 +121,17 @@ def _bad_parts(live: Live) -> list[str]:
 
 
 def _credits_text(live: Live) -> str:
-    text = priced(live.credits_used, live.credits_per_usd)
+    text = f"{_credits(live, live.credits_used)} credits"
     if live.credits_cap is not None:
-        text += f" of {amount(live.credits_cap)}"
+        text = f"{_credits(live, live.credits_used)} of {amount(live.credits_cap)} credits"
     if live.credits_projected is not None and live.credits_projected > live.credits_used:
-        money = money_text(live.credits_projected, live.credits_per_usd)
-        text += f", {amount(live.credits_projected)}{f' ({money})' if money else ''} when all is made"
+        text += f", about {_credits(live, live.credits_projected)} when all is made"
     return text
+
+
+def _credits(live: Live, credits: float) -> str:
+    money = money_text(credits, live.credits_per_usd)
+    return f"{amount(credits)} ({money})" if money else amount(credits)
 
 
 def _end_text(live: Live) -> str:
@@ -134,6 +139,17 @@ def _end_text(live: Live) -> str:
         left_s = max(live.done_at - live.at, 0.0)
         return f"done about {clock_text(live.done_at, live.at)} (in {duration_text(left_s)})"
     return f"end: {live.not_said}" if live.not_said else ""
+
+
+def _fitted(parts: Sequence[str], width: int) -> list[str]:
+    """The parts on as few lines as they fit on."""
+    lines: list[str] = []
+    for part in filter(None, parts):
+        if lines and len(lines[-1]) + len(_SEPARATOR) + len(part) <= width:
+            lines[-1] += _SEPARATOR + part
+        else:
+            lines.append(part)
+    return lines
 
 
 def _joined(parts: Sequence[str], separator: str = _SEPARATOR) -> str:

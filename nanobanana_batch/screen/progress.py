@@ -6,7 +6,9 @@ a thread of its own, once a second; the work only leaves its counts in the tally
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,8 +28,6 @@ Words = ParamSpec("Words")
 _TICK_S = 1.0
 _LINE_EVERY_S = 60.0
 _BAR = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} rows [{elapsed}]"
-_LINES = 5
-"""Below the bar: two of how it stands, three of what went wrong last."""
 
 
 @contextmanager
@@ -82,7 +82,11 @@ class _Block:
 
     def say(self, text: str) -> None:
         """A line of its own, above the block and never in the middle of it."""
-        tqdm.write(visible(text), file=sys.stderr)
+        lines = visible(text).split("\n")
+        wrapped = [
+            textwrap.fill(line, _width(), break_long_words=False, break_on_hyphens=False) for line in lines
+        ]
+        tqdm.write("\n".join(wrapped), file=sys.stderr)
 
     def draw(self) -> None:
         """How it stands now."""
@@ -90,22 +94,18 @@ class _Block:
         if self._bar is None:
             if not self._tally.is_going:
                 return
-            self._begin()
-        bar = self._bar
-        assert bar is not None
-        bar.total, bar.n = live.rows, live.ended
-        bar.refresh()
-        texts = block(live)
+            self._bar = tqdm(total=0, unit="row", bar_format=_BAR, dynamic_ncols=True, position=0)
+        self._bar.total, self._bar.n = live.rows, live.ended
+        self._bar.refresh()
+        texts = block(live, _width())
+        while len(self._lines) < len(texts):
+            self._lines.append(self._line(len(self._lines) + 1))
         for number, line in enumerate(self._lines):
             line.set_description_str(visible(texts[number]) if number < len(texts) else "", refresh=False)
             line.refresh()
 
-    def _begin(self) -> None:
-        self._bar = tqdm(total=0, unit="row", bar_format=_BAR, dynamic_ncols=True, position=0)
-        self._lines = [
-            tqdm(total=0, bar_format="{desc}", dynamic_ncols=True, leave=False, position=number + 1)
-            for number in range(_LINES)
-        ]
+    def _line(self, position: int) -> tqdm[Never]:
+        return tqdm(total=0, bar_format="{desc}", dynamic_ncols=True, leave=False, position=position)
 
     def end(self) -> None:
         """The lines go, the bar stays."""
@@ -125,6 +125,11 @@ def _block(tally: Tally) -> Iterator[None]:
     finally:
         _quietly(shown.draw)()
         _quietly(shown.end)()
+
+
+def _width() -> int:
+    """Columns that a line may take without being broken by the terminal."""
+    return max(shutil.get_terminal_size().columns - 1, 20)
 
 
 def _quietly(tell: Callable[Words, None]) -> Callable[Words, None]:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from nanobanana_batch.errors import NanobananaError, StateFailed
 from nanobanana_batch.state.reader import Reader
+from nanobanana_batch.state.scope import EVERY_ROW, Scope
 from nanobanana_batch.state.store import Store
 
 _NAME = "ended"
@@ -30,6 +31,15 @@ class LastRun:
     """Why it stopped before everything was done."""
     attempts_before: int = 0
     """The number of the last attempt that an earlier run has begun: clocks may be wrong, this is not."""
+    before: int | None = None
+    """It was only about rows before this position in the manifest (`--limit`)."""
+    only: tuple[int, ...] | None = None
+    """It was only about rows at these positions (`--pilot`, `retry --row`)."""
+
+    @property
+    def scope(self) -> Scope:
+        """Which rows it was about."""
+        return Scope(self.before, None if self.only is None else frozenset(self.only))
 
 
 Say = Callable[[int, str], None]
@@ -37,9 +47,10 @@ Say = Callable[[int, str], None]
 
 
 @contextmanager
-def remembered_end(store: Store) -> Iterator[Say]:
+def remembered_end(store: Store, scope: Scope = EVERY_ROW) -> Iterator[Say]:
     """For the length of a run: however it ends by itself, the state knows of it afterwards."""
-    run = LastRun(_now(), attempts_before=store.last_attempt)
+    only = None if scope.only is None else tuple(sorted(scope.only))
+    run = LastRun(_now(), attempts_before=store.last_attempt, before=scope.before, only=only)
     _remember(store, run)
 
     def say(exit_code: int, reason: str) -> None:
@@ -68,7 +79,16 @@ def last_run(reader: Reader) -> LastRun | None:
             None if ended is None else int(known["exit_code"]),
             known.get("attempts_before", 0),
         )
-        return LastRun(began, ended, exit_code, reason, int(before))
+        limit, only = known.get("before"), known.get("only")
+        return LastRun(
+            began,
+            ended,
+            exit_code,
+            reason,
+            int(before),
+            None if limit is None else int(limit),
+            None if only is None else tuple(map(int, only)),
+        )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
         return None
 
