@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,30 +23,41 @@ from nanobanana_batch.cli.options import (
 )
 from nanobanana_batch.cli.outcome_text import standing_text
 from nanobanana_batch.cli.run_options import with_settings
-from nanobanana_batch.cli.show import show
+from nanobanana_batch.cli.show import show, show_as_is
 from nanobanana_batch.cli.text import as_json, audit_text, rebuilt_text
 
 if TYPE_CHECKING:
     from nanobanana_batch.engine.settings import Settings
     from nanobanana_batch.live.hooks import Hooks
+    from nanobanana_batch.results import Standing
 
 
 @click.command()
 @folder
 @last_provider
 @verify
+@click.option("--watch", is_flag=True, help="Look again every other second until the run has ended.")
 @as_json_flag
-def status(folder: Path, provider: str, verify: bool, json_: bool) -> None:
+def status(folder: Path, provider: str, verify: bool, watch: bool, json_: bool) -> None:
     """Say how the output FOLDER stands; also while a run is going.
 
     Images are looked at by size and time.
     """
+    from nanobanana_batch.cli.text import as_json_line
     from nanobanana_batch.files.folder import find
     from nanobanana_batch.jobs.connection import Connection
     from nanobanana_batch.jobs.outlook import priced_standing
+    from nanobanana_batch.screen.watching import watch as until_it_ends
 
-    found = priced_standing(find(folder), Connection(provider), verify=verify)
-    show(as_json(found) if json_ else standing_text(found))
+    def look() -> Standing:
+        return priced_standing(find(folder), Connection(provider), verify=verify)
+
+    if watch:
+        text = as_json_line if json_ else standing_text
+        until_it_ends(look, text, show_as_is, is_terminal=sys.stdout.isatty() and not json_)
+    else:
+        found = look()
+        show(as_json(found) if json_ else standing_text(found))
 
 
 @click.command()

@@ -59,6 +59,7 @@ def outcome_text(outcome: Outcome) -> str:
             f"Images of another size or ratio than asked for: {outcome.not_as_asked:,};"
             " see note in the results."
         )
+    lines += _waited_lines(outcome.waited_s)
     lines += _failure_lines(outcome.failures)
     for only in ("failed", "refused", "expired"):
         if counts.get(only):
@@ -91,6 +92,28 @@ def _elsewhere_lines(outcome: Outcome) -> list[str]:
         f"If it is not to be had any more, {here.retry('unknown')} and {here.retry('running')} give them up"
         " there and pay for them here; they may have been paid.",
     ]
+
+
+_WAITED = {
+    "quota": "for the daily quota",
+    "wait": "as the provider asked",
+    "submit": "for a provider that gave no answers",
+    "unclear": "for replies that can be understood",
+    "fetch": "for images that could not be fetched or saved",
+}
+_SHORTEST_WAIT_S = 1.0
+
+
+def _waited_lines(waited_s: Mapping[str, float]) -> list[str]:
+    """How long the run was held up, and by what; a provider that is down answers neither kind of request."""
+    down_s = max(waited_s.get("submit", 0.0), waited_s.get("read", 0.0))
+    told = {**waited_s, "submit": down_s}
+    parts = [
+        f"{duration_text(told[about])} {what}"
+        for about, what in _WAITED.items()
+        if told.get(about, 0.0) >= _SHORTEST_WAIT_S
+    ]
+    return [f"Waited {', '.join(parts)}."] if parts else []
 
 
 def _failure_lines(failures: Sequence[Failure]) -> list[str]:

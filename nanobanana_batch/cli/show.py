@@ -10,3 +10,8 @@ from nanobanana_batch.visible import visible
 def show(text: object, *, err: bool = False) -> None:
     """Write a text, or what stands for one, to standard output or standard error."""
     click.echo(visible(str(text)), err=err)
+
+
+def show_as_is(text: str) -> None:
+    """Write to standard output what is made visible already, and may move the cursor."""
+    click.echo(text, nl=False)

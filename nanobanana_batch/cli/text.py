@@ -35,6 +35,11 @@ def as_json(value: Any) -> str:
     return re.sub("[\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+def as_json_line(value: Any) -> str:
+    """The same on one line."""
+    return json.dumps(json.loads(as_json(value)), ensure_ascii=True)
+
+
 def unexpected_text(error: BaseException) -> str:
     """An error that nobody foresaw: its kind and where it arose; its words may hold a link or a key."""
     while isinstance(error, BaseExceptionGroup):

@@ -96,6 +96,15 @@ class Tally:
         """When the youngest request was sent that has no image yet, in Unix seconds."""
         return max(self._sent_at.values(), default=None)
 
+    def waited(self) -> dict[str, float]:
+        """Seconds that each kind of `Hold` has lasted in this run, those that still last included."""
+        now = self.now()
+        lasting = {hold.about: max(now - hold.since, 0.0) for hold in self.holds}
+        return {
+            about: self.waited_s.get(about, 0.0) + lasting.get(about, 0.0)
+            for about in {**self.waited_s, **lasting}
+        }
+
     def trouble(
         self,
         text: str,

@@ -52,6 +52,8 @@ class Outcome:
     """None: what a credit costs is not known."""
     files: Files = field(default_factory=Files)
     """Images whose files are not as they were saved."""
+    waited_s: Mapping[str, float] = field(default_factory=dict)
+    """How long, in seconds, each thing has held the run up: `quota`, `wait`, `submit`, `read`, `fetch`, …"""
     way_here: tuple[str, ...] = ()
     """The options that name the provider of this run, though the folder leads there by itself."""
     way: tuple[str, ...] = ()
@@ -116,6 +118,7 @@ def _outcome(session: Session, worked: Worked) -> Outcome:
         failures=failures,
         credits_per_usd=line.prices.credits_per_usd,
         files=look.files,
+        waited_s=session.tally.waited(),
         way=session.commands.way,
         way_here=named(line.connection),
     )

@@ -82,6 +82,13 @@ class Told:
     _left_out: int = 0
     _is_over: bool = False
     _has_failed: bool = False
+    _teller: threading.Thread | None = None
+
+    def begin(self) -> None:
+        """From now on trouble is told as it comes."""
+        self._tally.troubled = self.trouble
+        self._teller = threading.Thread(target=self._work, daemon=True)
+        self._teller.start()
 
     def trouble(self, text: str) -> None:
         """Something went wrong; what comes while a program works is told to the next one, together."""
@@ -93,19 +100,20 @@ class Told:
             self._news.notify()
 
     def end(self, outcome: Mapping[str, Any]) -> None:
-        """The run is over; after this no more trouble is told."""
+        """The run is over; after this no more trouble is told, and of that before this."""
         self.end_of_trouble()
         if self._hooks.on_end:
             self._start(self._hooks.on_end, "end", outcome)
 
     def end_of_trouble(self) -> None:
-        """What is pending is told still, then nothing more."""
+        """What is pending is told still, then nothing more; it takes no longer than one program may."""
         with self._news:
             self._is_over = True
             self._news.notify()
+        if self._teller is not None:
+            self._teller.join(LONGEST_S)
 
-    def work(self) -> None:
-        """Tell of trouble until the run is over; in a thread of its own."""
+    def _work(self) -> None:
         while True:
             with self._news:
                 while not self._pending and not self._is_over:
@@ -133,17 +141,12 @@ class Told:
 def telling(hooks: Hooks, tally: Tally) -> Iterator[Told]:
     """For the length of a run; call `end` before the block is left."""
     told = Told(hooks, tally, Watch(tally))
-    if not hooks.on_trouble:
-        yield told
-        return
-    tally.troubled = told.trouble
-    teller = threading.Thread(target=told.work, daemon=True)
-    teller.start()
+    if hooks.on_trouble:
+        told.begin()
     try:
         yield told
     finally:
         told.end_of_trouble()
-        teller.join(LONGEST_S)
 
 
 def _run(command: tuple[str, ...], event: str, about: Mapping[str, Any]) -> str:

@@ -92,7 +92,7 @@ def _flight_parts(live: Live) -> list[str]:
 
 def _pace_parts(live: Live) -> list[str]:
     parts = []
-    if live.images_per_s:
+    if live.images_per_s and live.state in (State.SENDING, State.COLLECTING):
         parts.append(_rate_text(live.images_per_s))
     if live.last_image_at is not None:
         parts.append(f"last image {duration_text(max(live.at - live.last_image_at, 0.0))} ago")

@@ -6,7 +6,7 @@ a thread of its own, once a second; the work only leaves its counts in the tally
 
 from __future__ import annotations
 
-import shutil
+import os
 import sys
 import textwrap
 import threading
@@ -59,7 +59,7 @@ class _MinuteLine:
 
     def __call__(self) -> None:
         live = self._watch.look()
-        if time.monotonic() >= self._next_at:
+        if live.rows and time.monotonic() >= self._next_at:
             self._next_at += _LINE_EVERY_S
             _print(log_line(live), timed=True)
 
@@ -129,7 +129,11 @@ def _block(tally: Tally) -> Iterator[None]:
 
 def _width() -> int:
     """Columns that a line may take without being broken by the terminal."""
-    return max(shutil.get_terminal_size().columns - 1, 20)
+    try:
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError):
+        columns = 0
+    return max((columns or 80) - 1, 20)
 
 
 def _quietly(tell: Callable[Words, None]) -> Callable[Words, None]:
