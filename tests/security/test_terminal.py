@@ -94,14 +94,16 @@ def test_a_word_of_the_command_line_moves_no_cursor(
 def test_a_command_says_nothing_by_another_way() -> None:
     """Neither `click.echo` nor `print` nor a stream, but `show`; the progress line cleans what it shows."""
     others = []
-    for path in Path(nanobanana_batch.cli.__file__).parent.glob("*.py"):
+    package = Path(nanobanana_batch.cli.__file__).parents[1]
+    for path in [path for room in ("cli", "screen", "live") for path in (package / room).glob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call):
                 name = ast.unparse(node.func)
                 if name in ("click.echo", "click.secho", "print", "sys.stdout.write", "sys.stderr.write"):
                     others.append((path.name, ast.unparse(node)))
     assert sorted(others) == [
-        ("progress.py", "print(visible(text), file=sys.stderr, flush=True)"),
+        ("progress.py", "print(visible(head + text), file=sys.stderr, flush=True)"),
+        ("show.py", "click.echo(text, nl=False)"),
         ("show.py", "click.echo(visible(str(text)), err=err)"),
     ]
 
