@@ -105,7 +105,9 @@ class Watch:
         credits, completed = self._credits_at_first
         if tally.completed <= completed or tally.credits <= credits:
             return None
-        return tally.credits + (self._left + tally.unknown) * (tally.credits - credits) / (tally.completed - completed)
+        return tally.credits + (self._left + tally.unknown) * (tally.credits - credits) / (
+            tally.completed - completed
+        )
 
     @property
     def _ended(self) -> int:
