@@ -100,6 +100,7 @@ _WAITED = {
     "submit": "for a provider that gave no answers",
     "unclear": "for replies that can be understood",
     "fetch": "for images that could not be fetched or saved",
+    "keep": "for a disk that took no replies",
 }
 _SHORTEST_WAIT_S = 1.0
 

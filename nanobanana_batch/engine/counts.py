@@ -35,7 +35,7 @@ class Counts:
         self._rows: dict[int, int] = {}
         """Of the same attempts."""
         self._ended_badly: dict[int, _Column] = {}
-        """Rows that ended without an image, by this run or an earlier one, and the column that counts each."""
+        """Rows that ended without an image, in this run or before, and the column that counts each."""
 
     def resume(self, attempt: int, phase: Phase, row: int) -> None:
         """An attempt of an earlier run, counted already in the column of its phase."""
@@ -46,7 +46,7 @@ class Counts:
         self._jobs.setdefault(request, [request]).append(attempt)
 
     def repeat(self, row: int, phase: Phase) -> None:
-        """A row of an earlier run counts as the phase says, and gets another attempt: its intent ends that."""
+        """A row of an earlier run counts as the phase says, until the intent of its next attempt."""
         if column := _column(phase):
             self._ended_badly[row] = column
 

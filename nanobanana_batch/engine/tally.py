@@ -16,7 +16,7 @@ class Hold:
     """Something that holds a run up, or part of it. Times in Unix seconds."""
 
     about: str
-    """What does not work: `submit`, `wait`, `quota`, `read`, `fetch` or `unclear`."""
+    """What does not work: `submit`, `wait`, `quota`, `read`, `fetch`, `unclear` or `keep`."""
     text: str
     since: float
     until: float | None = None

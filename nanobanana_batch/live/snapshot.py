@@ -51,7 +51,7 @@ class Live:
     """When everything should be there; None: nobody can say, `not_said` tells why."""
     not_said: str = ""
     about: str = ""
-    """What it waits for, where it does: `quota`, `wait`, `submit`, `read`, `fetch`, `unclear`."""
+    """What it waits for, where it does: `quota`, `wait`, `submit`, `read`, `fetch`, `unclear`, `keep`."""
     held_since: float | None = None
     held_until: float | None = None
     next_try_at: float | None = None

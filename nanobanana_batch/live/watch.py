@@ -17,15 +17,17 @@ _FEWEST = 5
 """Rows that have to end before their pace says more than how long one takes."""
 _SLOW_SHARE = 0.9
 """The last row of all takes as long as this share of rows take at most."""
-_STATE_OF_HOLD = {
+STATE_OF_HOLD = {
     "quota": State.WAITING,
     "wait": State.WAITING,
     "submit": State.DOWN,
     "read": State.DOWN,
     "unclear": State.DOWN,
     "fetch": State.BLOCKED,
+    "keep": State.BLOCKED,
 }
-_FIRST_TOLD = ("quota", "wait", "submit", "read", "unclear", "fetch")
+"""By what does not work (`Hold.about`)."""
+_FIRST_TOLD = ("keep", "quota", "wait", "submit", "read", "unclear", "fetch")
 """Where several things hold a run up, the one that decides how long."""
 
 
@@ -121,9 +123,9 @@ class Watch:
     def _state(self, hold: Hold | None) -> State:
         tally = self._tally
         if tally.is_stopping or (tally.in_flight and self._left <= tally.in_flight):
-            return State.COLLECTING if hold is None else _STATE_OF_HOLD[hold.about]
+            return State.COLLECTING if hold is None else STATE_OF_HOLD[hold.about]
         if hold is not None:
-            return _STATE_OF_HOLD[hold.about]
+            return STATE_OF_HOLD[hold.about]
         return State.SENDING if tally.is_going else State.STARTING
 
     # --- how fast, and until when ------------------------------------------------------------------------

@@ -16,6 +16,7 @@ _DOWN = {
     "read": "tasks cannot be read",
     "unclear": "the provider is not understood",
     "fetch": "images cannot be fetched or saved",
+    "keep": "replies that are paid for cannot be saved",
 }
 
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
+
 import pytest
 
+import nanobanana_batch
+from nanobanana_batch.engine.limits import gate, quota
+from nanobanana_batch.engine.stages import answers
 from nanobanana_batch.engine.tally import Tally
 from nanobanana_batch.live.snapshot import Live, State
-from nanobanana_batch.live.watch import Watch
+from nanobanana_batch.live.watch import STATE_OF_HOLD, Watch
 
 
 class Clock:
@@ -166,6 +172,22 @@ def test_of_several_troubles_the_one_is_told_that_decides_how_long() -> None:
     assert going.after(1).about == "quota"
     going.tally.all_well("quota")
     assert going.after(1).about == "read"
+
+
+def test_every_kind_of_trouble_has_its_words() -> None:
+    """One that somebody adds to the engine must not take the screen away."""
+    engine = Path(nanobanana_batch.__file__).parent / "engine"
+    calls = [
+        node
+        for path in engine.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("tally.trouble")
+    ]
+    names = {ast.unparse(call.args[1]) for call in calls if len(call.args) > 1}
+    assert len(names) >= 5
+    known = {repr(about) for about in STATE_OF_HOLD} | {"_ABOUT", "_KEEPING"}
+    assert names <= known
+    assert {gate._ABOUT, quota._ABOUT, answers._KEEPING, "submit"} <= set(STATE_OF_HOLD)
 
 
 def test_the_last_three_troubles_stay_with_their_times() -> None:
