@@ -169,7 +169,7 @@ def csv_pieces(reader: Reader, look: Look, *, is_for_spreadsheets: bool = False)
     """results.csv as UTF-8 in pieces of many rows; RFC 4180 quoting, `\\n` line ends."""
     look.kept = reader.kept_images()
     variables = reader.variables()
-    cells = (cells_of(row, variables, _stands(row, look)) for row in reader.rows())
+    cells = (cells_of(row, variables, stands(row, look)) for row in reader.rows())
     lines: Iterator[Sequence[object]] = itertools.chain([column_names(variables)], cells)
     while piece := list(itertools.islice(lines, _ROWS_AT_ONCE)):
         yield _written_harmless(piece) if is_for_spreadsheets else _written(piece)
@@ -189,7 +189,7 @@ def column_names(variables: list[str]) -> list[str]:
     return [*BEFORE_VARIABLES, *names, *AFTER_VARIABLES]
 
 
-def _stands(row: RowReport, look: Look) -> Stands:
+def stands(row: RowReport, look: Look) -> Stands:
     """The files of a completed row: as the first of them that is not as it was saved; else there are none."""
     if row.status is not RowStatus.COMPLETED:
         return Stands.AS_SAVED
@@ -262,7 +262,26 @@ def read_results(folder: Path | str) -> pandas.DataFrame:
     path = Path(folder) / RESULTS_NAME
     if not path.is_file():
         raise UsageError(_no_results(path.parent))
-    frame = pandas.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    return _typed(pandas.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8"))
+
+
+def results_now(folder: Folder) -> pandas.DataFrame:
+    """The same as the state knows it now, also while a run is going on; no results.csv is needed.
+
+    Raises:
+        UsageError: the folder has no state.
+        StateFailed: the state cannot be read.
+    """
+    import pandas
+
+    with open_reader(folder.state, folder.told()) as reader:
+        text = io.BytesIO(b"".join(csv_pieces(reader, Look(folder.path))))
+    return _typed(pandas.read_csv(text, dtype=str, keep_default_na=False, encoding="utf-8"))
+
+
+def _typed(frame: pandas.DataFrame) -> pandas.DataFrame:
+    import pandas
+
     for name in ("variant", "width", "height", "size_bytes"):
         frame[name] = pandas.to_numeric(frame[name].replace("", None)).astype("Int64")
     frame["credits"] = pandas.to_numeric(frame["credits"].replace("", None)).astype("Float64")

@@ -141,8 +141,9 @@ def with_settings(command: Command) -> Command:
 
 def _settings(options: dict[str, Any]) -> Settings:
     """Takes its own options out."""
+    from nanobanana_batch.defaults import FIRST_CONTACT_S
     from nanobanana_batch.engine.limits.quota import OnDailyQuota
-    from nanobanana_batch.engine.settings import FIRST_CONTACT_S, Settings
+    from nanobanana_batch.engine.settings import Settings
 
     concurrency, outage_s = options.pop("concurrency"), options.pop("max_outage")
     source = click.get_current_context().get_parameter_source("max_outage")

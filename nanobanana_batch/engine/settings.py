@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from nanobanana_batch import defaults
 from nanobanana_batch.engine.limits.outcomes import MaxFailures
 from nanobanana_batch.engine.limits.quota import OnDailyQuota
 from nanobanana_batch.engine.work import Work
@@ -12,7 +13,6 @@ from nanobanana_batch.state.lifecycle import GIVEN_UP, Phase
 from nanobanana_batch.state.scope import EVERY_ROW, Scope
 from nanobanana_batch.state.store import Repeat
 
-FIRST_CONTACT_S = 600.0
 _RESOLVES_AT_ONCE = 4
 
 
@@ -27,13 +27,13 @@ class OnUnknown(StrEnum):
 class Settings:
     """How a run behaves; times in seconds."""
 
-    concurrency: int = 64
+    concurrency: int = defaults.CONCURRENCY
     """Tasks in flight."""
-    submit_concurrency: int = 8
+    submit_concurrency: int = defaults.SUBMIT_CONCURRENCY
     """Paid requests on the wire."""
     submits_per_min: float | None = None
     """New requests a minute; repetitions are not counted."""
-    max_attempts: int = 3
+    max_attempts: int = defaults.MAX_ATTEMPTS
     """Paid attempts for a row whose tasks fail in a way that a new one may cure; counted in the state."""
     max_credits: float | None = None
     max_failures: MaxFailures = field(default_factory=MaxFailures)
@@ -55,8 +55,8 @@ class Settings:
     """What went to another provider's name and is to be sent again, or given up, is this provider's now."""
     asks_resting: bool = True
     """Whether what rests is asked about once more."""
-    max_outage_s: float = 8 * 3600.0
-    first_contact_s: float = FIRST_CONTACT_S
+    max_outage_s: float = defaults.MAX_OUTAGE_S
+    first_contact_s: float = defaults.FIRST_CONTACT_S
     """How long to try a provider that has never answered in this run."""
     paid_grace_s: float = 90.0
     """Bound on sending one paid request and recording its answer."""
@@ -70,7 +70,7 @@ class Settings:
     """Reads or downloads in a row that fail after a person asked to stop, before a task is set aside."""
     download_tries: int = 8
     """Downloads in a row that fail before a task is set aside."""
-    stuck_after_s: float = 1800.0
+    stuck_after_s: float = defaults.STUCK_AFTER_S
     """A task that works longer gives its slot back and is looked at now and then."""
     revisit_s: float = 600.0
     """How often what was set aside is looked at."""

@@ -24,8 +24,10 @@ from nanobanana_batch.state.lifecycle import GIVEN_UP, PAID, RUNNING, UNANSWERED
 from nanobanana_batch.state.reader import AttemptReport, open_reader
 
 if TYPE_CHECKING:
+    from nanobanana_batch.engine.signals import Interrupts
     from nanobanana_batch.engine.tally import Tally
     from nanobanana_batch.jobs.connection import Connection
+    from nanobanana_batch.jobs.outcome import Outcome
 
 _ORPHANS = RUNNING | {Phase.EXPIRED}
 _IN_FLIGHT = RUNNING | {Phase.INTENT}
@@ -119,7 +121,14 @@ def _audited(
     return Audit(str(folder.path), totals, tuple(findings), len(in_flight) if is_running else None)
 
 
-def repair_folder(path: Path, now: Connection, tally: Tally, *, as_copy: bool = False) -> None:
+def repair_folder(
+    path: Path,
+    now: Connection,
+    tally: Tally,
+    *,
+    as_copy: bool = False,
+    interrupts: Interrupts | None = None,
+) -> Outcome:
     """Fetch what is paid for and can still be had: missing and changed images, running and finished tasks.
 
     A changed file stays as it is; the image is saved next to it. If that cannot be had any more, the changed
@@ -132,7 +141,7 @@ def repair_folder(path: Path, now: Connection, tally: Tally, *, as_copy: bool = 
     from nanobanana_batch.engine.settings import Settings
     from nanobanana_batch.jobs.collect import collect
 
-    collect(path, now, Settings(), tally, as_copy=as_copy)
+    return collect(path, now, Settings(), tally, as_copy=as_copy, interrupts=interrupts)
 
 
 _GIVEN_UP = ("given up by you, may have been paid", "look in your account for its task")

@@ -20,11 +20,18 @@ from nanobanana_batch.state.store import Store
 
 if TYPE_CHECKING:
     from nanobanana_batch.engine.settings import Settings
+    from nanobanana_batch.engine.signals import Interrupts
     from nanobanana_batch.engine.tally import Tally
 
 
 def collect(
-    path: Path, now: Connection, settings: Settings, tally: Tally, *, as_copy: bool = False
+    path: Path,
+    now: Connection,
+    settings: Settings,
+    tally: Tally,
+    *,
+    as_copy: bool = False,
+    interrupts: Interrupts | None = None,
 ) -> Outcome:
     """Fetch what a folder has paid for and does not have; nothing new is paid for.
 
@@ -35,7 +42,8 @@ def collect(
         FolderInUse: another run works on the folder.
         RunStopped: the state or the disk fails.
     """
-    return resume(path, now, replace(settings, new_rows=False), tally, fetch_anew, as_copy=as_copy)
+    settings = replace(settings, new_rows=False)
+    return resume(path, now, settings, tally, fetch_anew, as_copy=as_copy, interrupts=interrupts)
 
 
 def resume(
@@ -46,6 +54,7 @@ def resume(
     look_at_files: Callable[[Store, Path], None] = notice_lost_files,
     *,
     as_copy: bool = False,
+    interrupts: Interrupts | None = None,
 ) -> Outcome:
     """Go on with a folder, over rows of the manifest that its state has, at the provider that is remembered.
 
@@ -69,7 +78,7 @@ def resume(
         connection = remembered(reader.meta(CONNECTION), now)
     line = prepare(connection, settings.paid_at_once, needs_key=False)
     with held(folder), opened(folder, disk, as_copy=as_copy) as store:
-        session = Session(store, disk, folder, line, settings, tally)
+        session = Session(store, disk, folder, line, settings, tally, interrupts=interrupts)
         if now.provider != LAST:
             refuse_mixing(folder.path, store.providers(), line.name)
         look_at_files(store, folder.path)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nanobanana_batch import defaults
 from nanobanana_batch.catalog import ModelRules, load_catalog
 from nanobanana_batch.errors import FolderRefused, KeyProblem, ProfileError, ServiceFailed
 from nanobanana_batch.files.folder import SERVICE_FOLDER
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 CONNECTION = "connection"
 """Name under which the state remembers how the provider was reached last."""
-DEFAULT = "evolink"
 LAST = ""
 """In the place of a provider's name: that of the last run on the folder."""
 _LOCAL_KEY = "embedded-service"
@@ -37,7 +37,7 @@ Connect = Callable[[Path, Observer | None], AbstractAsyncContextManager[Provider
 class Connection:
     """Which provider, where, and where the key is."""
 
-    provider: str = DEFAULT
+    provider: str = defaults.PROVIDER
     """A built-in profile's name, or a profile file; `LAST` for that of the folder's last run."""
     base_url: str | None = None
     key_file: Path | None = None
@@ -62,7 +62,7 @@ def remembered(text: str | None, now: Connection) -> Connection:
     from nanobanana_batch.providers.profile_file import BUILT_IN
 
     last, last_url = _known(text)
-    provider = now.provider or last or DEFAULT
+    provider = now.provider or last or defaults.PROVIDER
     is_file = provider not in BUILT_IN
     missing = [f"--provider {shlex.quote(provider)}"] if is_file and not now.provider else []
     base_url = now.base_url

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,7 +44,9 @@ class Order:
     format: str | None = None
     """Which kind of manifest it is, if not the one that its name or its beginning says."""
     spool: Path | None = None
-    """Where its content is if it came from standard input."""
+    """Where its content is if it came from standard input, or from no file at all."""
+    called: str = ""
+    """The name of one that came from no file."""
     allow_outside: tuple[Path, ...] = ()
     """Folders beside the manifest's and the working directory that it may read from."""
     as_copy: bool = False
@@ -72,6 +74,7 @@ def open_ordered(order: Order) -> Manifest:
             allow_unknown_model=order.allow_unknown_model,
             kind=order.format,
             spool=order.spool,
+            called=order.called,
             allow_outside=order.allow_outside,
         ),
         no_local_images=_no_local_images(profile),
@@ -93,8 +96,8 @@ def _no_local_images(profile: Profile) -> str:
 
 
 @contextmanager
-def expanded(manifest: Manifest) -> Iterator[Roster]:
-    """All rows of a manifest, read and checked.
+def expanded(manifest: Manifest, at_each: Callable[[], None] = lambda: None) -> Iterator[Roster]:
+    """All rows of a manifest, read and checked; `at_each` of them may raise, to end that.
 
     Raises:
         TooManyRows: a run does not take so many; none was read.
@@ -110,13 +113,19 @@ def expanded(manifest: Manifest) -> Iterator[Roster]:
         )
     problems = manifest.problem_log()
     with Roster(derive_id, fold_id) as roster:
-        roster.add_all(manifest.drafts(problems), problems)
+        roster.add_all(_each(manifest.drafts(problems), at_each), problems)
         problems.raise_if_any()
         if not len(roster):
             hint = "`where` and `exclude` leave none of those that there are." if manifest.is_narrowed else ""
             hint = "\n".join([hint, *manifest.warnings])
             raise UsageError(f"{manifest.path} has no rows; there is nothing to make.", hint=hint)
         yield roster
+
+
+def _each(drafts: Iterator[Draft], call: Callable[[], None]) -> Iterator[Draft]:
+    for draft in drafts:
+        call()
+        yield draft
 
 
 def folder_of(order: Order, manifest: Manifest) -> Folder:

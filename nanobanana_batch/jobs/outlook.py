@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from nanobanana_batch import defaults
 from nanobanana_batch.errors import FolderRefused, ProfileError
 from nanobanana_batch.estimates import Prices, seen_by
 from nanobanana_batch.files.folder import Folder
@@ -14,7 +15,6 @@ from nanobanana_batch.results import Standing, standing
 from nanobanana_batch.state.reader import Reader, open_reader
 from nanobanana_batch.state.scope import EVERY_ROW
 
-_ATTEMPTS = 3
 _LAST = Connection(LAST)
 _MOST_ROWS = 100_000
 """To look at a million requests takes five seconds; `plan` does that, and `status` is asked often."""
@@ -31,7 +31,7 @@ def priced_standing(folder: Folder, now: Connection = _LAST, *, verify: bool = F
     found = standing(folder, verify=verify)
     with open_reader(folder.state, folder.told()) as reader:
         book = _book(reader, now)
-        rows = reader.to_pay(EVERY_ROW, _ATTEMPTS) if found.rows <= _MOST_ROWS else None
+        rows = reader.to_pay(EVERY_ROW, defaults.MAX_ATTEMPTS) if found.rows <= _MOST_ROWS else None
         left = Prices(seen_by(reader), book).cost(rows) if rows else None
     live = read_live(folder.state_folder) if found.is_running else None
     return replace(found, credits_per_usd=book.credits_per_usd, left=left, live=live)

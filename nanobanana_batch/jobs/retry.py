@@ -20,6 +20,7 @@ from nanobanana_batch.state.scope import EVERY_ROW, Scope
 
 if TYPE_CHECKING:
     from nanobanana_batch.engine.settings import Settings
+    from nanobanana_batch.engine.signals import Interrupts
     from nanobanana_batch.engine.tally import Tally
 
 
@@ -51,6 +52,7 @@ def retry(
     ids: Sequence[str] = (),
     *,
     as_copy: bool = False,
+    interrupts: Interrupts | None = None,
 ) -> Outcome:
     """Pay again for the rows of a folder that ended in one way; the manifest is not read again.
 
@@ -76,7 +78,7 @@ def retry(
             takes_over=now.provider != LAST,
         )
         _announce_cost(path, only, settings.scope, tally)
-    return resume(path, now, settings, tally, as_copy=as_copy)
+    return resume(path, now, settings, tally, as_copy=as_copy, interrupts=interrupts)
 
 
 def _scope_of(path: Path, ids: Sequence[str]) -> Scope:

@@ -38,21 +38,32 @@ from nanobanana_batch.wording import amount, money_text
 
 if TYPE_CHECKING:
     from nanobanana_batch.engine.settings import Settings
+    from nanobanana_batch.engine.signals import Interrupts
     from nanobanana_batch.engine.tally import Tally
 
 
-def run(order: Order, settings: Settings, tally: Tally, pilot: int | None = None) -> Outcome:
+def run(
+    order: Order,
+    settings: Settings,
+    tally: Tally,
+    pilot: int | None = None,
+    interrupts: Interrupts | None = None,
+) -> Outcome:
     """Make what the manifest asks for and is not made yet, or only a pilot of so many rows.
+
+    `interrupts`: where the wish to stop comes from, if not from signals of this process.
 
     Raises:
         UsageError: something is wrong with the order; nothing was sent.
         FolderInUse: another run works on the folder; nothing was sent.
         RunStopped: going on could pay twice or lose what is paid for.
+        KeyboardInterrupt: somebody has asked to stop before anything was sent.
     """
     from nanobanana_batch.engine.limits.descriptors import fitted
+    from nanobanana_batch.engine.signals import Signals
     from nanobanana_batch.receiver import CONNECTIONS
 
-    disk = Disk()
+    disk, interrupts = Disk(), interrupts or Signals()
     manifest = open_ordered(order)
     callbacks = CONNECTIONS if order.callback_route else 0
     settings = fitted(replace(settings, asks_resting=False), tally, callbacks=callbacks)
@@ -64,7 +75,7 @@ def run(order: Order, settings: Settings, tally: Tally, pilot: int | None = None
         is_locked = path.is_dir()
         if is_locked:
             locks.enter_context(only_writer(path))
-        roster = locks.enter_context(expanded(manifest))
+        roster = locks.enter_context(expanded(manifest, interrupts.raise_if_came))
         refuse_unspeakable(roster.ids())
         for warning in manifest.warnings:
             tally.say_once(f"warning: {warning}")
@@ -82,7 +93,10 @@ def run(order: Order, settings: Settings, tally: Tally, pilot: int | None = None
         store.remember(CONNECTION, order.connection.as_text())
         notice_lost_files(store, path)
         refusal = _too_dear(folder, line, settings, tally)
-        session = Session(store, disk, folder, line, settings, tally, order.callback_route, refusal)
+        session = Session(
+            store, disk, folder, line, settings, tally, order.callback_route, refusal, interrupts
+        )
+        interrupts.raise_if_came()
         outcome = worked(session)
         return outcome if pilot is None else replace(outcome, projection=_projection(session))
 

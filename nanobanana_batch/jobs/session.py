@@ -28,6 +28,7 @@ from nanobanana_batch.state.store import Store
 if TYPE_CHECKING:
     from nanobanana_batch.engine.callbacks import Callbacks
     from nanobanana_batch.engine.settings import Settings
+    from nanobanana_batch.engine.signals import Interrupts
     from nanobanana_batch.engine.tally import Tally
     from nanobanana_batch.engine.work import Stop
     from nanobanana_batch.providers.base import Exchange
@@ -79,6 +80,8 @@ class Session:
     callback_route: CallbackRoute | None = None
     refusal: str = ""
     """Why nothing new is to be paid for; what is paid for is collected all the same."""
+    interrupts: Interrupts | None = None
+    """Where the wish to stop comes from; None: from signals of this process."""
 
     @property
     def commands(self) -> FolderCommands:
@@ -262,7 +265,9 @@ def _drive(session: Session, stop: Stop, log: Log) -> None:
 
     from nanobanana_batch.engine.assembly import Machine, Person, assemble
     from nanobanana_batch.engine.run import Run
-    from nanobanana_batch.engine.signals import listen
+    from nanobanana_batch.engine.signals import Signals
+
+    interrupts = session.interrupts or Signals()
 
     def seen(exchange: Exchange) -> None:
         log("request", **_fields(exchange))
@@ -282,7 +287,7 @@ def _drive(session: Session, stop: Stop, log: Log) -> None:
             )
             engine = Run(parts)
             async with anyio.create_task_group() as group:
-                await group.start(listen, engine, stop, session.tally)
+                await group.start(interrupts.listen, engine, stop, session.tally)
                 with after_sending():
                     await engine.go()
                 group.cancel_scope.cancel()

@@ -141,7 +141,9 @@ class Beside:
     kind: str | None = None
     """Which kind of file it is, if not the one that its name or its beginning says."""
     spool: Path | None = None
-    """Where its content is if it was read from standard input."""
+    """Where its content is if it was read from standard input, or comes from no file at all."""
+    called: str = ""
+    """The name of one that comes from no file."""
     allow_outside: Sequence[Path] = ()
     """Folders beside its own and the working directory that it may read from."""
 
@@ -172,7 +174,7 @@ def open_manifest(
         raise UsageError(f"The catalogue knows no dialect {shown(dialect)}.", hint=f"It has: {known}.")
     variables, extras = tuple(map(as_name, beside.variables)), catalog.extra_names(dialect)
     _check_declared(variables)
-    origin = origin_of(path, beside.kind, beside.spool)
+    origin = origin_of(path, beside.kind, beside.spool, beside.called)
     path = origin.label
     log = ProblemLog(path.name)
     reach = Reach(path.parent, beside.allow_outside)
@@ -225,8 +227,9 @@ def _yaml_name(root: Map, origin: Origin, log: ProblemLog) -> str:
 
 
 def _default_name(origin: Origin, log: ProblemLog) -> str:
-    """The file's stem; empty for what comes from standard input."""
-    return _name(origin.label.stem, origin.label.name, log) if origin.names_output else ""
+    """The file's stem, or the name of what comes from no file; empty for what comes from standard input."""
+    name = origin.label.stem if origin.label == origin.path else origin.label.name
+    return _name(name, origin.label.name, log) if origin.names_output else ""
 
 
 def _name(text: str, source: str, log: ProblemLog) -> str:

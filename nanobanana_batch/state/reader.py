@@ -236,18 +236,25 @@ shared AS MATERIALIZED (
     WHERE rows.position IS NOT NULL GROUP BY images.sha256 HAVING count(*) > 1
 )
 """
-_ROWS = f"""
-{SHARES}, {_SHARED}
+_REPORT = f"""
 SELECT rows.id, rows.row_key, attempts.phase, rows.request, rows.variant, rows.variables, rows.source,
        images.path, images.width, images.height, images.size_bytes, images.sha256,
        {_COST}, requests.task_id,
        attempts.error_code, attempts.error_message,
-       (SELECT earlier.id FROM shared JOIN rows AS earlier ON earlier.position = shared.first
-        WHERE shared.sha256 = images.sha256 AND shared.first < rows.position),
+       {{duplicate_of}},
        images.file_time, {_OTHER_FILES}
-FROM {_LATEST} WHERE rows.position IS NOT NULL
+FROM {_LATEST}
+"""
+_DUPLICATE_OF = """
+(SELECT earlier.id FROM shared JOIN rows AS earlier ON earlier.position = shared.first
+ WHERE shared.sha256 = images.sha256 AND shared.first < rows.position)
+"""
+_ROWS = f"""
+{SHARES}, {_SHARED}
+{_REPORT.format(duplicate_of=_DUPLICATE_OF)} WHERE rows.position IS NOT NULL
 ORDER BY rows.position
 """
+_ROW = f"{SHARES} {_REPORT.format(duplicate_of='NULL')} WHERE rows.position = ?"
 _ATTEMPTS = f"""
 {SHARES}
 SELECT attempts.attempt, rows.row_key, rows.id, attempts.phase,
@@ -361,11 +368,17 @@ class Reader:
             StateFailed: a row is damaged.
         """
         for found in self._db.execute(_ROWS):
-            try:
-                report = _row_report(found)
-            except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-                raise StateFailed(f"The state file is damaged: nobody can read row {found[0]!r}.") from error
-            yield report
+            yield _sound_report(found)
+
+    def row(self, id_: str) -> RowReport | None:
+        """One row of the current manifest, without what it has in common with others; None: there is none.
+
+        Raises:
+            StateFailed: it is damaged.
+        """
+        position = self.positions([id_]).get(id_)
+        found = None if position is None else self._db.execute(_ROW, (position,)).fetchone()
+        return None if found is None else _sound_report(found)
 
     def providers(self) -> list[str]:
         """The names of all providers to which something was sent."""
@@ -505,6 +518,13 @@ class Reader:
 
     def _ask(self, query: str, *values: object) -> list[Any]:
         return self._db.execute(query, values).fetchall()
+
+
+def _sound_report(found: tuple[Any, ...]) -> RowReport:
+    try:
+        return _row_report(found)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise StateFailed(f"The state file is damaged: nobody can read row {found[0]!r}.") from error
 
 
 def _row_report(found: tuple[Any, ...]) -> RowReport:

@@ -103,6 +103,7 @@ def room(module: str) -> str:
 
 
 BELOW: dict[str, set[str]] = {
+    "defaults": set(),
     "wording": set(),
     "errors": {"wording"},
     "steady": set(),
@@ -128,7 +129,8 @@ BELOW: dict[str, set[str]] = {
         "results",
     },
     "providers": {"wording", "errors", "steady", "model", "files", "catalog", "pricing"},
-    "engine": {"wording", "errors", "commands", "steady", "model", "fidelity", "files", "state", "providers"},
+    "engine": {"wording", "errors", "commands", "steady", "model", "fidelity", "files", "state", "providers"}
+    | {"defaults"},
     "results": {"errors", "model", "fidelity", "files", "state", "estimates", "live"},
     "estimates": {"errors", "model", "state", "pricing"},
     "exports": {"errors", "model", "files", "state", "results"},
@@ -136,7 +138,7 @@ BELOW: dict[str, set[str]] = {
     "live": {"errors", "wording", "files", "engine"},
     "screen": {"visible", "wording", "engine", "live", "results"},
     "receiver": {"errors"},
-    "jobs.connection": {"errors", "model", "catalog", "files", "pricing", "providers", "service"},
+    "jobs.connection": {"defaults", "errors", "model", "catalog", "files", "pricing", "providers", "service"},
     "jobs.session": {"errors", "commands", "model", "files", "state", "providers", "engine", "receiver"}
     | {"estimates", "live", "jobs.connection"},
     "jobs.opening": {"errors", "file_names", "files", "state"},
@@ -153,18 +155,23 @@ BELOW: dict[str, set[str]] = {
     "jobs.run": {"wording", "errors", "files", "state", "manifest", "engine", "estimates", "receiver"}
     | {"jobs.connection", "jobs.session", "jobs.opening", "jobs.order", "jobs.outcome", "jobs.pilot"},
     "jobs.plan": {"wording", "errors", "model", "files", "state", "manifest", "catalog", "providers"}
-    | {"pricing", "estimates", "jobs.connection", "jobs.order", "jobs.pilot"},
+    | {"defaults", "pricing", "estimates", "jobs.connection", "jobs.order", "jobs.pilot"},
     "jobs.prices": {"errors", "model", "catalog", "providers", "pricing", "jobs.connection"},
     "jobs.told": {"errors", "engine", "live", "jobs.outcome"},
     "jobs.outlook": {"errors", "files", "state", "providers", "pricing", "estimates", "results", "live"}
-    | {"jobs.connection"},
+    | {"defaults", "jobs.connection"},
     "jobs.audit": {"errors", "commands", "file_names", "model", "fidelity", "files", "state", "engine"}
-    | {"jobs.connection", "jobs.collect"},
+    | {"jobs.connection", "jobs.collect", "jobs.outcome"},
     "jobs.doctor": {"wording", "errors", "commands", "files", "state", "providers", "engine", "pricing"}
     | {"jobs.connection", "jobs.prices"},
     "jobs": set(),
+    "api": {"defaults", "wording", "visible", "errors", "problems", "commands", "file_names", "model"}
+    | {"files", "state", "manifest", "engine", "live", "screen", "results"}
+    | {"jobs.audit", "jobs.connection", "jobs.order", "jobs.outcome", "jobs.outlook", "jobs.plan"}
+    | {"jobs.retry", "jobs.run", "jobs.session", "jobs.told"},
     "cli": {"wording", "errors", "commands", "visible", "model", "files", "state", "catalog", "engine"}
     | {"results", "exports", "service", "manifest", "estimates", "pricing", "receiver", "live", "screen"}
+    | {"defaults", "api"}
     | {"jobs.audit", "jobs.connection", "jobs.doctor", "jobs.order", "jobs.outcome", "jobs.outlook"}
     | {"jobs.pilot", "jobs.plan", "jobs.prices", "jobs.rebuild", "jobs.retry", "jobs.run", "jobs.session"}
     | {"jobs.told"},
@@ -278,7 +285,7 @@ def test_the_service_shares_nothing_with_the_client() -> None:
         ("certifi", ("providers.trust",)),
         ("resource", ("files.descriptors",)),
         ("sqlite3", ("state", "service")),
-        ("pandas", ("results", "exports")),
+        ("pandas", ("results", "exports", "api")),
         ("fcntl", ("files.lock", "service")),
         ("click", ("cli",)),
         ("tqdm", ("screen",)),
@@ -286,7 +293,7 @@ def test_the_service_shares_nothing_with_the_client() -> None:
         ("h11", ("receiver", "service")),
         ("pyarrow", ("manifest.read.parquet", "manifest.read.parquet_bounds")),
         ("uvicorn", ("service",)),
-        ("PIL", ("service", "exports")),
+        ("PIL", ("service", "exports", "api")),
     ],
 )
 def test_a_library_is_known_to_few(library: str, allowed: tuple[str, ...]) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from nanobanana_batch.engine.run import Run
 from nanobanana_batch.engine.settings import OnUnknown
-from nanobanana_batch.engine.signals import listen
+from nanobanana_batch.engine.signals import FromThread, Signals
 from nanobanana_batch.engine.stages.answers import stop_sentence
 from nanobanana_batch.engine.tally import Tally
 from nanobanana_batch.engine.work import Stop
@@ -120,7 +120,7 @@ def test_the_second_signal_stops_at_once() -> None:
     async def check() -> None:
         with anyio.fail_after(30):
             async with anyio.create_task_group() as group:
-                group.start_soon(listen, cast("Run", Stub()), stop, Tally())
+                group.start_soon(Signals().listen, cast("Run", Stub()), stop, Tally())
                 await anyio.wait_all_tasks_blocked()
                 signal.raise_signal(signal.SIGINT)
                 await stop.sleep(30)
@@ -129,4 +129,28 @@ def test_the_second_signal_stops_at_once() -> None:
                 await stopped.wait()
                 group.cancel_scope.cancel()
 
+    anyio.run(check)
+
+
+def test_another_thread_may_ask_and_ask_again() -> None:
+    """Before the run listens, and while it does; what is not at work yet is ended at the next look."""
+    interrupts, stop, stopped = FromThread(), Stop(), anyio.Event()
+    interrupts.raise_if_came()
+
+    class Stub:
+        def stop_now(self) -> None:
+            stopped.set()
+
+    async def check() -> None:
+        with anyio.fail_after(30):
+            async with anyio.create_task_group() as group:
+                await group.start(interrupts.listen, cast("Run", Stub()), stop, Tally())
+                assert (stop.interrupted, stopped.is_set()) == (True, False)
+                await anyio.to_thread.run_sync(interrupts.ask)
+                await stopped.wait()
+                group.cancel_scope.cancel()
+
+    interrupts.ask()
+    with pytest.raises(KeyboardInterrupt):
+        interrupts.raise_if_came()
     anyio.run(check)

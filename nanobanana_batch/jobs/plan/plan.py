@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
+from nanobanana_batch import defaults
 from nanobanana_batch.errors import TooManyRows
 from nanobanana_batch.estimates import Cost, Duration, Prices, Seen, duration
 from nanobanana_batch.jobs.order import Order
@@ -119,7 +120,7 @@ class Plan:
 
 def make_plan(
     order: Order,
-    first: int = 10,
+    first: int = defaults.PLANNED_ROWS,
     terms: Terms | None = None,
     table: Path | None = None,
     pilot: int | None = None,

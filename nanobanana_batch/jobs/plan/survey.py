@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import repeat
 
+from nanobanana_batch import defaults
 from nanobanana_batch.catalog import Catalog
 from nanobanana_batch.estimates import Seen, seen_by
 from nanobanana_batch.files.folder import Folder, refuse_amnesia, was_worked_on
@@ -32,10 +33,10 @@ from nanobanana_batch.state.roster import Roster
 class Terms:
     """How the run would be made."""
 
-    concurrency: int = 64
+    concurrency: int = defaults.CONCURRENCY
     submits_per_min: float | None = None
     max_credits: float | None = None
-    max_attempts: int = 3
+    max_attempts: int = defaults.MAX_ATTEMPTS
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,14 +59,15 @@ class Origin:
     """Whether the label is a name that a person has given."""
 
 
-def origin_of(path: Path, kind: str | None = None, spool: Path | None = None) -> Origin:
-    """The manifest at this path, or the one in `spool` if that was read from standard input.
+def origin_of(path: Path, kind: str | None = None, spool: Path | None = None, called: str = "") -> Origin:
+    """The manifest at this path, or the one in `spool`: read from standard input, or `called` so, of no file.
 
     Raises:
         UsageError: there is none, or nothing says of which kind it is.
     """
     if spool is not None:
-        return Origin(spool, Path("stdin"), kind or _kind_of_content(spool), names_output=False)
+        label = Path(called or "stdin")
+        return Origin(spool, label, kind or _kind_of_content(spool), names_output=bool(called))
     _refuse_at_sight(path)
     return Origin(path, path, kind or _kind_of_name(path), names_output=True)
 

@@ -1,0 +1,15 @@
+"""What holds where a person says nothing: the same on the command line and from Python. Times in seconds."""
+
+from __future__ import annotations
+
+PROVIDER = "evolink"
+CONCURRENCY = 64
+SUBMIT_CONCURRENCY = 8
+MAX_ATTEMPTS = 3
+MAX_OUTAGE_S = 8 * 3600.0
+FIRST_CONTACT_S = 600.0
+"""The same for a provider that has never answered in a run, where no `max_outage` was given."""
+STUCK_AFTER_S = 1800.0
+ON_UNKNOWN = "hold"
+ON_DAILY_QUOTA = "wait"
+PLANNED_ROWS = 10
