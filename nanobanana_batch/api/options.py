@@ -1,0 +1,108 @@
+"""What may be said of a run: the names of the command line's options, with `_` for `-`.
+
+Each may be left out, or be None: then what stands in brackets holds, as it does on the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import Literal, TypedDict
+
+AnyPath = str | PathLike[str]
+Scalar = str | int | float | bool
+
+
+class ProviderOptions(TypedDict, total=False):
+    """How the provider is reached.
+
+    - `base_url`: where it is [where its profile says]
+    - `key_file`: a file with the API key [the environment variable that its profile names]
+    - `debug`: also write what replies say to run.log [False]
+    """
+
+    base_url: str | None
+    key_file: AnyPath | None
+    debug: bool
+
+
+class PaceOptions(TypedDict, total=False):
+    """How fast, how hard to try, when to stop, and who is told.
+
+    - `concurrency`: tasks in flight [64]
+    - `submit_concurrency`: paid requests on the wire at once [8, at most `concurrency`]
+    - `rate`: at most so many new requests a minute [as many as the provider takes]
+    - `max_attempts`: paid attempts for a row whose task fails for a reason that may pass [3]
+    - `max_credits`: credits that the output folder may cost, all runs together [no limit]
+    - `max_failures`: stop after so many failed rows (`20`), or above a share of those that ended (`"10%"`)
+      [5 in a row with the same code, or over half of the first 50]
+    - `max_outage`: give up when nothing has worked for so long, in seconds, or as `"90s"`, `"30m"`, `"8h"`
+      [8 hours; 10 minutes where the provider has never answered]
+    - `on_daily_quota`: when a daily quota is used up, `"wait"` until it resets, if that is within
+      `max_outage`, or `"stop"` [`"wait"`]
+    - `stuck_after`: set a task aside that works longer, in seconds, or as `"30m"` [30 minutes]
+    - `on_end`, `on_trouble`: a program, with its arguments, that is started when the run has ended, or when
+      something goes wrong that it waits out or stops for [none]
+    """
+
+    concurrency: int | None
+    submit_concurrency: int | None
+    rate: float | None
+    max_attempts: int | None
+    max_credits: float | None
+    max_failures: int | str | None
+    max_outage: float | str | None
+    on_daily_quota: Literal["wait", "stop"] | None
+    stuck_after: float | str | None
+    on_end: str | Sequence[str] | None
+    on_trouble: str | Sequence[str] | None
+
+
+class RunOptions(ProviderOptions, PaceOptions, total=False):
+    """What `run` and `plan` take beside the manifest; `ProviderOptions` and `PaceOptions` say more of it.
+
+    - `format`: what the manifest is, such as `"yaml"`, `"csv"` or `"jsonl"` [what its name says]
+    - `defaults`: fields for all rows that do not give them, such as `{"model": "nano-banana-beta"}` [none]
+    - `variables`: columns that look like a misspelt field and are none [none]
+    - `allow_outside`: folders to read from, beside the manifest's own and the working directory [none]
+    - `allow_unknown_model`: send models that the catalogue does not know [False]
+    - `state_dir`: keep the state below this local folder [in the output folder]
+    - `risk_network_filesystem`: keep the state on a network file system, where two runs may pay twice [False]
+    - `on_unknown`: `"hold"` requests that may have been paid and cannot be found, or `"resubmit"` [`"hold"`]
+    - `callback_url`: where the provider can call this machine when a task has ended, over https [nowhere]
+    - `callback_listen`: `"HOST:PORT"` where these calls arrive [127.0.0.1:8080]
+    - `as_copy`: go on in a copy of a folder, or in one that was moved to another machine; once [False]
+    """
+
+    format: str | None
+    defaults: Mapping[str, Scalar] | None
+    variables: Sequence[str] | None
+    allow_outside: Sequence[AnyPath] | None
+    allow_unknown_model: bool
+    state_dir: AnyPath | None
+    risk_network_filesystem: bool
+    on_unknown: Literal["hold", "resubmit"] | None
+    callback_url: str | None
+    callback_listen: str | None
+    as_copy: bool
+
+
+class RetryOptions(ProviderOptions, PaceOptions, total=False):
+    """What `retry` takes beside the folder; `ProviderOptions` and `PaceOptions` say more of it.
+
+    - `as_copy`: go on in a copy of a folder, or in one that was moved to another machine; once [False]
+    """
+
+    as_copy: bool
+
+
+class AuditOptions(TypedDict, total=False):
+    """What `audit` takes beside the folder.
+
+    - `base_url`, `key_file`: as in `ProviderOptions`
+    - `as_copy`: as in `RetryOptions`
+    """
+
+    base_url: str | None
+    key_file: AnyPath | None
+    as_copy: bool
