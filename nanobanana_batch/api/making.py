@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 from nanobanana_batch import defaults
 from nanobanana_batch.api.driving import drive, drive_async
 from nanobanana_batch.api.options import AnyPath, AuditOptions, RetryOptions, RunOptions
-from nanobanana_batch.api.orders import connection_of, given, hooks_of, order_of, settings_of, terms_of
-from nanobanana_batch.api.rows import given_manifest
+from nanobanana_batch.api.orders import connection_of, given, hooks_of, ordered, settings_of, terms_of
 from nanobanana_batch.api.values import count, one_of
 from nanobanana_batch.errors import UsageError
 
@@ -57,8 +56,7 @@ def plan(
     terms = terms_of(settings_of(said))
     pilot = None if pilot is None else count("pilot", pilot)
     first = (pilot or defaults.PLANNED_ROWS) if rows is None else count("rows", rows, least=0)
-    with given_manifest(manifest, name, has_place=out is not None) as found:
-        order = order_of(found, out, provider, said)
+    with ordered(manifest, name, out, provider, said) as order:
         return make_plan(order, first, terms, None if out_csv is None else Path(out_csv), pilot)
 
 
@@ -99,8 +97,7 @@ def run(
 
     said = given(options, RunOptions, "run")
     settings, hooks = _settings(said, pilot, limit), hooks_of(said)
-    with given_manifest(manifest, name, has_place=out is not None) as found:
-        order = order_of(found, out, provider, said)
+    with ordered(manifest, name, out, provider, said) as order:
         return drive(
             lambda tally, interrupts: make(order, settings, tally, pilot, interrupts), progress, hooks
         )
@@ -129,8 +126,7 @@ async def run_async(
 
     said = given(options, RunOptions, "run_async")
     settings, hooks = _settings(said, pilot, limit), hooks_of(said)
-    with given_manifest(manifest, name, has_place=out is not None) as found:
-        order = order_of(found, out, provider, said)
+    with ordered(manifest, name, out, provider, said) as order:
         return await drive_async(
             lambda tally, interrupts: make(order, settings, tally, pilot, interrupts), progress, hooks
         )

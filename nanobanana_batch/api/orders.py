@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nanobanana_batch import defaults
+from nanobanana_batch.api.rows import given_manifest
 from nanobanana_batch.api.values import count, known_names, one_of, positive, seconds
 from nanobanana_batch.errors import UsageError
 
 if TYPE_CHECKING:
-    from nanobanana_batch.api.rows import Given
+    from nanobanana_batch.api.options import AnyPath
+    from nanobanana_batch.api.rows import Given, Manifest
     from nanobanana_batch.engine.limits.outcomes import MaxFailures
     from nanobanana_batch.engine.settings import Settings
     from nanobanana_batch.jobs.connection import Connection
@@ -42,6 +45,19 @@ def connection_of(provider: str, options: Mapping[str, Any]) -> Connection:
         None if key_file is None else Path(key_file),
         "debug" in options,
     )
+
+
+@contextmanager
+def ordered(
+    manifest: Manifest, name: str | None, out: AnyPath | None, provider: str, options: Mapping[str, Any]
+) -> Iterator[Order]:
+    """The order for a manifest of any kind, which can be read for the length of the block.
+
+    Raises:
+        UsageError: it is no manifest, nothing says where the output belongs, or as `order_of`.
+    """
+    with given_manifest(manifest, name, has_place=out is not None) as found:
+        yield order_of(found, out, provider, options)
 
 
 def order_of(manifest: Given, out: Any, provider: str, options: Mapping[str, Any]) -> Order:
@@ -111,7 +127,8 @@ def hooks_of(options: Mapping[str, Any]) -> Hooks:
 
     def words(name: str) -> tuple[str, ...]:
         said: str | Sequence[str] | None = options.get(name)
-        return read_command(said if said is None or isinstance(said, str) else shlex.join(said), name)
+        text = said if said is None or isinstance(said, str) else shlex.join(said)
+        return read_command(text, f"--{name.replace('_', '-')}")
 
     return Hooks(words("on_end"), words("on_trouble"))
 
