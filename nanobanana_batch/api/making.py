@@ -53,7 +53,7 @@ def plan(
     from nanobanana_batch.jobs.plan import make_plan
 
     said = given(options, RunOptions, "plan")
-    terms = terms_of(settings_of(said))
+    terms = terms_of(said)
     pilot = None if pilot is None else count("pilot", pilot)
     first = (pilot or defaults.PLANNED_ROWS) if rows is None else count("rows", rows, least=0)
     with ordered(manifest, name, out, provider, said) as order:

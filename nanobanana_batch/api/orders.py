@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nanobanana_batch import defaults
+from nanobanana_batch.api.options import RunOptions
 from nanobanana_batch.api.rows import given_manifest
 from nanobanana_batch.api.values import count, known_names, one_of, positive, seconds
 from nanobanana_batch.errors import UsageError
@@ -20,8 +21,13 @@ if TYPE_CHECKING:
     from nanobanana_batch.engine.settings import Settings
     from nanobanana_batch.jobs.connection import Connection
     from nanobanana_batch.jobs.order import Order
-    from nanobanana_batch.jobs.plan import Terms
+    from nanobanana_batch.jobs.plan import PlannedRequest, PlannedRow, Terms
     from nanobanana_batch.live.hooks import Hooks
+
+
+_OF_A_RUN_ALONE = frozenset(
+    {"submit_concurrency", "max_failures", "max_outage", "on_daily_quota", "stuck_after", "on_unknown"}
+)
 
 
 def given(options: Mapping[str, Any], kind: type, function: str) -> dict[str, Any]:
@@ -32,6 +38,36 @@ def given(options: Mapping[str, Any], kind: type, function: str) -> dict[str, An
     """
     known_names(options, kind.__annotations__, function)
     return {name: value for name, value in options.items() if value is not None and value is not False}
+
+
+def find_row(
+    manifest: Manifest, id: str, out: AnyPath | None, provider: str, options: Mapping[str, Any]
+) -> PlannedRow:
+    """The row with this id, in full.
+
+    Raises:
+        UsageError: there is none, or a run would refuse the order.
+    """
+    from nanobanana_batch.jobs import plan
+
+    said = given(options, RunOptions, "find_row")
+    with ordered(manifest, None, out, provider, said) as order:
+        return plan.find_row(order, id, terms_of(said))
+
+
+def find_request(
+    manifest: Manifest, id: str, out: AnyPath | None, provider: str, options: Mapping[str, Any]
+) -> PlannedRequest:
+    """The request that a run would send for the row with this id.
+
+    Raises:
+        UsageError: there is no such row, or a run would refuse the order.
+    """
+    from nanobanana_batch.jobs import plan
+
+    said = given(options, RunOptions, "find_request")
+    with ordered(manifest, None, out, provider, said) as order:
+        return plan.find_request(order, id)
 
 
 def connection_of(provider: str, options: Mapping[str, Any]) -> Connection:
@@ -133,11 +169,22 @@ def hooks_of(options: Mapping[str, Any]) -> Hooks:
     return Hooks(words("on_end"), words("on_trouble"))
 
 
-def terms_of(settings: Settings) -> Terms:
-    """What a plan depends on of how a run is to behave."""
+def terms_of(options: Mapping[str, Any]) -> Terms:
+    """What a plan depends on of how a run is to behave; the rest is checked where it is given.
+
+    Raises:
+        UsageError: a value cannot be one.
+    """
     from nanobanana_batch.jobs.plan import Terms
 
-    return Terms(settings.concurrency, settings.submits_per_min, settings.max_credits, settings.max_attempts)
+    if options.keys() & _OF_A_RUN_ALONE:
+        settings_of(options)  # what it needs takes its time to load
+    return Terms(
+        count("concurrency", options.get("concurrency", defaults.CONCURRENCY)),
+        _if_given(options, "rate"),
+        _if_given(options, "max_credits"),
+        count("max_attempts", options.get("max_attempts", defaults.MAX_ATTEMPTS)),
+    )
 
 
 def _if_given(options: Mapping[str, Any], name: str) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -27,8 +27,6 @@ from nanobanana_batch.cli.show import show, show_as_is
 from nanobanana_batch.cli.text import as_json, audit_text, rebuilt_text
 
 if TYPE_CHECKING:
-    from nanobanana_batch.engine.settings import Settings
-    from nanobanana_batch.live.hooks import Hooks
     from nanobanana_batch.results import Standing
 
 
@@ -105,32 +103,17 @@ def results(folder: Path, for_spreadsheets: bool, verify: bool) -> None:
 @debug
 @no_progress
 def retry(
-    settings: Settings,
-    hooks: Hooks,
-    folder: Path,
-    only: str,
-    rows: tuple[str, ...],
-    provider: str,
-    base_url: str | None,
-    key_file: Path | None,
-    debug: bool,
-    as_copy: bool,
-    no_progress: bool,
+    folder: Path, only: Any, rows: tuple[str, ...], provider: str, no_progress: bool, **options: Any
 ) -> int:
     """Pay again for rows of FOLDER that did not complete.
 
     They go to the provider of the last run on this output folder.
     """
-    from nanobanana_batch.jobs import retry as retry_job
-    from nanobanana_batch.jobs.connection import Connection
-    from nanobanana_batch.jobs.retry import Retry
+    from nanobanana_batch.api.making import retry as again
 
-    now = Connection(provider, base_url, key_file, debug)
-    again = Retry(only)
     return work(
         no_progress,
-        hooks,
-        lambda tally: retry_job.retry(folder, again, now, settings, tally, rows, as_copy=as_copy),
+        lambda progress: again(folder, only, rows=rows, provider=provider, progress=progress, **options),
     )
 
 
@@ -153,31 +136,29 @@ def audit(
     repair: bool,
     rebuild: bool,
     provider: str,
-    base_url: str | None,
-    key_file: Path | None,
-    as_copy: bool,
     no_progress: bool,
     json_: bool,
+    **options: Any,
 ) -> int:
     """Check that all that was sent, paid and saved is explained.
 
     Lists what is not, in the output FOLDER, with what to do; exit 0 only if there is nothing. While a run is
     going on, what it has in flight is left alone.
     """
+    from nanobanana_batch.api.driving import Interrupted
+    from nanobanana_batch.api.making import audit as look
     from nanobanana_batch.cli.streams import impatient
     from nanobanana_batch.files.disk import Disk
-    from nanobanana_batch.files.folder import find
-    from nanobanana_batch.jobs.audit import make_audit, repair_folder
-    from nanobanana_batch.jobs.connection import Connection
     from nanobanana_batch.jobs.rebuild import rebuild_folder
     from nanobanana_batch.screen.progress import progress
 
-    now = Connection(provider, base_url, key_file)
     if rebuild:
         show(rebuilt_text(rebuild_folder(folder, Disk())), err=True)
-    if repair:
-        with impatient(), progress(shown=not no_progress) as tally:
-            repair_folder(folder, now, tally, as_copy=as_copy)
-    found = make_audit(find(folder), now)
+    with impatient():
+        try:
+            shown = progress(shown=not no_progress)
+            found = look(folder, repair=repair, provider=provider, progress=shown, **options)
+        except Interrupted:
+            found = look(folder, provider=provider, **options)
     show(as_json(found) if json_ else audit_text(found))
     return found.exit_code

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import click
 
+from nanobanana_batch import defaults
 from nanobanana_batch.cli import plan_text
 from nanobanana_batch.cli.options import (
     PATH,
@@ -26,12 +25,6 @@ from nanobanana_batch.cli.run_options import with_settings, with_terms
 from nanobanana_batch.cli.show import show
 from nanobanana_batch.cli.text import as_json
 
-if TYPE_CHECKING:
-    from nanobanana_batch.engine.settings import Settings
-    from nanobanana_batch.jobs.plan import Terms
-    from nanobanana_batch.live.hooks import Hooks
-
-_ROWS_SHOWN = 10
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -76,16 +69,10 @@ _MANIFEST_OPTIONS = (
 
 
 def _manifest_options(command: Command) -> Command:
-    @functools.wraps(command)
-    def with_spool(manifest: Path, **given: Any) -> Any:
-        from nanobanana_batch.manifest.read.origin import spooled
-
-        with spooled(manifest) as spool:
-            return command(manifest=manifest, spool=spool, **given)
-
+    decorated: Any = command
     for option in reversed(_MANIFEST_OPTIONS):
-        with_spool = option(with_spool)
-    return cast(Command, with_spool)
+        decorated = option(decorated)
+    return cast(Command, decorated)
 
 
 @click.command()
@@ -108,39 +95,38 @@ def _manifest_options(command: Command) -> Command:
 @click.option("--out-csv", type=PATH, metavar="FILE", help="Write all rows into a table, a manifest itself.")
 @click.option("--json", "json_", is_flag=True, help="As JSON on stdout.")
 def plan(
-    terms: Terms,
+    manifest: Path,
+    out: Path | None,
+    provider: str,
     rows: int | None,
     pilot: int | None,
     row: str | None,
     show_request: str | None,
     out_csv: Path | None,
     json_: bool,
-    provider: str,
-    base_url: str | None,
-    **order: Any,
+    **options: Any,
 ) -> None:
     """Say what a run of MANIFEST would do; send nothing.
 
     What would be paid for, cost and time, the first rows, and all problems. No key is needed.
     """
-    from nanobanana_batch.jobs import plan as planning
-    from nanobanana_batch.jobs.connection import Connection
-    from nanobanana_batch.jobs.order import Order
+    from nanobanana_batch.api.making import plan as make_plan
+    from nanobanana_batch.api.orders import find_request, find_row
 
     if sum(given is not None for given in (row, show_request, out_csv, pilot)) > 1:
         raise click.UsageError("--row, --show-request, --out-csv and --pilot: give one of them.")
-    asked = Order(connection=Connection(provider, base_url), **order)
     if show_request is not None:
-        request = planning.find_request(asked, show_request)
+        request = find_request(manifest, show_request, out, provider, options)
         if not json_:
             show(plan_text.request_text(request) + "\n", err=True)
         show(as_json(request) if json_ else plan_text.body_text(request))
     elif row is not None:
-        found = planning.find_row(asked, row, terms)
+        found = find_row(manifest, row, out, provider, options)
         show(as_json(found) if json_ else plan_text.row_text(found))
     else:
-        shown = (pilot or _ROWS_SHOWN) if rows is None else rows
-        made = planning.make_plan(asked, shown, terms, out_csv, pilot)
+        made = make_plan(
+            manifest, out=out, provider=provider, rows=rows, pilot=pilot, out_csv=out_csv, **options
+        )
         show(as_json(made) if json_ else plan_text.plan_text(made))
 
 
@@ -159,7 +145,7 @@ def plan(
 )
 @click.option(
     "--on-unknown",
-    default="hold",
+    default=defaults.ON_UNKNOWN,
     show_default=True,
     type=click.Choice(["hold", "resubmit"]),
     help="What to do with requests that may have been paid and cannot be found at the provider.",
@@ -178,35 +164,21 @@ def plan(
 @debug
 @no_progress
 def run(
-    settings: Settings,
-    hooks: Hooks,
+    manifest: Path,
+    out: Path | None,
+    provider: str,
     limit: int | None,
     pilot: int | None,
-    on_unknown: str,
-    callback_url: str | None,
-    callback_listen: str | None,
-    debug: bool,
     no_progress: bool,
-    provider: str,
-    base_url: str | None,
-    key_file: Path | None,
-    **order: Any,
+    **options: Any,
 ) -> int:
     """Make what MANIFEST asks for and is not made yet.
 
     Run it again to resume: nothing is paid for twice.
     """
-    from nanobanana_batch.engine.settings import OnUnknown
-    from nanobanana_batch.jobs import run as run_job
-    from nanobanana_batch.jobs.connection import Connection
-    from nanobanana_batch.jobs.order import Order
-    from nanobanana_batch.jobs.session import make_callback_route
-    from nanobanana_batch.state.scope import Scope
+    from nanobanana_batch.api.making import run as make
 
     if limit is not None and pilot is not None:
         raise click.UsageError("--limit and --pilot: give one of them.")
-    settings = replace(settings, scope=Scope(before=limit), on_unknown=OnUnknown(on_unknown))
-    connection = Connection(provider, base_url, key_file, debug)
-    front = make_callback_route(callback_url, callback_listen)
-    asked = Order(connection=connection, callback_route=front, **order)
-    return work(no_progress, hooks, lambda tally: run_job.run(asked, settings, tally, pilot))
+    where: Any = {"out": out, "provider": provider, "limit": limit, "pilot": pilot}
+    return work(no_progress, lambda progress: make(manifest, progress=progress, **where, **options))

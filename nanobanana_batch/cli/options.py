@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from nanobanana_batch import defaults
 from nanobanana_batch.cli.show import show
 
 if TYPE_CHECKING:
-    from nanobanana_batch.engine.tally import Tally
+    from nanobanana_batch.api.watching import Progress
     from nanobanana_batch.jobs.outcome import Outcome
-    from nanobanana_batch.live.hooks import Hooks
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -22,7 +21,7 @@ PATH = click.Path(path_type=Path)
 
 provider = click.option(
     "--provider",
-    default="evolink",
+    default=defaults.PROVIDER,
     show_default=True,
     metavar="NAME|FILE",
     help="evolink, foxapi, unified, local (embedded, free), local-unified, or a profile file.",
@@ -67,33 +66,24 @@ _HOOKS = (
 
 
 def with_hooks(command: Command) -> Command:
-    """Add `--on-end` and `--on-trouble`; the command gets them as `hooks`.
-
-    Raises:
-        UsageError: one of them is no command that can be started.
-    """
-
-    @functools.wraps(command)
-    def with_options(*args: Any, on_end: str | None, on_trouble: str | None, **options: Any) -> Any:
-        from nanobanana_batch.live.hooks import Hooks, read_command
-
-        hooks = Hooks(read_command(on_end, "--on-end"), read_command(on_trouble, "--on-trouble"))
-        return command(*args, hooks=hooks, **options)
-
-    decorated: Any = with_options
+    """Add `--on-end` and `--on-trouble`; the command gets each by its name."""
+    decorated: Any = command
     for option in reversed(_HOOKS):
         decorated = option(decorated)
     return decorated  # type: ignore[no-any-return]
 
 
-def work(no_progress: bool, hooks: Hooks, job: Callable[[Tally], Outcome]) -> int:
+def work(no_progress: bool, job: Callable[[Progress], Outcome]) -> int:
     """Do a job under a progress line, say how it ended, and give its exit code."""
+    from nanobanana_batch.api.driving import Interrupted
     from nanobanana_batch.cli.outcome_text import outcome_text
     from nanobanana_batch.cli.streams import impatient
-    from nanobanana_batch.jobs.told import told
     from nanobanana_batch.screen.progress import progress
 
-    with impatient(), progress(shown=not no_progress) as tally:
-        outcome = told(hooks, tally, lambda: job(tally))
+    with impatient():
+        try:
+            outcome = job(progress(shown=not no_progress))
+        except Interrupted as interrupt:
+            outcome = interrupt.outcome
     show(outcome_text(outcome), err=True)
     return outcome.exit_code

@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import functools
 import math
-import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import click
 
-if TYPE_CHECKING:
-    from nanobanana_batch.engine.settings import Settings
+from nanobanana_batch import defaults
+from nanobanana_batch.api.values import read_seconds
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
 
 def _seconds(_: click.Context, option: click.Parameter, value: str | None) -> float | None:
-    if value is None:
-        return None
-    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]+)?)([smhd]?)", value.strip())
-    if found is None or not float(found[1]):
-        raise click.BadParameter(f"{value!r} is no time such as 90s, 30m or 8h", param=option)
-    return float(found[1]) * _UNITS_S[found[2]]
+    try:
+        return None if value is None else read_seconds(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param=option) from error
 
 
 def _failures(_: click.Context, option: click.Parameter, value: str | None) -> Any:
-    from nanobanana_batch.engine.limits.outcomes import MaxFailures, read_max_failures
+    from nanobanana_batch.engine.limits.outcomes import read_max_failures
 
     try:
-        return MaxFailures() if value is None else read_max_failures(value)
+        return None if value is None else read_max_failures(value)
     except ValueError as error:
         raise click.BadParameter(str(error), param=option) from error
 
@@ -46,14 +40,20 @@ class _Positive(click.FloatRange):
         return number
 
 
+_OUTAGE = f"{defaults.MAX_OUTAGE_S / 3600:.0f}h"
+_STUCK = f"{defaults.STUCK_AFTER_S / 60:.0f}m"
 _POSITIVE = _Positive(min=0, min_open=True)
 _CONCURRENCY = click.option(
-    "--concurrency", default=64, show_default=True, type=click.IntRange(1), help="Tasks in flight."
+    "--concurrency",
+    default=defaults.CONCURRENCY,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Tasks in flight.",
 )
 _RATE = click.option("--rate", type=_POSITIVE, metavar="N", help="At most N new requests a minute.")
 _MAX_ATTEMPTS = click.option(
     "--max-attempts",
-    default=3,
+    default=defaults.MAX_ATTEMPTS,
     show_default=True,
     type=click.IntRange(1),
     help="Paid attempts for a row whose task fails for a reason that may pass.",
@@ -69,7 +69,7 @@ _OPTIONS = (
     _CONCURRENCY,
     click.option(
         "--submit-concurrency",
-        default=8,
+        default=defaults.SUBMIT_CONCURRENCY,
         show_default=True,
         type=click.IntRange(1),
         help="Paid requests at once.",
@@ -86,22 +86,20 @@ _OPTIONS = (
     ),
     click.option(
         "--max-outage",
-        default="8h",
-        show_default=True,
         callback=_seconds,
         metavar="TIME",
-        help="Give up when nothing has worked for so long (90s, 30m, 8h).",
+        help=f"Give up when nothing has worked for so long (90s, 30m, 8h).  [default: {_OUTAGE}]",
     ),
     click.option(
         "--on-daily-quota",
-        default="wait",
+        default=defaults.ON_DAILY_QUOTA,
         show_default=True,
         type=click.Choice(["wait", "stop"]),
         help="When a daily quota is used up: wait until it resets, if that is within --max-outage, or stop.",
     ),
     click.option(
         "--stuck-after",
-        default="30m",
+        default=_STUCK,
         show_default=True,
         callback=_seconds,
         metavar="TIME",
@@ -111,52 +109,17 @@ _OPTIONS = (
 
 
 def with_terms(command: Command) -> Command:
-    """Add those options that a plan depends on; the command gets them as `terms`."""
-
-    @functools.wraps(command)
-    def with_options(*args: Any, **options: Any) -> Any:
-        from nanobanana_batch.jobs.plan import Terms
-
-        names = ("concurrency", "rate", "max_credits", "max_attempts")
-        return command(*args, terms=Terms(*(options.pop(name) for name in names)), **options)
-
-    decorated: Any = with_options
-    for option in (_MAX_ATTEMPTS, _MAX_CREDITS, _RATE, _CONCURRENCY):
-        decorated = option(decorated)
-    return decorated  # type: ignore[no-any-return]
+    """Add those options that a plan depends on; the command gets each by its name."""
+    return _with(command, (_CONCURRENCY, _RATE, _MAX_CREDITS, _MAX_ATTEMPTS))
 
 
 def with_settings(command: Command) -> Command:
-    """Add the options; the command gets them as `settings`."""
+    """Add the options; the command gets each by its name."""
+    return _with(command, _OPTIONS)
 
-    @functools.wraps(command)
-    def with_options(*args: Any, **options: Any) -> Any:
-        return command(*args, settings=_settings(options), **options)
 
-    decorated: Any = with_options
-    for option in reversed(_OPTIONS):
+def _with(command: Command, options: Sequence[Callable[[Any], Any]]) -> Command:
+    decorated: Any = command
+    for option in reversed(options):
         decorated = option(decorated)
     return decorated  # type: ignore[no-any-return]
-
-
-def _settings(options: dict[str, Any]) -> Settings:
-    """Takes its own options out."""
-    from nanobanana_batch.defaults import FIRST_CONTACT_S
-    from nanobanana_batch.engine.limits.quota import OnDailyQuota
-    from nanobanana_batch.engine.settings import Settings
-
-    concurrency, outage_s = options.pop("concurrency"), options.pop("max_outage")
-    source = click.get_current_context().get_parameter_source("max_outage")
-    is_given = source is click.core.ParameterSource.COMMANDLINE
-    return Settings(
-        concurrency=concurrency,
-        submit_concurrency=min(options.pop("submit_concurrency"), concurrency),
-        submits_per_min=options.pop("rate"),
-        max_attempts=options.pop("max_attempts"),
-        max_credits=options.pop("max_credits"),
-        max_failures=options.pop("max_failures"),
-        max_outage_s=outage_s,
-        first_contact_s=outage_s if is_given else FIRST_CONTACT_S,
-        stuck_after_s=options.pop("stuck_after"),
-        on_daily_quota=OnDailyQuota(options.pop("on_daily_quota")),
-    )

@@ -89,6 +89,14 @@ def test_a_value_that_cannot_be_one_is_told_before_anything_is_sent(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_plan_refuses_what_a_run_refuses() -> None:
+    """Also of what it does not depend on itself."""
+    with pytest.raises(nb.UsageError, match="max_outage: 'soon' is no time"):
+        nb.plan(ROWS, out="out", provider="local", max_outage="soon")
+    with pytest.raises(nb.UsageError, match="rate: -1 is no number above 0"):
+        nb.plan(ROWS, out="out", provider="local", rate=-1)
+
+
 def test_a_misspelt_option_is_an_error_as_of_any_function() -> None:
     """Python itself does not look into a TypedDict."""
     with pytest.raises(TypeError, match=r"run\(\) has no option 'concurency'; did you mean 'concurrency'\?"):

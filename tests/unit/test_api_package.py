@@ -8,7 +8,6 @@ import subprocess
 import sys
 import typing
 from collections.abc import Callable
-from pathlib import Path
 
 import click
 import pytest
@@ -106,11 +105,10 @@ def test_each_option_of_a_command_is_one_of_its_function(
     assert names - ON_SCREEN - more <= known
 
 
-def test_settings_begin_as_those_of_the_command_line(tmp_path: Path) -> None:
+def test_settings_begin_as_those_of_the_command_line() -> None:
     """What neither says is the same for both."""
     from nanobanana_batch.engine.settings import Settings
     from nanobanana_batch.jobs.plan import Terms
 
-    settings = orders.settings_of({})
-    assert settings == Settings()
-    assert orders.terms_of(settings) == Terms()
+    assert orders.settings_of({}) == Settings()
+    assert orders.terms_of({}) == Terms()
