@@ -10,6 +10,7 @@ import click
 from nanobanana_batch.cli import interrupts, streams
 from nanobanana_batch.cli.doctor_command import doctor
 from nanobanana_batch.cli.folder_commands import audit, results, retry, status
+from nanobanana_batch.cli.help_page import OurProgram
 from nanobanana_batch.cli.manifest_commands import plan, run
 from nanobanana_batch.cli.prices_command import prices
 from nanobanana_batch.cli.schema_command import schema
@@ -25,7 +26,9 @@ nothing sent; 3 stopped early, run it again later; 4 folder in use; 130 interrup
 
 
 @click.group(
-    epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    cls=OurProgram,
+    epilog=EXIT_CODES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(package_name="nanobanana-batch")
 def commands() -> None:

@@ -7,12 +7,13 @@ from pathlib import Path
 import click
 
 from nanobanana_batch.cli import options
+from nanobanana_batch.cli.help_page import OurCommand
 from nanobanana_batch.cli.show import show
 from nanobanana_batch.cli.text import as_json, diagnosis_text
 from nanobanana_batch.jobs.connection import Connection
 
 
-@click.command()
+@click.command(cls=OurCommand)
 @options.provider
 @options.base_url
 @options.key_file
@@ -21,6 +22,7 @@ from nanobanana_batch.jobs.connection import Connection
     default=Path("outputs"),
     show_default=True,
     type=options.PATH,
+    metavar="DIR",
     help="The output folder of a run, or where it is to be.",
 )
 @options.as_json_flag

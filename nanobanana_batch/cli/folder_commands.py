@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nanobanana_batch.cli.help_page import OurCommand
 from nanobanana_batch.cli.options import (
     as_copy,
     as_json_flag,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from nanobanana_batch.engine.context import Settings
 
 
-@click.command()
+@click.command(cls=OurCommand)
 @folder
 @last_provider
 @verify
@@ -46,7 +47,7 @@ def status(folder: Path, provider: str, verify: bool, json_: bool) -> None:
     show(as_json(found) if json_ else standing_text(found))
 
 
-@click.command()
+@click.command(cls=OurCommand)
 @folder
 @click.option(
     "--for-spreadsheets",
@@ -72,7 +73,7 @@ def results(folder: Path, for_spreadsheets: bool, verify: bool) -> None:
         show(sentence, err=True)
 
 
-@click.command()
+@click.command(cls=OurCommand)
 @folder
 @click.option(
     "--only",
@@ -117,7 +118,7 @@ def retry(
     )
 
 
-@click.command()
+@click.command(cls=OurCommand)
 @folder
 @click.option("--repair", is_flag=True, help="First fetch what is paid for and can still be had.")
 @click.option(

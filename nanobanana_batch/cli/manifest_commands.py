@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from nanobanana_batch.cli import plan_text
+from nanobanana_batch.cli.help_page import OurCommand
 from nanobanana_batch.cli.options import PATH, as_copy, base_url, debug, key_file, no_progress, provider, work
 from nanobanana_batch.cli.run_options import with_settings, with_terms
 from nanobanana_batch.cli.show import show
@@ -39,7 +40,7 @@ _MANIFEST_OPTIONS = (
         type=click.Choice(["yaml", "csv", "tsv", "jsonl", "parquet"]),
         help="What MANIFEST is, if its name does not say it.",
     ),
-    click.option("--out", type=PATH, help="Output folder.  [default: outputs/<name>]"),
+    click.option("--out", type=PATH, metavar="DIR", help="Output folder.  [default: outputs/<name>]"),
     provider,
     click.option(
         "--defaults", multiple=True, callback=_pairs, metavar="NAME=VALUE", help="Fill what rows do not give."
@@ -55,7 +56,9 @@ _MANIFEST_OPTIONS = (
         help="Let MANIFEST read from this folder, too, beside its own and the working directory.",
     ),
     click.option("--allow-unknown-model", is_flag=True, help="Send models that the catalogue does not know."),
-    click.option("--state-dir", type=PATH, help="Keep the state below this local folder instead."),
+    click.option(
+        "--state-dir", type=PATH, metavar="DIR", help="Keep the state below this local folder instead."
+    ),
     click.option(
         "--risk-network-filesystem",
         is_flag=True,
@@ -77,13 +80,14 @@ def _manifest_options(command: Command) -> Command:
     return cast(Command, with_spool)
 
 
-@click.command()
+@click.command(cls=OurCommand)
 @_manifest_options
 @base_url
 @with_terms
 @click.option(
     "--rows",
     type=click.IntRange(0),
+    metavar="N",
     help="How many rows to show.  [default: 10, or all of a pilot]",
 )
 @click.option(
@@ -133,7 +137,7 @@ def plan(
         show(as_json(made) if json_ else plan_text.plan_text(made))
 
 
-@click.command()
+@click.command(cls=OurCommand)
 @_manifest_options
 @base_url
 @key_file

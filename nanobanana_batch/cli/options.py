@@ -32,7 +32,7 @@ last_provider = click.option(
 base_url = click.option(
     "--base-url", metavar="URL", help="Where the provider is, if not where its profile says."
 )
-key_file = click.option("--key-file", type=PATH, help="Read the API key from this file.")
+key_file = click.option("--key-file", type=PATH, metavar="FILE", help="Read the API key from this file.")
 debug = click.option("--debug", is_flag=True, help="Also write what replies say to run.log.")
 no_progress = click.option("--no-progress", is_flag=True, help="No progress line.")
 as_copy = click.option(

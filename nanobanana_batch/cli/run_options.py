@@ -48,7 +48,12 @@ class _Positive(click.FloatRange):
 
 _POSITIVE = _Positive(min=0, min_open=True)
 _CONCURRENCY = click.option(
-    "--concurrency", default=64, show_default=True, type=click.IntRange(1), help="Tasks in flight."
+    "--concurrency",
+    default=64,
+    show_default=True,
+    type=click.IntRange(1),
+    metavar="N",
+    help="How many images are being made at once.",
 )
 _RATE = click.option("--rate", type=_POSITIVE, metavar="N", help="At most N new requests a minute.")
 _MAX_ATTEMPTS = click.option(
@@ -56,6 +61,7 @@ _MAX_ATTEMPTS = click.option(
     default=3,
     show_default=True,
     type=click.IntRange(1),
+    metavar="N",
     help="Paid attempts for a row whose task fails for a reason that may pass.",
 )
 _MAX_CREDITS = click.option(
@@ -72,7 +78,8 @@ _OPTIONS = (
         default=8,
         show_default=True,
         type=click.IntRange(1),
-        help="Paid requests at once.",
+        metavar="N",
+        help="How many of them are being ordered at the same moment.",
     ),
     _RATE,
     _MAX_ATTEMPTS,

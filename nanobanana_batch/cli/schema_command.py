@@ -6,10 +6,11 @@ import json
 
 import click
 
+from nanobanana_batch.cli.help_page import OurCommand
 from nanobanana_batch.cli.show import show
 
 
-@click.command()
+@click.command(cls=OurCommand)
 @click.option("--provider", metavar="NAME|FILE", help="With this provider's models and their own settings.")
 def schema(provider: str | None) -> None:
     """Print the JSON Schema of YAML manifests.

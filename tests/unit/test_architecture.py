@@ -160,6 +160,7 @@ BELOW: dict[str, set[str]] = {
     "jobs.doctor": {"wording", "errors", "commands", "files", "state", "providers", "engine", "pricing"}
     | {"jobs.connection", "jobs.prices"},
     "jobs": set(),
+    "__main__": {"cli"},
     "cli": {"wording", "errors", "commands", "visible", "model", "files", "state", "catalog", "engine"}
     | {"results", "exports", "service", "manifest", "estimates", "pricing", "receiver"}
     | {"jobs.audit", "jobs.connection", "jobs.doctor", "jobs.order", "jobs.outcome", "jobs.outlook"}
