@@ -10,8 +10,8 @@ import click
 from nanobanana_batch.cli import interrupts, streams
 from nanobanana_batch.cli.doctor_command import doctor
 from nanobanana_batch.cli.folder_commands import audit, results, retry, status
-from nanobanana_batch.cli.help_page import OurProgram
 from nanobanana_batch.cli.manifest_commands import plan, run
+from nanobanana_batch.cli.our_command import OurProgram
 from nanobanana_batch.cli.prices_command import prices
 from nanobanana_batch.cli.schema_command import schema
 from nanobanana_batch.cli.service_commands import models, serve

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nanobanana_batch.cli.help_page import OurCommand
 from nanobanana_batch.cli.options import (
     as_copy,
     as_json_flag,
@@ -20,6 +19,7 @@ from nanobanana_batch.cli.options import (
     verify,
     work,
 )
+from nanobanana_batch.cli.our_command import OurCommand
 from nanobanana_batch.cli.outcome_text import standing_text
 from nanobanana_batch.cli.run_options import with_settings
 from nanobanana_batch.cli.show import show

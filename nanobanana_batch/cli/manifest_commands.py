@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from nanobanana_batch.cli import plan_text
-from nanobanana_batch.cli.help_page import OurCommand
 from nanobanana_batch.cli.options import PATH, as_copy, base_url, debug, key_file, no_progress, provider, work
+from nanobanana_batch.cli.our_command import OurCommand
 from nanobanana_batch.cli.run_options import with_settings, with_terms
 from nanobanana_batch.cli.show import show
 from nanobanana_batch.cli.text import as_json

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from nanobanana_batch.cli import options
-from nanobanana_batch.cli.help_page import OurCommand
+from nanobanana_batch.cli.our_command import OurCommand
 from nanobanana_batch.cli.show import show
 from nanobanana_batch.cli.text import as_json
 

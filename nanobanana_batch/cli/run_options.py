@@ -153,7 +153,7 @@ def _settings(options: dict[str, Any]) -> Settings:
 
     concurrency, outage_s = options.pop("concurrency"), options.pop("max_outage")
     source = click.get_current_context().get_parameter_source("max_outage")
-    is_given = source is click.core.ParameterSource.COMMANDLINE
+    is_given = source is not click.core.ParameterSource.DEFAULT
     return Settings(
         concurrency=concurrency,
         submit_concurrency=min(options.pop("submit_concurrency"), concurrency),

@@ -6,7 +6,7 @@ import json
 
 import click
 
-from nanobanana_batch.cli.help_page import OurCommand
+from nanobanana_batch.cli.our_command import OurCommand
 from nanobanana_batch.cli.show import show
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from nanobanana_batch.cli.help_page import OurCommand
+from nanobanana_batch.cli.our_command import OurCommand
 from nanobanana_batch.cli.show import show
 from nanobanana_batch.cli.text import as_json, models_text
 from nanobanana_batch.errors import OutputFailed, ServiceFailed

@@ -59,11 +59,10 @@ def remembered(text: str | None, now: Connection) -> Connection:
         FolderRefused: it remembers a profile file or another address, which was not given now.
     """
     from nanobanana_batch.providers.profile import is_own_address, load_profile
-    from nanobanana_batch.providers.profile_file import BUILT_IN
 
     last, last_url = _known(text)
     provider = now.provider or last or DEFAULT
-    is_file = provider not in BUILT_IN
+    is_file = not is_built_in(provider)
     missing = [f"--provider {shlex.quote(provider)}"] if is_file and not now.provider else []
     base_url = now.base_url
     if last_url and not base_url and _in_full(provider) == last:
@@ -100,6 +99,13 @@ def named(there: Connection) -> tuple[str, ...]:
     url = () if there.base_url is None else ("--base-url", there.base_url)
     key = () if there.key_file is None else ("--key-file", str(there.key_file))
     return ("--provider", there.provider, *url, *key)
+
+
+def is_built_in(provider: object) -> bool:
+    """Whether it leads to a provider that came with the program, at its own address."""
+    from nanobanana_batch.providers.profile_file import BUILT_IN
+
+    return isinstance(provider, str) and provider in BUILT_IN
 
 
 def _in_full(provider: str) -> str:
@@ -188,9 +194,8 @@ def prepare(
 
 def _where_the_key_goes(connection: Connection, profile: Profile, address: Address) -> str:
     from nanobanana_batch.providers.profile import files_address, is_own_address
-    from nanobanana_batch.providers.profile_file import BUILT_IN
 
-    if connection.provider in BUILT_IN and is_own_address(profile, address.url):
+    if is_built_in(connection.provider) and is_own_address(profile, address.url):
         return ""
     files = files_address(profile, address)
     places = dict.fromkeys(place.url for place in (address, files) if place is not None)

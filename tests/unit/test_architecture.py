@@ -112,6 +112,7 @@ BELOW: dict[str, set[str]] = {
     "file_names": set(),
     "visible": set(),
     "commands": set(),
+    "project_file": {"errors", "files"},
     "catalog": {"wording", "errors", "model"},
     "pricing": {"errors", "model", "catalog"},
     "files": {"errors", "commands", "file_names", "visible", "model"},
@@ -162,7 +163,7 @@ BELOW: dict[str, set[str]] = {
     "jobs": set(),
     "__main__": {"cli"},
     "cli": {"wording", "errors", "commands", "visible", "model", "files", "state", "catalog", "engine"}
-    | {"results", "exports", "service", "manifest", "estimates", "pricing", "receiver"}
+    | {"project_file", "results", "exports", "service", "manifest", "estimates", "pricing", "receiver"}
     | {"jobs.audit", "jobs.connection", "jobs.doctor", "jobs.order", "jobs.outcome", "jobs.outlook"}
     | {"jobs.pilot", "jobs.plan", "jobs.prices", "jobs.rebuild", "jobs.retry", "jobs.run", "jobs.session"},
 }

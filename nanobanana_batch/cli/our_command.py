@@ -1,20 +1,34 @@
-"""How a page of help looks: options under headings, and examples at its end."""
+"""What all commands have in common: defaults of a project, and how their pages of help look."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from nanobanana_batch.cli.defaults.in_force import config_option, settings_of
 from nanobanana_batch.cli.examples import examples
 from nanobanana_batch.cli.headings import OTHER, headings
+from nanobanana_batch.cli.show import show
 
 if TYPE_CHECKING:
     Records = list[tuple[str, str]]
 
+_ABOUT_PAYING = frozenset({"plan", "run", "retry"})
+
 
 class OurCommand(click.Command):
-    """One command of ours."""
+    """One command of ours: it has `--config`, options under headings, and examples."""
+
+    def __init__(self, *args: Any, **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        self.params.append(config_option())
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """What a file decides of what is paid for is said before anything else."""
+        if self.name in _ABOUT_PAYING and (told := _of_file(ctx)):
+            show(told, err=True)
+        return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Each option under its heading."""
@@ -42,6 +56,13 @@ class OurProgram(click.Group):
         """Where to begin, and what the exit codes mean."""
         _write_examples("", formatter)
         super().format_epilog(ctx, formatter)
+
+
+def _of_file(context: click.Context) -> str:
+    settings = [setting for setting in settings_of(context) if setting.file]
+    if not settings:
+        return ""
+    return f"By {settings[0].file}: {', '.join(setting.text for setting in settings)}"
 
 
 def _heading(param: click.Parameter, known: dict[str, str]) -> str:
