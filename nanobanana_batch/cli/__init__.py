@@ -8,8 +8,10 @@ import sys
 import click
 
 from nanobanana_batch.cli import interrupts, streams
+from nanobanana_batch.cli.completion_command import completion
 from nanobanana_batch.cli.doctor_command import doctor
 from nanobanana_batch.cli.folder_commands import audit, results, retry, status
+from nanobanana_batch.cli.init_command import init
 from nanobanana_batch.cli.manifest_commands import plan, run
 from nanobanana_batch.cli.our_command import OurProgram
 from nanobanana_batch.cli.prices_command import prices
@@ -39,7 +41,21 @@ def commands() -> None:
     """
 
 
-for command in (plan, run, status, retry, results, audit, doctor, serve, models, prices, schema):
+for command in (
+    init,
+    plan,
+    run,
+    status,
+    retry,
+    results,
+    audit,
+    doctor,
+    serve,
+    models,
+    prices,
+    schema,
+    completion,
+):
     commands.add_command(command)
 
 

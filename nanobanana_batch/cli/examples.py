@@ -6,8 +6,13 @@ from nanobanana_batch.commands import PROGRAM
 
 EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "": (
+        ("A manifest and a Makefile to begin with, in a new folder:", "init pictures"),
         ("What it would make and cost; nothing is sent:", "plan skylines.yaml"),
         ("Placeholders, for nothing and without a key:", "run skylines.yaml --provider local"),
+    ),
+    "init": (
+        ("In a folder of its own:", "init pictures"),
+        ("Here:", "init"),
     ),
     "plan": (
         ("What would be made, what it would cost, and all that is wrong:", "plan skylines.yaml"),
@@ -54,6 +59,11 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "serve": (
         ("An API to write a client against:", "serve --port 8080"),
         ("One that loses replies after it has charged:", "serve --fault lost_reply_after=0.02 --latency 2-9"),
+    ),
+    "completion": (
+        ("For bash, in each terminal that is opened from now on:", "completion bash >> ~/.bashrc"),
+        ("For zsh:", "completion zsh >> ~/.zshrc"),
+        ("For fish:", "completion fish >> ~/.config/fish/config.fish"),
     ),
 }
 

@@ -11,22 +11,37 @@ import click
 from nanobanana_batch.cli.show import show
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from nanobanana_batch.engine.work import Tally
     from nanobanana_batch.jobs.outcome import Outcome
 
 PATH = click.Path(path_type=Path)
+
+
+def _providers(context: click.Context, option: click.Parameter, begun: str) -> list[CompletionItem]:
+    """For a shell that completes: the built-in ones, and files."""
+    from click.shell_completion import CompletionItem
+
+    from nanobanana_batch.jobs.connection import built_in
+
+    names = [CompletionItem(name) for name in built_in() if name.startswith(begun)]
+    return names or [CompletionItem(begun, type="file")]
+
 
 provider = click.option(
     "--provider",
     default="evolink",
     show_default=True,
     metavar="NAME|FILE",
+    shell_complete=_providers,
     help="evolink, foxapi, unified, local (embedded, free), local-unified, or a profile file.",
 )
 last_provider = click.option(
     "--provider",
     default="",
     metavar="NAME|FILE",
+    shell_complete=_providers,
     help="The provider, if not the one of the last run here; a profile file has to be named again.",
 )
 base_url = click.option(

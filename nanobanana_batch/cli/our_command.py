@@ -22,7 +22,8 @@ class OurCommand(click.Command):
 
     def __init__(self, *args: Any, **attributes: Any) -> None:
         super().__init__(*args, **attributes)
-        self.params.append(config_option())
+        if any(isinstance(param, click.Option) for param in self.params):
+            self.params.append(config_option())
 
     def invoke(self, ctx: click.Context) -> Any:
         """What a file decides of what is paid for is said before anything else."""

@@ -101,6 +101,13 @@ def named(there: Connection) -> tuple[str, ...]:
     return ("--provider", there.provider, *url, *key)
 
 
+def built_in() -> list[str]:
+    """The names of all providers that came with the program."""
+    from nanobanana_batch.providers.profile_file import BUILT_IN
+
+    return sorted(BUILT_IN)
+
+
 def is_built_in(provider: object) -> bool:
     """Whether it leads to a provider that came with the program, at its own address."""
     from nanobanana_batch.providers.profile_file import BUILT_IN

@@ -138,6 +138,7 @@ BELOW: dict[str, set[str]] = {
     "jobs.connection": {"errors", "model", "catalog", "files", "pricing", "providers", "service"},
     "jobs.session": {"errors", "commands", "model", "files", "state", "providers", "engine", "receiver"}
     | {"jobs.connection"},
+    "jobs.starter": {"errors"},
     "jobs.opening": {"errors", "file_names", "files", "state"},
     "jobs.rebuild": {"errors", "model", "files", "state"},
     "jobs.pilot": {"errors", "model", "state", "engine", "pricing", "estimates"},
@@ -165,7 +166,8 @@ BELOW: dict[str, set[str]] = {
     "cli": {"wording", "errors", "commands", "visible", "model", "files", "state", "catalog", "engine"}
     | {"project_file", "results", "exports", "service", "manifest", "estimates", "pricing", "receiver"}
     | {"jobs.audit", "jobs.connection", "jobs.doctor", "jobs.order", "jobs.outcome", "jobs.outlook"}
-    | {"jobs.pilot", "jobs.plan", "jobs.prices", "jobs.rebuild", "jobs.retry", "jobs.run", "jobs.session"},
+    | {"jobs.pilot", "jobs.plan", "jobs.prices", "jobs.rebuild", "jobs.retry", "jobs.run", "jobs.session"}
+    | {"jobs.starter"},
 }
 """Each room and whom it may know; `cli` and what composes the rooms stand at the end."""
 
