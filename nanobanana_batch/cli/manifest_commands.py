@@ -168,9 +168,11 @@ def plan(
 )
 @as_copy
 @debug
+@click.option("--dry-run", is_flag=True, help="Only say what it would do, as plan does; send nothing.")
 @no_progress
 def run(
     settings: Settings,
+    dry_run: bool,
     limit: int | None,
     pilot: int | None,
     on_unknown: str,
@@ -188,9 +190,11 @@ def run(
     Run it again to resume: nothing is paid for twice.
     """
     from nanobanana_batch.engine.context import OnUnknown
+    from nanobanana_batch.jobs import plan as planning
     from nanobanana_batch.jobs import run as run_job
     from nanobanana_batch.jobs.connection import Connection
     from nanobanana_batch.jobs.order import Order
+    from nanobanana_batch.jobs.plan import Terms
     from nanobanana_batch.jobs.session import make_callback_route
     from nanobanana_batch.state.scope import Scope
 
@@ -198,6 +202,15 @@ def run(
         raise click.UsageError("--limit and --pilot: give one of them.")
     settings = replace(settings, scope=Scope(before=limit), on_unknown=OnUnknown(on_unknown))
     connection = Connection(provider, base_url, key_file, debug)
+    if dry_run:
+        terms = Terms(
+            settings.concurrency, settings.submits_per_min, settings.max_credits, settings.max_attempts
+        )
+        order.pop("as_copy")
+        asked = Order(connection=connection, **order)
+        made = planning.make_plan(asked, pilot or limit or _ROWS_SHOWN, terms, pilot=pilot, limit=limit)
+        show(plan_text.plan_text(made))
+        return 0
     front = make_callback_route(callback_url, callback_listen)
     asked = Order(connection=connection, callback_route=front, **order)
     return work(no_progress, lambda tally: run_job.run(asked, settings, tally, pilot))

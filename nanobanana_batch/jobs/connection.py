@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from nanobanana_batch.errors import FolderRefused, KeyProblem, ProfileError, Ser
 from nanobanana_batch.files.folder import SERVICE_FOLDER
 from nanobanana_batch.pricing.book import PriceBook, listed_prices
 from nanobanana_batch.pricing.cache import cache_file, kept_list
+from nanobanana_batch.pricing.earlier import Kind, Paid, earlier_prices
 from nanobanana_batch.providers.base import Observer, Provider
 
 if TYPE_CHECKING:
@@ -223,6 +224,7 @@ def price_book(profile: Profile, base_url: str | None) -> PriceBook:
         of_profile=lambda request: catalog.price(request, dialect),
         profile_day=profile.prices_as_of.isoformat() if profile.prices_as_of else "",
         credits_per_usd=profile.credits_per_usd,
+        earlier=_paid_earlier(profile, base_url),
     )
     address = prices_address(profile, base_url)
     if address is None or profile.credits_per_usd is None:
@@ -232,6 +234,17 @@ def price_book(profile: Profile, base_url: str | None) -> PriceBook:
         return replace(book, note=note)
     of_list = listed_prices(found, catalog, dialect, profile.credits_per_usd)
     return replace(book, of_list=of_list, list_day=found.day)
+
+
+def _paid_earlier(profile: Profile, base_url: str | None) -> Mapping[Kind, Paid]:
+    """A service on this machine costs nothing, and has no prices to remember."""
+    from nanobanana_batch.providers.profile import check_address, identity, is_practice
+
+    try:
+        name = identity(profile, check_address(profile, base_url))
+    except ProfileError:
+        return {}
+    return {} if is_practice(name) else earlier_prices(name)
 
 
 def provider_name(connection: Connection) -> str:

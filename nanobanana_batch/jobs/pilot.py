@@ -95,6 +95,11 @@ def choose_pilot(roster: Roster, factors: Iterable[str], rows: int) -> Pilot:
     return Pilot(frozenset(chosen), several)
 
 
+def choose_first(roster: Roster, rows: int) -> Pilot:
+    """So many of the first rows, as `run --limit` takes them."""
+    return Pilot(frozenset(range(min(rows, len(roster)))), {})
+
+
 def project(reader: Reader, settings: Settings, book: PriceBook) -> Projection:
     """What the rows of a run's scope say about all rows of the manifest that are left."""
     seen, counts = seen_by(reader), reader.counts(settings.scope)

@@ -144,7 +144,7 @@ BELOW: dict[str, set[str]] = {
     "jobs.pilot": {"errors", "model", "state", "engine", "pricing", "estimates"},
     "jobs.order": {"errors", "problems", "model", "files", "state", "manifest", "providers"}
     | {"jobs.connection", "jobs.session"},
-    "jobs.outcome": {"errors", "model", "files", "state", "results"}
+    "jobs.outcome": {"errors", "model", "files", "state", "results", "pricing", "providers"}
     | {"jobs.connection", "jobs.session", "jobs.pilot"},
     "jobs.collect": {"errors", "files", "state", "engine"}
     | {"jobs.connection", "jobs.session", "jobs.opening", "jobs.order", "jobs.outcome"},
