@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from nanobanana_batch.cli.our_command import OurCommand
+from nanobanana_batch.cli.screen import Verbatim
 from nanobanana_batch.cli.show import show
 from nanobanana_batch.commands import PROGRAM
 
@@ -24,4 +25,4 @@ def completion(context: click.Context, shell: str) -> None:
     complete = get_completion_class(shell)
     assert complete is not None, shell
     variable = f"_{PROGRAM.replace('-', '_').upper()}_COMPLETE"
-    show(complete(context.find_root().command, {}, PROGRAM, variable).source())
+    show(Verbatim(complete(context.find_root().command, {}, PROGRAM, variable).source()))

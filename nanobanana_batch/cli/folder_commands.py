@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nanobanana_batch.cli.options import (
+    Manner,
     as_copy,
     as_json_flag,
     base_url,
@@ -15,8 +16,8 @@ from nanobanana_batch.cli.options import (
     folder,
     key_file,
     last_provider,
-    no_progress,
     verify,
+    with_manner,
     work,
 )
 from nanobanana_batch.cli.our_command import OurCommand
@@ -89,7 +90,7 @@ def results(folder: Path, for_spreadsheets: bool, verify: bool) -> None:
 @with_settings
 @as_copy
 @debug
-@no_progress
+@with_manner
 def retry(
     settings: Settings,
     folder: Path,
@@ -100,7 +101,7 @@ def retry(
     key_file: Path | None,
     debug: bool,
     as_copy: bool,
-    no_progress: bool,
+    manner: Manner,
 ) -> int:
     """Pay again for rows of FOLDER that did not complete.
 
@@ -113,7 +114,7 @@ def retry(
     now = Connection(provider, base_url, key_file, debug)
     again = Retry(only)
     return work(
-        no_progress,
+        manner,
         lambda tally: retry_job.retry(folder, again, now, settings, tally, rows, as_copy=as_copy),
     )
 
@@ -130,8 +131,7 @@ def retry(
 @base_url
 @key_file
 @as_copy
-@no_progress
-@as_json_flag
+@with_manner
 def audit(
     folder: Path,
     repair: bool,
@@ -140,8 +140,7 @@ def audit(
     base_url: str | None,
     key_file: Path | None,
     as_copy: bool,
-    no_progress: bool,
-    json_: bool,
+    manner: Manner,
 ) -> int:
     """Check that all that was sent, paid and saved is explained.
 
@@ -159,8 +158,10 @@ def audit(
     if rebuild:
         show(rebuilt_text(rebuild_folder(folder, Disk())), err=True)
     if repair:
-        with progress(shown=not no_progress) as tally:
+        with progress(shown=not (manner.no_progress or manner.quiet)) as tally:
+            tally.tells_all = manner.verbose
             repair_folder(folder, now, tally, as_copy=as_copy)
     found = make_audit(find(folder), now)
-    show(as_json(found) if json_ else audit_text(found))
+    if found.findings or not manner.quiet or manner.json:
+        show(as_json(found) if manner.json else audit_text(found))
     return found.exit_code

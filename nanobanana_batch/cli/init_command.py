@@ -10,6 +10,7 @@ import click
 
 from nanobanana_batch.cli.options import PATH
 from nanobanana_batch.cli.our_command import OurCommand
+from nanobanana_batch.cli.screen import Verbatim
 from nanobanana_batch.cli.show import show
 from nanobanana_batch.commands import PROGRAM
 
@@ -22,9 +23,9 @@ _NEXT = (
 @click.command(cls=OurCommand)
 @click.argument("folder", type=PATH, default=Path(), metavar="[DIR]")
 def init(folder: Path) -> None:
-    """Write a manifest to begin with, and a Makefile, into DIR or here.
+    """Write a first manifest and a Makefile.
 
-    Both work as they stand, with placeholders that cost nothing. No file is overwritten.
+    Into DIR, or here. Both work as they stand, with placeholders that cost nothing. No file is overwritten.
     """
     from nanobanana_batch.jobs.starter import make_starter
 
@@ -34,7 +35,7 @@ def init(folder: Path) -> None:
     into = [] if folder == Path() else [f"cd {shlex.quote(str(folder))}"]
     show("\nNext: look at what it would make (nothing is sent), then make placeholders, for nothing:\n")
     for line in [*into, *(f"{PROGRAM} {words}" for words in _NEXT)]:
-        show(f"  {line}")
+        show(Verbatim(f"  {line}"))
     show("\nOr `make plan` and `make run`; what else there is stands at the beginning of the Makefile.")
     if shutil.which(PROGRAM) is None:
         show(f"{PROGRAM} is not on your PATH: write its whole path in its place (for make: PROGRAM=...).")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,20 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from nanobanana_batch.cli import plan_text
-from nanobanana_batch.cli.options import PATH, as_copy, base_url, debug, key_file, no_progress, provider, work
+from nanobanana_batch.cli.options import (
+    PATH,
+    Manner,
+    as_copy,
+    as_json_flag,
+    base_url,
+    debug,
+    key_file,
+    provider,
+    quiet,
+    verbose,
+    with_manner,
+    work,
+)
 from nanobanana_batch.cli.our_command import OurCommand
 from nanobanana_batch.cli.run_options import with_settings, with_terms
 from nanobanana_batch.cli.show import show
@@ -67,6 +81,11 @@ _MANIFEST_OPTIONS = (
 )
 
 
+def _rows_shown(quiet: bool, verbose: bool, part: int | None) -> int:
+    """None, all, or those of a part, or a few."""
+    return 0 if quiet else sys.maxsize if verbose else part or _ROWS_SHOWN
+
+
 def _manifest_options(command: Command) -> Command:
     @functools.wraps(command)
     def with_spool(manifest: Path, **given: Any) -> Any:
@@ -99,7 +118,9 @@ def _manifest_options(command: Command) -> Command:
 @click.option("--row", metavar="ID", help="Show this row in full instead.")
 @click.option("--show-request", metavar="ID", help="Show what would be sent for this row instead.")
 @click.option("--out-csv", type=PATH, metavar="FILE", help="Write all rows into a table, a manifest itself.")
-@click.option("--json", "json_", is_flag=True, help="As JSON on stdout.")
+@quiet
+@verbose
+@as_json_flag
 def plan(
     terms: Terms,
     rows: int | None,
@@ -107,6 +128,8 @@ def plan(
     row: str | None,
     show_request: str | None,
     out_csv: Path | None,
+    quiet: bool,
+    verbose: bool,
     json_: bool,
     provider: str,
     base_url: str | None,
@@ -132,7 +155,7 @@ def plan(
         found = planning.find_row(asked, row, terms)
         show(as_json(found) if json_ else plan_text.row_text(found))
     else:
-        shown = (pilot or _ROWS_SHOWN) if rows is None else rows
+        shown = _rows_shown(quiet, verbose, pilot) if rows is None else rows
         made = planning.make_plan(asked, shown, terms, out_csv, pilot)
         show(as_json(made) if json_ else plan_text.plan_text(made))
 
@@ -169,7 +192,7 @@ def plan(
 @as_copy
 @debug
 @click.option("--dry-run", is_flag=True, help="Only say what it would do, as plan does; send nothing.")
-@no_progress
+@with_manner
 def run(
     settings: Settings,
     dry_run: bool,
@@ -179,7 +202,7 @@ def run(
     callback_url: str | None,
     callback_listen: str | None,
     debug: bool,
-    no_progress: bool,
+    manner: Manner,
     provider: str,
     base_url: str | None,
     key_file: Path | None,
@@ -208,9 +231,10 @@ def run(
         )
         order.pop("as_copy")
         asked = Order(connection=connection, **order)
-        made = planning.make_plan(asked, pilot or limit or _ROWS_SHOWN, terms, pilot=pilot, limit=limit)
-        show(plan_text.plan_text(made))
+        shown = _rows_shown(manner.quiet, manner.verbose, pilot or limit)
+        made = planning.make_plan(asked, shown, terms, pilot=pilot, limit=limit)
+        show(as_json(made) if manner.json else plan_text.plan_text(made))
         return 0
     front = make_callback_route(callback_url, callback_listen)
     asked = Order(connection=connection, callback_route=front, **order)
-    return work(no_progress, lambda tally: run_job.run(asked, settings, tally, pilot))
+    return work(manner, lambda tally: run_job.run(asked, settings, tally, pilot))

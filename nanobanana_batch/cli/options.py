@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 from nanobanana_batch.cli.show import show
+from nanobanana_batch.cli.text import as_json
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from nanobanana_batch.engine.work import Tally
     from nanobanana_batch.jobs.outcome import Outcome
 
+Command = TypeVar("Command", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
 
 
@@ -50,6 +54,8 @@ base_url = click.option(
 key_file = click.option("--key-file", type=PATH, metavar="FILE", help="Read the API key from this file.")
 debug = click.option("--debug", is_flag=True, help="Also write what replies say to run.log.")
 no_progress = click.option("--no-progress", is_flag=True, help="No progress line.")
+quiet = click.option("--quiet", "-q", is_flag=True, help="Say only what needs attention.")
+verbose = click.option("--verbose", "-v", is_flag=True, help="Say more.")
 as_copy = click.option(
     "--as-copy",
     is_flag=True,
@@ -62,12 +68,53 @@ verify = click.option(
 folder = click.argument("folder", type=PATH)
 
 
-def work(no_progress: bool, job: Callable[[Tally], Outcome]) -> int:
-    """Do a job under a progress line, say how it ended, and give its exit code."""
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a command that works tells of it."""
+
+    no_progress: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    json: bool = False
+
+
+def with_manner(command: Command) -> Command:
+    """Add the options; the command gets them as `manner`."""
+
+    @functools.wraps(command)
+    def with_options(*args: Any, **options: Any) -> Any:
+        told = [options.pop(name) for name in ("no_progress", "quiet", "verbose", "json_")]
+        return command(*args, manner=Manner(*told), **options)
+
+    decorated: Any = with_options
+    for option in (as_json_flag, verbose, quiet, no_progress):
+        decorated = option(decorated)
+    return cast(Command, decorated)
+
+
+def work(manner: Manner, job: Callable[[Tally], Outcome]) -> int:
+    """Do a job under a progress line, say how it ended, and give its exit code.
+
+    What came of it is on standard output only as JSON; what is said to people goes to standard error.
+    """
     from nanobanana_batch.cli.outcome_text import outcome_text
     from nanobanana_batch.cli.progress import progress
 
-    with progress(shown=not no_progress) as tally:
+    with progress(shown=not (manner.no_progress or manner.quiet)) as tally:
+        tally.tells_all = manner.verbose
+        if manner.quiet:
+            tally.announce = _only_warnings(tally.announce)
         outcome = job(tally)
-    show(outcome_text(outcome), err=True)
+    if not manner.quiet or outcome.exit_code:
+        show(outcome_text(outcome), err=True)
+    if manner.json:
+        show(as_json(outcome))
     return outcome.exit_code
+
+
+def _only_warnings(announce: Callable[[str], None]) -> Callable[[str], None]:
+    def told(text: str) -> None:
+        if text.startswith("warning:"):
+            announce(text)
+
+    return told

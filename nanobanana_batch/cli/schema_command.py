@@ -7,6 +7,7 @@ import json
 import click
 
 from nanobanana_batch.cli.our_command import OurCommand
+from nanobanana_batch.cli.screen import Verbatim
 from nanobanana_batch.cli.show import show
 
 
@@ -21,4 +22,4 @@ def schema(provider: str | None) -> None:
     from nanobanana_batch.jobs.connection import known_models
     from nanobanana_batch.manifest.schema import manifest_schema
 
-    show(json.dumps(manifest_schema(known_models(provider)), indent=2, ensure_ascii=False))
+    show(Verbatim(json.dumps(manifest_schema(known_models(provider)), indent=2, ensure_ascii=False)))

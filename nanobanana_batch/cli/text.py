@@ -6,11 +6,13 @@ import dataclasses
 import json
 import re
 import shutil
-import textwrap
+import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nanobanana_batch.cli.screen import Verbatim, width_of, wrapped
 from nanobanana_batch.model import AS
 from nanobanana_batch.visible import visible_line
 from nanobanana_batch.wording import amount, counted, cut
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 
 _WIDEST_CELL = 200
 _PLACES_SHOWN = 6
-_COMMAND = re.compile("`[^`]*`")
 NARROWEST = 24
 """A column of texts; else it takes what the others leave of the screen."""
 
@@ -32,7 +33,7 @@ def as_json(value: Any) -> str:
     """A dataclass, or a list of them, as indented JSON."""
     text = json.dumps(_plain(value), indent=2, ensure_ascii=False)
     # A byte of a file's name that is no text: as such it would not be JSON any more.
-    return re.sub("[\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text)
+    return Verbatim(re.sub("[\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def unexpected_text(error: BaseException) -> str:
@@ -106,17 +107,9 @@ def diagnosis_text(diagnosis: Diagnosis) -> str:
 
 
 def _hanging(first: str, text: str) -> list[str]:
-    """The text behind its first words, as wide as the screen; a path, or a command, stays in one piece."""
-    width = max(len(first) + NARROWEST, screen_width())
-    lines = textwrap.wrap(
-        _COMMAND.sub(lambda found: found[0].replace(" ", "\0"), text),
-        width,
-        initial_indent=first,
-        subsequent_indent=" " * len(first),
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-    return [line.replace("\0", " ") for line in lines]
+    """The text behind its first words; no wider than the screen, where there is one."""
+    width = width_of(sys.stdout)
+    return wrapped(first + text, width and max(len(first) + NARROWEST, width)).split("\n")
 
 
 def screen_width() -> int:
@@ -173,6 +166,8 @@ def _plain(value: Any) -> Any:
         }
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, Path):
+        return str(value)
     if isinstance(value, list | tuple | frozenset):
         return [_plain(item) for item in value]
     return value

@@ -112,6 +112,8 @@ class Tally:
     changed: Callable[[], None] = lambda: None
     announce: Callable[[str], None] = lambda text: None
     """Says something to the person, on a line of its own."""
+    tells_all: bool = False
+    """Whether all that happens to rows is said as well."""
     _troubles: dict[str, str] = field(default_factory=dict)
     _said: set[str] = field(default_factory=set)
 

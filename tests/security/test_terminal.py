@@ -94,7 +94,7 @@ def test_a_word_of_the_command_line_moves_no_cursor(
 def test_a_command_says_nothing_by_another_way() -> None:
     """Neither `click.echo` nor `print` nor a stream, but `show`; the progress line cleans what it shows."""
     others = []
-    for path in Path(nanobanana_batch.cli.__file__).parent.glob("*.py"):
+    for path in Path(nanobanana_batch.cli.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call):
                 name = ast.unparse(node.func)
@@ -102,7 +102,7 @@ def test_a_command_says_nothing_by_another_way() -> None:
                     others.append((path.name, ast.unparse(node)))
     assert sorted(others) == [
         ("progress.py", "print(visible(text), file=sys.stderr, flush=True)"),
-        ("show.py", "click.echo(visible(str(text)), err=err)"),
+        ("show.py", "click.echo(dress(visible(str(text)), stream), err=err, color=True)"),
     ]
 
 
