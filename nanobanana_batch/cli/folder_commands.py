@@ -59,7 +59,7 @@ def status(folder: Path, provider: str, verify: bool, json_: bool) -> None:
 def results(folder: Path, for_spreadsheets: bool, verify: bool) -> None:
     """Write results.csv of the output FOLDER anew.
 
-    It is made from the state, and by a look at the images; its path is printed.
+    It is made from state.sqlite3, and by a look at the images; its path is printed.
     """
     from nanobanana_batch.commands import FolderCommands
     from nanobanana_batch.files.disk import Disk
@@ -125,7 +125,7 @@ def retry(
 @click.option(
     "--rebuild",
     is_flag=True,
-    help="First make a state of what payments.jsonl tells, where the state is lost or an older copy.",
+    help="First make state.sqlite3 anew from payments.jsonl, where it is lost or an older copy.",
 )
 @last_provider
 @base_url

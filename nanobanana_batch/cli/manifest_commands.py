@@ -15,6 +15,7 @@ from nanobanana_batch.cli import plan_text
 from nanobanana_batch.cli.options import (
     PATH,
     Manner,
+    Whole,
     as_copy,
     as_json_flag,
     base_url,
@@ -69,14 +70,17 @@ _MANIFEST_OPTIONS = (
         metavar="DIR",
         help="Let MANIFEST read from this folder, too, beside its own and the working directory.",
     ),
-    click.option("--allow-unknown-model", is_flag=True, help="Send models that the catalogue does not know."),
+    click.option("--allow-unknown-model", is_flag=True, help="Send models that this program does not know."),
     click.option(
-        "--state-dir", type=PATH, metavar="DIR", help="Keep the state below this local folder instead."
+        "--state-dir",
+        type=PATH,
+        metavar="DIR",
+        help="Keep state.sqlite3, which knows what is paid for, below this local folder.",
     ),
     click.option(
         "--risk-network-filesystem",
         is_flag=True,
-        help="Keep the state on a network file system: two runs on it may pay twice.",
+        help="Keep state.sqlite3 on a network file system: two runs on it may pay twice.",
     ),
 )
 
@@ -105,13 +109,13 @@ def _manifest_options(command: Command) -> Command:
 @with_terms
 @click.option(
     "--rows",
-    type=click.IntRange(0),
+    type=Whole(0),
     metavar="N",
     help="How many rows to show.  [default: 10, or all of a pilot]",
 )
 @click.option(
     "--pilot",
-    type=click.IntRange(1),
+    type=Whole(1),
     metavar="N",
     help="Show the rows that a run with --pilot N would make, and what these cost.",
 )
@@ -165,19 +169,20 @@ def plan(
 @base_url
 @key_file
 @with_settings
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N rows of the manifest.")
+@click.option("--limit", type=Whole(1), metavar="N", help="Only the first N rows of the manifest.")
 @click.option(
     "--pilot",
-    type=click.IntRange(1),
+    type=Whole(1),
     metavar="N",
-    help="Only N rows that show every value of every factor, to see what the others will cost.",
+    help="Only N rows, with every value of the matrix and of each field: what will the others cost?",
 )
 @click.option(
     "--on-unknown",
     default="hold",
     show_default=True,
     type=click.Choice(["hold", "resubmit"]),
-    help="What to do with requests that may have been paid and cannot be found at the provider.",
+    help="What to do with rows that may have been paid and cannot be found at the provider: leave them, or"
+    " send them again, which may be paid twice.",
 )
 @click.option(
     "--callback-url",

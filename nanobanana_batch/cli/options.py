@@ -23,6 +23,12 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
 
 
+class Whole(click.IntRange):
+    """As people call it when something else is given."""
+
+    name = "whole number"
+
+
 def _providers(context: click.Context, option: click.Parameter, begun: str) -> list[CompletionItem]:
     """For a shell that completes: the built-in ones, and files."""
     from click.shell_completion import CompletionItem
@@ -52,10 +58,12 @@ base_url = click.option(
     "--base-url", metavar="URL", help="Where the provider is, if not where its profile says."
 )
 key_file = click.option("--key-file", type=PATH, metavar="FILE", help="Read the API key from this file.")
-debug = click.option("--debug", is_flag=True, help="Also write what replies say to run.log.")
+debug = click.option("--debug", is_flag=True, help="Also write what the provider's replies say to run.log.")
 no_progress = click.option("--no-progress", is_flag=True, help="No progress line.")
 quiet = click.option("--quiet", "-q", is_flag=True, help="Say only what needs attention.")
-verbose = click.option("--verbose", "-v", is_flag=True, help="Say more.")
+verbose = click.option(
+    "--verbose", "-v", is_flag=True, help="Say more: all rows, or all that happens to them."
+)
 as_copy = click.option(
     "--as-copy",
     is_flag=True,

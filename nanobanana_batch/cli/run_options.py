@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from nanobanana_batch.cli.options import Whole
+
 if TYPE_CHECKING:
     from nanobanana_batch.engine.context import Settings
 
@@ -39,6 +41,8 @@ def _failures(_: click.Context, option: click.Parameter, value: str | None) -> A
 class _Positive(click.FloatRange):
     """A number above 0; a limit that is none ("inf", "nan") would be no limit at all."""
 
+    name = "number"
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)
         if not math.isfinite(number):
@@ -51,7 +55,7 @@ _CONCURRENCY = click.option(
     "--concurrency",
     default=64,
     show_default=True,
-    type=click.IntRange(1),
+    type=Whole(1),
     metavar="N",
     help="How many images are being made at once.",
 )
@@ -60,9 +64,9 @@ _MAX_ATTEMPTS = click.option(
     "--max-attempts",
     default=3,
     show_default=True,
-    type=click.IntRange(1),
+    type=Whole(1),
     metavar="N",
-    help="Paid attempts for a row whose task fails for a reason that may pass.",
+    help="How often a row may be paid for whose image fails for a reason that may pass.",
 )
 _MAX_CREDITS = click.option(
     "--max-credits",
@@ -77,7 +81,7 @@ _OPTIONS = (
         "--submit-concurrency",
         default=8,
         show_default=True,
-        type=click.IntRange(1),
+        type=Whole(1),
         metavar="N",
         help="How many of them are being ordered at the same moment.",
     ),
@@ -112,7 +116,7 @@ _OPTIONS = (
         show_default=True,
         callback=_seconds,
         metavar="TIME",
-        help="Set a task aside that works longer than this; it is looked at now and then.",
+        help="Let other rows go on where an image takes longer; it is looked at now and then.",
     ),
 )
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from nanobanana_batch.cli.options import Whole
 from nanobanana_batch.cli.our_command import OurCommand
 from nanobanana_batch.cli.show import show
 from nanobanana_batch.cli.text import as_json, models_text
@@ -52,7 +53,7 @@ class _ServeCommand(OurCommand):
     "--port",
     default=8080,
     show_default=True,
-    type=click.IntRange(0, 65535),
+    type=Whole(0, 65535),
     metavar="N",
     help="0: any free one.",
 )
@@ -100,7 +101,11 @@ class _ServeCommand(OurCommand):
     metavar="SECONDS",
     help="How long a link to an image works.",
 )
-@click.option("--idempotency/--no-idempotency", default=True, help="Whether Idempotency-Key is honoured.")
+@click.option(
+    "--idempotency/--no-idempotency",
+    default=True,
+    help="Whether a request that comes twice (same Idempotency-Key) makes one task.",
+)
 @click.option(
     "--batch/--no-batch", "batch_reads", default=True, help="Whether many tasks can be read at once."
 )
@@ -144,7 +149,8 @@ def serve(faults: tuple[str, ...], **options: Any) -> None:
     """Run the embedded API service alone, on 127.0.0.1. It draws placeholders and costs nothing.
 
     Prints its address once it accepts connections. Its API is described at /docs; who was charged for
-    what stands at /admin/ledger. The unified dialect is under /unified.
+    what stands at /admin/ledger. The API as `unified` has it is under
+    /unified.
 
     A fault has a rate from 0 to 1; which requests it hits follows from the fault seed and their
     bytes, so that a run can be repeated. The ones in force are changed by a POST to /admin/faults, and

@@ -118,13 +118,13 @@ def screen_width() -> int:
 
 
 def models_text(models: Sequence[ModelRules]) -> str:
-    """One paragraph a model and dialect."""
+    """One paragraph for each model and kind of provider."""
     return "\n\n".join(_model_text(rules) for rules in models)
 
 
 def _model_text(rules: ModelRules) -> str:
     title = f" ({rules.title})" if rules.title else ""
-    lines = [f"{rules.name}{title}, dialect {rules.dialect}"]
+    lines = [f"{rules.name}{title}, as {rules.dialect} offers it"]
     lines += [f"  {name} is only another name; {rules.name} is sent" for name in rules.aliases]
     lines += [f"  {name} is its older name; rows that say it send it" for name in rules.older_names]
     if rules.retired_on:

@@ -185,7 +185,12 @@ def _provider(connection: Connection) -> Iterator[Check]:
     except NanobananaError as error:
         yield _problem("profile", error, "Correct the file, or name another with --provider.")
         return
-    yield _ok("profile", f"{profile.name}, dialect {profile.dialect}")
+    yield _ok(
+        "profile",
+        profile.name
+        if profile.name == profile.dialect
+        else f"{profile.name}, a provider like {profile.dialect}",
+    )
     if profile.embedded and connection.base_url is None:
         yield _ok("address", "a service on this machine, started for each run; it costs nothing")
         yield from _account(connection, profile)
