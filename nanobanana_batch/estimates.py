@@ -1,7 +1,8 @@
 """What rows that are not made yet will cost and how long they will take, and how well that is known.
 
 A price is the most that this folder's own replies named for such a request, as `--max-credits` counts it,
-or else the price book's; where neither says, the estimate says so instead of guessing.
+or else the price book's, or else what this user has paid in other folders; where nobody says, the estimate
+says so instead of guessing.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 
 from nanobanana_batch.model import Request
 from nanobanana_batch.pricing.book import PriceBook, Source
+from nanobanana_batch.pricing.earlier import Paid
 from nanobanana_batch.state.prices import PriceClass
 from nanobanana_batch.state.reader import Reader
 
@@ -45,11 +47,14 @@ class Cost:
     by_replies: int
     by_profile: int
     by_list: int
+    by_earlier: int
     unpriced: int
     profile_day: str
     """Of which day the profile's prices are; empty where it does not say."""
     list_day: str
     """When the price list was read; empty where there is none."""
+    earlier_day: str
+    """When such requests were paid in another folder, the oldest of those days; empty where none counts."""
     spent: float
     """What the folder has cost before, in credits."""
     credits_per_usd: float | None
@@ -87,29 +92,40 @@ class Prices:
 
     def of(self, kind: PriceClass) -> float | None:
         """Credits for one request; None where nobody says."""
+        return self._priced(kind)[0]
+
+    def _priced(self, kind: PriceClass) -> tuple[float | None, Source | Paid | None]:
+        """And who says so: a source, what was paid before, or None for the folder's own replies."""
         known = self._seen.prices.get(kind)
-        return self._book.price(_request(kind)) if known is None else known
+        if known is not None:
+            return known, None
+        if quote := self._book.quote(_request(kind)):
+            return quote.credits, quote.source
+        paid = self._book.earlier.get(kind)
+        return (None, None) if paid is None else (paid.credits, paid)
 
     def cost(self, rows: Counter[PriceClass]) -> Cost:
         """For all of them."""
-        counts: Counter[Source | None] = Counter()
-        credits, by_replies = 0.0, 0
+        counts: Counter[str] = Counter()
+        credits, days = 0.0, set()
         for kind, count in rows.items():
-            known = self._seen.prices.get(kind)
-            quote = self._book.quote(_request(kind)) if known is None else None
-            if known is not None:
-                by_replies += count
+            price, source = self._priced(kind)
+            if isinstance(source, Paid):
+                counts["earlier"] += count
+                days.add(source.day)
             else:
-                counts[quote.source if quote else None] += count
-            credits += count * (known if known is not None else quote.credits if quote else 0.0)
+                counts["unpriced" if price is None else source or "replies"] += count
+            credits += count * (price or 0.0)
         return Cost(
             credits=credits,
-            by_replies=by_replies,
+            by_replies=counts["replies"],
             by_profile=counts[Source.PROFILE],
             by_list=counts[Source.LIST],
-            unpriced=counts[None],
+            by_earlier=counts["earlier"],
+            unpriced=counts["unpriced"],
             profile_day=self._book.profile_day,
             list_day=self._book.list_day,
+            earlier_day=min(days, default=""),
             spent=self._seen.spent,
             credits_per_usd=self._book.credits_per_usd,
         )

@@ -74,6 +74,13 @@ def amount(number: float) -> str:
     return f"{number:,.2f}".rstrip("0").rstrip(".") if abs(number) >= 1 else f"{number:.3g}"
 
 
+def bytes_text(size: int) -> str:
+    """An amount of bytes: 812 bytes, 43 kB, 1.2 MB."""
+    if size < 1000:
+        return f"{size} bytes"
+    return f"{size / 1e3:.0f} kB" if size < 1_000_000 else f"{size / 1e6:,.1f} MB"
+
+
 def money_text(credits: float, credits_per_usd: float | None) -> str:
     """What credits cost, such as `$12.40` or `$0.094`; empty where that is not known."""
     if credits_per_usd is None:

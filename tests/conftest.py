@@ -1,4 +1,4 @@
-"""No test reads or writes the cache of the person who runs it."""
+"""No test reads or writes the cache, or what is remembered, of the person who runs it."""
 
 from __future__ import annotations
 
@@ -12,4 +12,5 @@ def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
     """A cache of their own, also for the processes that they start."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield

@@ -32,6 +32,7 @@ def plan(
     name: str | None = None,
     provider: str = defaults.PROVIDER,
     pilot: int | None = None,
+    limit: int | None = None,
     rows: int | None = None,
     out_csv: AnyPath | None = None,
     **options: Unpack[RunOptions],
@@ -40,8 +41,9 @@ def plan(
 
     `manifest`: a file; a list of dicts, or of prompts; or a `pandas.DataFrame`. `out`: the output folder
     [outputs/<name of the manifest>]; `name` names it for rows that come from no file. `pilot`: of a run of so
-    many rows that show every value of every factor. `rows`: how many rows are in the plan
-    [10, or all of a pilot]. `out_csv`: write all rows into this table. Options are those of a run.
+    many rows that show every value of every factor; `limit`: of one of the first rows. `rows`: how many rows
+    are in the plan [10, or all of such a part]. `out_csv`: write all rows into this table. Options are those
+    of a run.
 
     Raises:
         ManifestError: the manifest has problems, all of them listed.
@@ -55,9 +57,11 @@ def plan(
     said = given(options, RunOptions, "plan")
     terms = terms_of(said)
     pilot = None if pilot is None else count("pilot", pilot)
-    first = (pilot or defaults.PLANNED_ROWS) if rows is None else count("rows", rows, least=0)
+    limit = None if limit is None else count("limit", limit)
+    first = (pilot or limit or defaults.PLANNED_ROWS) if rows is None else count("rows", rows, least=0)
+    table = None if out_csv is None else Path(out_csv)
     with ordered(manifest, name, out, provider, said) as order:
-        return make_plan(order, first, terms, None if out_csv is None else Path(out_csv), pilot)
+        return make_plan(order, first, terms, table, pilot, limit)
 
 
 def run(

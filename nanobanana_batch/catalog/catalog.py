@@ -105,7 +105,7 @@ class Catalog:
         offered = tuple(entry.name for entry in self.models(dialect))
         elsewhere = [other for other in self.dialects if self.rules(model, other)]
         if elsewhere:
-            message = f"{shown(model)} is not offered in dialect {dialect} (it is in {', '.join(elsewhere)})"
+            message = f"{shown(model)} is not offered at {dialect} (it is at {', '.join(elsewhere)})"
             return Finding("model", message, offered)
         others = {**self._aliases, **self._older}
         allowed = (*offered, *(other for other, name in others.items() if name in offered))
@@ -158,7 +158,7 @@ class Catalog:
             known = self.rules(name, dialect)
             if known is None:
                 offered = tuple(entry.name for entry in self.models(dialect))
-                message = f"unknown model in dialect {dialect}; a new one belongs under models, too"
+                message = f"no model of {dialect}; a new one belongs under models, too"
                 reader.found(f"prices.{name}", message, offered, closest(name, offered))
                 continue
             read = reader.credits(f"prices.{name}", entry, known.resolutions)

@@ -105,7 +105,7 @@ def check_values(
         ("output_format", request.output_format, rules.output_formats),
         ("thinking_level", request.thinking_level, rules.thinking_levels),
     )
-    where = f"by {rules.name} in dialect {rules.dialect}"
+    where = f"by {rules.name} at {rules.dialect}"
     for field, value, allowed in choices:
         if value is None or value in allowed:
             continue
@@ -142,7 +142,7 @@ def read_extra(extra: Extra, text: str, rules: ModelRules) -> ExtraValue | Findi
     """The value of a setting of the model's own, or what is wrong with it."""
     value = extra.read(text)
     if value is None:
-        message = f"{shown(text)} is not allowed by {rules.name} in dialect {rules.dialect}"
+        message = f"{shown(text)} is not allowed by {rules.name} at {rules.dialect}"
         allowed = extra.words or (extra.said,)
         return Finding(extra.name, message, allowed, closest(text, extra.words), rests_on="model")
     fault = _own_url_fault(extra.name, text) if extra.kind == "url" else ""

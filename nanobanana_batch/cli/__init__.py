@@ -8,9 +8,12 @@ import sys
 import click
 
 from nanobanana_batch.cli import interrupts, streams
+from nanobanana_batch.cli.completion_command import completion
 from nanobanana_batch.cli.doctor_command import doctor
 from nanobanana_batch.cli.folder_commands import audit, results, retry, status
+from nanobanana_batch.cli.init_command import init
 from nanobanana_batch.cli.manifest_commands import plan, run
+from nanobanana_batch.cli.our_command import OurProgram
 from nanobanana_batch.cli.prices_command import prices
 from nanobanana_batch.cli.schema_command import schema
 from nanobanana_batch.cli.service_commands import models, serve
@@ -25,7 +28,9 @@ nothing sent; 3 stopped early, run it again later; 4 folder in use; 130 interrup
 
 
 @click.group(
-    epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    cls=OurProgram,
+    epilog=EXIT_CODES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(package_name="nanobanana-batch")
 def commands() -> None:
@@ -36,7 +41,21 @@ def commands() -> None:
     """
 
 
-for command in (plan, run, status, retry, results, audit, doctor, serve, models, prices, schema):
+for command in (
+    init,
+    plan,
+    run,
+    status,
+    retry,
+    results,
+    audit,
+    doctor,
+    serve,
+    models,
+    prices,
+    schema,
+    completion,
+):
     commands.add_command(command)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nanobanana_batch.cli.options import (
+    Manner,
     as_copy,
     as_json_flag,
     base_url,
@@ -16,11 +17,13 @@ from nanobanana_batch.cli.options import (
     folder,
     key_file,
     last_provider,
-    no_progress,
+    shown,
     verify,
     with_hooks,
+    with_manner,
     work,
 )
+from nanobanana_batch.cli.our_command import OurCommand
 from nanobanana_batch.cli.outcome_text import standing_text
 from nanobanana_batch.cli.run_options import with_settings
 from nanobanana_batch.cli.show import show, show_as_is
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
     from nanobanana_batch.results import Standing
 
 
-@click.command()
+@click.command(cls=OurCommand)
 @folder
 @last_provider
 @verify
@@ -58,7 +61,7 @@ def status(folder: Path, provider: str, verify: bool, watch: bool, json_: bool) 
         show(as_json(found) if json_ else standing_text(found))
 
 
-@click.command()
+@click.command(cls=OurCommand)
 @folder
 @click.option(
     "--for-spreadsheets",
@@ -69,7 +72,7 @@ def status(folder: Path, provider: str, verify: bool, watch: bool, json_: bool) 
 def results(folder: Path, for_spreadsheets: bool, verify: bool) -> None:
     """Write results.csv of the output FOLDER anew.
 
-    It is made from the state, and by a look at the images; its path is printed.
+    It is made from state.sqlite3, and by a look at the images; its path is printed.
     """
     from nanobanana_batch.commands import FolderCommands
     from nanobanana_batch.files.disk import Disk
@@ -84,7 +87,7 @@ def results(folder: Path, for_spreadsheets: bool, verify: bool) -> None:
         show(sentence, err=True)
 
 
-@click.command()
+@click.command(cls=OurCommand)
 @folder
 @click.option(
     "--only",
@@ -101,9 +104,9 @@ def results(folder: Path, for_spreadsheets: bool, verify: bool) -> None:
 @with_hooks
 @as_copy
 @debug
-@no_progress
+@with_manner
 def retry(
-    folder: Path, only: Any, rows: tuple[str, ...], provider: str, no_progress: bool, **options: Any
+    folder: Path, only: Any, rows: tuple[str, ...], provider: str, manner: Manner, **options: Any
 ) -> int:
     """Pay again for rows of FOLDER that did not complete.
 
@@ -112,32 +115,30 @@ def retry(
     from nanobanana_batch.api.making import retry as again
 
     return work(
-        no_progress,
+        manner,
         lambda progress: again(folder, only, rows=rows, provider=provider, progress=progress, **options),
     )
 
 
-@click.command()
+@click.command(cls=OurCommand)
 @folder
 @click.option("--repair", is_flag=True, help="First fetch what is paid for and can still be had.")
 @click.option(
     "--rebuild",
     is_flag=True,
-    help="First make a state of what payments.jsonl tells, where the state is lost or an older copy.",
+    help="First make state.sqlite3 anew from payments.jsonl, where it is lost or an older copy.",
 )
 @last_provider
 @base_url
 @key_file
 @as_copy
-@no_progress
-@as_json_flag
+@with_manner
 def audit(
     folder: Path,
     repair: bool,
     rebuild: bool,
     provider: str,
-    no_progress: bool,
-    json_: bool,
+    manner: Manner,
     **options: Any,
 ) -> int:
     """Check that all that was sent, paid and saved is explained.
@@ -150,15 +151,14 @@ def audit(
     from nanobanana_batch.cli.streams import impatient
     from nanobanana_batch.files.disk import Disk
     from nanobanana_batch.jobs.rebuild import rebuild_folder
-    from nanobanana_batch.screen.progress import progress
 
     if rebuild:
         show(rebuilt_text(rebuild_folder(folder, Disk())), err=True)
     with impatient():
         try:
-            shown = progress(shown=not no_progress)
-            found = look(folder, repair=repair, provider=provider, progress=shown, **options)
+            found = look(folder, repair=repair, provider=provider, progress=shown(manner), **options)
         except Interrupted:
             found = look(folder, provider=provider, **options)
-    show(as_json(found) if json_ else audit_text(found))
+    if found.findings or not manner.quiet or manner.json:
+        show(as_json(found) if manner.json else audit_text(found))
     return found.exit_code

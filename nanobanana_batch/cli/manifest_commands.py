@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -12,15 +13,21 @@ from nanobanana_batch import defaults
 from nanobanana_batch.cli import plan_text
 from nanobanana_batch.cli.options import (
     PATH,
+    Manner,
+    Whole,
     as_copy,
+    as_json_flag,
     base_url,
     debug,
     key_file,
-    no_progress,
     provider,
+    quiet,
+    verbose,
     with_hooks,
+    with_manner,
     work,
 )
+from nanobanana_batch.cli.our_command import OurCommand
 from nanobanana_batch.cli.run_options import with_settings, with_terms
 from nanobanana_batch.cli.show import show
 from nanobanana_batch.cli.text import as_json
@@ -43,7 +50,7 @@ _MANIFEST_OPTIONS = (
         type=click.Choice(["yaml", "csv", "tsv", "jsonl", "parquet"]),
         help="What MANIFEST is, if its name does not say it.",
     ),
-    click.option("--out", type=PATH, help="Output folder.  [default: outputs/<name>]"),
+    click.option("--out", type=PATH, metavar="DIR", help="Output folder.  [default: outputs/<name>]"),
     provider,
     click.option(
         "--defaults", multiple=True, callback=_pairs, metavar="NAME=VALUE", help="Fill what rows do not give."
@@ -58,14 +65,24 @@ _MANIFEST_OPTIONS = (
         metavar="DIR",
         help="Let MANIFEST read from this folder, too, beside its own and the working directory.",
     ),
-    click.option("--allow-unknown-model", is_flag=True, help="Send models that the catalogue does not know."),
-    click.option("--state-dir", type=PATH, help="Keep the state below this local folder instead."),
+    click.option("--allow-unknown-model", is_flag=True, help="Send models that this program does not know."),
+    click.option(
+        "--state-dir",
+        type=PATH,
+        metavar="DIR",
+        help="Keep state.sqlite3, which knows what is paid for, below this local folder.",
+    ),
     click.option(
         "--risk-network-filesystem",
         is_flag=True,
-        help="Keep the state on a network file system: two runs on it may pay twice.",
+        help="Keep state.sqlite3 on a network file system: two runs on it may pay twice.",
     ),
 )
+
+
+def _rows_shown(quiet: bool, verbose: bool, part: int | None) -> int:
+    """None, all, or those of a part, or a few."""
+    return 0 if quiet else sys.maxsize if verbose else part or defaults.PLANNED_ROWS
 
 
 def _manifest_options(command: Command) -> Command:
@@ -75,25 +92,28 @@ def _manifest_options(command: Command) -> Command:
     return cast(Command, decorated)
 
 
-@click.command()
+@click.command(cls=OurCommand)
 @_manifest_options
 @base_url
 @with_terms
 @click.option(
     "--rows",
-    type=click.IntRange(0),
+    type=Whole(0),
+    metavar="N",
     help="How many rows to show.  [default: 10, or all of a pilot]",
 )
 @click.option(
     "--pilot",
-    type=click.IntRange(1),
+    type=Whole(1),
     metavar="N",
     help="Show the rows that a run with --pilot N would make, and what these cost.",
 )
 @click.option("--row", metavar="ID", help="Show this row in full instead.")
 @click.option("--show-request", metavar="ID", help="Show what would be sent for this row instead.")
 @click.option("--out-csv", type=PATH, metavar="FILE", help="Write all rows into a table, a manifest itself.")
-@click.option("--json", "json_", is_flag=True, help="As JSON on stdout.")
+@quiet
+@verbose
+@as_json_flag
 def plan(
     manifest: Path,
     out: Path | None,
@@ -103,6 +123,8 @@ def plan(
     row: str | None,
     show_request: str | None,
     out_csv: Path | None,
+    quiet: bool,
+    verbose: bool,
     json_: bool,
     **options: Any,
 ) -> None:
@@ -124,31 +146,33 @@ def plan(
         found = find_row(manifest, row, out, provider, options)
         show(as_json(found) if json_ else plan_text.row_text(found))
     else:
+        shown = _rows_shown(quiet, verbose, pilot) if rows is None else rows
         made = make_plan(
-            manifest, out=out, provider=provider, rows=rows, pilot=pilot, out_csv=out_csv, **options
+            manifest, out=out, provider=provider, rows=shown, pilot=pilot, out_csv=out_csv, **options
         )
         show(as_json(made) if json_ else plan_text.plan_text(made))
 
 
-@click.command()
+@click.command(cls=OurCommand)
 @_manifest_options
 @base_url
 @key_file
 @with_settings
 @with_hooks
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N rows of the manifest.")
+@click.option("--limit", type=Whole(1), metavar="N", help="Only the first N rows of the manifest.")
 @click.option(
     "--pilot",
-    type=click.IntRange(1),
+    type=Whole(1),
     metavar="N",
-    help="Only N rows that show every value of every factor, to see what the others will cost.",
+    help="Only N rows, with every value of the matrix and of each field: what will the others cost?",
 )
 @click.option(
     "--on-unknown",
     default=defaults.ON_UNKNOWN,
     show_default=True,
     type=click.Choice(["hold", "resubmit"]),
-    help="What to do with requests that may have been paid and cannot be found at the provider.",
+    help="What to do with rows that may have been paid and cannot be found at the provider: leave them, or"
+    " send them again, which may be paid twice.",
 )
 @click.option(
     "--callback-url",
@@ -162,23 +186,31 @@ def plan(
 )
 @as_copy
 @debug
-@no_progress
+@click.option("--dry-run", is_flag=True, help="Only say what it would do, as plan does; send nothing.")
+@with_manner
 def run(
     manifest: Path,
     out: Path | None,
     provider: str,
     limit: int | None,
     pilot: int | None,
-    no_progress: bool,
+    dry_run: bool,
+    manner: Manner,
     **options: Any,
 ) -> int:
     """Make what MANIFEST asks for and is not made yet.
 
     Run it again to resume: nothing is paid for twice.
     """
+    from nanobanana_batch.api.making import plan as make_plan
     from nanobanana_batch.api.making import run as make
 
     if limit is not None and pilot is not None:
         raise click.UsageError("--limit and --pilot: give one of them.")
     where: Any = {"out": out, "provider": provider, "limit": limit, "pilot": pilot}
-    return work(no_progress, lambda progress: make(manifest, progress=progress, **where, **options))
+    if dry_run:
+        rows = _rows_shown(manner.quiet, manner.verbose, pilot or limit)
+        made = make_plan(manifest, rows=rows, **where, **options)
+        show(as_json(made) if manner.json else plan_text.plan_text(made))
+        return 0
+    return work(manner, lambda progress: make(manifest, progress=progress, **where, **options))

@@ -51,7 +51,7 @@ def outcome_text(outcome: Outcome) -> str:
         )
     if outcome.same_bytes:
         lines.append(
-            f"Images with the bytes of another row's: {outcome.same_bytes:,};"
+            f"Images that are the same file as another row's: {outcome.same_bytes:,};"
             " see duplicate_of in the results."
         )
     if outcome.not_as_asked:

@@ -8,11 +8,29 @@ from typing import TYPE_CHECKING
 from nanobanana_batch.cli.text import NARROWEST, as_json, screen_width, table
 from nanobanana_batch.commands import FolderCommands
 from nanobanana_batch.state.comparison import TO_COLLECT, Prospect
-from nanobanana_batch.wording import amount, counted, cut, duration_text, in_short, money_text, priced
+from nanobanana_batch.wording import (
+    amount,
+    bytes_text,
+    counted,
+    cut,
+    duration_text,
+    in_short,
+    money_text,
+    priced,
+)
 
 if TYPE_CHECKING:
     from nanobanana_batch.estimates import Cost, Duration
-    from nanobanana_batch.jobs.plan import FirstRow, Group, Plan, PlannedPilot, PlannedRequest, PlannedRow
+    from nanobanana_batch.jobs.plan import (
+        FirstRow,
+        Group,
+        Plan,
+        PlannedPicture,
+        PlannedPilot,
+        PlannedRequest,
+        PlannedRow,
+        PlannedUploads,
+    )
     from nanobanana_batch.manifest import Picked
 
 _RATIOS_SHOWN = 8
@@ -78,7 +96,7 @@ def body_text(request: PlannedRequest) -> str:
 
 def cost_text(cost: Cost) -> str:
     """What rows will cost, and where that is known from."""
-    rows = cost.by_replies + cost.by_profile + cost.by_list + cost.unpriced
+    rows = cost.by_replies + cost.by_profile + cost.by_list + cost.by_earlier + cost.unpriced
     if rows == cost.unpriced:
         return "unknown: no price is told before the first reply" if rows else "nothing"
     credits = priced(cost.credits, cost.credits_per_usd)
@@ -91,7 +109,12 @@ def cost_text(cost: Cost) -> str:
 def _known_by(cost: Cost) -> str:
     """Where prices come from, with how many rows each where there are several."""
     profile = f"prices of {cost.profile_day}" if cost.profile_day else "by the profile's prices"
-    listed = [(cost.by_profile, profile), (cost.by_list, f"price list of {cost.list_day}")]
+    earlier = f"as you paid in another folder on {cost.earlier_day}"
+    listed = [
+        (cost.by_profile, profile),
+        (cost.by_list, f"price list of {cost.list_day}"),
+        (cost.by_earlier, earlier),
+    ]
     estimated = [(count, source) for count, source in listed if count]
     if not estimated:
         return "by this folder's replies"
@@ -156,10 +179,15 @@ def _group_lines(plan: Plan) -> list[str]:
 
 def _group_cells(group: Group, credits_per_usd: float | None) -> tuple[str, ...]:
     credits = "?" if group.credits is None else amount(group.credits)
-    cells = group.model, group.resolution or "-", f"{group.rows:,}", f"{group.to_submit:,}", credits
+    cells = group.model, _resolution(group), f"{group.rows:,}", f"{group.to_submit:,}", credits
     if credits_per_usd is None:
         return cells
     return *cells, "?" if group.credits is None else money_text(group.credits, credits_per_usd)
+
+
+def _resolution(group: Group) -> str:
+    """Where none is given the provider chooses, and takes its money for that."""
+    return group.resolution or (f"{group.default_resolution} by default" if group.default_resolution else "-")
 
 
 def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
@@ -167,12 +195,11 @@ def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
         yield picked.by, _picked_text(picked)
     yield "reads", in_short(plan.reads, _NAMES_SHOWN)
     if plan.uploads:
-        size = f"{plan.uploads.size_bytes / 1e6:,.1f} MB"
-        names = in_short(plan.uploads.names, _NAMES_SHOWN, plan.uploads.files)
-        yield "uploads", f"{counted(plan.uploads.files, 'local image')} ({size}): {names}"
+        yield "edits", _edits_text(plan.uploads)
+        yield "uploads", _uploads_text(plan.uploads)
     yield "ratios", _several(plan.aspect_ratios) if set(plan.aspect_ratios) != {"-"} else ""
     if plan.pilot:
-        yield "pilot", _pilot_text(plan.pilot)
+        yield plan.pilot.by, _pilot_text(plan.pilot)
     yield "cost", _cost_of(plan)
     yield (
         "spent",
@@ -190,6 +217,26 @@ def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "table", f"{plan.table} has all rows" if plan.table else ""
 
 
+def _edits_text(uploads: PlannedUploads) -> str:
+    """Which pictures, and how large these are."""
+    kinds = [(uploads.files, "local picture"), (uploads.links, "link")]
+    told = " and ".join(counted(count, noun) for count, noun in kinds if count)
+    names = in_short(list(map(_picture_text, uploads.pictures)), _NAMES_SHOWN, uploads.files)
+    return f"{counted(uploads.rows, 'row')} of {told}" + (f": {names}" if names else "")
+
+
+def _picture_text(picture: PlannedPicture) -> str:
+    size = f"{picture.width}x{picture.height}, " if picture.width is not None else ""
+    return f"{picture.name} ({size}{bytes_text(picture.size_bytes)})"
+
+
+def _uploads_text(uploads: PlannedUploads) -> str:
+    if not uploads.files:
+        return ""
+    each = ", once each, however many rows use them" if uploads.rows > uploads.files else ""
+    return f"at most {counted(uploads.files, 'file')}, {bytes_text(uploads.size_bytes)} in all{each}"
+
+
 def _picked_text(picked: Picked) -> str:
     if picked.by == "sample":
         return f"{picked.taken:,} of {picked.of:,} combinations, seed {picked.detail}"
@@ -203,6 +250,8 @@ def _pilot_text(pilot: PlannedPilot) -> str:
 
 
 def _cost_of(plan: Plan) -> str:
+    if plan.is_free and not plan.cost.credits:
+        return "nothing: placeholders are drawn on this machine"
     text = cost_text(plan.cost)
     if plan.cost.unpriced and plan.is_expanded and plan.rows > _PILOT and plan.pilot is None:
         text += f"; a run with --pilot {_PILOT} tells"

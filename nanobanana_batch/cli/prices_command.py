@@ -5,11 +5,12 @@ from __future__ import annotations
 import click
 
 from nanobanana_batch.cli import options
+from nanobanana_batch.cli.our_command import OurCommand
 from nanobanana_batch.cli.show import show
 from nanobanana_batch.cli.text import as_json
 
 
-@click.command()
+@click.command(cls=OurCommand)
 @options.provider
 @options.base_url
 @click.option("--refresh", is_flag=True, help="First read the provider's public price list.")

@@ -10,6 +10,7 @@ import click
 
 from nanobanana_batch import defaults
 from nanobanana_batch.api.values import read_seconds
+from nanobanana_batch.cli.options import Whole
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -33,6 +34,8 @@ def _failures(_: click.Context, option: click.Parameter, value: str | None) -> A
 class _Positive(click.FloatRange):
     """A number above 0; a limit that is none ("inf", "nan") would be no limit at all."""
 
+    name = "number"
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)
         if not math.isfinite(number):
@@ -47,16 +50,18 @@ _CONCURRENCY = click.option(
     "--concurrency",
     default=defaults.CONCURRENCY,
     show_default=True,
-    type=click.IntRange(1),
-    help="Tasks in flight.",
+    type=Whole(1),
+    metavar="N",
+    help="How many images are being made at once.",
 )
 _RATE = click.option("--rate", type=_POSITIVE, metavar="N", help="At most N new requests a minute.")
 _MAX_ATTEMPTS = click.option(
     "--max-attempts",
     default=defaults.MAX_ATTEMPTS,
     show_default=True,
-    type=click.IntRange(1),
-    help="Paid attempts for a row whose task fails for a reason that may pass.",
+    type=Whole(1),
+    metavar="N",
+    help="How often a row may be paid for whose image fails for a reason that may pass.",
 )
 _MAX_CREDITS = click.option(
     "--max-credits",
@@ -71,8 +76,9 @@ _OPTIONS = (
         "--submit-concurrency",
         default=defaults.SUBMIT_CONCURRENCY,
         show_default=True,
-        type=click.IntRange(1),
-        help="Paid requests at once.",
+        type=Whole(1),
+        metavar="N",
+        help="How many of them are being ordered at the same moment.",
     ),
     _RATE,
     _MAX_ATTEMPTS,
@@ -103,7 +109,7 @@ _OPTIONS = (
         show_default=True,
         callback=_seconds,
         metavar="TIME",
-        help="Set a task aside that works longer than this; it is looked at now and then.",
+        help="Let other rows go on where an image takes longer; it is looked at now and then.",
     ),
 )
 

@@ -6,10 +6,12 @@ import json
 
 import click
 
+from nanobanana_batch.cli.dress import Verbatim
+from nanobanana_batch.cli.our_command import OurCommand
 from nanobanana_batch.cli.show import show
 
 
-@click.command()
+@click.command(cls=OurCommand)
 @click.option("--provider", metavar="NAME|FILE", help="With this provider's models and their own settings.")
 def schema(provider: str | None) -> None:
     """Print the JSON Schema of YAML manifests.
@@ -20,4 +22,4 @@ def schema(provider: str | None) -> None:
     from nanobanana_batch.jobs.connection import known_models
     from nanobanana_batch.manifest.schema import manifest_schema
 
-    show(json.dumps(manifest_schema(known_models(provider)), indent=2, ensure_ascii=False))
+    show(Verbatim(json.dumps(manifest_schema(known_models(provider)), indent=2, ensure_ascii=False)))

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from nanobanana_batch.cli.options import Whole
+from nanobanana_batch.cli.our_command import OurCommand
 from nanobanana_batch.cli.show import show
 from nanobanana_batch.cli.text import as_json, models_text
 from nanobanana_batch.errors import OutputFailed, ServiceFailed
@@ -34,7 +36,7 @@ def _say_where(base_url: str) -> None:
         show(f"Serving on {base_url} (docs at {base_url}/docs, ledger at {base_url}/admin/ledger)")
 
 
-class _ServeCommand(click.Command):
+class _ServeCommand(OurCommand):
     """Its help ends with the names of the faults."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -43,11 +45,17 @@ class _ServeCommand(click.Command):
         with formatter.section("Faults, by what they hit"):
             groups = {**FAULT_GROUPS, "how, when hit": FAULT_PARAMETERS}
             formatter.write_dl([(title, " ".join(names)) for title, names in groups.items()])
+        super().format_epilog(ctx, formatter)
 
 
 @click.command(cls=_ServeCommand)
 @click.option(
-    "--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0: any free one."
+    "--port",
+    default=8080,
+    show_default=True,
+    type=Whole(0, 65535),
+    metavar="N",
+    help="0: any free one.",
 )
 @click.option(
     "--host-name",
@@ -62,6 +70,7 @@ class _ServeCommand(click.Command):
     default=Path("outputs/.service"),
     show_default=True,
     type=click.Path(path_type=Path),
+    metavar="DIR",
     help="Its tasks, pictures and ledger; they survive a restart.",
 )
 @click.option(
@@ -73,14 +82,30 @@ class _ServeCommand(click.Command):
     metavar="SECONDS|MIN-MAX",
     help="How long a task takes.",
 )
-@click.option("--seed", type=int, help="The same requests get the same task ids and pictures.")
-@click.option("--credits", default=1_000_000, show_default=True, help="What each key begins with.")
+@click.option("--seed", type=int, metavar="N", help="The same requests get the same task ids and pictures.")
 @click.option(
-    "--key-file", type=click.Path(path_type=Path), help="Accept only the keys in this file, one a line."
+    "--credits", default=1_000_000, show_default=True, metavar="N", help="What each key begins with."
 )
-@click.option("--images", default=1, show_default=True, help="How many each task makes.")
-@click.option("--link-lifetime", "link_lifetime_s", default=86400.0, show_default=True, help="Seconds.")
-@click.option("--idempotency/--no-idempotency", default=True, help="Whether Idempotency-Key is honoured.")
+@click.option(
+    "--key-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Accept only the keys in this file, one a line.",
+)
+@click.option("--images", default=1, show_default=True, metavar="N", help="How many each task makes.")
+@click.option(
+    "--link-lifetime",
+    "link_lifetime_s",
+    default=86400.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a link to an image works.",
+)
+@click.option(
+    "--idempotency/--no-idempotency",
+    default=True,
+    help="Whether a request that comes twice (same Idempotency-Key) makes one task.",
+)
 @click.option(
     "--batch/--no-batch", "batch_reads", default=True, help="Whether many tasks can be read at once."
 )
@@ -95,9 +120,12 @@ class _ServeCommand(click.Command):
     "file_lifetime_s",
     default=259200.0,
     show_default=True,
-    help="Seconds that an uploaded reference image is kept.",
+    metavar="SECONDS",
+    help="How long an uploaded reference image is kept.",
 )
-@click.option("--max-files", default=100, show_default=True, help="How many of them a key may have.")
+@click.option(
+    "--max-files", default=100, show_default=True, metavar="N", help="How many of them a key may have."
+)
 @click.option(
     "--allow-loopback-callbacks",
     is_flag=True,
@@ -121,7 +149,8 @@ def serve(faults: tuple[str, ...], **options: Any) -> None:
     """Run the embedded API service alone, on 127.0.0.1. It draws placeholders and costs nothing.
 
     Prints its address once it accepts connections. Its API is described at /docs; who was charged for
-    what stands at /admin/ledger. The unified dialect is under /unified.
+    what stands at /admin/ledger. The API as `unified` has it is under
+    /unified.
 
     A fault has a rate from 0 to 1; which requests it hits follows from the fault seed and their
     bytes, so that a run can be repeated. The ones in force are changed by a POST to /admin/faults, and
@@ -140,7 +169,7 @@ def serve(faults: tuple[str, ...], **options: Any) -> None:
         raise ServiceFailed(str(error)) from error
 
 
-@click.command()
+@click.command(cls=OurCommand)
 @click.option(
     "--provider", metavar="NAME|FILE", help="Only what this provider offers, with its own models and prices."
 )

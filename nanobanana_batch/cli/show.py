@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import sys
+from typing import TextIO
+
 import click
 
+from nanobanana_batch.cli.dress import Verbatim, has_colours, painted, width_of, wrapped
 from nanobanana_batch.visible import visible
 
 
 def show(text: object, *, err: bool = False) -> None:
-    """Write a text, or what stands for one, to standard output or standard error."""
-    click.echo(visible(str(text)), err=err)
+    """Write a text, or what stands for one, to standard output or standard error.
+
+    On a terminal its lines are broken at words, and what is good or bad has its colour.
+    """
+    stream = sys.stderr if err else sys.stdout
+    dress = _as_it_is if isinstance(text, Verbatim) else _dressed
+    click.echo(dress(visible(str(text)), stream), err=err, color=True)
+
+
+def _as_it_is(text: str, stream: TextIO) -> str:
+    return text
+
+
+def _dressed(text: str, stream: TextIO) -> str:
+    told = wrapped(text, width_of(stream)) if stream.isatty() else text
+    return painted(told) if has_colours(stream) else told
 
 
 def show_as_is(text: str) -> None:

@@ -6,11 +6,13 @@ import dataclasses
 import json
 import re
 import shutil
-import textwrap
+import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nanobanana_batch.cli.dress import Verbatim, width_of, wrapped
 from nanobanana_batch.model import AS
 from nanobanana_batch.visible import visible_line
 from nanobanana_batch.wording import amount, counted, cut
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 
 _WIDEST_CELL = 200
 _PLACES_SHOWN = 6
-_COMMAND = re.compile("`[^`]*`")
 NARROWEST = 24
 """A column of texts; else it takes what the others leave of the screen."""
 
@@ -32,7 +33,7 @@ def as_json(value: Any) -> str:
     """A dataclass, or a list of them, as indented JSON."""
     text = json.dumps(_plain(value), indent=2, ensure_ascii=False)
     # A byte of a file's name that is no text: as such it would not be JSON any more.
-    return re.sub("[\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text)
+    return Verbatim(re.sub("[\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def as_json_line(value: Any) -> str:
@@ -111,17 +112,9 @@ def diagnosis_text(diagnosis: Diagnosis) -> str:
 
 
 def _hanging(first: str, text: str) -> list[str]:
-    """The text behind its first words, as wide as the screen; a path, or a command, stays in one piece."""
-    width = max(len(first) + NARROWEST, screen_width())
-    lines = textwrap.wrap(
-        _COMMAND.sub(lambda found: found[0].replace(" ", "\0"), text),
-        width,
-        initial_indent=first,
-        subsequent_indent=" " * len(first),
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-    return [line.replace("\0", " ") for line in lines]
+    """The text behind its first words; no wider than the screen, where there is one."""
+    width = width_of(sys.stdout)
+    return wrapped(first + text, width and max(len(first) + NARROWEST, width)).split("\n")
 
 
 def screen_width() -> int:
@@ -130,13 +123,13 @@ def screen_width() -> int:
 
 
 def models_text(models: Sequence[ModelRules]) -> str:
-    """One paragraph a model and dialect."""
+    """One paragraph for each model and kind of provider."""
     return "\n\n".join(_model_text(rules) for rules in models)
 
 
 def _model_text(rules: ModelRules) -> str:
     title = f" ({rules.title})" if rules.title else ""
-    lines = [f"{rules.name}{title}, dialect {rules.dialect}"]
+    lines = [f"{rules.name}{title}, as {rules.dialect} offers it"]
     lines += [f"  {name} is only another name; {rules.name} is sent" for name in rules.aliases]
     lines += [f"  {name} is its older name; rows that say it send it" for name in rules.older_names]
     if rules.retired_on:
@@ -178,6 +171,8 @@ def _plain(value: Any) -> Any:
         }
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, Path):
+        return str(value)
     if isinstance(value, list | tuple | frozenset):
         return [_plain(item) for item in value]
     return value

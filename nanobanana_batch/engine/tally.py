@@ -64,6 +64,8 @@ class Tally:
     """Says something to the person, on a line of its own."""
     troubled: Callable[[str], None] = lambda text: None
     """Hears what goes wrong, beside `announce`."""
+    tells_all: bool = False
+    """Whether all that happens to rows is said as well."""
     now: Callable[[], float] = time.time
     """Unix seconds."""
     troubles: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=_TROUBLES_KEPT))

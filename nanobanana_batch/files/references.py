@@ -13,6 +13,7 @@ from pathlib import Path
 
 from nanobanana_batch.errors import ImageRejected
 from nanobanana_batch.files.formats import Format, identify
+from nanobanana_batch.files.plain import reading
 
 _REMEMBERED = 10_000
 
@@ -50,6 +51,17 @@ def read_reference(path: Path, limit_bytes: int) -> Reference:
         raise ImageRejected("it is being written to")
     sha256, kind = hashlib.sha256(data).hexdigest(), _format(data)
     return Reference(sha256, len(data), kind.media_type, _stamp(found), kind.is_animated)
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Width and height of the image in a file.
+
+    Raises:
+        OSError, ImageRejected: it cannot be read, or is none.
+    """
+    with reading(path) as file:
+        found = _format(file.read())
+    return found.width, found.height
 
 
 def stamp_of(path: Path) -> Stamp | None:

@@ -161,7 +161,7 @@ def sentences(files: Files, commands: FolderCommands) -> list[str]:
             f" {commands.status()}.",
         ),
         "not_looked_at": (
-            "Images of another time than when they were saved, too many to look at: ",
+            "Images with another date than when they were saved, too many to look at: ",
             f"{commands.status('--verify')} reads each.",
         ),
     }

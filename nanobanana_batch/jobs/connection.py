@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from nanobanana_batch.errors import FolderRefused, KeyProblem, ProfileError, Ser
 from nanobanana_batch.files.folder import SERVICE_FOLDER
 from nanobanana_batch.pricing.book import PriceBook, listed_prices
 from nanobanana_batch.pricing.cache import cache_file, kept_list
+from nanobanana_batch.pricing.earlier import Kind, Paid, earlier_prices
 from nanobanana_batch.providers.base import Observer, Provider
 
 if TYPE_CHECKING:
@@ -59,11 +60,10 @@ def remembered(text: str | None, now: Connection) -> Connection:
         FolderRefused: it remembers a profile file or another address, which was not given now.
     """
     from nanobanana_batch.providers.profile import is_own_address, load_profile
-    from nanobanana_batch.providers.profile_file import BUILT_IN
 
     last, last_url = _known(text)
     provider = now.provider or last or defaults.PROVIDER
-    is_file = provider not in BUILT_IN
+    is_file = not is_built_in(provider)
     missing = [f"--provider {shlex.quote(provider)}"] if is_file and not now.provider else []
     base_url = now.base_url
     if last_url and not base_url and _in_full(provider) == last:
@@ -100,6 +100,20 @@ def named(there: Connection) -> tuple[str, ...]:
     url = () if there.base_url is None else ("--base-url", there.base_url)
     key = () if there.key_file is None else ("--key-file", str(there.key_file))
     return ("--provider", there.provider, *url, *key)
+
+
+def built_in() -> list[str]:
+    """The names of all providers that came with the program."""
+    from nanobanana_batch.providers.profile_file import BUILT_IN
+
+    return sorted(BUILT_IN)
+
+
+def is_built_in(provider: object) -> bool:
+    """Whether it leads to a provider that came with the program, at its own address."""
+    from nanobanana_batch.providers.profile_file import BUILT_IN
+
+    return isinstance(provider, str) and provider in BUILT_IN
 
 
 def _in_full(provider: str) -> str:
@@ -189,9 +203,8 @@ def prepare(
 
 def _where_the_key_goes(connection: Connection, profile: Profile, address: Address) -> str:
     from nanobanana_batch.providers.profile import files_address, is_own_address
-    from nanobanana_batch.providers.profile_file import BUILT_IN
 
-    if connection.provider in BUILT_IN and is_own_address(profile, address.url):
+    if is_built_in(connection.provider) and is_own_address(profile, address.url):
         return ""
     files = files_address(profile, address)
     places = dict.fromkeys(place.url for place in (address, files) if place is not None)
@@ -212,6 +225,7 @@ def price_book(profile: Profile, base_url: str | None) -> PriceBook:
         of_profile=lambda request: catalog.price(request, dialect),
         profile_day=profile.prices_as_of.isoformat() if profile.prices_as_of else "",
         credits_per_usd=profile.credits_per_usd,
+        earlier=_paid_earlier(profile, base_url),
     )
     address = prices_address(profile, base_url)
     if address is None or profile.credits_per_usd is None:
@@ -221,6 +235,17 @@ def price_book(profile: Profile, base_url: str | None) -> PriceBook:
         return replace(book, note=note)
     of_list = listed_prices(found, catalog, dialect, profile.credits_per_usd)
     return replace(book, of_list=of_list, list_day=found.day)
+
+
+def _paid_earlier(profile: Profile, base_url: str | None) -> Mapping[Kind, Paid]:
+    """A service on this machine costs nothing, and has no prices to remember."""
+    from nanobanana_batch.providers.profile import check_address, identity, is_practice
+
+    try:
+        name = identity(profile, check_address(profile, base_url))
+    except ProfileError:
+        return {}
+    return {} if is_practice(name) else earlier_prices(name)
 
 
 def provider_name(connection: Connection) -> str:

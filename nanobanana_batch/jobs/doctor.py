@@ -12,7 +12,7 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import metadata
@@ -72,9 +72,13 @@ class Diagnosis:
         return int(any(check.verdict is Verdict.PROBLEM for check in self.checks))
 
 
-def examine(connection: Connection, out: Path) -> Diagnosis:
-    """Look at the program, the provider and the output folder."""
-    return Diagnosis((*_program(), *_surroundings(), *_provider(connection), *_folder(out)))
+def examine(connection: Connection, out: Path, defaults: Sequence[str] = ()) -> Diagnosis:
+    """Look at the program, the provider and the output folder.
+
+    `defaults`: what a run would be made with though nobody says it on the command line, and why.
+    """
+    in_force = _ok("defaults", "; ".join(defaults) or "the program's own")
+    return Diagnosis((*_program(), in_force, *_surroundings(), *_provider(connection), *_folder(out)))
 
 
 def _ok(name: str, found: str) -> Check:
@@ -181,7 +185,12 @@ def _provider(connection: Connection) -> Iterator[Check]:
     except NanobananaError as error:
         yield _problem("profile", error, "Correct the file, or name another with --provider.")
         return
-    yield _ok("profile", f"{profile.name}, dialect {profile.dialect}")
+    yield _ok(
+        "profile",
+        profile.name
+        if profile.name == profile.dialect
+        else f"{profile.name}, a provider like {profile.dialect}",
+    )
     if profile.embedded and connection.base_url is None:
         yield _ok("address", "a service on this machine, started for each run; it costs nothing")
         yield from _account(connection, profile)

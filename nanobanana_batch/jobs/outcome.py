@@ -14,6 +14,7 @@ from nanobanana_batch.jobs.connection import named
 from nanobanana_batch.jobs.pilot import Projection
 from nanobanana_batch.jobs.session import Session, Worked, keep_changed, work
 from nanobanana_batch.model import RowStatus
+from nanobanana_batch.pricing.earlier import remember_prices
 from nanobanana_batch.results import write_results
 from nanobanana_batch.state.last_run import remembered_end
 from nanobanana_batch.state.reader import Failure, open_reader
@@ -92,6 +93,8 @@ def _made(session: Session) -> Outcome:
 
 
 def _outcome(session: Session, worked: Worked) -> Outcome:
+    from nanobanana_batch.providers.profile import is_practice
+
     look = Look(session.folder.path)
     results = session.folder.path / RESULTS_NAME
     if session.store.meta("manifest") is not None:
@@ -101,6 +104,8 @@ def _outcome(session: Session, worked: Worked) -> Outcome:
         counts = reader.counts(settings.scope)
         credits, same, not_as_asked = reader.credits(), reader.same_bytes(), reader.not_as_asked()
         failures = reader.failures(settings.scope)
+        if worked.had_work and not is_practice(line.name):
+            remember_prices(line.name, reader.prices())
     return Outcome(
         folder=session.folder.path,
         results=results,

@@ -84,7 +84,7 @@ def choose_pilot(roster: Roster, factors: Iterable[str], rows: int) -> Pilot:
     if len(chosen) > rows:
         name, most = max(several.items(), key=lambda item: item[1])
         raise UsageError(
-            f"--pilot {rows} is too few: {len(chosen)} rows show every value of every factor"
+            f"--pilot {rows} is too few: {len(chosen)} rows show every value of the matrix and of each field"
             f" ({name} has the most: {most}); nothing was sent.",
             hint=f"Give --pilot {len(chosen)} or more.",
         )
@@ -93,6 +93,11 @@ def choose_pilot(roster: Roster, factors: Iterable[str], rows: int) -> Pilot:
             break
         chosen.add(row.position)
     return Pilot(frozenset(chosen), several)
+
+
+def choose_first(roster: Roster, rows: int) -> Pilot:
+    """So many of the first rows, as `run --limit` takes them."""
+    return Pilot(frozenset(range(min(rows, len(roster)))), {})
 
 
 def project(reader: Reader, settings: Settings, book: PriceBook) -> Projection:

@@ -150,6 +150,8 @@ def _too_dear(folder: Folder, line: CheckedConnection, settings: Settings, tally
 def _estimate(cost: Cost) -> str:
     money = money_text(cost.credits, cost.credits_per_usd)
     credits = f"{amount(cost.credits)} credits" + (f" ({money})" if money else "")
+    if cost.by_earlier:
+        return f"{credits}, as you paid in another folder on {cost.earlier_day}"
     return credits + (f", at most, by the price list of {cost.list_day}" if cost.by_list else "")
 
 

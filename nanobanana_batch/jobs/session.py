@@ -110,8 +110,9 @@ def work(session: Session) -> Worked:
 
     with open_reader(session.folder.state) as reader:
         count_up(session.tally, reader, session.settings.scope)
-    with RunLog(session.folder.path / LOG_NAME) as log:
-        if why := log.refusal():
+    with RunLog(session.folder.path / LOG_NAME) as run_log:
+        log = _told_too(run_log, session.tally) if session.tally.tells_all else run_log
+        if why := run_log.refusal():
             session.tally.say_once(
                 f"warning: {LOG_NAME} cannot be written ({why}); the run goes on without it."
             )
@@ -130,6 +131,18 @@ def work(session: Session) -> Worked:
                 count_up(session.tally, reader, session.settings.scope)
             log("run_ends", completed=session.tally.completed, failed=session.tally.not_completed)
     return Worked(had_work, stop.reason, stop.interrupted, stop.needs_change)
+
+
+def _told_too(log: Log, tally: Tally) -> Log:
+    """A log whose events a person hears as well; requests are too many, and facts say what came of them."""
+
+    def both(event: str, /, **fields: object) -> None:
+        log(event, **fields)
+        if event != "request":
+            told = ", ".join(f"{name} {value}" for name, value in fields.items() if value not in (None, ""))
+            tally.announce(f"{event.replace('_', ' ')}: {told}")
+
+    return both
 
 
 def notice_lost_files(store: Store, folder: Path) -> None:

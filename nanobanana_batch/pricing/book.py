@@ -5,13 +5,14 @@ Each price says where it is from and of which day, since both age.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from enum import StrEnum
 
 from nanobanana_batch.catalog import Catalog
 from nanobanana_batch.model import Request
+from nanobanana_batch.pricing.earlier import Kind, Paid
 from nanobanana_batch.pricing.tariff import PriceList
 
 OLD_DAYS = 30
@@ -49,6 +50,8 @@ class PriceBook:
     """When the list was read; empty where there is none."""
     credits_per_usd: float | None = None
     """None: what a credit costs is not known."""
+    earlier: Mapping[Kind, Paid] = field(default_factory=dict)
+    """What this user has paid in other folders; for estimates only, and only where nobody else says."""
     note: str = ""
     """Why a list that is there is not used."""
 

@@ -1,17 +1,9 @@
-"""The price list that was read last, in a file of the user's cache; one that cannot be used is only missed.
-
-The file is private and written beside its name first, so that a reader sees a whole one, and that a link in
-its place is replaced and never followed.
-"""
+"""The price list that was read last, in the user's cache; a file that cannot be used is only missed."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
-import stat
-import tempfile
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,8 +12,8 @@ from urllib.parse import quote, urlsplit
 from nanobanana_batch.errors import NoPriceList
 from nanobanana_batch.pricing.book import REFRESH
 from nanobanana_batch.pricing.tariff import Charge, PriceList, Role, Tariff
+from nanobanana_batch.pricing.user_file import own_text, replace_whole, user_file
 
-_FOLDER = "nanobanana-batch"
 _WHAT = "nanobanana-batch price list"
 _VERSION = 1
 _MAX_BYTES = 16 << 20
@@ -29,12 +21,8 @@ _MAX_BYTES = 16 << 20
 
 def cache_file(profile: str, url: str) -> Path | None:
     """Where the list of a profile is kept; None where this user has no cache at all."""
-    home = os.environ.get("HOME", "")
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    # A relative one is to be ignored, says the XDG specification.
-    base = Path(given) if os.path.isabs(given) else Path(home, ".cache") if os.path.isabs(home) else None
     name = quote(f"prices-{profile}@{urlsplit(url).netloc}", safe="@")
-    return None if base is None else base / _FOLDER / f"{name}.json"
+    return user_file("XDG_CACHE_HOME", ".cache", f"{name}.json")
 
 
 def kept_list(file: Path | None, url: str) -> tuple[PriceList | None, str]:
@@ -42,7 +30,7 @@ def kept_list(file: Path | None, url: str) -> tuple[PriceList | None, str]:
     if file is None:
         return None, ""
     try:
-        found = _from_json(json.loads(_text(file)))
+        found = _from_json(json.loads(own_text(file, _MAX_BYTES)))
     except FileNotFoundError:
         return None, ""
     except NoPriceList as error:
@@ -67,8 +55,7 @@ def keep(prices: PriceList, file: Path | None) -> None:
             "The price list was read and cannot be kept: neither HOME nor XDG_CACHE_HOME names a folder."
         )
     try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _replace(file, json.dumps(_as_json(prices), indent=1).encode())
+        replace_whole(file, json.dumps(_as_json(prices), indent=1).encode())
     except OSError as error:
         raise NoPriceList(
             f"The price list was read and cannot be kept in {file}: {error.strerror}."
@@ -77,34 +64,6 @@ def keep(prices: PriceList, file: Path | None) -> None:
 
 def _ignored(file: Path, why: str) -> str:
     return f"the price list in {file} is not used: {why}; {REFRESH} reads it anew"
-
-
-def _replace(file: Path, data: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(".part", ".", file.parent)  # readable by this user only
-    try:
-        with open(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, file)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise
-
-
-def _text(file: Path) -> str:
-    """The content of an ordinary file of this user's; nothing else is waited for or believed."""
-    with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
-        found = os.fstat(stream.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise NoPriceList("it is no file")
-        if found.st_uid not in (os.geteuid(), 0):
-            raise NoPriceList("it belongs to another user")
-        data = stream.read(_MAX_BYTES + 1)
-    if len(data) > _MAX_BYTES:
-        raise NoPriceList(f"it is larger than {_MAX_BYTES >> 20} MiB")
-    return data.decode("utf-8")
 
 
 def _as_json(prices: PriceList) -> dict[str, Any]:

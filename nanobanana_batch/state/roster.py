@@ -19,7 +19,15 @@ from types import TracebackType
 from typing import Any, Self
 
 from nanobanana_batch.errors import BadSurroundings
-from nanobanana_batch.model import Draft, Row, request_as_json, request_from_json, row_key, variables_as_json
+from nanobanana_batch.model import (
+    Draft,
+    LocalImage,
+    Row,
+    request_as_json,
+    request_from_json,
+    row_key,
+    variables_as_json,
+)
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state.clashes import Clashes, FoldId, NameRow, mark_of
 from nanobanana_batch.state.prices import BY_KIND, KIND, PriceClass, counted
@@ -45,6 +53,7 @@ _TWINS = """
 SELECT position, row_key, id, request, variant FROM roster
 WHERE (mark = ? AND row_key = ?) OR base_key = ? ORDER BY position
 """
+_FILES = "roster, json_each(roster.request, '$.files')"
 _TAKE_KEY = "UPDATE roster SET mark = ?, row_key = ?, base_key = ? WHERE position = ?"
 
 
@@ -159,13 +168,31 @@ class Roster:
         found = self._db.execute(query, (limit,)).fetchall()
         return [str(id_) for id_, is_named in found if is_named] or [str(id_) for id_, _ in found[:1]]
 
-    def files(self, names_at_most: int) -> tuple[int, int, list[str]]:
-        """How many local files rows use, each content once; their bytes, and the names of some."""
-        each = "roster, json_each(roster.request, '$.files')"
-        sizes = f"SELECT max(value ->> 'size_bytes') AS size FROM {each} GROUP BY value ->> 'sha256'"
+    def files(self) -> tuple[int, int]:
+        """How many local files rows use, each content once, and their bytes."""
+        sizes = f"SELECT max(value ->> 'size_bytes') AS size FROM {_FILES} GROUP BY value ->> 'sha256'"
         ((count, size),) = self._db.execute(f"SELECT count(*), coalesce(sum(size), 0) FROM ({sizes})")
-        names = self._db.execute(f"SELECT DISTINCT value ->> 'name' FROM {each} LIMIT ?", (names_at_most,))
-        return int(count), int(size), [str(name) for (name,) in names]
+        return int(count), int(size)
+
+    def first_files(self, limit: int) -> list[LocalImage]:
+        """Some of them, each content once, in the order in which rows use them."""
+        query = (
+            "SELECT value ->> 'name', value ->> 'path', value ->> 'sha256', value ->> 'size_bytes',"
+            f" value ->> 'media_type' FROM {_FILES} GROUP BY value ->> 'sha256'"
+            " ORDER BY min(position) LIMIT ?"
+        )
+        return [LocalImage(*columns) for columns in self._db.execute(query, (limit,))]
+
+    def edits(self) -> tuple[int, int]:
+        """How many rows edit images, and how many addresses of images these name, each once."""
+        (rows,) = self._db.execute(
+            "SELECT count(*) FROM roster WHERE json_array_length(request, '$.images') > 0"
+        ).fetchone()
+        (links,) = self._db.execute(
+            "SELECT count(DISTINCT value) FROM roster, json_each(roster.request, '$.images')"
+            " WHERE value LIKE 'http%://%'"
+        ).fetchone()
+        return int(rows), int(links)
 
     def tally(self, names: tuple[str, ...]) -> Counter[tuple[str, ...]]:
         """How many rows have each combination of request fields; an empty text where one is not given."""

@@ -57,16 +57,22 @@ def test_the_readme_names_every_example() -> None:
 
 
 def test_what_the_readme_shows_can_be_typed(tmp_path: Path) -> None:
-    """Its manifest, then its commands with `--provider local` at their end, as it says for who has no key."""
+    """From the first command on, with `--provider local` at their end, as it says for who has no key."""
     page = (ROOT / "README.md").read_text(encoding="utf-8")
     manifest = re.search(r"Save this as `([^`]+)`:\n\n```yaml\n(.*?)^```", page, re.M | re.S)
-    shown = re.findall(r"^nanobanana-batch (\w+) (.*?)(?: *#.*)?$", page, re.M)
+    shown = re.findall(r"^(cd|nanobanana-batch \w+) (.*?)(?: *#.*)?$", page, re.M)
+    names = [name.removeprefix("nanobanana-batch ") for name, _ in shown]
     assert manifest
-    assert [name for name, _ in shown] == ["doctor", "plan", "run", "run"]
-    (tmp_path / manifest[1]).write_text(manifest[2], encoding="utf-8")
-    ends = [
-        cli(name, *shlex.split(words), "--provider", "local", cwd=tmp_path, key=None) for name, words in shown
-    ]
-    assert [end.returncode for end in ends] == [0] * 4, [end.stderr for end in ends]
-    assert "4 of 4 rows completed" in ends[2].stderr
-    assert "8 of 8 rows completed" in ends[3].stderr
+    assert names == ["init", "cd", "plan", "run", "doctor", "plan", "run", "run"]
+    place, ends = tmp_path, []
+    for name, (_, words) in zip(names, shown, strict=True):
+        if name == "cd":
+            place = place / words
+            (place / manifest[1]).write_text(manifest[2], encoding="utf-8")
+            continue
+        is_free = name == "init" or "--provider" in words
+        provider = [] if is_free else ["--provider", "local"]
+        ends.append(cli(name, *shlex.split(words), *provider, cwd=place, key=None))
+    assert [end.returncode for end in ends] == [0] * 7, [end.stderr for end in ends]
+    for end, rows in zip((ends[2], ends[5], ends[6]), (4, 4, 8), strict=True):
+        assert f"{rows} of {rows} rows completed" in end.stderr

@@ -95,7 +95,7 @@ def test_a_command_says_nothing_by_another_way() -> None:
     """Neither `click.echo` nor `print` nor a stream, but `show`; the progress line cleans what it shows."""
     others = []
     package = Path(nanobanana_batch.cli.__file__).parents[1]
-    for path in [path for room in ("cli", "screen", "live") for path in (package / room).glob("*.py")]:
+    for path in [path for room in ("cli", "screen", "live") for path in (package / room).rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call):
                 name = ast.unparse(node.func)
@@ -103,8 +103,8 @@ def test_a_command_says_nothing_by_another_way() -> None:
                     others.append((path.name, ast.unparse(node)))
     assert sorted(others) == [
         ("progress.py", "print(visible(head + text), file=sys.stderr, flush=True)"),
+        ("show.py", "click.echo(dress(visible(str(text)), stream), err=err, color=True)"),
         ("show.py", "click.echo(text, nl=False)"),
-        ("show.py", "click.echo(visible(str(text)), err=err)"),
     ]
 
 

@@ -129,7 +129,11 @@ def test_a_plan_lists_what_is_read_and_uploaded(home: Path) -> None:
     assert set(plan.reads) == {"cities.csv", "styles.txt", "../runs/first"}
     assert plan.uploads is not None
     assert plan.uploads.files == 2
-    assert set(plan.uploads.names) == {"a.png", "../runs/first/images/lighthouse.png"}
+    assert {picture.name for picture in plan.uploads.pictures} == {
+        "a.png",
+        "../runs/first/images/lighthouse.png",
+    }
     text = plan_text(plan)
     assert "reads" in text
-    assert "2 local images (0.0 MB): " in text
+    assert "2 rows of 2 local pictures: a.png (" in text
+    assert "at most 2 files, " in text

@@ -54,3 +54,13 @@ def test_the_command_itself_imports_nothing_of_the_working_directory(trap: Path)
     done = subprocess.run([script, "models"], cwd=trap, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert not (trap / "imported").exists()
+
+
+def test_nor_does_the_module(trap: Path) -> None:
+    """`python -m` would look there first, for all but the package that it was asked for."""
+    for name in ("nanobanana_batch", "sitecustomize"):
+        (trap / f"{name}.py").unlink()
+    words = [sys.executable, "-m", "nanobanana_batch", "models"]
+    done = subprocess.run(words, cwd=trap, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert not (trap / "imported").exists()

@@ -83,14 +83,14 @@ def parameters(function: Callable[..., object], *options: type) -> set[str]:
     return named.union(*(typing.get_type_hints(each) for each in options))
 
 
-ON_SCREEN = {"help", "no_progress", "json_", "quiet", "verbose"}
+ON_SCREEN = {"help", "config", "no_progress", "json_", "quiet", "verbose"}
 """What only a terminal needs."""
 
 
 @pytest.mark.parametrize(
     ("command", "known", "more"),
     [
-        ("run", parameters(nb.run, RunOptions), set[str]()),
+        ("run", parameters(nb.run, RunOptions), {"dry_run"}),
         ("plan", parameters(nb.plan, RunOptions), {"row", "show_request"}),
         ("retry", parameters(nb.retry, RetryOptions), set[str]()),
         ("audit", parameters(nb.audit, AuditOptions), {"rebuild"}),

@@ -113,6 +113,7 @@ BELOW: dict[str, set[str]] = {
     "file_names": set(),
     "visible": set(),
     "commands": set(),
+    "project_file": {"errors", "files"},
     "catalog": {"wording", "errors", "model"},
     "pricing": {"errors", "model", "catalog"},
     "files": {"errors", "commands", "file_names", "visible", "model"},
@@ -141,12 +142,13 @@ BELOW: dict[str, set[str]] = {
     "jobs.connection": {"defaults", "errors", "model", "catalog", "files", "pricing", "providers", "service"},
     "jobs.session": {"errors", "commands", "model", "files", "state", "providers", "engine", "receiver"}
     | {"estimates", "live", "jobs.connection"},
+    "jobs.starter": {"errors"},
     "jobs.opening": {"errors", "file_names", "files", "state"},
     "jobs.rebuild": {"errors", "model", "files", "state"},
     "jobs.pilot": {"errors", "model", "state", "engine", "pricing", "estimates"},
     "jobs.order": {"errors", "problems", "model", "files", "state", "manifest", "providers"}
     | {"jobs.connection", "jobs.session"},
-    "jobs.outcome": {"errors", "model", "files", "state", "results"}
+    "jobs.outcome": {"errors", "model", "files", "state", "results", "pricing", "providers"}
     | {"jobs.connection", "jobs.session", "jobs.pilot"},
     "jobs.collect": {"errors", "files", "state", "engine"}
     | {"jobs.connection", "jobs.session", "jobs.opening", "jobs.order", "jobs.outcome"},
@@ -169,9 +171,10 @@ BELOW: dict[str, set[str]] = {
     | {"files", "state", "manifest", "engine", "live", "screen", "results"}
     | {"jobs.audit", "jobs.connection", "jobs.order", "jobs.outcome", "jobs.outlook", "jobs.plan"}
     | {"jobs.retry", "jobs.run", "jobs.session", "jobs.told"},
+    "__main__": {"cli"},
     "cli": {"wording", "errors", "commands", "visible", "model", "files", "state", "catalog", "engine"}
     | {"results", "exports", "service", "manifest", "estimates", "pricing", "receiver", "live", "screen"}
-    | {"defaults", "api"}
+    | {"defaults", "api", "project_file", "jobs.starter"}
     | {"jobs.audit", "jobs.connection", "jobs.doctor", "jobs.order", "jobs.outcome", "jobs.outlook"}
     | {"jobs.pilot", "jobs.plan", "jobs.prices", "jobs.rebuild", "jobs.retry", "jobs.run", "jobs.session"}
     | {"jobs.told"},

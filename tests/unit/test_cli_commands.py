@@ -566,7 +566,7 @@ def test_models_lists_the_catalogue(run: Run) -> None:
     assert {(rules["name"], rules["dialect"]) for rules in found} >= {(MODEL, "evolink"), (MODEL, "unified")}
     text = run("models")
     assert text.code == 0
-    assert f"{MODEL} (Nano Banana 2), dialect evolink" in text.out
+    assert f"{MODEL} (Nano Banana 2), as evolink offers it" in text.out
     assert "21:9" in text.out
 
 

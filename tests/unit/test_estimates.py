@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from nanobanana_batch.cli.plan_text import cost_text
 from nanobanana_batch.estimates import Cost, Prices, Seen, duration, seen_by
 from nanobanana_batch.model import Image, Request
 from nanobanana_batch.pricing.book import PriceBook
+from nanobanana_batch.pricing.earlier import Kind, Paid
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.prices import PriceClass, price_class
 from nanobanana_batch.state.reader import open_reader
@@ -53,9 +56,11 @@ def test_replies_go_before_the_profile_and_the_profile_before_the_list() -> None
         by_replies=5,
         by_profile=4,
         by_list=6,
+        by_earlier=0,
         unpriced=5,
         profile_day="2026-11-21",
         list_day="2026-11-25",
+        earlier_day="",
         spent=10.0,
         credits_per_usd=68.0,
     )
@@ -68,9 +73,24 @@ def test_a_price_holds_for_its_kind_only() -> None:
     assert (prices.of(kind("m", images=1)), prices.of(kind("m"))) == (9.0, None)
 
 
+def test_what_was_paid_elsewhere_fills_what_nobody_says() -> None:
+    """The profile and the list go before it; the oldest of its days is told."""
+    earlier: dict[Kind, Paid] = {
+        kind("nobody"): Paid(3.0, "2026-11-20"),
+        kind("nobody", "4K"): Paid(9.0, "2026-10-01"),
+        kind("known", "1K"): Paid(99.0, "2026-01-01"),
+    }
+    prices = Prices(Seen(), replace(BOOK, earlier=earlier))
+    assert prices.of(kind("known", "1K")) == BOOK.price(Request("known", "", resolution="1K"))
+    cost = prices.cost(Counter({kind("nobody"): 2, kind("nobody", "4K"): 1, kind("else"): 1}))
+    assert (cost.credits, cost.by_earlier, cost.unpriced) == (15.0, 3, 1)
+    assert cost.earlier_day == "2026-10-01"
+    assert "as you paid in another folder on 2026-10-01" in cost_text(cost)
+
+
 def test_what_was_spent_counts_towards_the_limit() -> None:
     """The limit is one of the folder, not of one run."""
-    cost = Cost(30.0, 1, 0, 0, 0, "", "", spent=10.0, credits_per_usd=None)
+    cost = Cost(30.0, 1, 0, 0, 0, 0, "", "", "", spent=10.0, credits_per_usd=None)
     assert not cost.is_over(40.0)
     assert cost.is_over(39.5)
 

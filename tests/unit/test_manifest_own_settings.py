@@ -168,9 +168,9 @@ def test_a_model_that_nobody_knows_gets_no_settings(opened: Open) -> None:
     [
         (
             "{seed: seven}",
-            "^m.yaml:3:15: .*seed: 'seven' is not allowed by own in dialect evolink; allowed: a whole",
+            "^m.yaml:3:15: .*seed: 'seven' is not allowed by own at evolink; allowed: a whole",
         ),
-        ("{quality: hihg}", "'hihg' is not allowed by own in dialect evolink; did you mean 'high'?"),
+        ("{quality: hihg}", "'hihg' is not allowed by own at evolink; did you mean 'high'?"),
         ("{n: 5}", "'5' is not allowed .*a whole number from 1 to 4"),
         (
             "{n: 2}",

@@ -54,12 +54,16 @@ _NOTE_S = 600.0
 _MUTE_S = 60.0
 """After questions that got no answer none is asked for so long."""
 _NOTHING_SHOWN = (
-    "the provider does not show whether it remembers idempotency keys: a request without an answer is held"
-    " unless the list of tasks settles it"
+    "the provider does not show whether it recognises a request that is sent twice: one that gets no answer"
+    " waits for you, unless the provider's list of tasks shows what became of it"
 )
-_NOT_HONOURED = "the provider does not honour idempotency keys as its profile says: they are not relied on"
+_NOT_HONOURED = (
+    "the provider does not recognise a request that is sent twice, though its profile (`idempotency`) says"
+    " so: one that gets no answer is not simply sent again any more"
+)
 _HONOURED_AFTER_ALL = (
-    "the provider may honour idempotency keys after all: the task that spoke against it is ours"
+    "the provider may recognise a request that is sent twice after all: the task that spoke against it is one"
+    " of ours"
 )
 
 
@@ -347,7 +351,9 @@ class Keys:
             case NotSent():
                 self._wire.breaker.failed(outcome.reason, is_reached=False)
             case Unknown():
-                self._wire.breaker.failed(f"no answer to a question about a key: {outcome.reason}")
+                self._wire.breaker.failed(
+                    f"no answer to a test whether it recognises a request: {outcome.reason}"
+                )
                 self._wire.gate.hold(outcome.retry_after_s or 0.0, outcome.reason)
 
     def _warn_of(self, outcome: SubmitOutcome) -> None:
@@ -355,8 +361,9 @@ class Keys:
         if isinstance(outcome, TaskMade) and not outcome.is_replay:
             self._questions = _MOST_QUESTIONS
             self._record.tally.say_once(
-                f"the provider made a task of a question about a key ({outcome.task_id}), which no row"
-                " asked for; say `idempotency: ignored` in its profile"
+                f"the provider made a task ({outcome.task_id}) of an empty request, by which it was tested"
+                " whether it recognises one that is sent twice; it may be charged for. Say"
+                " `idempotency: ignored` in its profile"
             )
 
     def _sent_at(self, work: Work) -> float | None:

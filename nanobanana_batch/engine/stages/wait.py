@@ -396,8 +396,8 @@ class Waiter:
         age_s = anyio.current_time() - work.since
         self._record.log("stuck", id=work.id, task_id=work.task_id, age_s=round(age_s))
         self._record.tally.say_once(
-            "Some tasks take longer than --stuck-after: they are set aside, looked at now and then, here and"
-            " in the next run, and never paid for again (`stuck` in run.log)."
+            "Some images take longer than --stuck-after: other rows go on meanwhile, and these are looked at"
+            " now and then, here and in the next run, and never paid for again (`stuck` in run.log)."
         )
 
     def _patience_s(self) -> float:

@@ -9,14 +9,15 @@ from itertools import islice
 from pathlib import Path
 
 from nanobanana_batch import defaults
-from nanobanana_batch.errors import TooManyRows
+from nanobanana_batch.errors import ImageRejected, TooManyRows
 from nanobanana_batch.estimates import Cost, Duration, Prices, Seen, duration
+from nanobanana_batch.files.references import size_of
 from nanobanana_batch.jobs.order import Order
-from nanobanana_batch.jobs.pilot import Pilot, choose_pilot
+from nanobanana_batch.jobs.pilot import Pilot, choose_first, choose_pilot
 from nanobanana_batch.jobs.plan.rows import write_table
 from nanobanana_batch.jobs.plan.survey import Ground, Survey, Terms, opened, surveyed
 from nanobanana_batch.manifest import TRUE, Picked, derive_id, fold_id
-from nanobanana_batch.model import Request, Row, RowStatus
+from nanobanana_batch.model import LocalImage, Request, Row, RowStatus
 from nanobanana_batch.state.comparison import TO_COLLECT, TO_PAY, Prospect
 from nanobanana_batch.state.prices import PriceClass, price_class
 from nanobanana_batch.state.roster import Roster
@@ -32,6 +33,8 @@ class Group:
 
     model: str
     resolution: str | None
+    default_resolution: str | None
+    """What the provider makes where none is given; None where one is, or where nobody says."""
     rows: int
     to_submit: int
     credits: float | None
@@ -54,8 +57,10 @@ class FirstRow:
 
 @dataclass(frozen=True, slots=True)
 class PlannedPilot:
-    """What `run --pilot` would make."""
+    """What `run --pilot` or `run --limit` would make."""
 
+    by: str
+    """`pilot` or `limit`."""
     rows: int
     text: str
     """How many rows these are, and what they show."""
@@ -66,13 +71,27 @@ class PlannedPilot:
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedUploads:
-    """The local images that rows use, each content once."""
+class PlannedPicture:
+    """A local image that rows edit."""
 
+    name: str
+    """As the manifest names it."""
+    width: int | None
+    height: int | None
+    """None: it cannot be read any more."""
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedUploads:
+    """The images that rows edit: local ones, which are uploaded once each, and those at addresses."""
+
+    rows: int
     files: int
     size_bytes: int
-    names: tuple[str, ...]
-    """Of the first of them."""
+    pictures: tuple[PlannedPicture, ...]
+    """The first of the local ones."""
+    links: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +118,15 @@ class Plan:
     reads: tuple[str, ...]
     """Tables, lists and runs that the manifest draws in, as it names them."""
     uploads: PlannedUploads | None
-    """None where there are none, or rows were only counted."""
+    """None where no row edits an image, or rows were only counted."""
     groups: tuple[Group, ...]
     aspect_ratios: Mapping[str, int]
     """Rows by aspect ratio; `-` where none is asked for."""
     pilot: PlannedPilot | None
     """Which rows come first, if a pilot was asked for; they are then the first rows, too."""
     cost: Cost
+    is_free: bool
+    """A service on this machine draws placeholders: credits are counted and nobody pays them."""
     max_credits: float | None
     duration: Duration
     repeated: int
@@ -124,10 +145,11 @@ def make_plan(
     terms: Terms | None = None,
     table: Path | None = None,
     pilot: int | None = None,
+    limit: int | None = None,
 ) -> Plan:
     """What a run of the order would do; its rows go into a table, if one is wanted.
 
-    With a pilot of so many rows, these are what is shown.
+    With a pilot of so many rows, or a limit to the first ones, these are what is shown.
 
     Raises:
         UsageError: a run would refuse the order.
@@ -138,17 +160,17 @@ def make_plan(
     try:
         with surveyed(order, terms) as survey:
             said = [] if table is None else write_table(survey, table, order.manifest)
-            plan = _planned(survey, first, terms, pilot)
+            plan = _planned(survey, first, terms, pilot, limit)
             where = None if table is None else str(table)
             return replace(plan, warnings=(*plan.warnings, *said), table=where)
     except TooManyRows as error:
-        if table is not None or pilot is not None:
+        if table is not None or pilot is not None or limit is not None:
             raise
         with opened(order) as ground:
             return _counted(ground, first, terms, error.rows)
 
 
-def _planned(survey: Survey, first: int, terms: Terms, pilot_rows: int | None) -> Plan:
+def _planned(survey: Survey, first: int, terms: Terms, pilot_rows: int | None, limit: int | None) -> Plan:
     ground, roster, counts = survey.ground, survey.roster, survey.counts()
     to_pay = survey.to_pay()
     prices = Prices(ground.seen, ground.prices)
@@ -156,7 +178,9 @@ def _planned(survey: Survey, first: int, terms: Terms, pilot_rows: int | None) -
     ratios = roster.tally(("aspect_ratio",))
     gone = survey.comparison.gone() if survey.comparison else Counter[RowStatus]()
     factors = ground.manifest.factor_names
-    pilot = None if pilot_rows is None else choose_pilot(roster, factors, pilot_rows)
+    pilot = None if limit is None else choose_first(roster, limit)
+    if pilot_rows is not None:
+        pilot = choose_pilot(roster, factors, pilot_rows)
     return Plan(
         manifest=ground.manifest.name,
         folder=str(ground.folder.path),
@@ -170,10 +194,11 @@ def _planned(survey: Survey, first: int, terms: Terms, pilot_rows: int | None) -
         gone_made=gone[RowStatus.COMPLETED],
         reads=ground.manifest.reads,
         uploads=_uploads(roster),
-        groups=_groups(roster.kinds(), to_pay, prices),
+        groups=_groups(ground, roster.kinds(), to_pay, prices),
         aspect_ratios={ratio or "-": count for (ratio,), count in ratios.most_common()},
-        pilot=_planned_pilot(survey, pilot, prices) if pilot else None,
+        pilot=_planned_pilot(survey, pilot, prices, pilot_rows) if pilot else None,
         cost=cost,
+        is_free=ground.is_free,
         max_credits=terms.max_credits,
         duration=_duration(to_pay, ground.seen, terms),
         repeated=roster.repeated(),
@@ -192,15 +217,27 @@ def _shown(survey: Survey, pilot: Pilot | None) -> Iterator[tuple[Row, Prospect]
             yield row, status
 
 
-def _planned_pilot(survey: Survey, pilot: Pilot, prices: Prices) -> PlannedPilot:
+def _planned_pilot(survey: Survey, pilot: Pilot, prices: Prices, asked: int | None) -> PlannedPilot:
     to_pay = Counter(price_class(row.request) for row, status in _shown(survey, pilot) if status in TO_PAY)
     text = pilot.text(len(survey.roster))
-    return PlannedPilot(len(pilot.positions), text, pilot.levels, to_pay.total(), prices.cost(to_pay))
+    by = "limit" if asked is None else "pilot"
+    return PlannedPilot(by, len(pilot.positions), text, pilot.levels, to_pay.total(), prices.cost(to_pay))
 
 
 def _uploads(roster: Roster) -> PlannedUploads | None:
-    count, size_bytes, names = roster.files(_UPLOADS_NAMED)
-    return PlannedUploads(count, size_bytes, tuple(names)) if count else None
+    rows, links = roster.edits()
+    if not rows:
+        return None
+    pictures = tuple(map(_picture, roster.first_files(_UPLOADS_NAMED)))
+    return PlannedUploads(rows, *roster.files(), pictures, links)
+
+
+def _picture(file: LocalImage) -> PlannedPicture:
+    try:
+        found = size_of(Path(file.path))
+    except (OSError, ImageRejected):
+        return PlannedPicture(file.name, None, None, file.size_bytes)
+    return PlannedPicture(file.name, *found, file.size_bytes)
 
 
 def _counted(ground: Ground, first: int, terms: Terms, rows: int) -> Plan:
@@ -221,10 +258,11 @@ def _counted(ground: Ground, first: int, terms: Terms, rows: int) -> Plan:
         gone_made=0,
         reads=ground.manifest.reads,
         uploads=None,
-        groups=_groups(kinds, kinds, prices),
+        groups=_groups(ground, kinds, kinds, prices),
         aspect_ratios={ratio or "-": count for ratio, count in ratios.most_common()},
         pilot=None,
         cost=cost,
+        is_free=ground.is_free,
         max_credits=terms.max_credits,
         duration=_duration(kinds, ground.seen, terms),
         repeated=0,
@@ -282,7 +320,9 @@ def _first_row(row: Row, status: Prospect | None) -> FirstRow:
     return FirstRow(row.id, status, row.source, row.variant, row.request, dict(row.variables), row.key)
 
 
-def _groups(rows: Counter[PriceClass], to_pay: Counter[PriceClass], prices: Prices) -> tuple[Group, ...]:
+def _groups(
+    ground: Ground, rows: Counter[PriceClass], to_pay: Counter[PriceClass], prices: Prices
+) -> tuple[Group, ...]:
     """The most rows first."""
     parts: dict[tuple[str, str | None], list[PriceClass]] = {}
     for kind in rows:
@@ -292,7 +332,10 @@ def _groups(rows: Counter[PriceClass], to_pay: Counter[PriceClass], prices: Pric
         paid = Counter({kind: to_pay[kind] for kind in kinds if to_pay[kind]})
         cost = prices.cost(paid)
         credits = None if cost.unpriced else cost.credits
-        groups.append(Group(model, resolution, sum(rows[kind] for kind in kinds), paid.total(), credits))
+        rules = ground.catalog.rules(model, ground.dialect)
+        default = rules.default_resolution if rules and resolution is None else None
+        count = sum(rows[kind] for kind in kinds)
+        groups.append(Group(model, resolution, default, count, paid.total(), credits))
     return tuple(sorted(groups, key=lambda group: -group.rows))
 
 

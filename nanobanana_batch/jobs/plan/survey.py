@@ -51,6 +51,8 @@ class Ground:
     catalog: Catalog
     dialect: str
     prices: PriceBook
+    is_free: bool = False
+    """The provider is a service on this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,8 @@ def opened(order: Order) -> Iterator[Ground]:
         catalog, dialect = catalog_for(profile), profile.dialect
         prices = price_book(profile, order.connection.base_url)
         seen = seen_by(reader) if reader else Seen()
-        yield Ground(manifest, folder, reader, seen, catalog, dialect, prices)
+        is_free = profile.embedded and order.connection.base_url is None
+        yield Ground(manifest, folder, reader, seen, catalog, dialect, prices, is_free)
 
 
 @contextmanager

@@ -134,8 +134,8 @@ class Settler:
         return _Settled(_without_idle_searches(request, rules), rules, tuple(findings), without_images)
 
     def _warn(self, model: str) -> None:
-        where = f"in dialect {self._dialect}"
-        text = f"the catalogue does not know model {shown(model)} {where}; it is sent as written"
+        where = f"at {self._dialect}"
+        text = f"model {shown(model)} is not known {where}; it is sent as written"
         if self._allow_unknown_model and text not in self.warnings:
             self.warnings.append(text)
 

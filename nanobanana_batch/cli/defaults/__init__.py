@@ -1,0 +1,1 @@
+"""What holds where the command line says nothing: variables of the environment, then `nanobanana.toml`."""

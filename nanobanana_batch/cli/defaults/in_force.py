@@ -1,0 +1,120 @@
+"""Which defaults are in force for a command, and where each came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import click
+
+from nanobanana_batch.cli.defaults.names import PREFIX, options
+from nanobanana_batch.cli.defaults.of_file import check, of_file
+from nanobanana_batch.cli.defaults.variables import of_environment, warn_of_strange_variables
+from nanobanana_batch.errors import UsageError
+from nanobanana_batch.project_file import NAME, NONE, ProjectFile, open_project_file
+
+_NAMED = "nanobanana_batch.config"
+_IN_FORCE = "nanobanana_batch.in_force"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One that is in force."""
+
+    option: str
+    value: object
+    """As click takes it."""
+    source: str
+    """The variable, or the file and its heading."""
+    file: str = ""
+    """The file's path, if it is of one."""
+
+    @property
+    def text(self) -> str:
+        """As a person would write it."""
+        values = self.value if isinstance(self.value, tuple) else (self.value,)
+        shown = ", ".join(str(one).lower() if isinstance(one, bool) else str(one) for one in values)
+        return f"{self.option} {shown}"
+
+
+def config_option() -> click.Option:
+    """The option of every command that says where defaults are read from, and has them read."""
+    return click.Option(
+        ["--config"],
+        metavar="FILE",
+        envvar=f"{PREFIX}CONFIG",
+        is_eager=True,  # before all others; only --help, where it is asked for, comes first
+        expose_value=False,
+        callback=_take,
+        help=f"Where defaults are read from; {NONE}: nowhere.  [default: {NAME}, here or above]",
+    )
+
+
+def settings_of(context: click.Context) -> Sequence[Setting]:
+    """What holds for a command that has been parsed, where its command line did not say otherwise."""
+    settings: Mapping[str, Setting] = context.meta.get(_IN_FORCE, {})
+    by_default = click.core.ParameterSource.DEFAULT_MAP
+    return [one for name, one in settings.items() if context.get_parameter_source(name) is by_default]
+
+
+def settings_for(context: click.Context, name: str) -> Sequence[Setting]:
+    """What would hold for another command.
+
+    Raises:
+        UsageError: something of it cannot be used.
+    """
+    other = click.Context(_every_command(context)[name])
+    return list(_settings(other, open_project_file(context.meta.get(_NAMED))).values())
+
+
+def _take(context: click.Context, _: click.Parameter, named: str | None) -> None:
+    if context.resilient_parsing:  # a shell asks what could be typed
+        return
+    commands = _every_command(context)
+    warn_of_strange_variables(commands)
+    file = open_project_file(named)
+    if file is not None:
+        check(file, commands)
+    settings = _settings(context, file)
+    context.meta[_NAMED], context.meta[_IN_FORCE] = named, settings
+    context.default_map = {name: setting.value for name, setting in settings.items()}
+
+
+def _every_command(context: click.Context) -> Mapping[str, click.Command]:
+    program = context.find_root().command
+    return (
+        program.commands if isinstance(program, click.Group) else {str(context.command.name): context.command}
+    )
+
+
+def _settings(context: click.Context, file: ProjectFile | None) -> dict[str, Setting]:
+    """By the name of the parameter; each value is one that its option takes."""
+    settings, faults = {}, []
+    for name, option in options(context.command).items():
+        setting = _setting(context.command, name, option, file)
+        if setting is not None and option.name is not None:
+            settings[option.name] = setting
+            faults += _faults(context, option, setting)
+    if faults:
+        raise UsageError("\n".join(faults))
+    return settings
+
+
+def _setting(
+    command: click.Command, name: str, option: click.Option, file: ProjectFile | None
+) -> Setting | None:
+    if found := of_environment(command, name, option):
+        return Setting(name, *found)
+    if file is not None and (found := of_file(command, name, option, file)):
+        return Setting(name, *found, file=str(file.path))
+    return None
+
+
+def _faults(context: click.Context, option: click.Option, setting: Setting) -> list[str]:
+    try:
+        value = option.type_cast_value(context, setting.value)
+        if option.callback is not None:
+            option.callback(context, option, value)
+    except click.BadParameter as error:
+        return [f"{setting.source}: {error.message}"]
+    return []

@@ -1,0 +1,73 @@
+"""What each page of help ends with: a few commands that a person really types; a test parses each."""
+
+from __future__ import annotations
+
+from nanobanana_batch.commands import PROGRAM
+
+EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
+    "": (
+        ("A manifest and a Makefile to begin with, in a new folder:", "init pictures"),
+        ("What it would make and cost; nothing is sent:", "plan skylines.yaml"),
+        ("Placeholders, for nothing and without a key:", "run skylines.yaml --provider local"),
+    ),
+    "init": (
+        ("In a folder of its own:", "init pictures"),
+        ("Here:", "init"),
+    ),
+    "plan": (
+        ("What would be made, what it would cost, and all that is wrong:", "plan skylines.yaml"),
+        ("Exactly what would be sent for one row:", "plan skylines.yaml --show-request tokyo-ink"),
+        ("All rows, to look through in a spreadsheet:", "plan skylines.yaml --out-csv rows.csv"),
+    ),
+    "run": (
+        ("Placeholders, for nothing and without a key:", "run skylines.yaml --provider local"),
+        ("A few rows first, that say what the others will cost:", "run skylines.yaml --pilot 20"),
+        ("A night, of which the costs are limited:", "run skylines.yaml --max-credits 5000"),
+    ),
+    "status": (
+        ("How many images are there, and what they have cost:", "status outputs/skylines"),
+        ("The same for a program:", "status outputs/skylines --json"),
+    ),
+    "retry": (
+        ("Pay once more for all rows that failed:", "retry outputs/skylines --only failed"),
+        ("For one row that was refused:", "retry outputs/skylines --only refused --row tokyo-ink"),
+    ),
+    "results": (
+        ("results.csv as things are now:", "results outputs/skylines"),
+        ("A copy that is safe to open in a spreadsheet:", "results outputs/skylines --for-spreadsheets"),
+    ),
+    "audit": (
+        ("Is every request, credit and file explained:", "audit outputs/skylines"),
+        ("Fetch what is paid for and missing; nothing is paid again:", "audit outputs/skylines --repair"),
+    ),
+    "doctor": (
+        ("Before a real run:", "doctor"),
+        ("For a folder that was worked on:", "doctor --out outputs/skylines"),
+    ),
+    "models": (
+        ("All that are known:", "models"),
+        ("Those of one provider, with its prices:", "models --provider evolink"),
+    ),
+    "prices": (
+        ("What is known on this machine:", "prices"),
+        ("Read the public price list first:", "prices --refresh"),
+    ),
+    "schema": (
+        ("Into a file that an editor reads:", "schema > manifest.schema.json"),
+        ("With the models of a profile of your own:", "schema --provider mine.yaml > mine.schema.json"),
+    ),
+    "serve": (
+        ("An API to write a client against:", "serve --port 8080"),
+        ("One that loses replies after it has charged:", "serve --fault lost_reply_after=0.02 --latency 2-9"),
+    ),
+    "completion": (
+        ("For bash, in each terminal that is opened from now on:", "completion bash >> ~/.bashrc"),
+        ("For zsh:", "completion zsh >> ~/.zshrc"),
+        ("For fish:", "completion fish >> ~/.config/fish/config.fish"),
+    ),
+}
+
+
+def examples(command: str) -> list[tuple[str, str]]:
+    """What each is for, and the line to type; the empty name is the program itself."""
+    return [(purpose, f"{PROGRAM} {words}") for purpose, words in EXAMPLES.get(command, ())]

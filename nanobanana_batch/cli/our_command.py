@@ -1,0 +1,81 @@
+"""What all commands have in common: defaults of a project, and how their pages of help look."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nanobanana_batch.cli.defaults.in_force import config_option, settings_of
+from nanobanana_batch.cli.examples import examples
+from nanobanana_batch.cli.headings import OTHER, headings
+from nanobanana_batch.cli.show import show
+
+if TYPE_CHECKING:
+    Records = list[tuple[str, str]]
+
+_ABOUT_PAYING = frozenset({"plan", "run", "retry"})
+
+
+class OurCommand(click.Command):
+    """One command of ours: it has `--config`, options under headings, and examples."""
+
+    def __init__(self, *args: Any, **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        if any(isinstance(param, click.Option) for param in self.params):
+            self.params.append(config_option())
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """What a file decides of what is paid for is said before anything else."""
+        if self.name in _ABOUT_PAYING and (told := _of_file(ctx)):
+            show(told, err=True)
+        return super().invoke(ctx)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Each option under its heading."""
+        known = headings(self.name or "")
+        found: dict[str, Records] = {heading: [] for heading in [*known.values(), OTHER]}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx) if isinstance(param, click.Option) else None
+            if record is not None:
+                found[_heading(param, known)].append(record)
+        for heading, records in found.items():
+            if records:
+                with formatter.section(heading):
+                    formatter.write_dl(records)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """What a person would type."""
+        super().format_epilog(ctx, formatter)
+        _write_examples(self.name or "", formatter)
+
+
+class OurProgram(click.Group):
+    """All commands together."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Where to begin, and what the exit codes mean."""
+        _write_examples("", formatter)
+        super().format_epilog(ctx, formatter)
+
+
+def _of_file(context: click.Context) -> str:
+    settings = [setting for setting in settings_of(context) if setting.file]
+    if not settings:
+        return ""
+    return f"By {settings[0].file}: {', '.join(setting.text for setting in settings)}"
+
+
+def _heading(param: click.Parameter, known: dict[str, str]) -> str:
+    return next((known[name] for name in param.opts if name in known), OTHER)
+
+
+def _write_examples(command: str, formatter: click.HelpFormatter) -> None:
+    told = examples(command)
+    if not told:
+        return
+    with formatter.section("Examples"):
+        for purpose, line in told:
+            formatter.write_text(purpose)
+            with formatter.indentation():  # one piece, however wide: it is there to be pasted
+                formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
