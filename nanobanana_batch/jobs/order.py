@@ -35,6 +35,10 @@ class Order:
     out: Path | None = None
     connection: Connection = field(default_factory=Connection)
     defaults: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Our names with those of a table's columns."""
+    id: str = ""
+    """Template of a table's ids."""
     variables: tuple[str, ...] = ()
     allow_unknown_model: bool = False
     state_dir: Path | None = None
@@ -67,6 +71,8 @@ def open_ordered(order: Order) -> Manifest:
         catalog=catalog_for(profile),
         dialect=profile.dialect,
         defaults=order.defaults,
+        columns=order.columns,
+        id_template=order.id,
         variables=order.variables,
         allow_unknown_model=order.allow_unknown_model,
         no_local_images=_no_local_images(profile),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import shlex
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -28,7 +29,7 @@ from nanobanana_batch.manifest.refusal import TakeAll, read_all, whole_refusal
 from nanobanana_batch.manifest.rows.expand import Expander
 from nanobanana_batch.manifest.rows.local_images import LocalImages
 from nanobanana_batch.manifest.rows.settle import Settler
-from nanobanana_batch.manifest.words.names import ROW_NAMES, as_name, field_elsewhere
+from nanobanana_batch.manifest.words.names import ROW_NAMES, as_name, field_elsewhere, offers_prompts
 from nanobanana_batch.manifest.words.template import as_text, names_in
 from nanobanana_batch.model import Draft
 from nanobanana_batch.problems import FindPaths, ProblemLog
@@ -36,6 +37,7 @@ from nanobanana_batch.wording import closest, shown
 
 _COLUMNS_TOLD = 10
 _IDLE_TOLD = 50
+_OFFERED = 3
 
 
 class Manifest:
@@ -135,6 +137,8 @@ def open_manifest(
     catalog: Catalog,
     dialect: str,
     defaults: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
+    id_template: str = "",
     variables: Sequence[str] = (),
     allow_unknown_model: bool = False,
     no_local_images: str = "",
@@ -147,6 +151,7 @@ def open_manifest(
 
     If it is not, raises `ManifestError` with everything that is wrong, also with the rows; `take` checks what
     only shows when they are together. `no_local_images` says why reference images cannot be local files.
+    `columns` and `id_template` are for tables: which column is which of our names, and how rows are named.
     `allow_outside`: folders beside its own and the working directory that it may read from.
     """
     if dialect not in catalog.dialects:
@@ -160,10 +165,13 @@ def open_manifest(
     reach = Reach(path.parent, allow_outside)
     form = Form(path, log, variables, extras, reach)
     if origin.kind == "yaml":
+        _refuse_for_yaml(columns=columns, id=id_template)
         name, names, blocks = _open_yaml(origin, form)
     else:
         name = _default_name(origin, log)
-        names, blocks = whole_table(form, open_table(origin.path, path.name, origin.kind))
+        names, blocks = whole_table(
+            form, open_table(origin.path, path.name, origin.kind, reach), columns or {}, id_template
+        )
     given = _command_line_defaults(defaults or {}, names, extras, bool(log))
     names = (*names, *(each for each in given if each in extras and each not in names))
     blocks = [replace(block, defaults={**given, **block.defaults}) for block in blocks]
@@ -216,6 +224,12 @@ def _name(text: str, source: str, log: ProblemLog) -> str:
     return text
 
 
+def _refuse_for_yaml(**given: object) -> None:
+    for name, value in given.items():
+        if value:
+            raise UsageError(f"--{name} is for tables; in a YAML manifest it is the key `{name}:`.")
+
+
 def _check_declared(variables: Sequence[str]) -> None:
     for name in variables:
         if name in ROW_NAMES:
@@ -262,16 +276,23 @@ def _require(block: Block, file: str, log: ProblemLog, models: tuple[str, ...]) 
 
 def _remedy(block: Block, name: str, file: str) -> str:
     if name == "prompt" and isinstance(block.source, TableRows):
-        column = next((column for column in block.source.header if column not in ROW_NAMES), "NAME")
-        ways = (
-            f'map a column (`columns: {{prompt: YOURS}}`) or write a template (`prompt: "{{{column}}}, ..."`)'
-        )
-        if block.templated:
-            return ways
-        told = _columns_told(block.source)
-        return f"{told}name a column `prompt`, or in a YAML manifest with `table: {file}` {ways}"
+        return _prompt_of_table(block, block.source, file)
     where = f"add `{name}` under `defaults`" if block.templated else f"add a column `{name}`"
     return f"{where}, or give `--defaults {name}=...`"
+
+
+def _prompt_of_table(block: Block, source: TableRows, file: str) -> str:
+    """How to say which column holds the prompts."""
+    columns = [column for column in source.offered if column not in ROW_NAMES]
+    likely = [column for column in columns if offers_prompts(column)]
+    template = f'a template (`prompt: "{{{(likely or columns or ["NAME"])[0]}}}, ..."`)'
+    if block.templated:
+        mapped = (likely or ["YOURS"])[0]
+        return f"map a column (`columns: {{prompt: {mapped}}}`) or write {template}"
+    told = _columns_told(source)
+    offered = " or ".join(f"`--columns prompt={shlex.quote(c)}`" for c in (likely or ["YOURS"])[:_OFFERED])
+    yaml = f"in a YAML manifest with `table: {file}` write {template}"
+    return f"{told}say which holds the prompts by {offered}, or {yaml}"
 
 
 def _columns_told(source: TableRows) -> str:
@@ -280,7 +301,10 @@ def _columns_told(source: TableRows) -> str:
         return ""
     shown_names = ", ".join(map(shown, source.header[:_COLUMNS_TOLD]))
     more = ", …" if len(source.header) > _COLUMNS_TOLD else ""
-    return f"the first line names the columns, and here they are {shown_names}{more}; "
+    lines = ""
+    if len(source.header) == 1 and " " in source.header[0]:
+        lines = "; where each line is a prompt, `--format txt` reads it so"
+    return f"the first line names the columns, and here they are {shown_names}{more}{lines}; "
 
 
 def _may_have(block: Block, name: str) -> bool:

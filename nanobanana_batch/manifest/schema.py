@@ -16,6 +16,7 @@ from typing import Any
 from nanobanana_batch.catalog import FALSE, PROMPT_LIMIT, TRUE, Extra, ModelRules
 from nanobanana_batch.manifest.combine.grid import MAX_VARIANTS
 from nanobanana_batch.manifest.read.origin import ENDINGS
+from nanobanana_batch.manifest.read.unpack import ENDINGS as PACKED
 from nanobanana_batch.manifest.words.names import BLOCK_KEYS, HOLDS_NO_KEY, ROW_NAMES, SECRET_NAMES
 from nanobanana_batch.model import REQUEST_FIELDS
 
@@ -93,9 +94,11 @@ _TOLD: dict[str, tuple[str, list[Any]]] = {
         [[{"id": "tokyo", "city": "Tokyo", "mood": "calm"}]],
     ),
     "table": (
-        "A table whose lines are the rows, relative to the manifest. Its prompts are taken as written.",
+        "A table whose lines are the rows, or a folder of text files, relative to the manifest. Prompts of a"
+        " table are taken as written.",
         ["prompts.csv", "data/captions.parquet"],
     ),
+    "sheet": ("Which sheet of an Excel workbook is the table; the first, if not given.", ["Prompts"]),
     "from": (
         "The output folder of another run, relative to the manifest: its completed rows are the rows here."
         ' `images: "{image}"` uses their images, `{row.prompt}` and the like what its results.csv says.',
@@ -327,6 +330,7 @@ def _block(names: Iterable[str]) -> Schema:
 
 def _block_rules() -> Schema:
     endings = _any_case(ending.removeprefix(".") for ending in ENDINGS)
+    packed = "|".join(_any_case([ending]).replace(".", r"\.") for ending in PACKED)
     table_fault = f"tables end in {' '.join(ENDINGS)}"
     wanted = {"anyOf": [_PERHAPS_TEXT, _list_of(_PERHAPS_TEXT)]}
     variants = {**_WHOLE_NUMBER, "minimum": 1, "maximum": MAX_VARIANTS}
@@ -335,7 +339,12 @@ def _block_rules() -> Schema:
         "variants": {**variants, "type": [*variants["type"], "null"]},
         "defaults": _ref("values"),
         "rows": _list_of(_ref("row")),
-        "table": {"type": "string", "pattern": rf"\.({endings})$", "patternErrorMessage": table_fault},
+        "table": {
+            "type": "string",
+            "pattern": rf"\.({endings})({packed})?$|^[^.]*$|[/\\][^.]*$",
+            "patternErrorMessage": table_fault,
+        },
+        "sheet": {**_TEXT, "minLength": 1},
         "from": {**_TEXT, "minLength": 1},
         "columns": {**_named({}, _TEXT), **_PERHAPS_MAP},
         "where": {**_PERHAPS_MAP, "additionalProperties": wanted},

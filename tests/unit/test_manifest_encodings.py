@@ -104,7 +104,7 @@ def test_utf16_without_its_mark_is_named(tmp_path: Path, order: str) -> None:
     [
         (b"PK\x03\x04\x14\x00", "ZIP file, as an Excel workbook is"),
         (b"\xd0\xcf\x11\xe0\xa1", "Excel workbook"),
-        (b"\x1f\x8b\x08\x00", "unpack it first"),
+        (b"\x1f\x8b\x08\x00", "the compressed file is damaged, or not whole"),
         (b"PAR1\x15\x04", "has to end in .parquet"),
         ("prompt\n".encode("utf-32"), "UTF-32"),
     ],

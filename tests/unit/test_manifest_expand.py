@@ -164,22 +164,22 @@ def test_table_with_columns(tmp_path: Path, load: Load, rows: Rows) -> None:
 
 def test_table_mistakes(tmp_path: Path, faults: Faults) -> None:
     """Each with its place and a suggestion."""
-    (tmp_path / "t.csv").write_text("Prompt,tag,Kind\na,b,c\n")
+    (tmp_path / "t.csv").write_text("Prompt,tag,Kind,promt\na,b,c,d\n")
 
     def found(rest: str) -> str:
         return "\n".join(faults(HEAD + rest))
 
-    assert "did you mean 'Prompt'" in found("table: t.csv\ncolumns: {prompt: Promt}\n")
+    assert "did you mean 'Prompt'" in found("table: t.csv\ncolumns: {prompt: Prompr}\n")
     assert "did you mean 'prompt'" in found("table: t.csv\nprompt: x\n")
     assert "map it too" in found("table: t.csv\ncolumns: {prompt: Prompt, tag: Kind}\n")
     assert "so does a template" in found("table: t.csv\nprompt: x\ncolumns: {prompt: Prompt}\n")
     assert "did you mean 'Kind'" in found("table: t.csv\ncolumns: {prompt: Prompt}\nwhere: {kind: a}\n")
     assert "there is no file" in found("table: nowhere.csv\n")
-    assert "is no table" in found("table: t.json\n")
-    assert "save it as CSV (UTF-8)" in found("table: t.XLSX\n")
+    assert "is no table" in found("table: t.doc\n")
+    assert "save it as .xlsx or as CSV (UTF-8)" in found("table: t.XLS\n")
     slip = found("table: t.csv\nprompt: x\n")
-    assert "`columns: {prompt: Prompt}`" in slip
-    assert "`variables: [Prompt]`" in slip
+    assert "`columns: {prompt: promt}`" in slip
+    assert "`variables: [promt]`" in slip
     assert "needs a `table`" in found("prompt: x\nwhere: {a: b}\n")
     assert "rows and by the matrix" in found("table: t.csv\ncolumns: {prompt: Prompt}\nmatrix: {tag: [a]}\n")
     assert "one block" in found("table: t.csv\ncolumns: {prompt: Prompt}\nrows: [{}]\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator, Mapping
 
 from nanobanana_batch.catalog import Finding
@@ -25,11 +24,9 @@ from nanobanana_batch.manifest.words.names import (
     field_elsewhere,
     is_secret,
 )
-from nanobanana_batch.manifest.words.template import Template, TemplateFault, texts_of, unknown_name
+from nanobanana_batch.manifest.words.template import Template, texts_of
 from nanobanana_batch.wording import closest, shown
 
-_MOST_UNKNOWN = 20
-"""Names told of one template; whoever has more of them has made another mistake."""
 _PROVIDER = "the provider is chosen when it is run: `--provider`"
 _OUTPUT = "the output folder is outputs/<name>, or said when it is run: `--out`"
 _SAID_ELSEWHERE = {
@@ -112,7 +109,7 @@ class BlockReader:
         renamed = _renamed(entries)
         for field in ("prompt", "images"):
             for text in texts_of(defaults[field].value) if field in defaults else ():
-                self._check_template(text, defaults[field].place, field, known, renamed)
+                self._form.template(text, defaults[field].place, field, known, renamed)
         self._uses.add(entries, defaults, names)
         id_template, id_place = self._id_template(entries, known, renamed)
         exclude = read_excludes(self._form, entries, known)
@@ -165,7 +162,7 @@ class BlockReader:
             return read_table(self._form, entries, defaults)
         if "from" in entries:
             return read_parent(self._form, entries, defaults)
-        for key in ("columns", "where"):
+        for key in ("columns", "where", "sheet"):
             if key in entries:
                 self._form.note(entries[key][0], f"`{key}` needs a `table` or `from`", key)
         if "rows" not in entries:
@@ -200,19 +197,6 @@ class BlockReader:
                     )
                 self._form.log.add(Problem(column.places[0], message, column.name))
 
-    def _check_template(
-        self, text: str, at: str, field: str, known: frozenset[str], renamed: Mapping[str, str]
-    ) -> Template | None:
-        try:
-            template = Template(text, known)
-        except TemplateFault as error:
-            self._form.log.add(error.finding(field).at(at))
-            return None
-        faults = (unknown_name(name, known, field, renamed) for name in template.names)
-        for fault in itertools.islice(filter(None, faults), _MOST_UNKNOWN):
-            self._form.log.add(fault.at(at))
-        return template
-
     def _id_template(
         self, entries: Entries, known: frozenset[str], renamed: Mapping[str, str]
     ) -> tuple[Template | None, str]:
@@ -223,7 +207,7 @@ class BlockReader:
             self._form.note(node.pos, 'expected a template such as "{city}-{style}"', "id")
             return None, ""
         at = place(self._form.file, node.pos)
-        return self._check_template(node.text, at, "id", known, renamed), at
+        return self._form.template(node.text, at, "id", known, renamed), at
 
 
 def _renamed(entries: Entries) -> dict[str, str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from nanobanana_batch.catalog import Finding
@@ -11,9 +12,12 @@ from nanobanana_batch.errors import Problem
 from nanobanana_batch.manifest.read.nodes import Map, Node, Scalar, Seq, place
 from nanobanana_batch.manifest.read.reach import Reach, near_file
 from nanobanana_batch.manifest.words.names import ROW_NAMES, name_fault
+from nanobanana_batch.manifest.words.template import Template, TemplateFault, unknown_name
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.wording import shown
 
+_MOST_UNKNOWN = 20
+"""Names told of one template; whoever has more of them has made another mistake."""
 Entries = dict[str, tuple[int, Node]]
 
 
@@ -82,6 +86,25 @@ class Form:
         if name not in ROW_NAMES and (name not in self._order or (pos, index) < self._order[name]):
             self._order[name] = (pos, index)
         return True
+
+    def template(
+        self,
+        text: str,
+        at: str,
+        field: str,
+        known: frozenset[str],
+        renamed: Mapping[str, str] | None = None,
+    ) -> Template | None:
+        """The template in a field; what is wrong with it, and with the names in it, is reported."""
+        try:
+            template = Template(text, known)
+        except TemplateFault as error:
+            self.log.add(error.finding(field).at(at))
+            return None
+        faults = (unknown_name(name, known, field, renamed or {}) for name in template.names)
+        for fault in itertools.islice(filter(None, faults), _MOST_UNKNOWN):
+            self.log.add(fault.at(at))
+        return template
 
     def is_value(self, name: str, node: Node) -> bool:
         """Whether a row can have this under this name; the rest is reported."""

@@ -21,7 +21,6 @@ _ODD = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _FOREIGN = (
     (b"PK\x03\x04", "this is a ZIP file, as an Excel workbook is one; save it as text (CSV UTF-8)"),
     (b"\xd0\xcf\x11\xe0", "this is an Excel workbook; save it as text (CSV UTF-8)"),
-    (b"\x1f\x8b", "this is a compressed file; unpack it first"),
     (b"PAR1", "this is a Parquet file; its name has to end in .parquet"),
     (b"\xff\xfe\x00\x00", "the file is UTF-32; save it as UTF-8"),
     (b"\x00\x00\xfe\xff", "the file is UTF-32; save it as UTF-8"),
@@ -55,11 +54,8 @@ class Lines:
     def __init__(self, stream: IO[bytes]) -> None:
         self.number = 0
         """The number of the line that was read last."""
-        head = stream.read(_HEAD_BYTES)
-        stream.seek(0)
-        for mark, what in _FOREIGN:
-            if head.startswith(mark):
-                raise Unusable(what)
+        head = _head(stream)
+        refuse_foreign(head)
         encoding, self._errors = "utf-8-sig", "surrogateescape"
         if is_utf16(head):
             encoding, self._errors = "utf-16", "surrogatepass"
@@ -113,6 +109,16 @@ class Lines:
         raise BadLine(control_fault(odd))
 
 
+def _head(stream: IO[bytes]) -> bytes:
+    """How it begins; what is unpacked cannot be read again, and has all of it in its buffer."""
+    if not stream.seekable():
+        assert isinstance(stream, io.BufferedReader)
+        return stream.peek(_HEAD_BYTES)[:_HEAD_BYTES]
+    head = stream.read(_HEAD_BYTES)
+    stream.seek(0)
+    return head
+
+
 def sound_lines(stream: IO[bytes], file: str, report: Callable[[Problem], None]) -> Iterator[tuple[int, str]]:
     """The lines that can be used, with their numbers; the others are reported."""
     try:
@@ -130,6 +136,13 @@ def sound_lines(stream: IO[bytes], file: str, report: Callable[[Problem], None])
                 report(Problem(f"{file}:{lines.number}", str(error)))
             else:
                 yield lines.number, line
+
+
+def refuse_foreign(head: bytes) -> None:
+    """Raise `Unusable` where a file begins as no text does."""
+    for mark, what in _FOREIGN:
+        if head.startswith(mark):
+            raise Unusable(what)
 
 
 def is_utf16(data: bytes) -> bool:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyarrow.parquet import FileMetaData, ParquetFile
 
+_MOST_INNER = 1000
 _READ_BYTES = 1 << 16
 _NEEDS = "a Parquet table needs pyarrow: `pip install 'nanobanana-batch[parquet]'`"
 
@@ -45,22 +46,30 @@ class ParquetTable:
         """The columns; those that no text can be made of are not read."""
         try:
             with self._open() as source:
-                columns = _columns(source.schema_arrow)
+                columns, inside = _columns(source.schema_arrow), _inside(source.schema_arrow)
         except Unusable as error:
             return Header(problems=(Problem(self.file, str(error)),))
         header = named_header([name for name, _ in columns], self.file)
         others = {n: str(kind) for n, (_, kind) in enumerate(columns) if _text_maker(kind) is None}
         lists = {index: self.file for index, (_, kind) in enumerate(columns) if _is_list(kind)}
-        return replace(header, lists=lists, others=others)
+        inner = {as_name(path): _is_list(kind) for path, kind in inside.items()}
+        return replace(header, lists=lists, others=others, inner=inner)
 
-    def rows(self, names: Sequence[str], log: ProblemLog) -> Iterator[tuple[int, Sequence[Value]]]:
+    def notes(self) -> Iterator[str]:
+        """Nothing."""
+        return iter(())
+
+    def rows(
+        self, names: Sequence[str], log: ProblemLog, inner: Sequence[str] = ()
+    ) -> Iterator[tuple[int, Sequence[Value]]]:
         """The number of each row, from 1, and its cells."""
         try:
             with self._open() as source:
                 columns = _columns(source.schema_arrow)
                 if [as_name(name) for name, _ in columns] != list(names):
                     raise Unusable(CHANGED)
-                yield from self._read(source, columns, log)
+                inside = {as_name(path): (path, kind) for path, kind in _inside(source.schema_arrow).items()}
+                yield from self._read(source, [*columns, *(inside[path] for path in inner)], log)
         except Unusable as error:
             log.add(Problem(self.file, str(error)))
 
@@ -75,7 +84,7 @@ class ParquetTable:
             how = bounds.reading(packed, wanted, paths)
         with self._open(how.packed, source.metadata) as table:
             for batch in table.iter_batches(how.rows, columns=wanted, use_threads=False):
-                for piece in bounds.pieces_of(batch):
+                for piece in bounds.pieces_of(_flat(batch, wanted)):
                     for row, name, fault in piece.faults:
                         log.add(Problem(f"{self.row_prefix}{first + row}", fault, as_name(name)))
                     yield from self._rows(piece.rows, columns, first + piece.start, log)
@@ -128,6 +137,40 @@ def _columns(schema: pa.Schema) -> list[_Column]:
     return [
         (field.name, field.type) for field in schema if not re.fullmatch(r"__index_level_\d+__", field.name)
     ]
+
+
+def _inside(schema: pa.Schema) -> dict[str, Any]:
+    """What stands in structs, by its path, with its type."""
+    found: dict[str, Any] = {}
+    waiting = [(field.name, field.type) for field in schema]
+    while waiting and len(found) < _MOST_INNER:
+        path, kind = waiting.pop()
+        if bounds.is_struct(kind):
+            waiting += [(f"{path}.{each.name}", each.type) for each in reversed(list(kind))]
+        elif "." in path and path not in schema.names and _text_maker(kind):
+            found[path] = kind
+    return found
+
+
+def _flat(batch: pa.RecordBatch, wanted: Sequence[str]) -> pa.RecordBatch:
+    """The columns, and those inside of structs by their paths; a struct that is null has nulls in it."""
+    names = batch.schema.names
+    if all(name in names for name in wanted):
+        return batch
+    import pyarrow.compute as pc
+    from pyarrow import RecordBatch
+
+    def of(path: str) -> pa.Array:
+        if path in names:
+            return batch.column(path)
+        top = next(name for name in names if path.startswith(f"{name}."))
+        array, rest = batch.column(top), path[len(top) + 1 :]
+        while rest:
+            step = next(f.name for f in array.type if rest == f.name or rest.startswith(f"{f.name}."))
+            array, rest = pc.struct_field(array, step), rest[len(step) + 1 :]
+        return array
+
+    return RecordBatch.from_arrays([of(path) for path in wanted], names=list(wanted))
 
 
 def _is_list(kind: pa.DataType) -> bool:

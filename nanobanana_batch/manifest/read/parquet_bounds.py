@@ -135,7 +135,10 @@ def reading(packed: ParquetFile, wanted: Collection[str], paths: Collection[str]
 def _longest(packed: ParquetFile, chunk: _Chunk) -> int:
     """The size of the longest text in the dictionary of a chunk."""
     for batch in packed.iter_batches(1, row_groups=[chunk.group], columns=[chunk.name], use_threads=False):
-        return longest_text(batch.column(0))
+        column = batch.column(0)
+        while is_struct(column.type):
+            column = column.field(0)
+        return longest_text(column)
     return 0
 
 
@@ -222,6 +225,13 @@ def is_list(kind: pa.DataType) -> bool:
     from pyarrow import types
 
     return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
+
+
+def is_struct(kind: pa.DataType) -> bool:
+    """Whether it is a type of named parts."""
+    from pyarrow import types
+
+    return bool(types.is_struct(kind))
 
 
 def is_text(kind: pa.DataType) -> bool:
