@@ -55,6 +55,12 @@ _MANIFEST_OPTIONS = (
         "--id", default="", metavar="TEMPLATE", help='How rows of a table are named: "{category}-{id}".'
     ),
     click.option(
+        "--skip",
+        multiple=True,
+        metavar="empty,too-long",
+        help="Leave out rows whose prompt is empty or too long; they are counted and listed.",
+    ),
+    click.option(
         "--variables", multiple=True, metavar="NAME", help="A column that looks like a typo, but is none."
     ),
     click.option(

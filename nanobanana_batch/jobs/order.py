@@ -39,6 +39,8 @@ class Order:
     """Our names with those of a table's columns."""
     id: str = ""
     """Template of a table's ids."""
+    skip: tuple[str, ...] = ()
+    """For which reasons rows are left out and counted."""
     variables: tuple[str, ...] = ()
     allow_unknown_model: bool = False
     state_dir: Path | None = None
@@ -73,6 +75,7 @@ def open_ordered(order: Order) -> Manifest:
         defaults=order.defaults,
         columns=order.columns,
         id_template=order.id,
+        skip=order.skip,
         variables=order.variables,
         allow_unknown_model=order.allow_unknown_model,
         no_local_images=_no_local_images(profile),

@@ -7,7 +7,7 @@ import itertools
 import json
 import shlex
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from nanobanana_batch.manifest.form.block import Block, Given, Picked
 from nanobanana_batch.manifest.form.blocks import BlockReader
 from nanobanana_batch.manifest.form.forms import Form
 from nanobanana_batch.manifest.form.parent_source import Parent, ParentRows
+from nanobanana_batch.manifest.form.skips import skips_of
 from nanobanana_batch.manifest.form.table_source import TableRows, whole_table
 from nanobanana_batch.manifest.read.delimited import TextTable
 from nanobanana_batch.manifest.read.nodes import Map, Scalar, find_paths, place
@@ -28,6 +29,7 @@ from nanobanana_batch.manifest.read.yaml_file import read_nodes
 from nanobanana_batch.manifest.refusal import TakeAll, read_all, whole_refusal
 from nanobanana_batch.manifest.rows.expand import Expander
 from nanobanana_batch.manifest.rows.local_images import LocalImages
+from nanobanana_batch.manifest.rows.remarks import Remarks, Skipped, SkippedRow
 from nanobanana_batch.manifest.rows.settle import Settler
 from nanobanana_batch.manifest.words.names import ROW_NAMES, as_name, field_elsewhere, offers_prompts
 from nanobanana_batch.manifest.words.template import as_text, names_in
@@ -63,6 +65,7 @@ class Manifest:
         self._settler = settler
         self._paths = paths
         self._reach = reach
+        self._remarks = Remarks()
 
     def problem_log(self) -> ProblemLog:
         """A log for the problems of its rows."""
@@ -76,7 +79,20 @@ class Manifest:
         idle = (said for grid in self._grids for place, said in grid.idle() if place not in used)
         told = list(itertools.islice(idle, _IDLE_TOLD))
         more = ["and more entries that change nothing"] if next(idle, None) else []
-        return list(dict.fromkeys([*self._settler.warnings, *told, *more]))
+        return list(dict.fromkeys([*self._settler.warnings, *self._remarks.notes(), *told, *more]))
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """The rows that `skip` has left out; complete once the rows were read."""
+        return self._remarks.skipped
+
+    def skipped_rows(self) -> Iterator[SkippedRow]:
+        """Each of them, by another reading."""
+        latest: list[SkippedRow] = []
+        expander = Expander(self._settler, self.variables, ProblemLog(), Remarks(latest))
+        for _ in itertools.chain.from_iterable(map(expander.drafts, self._grids)):
+            yield from latest
+            latest.clear()
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -118,7 +134,8 @@ class Manifest:
 
         With a limit only so many are looked at, good or bad: a product may have no good one for ever.
         """
-        expander = Expander(self._settler, self.variables, problems)
+        self._remarks = Remarks()
+        expander = Expander(self._settler, self.variables, problems, self._remarks)
         drafts = itertools.chain.from_iterable(map(expander.drafts, self._grids))
         return filter(None, itertools.islice(drafts, limit))
 
@@ -139,6 +156,7 @@ def open_manifest(
     defaults: Mapping[str, str] | None = None,
     columns: Mapping[str, str] | None = None,
     id_template: str = "",
+    skip: Iterable[str] = (),
     variables: Sequence[str] = (),
     allow_unknown_model: bool = False,
     no_local_images: str = "",
@@ -152,6 +170,7 @@ def open_manifest(
     If it is not, raises `ManifestError` with everything that is wrong, also with the rows; `take` checks what
     only shows when they are together. `no_local_images` says why reference images cannot be local files.
     `columns` and `id_template` are for tables: which column is which of our names, and how rows are named.
+    `skip`: for which reasons rows are left out and counted, as `--skip` calls them.
     `allow_outside`: folders beside its own and the working directory that it may read from.
     """
     if dialect not in catalog.dialects:
@@ -174,7 +193,8 @@ def open_manifest(
         )
     given = _command_line_defaults(defaults or {}, names, extras, bool(log))
     names = (*names, *(each for each in given if each in extras and each not in names))
-    blocks = [replace(block, defaults={**given, **block.defaults}) for block in blocks]
+    left_out = skips_of(skip)
+    blocks = [replace(b, defaults={**given, **b.defaults}, skip=b.skip | left_out) for b in blocks]
     for block in blocks:
         if not block.templated:
             _refuse_templates(block, given, path.name, log)

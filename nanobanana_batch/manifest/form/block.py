@@ -146,8 +146,12 @@ class Block:
     """The variables that some row of the block may have."""
     row_names: frozenset[str] = frozenset()
     """The names that the source itself gives, fields included."""
+    skip: frozenset[str] = frozenset()
+    """For which reasons rows are left out."""
     renamed: Mapping[str, str] = field(default_factory=dict)
     """What columns of the source are called there, with their names here."""
+    styles: Mapping[str, str] = field(default_factory=dict)
+    """The texts of the styles that the factor `style` names."""
 
 
 def node_value(node: Node) -> Value | None:

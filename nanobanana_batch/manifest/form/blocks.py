@@ -11,6 +11,8 @@ from nanobanana_batch.manifest.form.combinations import read_excludes, read_incl
 from nanobanana_batch.manifest.form.factors import read_factors
 from nanobanana_batch.manifest.form.forms import Entries, Form
 from nanobanana_batch.manifest.form.parent_source import read_parent
+from nanobanana_batch.manifest.form.skips import read_skip
+from nanobanana_batch.manifest.form.styles import STYLE, read_styles
 from nanobanana_batch.manifest.form.table_source import read_table
 from nanobanana_batch.manifest.form.template_uses import TemplateUses
 from nanobanana_batch.manifest.read.nodes import Map, Scalar, place
@@ -37,7 +39,7 @@ _SAID_ELSEWHERE = {
     "output_dir": _OUTPUT,
     "name": "`name` stands at the top only: it names the output folder of all blocks",
 }
-_SOURCES = ("rows", "table", "from")
+_SOURCES = ("rows", "table", "images_from", "from")
 _NULL = 'null gives nothing, so that the default holds; write "" for an empty text'
 
 
@@ -99,11 +101,19 @@ class BlockReader:
             defaults.update(self._defaults(level, defaults))
         source, names = self._source(pos, entries, defaults)
         factors = read_factors(self._form, entries)
+        styles = read_styles(self._form, entries)
+        if styles:
+            if any(STYLE in factor.names for factor in factors):
+                message = f"`styles` gives {STYLE!r}, and so does a factor; keep one"
+                self._form.note(entries["styles"][0], message, "styles")
+            factors = (*factors, styles.factor)
         sample = read_sample(self._form, entries)
         if names is None:
             # What a damaged table would give is not known, so nothing is said about what it lacks.
             return Block(source, defaults, factors=factors, row_names=frozenset(ROW_NAMES))
-        self._refuse_overlap(factors, names, can_rename="table" in entries or "from" in entries)
+        self._refuse_overlap(
+            factors, names, can_rename=not {"table", "images_from", "from"}.isdisjoint(entries)
+        )
         fixed = {name for factor in factors for name in factor.names} | set(defaults)
         known = frozenset(name for name in {*names, *fixed} if name not in ROW_NAMES)
         renamed = _renamed(entries)
@@ -116,7 +126,19 @@ class BlockReader:
         include = read_includes(self._form, entries, known, factors, names)
         combined = (factors, exclude, include, sample)
         own = frozenset(names)
-        return Block(source, defaults, True, *combined, id_template, id_place, known, own, renamed)
+        return Block(
+            source,
+            defaults,
+            True,
+            *combined,
+            id_template,
+            id_place,
+            known,
+            own,
+            read_skip(self._form, entries),
+            renamed,
+            styles.texts if styles else {},
+        )
 
     def _declare(self, level: Entries) -> None:
         for item in self._form.scalars("variables", level):
@@ -158,13 +180,13 @@ class BlockReader:
             self._form.note(
                 entries[given[1]][0], f"`{given[0]}` and `{given[1]}` in one block; use `blocks` for both"
             )
-        if "table" in entries:
+        if "table" in entries or "images_from" in entries:
             return read_table(self._form, entries, defaults)
         if "from" in entries:
             return read_parent(self._form, entries, defaults)
         for key in ("columns", "where", "sheet"):
             if key in entries:
-                self._form.note(entries[key][0], f"`{key}` needs a `table` or `from`", key)
+                self._form.note(entries[key][0], f"`{key}` needs a `table`, `images_from` or `from`", key)
         if "rows" not in entries:
             return ListedRows(self._form.file, (Map(pos),)), []
         items = tuple(self._form.maps("rows", entries["rows"][1]))

@@ -15,6 +15,7 @@ from nanobanana_batch.manifest.form.block import Block, Given, ListedRows, Sourc
 from nanobanana_batch.manifest.form.forms import Entries, Form
 from nanobanana_batch.manifest.form.template_uses import names_asked_for
 from nanobanana_batch.manifest.form.where import Condition, read_where
+from nanobanana_batch.manifest.read.folders import PictureFolder
 from nanobanana_batch.manifest.read.nodes import Map, Node, Scalar, place
 from nanobanana_batch.manifest.read.origin import ENDINGS, PROMPTS, SHEETS, kind_of, no_table, open_table
 from nanobanana_batch.manifest.read.table import Header, Table
@@ -137,9 +138,9 @@ def read_table(
     form: Form, entries: Entries, defaults: Mapping[str, Given]
 ) -> tuple[Source, list[str] | None]:
     """The rows of a block's `table` and the names that they give; `None` when it cannot be read."""
-    pos, node = entries["table"]
+    pos, node = entries["table" if "table" in entries else "images_from"]
     nothing = ListedRows(form.file, ()), None
-    table = _table(form, entries, pos, node)
+    table = _table(form, entries, pos, node) if "table" in entries else _pictures(form, node)
     if table is None:
         return nothing
     header = table.header()
@@ -210,6 +211,17 @@ def _table(form: Form, entries: Entries, pos: int, node: Node) -> Table | None:
     if not form.is_there("table", node):
         return None
     return open_table(form.folder / file, file, kind, form.reach, _sheet(form, entries, file))
+
+
+def _pictures(form: Form, node: Node) -> Table | None:
+    text = node.text if isinstance(node, Scalar) else None
+    if not text or "\0" in text:
+        message = "expected a folder of pictures, or a pattern such as photos/*.jpg"
+        form.note(node.pos, message, "images_from")
+        return None
+    table = PictureFolder(form.folder, text)
+    root = Scalar(node.pos, table.root or ".")
+    return table if form.is_there("images_from", root) else None
 
 
 def _sheet(form: Form, entries: Entries, file: str) -> str | None:

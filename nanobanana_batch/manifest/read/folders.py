@@ -98,7 +98,7 @@ class PictureFolder:
         used: set[str] = set()
         for name in self._names():
             path = PurePosixPath(name)
-            parts = path.relative_to(self._root()).parts if self._root() else path.parts
+            parts = path.relative_to(self.root).parts if self.root else path.parts
             id_ = portable("-".join([*parts[:-1], path.stem]))
             if id_.casefold() in used:  # the same name with another ending
                 id_ = portable(f"{id_}-{path.suffix[1:]}")
@@ -109,7 +109,8 @@ class PictureFolder:
         """Nothing."""
         return iter(())
 
-    def _root(self) -> str:
+    @property
+    def root(self) -> str:
         """The folder in which names are told from each other: the pattern up to its first wildcard."""
         parts = PurePosixPath(self._name).parts
         fixed = next((n for n, part in enumerate(parts) if _has_wildcard(part)), len(parts))

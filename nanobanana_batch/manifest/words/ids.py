@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections.abc import Sequence
 
 from nanobanana_batch.file_names import FORBIDDEN, MAX_ID_BYTES, RESERVED
 from nanobanana_batch.model import Draft
@@ -45,6 +46,18 @@ def word(text: str) -> str:
     """A short name for a value that keeps letters of every script; may be empty."""
     composed = unicodedata.normalize("NFC", text[:1000]).casefold()
     return _shortened(re.sub(r"[^\w.]+|_+", "-", composed).strip("-. "))
+
+
+def distinct_words(values: Sequence[str]) -> tuple[str, ...]:
+    """Names for the values of a factor that stay different from each other."""
+    words: dict[str, str] = {}
+    used: set[str] = set()
+    for number, value in enumerate(values, 1):
+        if value not in words:
+            name = word(value) or str(number)
+            words[value] = f"{name}-{number}" if name in used else name
+            used.add(words[value])
+    return tuple([words[value] for value in values])
 
 
 def _shortened(name: str) -> str:

@@ -17,6 +17,7 @@ from nanobanana_batch.wording import closest, shown
 
 _IN_BRACES = re.compile(r"\{([^{}]+)\}")
 _PIECES = re.compile(r"(\{\{|\}\}|\{[^{}]*\}|[{}])")
+WILDCARD = re.compile(r"(?<!\w)__([A-Za-z][\w/-]{0,200}?)__(?!\w)")
 _NESTED_ALTERNATIVES = re.compile(r"\{[^{}|]*\||\|[^{}|]*\}")
 _NO_ALTERNATIVES = (
     "alternatives such as {red|green} are not drawn here; write {name} and list them under `matrix`"
