@@ -117,7 +117,7 @@ def expanded(manifest: Manifest) -> Iterator[Roster]:
         )
     problems = manifest.problem_log()
     with Roster(derive_id, fold_id) as roster:
-        roster.add_all(manifest.drafts(problems), problems)
+        roster.add_all(manifest.drafts(problems, keeps_named=True), problems)
         problems.raise_if_any()
         if not len(roster):
             hint = "`where` and `exclude` leave none of those that there are." if manifest.is_narrowed else ""

@@ -129,13 +129,16 @@ class Manifest:
         factors = [factor for grid in self._grids for factor in grid.block.factors]
         return tuple(dict.fromkeys(name for factor in factors for name in factor.names))
 
-    def drafts(self, problems: ProblemLog, limit: int | None = None) -> Iterator[Draft]:
+    def drafts(
+        self, problems: ProblemLog, limit: int | None = None, *, keeps_named: bool = False
+    ) -> Iterator[Draft]:
         """The rows in order, one at a time; bad ones are reported to `problems` and left out.
 
         With a limit only so many are looked at, good or bad: a product may have no good one for ever.
+        `keeps_named`: bad ones with an id are there, too, so that all ids can be compared.
         """
         self._remarks = Remarks()
-        expander = Expander(self._settler, self.variables, problems, self._remarks)
+        expander = Expander(self._settler, self.variables, problems, self._remarks, keeps_named=keeps_named)
         drafts = itertools.chain.from_iterable(map(expander.drafts, self._grids))
         return filter(None, itertools.islice(drafts, limit))
 
@@ -205,7 +208,7 @@ def open_manifest(
     settler.warnings.extend(form.warnings)
     manifest = Manifest(name, path, names, blocks, settler, log.paths, reach)
     if log:
-        raise whole_refusal(log, manifest.drafts, take)
+        raise whole_refusal(log, functools.partial(manifest.drafts, keeps_named=True), take)
     return manifest
 
 

@@ -211,6 +211,10 @@ def _closed(required: list[str], **properties: tuple[Schema, str, Any]) -> Schem
 
 # What a row has
 
+_RAW_PROMPT = _closed(
+    ["raw"], raw=(_TEXT, "A text that is no template, such as JSON.", '{"subject": "a cat"}')
+)
+
 
 def _offered(*values: tuple[str, ...]) -> Schema:
     # A provider's profile may know more: this is what editors offer, not all that is allowed.
@@ -246,7 +250,7 @@ def _fields(models: Collection[ModelRules]) -> Schema:
         "errorMessage": "expected yes or no",
     }
     return {
-        "prompt": {**_ONE_VALUE, **_TEMPLATE},
+        "prompt": {"anyOf": [{**_ONE_VALUE, **_TEMPLATE}, _RAW_PROMPT]},
         "model": _offered(*((entry.name, *entry.aliases) for entry in models)),
         "aspect_ratio": {**_offered(*(entry.aspect_ratios for entry in models)), **_RATIO},
         "resolution": _offered(*(entry.resolutions for entry in models)),

@@ -300,7 +300,6 @@ def test_normalised_values(rows: Rows) -> None:
         ("prompt: x\nfrom: ../outputs/a\n", "there is no folder"),
         ("prompt: x\nmatrix: {a: []}\n", "at least one"),
         ("prompt: x\nmatrix: {a: b}\n", "expected a list"),
-        ("prompt: x\nmatrix: {a: [b, b]}\n", "twice"),
         ("prompt: x\nmatrix: {a: [b, ~]}\n", "empty entry"),
         ("prompt: x\nmatrix: {a: [[b]]}\n", "expected a text"),
         ("prompt: x\nmatrix: {id: [a]}\n", "cannot be a factor"),

@@ -158,6 +158,8 @@ def node_value(node: Node) -> Value | None:
     """The value of a node that was checked to be a text or a list of texts."""
     if isinstance(node, Scalar):
         return node.text
+    if isinstance(node, Map) and isinstance(raw := node.get("raw"), Scalar) and raw.text is not None:
+        return raw.text.replace("{", "{{").replace("}", "}}")  # a template of exactly this text
     if isinstance(node, Seq):
         return tuple(item.text for item in node.items if isinstance(item, Scalar) and item.text is not None)
     return None

@@ -14,7 +14,7 @@ from nanobanana_batch.manifest.form.value_lists import read_values
 from nanobanana_batch.manifest.read.nodes import Map, Node, Scalar, Seq, place
 from nanobanana_batch.manifest.words.ids import distinct_words
 from nanobanana_batch.manifest.words.names import SETTINGS, as_name
-from nanobanana_batch.wording import closest, shown
+from nanobanana_batch.wording import closest, counted, shown
 
 MAX_FACTORS = 200
 _LONGEST_SHOWN = 80
@@ -112,16 +112,21 @@ def _listed_items(form: Form, name: str, node: Node, may_repeat: bool) -> list[t
         return []
     found: list[tuple[str, str]] = []
     seen: set[str] = set()
+    repeated = 0
     for item in node.items:
         if not isinstance(item, Scalar):
             form.note(item.pos, "expected a text", name)
         elif item.text is None:
             form.note(item.pos, 'an empty entry; write "" for an empty text', name)
         elif item.text in seen and not may_repeat:
-            form.note(item.pos, f"{shown(item.text)} stands here twice; for repetitions use `variants`", name)
+            repeated += 1
         else:
             seen.add(item.text)
             found.append((item.text, place(form.file, item.pos)))
+    if repeated:
+        values = f"{counted(repeated, 'value')} that {'stands' if repeated == 1 else 'stand'} there already"
+        said = f"{values} {'is' if repeated == 1 else 'are'} left out; for repetitions use `variants`"
+        form.warn(node.pos, said, name)
     return found
 
 

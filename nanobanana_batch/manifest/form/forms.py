@@ -21,6 +21,18 @@ _MOST_UNKNOWN = 20
 Entries = dict[str, tuple[int, Node]]
 
 
+_MAPPED = (
+    "expected a text, and this is a mapping; a prompt of JSON stands as it is under `raw`:"
+    ' `prompt: {raw: \'{"subject": "a cat"}\'}`, or on several lines behind `raw: |`'
+)
+
+
+def raw_text(node: Map) -> str | None:
+    """The text of `{raw: …}`, which is no template; `None` for another mapping."""
+    raw = node.get("raw")
+    return raw.text if isinstance(raw, Scalar) and len(node.entries) == 1 else None
+
+
 class Form:
     """Reads shapes of one file, collects its problems, and the names of its variables."""
 
@@ -112,6 +124,10 @@ class Form:
             return True
         if name == "images" and isinstance(node, Seq) and all(isinstance(i, Scalar) for i in node.items):
             return True
+        if name == "prompt" and isinstance(node, Map):
+            if raw_text(node) is None:
+                self.note(node.pos, _MAPPED, name)
+            return raw_text(node) is not None
         wanted = "a text or a list of texts" if name == "images" else "a text"
         several = "for several values use `matrix`"
         if name == "prompt":

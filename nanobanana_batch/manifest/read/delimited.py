@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nanobanana_batch.errors import Problem
-from nanobanana_batch.manifest.read.encoding import BadLine, Lines, Unusable
+from nanobanana_batch.manifest.read.encoding import BadLine, BadLines, Lines, Unusable
 from nanobanana_batch.manifest.read.short_rows import ShortRows
 from nanobanana_batch.manifest.read.table import CHANGED, Header, named_header, opened
 from nanobanana_batch.manifest.words.names import ROW_NAMES, as_name, slip_of
@@ -106,6 +106,7 @@ class TextTable:
         except BadLine as error:
             log.add(Problem(f"{self.file}:{lines.number}", str(error)))
             return
+        bad = BadLines(self.file, log.add)
         while True:
             line = lines.number + 1
             try:
@@ -113,7 +114,7 @@ class TextTable:
             except StopIteration:
                 return
             except BadLine as error:
-                log.add(Problem(f"{self.file}:{lines.number}", str(error)))
+                bad.add(lines.number, error)
                 continue
             except csv.Error as error:
                 log.add(Problem(f"{self.file}:{line}", _csv_fault(error)))

@@ -17,6 +17,8 @@ from nanobanana_batch.errors import Problem
 MAX_LINE = 1 << 20
 _HEAD_BYTES = 1 << 16
 
+_LINES_TOLD = 20
+_PROBABLY = "but probably"
 _ODD = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _FOREIGN = (
     (b"PK\x03\x04", "this is a ZIP file, as an Excel workbook is one; save it as text (CSV UTF-8)"),
@@ -42,6 +44,10 @@ _GUESSES = (
 
 class BadLine(Exception):
     """This line cannot be used; the next one may be."""
+
+
+class NotText(BadLine):
+    """This line is no text of the file's encoding, and probably no other line is."""
 
 
 class Unusable(Exception):
@@ -103,10 +109,29 @@ class Lines:
     def _refuse(self, line: str) -> None:
         odd = _ODD.findall(line)[0]
         if odd >= "\ud800" and self._errors == "surrogatepass":
-            raise BadLine("damaged UTF-16: half of a character is missing; save the file as UTF-8")
+            raise NotText("damaged UTF-16: half of a character is missing; save the file as UTF-8")
         if odd >= "\ud800" or line.count("\0") > len(line) // 3:
-            raise BadLine(not_utf8(line.encode("utf-8", self._errors)))
+            raise NotText(not_utf8(line.encode("utf-8", self._errors)))
         raise BadLine(control_fault(odd))
+
+
+class BadLines:
+    """Tells of the lines of one file that cannot be used; that it is of another encoding is told once."""
+
+    def __init__(self, file: str, report: Callable[[Problem], None]) -> None:
+        self._file = file
+        self._report = report
+        self._not_text = 0
+
+    def add(self, line: int, error: BadLine) -> None:
+        """Take one."""
+        if isinstance(error, NotText):
+            self._not_text += 1
+            if self._not_text > _LINES_TOLD:
+                return
+            if _PROBABLY in str(error):
+                self._not_text = _LINES_TOLD
+        self._report(Problem(f"{self._file}:{line}", str(error)))
 
 
 def _head(stream: IO[bytes]) -> bytes:
@@ -126,6 +151,7 @@ def sound_lines(stream: IO[bytes], file: str, report: Callable[[Problem], None])
     except Unusable as error:
         report(Problem(file, str(error)))
         return
+    bad = BadLines(file, report)
     with closing(lines):
         while True:
             try:
@@ -133,7 +159,7 @@ def sound_lines(stream: IO[bytes], file: str, report: Callable[[Problem], None])
             except StopIteration:
                 return
             except BadLine as error:
-                report(Problem(f"{file}:{lines.number}", str(error)))
+                bad.add(lines.number, error)
             else:
                 yield lines.number, line
 
@@ -165,7 +191,7 @@ def not_utf8(data: bytes) -> str:
     if not likely:
         return "not UTF-8 text; save the file as UTF-8"
     convert = f"`iconv -f {likely} -t UTF-8 OLD > NEW`"
-    return f"not UTF-8 text but probably {likely}; save the file as UTF-8, or convert it: {convert}"
+    return f"not UTF-8 text {_PROBABLY} {likely}; save the file as UTF-8, or convert it: {convert}"
 
 
 def _likely_encoding(data: bytes) -> str:

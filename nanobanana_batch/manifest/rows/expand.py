@@ -76,9 +76,16 @@ class Expander:
     """Writes out blocks for one reading of a manifest."""
 
     def __init__(
-        self, settler: Settler, variables: tuple[str, ...], log: ProblemLog, remarks: Remarks
+        self,
+        settler: Settler,
+        variables: tuple[str, ...],
+        log: ProblemLog,
+        remarks: Remarks,
+        *,
+        keeps_named: bool = False,
     ) -> None:
         self._settler = settler
+        self._keeps_named = keeps_named
         self._remarks = remarks
         self._variables = variables
         self._log = log
@@ -128,9 +135,10 @@ class Expander:
         except _Refused as refused:
             self._refuse(cell, refused)
             return None
-        if findings or not sound:
+        if (findings or not sound) and not (self._keeps_named and id is not None):
             return None
-        return Draft(cell.row.source, request, id, variant, variables)
+        suggested = _suggested_id(cell, variant) if id is None else ""
+        return Draft(cell.row.source, request, id, variant, variables, suggested)
 
     def _skips(self, cell: _Cell, prompt: str, variant: int) -> bool:
         """Whether the row is one that is left out, which is noted."""
@@ -239,6 +247,14 @@ def _row_id(cell: _Cell, values: dict[str, Value], prompt: str, variant: int) ->
     if variant > 1:
         parts.append(f"v{variant}")
     return portable("-".join(parts)) if len(parts) > 1 else own
+
+
+def _suggested_id(cell: _Cell, variant: int) -> str:
+    """Of a row that is nothing but a combination: what tells it from the others."""
+    words = [] if cell.row.values else list(cell.grid.words(cell.point))
+    if not words:
+        return ""
+    return portable("-".join([*words, *([f"v{variant}"] if variant > 1 else [])]))
 
 
 def _refuse_bad_id(id: str, cell: _Cell) -> None:

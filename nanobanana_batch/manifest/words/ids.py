@@ -69,6 +69,8 @@ def _shortened(name: str) -> str:
 
 def derive_id(draft: Draft, row_key: str) -> str:
     """A readable name for a row without one: what it shows, and ten digits of what it is."""
+    if draft.suggested_id:
+        return draft.suggested_id
     variant = f"-v{draft.variant}" if draft.variant > 1 else ""
     digits = row_key.partition("-")[2][:10]
     return f"{slug(draft.request.prompt) or 'row'}{variant}-{digits}"
