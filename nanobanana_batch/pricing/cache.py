@@ -20,8 +20,8 @@ from urllib.parse import quote, urlsplit
 from nanobanana_batch.errors import NoPriceList
 from nanobanana_batch.pricing.book import REFRESH
 from nanobanana_batch.pricing.tariff import Charge, PriceList, Role, Tariff
+from nanobanana_batch.user_cache import cache_folder
 
-_FOLDER = "nanobanana-batch"
 _WHAT = "nanobanana-batch price list"
 _VERSION = 1
 _MAX_BYTES = 16 << 20
@@ -29,12 +29,9 @@ _MAX_BYTES = 16 << 20
 
 def cache_file(profile: str, url: str) -> Path | None:
     """Where the list of a profile is kept; None where this user has no cache at all."""
-    home = os.environ.get("HOME", "")
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    # A relative one is to be ignored, says the XDG specification.
-    base = Path(given) if os.path.isabs(given) else Path(home, ".cache") if os.path.isabs(home) else None
+    base = cache_folder()
     name = quote(f"prices-{profile}@{urlsplit(url).netloc}", safe="@")
-    return None if base is None else base / _FOLDER / f"{name}.json"
+    return None if base is None else base / f"{name}.json"
 
 
 def kept_list(file: Path | None, url: str) -> tuple[PriceList | None, str]:

@@ -113,8 +113,9 @@ BELOW: dict[str, set[str]] = {
     "visible": set(),
     "commands": set(),
     "catalog": {"wording", "errors", "model"},
-    "pricing": {"errors", "model", "catalog"},
-    "files": {"errors", "commands", "file_names", "visible", "model"},
+    "user_cache": set(),
+    "pricing": {"errors", "model", "catalog", "user_cache"},
+    "files": {"errors", "commands", "file_names", "visible", "model", "user_cache"},
     "state": {"errors", "commands", "file_names", "problems", "model", "fidelity"},
     "manifest": {
         "wording",

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import openpyxl
 import pandas as pd
 import pytest
 import zstandard
+from PIL import Image
 
 from nanobanana_batch.cli import main
 from nanobanana_batch.manifest.read import workbook as workbooks
@@ -316,3 +318,26 @@ def test_columns_and_id_on_the_command_line(
     (tmp_path / "m.yaml").write_text("prompt: a cat\n")
     code, said = plan("m.yaml", "--id", "{id}")
     assert (code, "--id is for tables; in a YAML manifest it is the key `id:`" in said) == (2, True)
+
+
+def test_pictures_in_parquet_may_be_reference_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Hugging Face stores them; each becomes a file of the user's cache, and counts by its content."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    pictures = []
+    for colour in ("red", "blue", "red"):
+        file = io.BytesIO()
+        Image.new("RGB", (8, 8), colour).save(file, "PNG")
+        pictures.append({"bytes": file.getvalue(), "path": f"{colour}.png"})
+    pd.DataFrame({"prompt": ["a", "b", "c"], "image": pictures}).to_parquet(tmp_path / "t.parquet")
+    (warning,) = opened(tmp_path / "t.parquet").warnings
+    assert "`--columns images=image` makes reference images of it" in warning
+    (tmp_path / "m.yaml").write_text("table: t.parquet\ncolumns: {images: image}\n")
+    for _ in range(2):  # the cache may be emptied at any time
+        drafts = read(tmp_path / "m.yaml")
+        files = [draft.request.files[0] for draft in drafts]
+        assert [Path(each.path).read_bytes() for each in files] == [each["bytes"] for each in pictures]
+        assert files[0].sha256 == files[2].sha256 != files[1].sha256
+        assert len(list((tmp_path / "cache").rglob("*.png"))) == 2
+        shutil.rmtree(tmp_path / "cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/no-such-place")
+    assert "its pictures cannot be kept in" in "\n".join(complaints(tmp_path / "m.yaml"))

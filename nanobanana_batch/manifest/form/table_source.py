@@ -11,6 +11,7 @@ from operator import itemgetter
 
 from nanobanana_batch.catalog import Finding
 from nanobanana_batch.errors import Problem
+from nanobanana_batch.files.kept_pictures import pictures_folder
 from nanobanana_batch.manifest.form.block import Block, Given, ListedRows, Source, SourceRow
 from nanobanana_batch.manifest.form.forms import Entries, Form
 from nanobanana_batch.manifest.form.template_uses import names_asked_for
@@ -248,7 +249,7 @@ def _is_usable(form: Form, file: str, header: Header, asked: Asked) -> bool:
         if kind is None and index not in header.lists:
             continue
         ours = wanted.get(name, name)
-        if index in header.lists and ours == "images":
+        if ours == "images" and (index in header.lists or name in header.pictures):
             continue
         if name in named or _is_needed(name, asked):
             problems.append(_of_no_text(file, header, index, ours, asked))
@@ -285,6 +286,8 @@ def _left_out(file: str, header: Header, left: list[tuple[str, str]], asked: Ask
     way = f"; {asked.how('NAME', inside)} reaches in" if inside else ""
     if len(left) == 1:
         name, kind = left[0]
+        if name in header.pictures:
+            way = f"; {asked.how('images', name)} makes reference images of it"
         message = f"a column of type {shown(kind)}, which gives no text, is left out{way}"
         yield str(Problem(file, message, name))
     elif left:
@@ -311,6 +314,8 @@ def _taken(form: Form, file: str, header: Header, asked: Asked, at: Callable[[in
         index = _index_of(wish.column, ours, giving, lists, header, inner)
         if index is not None:
             found[ours] = index
+            if wish.column in header.pictures and (folder := pictures_folder()):
+                form.reach.lend(folder)
         else:
             names = (*header.names, *header.inner)
             near = closest(wish.column, names)
@@ -340,6 +345,8 @@ def _index_of(
 ) -> int | None:
     if column in giving:
         return giving[column]
+    if column in header.pictures and ours == "images":
+        column = header.pictures[column]
     if column in lists and ours == "images":
         return lists[column]
     if column in header.inner and (ours == "images" or not header.inner[column]):

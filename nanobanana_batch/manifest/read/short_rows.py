@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from nanobanana_batch.errors import Problem
-from nanobanana_batch.problems import ProblemLog
+from nanobanana_batch.problems import Places, ProblemLog
 from nanobanana_batch.wording import counted
 
 _PLACES = 5
@@ -25,8 +25,7 @@ class ShortRows:
         self._wanted: list[int] | None = None
         self._unnamed: list[int] = []
         self._is_index = False
-        self._short = 0
-        self._places: list[str] = []
+        self._short = Places(_PLACES)
         self.names: list[str] = []
         """Of the columns that have one."""
 
@@ -41,7 +40,7 @@ class ShortRows:
         self._place = place
         self.names = [name for name in header if name]
         self._is_index = False
-        self._short, self._places = 0, []
+        self._short = Places(_PLACES)
         self._unnamed = [index for index, name in enumerate(header) if not name]
         self._wanted = [index for index, name in enumerate(header) if name] if self._unnamed else None
 
@@ -71,9 +70,7 @@ class ShortRows:
 
     def _note(self, place: str, cells: list[str], width: int) -> None:
         if any(self._header[index] for index in range(len(cells), width)):
-            self._short += 1
-            if len(self._places) < _PLACES:
-                self._places.append(place)
+            self._short.add(place)
 
     def _advice(self, cells: list[str]) -> str:
         if self._is_broken(cells):
@@ -90,7 +87,6 @@ class ShortRows:
         if self._is_index:
             message = "column 1 has no name and is left out (pandas writes its index so)"
             yield str(Problem(self._file, message))
-        if self._short:
-            more = ", …" if self._short > len(self._places) else ""
-            rows = f"{counted(self._short, 'row')} with fewer cells than the header"
-            yield f"{rows}; the missing last ones are taken for empty: {', '.join(self._places)}{more}"
+        if self._short.total:
+            rows = f"{counted(self._short.total, 'row')} with fewer cells than the header"
+            yield f"{rows}; the missing last ones are taken for empty: {self._short}"

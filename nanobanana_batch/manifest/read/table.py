@@ -32,6 +32,8 @@ class Header:
     """The columns that no text can be made of, and their types; they give nothing."""
     inner: Mapping[str, bool] = field(default_factory=dict)
     """What stands inside of such columns and may be named, as `prompts.en`, and whether it is a list."""
+    pictures: Mapping[str, str] = field(default_factory=dict)
+    """The columns that hold pictures, with the names by which `inner` gives them as files."""
     problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = ()
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from nanobanana_batch.errors import Problem
 from nanobanana_batch.manifest.form.skips import REASONS
 from nanobanana_batch.manifest.words.template import WILDCARD, Value, names_in
+from nanobanana_batch.problems import Places
 from nanobanana_batch.wording import counted
 
 _PLACES = 5
@@ -28,16 +29,15 @@ class SkippedRow:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """How many rows are left out for one reason, and where the first of them stand."""
+    """How many rows are left out for one reason, and where they stand, those that are named."""
 
     reason: str
     rows: int
-    places: tuple[str, ...]
+    places: str
 
     def __str__(self) -> str:
-        more = ", …" if self.rows > len(self.places) else ""
         rows = f"{counted(self.rows, 'row')} with {REASONS[self.reason]} {'is' if self.rows == 1 else 'are'}"
-        return f"skip: {rows} left out: {', '.join(self.places)}{more}"
+        return f"skip: {rows} left out: {self.places}"
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ class Remarks:
     latest: list[SkippedRow] | None = None
     """The rows that were left out since somebody looked, where somebody does."""
     _skipped: Counter[str] = field(default_factory=Counter)
-    _places: dict[str, list[str]] = field(default_factory=dict)
+    _places: dict[str, Places] = field(default_factory=dict)
     _literal: int = 0
     _first: tuple[str, str] | None = None
     """Place of the first prompt with braces, and the name in them if it is one of the manifest."""
@@ -55,9 +55,7 @@ class Remarks:
     def skip(self, row: SkippedRow) -> None:
         """A row is left out."""
         self._skipped[row.reason] += 1
-        places = self._places.setdefault(row.reason, [])
-        if len(places) < _PLACES:
-            places.append(row.source)
+        self._places.setdefault(row.reason, Places(_PLACES)).add(row.source)
         if self.latest is not None:
             self.latest.append(row)
 
@@ -74,7 +72,7 @@ class Remarks:
     @property
     def skipped(self) -> tuple[Skipped, ...]:
         """What is left out."""
-        return tuple(Skipped(r, n, tuple(self._places[r])) for r, n in self._skipped.items())
+        return tuple(Skipped(r, n, str(self._places[r])) for r, n in self._skipped.items())
 
     def notes(self) -> Iterator[str]:
         """All of it, in sentences."""
