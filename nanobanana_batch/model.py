@@ -112,6 +112,8 @@ class Draft:
     variant: int = 1
     """1-based number among repetitions of the same row."""
     variables: tuple[tuple[str, str], ...] = ()
+    suggested_id: str = ""
+    """What the manifest would call it, if it has no name: a number is added where that is taken."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,11 +21,12 @@ _PROBLEMS_KEPT = 1000
 _SEEN_REMEMBERED = 10_000
 
 
-class _Places:
+class Places:
     """Where the same mistake was made; neighbouring lines are one range, so that memory stays small."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = _PLACES_NAMED) -> None:
         self.total = 0
+        self._most = most
         self._unnamed = 0
         self._runs: list[list[Any]] = []  # head, first and last line, column
 
@@ -36,7 +37,7 @@ class _Places:
         last = self._runs[-1] if self._runs else None
         if last and line and not column and last[0] == head and last[2] + 1 == line and not last[3]:
             last[2] = line
-        elif len(self._runs) < _PLACES_NAMED:
+        elif len(self._runs) < self._most:
             self._runs.append([head, line, line, column])
         else:
             self._unnamed += 1
@@ -80,7 +81,7 @@ class ProblemLog:
         self._follows: Callable[[Problem], bool] | None = None
         self._seen: set[Problem] = set()
         self._kept: list[Problem] = []
-        self._kinds: dict[tuple[object, ...], tuple[Problem, _Places]] = {}
+        self._kinds: dict[tuple[object, ...], tuple[Problem, Places]] = {}
         self._unkept = 0
 
     def add(self, problem: Problem) -> None:
@@ -97,7 +98,7 @@ class ProblemLog:
             self._unkept += 1
             return
         if known is None:
-            known = self._kinds[problem.kind] = problem, _Places()
+            known = self._kinds[problem.kind] = problem, Places()
         known[1].add(problem.source)
 
     def extend(self, problems: Iterable[Problem]) -> None:
@@ -158,7 +159,7 @@ class ProblemLog:
         return f"{self.subject}: {counted(self.total, 'problem')}{of_kinds}; nothing was sent."
 
 
-def _told(problem: Problem, places: _Places) -> list[str]:
+def _told(problem: Problem, places: Places) -> list[str]:
     if places.total == 1:
         return [str(problem)]
     what = replace(problem, path="").what

@@ -63,6 +63,10 @@ class RunOptions(ProviderOptions, PaceOptions, total=False):
 
     - `format`: what the manifest is, such as `"yaml"`, `"csv"` or `"jsonl"` [what its name says]
     - `defaults`: fields for all rows that do not give them, such as `{"model": "nano-banana-beta"}` [none]
+    - `columns`: our names with those of a table's columns, such as `{"prompt": "caption"}`; with dots into
+      nested objects, `"prompts.en"` [the same names]
+    - `id`: how rows of a table are named, such as `"{category}-{id}"` [by the column `id`, or by the prompt]
+    - `skip`: leave out and count rows whose prompt is `"empty"` or `"too-long"` [none]
     - `variables`: columns that look like a misspelt field and are none [none]
     - `allow_outside`: folders to read from, beside the manifest's own and the working directory [none]
     - `allow_unknown_model`: send models that the catalogue does not know [False]
@@ -76,6 +80,9 @@ class RunOptions(ProviderOptions, PaceOptions, total=False):
 
     format: str | None
     defaults: Mapping[str, Scalar] | None
+    columns: Mapping[str, str] | None
+    id: str | None
+    skip: str | Sequence[str] | None
     variables: Sequence[str] | None
     allow_outside: Sequence[AnyPath] | None
     allow_unknown_model: bool

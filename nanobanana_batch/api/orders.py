@@ -111,6 +111,9 @@ def order_of(manifest: Given, out: Any, provider: str, options: Mapping[str, Any
         out=None if out is None else Path(out),
         connection=connection_of(provider, options),
         defaults=_texts(options.get("defaults", {})),
+        columns=dict(options.get("columns", {})),
+        id=options.get("id", ""),
+        skip=_several(options.get("skip", ())),
         variables=tuple(options.get("variables", ())),
         allow_unknown_model="allow_unknown_model" in options,
         state_dir=None if state_dir is None else Path(state_dir),
@@ -185,6 +188,10 @@ def terms_of(options: Mapping[str, Any]) -> Terms:
         _if_given(options, "max_credits"),
         count("max_attempts", options.get("max_attempts", defaults.MAX_ATTEMPTS)),
     )
+
+
+def _several(words: str | Sequence[str]) -> tuple[str, ...]:
+    return (words,) if isinstance(words, str) else tuple(words)
 
 
 def _if_given(options: Mapping[str, Any], name: str) -> float | None:

@@ -5,9 +5,11 @@ from nanobanana_batch.catalog.checks import (
     IMAGE_ENDINGS,
     MATCH_INPUT,
     PROMPT_LIMIT,
+    PromptFault,
     check_images,
     check_prompt,
     is_local,
+    prompt_fault,
     read_extra,
 )
 from nanobanana_batch.catalog.extras import FALSE, TRUE, Extra, Wire
@@ -26,10 +28,12 @@ __all__ = [
     "Extra",
     "Finding",
     "ModelRules",
+    "PromptFault",
     "Wire",
     "check_images",
     "check_prompt",
     "is_local",
     "load_catalog",
+    "prompt_fault",
     "read_extra",
 ]

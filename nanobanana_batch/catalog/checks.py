@@ -6,6 +6,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
+from enum import Enum
 from urllib.parse import urlsplit
 
 from nanobanana_batch.catalog.extras import Extra
@@ -27,11 +28,27 @@ _OTHER_ENDINGS = re.compile(
 _SAID_OTHERWISE = {"jpeg": "jpg", "minimal": "min", "low": "min", "maximum": "high", "max": "high"}
 
 
+class PromptFault(Enum):
+    """What keeps a prompt from being sent, whichever model it is for."""
+
+    NONE = "none"
+    EMPTY = "empty"
+    TOO_LONG = "too long"
+
+
+def prompt_fault(prompt: str) -> PromptFault:
+    """Whether a prompt has something in it, and no more than the provider takes."""
+    if len(prompt) > PROMPT_LIMIT:
+        return PromptFault.TOO_LONG
+    return PromptFault.EMPTY if all(map(_is_invisible, prompt)) else PromptFault.NONE
+
+
 def check_prompt(prompt: str) -> Iterator[Finding]:
     """A prompt has something in it, and no more than the provider takes."""
-    if all(map(_is_invisible, prompt)):
+    fault = prompt_fault(prompt)
+    if fault is PromptFault.EMPTY:
         yield Finding("prompt", "the prompt is empty", rests_on="prompt")
-    elif len(prompt) > PROMPT_LIMIT:
+    elif fault is PromptFault.TOO_LONG:
         excess = len(prompt) - PROMPT_LIMIT
         yield Finding(
             "prompt", f"{len(prompt)} characters; at most {PROMPT_LIMIT} are allowed, shorten it by {excess}"

@@ -47,13 +47,29 @@ _MANIFEST_OPTIONS = (
     click.argument("manifest", type=PATH),
     click.option(
         "--format",
-        type=click.Choice(["yaml", "csv", "tsv", "jsonl", "parquet"]),
+        type=click.Choice(["yaml", "csv", "tsv", "jsonl", "json", "txt", "parquet", "xlsx"]),
         help="What MANIFEST is, if its name does not say it.",
     ),
     click.option("--out", type=PATH, metavar="DIR", help="Output folder.  [default: outputs/<name>]"),
     provider,
     click.option(
         "--defaults", multiple=True, callback=_pairs, metavar="NAME=VALUE", help="Fill what rows do not give."
+    ),
+    click.option(
+        "--columns",
+        multiple=True,
+        callback=_pairs,
+        metavar="OURS=THEIRS",
+        help="Which column of a table is which of our names: prompt=caption.",
+    ),
+    click.option(
+        "--id", default="", metavar="TEMPLATE", help='How rows of a table are named: "{category}-{id}".'
+    ),
+    click.option(
+        "--skip",
+        multiple=True,
+        metavar="empty,too-long",
+        help="Leave out rows whose prompt is empty or too long; they are counted and listed.",
     ),
     click.option(
         "--variables", multiple=True, metavar="NAME", help="A column that looks like a typo, but is none."

@@ -35,6 +35,12 @@ class Order:
     out: Path | None = None
     connection: Connection = field(default_factory=Connection)
     defaults: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Our names with those of a table's columns."""
+    id: str = ""
+    """Template of a table's ids."""
+    skip: tuple[str, ...] = ()
+    """For which reasons rows are left out and counted."""
     variables: tuple[str, ...] = ()
     allow_unknown_model: bool = False
     state_dir: Path | None = None
@@ -70,6 +76,9 @@ def open_ordered(order: Order) -> Manifest:
         dialect=profile.dialect,
         beside=Beside(
             defaults=order.defaults,
+            columns=order.columns,
+            id_template=order.id,
+            skip=order.skip,
             variables=order.variables,
             allow_unknown_model=order.allow_unknown_model,
             kind=order.format,
@@ -113,7 +122,7 @@ def expanded(manifest: Manifest, at_each: Callable[[], None] = lambda: None) -> 
         )
     problems = manifest.problem_log()
     with Roster(derive_id, fold_id) as roster:
-        roster.add_all(_each(manifest.drafts(problems), at_each), problems)
+        roster.add_all(_each(manifest.drafts(problems, keeps_named=True), at_each), problems)
         problems.raise_if_any()
         if not len(roster):
             hint = "`where` and `exclude` leave none of those that there are." if manifest.is_narrowed else ""

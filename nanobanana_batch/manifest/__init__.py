@@ -6,7 +6,19 @@
 from nanobanana_batch.catalog import TRUE
 from nanobanana_batch.manifest.form.block import Picked
 from nanobanana_batch.manifest.load import Beside, Manifest, open_manifest
+from nanobanana_batch.manifest.rows.remarks import Skipped, SkippedRow
 from nanobanana_batch.manifest.words.ids import derive_id, fold_id
 from nanobanana_batch.manifest.words.names import one_slip
 
-__all__ = ["TRUE", "Beside", "Manifest", "Picked", "derive_id", "fold_id", "one_slip", "open_manifest"]
+__all__ = [
+    "TRUE",
+    "Beside",
+    "Manifest",
+    "Picked",
+    "Skipped",
+    "SkippedRow",
+    "derive_id",
+    "fold_id",
+    "one_slip",
+    "open_manifest",
+]

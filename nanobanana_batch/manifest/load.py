@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import shlex
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from nanobanana_batch.manifest.form.block import Block, Given, Picked
 from nanobanana_batch.manifest.form.blocks import BlockReader
 from nanobanana_batch.manifest.form.forms import Form
 from nanobanana_batch.manifest.form.parent_source import Parent, ParentRows
+from nanobanana_batch.manifest.form.skips import skips_of
 from nanobanana_batch.manifest.form.table_source import TableRows, whole_table
 from nanobanana_batch.manifest.read.delimited import TextTable
 from nanobanana_batch.manifest.read.nodes import Map, Scalar, find_paths, place
@@ -27,8 +29,9 @@ from nanobanana_batch.manifest.read.yaml_file import read_nodes
 from nanobanana_batch.manifest.refusal import TakeAll, read_all, whole_refusal
 from nanobanana_batch.manifest.rows.expand import Expander
 from nanobanana_batch.manifest.rows.local_images import LocalImages
+from nanobanana_batch.manifest.rows.remarks import Remarks, Skipped, SkippedRow
 from nanobanana_batch.manifest.rows.settle import Settler
-from nanobanana_batch.manifest.words.names import ROW_NAMES, as_name, field_elsewhere
+from nanobanana_batch.manifest.words.names import ROW_NAMES, as_name, field_elsewhere, offers_prompts
 from nanobanana_batch.manifest.words.template import as_text, names_in
 from nanobanana_batch.model import Draft
 from nanobanana_batch.problems import FindPaths, ProblemLog
@@ -36,6 +39,7 @@ from nanobanana_batch.wording import closest, did_you_mean, shown
 
 _COLUMNS_TOLD = 10
 _IDLE_TOLD = 50
+_OFFERED = 3
 
 
 class Manifest:
@@ -61,6 +65,7 @@ class Manifest:
         self._settler = settler
         self._paths = paths
         self._reach = reach
+        self._remarks = Remarks()
 
     def problem_log(self) -> ProblemLog:
         """A log for the problems of its rows."""
@@ -74,7 +79,20 @@ class Manifest:
         idle = (said for grid in self._grids for place, said in grid.idle() if place not in used)
         told = list(itertools.islice(idle, _IDLE_TOLD))
         more = ["and more entries that change nothing"] if next(idle, None) else []
-        return list(dict.fromkeys([*self._settler.warnings, *told, *more]))
+        return list(dict.fromkeys([*self._settler.warnings, *self._remarks.notes(), *told, *more]))
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """The rows that `skip` has left out; complete once the rows were read."""
+        return self._remarks.skipped
+
+    def skipped_rows(self) -> Iterator[SkippedRow]:
+        """Each of them, by another reading."""
+        latest: list[SkippedRow] = []
+        expander = Expander(self._settler, self.variables, ProblemLog(), Remarks(latest))
+        for _ in itertools.chain.from_iterable(map(expander.drafts, self._grids)):
+            yield from latest
+            latest.clear()
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -111,12 +129,16 @@ class Manifest:
         factors = [factor for grid in self._grids for factor in grid.block.factors]
         return tuple(dict.fromkeys(name for factor in factors for name in factor.names))
 
-    def drafts(self, problems: ProblemLog, limit: int | None = None) -> Iterator[Draft]:
+    def drafts(
+        self, problems: ProblemLog, limit: int | None = None, *, keeps_named: bool = False
+    ) -> Iterator[Draft]:
         """The rows in order, one at a time; bad ones are reported to `problems` and left out.
 
         With a limit only so many are looked at, good or bad: a product may have no good one for ever.
+        `keeps_named`: bad ones with an id are there, too, so that all ids can be compared.
         """
-        expander = Expander(self._settler, self.variables, problems)
+        self._remarks = Remarks()
+        expander = Expander(self._settler, self.variables, problems, self._remarks, keeps_named=keeps_named)
         drafts = itertools.chain.from_iterable(map(expander.drafts, self._grids))
         return filter(None, itertools.islice(drafts, limit))
 
@@ -135,6 +157,12 @@ class Beside:
 
     defaults: Mapping[str, str] | None = None
     """Values for rows that say nothing themselves."""
+    columns: Mapping[str, str] | None = None
+    """Of a table: which column is which of our names."""
+    id_template: str = ""
+    """Of a table: how rows are named."""
+    skip: Iterable[str] = ()
+    """For which reasons rows are left out and counted, as `--skip` calls them."""
     variables: Sequence[str] = ()
     """Names of columns that are no fields."""
     allow_unknown_model: bool = False
@@ -180,13 +208,20 @@ def open_manifest(
     reach = Reach(path.parent, beside.allow_outside)
     form = Form(path, log, variables, extras, reach)
     if origin.kind == "yaml":
+        _refuse_for_yaml(columns=beside.columns, id=beside.id_template)
         name, names, blocks = _open_yaml(origin, form)
     else:
         name = _default_name(origin, log)
-        names, blocks = whole_table(form, open_table(origin.path, path.name, origin.kind))
+        names, blocks = whole_table(
+            form,
+            open_table(origin.path, path.name, origin.kind, reach),
+            beside.columns or {},
+            beside.id_template,
+        )
     given = _command_line_defaults(beside.defaults or {}, names, extras, bool(log))
     names = (*names, *(each for each in given if each in extras and each not in names))
-    blocks = [replace(block, defaults={**given, **block.defaults}) for block in blocks]
+    left_out = skips_of(beside.skip)
+    blocks = [replace(b, defaults={**given, **b.defaults}, skip=b.skip | left_out) for b in blocks]
     for block in blocks:
         if not block.templated:
             _refuse_templates(block, given, path.name, log)
@@ -199,7 +234,7 @@ def open_manifest(
     settler.warnings.extend(form.warnings)
     manifest = Manifest(name, path, names, blocks, settler, log.paths, reach)
     if log:
-        raise whole_refusal(log, manifest.drafts, take)
+        raise whole_refusal(log, functools.partial(manifest.drafts, keeps_named=True), take)
     return manifest
 
 
@@ -237,6 +272,12 @@ def _name(text: str, source: str, log: ProblemLog) -> str:
     if fault:
         log.add(Problem(source, f"{shown(text)} cannot name an output folder: {fault}", "name"))
     return text
+
+
+def _refuse_for_yaml(**given: object) -> None:
+    for name, value in given.items():
+        if value:
+            raise UsageError(f"--{name} is for tables; in a YAML manifest it is the key `{name}:`.")
 
 
 def _check_declared(variables: Sequence[str]) -> None:
@@ -285,16 +326,23 @@ def _require(block: Block, file: str, log: ProblemLog, models: tuple[str, ...]) 
 
 def _remedy(block: Block, name: str, file: str) -> str:
     if name == "prompt" and isinstance(block.source, TableRows):
-        column = next((column for column in block.source.header if column not in ROW_NAMES), "NAME")
-        ways = (
-            f'map a column (`columns: {{prompt: YOURS}}`) or write a template (`prompt: "{{{column}}}, ..."`)'
-        )
-        if block.templated:
-            return ways
-        told = _columns_told(block.source)
-        return f"{told}name a column `prompt`, or in a YAML manifest with `table: {file}` {ways}"
+        return _prompt_of_table(block, block.source, file)
     where = f"add `{name}` under `defaults`" if block.templated else f"add a column `{name}`"
     return f"{where}, or give `--defaults {name}=...`"
+
+
+def _prompt_of_table(block: Block, source: TableRows, file: str) -> str:
+    """How to say which column holds the prompts."""
+    columns = [column for column in source.offered if column not in ROW_NAMES]
+    likely = [column for column in columns if offers_prompts(column)]
+    template = f'a template (`prompt: "{{{(likely or columns or ["NAME"])[0]}}}, ..."`)'
+    if block.templated:
+        mapped = (likely or ["YOURS"])[0]
+        return f"map a column (`columns: {{prompt: {mapped}}}`) or write {template}"
+    told = _columns_told(source)
+    offered = " or ".join(f"`--columns prompt={shlex.quote(c)}`" for c in (likely or ["YOURS"])[:_OFFERED])
+    yaml = f"in a YAML manifest with `table: {file}` write {template}"
+    return f"{told}say which holds the prompts by {offered}, or {yaml}"
 
 
 def _columns_told(source: TableRows) -> str:
@@ -303,7 +351,10 @@ def _columns_told(source: TableRows) -> str:
         return ""
     shown_names = ", ".join(map(shown, source.header[:_COLUMNS_TOLD]))
     more = ", …" if len(source.header) > _COLUMNS_TOLD else ""
-    return f"the first line names the columns, and here they are {shown_names}{more}; "
+    lines = ""
+    if len(source.header) == 1 and " " in source.header[0]:
+        lines = "; where each line is a prompt, `--format txt` reads it so"
+    return f"the first line names the columns, and here they are {shown_names}{more}{lines}; "
 
 
 def _may_have(block: Block, name: str) -> bool:

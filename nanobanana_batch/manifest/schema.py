@@ -15,13 +15,15 @@ from typing import Any
 
 from nanobanana_batch.catalog import FALSE, PROMPT_LIMIT, TRUE, Extra, ModelRules
 from nanobanana_batch.manifest.combine.grid import MAX_VARIANTS
+from nanobanana_batch.manifest.form.skips import REASONS
 from nanobanana_batch.manifest.read.origin import ENDINGS
+from nanobanana_batch.manifest.read.unpack import ENDINGS as PACKED
 from nanobanana_batch.manifest.words.names import BLOCK_KEYS, HOLDS_NO_KEY, ROW_NAMES, SECRET_NAMES
 from nanobanana_batch.model import REQUEST_FIELDS
 
 Schema = dict[str, Any]
 
-_SOURCES = ("rows", "table", "from")
+_SOURCES = ("rows", "table", "images_from", "from")
 _TEXT: Schema = {"type": ["string", "number", "boolean"]}
 _PERHAPS_TEXT: Schema = {"type": [*_TEXT["type"], "null"]}
 _PERHAPS_MAP: Schema = {"type": ["object", "null"]}
@@ -53,8 +55,8 @@ _RATIO: Schema = {
 }
 
 _FIELD_AT_THE_TOP = "a request field; it belongs under `defaults`"
-_ONE_SOURCE = "at most one of `rows`, `table` and `from`; for several use `blocks`"
-_NEEDS_SOURCE = "this needs a `table` or a `from`"
+_ONE_SOURCE = "at most one of `rows`, `table`, `images_from` and `from`; for several use `blocks`"
+_NEEDS_SOURCE = "this needs a `table`, `images_from` or `from`"
 _NO_FACTOR = "this cannot be a factor; for repetitions use `variants`, for ids `id:`"
 _OF_ONE_ROW = "an id belongs to one row; for a pattern use `id:` beside `defaults`"
 _NAME = r"^(?=.*\S)[^{}\x00-\x1f\x7f]{1,200}$"
@@ -93,9 +95,11 @@ _TOLD: dict[str, tuple[str, list[Any]]] = {
         [[{"id": "tokyo", "city": "Tokyo", "mood": "calm"}]],
     ),
     "table": (
-        "A table whose lines are the rows, relative to the manifest. Its prompts are taken as written.",
+        "A table whose lines are the rows, or a folder of text files, relative to the manifest. Prompts of a"
+        " table are taken as written.",
         ["prompts.csv", "data/captions.parquet"],
     ),
+    "sheet": ("Which sheet of an Excel workbook is the table; the first, if not given.", ["Prompts"]),
     "from": (
         "The output folder of another run, relative to the manifest: its completed rows are the rows here."
         ' `images: "{image}"` uses their images, `{row.prompt}` and the like what its results.csv says.',
@@ -108,6 +112,20 @@ _TOLD: dict[str, tuple[str, list[Any]]] = {
     "where": (
         "For `table` and `from`: only rows whose column has this value, or one of a list.",
         [{"tag": "Animals"}, {"tag": ["Animals", "People"]}],
+    ),
+    "images_from": (
+        "A folder of pictures, or a pattern such as `photos/**/*.jpg`, relative to the manifest: a row for"
+        " each picture, with `images`, `id`, `file` and `folder`.",
+        ["photos/", "photos/*.jpg"],
+    ),
+    "skip": (
+        "Rows that are left out and counted, where one of them would keep all others from being made.",
+        [{"empty_prompt": True, "too_long": True}],
+    ),
+    "styles": (
+        "A table of styles, each with a `name` and a `prompt` in which `{prompt}` stands for the row's: every"
+        " row is made in each of them. Its name is the factor `style`.",
+        ["styles.csv", {"table": "styles.csv", "only": ["Anime", "Ink"]}],
     ),
     "zip": (
         "Lists of the same length, walked side by side: all first values together, then all second ones.",
@@ -193,6 +211,10 @@ def _closed(required: list[str], **properties: tuple[Schema, str, Any]) -> Schem
 
 # What a row has
 
+_RAW_PROMPT = _closed(
+    ["raw"], raw=(_TEXT, "A text that is no template, such as JSON.", '{"subject": "a cat"}')
+)
+
 
 def _offered(*values: tuple[str, ...]) -> Schema:
     # A provider's profile may know more: this is what editors offer, not all that is allowed.
@@ -228,7 +250,7 @@ def _fields(models: Collection[ModelRules]) -> Schema:
         "errorMessage": "expected yes or no",
     }
     return {
-        "prompt": {**_ONE_VALUE, **_TEMPLATE},
+        "prompt": {"anyOf": [{**_ONE_VALUE, **_TEMPLATE}, _RAW_PROMPT]},
         "model": _offered(*((entry.name, *entry.aliases) for entry in models)),
         "aspect_ratio": {**_offered(*(entry.aspect_ratios for entry in models)), **_RATIO},
         "resolution": _offered(*(entry.resolutions for entry in models)),
@@ -301,7 +323,10 @@ def _ways_to_say_levels() -> Schema:
             **_levels(_TEXT),
         },
         "listed_in_a_file": _closed(
-            ["file"], file=(_TEXT, "A text file with one value a line.", "moods.txt")
+            ["file"],
+            file=(_TEXT, "A text file with one value a line, a YAML list, or a table.", "moods.txt"),
+            column=(_TEXT, "Which column of a table holds the values.", "mood"),
+            sheet=(_TEXT, "Which sheet of an Excel workbook is the table.", "Moods"),
         ),
         "range": _closed(
             ["from", "to"],
@@ -327,6 +352,7 @@ def _block(names: Iterable[str]) -> Schema:
 
 def _block_rules() -> Schema:
     endings = _any_case(ending.removeprefix(".") for ending in ENDINGS)
+    packed = "|".join(_any_case([ending]).replace(".", r"\.") for ending in PACKED)
     table_fault = f"tables end in {' '.join(ENDINGS)}"
     wanted = {"anyOf": [_PERHAPS_TEXT, _list_of(_PERHAPS_TEXT)]}
     variants = {**_WHOLE_NUMBER, "minimum": 1, "maximum": MAX_VARIANTS}
@@ -335,7 +361,33 @@ def _block_rules() -> Schema:
         "variants": {**variants, "type": [*variants["type"], "null"]},
         "defaults": _ref("values"),
         "rows": _list_of(_ref("row")),
-        "table": {"type": "string", "pattern": rf"\.({endings})$", "patternErrorMessage": table_fault},
+        "table": {
+            "type": "string",
+            "pattern": rf"\.({endings})({packed})?$|^[^.]*$|[/\\][^.]*$",
+            "patternErrorMessage": table_fault,
+        },
+        "sheet": {**_TEXT, "minLength": 1},
+        "images_from": {**_TEXT, "minLength": 1},
+        "skip": {
+            "type": ["object", "null"],
+            "properties": {
+                reason: {"description": f"Rows with {words}.", **_fields(())["web_search"]}
+                for reason, words in REASONS.items()
+            },
+            "additionalProperties": False,
+        },
+        "styles": {
+            "anyOf": [
+                {"type": "string", "minLength": 1},
+                _closed(
+                    ["table"],
+                    table=({"type": "string"}, "The table.", "styles.csv"),
+                    template=(_TEXT, "Its column with the texts; `prompt`, if not given.", "prompt"),
+                    name=(_TEXT, "Its column with the names; `name`, if not given.", "name"),
+                    only=(_list_of(_TEXT), "The names of those that are used; else all.", ["Anime", "Ink"]),
+                ),
+            ]
+        },
         "from": {**_TEXT, "minLength": 1},
         "columns": {**_named({}, _TEXT), **_PERHAPS_MAP},
         "where": {**_PERHAPS_MAP, "additionalProperties": wanted},
@@ -365,7 +417,7 @@ def _one_source() -> Iterator[Schema]:
 
 def _sources_needed() -> Iterator[Schema]:
     """`columns` and `where` choose from a source: their own block's, or the one that stands at the top."""
-    given = [{"required": ["table"]}, {"required": ["from"]}]
+    given = [{"required": [name]} for name in ("table", "images_from", "from")]
     lonely = {"properties": {key: _refused(_NEEDS_SOURCE) for key in ("columns", "where")}}
     yield {"if": {"not": {"anyOf": [*given, {"required": ["blocks"]}]}}, "then": lonely}
     inner = {"items": {"if": {"not": {"anyOf": given}}, "then": lonely}}

@@ -13,17 +13,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from nanobanana_batch.errors import NoPriceList
-
-_FOLDER = "nanobanana-batch"
+from nanobanana_batch.user_folders import user_folder
 
 
 def user_file(variable: str, below_home: str, name: str) -> Path | None:
     """Where it is, by an XDG variable or else below HOME; None where this user has no such place."""
-    home = os.environ.get("HOME", "")
-    given = os.environ.get(variable, "")
-    # A relative one is to be ignored, says the XDG specification.
-    base = Path(given) if os.path.isabs(given) else Path(home, below_home) if os.path.isabs(home) else None
-    return None if base is None else base / _FOLDER / name
+    folder = user_folder(variable, below_home)
+    return None if folder is None else folder / name
 
 
 def replace_whole(file: Path, data: bytes) -> None:

@@ -15,6 +15,8 @@ from nanobanana_batch.errors import Problem
 from nanobanana_batch.model import Draft, request_from_json, row_key
 from nanobanana_batch.problems import ProblemLog
 
+DERIVED, SUGGESTED, NAMED = 0, 1, 2
+"""Where a row's id comes from: its prompt, a person, or its manifest, which only suggests it."""
 NameRow = Callable[[Draft, str], str]
 """(draft, row key) -> a readable id for a row that has none."""
 FoldId = Callable[[str], str]
@@ -64,7 +66,9 @@ class Clashes:
         while found := self._db.execute(_NEXT, (position,)).fetchone():
             position, key, id_, is_named, request, variant, variables, source = found
             pairs = tuple(json.loads(variables).items())
-            draft = Draft(source, request_from_json(request), id_ if is_named else None, variant, pairs)
+            asked, given = request_from_json(request), id_ if is_named == NAMED else None
+            suggested = id_ if is_named == SUGGESTED else ""
+            draft = Draft(source, asked, given, variant, pairs, suggested)
             self._settle(position, key, id_, draft)
         return self._left_out
 

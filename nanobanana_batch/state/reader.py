@@ -514,6 +514,7 @@ class Reader:
         """How the rows of a manifest stand in this folder; the one made last can be asked."""
         legacy = None if self.meta(HAS_TWINS) is not None else legacy_twins(self._db)
         roster.follow(Twins(self._ask, legacy))
+        roster.keep_ids(self._ask)
         return Comparison(self._db, roster, max_attempts)
 
     def _ask(self, query: str, *values: object) -> list[Any]:

@@ -29,9 +29,9 @@ from nanobanana_batch.model import (
     variables_as_json,
 )
 from nanobanana_batch.problems import ProblemLog
-from nanobanana_batch.state.clashes import Clashes, FoldId, NameRow, mark_of
+from nanobanana_batch.state.clashes import DERIVED, NAMED, SUGGESTED, Clashes, FoldId, NameRow, mark_of
 from nanobanana_batch.state.prices import BY_KIND, KIND, PriceClass, counted
-from nanobanana_batch.state.twins import Twins, assigned
+from nanobanana_batch.state.twins import Read, Twins, assigned
 
 _CACHE_KIB = 8192
 """What SQLite keeps in memory of the rows, and sorts at once; the rest is on disk."""
@@ -54,6 +54,8 @@ SELECT position, row_key, id, request, variant FROM roster
 WHERE (mark = ? AND row_key = ?) OR base_key = ? ORDER BY position
 """
 _FILES = "roster, json_each(roster.request, '$.files')"
+_KNOWN_IDS = "SELECT row_key, id FROM rows WHERE row_key IN (SELECT value FROM json_each(?))"
+_ASKED_AT_ONCE = 1000
 _TAKE_KEY = "UPDATE roster SET mark = ?, row_key = ?, base_key = ? WHERE position = ?"
 
 
@@ -120,6 +122,28 @@ class Roster:
         bases.update(dict.fromkeys(twins.bases()))
         for base in bases:
             self._follow(base, twins)
+
+    def keep_ids(self, read: Read) -> None:
+        """Rows whose id was only suggested keep the one that a state knows them by, as long as it is free.
+
+        Image files are called so already, and other manifests may name these rows.
+        """
+        last = -1
+        query = "SELECT position, row_key, id FROM roster WHERE is_named = ? AND position > ? LIMIT ?"
+        while found := self._db.execute(query, (SUGGESTED, last, _ASKED_AT_ONCE)).fetchall():
+            last = found[-1][0]
+            known = dict(read(_KNOWN_IDS, json.dumps([key for _, key, _ in found])))
+            for position, key, id_ in found:
+                if known.get(key, id_) != id_:
+                    self._rename(position, str(known[key]))
+
+    def _rename(self, position: int, id_: str) -> None:
+        folded = self._fold_id(id_)
+        holders = self._db.execute("SELECT id FROM roster WHERE folded = ?", (hash(folded),))
+        if not any(self._fold_id(other) == folded for (other,) in holders):
+            self._db.execute(
+                "UPDATE roster SET id = ?, folded = ? WHERE position = ?", (id_, hash(folded), position)
+            )
 
     def _follow(self, base: str, twins: Twins) -> None:
         found = self._db.execute(_TWINS, (mark_of(base), base, base)).fetchall()
@@ -245,7 +269,7 @@ class Roster:
                 key,
                 0,
                 id_,
-                draft.id is not None,
+                _source_of_id(draft),
                 request,
                 draft.variant,
                 variables,
@@ -262,6 +286,12 @@ class Roster:
             if self._db.execute(query).fetchone():
                 return True
         return False
+
+
+def _source_of_id(draft: Draft) -> int:
+    if draft.id is not None:
+        return NAMED
+    return SUGGESTED if draft.suggested_id else DERIVED
 
 
 def _as_text(value: object) -> str:

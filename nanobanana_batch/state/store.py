@@ -205,6 +205,7 @@ class Store:
                 self._db.executemany("INSERT OR IGNORE INTO twins VALUES (?, ?)", found)
         with _as_state_failure(self._path):
             roster.follow(Twins(self._read))
+            roster.keep_ids(self._read)
         with _as_state_failure(self._path), self._lock, roster.beside(self._path) as db:
             take(db, known)
 

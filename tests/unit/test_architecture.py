@@ -115,8 +115,9 @@ BELOW: dict[str, set[str]] = {
     "commands": set(),
     "project_file": {"errors", "files"},
     "catalog": {"wording", "errors", "model"},
-    "pricing": {"errors", "model", "catalog"},
-    "files": {"errors", "commands", "file_names", "visible", "model"},
+    "user_folders": set(),
+    "pricing": {"errors", "model", "catalog", "user_folders"},
+    "files": {"errors", "commands", "file_names", "visible", "model", "user_folders"},
     "state": {"errors", "commands", "file_names", "problems", "model", "fidelity"},
     "manifest": {
         "wording",
@@ -295,6 +296,8 @@ def test_the_service_shares_nothing_with_the_client() -> None:
         ("starlette", ("service",)),
         ("h11", ("receiver", "service")),
         ("pyarrow", ("manifest.read.parquet", "manifest.read.parquet_bounds")),
+        ("openpyxl", ("manifest.read.workbook",)),
+        ("zstandard", ("manifest.read.unpack",)),
         ("uvicorn", ("service",)),
         ("PIL", ("service", "exports", "api")),
     ],
@@ -403,4 +406,5 @@ def test_starting_the_command_line_loads_no_heavy_library() -> None:
                 if target in FILES and target not in started:
                     started.add(str(target))
                     waiting.append(str(target))
-    assert not loaded & {"pandas", "pyarrow", "httpx", "aiohttp", "starlette", "uvicorn", "PIL", "pydantic"}
+    heavy = {"pandas", "pyarrow", "httpx", "aiohttp", "starlette", "uvicorn", "PIL", "pydantic"}
+    assert not loaded & {*heavy, "openpyxl", "zstandard"}

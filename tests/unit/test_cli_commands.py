@@ -233,36 +233,35 @@ def test_a_damaged_state_ends_with_3_and_stays_as_it_is(
 
 def test_a_manifest_that_is_none_is_told_before_a_missing_key(run: Run, tmp_path: Path) -> None:
     """Nobody gets a key for a manifest that cannot be read."""
-    (tmp_path / "m.txt").write_text("a fox")
+    (tmp_path / "m.doc").write_text("a fox")
     (tmp_path / "m.csv").write_text("id,prompt,apsect_ratio\na,b,1:1\n")
     for path, said in (
         ("none.csv", "none.csv"),
         (".", "is a folder"),
-        ("m.txt", "m.txt"),
+        ("m.doc", "m.doc"),
         ("m.csv", "aspect"),
     ):
         ended = run("run", path, "--out", "out")
         assert ended.code == 2
         assert said in ended.err
         assert "EVOLINK_API_KEY" not in ended.err
-    assert left_by(tmp_path) == ["m.csv", "m.txt"]
+    assert left_by(tmp_path) == ["m.csv", "m.doc"]
 
 
 def test_a_folder_is_no_manifest(run: Run, tmp_path: Path) -> None:
-    """It is told that it is one, also when it is called `.`, and what a manifest is."""
+    """Unless prompts or pictures stand in it, also when it is called `.`."""
     (tmp_path / "skylines").mkdir()
     for name in (".", "skylines"):
         ended = run("plan", name)
         assert ended.code == 2
-        assert f"nanobanana-batch: {name} is a folder; a manifest is a file that ends in one of" in ended.err
-        assert ".csv" in ended.err
+        assert " is a folder without rows: one of prompts has .txt files in it" in ended.err
 
 
 def test_a_slip_in_a_name_is_told_once(run: Run, tmp_path: Path) -> None:
     """What is wrong, what to do if it is meant, and what it was to be."""
     (tmp_path / "m.csv").write_text("id,prompt,apsect_ratio\na,b,1:1\n")
     err = run("plan", "m.csv").err
-    assert err.count("aspect_ratio") == err.count("apsect_ratio: ") == 1
+    assert err.count("did you mean 'aspect_ratio'?") == err.count("apsect_ratio: ") == 1
     assert "did you mean 'aspect_ratio'?" in err
     assert "`--variables apsect_ratio`" in err
 

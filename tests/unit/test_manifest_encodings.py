@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from nanobanana_batch.manifest.form.factors import read_list
+from nanobanana_batch.manifest.form.value_lists import read_values
 from nanobanana_batch.manifest.read.encoding import MAX_LINE, BadLine, Lines
+from nanobanana_batch.manifest.read.reach import Reach
 from tests.unit.tables import complaints, read
 
 PROMPTS = ["Café at dusk", 'a sign that says "open"', "two\nlines; one, more\tthan one", "日本語 🎨"]
@@ -52,7 +53,8 @@ def test_tsv_jsonl_and_lists_are_read_by_the_same_rule(tmp_path: Path, encoding:
     (tmp_path / "t.jsonl").write_bytes(jsonl.encode(encoding))
     assert [draft.request.prompt for draft in read(tmp_path / "t.jsonl")] == ["é", "x"]
     (tmp_path / "l.txt").write_bytes(mark.join(["# styles", "é", "", "x"]).encode(encoding))
-    values, problems = read_list(tmp_path / "l.txt", "l.txt")
+    found = read_values(tmp_path / "l.txt", "l.txt", Reach(tmp_path))
+    values, problems = found.items, found.problems
     assert (values, problems) == ([("é", "l.txt:2"), ("x", "l.txt:4")], [])
 
 
@@ -81,7 +83,7 @@ def test_another_encoding_is_refused_and_named_only_if_likely(
         assert likely in problem
         assert (f"iconv -f {likely} -t UTF-8" in problem) == bool(likely)
     (tmp_path / "l.txt").write_bytes(f"sound\n{text}\n".encode(encoding))
-    (found,) = read_list(tmp_path / "l.txt", "l.txt")[1]
+    (found,) = read_values(tmp_path / "l.txt", "l.txt", Reach(tmp_path)).problems
     assert (found.source, likely in found.message) == ("l.txt:2", True)
 
 
@@ -104,7 +106,7 @@ def test_utf16_without_its_mark_is_named(tmp_path: Path, order: str) -> None:
     [
         (b"PK\x03\x04\x14\x00", "ZIP file, as an Excel workbook is"),
         (b"\xd0\xcf\x11\xe0\xa1", "Excel workbook"),
-        (b"\x1f\x8b\x08\x00", "unpack it first"),
+        (b"\x1f\x8b\x08\x00", "the compressed file is damaged, or not whole"),
         (b"PAR1\x15\x04", "has to end in .parquet"),
         ("prompt\n".encode("utf-32"), "UTF-32"),
     ],

@@ -12,7 +12,7 @@ import pytest
 from nanobanana_batch.catalog import load_catalog
 from nanobanana_batch.errors import UsageError
 from nanobanana_batch.manifest import Beside, Manifest, open_manifest
-from tests.unit.tables import complaints, read
+from tests.unit.tables import complaints, opened, read
 
 HEAD = "defaults: {model: nano-banana-beta}\n"
 Said = Callable[..., list[str]]
@@ -102,13 +102,14 @@ def test_a_default_of_the_command_line_that_means_a_setting_elsewhere(tmp_path: 
 
 
 def test_a_prompt_of_a_table_is_no_template(tmp_path: Path, said: Said) -> None:
-    """The first that names a column in braces is told; other braces are just that."""
+    """The first that names a column in braces is told, else the first with any."""
     text = "prompt,style\na {cat},ink\na {style:upper} cat,ink\na {style} dog,oil\n"
     (warning,) = said(text, "t.csv")
     assert warning.startswith("t.csv:3: prompt: '{style}' is sent as it stands")
     (warning,) = said(HEAD + "table: t.csv\n")
     assert warning.startswith("t.csv:3: prompt: ")
-    assert said("prompt,style\na {cat},ink\n", "t.csv") == []
+    (warning,) = said("prompt,style\na {cat},ink\n", "t.csv")
+    assert "in 1 prompt of a table" in warning
 
 
 def test_plain_text_that_a_comment_cuts_off(said: Said) -> None:
@@ -159,14 +160,14 @@ def test_empty_columns_without_a_name_are_none(tmp_path: Path) -> None:
 
 
 def test_a_column_without_a_name_that_has_cells_is_refused(tmp_path: Path) -> None:
-    """Once, with its number; of the first it is said who writes such a column."""
+    """Once, with its number; the first is an index that pandas writes, and is left out."""
     path = tmp_path / "t.csv"
     path.write_text("prompt,\na,\nb,c\nd,e\n")
     assert complaints(path) == ["t.csv:1: column 2 has no name, and it has cells"]
     path.write_text(",prompt\n0,a\n1,b\n")
-    (complaint,) = complaints(path)
-    assert "column 1 has no name" in complaint
-    assert "index=False" in complaint
+    manifest = opened(path)
+    assert [draft.request.prompt for draft in manifest.drafts(manifest.problem_log())] == ["a", "b"]
+    assert manifest.warnings == ["t.csv: column 1 has no name and is left out (pandas writes its index so)"]
 
 
 def test_cells_that_begin_with_a_space_are_told(said: Said) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from nanobanana_batch.errors import ManifestError
-from nanobanana_batch.manifest.read.jsonl import MAX_COLUMNS
+from nanobanana_batch.manifest.read.records import MAX_COLUMNS
 from tests.unit.tables import complaints, opened, read
 
 URL = "https://x.org/1.png"
@@ -84,10 +84,10 @@ def test_images_may_be_a_list(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ('{"prompt": "a", "tags": ["x"]}', "t.jsonl:2: tags: a list; only `images` may be one"),
-        ('{"prompt": "a", "images": [true]}', "t.jsonl:2: images: a list has texts in it and nothing else"),
-        ('{"prompt": "a", "images": [["x"]]}', "t.jsonl:2: images: a list has texts in it and nothing else"),
-        ('{"prompt": "a", "meta": {"x": 1}}', "t.jsonl:2: meta: an object inside of the row"),
+        ('{"prompt": "a", "images": [true]}', "t.jsonl: images: a column of type 'list'; one that is used"),
+        ('{"prompt": "a", "images": [["x"]]}', "t.jsonl: images: a column of type 'list'; one that is used"),
+        ('{"prompt": {"x": 1}}', "t.jsonl: prompt: a column of type 'object'; one that is used"),
+        ('{"prompt": ["x", "y"]}', "t.jsonl:2: prompt: a list; only `images` may be one"),
         ('{"prompt": "a", "prompt": "b"}', "t.jsonl:2: the key 'prompt' stands there twice"),
         ('{"prompt": "a", "n": NaN}', "t.jsonl:2: NaN is no number that JSON knows"),
         ('["a"]', "t.jsonl:2: expected an object"),
@@ -112,7 +112,6 @@ def test_a_line_that_is_no_row_is_named(tmp_path: Path, line: str, problem: str)
     [
         ([], "t.jsonl: the table is empty"),
         (["{}"], "t.jsonl: the table is empty"),
-        (["[", '  {"prompt": "a"},', '  {"prompt": "b"}', "]"], "t.jsonl: one list over several lines"),
         (["{", '  "prompt": "a"', "}"], "t.jsonl: objects over several lines"),
         (["prompt,city", "a,b"], "t.jsonl:1:1: not valid JSON"),
     ],

@@ -178,3 +178,54 @@ def test_no_manifest_is_opened_whose_form_has_a_problem(tmp_path: Path) -> None:
         with pytest.raises(ManifestError) as caught:
             open_manifest(path, catalog=load_catalog(), dialect="evolink")
         assert caught.value.total == 2
+
+
+def test_ids_of_bad_rows_are_compared_as_well(tmp_path: Path) -> None:
+    """One round tells all of it: the row that has another fault, and that its id is taken."""
+    path = tmp_path / "m.csv"
+    path.write_text("id,prompt\na,x\nA,\nb,\nb,z\n")
+    order = Order(path, defaults={"model": "nano-banana-beta"})
+    with pytest.raises(ManifestError) as told, expanded(open_ordered(order)):
+        pass
+    sources = sorted((problem.source, problem.field) for problem in told.value.problems)
+    assert sources == [("m.csv:3", "id"), ("m.csv:3", "prompt"), ("m.csv:4", "prompt"), ("m.csv:5", "id")]
+
+
+def test_a_file_of_another_encoding_is_one_problem(tmp_path: Path) -> None:
+    """However many of its lines have letters that show it."""
+    for name, mark in (("m.csv", ""), ("m.txt", ""), ("m.tsv", "\t")):
+        lines = "".join(f"größe {number}{mark}\n" for number in range(1320))
+        (tmp_path / name).write_bytes(f"prompt{mark}\n{lines}".encode("cp1252"))
+        order = Order(tmp_path / name, defaults={"model": "nano-banana-beta"})
+        with pytest.raises(ManifestError) as told, expanded(open_ordered(order)):
+            pass
+        (problem,) = told.value.problems
+        assert told.value.total == 1
+        assert problem.message.startswith("not UTF-8 text but probably WINDOWS-1252")
+
+
+def test_a_prompt_of_json_is_taken_as_it_stands_under_raw(tmp_path: Path) -> None:
+    """Over several lines as well; without `raw` the way out is in the message."""
+    path = tmp_path / "m.yaml"
+    head = "defaults: {model: nano-banana-beta}\n"
+    asked = '{"subject": "a {cat}",\n  "style": {"name": "ink"}}'
+    indented = asked.replace("\n", "\n    ")
+    for text in (f"prompt:\n  {indented}\n", f"prompt: {asked}\n"):
+        path.write_text(head + text)
+        assert "a prompt of JSON stands as it is under `raw`" in said_of(path)
+    for text in (f"prompt: |\n  {indented}\n", 'prompt: \'{"a": "b"}\'\n'):
+        path.write_text(head + text)
+        assert "a prompt of JSON stands as it is by `prompt: {raw: …}`" in said_of(path)
+    path.write_text(f"{head}prompt:\n  raw: |\n    {indented}\n")
+    with expanded(open_ordered(Order(path))) as roster:
+        assert [row.request.prompt for row in roster.rows()] == [indented.replace("\n    ", "\n")]
+    path.write_text(f"{head}rows:\n  - prompt: {{raw: '{{a}}'}}\n")
+    with expanded(open_ordered(Order(path))) as roster:
+        assert [row.request.prompt for row in roster.rows()] == ["{a}"]
+
+
+def said_of(path: Path) -> str:
+    """What is said of a manifest that is refused."""
+    with pytest.raises(ManifestError) as told, expanded(open_ordered(Order(path))):
+        pass
+    return str(told.value)

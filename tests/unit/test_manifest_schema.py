@@ -182,7 +182,7 @@ WRONG = {
     "two sources in a block": ("blocks: [{rows: [{a: b}], from: x}]", "blocks.0.from"),
     "columns of nothing": ("columns: {a: b}", "columns"),
     "where of nothing, in a block": ("blocks: [{where: {a: b}, rows: [{a: b}]}]", "blocks.0.where"),
-    "a table of another kind": ("table: x.xlsx", "table"),
+    "a table of another kind": ("table: x.xls", "table"),
     "an id for all rows": ("defaults: {id: a}", "defaults.id"),
     "an id with a slash": ("rows: [{id: a/b}]", "rows.0.id"),
     "a name with a slash": ("name: a/b", "name"),

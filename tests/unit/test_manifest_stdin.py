@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -48,6 +49,15 @@ def parquet_bytes() -> bytes:
     """A table of two prompts."""
     file = io.BytesIO()
     pq.write_table(pa.table({"prompt": ["a cat", "a dog"]}), file)
+    return file.getvalue()
+
+
+def xlsx_bytes() -> bytes:
+    """A workbook of two prompts."""
+    file, book = io.BytesIO(), openpyxl.Workbook()
+    for number, cell in enumerate(("prompt", "a cat", "a dog"), 1):
+        book.worksheets[0].cell(number, 1, cell)
+    book.save(file)
     return file.getvalue()
 
 
@@ -101,7 +111,10 @@ def test_parquet_is_told_by_its_mark() -> None:
         "prompt\na cat\na dog\n",
         "prompt\tcity\na cat\t\na dog\t\n",
         '{"prompt": "a cat"}\n{"prompt": "a dog"}\n',
+        '["a cat", {"prompt": "a dog"}]',
+        "a cat that is asleep\na dog\n",
         parquet_bytes(),
+        xlsx_bytes(),
     ],
     ids=FORMATS,
 )
@@ -131,7 +144,7 @@ def test_problems_name_it_stdin(pipe: Pipe) -> None:
     assert "stdin:4:1: " in err
     code, _, err = pipe(f"prompt,model\na,{GEMINI}\nb\n", "plan", "-", "--out", "o")
     assert code == 2
-    assert "stdin:3: 1 cells, but the header has 2" in err
+    assert "stdin:3: model: no model is given" in err
 
 
 def test_paths_in_it_are_relative_to_the_working_directory(pipe: Pipe, tmp_path: Path) -> None:
@@ -153,7 +166,7 @@ def test_format_says_what_cannot_be_told(pipe: Pipe, tmp_path: Path) -> None:
     code, _, err = pipe("Rome\nOslo\n", "plan", "-", *options)
     assert code == 2
     assert "begins with 'Rome'" in err
-    assert "--format yaml|csv|tsv|jsonl|parquet" in err
+    assert "--format yaml|csv|tsv|jsonl|json|txt|parquet|xlsx" in err
     code, out, _ = pipe("city\nRome\nOslo\n", "plan", "-", "--format", "csv", *options)
     assert (code, out.splitlines()[0]) == (0, "stdin: 2 rows -> o")
     (tmp_path / "cities").write_text("city\nRome\n")

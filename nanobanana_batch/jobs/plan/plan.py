@@ -16,7 +16,7 @@ from nanobanana_batch.jobs.order import Order
 from nanobanana_batch.jobs.pilot import Pilot, choose_first, choose_pilot
 from nanobanana_batch.jobs.plan.rows import write_table
 from nanobanana_batch.jobs.plan.survey import Ground, Survey, Terms, opened, surveyed
-from nanobanana_batch.manifest import TRUE, Picked, derive_id, fold_id
+from nanobanana_batch.manifest import TRUE, Picked, Skipped, derive_id, fold_id
 from nanobanana_batch.model import LocalImage, Request, Row, RowStatus
 from nanobanana_batch.state.comparison import TO_COLLECT, TO_PAY, Prospect
 from nanobanana_batch.state.prices import PriceClass, price_class
@@ -111,6 +111,8 @@ class Plan:
     """Rows by how they stand."""
     picked: tuple[Picked, ...]
     """Where `from` and `sample` take a part of what there is."""
+    skipped: tuple[Skipped, ...]
+    """Rows that `skip` leaves out."""
     gone: int
     """Requests that were sent and that no row stands for any more; what is paid is still collected."""
     gone_made: int
@@ -190,6 +192,7 @@ def _planned(survey: Survey, first: int, terms: Terms, pilot_rows: int | None, l
         to_collect=sum(counts[word] for word in TO_COLLECT),
         counts={word: counts[word] for word in Prospect},
         picked=ground.manifest.picked,
+        skipped=ground.manifest.skipped,
         gone=gone.total(),
         gone_made=gone[RowStatus.COMPLETED],
         reads=ground.manifest.reads,
@@ -254,6 +257,7 @@ def _counted(ground: Ground, first: int, terms: Terms, rows: int) -> Plan:
         to_collect=0,
         counts={},
         picked=ground.manifest.picked,
+        skipped=(),
         gone=0,
         gone_made=0,
         reads=ground.manifest.reads,

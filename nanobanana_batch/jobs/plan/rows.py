@@ -20,7 +20,7 @@ from nanobanana_batch.files.plain import reading
 from nanobanana_batch.jobs.connection import provider_name
 from nanobanana_batch.jobs.order import Order
 from nanobanana_batch.jobs.plan.survey import Survey, Terms, surveyed
-from nanobanana_batch.manifest import one_slip
+from nanobanana_batch.manifest import SkippedRow, one_slip
 from nanobanana_batch.model import REQUEST_FIELDS, LocalImage, Request, Row
 from nanobanana_batch.state.comparison import Prospect
 from nanobanana_batch.state.prices import price_class
@@ -30,6 +30,7 @@ _ROWS_AT_ONCE = 1000
 _IDS_COMPARED = 20_000
 _EMBEDDED = "http://127.0.0.1:<port of the embedded service>"
 _BEGINNING = ",".join(("id", *REQUEST_FIELDS)).encode()
+_SKIPPED = "skipped"
 _OUR_COLUMNS = ("variant_number", "source", "row_key", "status")
 """`variant` is called otherwise here, since a manifest may have no column of that name."""
 
@@ -135,11 +136,17 @@ def write_table(survey: Survey, path: Path, manifest: Path) -> list[str]:
         raise UsageError(f"{path} cannot be written: {fault}.")
     later = _Later()
     write_atomically(Disk(), path, _csv_pieces(survey, path.parent, later))
+    said = []
+    if survey.ground.manifest.skipped:
+        said.append(
+            f"{path} has the rows that are left out, too, at its end; give a run of it the same --skip"
+        )
     if not later.variants:
-        return []
+        return said
     return [
+        *said,
         f"in {path} the {later.variants:,} rows with a variant_number above 1 are requests of their own:"
-        " a run of that table would pay for them anew"
+        " a run of that table would pay for them anew",
     ]
 
 
@@ -203,26 +210,42 @@ class _Later:
 
 def _csv_pieces(survey: Survey, folder: Path, later: _Later) -> Iterator[bytes]:
     """UTF-8 in pieces of many rows; RFC 4180 quoting, `\\n` line ends."""
-    variables = survey.ground.manifest.variables
+    manifest = survey.ground.manifest
+    variables = manifest.variables
+    reasons = (_SKIPPED,) if manifest.skipped else ()
     buffer = io.StringIO(newline="")
     # Everything in quotes: a lone carriage return would end the line for some readers otherwise.
     writer = csv.writer(buffer, lineterminator="\n", quoting=csv.QUOTE_ALL)
     csv.writer(buffer, lineterminator="\n").writerow(
-        ("id", *REQUEST_FIELDS, *variables, *_our_columns(variables))
+        ("id", *REQUEST_FIELDS, *variables, *_our_columns(variables, (*_OUR_COLUMNS, *reasons)))
     )
     # The rows come first: without a state the statuses do not end.
     pairs = zip(survey.roster.rows(), survey.prospects(), strict=False)
     while piece := list(itertools.islice(pairs, _ROWS_AT_ONCE)):
-        writer.writerows(_cells(row, status, variables, folder) for row, status in piece)
+        writer.writerows(
+            [*_cells(row, status, variables, folder), *([""] * len(reasons))] for row, status in piece
+        )
         later.variants += sum(row.variant > 1 for row, _ in piece)
         yield buffer.getvalue().encode()
         buffer.seek(0)
         buffer.truncate()
+    if manifest.skipped:
+        for skipped in manifest.skipped_rows():
+            writer.writerow(_skipped_cells(skipped, variables))
+        yield buffer.getvalue().encode()
 
 
-def _our_columns(variables: Sequence[str]) -> Iterator[str]:
+def _skipped_cells(row: SkippedRow, variables: Sequence[str]) -> list[object]:
+    """What the manifest gives of a row that is left out."""
+    given = {name: value if isinstance(value, str) else "|".join(value) for name, value in row.values.items()}
+    given["prompt"] = row.prompt
+    fields = (given.get(name, "") for name in ("id", *REQUEST_FIELDS, *variables))
+    return [*fields, row.variant, row.source, "", _SKIPPED, row.reason]
+
+
+def _our_columns(variables: Sequence[str], names: Sequence[str]) -> Iterator[str]:
     """What we say of a row; a variable keeps its name."""
-    for name in _OUR_COLUMNS:
+    for name in names:
         while name in variables:
             name = f"planned_{name}"
         yield name

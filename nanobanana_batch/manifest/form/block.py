@@ -146,14 +146,20 @@ class Block:
     """The variables that some row of the block may have."""
     row_names: frozenset[str] = frozenset()
     """The names that the source itself gives, fields included."""
+    skip: frozenset[str] = frozenset()
+    """For which reasons rows are left out."""
     renamed: Mapping[str, str] = field(default_factory=dict)
     """What columns of the source are called there, with their names here."""
+    styles: Mapping[str, str] = field(default_factory=dict)
+    """The texts of the styles that the factor `style` names."""
 
 
 def node_value(node: Node) -> Value | None:
     """The value of a node that was checked to be a text or a list of texts."""
     if isinstance(node, Scalar):
         return node.text
+    if isinstance(node, Map) and isinstance(raw := node.get("raw"), Scalar) and raw.text is not None:
+        return raw.text.replace("{", "{{").replace("}", "}}")  # a template of exactly this text
     if isinstance(node, Seq):
         return tuple(item.text for item in node.items if isinstance(item, Scalar) and item.text is not None)
     return None

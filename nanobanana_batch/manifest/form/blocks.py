@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator, Mapping
 
 from nanobanana_batch.catalog import Finding
@@ -12,6 +11,8 @@ from nanobanana_batch.manifest.form.combinations import read_excludes, read_incl
 from nanobanana_batch.manifest.form.factors import read_factors
 from nanobanana_batch.manifest.form.forms import Entries, Form
 from nanobanana_batch.manifest.form.parent_source import read_parent
+from nanobanana_batch.manifest.form.skips import read_skip
+from nanobanana_batch.manifest.form.styles import STYLE, read_styles
 from nanobanana_batch.manifest.form.table_source import read_table
 from nanobanana_batch.manifest.form.template_uses import TemplateUses
 from nanobanana_batch.manifest.read.nodes import Map, Scalar, place
@@ -25,11 +26,9 @@ from nanobanana_batch.manifest.words.names import (
     field_elsewhere,
     is_secret,
 )
-from nanobanana_batch.manifest.words.template import Template, TemplateFault, texts_of, unknown_name
+from nanobanana_batch.manifest.words.template import Template, texts_of
 from nanobanana_batch.wording import closest, shown
 
-_MOST_UNKNOWN = 20
-"""Names told of one template; whoever has more of them has made another mistake."""
 _PROVIDER = "the provider is chosen when it is run: `--provider`"
 _OUTPUT = "the output folder is outputs/<name>, or said when it is run: `--out`"
 _SAID_ELSEWHERE = {
@@ -40,7 +39,7 @@ _SAID_ELSEWHERE = {
     "output_dir": _OUTPUT,
     "name": "`name` stands at the top only: it names the output folder of all blocks",
 }
-_SOURCES = ("rows", "table", "from")
+_SOURCES = ("rows", "table", "images_from", "from")
 _NULL = 'null gives nothing, so that the default holds; write "" for an empty text'
 
 
@@ -102,24 +101,44 @@ class BlockReader:
             defaults.update(self._defaults(level, defaults))
         source, names = self._source(pos, entries, defaults)
         factors = read_factors(self._form, entries)
+        styles = read_styles(self._form, entries)
+        if styles:
+            if any(STYLE in factor.names for factor in factors):
+                message = f"`styles` gives {STYLE!r}, and so does a factor; keep one"
+                self._form.note(entries["styles"][0], message, "styles")
+            factors = (*factors, styles.factor)
         sample = read_sample(self._form, entries)
         if names is None:
             # What a damaged table would give is not known, so nothing is said about what it lacks.
             return Block(source, defaults, factors=factors, row_names=frozenset(ROW_NAMES))
-        self._refuse_overlap(factors, names, can_rename="table" in entries or "from" in entries)
+        self._refuse_overlap(
+            factors, names, can_rename=not {"table", "images_from", "from"}.isdisjoint(entries)
+        )
         fixed = {name for factor in factors for name in factor.names} | set(defaults)
         known = frozenset(name for name in {*names, *fixed} if name not in ROW_NAMES)
         renamed = _renamed(entries)
         for field in ("prompt", "images"):
             for text in texts_of(defaults[field].value) if field in defaults else ():
-                self._check_template(text, defaults[field].place, field, known, renamed)
+                self._form.template(text, defaults[field].place, field, known, renamed)
         self._uses.add(entries, defaults, names)
         id_template, id_place = self._id_template(entries, known, renamed)
         exclude = read_excludes(self._form, entries, known)
         include = read_includes(self._form, entries, known, factors, names)
         combined = (factors, exclude, include, sample)
         own = frozenset(names)
-        return Block(source, defaults, True, *combined, id_template, id_place, known, own, renamed)
+        return Block(
+            source,
+            defaults,
+            True,
+            *combined,
+            id_template,
+            id_place,
+            known,
+            own,
+            read_skip(self._form, entries),
+            renamed,
+            styles.texts if styles else {},
+        )
 
     def _declare(self, level: Entries) -> None:
         for item in self._form.scalars("variables", level):
@@ -161,13 +180,13 @@ class BlockReader:
             self._form.note(
                 entries[given[1]][0], f"`{given[0]}` and `{given[1]}` in one block; use `blocks` for both"
             )
-        if "table" in entries:
+        if "table" in entries or "images_from" in entries:
             return read_table(self._form, entries, defaults)
         if "from" in entries:
             return read_parent(self._form, entries, defaults)
-        for key in ("columns", "where"):
+        for key in ("columns", "where", "sheet"):
             if key in entries:
-                self._form.note(entries[key][0], f"`{key}` needs a `table` or `from`", key)
+                self._form.note(entries[key][0], f"`{key}` needs a `table`, `images_from` or `from`", key)
         if "rows" not in entries:
             return ListedRows(self._form.file, (Map(pos),)), []
         items = tuple(self._form.maps("rows", entries["rows"][1]))
@@ -200,19 +219,6 @@ class BlockReader:
                     )
                 self._form.log.add(Problem(column.places[0], message, column.name))
 
-    def _check_template(
-        self, text: str, at: str, field: str, known: frozenset[str], renamed: Mapping[str, str]
-    ) -> Template | None:
-        try:
-            template = Template(text, known)
-        except TemplateFault as error:
-            self._form.log.add(error.finding(field).at(at))
-            return None
-        faults = (unknown_name(name, known, field, renamed) for name in template.names)
-        for fault in itertools.islice(filter(None, faults), _MOST_UNKNOWN):
-            self._form.log.add(fault.at(at))
-        return template
-
     def _id_template(
         self, entries: Entries, known: frozenset[str], renamed: Mapping[str, str]
     ) -> tuple[Template | None, str]:
@@ -223,7 +229,7 @@ class BlockReader:
             self._form.note(node.pos, 'expected a template such as "{city}-{style}"', "id")
             return None, ""
         at = place(self._form.file, node.pos)
-        return self._check_template(node.text, at, "id", known, renamed), at
+        return self._form.template(node.text, at, "id", known, renamed), at
 
 
 def _renamed(entries: Entries) -> dict[str, str]:

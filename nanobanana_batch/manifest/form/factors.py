@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 from nanobanana_batch.catalog import Finding
 from nanobanana_batch.errors import Problem
-from nanobanana_batch.files.plain import reading
 from nanobanana_batch.manifest.form.block import Column, Factor
 from nanobanana_batch.manifest.form.forms import Entries, Form
 from nanobanana_batch.manifest.form.ranges import RANGE_KEYS, NumberRange, read_range
-from nanobanana_batch.manifest.read.encoding import sound_lines
+from nanobanana_batch.manifest.form.value_lists import read_values
 from nanobanana_batch.manifest.read.nodes import Map, Node, Scalar, Seq, place
-from nanobanana_batch.manifest.words.ids import word
-from nanobanana_batch.manifest.words.names import SETTINGS
-from nanobanana_batch.wording import closest, shown
+from nanobanana_batch.manifest.words.ids import distinct_words
+from nanobanana_batch.manifest.words.names import SETTINGS, as_name
+from nanobanana_batch.wording import closest, counted, shown
 
 MAX_FACTORS = 200
 _LONGEST_SHOWN = 80
@@ -29,7 +26,6 @@ _RANGE_ELSEWHERE = {
 MAX_OF_SETTING = 100
 """Rows are counted by what their model, resolution and so on are, and by each combination of these."""
 _SHAPES = "expected a list, {file: name.txt}, or a range such as {from: 1, to: 5}"
-MAX_LIST_BYTES = 16 * 1024 * 1024
 
 
 def read_factors(form: Form, entries: Entries) -> tuple[Factor, ...]:
@@ -89,7 +85,7 @@ def _column(form: Form, name: str, node: Node, *, may_repeat: bool) -> Column | 
     else:
         items = _listed_items(form, name, node, may_repeat)
     values = tuple(text for text, _ in items)
-    return Column(name, values, tuple(at for _, at in items), _words(values)) if values else None
+    return Column(name, values, tuple(at for _, at in items), distinct_words(values)) if values else None
 
 
 def _range_column(form: Form, name: str, node: Map) -> Column | None:
@@ -116,71 +112,46 @@ def _listed_items(form: Form, name: str, node: Node, may_repeat: bool) -> list[t
         return []
     found: list[tuple[str, str]] = []
     seen: set[str] = set()
+    repeated = 0
     for item in node.items:
         if not isinstance(item, Scalar):
             form.note(item.pos, "expected a text", name)
         elif item.text is None:
             form.note(item.pos, 'an empty entry; write "" for an empty text', name)
         elif item.text in seen and not may_repeat:
-            form.note(item.pos, f"{shown(item.text)} stands here twice; for repetitions use `variants`", name)
+            repeated += 1
         else:
             seen.add(item.text)
             found.append((item.text, place(form.file, item.pos)))
+    if repeated:
+        values = f"{counted(repeated, 'value')} that {'stands' if repeated == 1 else 'stand'} there already"
+        said = f"{values} {'is' if repeated == 1 else 'are'} left out; for repetitions use `variants`"
+        form.warn(node.pos, said, name)
     return found
 
 
 def _file_items(form: Form, name: str, node: Map, may_repeat: bool) -> list[tuple[str, str]]:
-    target = node.get("file")
-    if set(node.entries) != {"file"}:
+    target, column, sheet = node.get("file"), node.get("column"), node.get("sheet")
+    if not set(node.entries) <= {"file", "column", "sheet"}:
         form.note(node.pos, _SHAPES, name)
         return []
     if not isinstance(target, Scalar) or not target.text or "\0" in target.text:
-        form.note(node.pos, "expected the name of a text file", name)
+        form.note(node.pos, "expected the name of a file", name)
         return []
+    for each in (column, sheet):
+        if each is not None and not (isinstance(each, Scalar) and each.text):
+            form.note(each.pos, "expected a text", name)
+            return []
     if not form.is_there(name, target):
         return []
-    items, problems = read_list(form.folder / target.text, target.text, may_repeat=may_repeat)
-    form.log.extend(replace(problem, field=name) for problem in problems)
-    return items
-
-
-def _words(values: Sequence[str]) -> tuple[str, ...]:
-    """Names for the values of a factor that stay different from each other."""
-    words: dict[str, str] = {}
-    used: set[str] = set()
-    for number, value in enumerate(values, 1):
-        if value not in words:
-            name = word(value) or str(number)
-            words[value] = f"{name}-{number}" if name in used else name
-            used.add(words[value])
-    return tuple([words[value] for value in values])
-
-
-def read_list(
-    path: Path, file: str, *, may_repeat: bool = False
-) -> tuple[list[tuple[str, str]], list[Problem]]:
-    """Values with their places, one a line; empty lines and lines that begin with # are left out."""
-    try:
-        with reading(path) as stream:
-            data = stream.read(MAX_LIST_BYTES + 1)
-    except OSError as error:
-        return [], [Problem(file, f"cannot be read: {error.strerror or error}")]
-    if len(data) > MAX_LIST_BYTES:
-        return [], [Problem(file, f"larger than {MAX_LIST_BYTES >> 20} MiB")]
-    found: list[tuple[str, str]] = []
-    first: dict[str, str] = {}
-    problems: list[Problem] = []
-    for number, line in sound_lines(io.BytesIO(data), file, problems.append):
-        text, source = line.strip(), f"{file}:{number}"
-        if not text or text.startswith("#"):
-            continue
-        if text in first and not may_repeat:
-            problems.append(Problem(source, f"{shown(text)} stands here twice (first at {first[text]})"))
-        elif not text.isprintable() and any(ord(c) < 32 for c in text):
-            problems.append(Problem(source, "a control character is not allowed"))
-        else:
-            first.setdefault(text, source)
-            found.append((text, source))
-    if not found and not problems:
-        problems.append(Problem(file, "the list is empty"))
-    return found, problems
+    found = read_values(
+        form.folder / target.text,
+        target.text,
+        form.reach,
+        column=as_name(column.text or "") if isinstance(column, Scalar) else "",
+        sheet=sheet.text if isinstance(sheet, Scalar) else None,
+        may_repeat=may_repeat,
+    )
+    form.log.extend(replace(problem, field=name) for problem in found.problems)
+    form.warnings.extend(note for note in found.notes if note not in form.warnings)
+    return found.items

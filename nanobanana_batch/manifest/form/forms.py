@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from nanobanana_batch.catalog import Finding
@@ -11,10 +12,25 @@ from nanobanana_batch.errors import Problem
 from nanobanana_batch.manifest.read.nodes import Map, Node, Scalar, Seq, place
 from nanobanana_batch.manifest.read.reach import Reach, near_file
 from nanobanana_batch.manifest.words.names import ROW_NAMES, name_fault
+from nanobanana_batch.manifest.words.template import Template, TemplateFault, unknown_name
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.wording import shown
 
+_MOST_UNKNOWN = 20
+"""Names told of one template; whoever has more of them has made another mistake."""
 Entries = dict[str, tuple[int, Node]]
+
+
+_MAPPED = (
+    "expected a text, and this is a mapping; a prompt of JSON stands as it is under `raw`:"
+    ' `prompt: {raw: \'{"subject": "a cat"}\'}`, or on several lines behind `raw: |`'
+)
+
+
+def raw_text(node: Map) -> str | None:
+    """The text of `{raw: …}`, which is no template; `None` for another mapping."""
+    raw = node.get("raw")
+    return raw.text if isinstance(raw, Scalar) and len(node.entries) == 1 else None
 
 
 class Form:
@@ -83,12 +99,35 @@ class Form:
             self._order[name] = (pos, index)
         return True
 
+    def template(
+        self,
+        text: str,
+        at: str,
+        field: str,
+        known: frozenset[str],
+        renamed: Mapping[str, str] | None = None,
+    ) -> Template | None:
+        """The template in a field; what is wrong with it, and with the names in it, is reported."""
+        try:
+            template = Template(text, known)
+        except TemplateFault as error:
+            self.log.add(error.finding(field).at(at))
+            return None
+        faults = (unknown_name(name, known, field, renamed or {}) for name in template.names)
+        for fault in itertools.islice(filter(None, faults), _MOST_UNKNOWN):
+            self.log.add(fault.at(at))
+        return template
+
     def is_value(self, name: str, node: Node) -> bool:
         """Whether a row can have this under this name; the rest is reported."""
         if isinstance(node, Scalar):
             return True
         if name == "images" and isinstance(node, Seq) and all(isinstance(i, Scalar) for i in node.items):
             return True
+        if name == "prompt" and isinstance(node, Map):
+            if raw_text(node) is None:
+                self.note(node.pos, _MAPPED, name)
+            return raw_text(node) is not None
         wanted = "a text or a list of texts" if name == "images" else "a text"
         several = "for several values use `matrix`"
         if name == "prompt":

@@ -15,13 +15,12 @@ from nanobanana_batch.manifest.form.block import Given
 from nanobanana_batch.manifest.form.forms import Entries, Form
 from nanobanana_batch.manifest.read.nodes import Map, Node, Scalar, Seq, place
 from nanobanana_batch.manifest.words.names import FIELD_SET, ROW_NAMES, as_name, not_sent, one_slip
-from nanobanana_batch.manifest.words.template import MAX_CHARS, Template, TemplateFault, texts_of
+from nanobanana_batch.manifest.words.template import MAX_CHARS, WILDCARD, Template, TemplateFault, texts_of
 from nanobanana_batch.wording import closest
 
 _TEMPLATED = ("prompt", "images")
 _SLOT = re.compile(r"\{\{|\}\}|(\{[^{}]*\})")
 _DOUBLED = re.compile(r"(?<!\{)\{\{([^{}]+)\}\}(?!\})")
-_WILDCARD = re.compile(r"(?<!\w)__([A-Za-z][\w/-]{0,200}?)__(?!\w)")
 _COMPARISONS = 1_000_000
 """Nobody has more names than that by hand, and reading a manifest must not take forever."""
 
@@ -114,7 +113,7 @@ class TemplateUses:
             if name in known:
                 message = f"'{{{{{inner}}}}}' stands for braces with {inner!r} between them, not for a value"
                 self._warn(at, message, "prompt", f"{{{name}}}")
-        for path in _WILDCARD.findall(text) if "__" in text else ():
+        for path in WILDCARD.findall(text) if "__" in text else ():
             name = path.rpartition("/")[2]
             message = (
                 f"'__{path}__' is sent as it stands; to take it from a list, write {{{name}}} and"

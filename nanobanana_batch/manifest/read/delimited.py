@@ -14,7 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from nanobanana_batch.errors import Problem
-from nanobanana_batch.manifest.read.encoding import BadLine, Lines, Unusable
+from nanobanana_batch.manifest.read.encoding import BadLine, BadLines, Lines, Unusable
+from nanobanana_batch.manifest.read.short_rows import ShortRows
 from nanobanana_batch.manifest.read.table import CHANGED, Header, named_header, opened
 from nanobanana_batch.manifest.words.names import ROW_NAMES, as_name, slip_of
 from nanobanana_batch.problems import ProblemLog
@@ -33,6 +34,7 @@ class TextTable:
         self.row_prefix = f"{file}:"
         self._path = path
         self._tabs = tabs
+        self._short = ShortRows(file, self._is_broken)
 
     def header(self) -> Header:
         """The columns that the first line names."""
@@ -55,8 +57,7 @@ class TextTable:
                     wanted = "tabs" if self._tabs else "commas, semicolons or tabs"
                     message = f"the columns seem to be separated by {name}s; this kind of file needs {wanted}"
                     return Header(problems=(Problem(place, message),))
-        # A spreadsheet writes empty columns, too; what has no name and no cell is none.
-        return named_header([name for name in names if name] or names, place)
+        return named_header(ShortRows.named(names), place)
 
     def _of_spaces(self, records: Iterable[tuple[int, list[str]]]) -> Iterator[str]:
         begin = [any(c.startswith(" ") and c.strip() for c in cells[1:]) for _, cells in records]
@@ -64,46 +65,31 @@ class TextTable:
             message = "cells begin with a space, which is taken as written; leave it out behind the separator"
             yield str(Problem(self.file, message))
 
-    def rows(self, names: Sequence[str], log: ProblemLog) -> Iterator[tuple[int, list[str]]]:
+    def rows(
+        self, names: Sequence[str], log: ProblemLog, inner: Sequence[str] = ()
+    ) -> Iterator[tuple[int, list[str]]]:
         """The line at which each row begins, and its cells."""
         records, before = self._records(log), log.total
         first = next(records, None)
-        header = [as_name(cell.strip()) for cell in first[1]] if first else []
-        nameless = [index for index, name in enumerate(header) if not name]
-        if first is None or [name for name in header if name] != list(names):
+        line, header = first or (1, [])
+        self._short.begin([as_name(cell.strip()) for cell in header], f"{self.file}:{line}")
+        if first is None or self._short.names != list(names):
             if log.total == before:
                 log.add(Problem(self.file, CHANGED))
             return
-        width = len(header)
         for line, cells in records:
-            if len(cells) == width:
-                if nameless:
-                    log.extend(self._without_name(first[0], [n for n in nameless if cells[n].strip()]))
-                    cells = [cell for cell, name in zip(cells, header, strict=True) if name]
-                if any(cells):
-                    yield line, cells
-            elif any(cell.strip() for cell in cells):
-                log.add(Problem(f"{self.file}:{line}", self._ragged(cells, width)))
+            if any(cells):
+                found = self._short.fitted(f"{self.file}:{line}", cells, log)
+                if found is not None and any(found):
+                    yield line, found
 
-    def _without_name(self, line: int, filled: Iterable[int]) -> Iterator[Problem]:
-        for index in filled:
-            message = f"column {index + 1} has no name, and it has cells"
-            if not index:
-                message += " (pandas writes its index so: `to_csv(..., index=False)` leaves it out)"
-            yield Problem(f"{self.file}:{line}", message)
+    def notes(self) -> Iterator[str]:
+        """What was made of rows that do not fit the header."""
+        return self._short.notes()
 
-    def _ragged(self, cells: list[str], width: int) -> str:
-        message = f"{len(cells)} cells, but the header has {width}"
-        if self._tabs:
-            if any(cell.startswith('"') and cell.count('"') % 2 for cell in cells):
-                return message + (
-                    "; the file seems to be quoted like a spreadsheet export, and tab-separated files have no"
-                    " quotes: save it as CSV"
-                )
-            return message
-        if len(cells) > width:
-            return message + "; put a cell that has the separator in it in double quotes"
-        return message
+    def _is_broken(self, cells: list[str]) -> bool:
+        """Whether a quote that means nothing here has been meant to go on in the next cell or line."""
+        return self._tabs and any(cell.startswith('"') and cell.count('"') % 2 for cell in cells)
 
     def _records(self, log: ProblemLog) -> Iterator[tuple[int, list[str]]]:
         try:
@@ -120,6 +106,7 @@ class TextTable:
         except BadLine as error:
             log.add(Problem(f"{self.file}:{lines.number}", str(error)))
             return
+        bad = BadLines(self.file, log.add)
         while True:
             line = lines.number + 1
             try:
@@ -127,7 +114,7 @@ class TextTable:
             except StopIteration:
                 return
             except BadLine as error:
-                log.add(Problem(f"{self.file}:{lines.number}", str(error)))
+                bad.add(lines.number, error)
                 continue
             except csv.Error as error:
                 log.add(Problem(f"{self.file}:{line}", _csv_fault(error)))

@@ -17,11 +17,12 @@ from nanobanana_batch.errors import Problem
 MAX_LINE = 1 << 20
 _HEAD_BYTES = 1 << 16
 
+_LINES_TOLD = 20
+_PROBABLY = "but probably"
 _ODD = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _FOREIGN = (
     (b"PK\x03\x04", "this is a ZIP file, as an Excel workbook is one; save it as text (CSV UTF-8)"),
     (b"\xd0\xcf\x11\xe0", "this is an Excel workbook; save it as text (CSV UTF-8)"),
-    (b"\x1f\x8b", "this is a compressed file; unpack it first"),
     (b"PAR1", "this is a Parquet file; its name has to end in .parquet"),
     (b"\xff\xfe\x00\x00", "the file is UTF-32; save it as UTF-8"),
     (b"\x00\x00\xfe\xff", "the file is UTF-32; save it as UTF-8"),
@@ -45,6 +46,10 @@ class BadLine(Exception):
     """This line cannot be used; the next one may be."""
 
 
+class NotText(BadLine):
+    """This line is no text of the file's encoding, and probably no other line is."""
+
+
 class Unusable(Exception):
     """The file as a whole is not the text that it should be."""
 
@@ -60,11 +65,8 @@ class Lines:
         """
         self.number = 0
         """The number of the line that was read last."""
-        head = stream.read(_HEAD_BYTES)
-        stream.seek(0)
-        for mark, what in _FOREIGN:
-            if head.startswith(mark):
-                raise Unusable(what)
+        head = _head(stream)
+        refuse_foreign(head)
         encoding, self._errors = "utf-8-sig", "surrogateescape"
         if is_utf16(head):
             encoding, self._errors = "utf-16", "surrogatepass"
@@ -112,10 +114,39 @@ class Lines:
     def _refuse(self, line: str) -> None:
         odd = _ODD.findall(line)[0]
         if odd >= "\ud800" and self._errors == "surrogatepass":
-            raise BadLine("damaged UTF-16: half of a character is missing; save the file as UTF-8")
+            raise NotText("damaged UTF-16: half of a character is missing; save the file as UTF-8")
         if odd >= "\ud800" or line.count("\0") > len(line) // 3:
-            raise BadLine(not_utf8(line.encode("utf-8", self._errors)))
+            raise NotText(not_utf8(line.encode("utf-8", self._errors)))
         raise BadLine(control_fault(odd))
+
+
+class BadLines:
+    """Tells of the lines of one file that cannot be used; that it is of another encoding is told once."""
+
+    def __init__(self, file: str, report: Callable[[Problem], None]) -> None:
+        self._file = file
+        self._report = report
+        self._not_text = 0
+
+    def add(self, line: int, error: BadLine) -> None:
+        """Take one."""
+        if isinstance(error, NotText):
+            self._not_text += 1
+            if self._not_text > _LINES_TOLD:
+                return
+            if _PROBABLY in str(error):
+                self._not_text = _LINES_TOLD
+        self._report(Problem(f"{self._file}:{line}", str(error)))
+
+
+def _head(stream: IO[bytes]) -> bytes:
+    """How it begins; what is unpacked cannot be read again, and has all of it in its buffer."""
+    if not stream.seekable():
+        assert isinstance(stream, io.BufferedReader)
+        return stream.peek(_HEAD_BYTES)[:_HEAD_BYTES]
+    head = stream.read(_HEAD_BYTES)
+    stream.seek(0)
+    return head
 
 
 def sound_lines(stream: IO[bytes], file: str, report: Callable[[Problem], None]) -> Iterator[tuple[int, str]]:
@@ -125,6 +156,7 @@ def sound_lines(stream: IO[bytes], file: str, report: Callable[[Problem], None])
     except Unusable as error:
         report(Problem(file, str(error)))
         return
+    bad = BadLines(file, report)
     with closing(lines):
         while True:
             try:
@@ -132,9 +164,16 @@ def sound_lines(stream: IO[bytes], file: str, report: Callable[[Problem], None])
             except StopIteration:
                 return
             except BadLine as error:
-                report(Problem(f"{file}:{lines.number}", str(error)))
+                bad.add(lines.number, error)
             else:
                 yield lines.number, line
+
+
+def refuse_foreign(head: bytes) -> None:
+    """Raise `Unusable` where a file begins as no text does."""
+    for mark, what in _FOREIGN:
+        if head.startswith(mark):
+            raise Unusable(what)
 
 
 def is_utf16(data: bytes) -> bool:
@@ -157,7 +196,7 @@ def not_utf8(data: bytes) -> str:
     if not likely:
         return "not UTF-8 text; save the file as UTF-8"
     convert = f"`iconv -f {likely} -t UTF-8 OLD > NEW`"
-    return f"not UTF-8 text but probably {likely}; save the file as UTF-8, or convert it: {convert}"
+    return f"not UTF-8 text {_PROBABLY} {likely}; save the file as UTF-8, or convert it: {convert}"
 
 
 def _likely_encoding(data: bytes) -> str:

@@ -15,12 +15,16 @@ from pathlib import Path
 
 from nanobanana_batch.errors import UsageError
 from nanobanana_batch.manifest.read.delimited import TextTable
-from nanobanana_batch.manifest.read.encoding import is_utf16
-from nanobanana_batch.manifest.read.jsonl import JsonLines
+from nanobanana_batch.manifest.read.encoding import Unusable, is_utf16
+from nanobanana_batch.manifest.read.folders import PictureFolder, PromptFolder, has_pictures, has_texts
+from nanobanana_batch.manifest.read.json_file import json_table, lines_table
+from nanobanana_batch.manifest.read.lines import TextLines
 from nanobanana_batch.manifest.read.parquet import ParquetTable
-from nanobanana_batch.manifest.read.reach import near_file
-from nanobanana_batch.manifest.read.table import Table
-from nanobanana_batch.manifest.words.names import BLOCK_KEYS, ROW_NAMES, slip_of
+from nanobanana_batch.manifest.read.reach import Reach, near_file
+from nanobanana_batch.manifest.read.table import Table, opened
+from nanobanana_batch.manifest.read.unpack import bare_name
+from nanobanana_batch.manifest.read.workbook import Workbook
+from nanobanana_batch.manifest.words.names import BLOCK_KEYS, ROW_NAMES, offers_prompts, slip_of
 from nanobanana_batch.wording import did_you_mean, shown
 
 YAML_ENDINGS = (".yaml", ".yml")
@@ -28,23 +32,35 @@ STDIN = Path("-")
 _HEAD_BYTES = 1 << 16
 _YAML_KEYS = ("name", "blocks", *BLOCK_KEYS)
 _YAML_KEY = re.compile(rf"({'|'.join(_YAML_KEYS)})\s*:(\s|$)")
+_WHOLE = re.compile(rb'\s*\{\s*"([a-z]+)"\s*:')
 _PIPE_HINT = "Pipe one in: `python make_rows.py | nanobanana-batch plan -`."
 _ENDINGS = {
     "csv": (".csv",),
     "tsv": (".tsv", ".tab"),
     "jsonl": (".jsonl", ".ndjson"),
+    "json": (".json",),
+    "txt": (".txt",),
     "parquet": (".parquet",),
+    "xlsx": (".xlsx", ".xlsm"),
 }
-_SPREADSHEETS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods", ".numbers")
+_NOT_PACKED = ("parquet", "xlsx")
+"""Kinds that are packed as they are, and are not read from one end to the other."""
+_SPREADSHEETS = (".xlsb", ".xls", ".ods", ".numbers")
+PROMPTS, PICTURES = "prompts", "pictures"
+"""The kinds of folders."""
 KINDS = tuple(_ENDINGS)
 FORMATS = ("yaml", *KINDS)
 ENDINGS = tuple(ending for endings in _ENDINGS.values() for ending in endings)
+SHEETS = _ENDINGS["xlsx"]
 _OPENERS: dict[str, Callable[[Path, str], Table]] = {
     "csv": lambda path, file: TextTable(path, file, tabs=False),
     "tsv": lambda path, file: TextTable(path, file, tabs=True),
-    "jsonl": JsonLines,
+    "jsonl": lines_table,
+    "json": json_table,
+    "txt": TextLines,
     "parquet": ParquetTable,
 }
+_WORDS_OF_A_PROMPT = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +85,8 @@ def origin_of(path: Path, kind: str | None = None, spool: Path | None = None, ca
         label = Path(called or "stdin")
         return Origin(spool, label, kind or _kind_of_content(spool), names_output=bool(called))
     _refuse_at_sight(path)
-    return Origin(path, path, kind or _kind_of_name(path), names_output=True)
+    label = path if path.name else path.resolve()  # `.` is a folder, too
+    return Origin(label, label, kind or _kind_of_name(label), names_output=True)
 
 
 def _refuse_at_sight(path: Path) -> None:
@@ -87,20 +104,50 @@ def _refuse_at_sight(path: Path) -> None:
 
 
 def _kind_of_name(path: Path) -> str:
+    if path.is_dir():
+        return _kind_of_folder(path)
     if path.name.lower().endswith(YAML_ENDINGS):
         return "yaml"
     kind = kind_of(path.name)
+    if kind == "json" and _is_whole(path):
+        return "yaml"
     if kind is None:
         known = " ".join((*YAML_ENDINGS, *ENDINGS))
-        if path.is_dir():
-            raise UsageError(f"{path} is a folder; a manifest is a file that ends in one of {known}.")
-        export = export_hint(path.name)
-        if export:
-            raise UsageError(f"{path} is a spreadsheet; {export}.")
+        if why := no_table(path.name):
+            raise UsageError(f"{path} {why}.")
         raise UsageError(
             f"{path} is no manifest: one ends in one of {known}.", hint="Or say it with --format."
         )
     return kind
+
+
+def _kind_of_folder(path: Path) -> str:
+    if manifests := sorted(each.name for each in path.iterdir() if _is_manifest(each.name)):
+        raise UsageError(f"{path} is a folder; name one of the manifests in it: {', '.join(manifests[:5])}.")
+    if has_texts(path):
+        return PROMPTS
+    if has_pictures(path):
+        return PICTURES
+    wanted = "one of prompts has .txt files in it, one of pictures to edit has pictures"
+    raise UsageError(f"{path} is a folder without rows: {wanted}.")
+
+
+def _is_manifest(name: str) -> bool:
+    return name.lower().endswith(YAML_ENDINGS) or kind_of(name) in ("csv", "tsv", "parquet", "xlsx")
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file of JSON is a manifest in itself, since JSON is YAML, and not a table."""
+    try:
+        with opened(path) as stream:
+            head = stream.read(_HEAD_BYTES)
+    except (OSError, Unusable):
+        return False
+    found = _WHOLE.match(head)
+    if found is None or found[1].decode() not in _YAML_KEYS:
+        return False
+    first = head.lstrip().partition(b"\n")[0].decode("utf-8", "replace").strip()
+    return _kind_of_object(first) != "jsonl"
 
 
 @contextmanager
@@ -131,8 +178,11 @@ def spooled(path: Path) -> Iterator[Path | None]:
 
 
 def _kind_of_content(path: Path) -> str:
-    with path.open("rb") as stream:
-        head = stream.read(_HEAD_BYTES)
+    try:
+        with opened(path) as stream:
+            head = stream.read(_HEAD_BYTES)
+    except (OSError, Unusable) as error:
+        raise UsageError(f"stdin cannot be read: {error}.") from error
     if not head.strip():
         raise UsageError("stdin is empty; a manifest was expected there.")
     kind = told_kind(head)
@@ -147,22 +197,33 @@ def told_kind(head: bytes) -> str | None:
     """Which kind of manifest begins like this; `None` when that cannot be told."""
     if head.startswith(b"PAR1"):
         return "parquet"
+    if head.startswith(b"PK\x03\x04"):
+        return "xlsx"
     text = head.decode("utf-16" if is_utf16(head) else "utf-8-sig", "replace")
     lines = [line for line in text.splitlines() if line.strip()]
     said = [line for line in lines if not line.lstrip().startswith("#")]
     if not said:
         return None
+    if said[0].startswith("["):
+        return "json"
     if said[0].startswith("{"):
         return _kind_of_object(said[0].strip())
     if said[0].startswith(("---", "%YAML")) or _YAML_KEY.match(said[0]):
         return "yaml"
     names = [name.strip(' "') for name in re.split("[,;\t]", lines[0])]
-    if not any(name in ROW_NAMES or slip_of(name) for name in names):
+    if not any(name in ROW_NAMES or slip_of(name) or offers_prompts(name) for name in names):
         if any(_YAML_KEY.match(line) for line in said):
             return "yaml"
-        if len(names) == 1:
+        if len(names) == 1 and not _is_sentence(names[0]):
             return None
+        if "\t" not in lines[0] and any(map(_is_sentence, names)):
+            return "txt"
     return "tsv" if "\t" in lines[0] else "csv"
+
+
+def _is_sentence(text: str) -> bool:
+    """Whether these words are rather a prompt than the name of a column."""
+    return len(text.split()) >= _WORDS_OF_A_PROMPT and not text.startswith(("-", "*", "&", "!"))
 
 
 def _kind_of_object(line: str) -> str | None:
@@ -171,6 +232,8 @@ def _kind_of_object(line: str) -> str | None:
         value = json.loads(line)
     except ValueError:
         return "yaml" if line == "{" else None
+    if not isinstance(value, dict):
+        return None
     is_whole = any(
         key in _YAML_KEYS and key not in ROW_NAMES and isinstance(item, dict | list)
         for key, item in value.items()
@@ -180,16 +243,24 @@ def _kind_of_object(line: str) -> str | None:
 
 def kind_of(name: str) -> str | None:
     """The kind of table that a file of this name is; `None` when its ending does not say."""
-    lower = name.lower()
-    return next((kind for kind, endings in _ENDINGS.items() if lower.endswith(endings)), None)
+    lower = bare_name(name).lower()
+    kind = next((kind for kind, endings in _ENDINGS.items() if lower.endswith(endings)), None)
+    return None if kind in _NOT_PACKED and lower != name.lower() else kind
 
 
-def export_hint(name: str) -> str:
-    """What to do with a spreadsheet, which is read by what makes it; nothing for other files."""
-    is_spreadsheet = name.lower().endswith(_SPREADSHEETS)
-    return "save it as CSV (UTF-8) in the spreadsheet program" if is_spreadsheet else ""
+def no_table(name: str) -> str:
+    """What to say of a file of this name that is none and looks like one; nothing of others."""
+    if name.lower().endswith(_SPREADSHEETS):
+        return "is a spreadsheet; save it as .xlsx or as CSV (UTF-8) in the spreadsheet program"
+    return "is compressed; unpack it first" if bare_name(name) != name else ""
 
 
-def open_table(path: Path, file: str, kind: str) -> Table:
+def open_table(path: Path, file: str, kind: str, reach: Reach, sheet: str | None = None) -> Table:
     """The table at this path, called `file` in messages; nothing is read yet."""
+    if kind == PROMPTS:
+        return PromptFolder(path, file, reach)
+    if kind == PICTURES:
+        return PictureFolder(path.parent, path.name)
+    if kind == "xlsx":
+        return Workbook(path, file, sheet)
     return _OPENERS[kind](path, file)

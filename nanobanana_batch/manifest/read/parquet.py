@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nanobanana_batch.errors import Problem
+from nanobanana_batch.files.kept_pictures import keep_picture, pictures_folder
 from nanobanana_batch.manifest.read import parquet_bounds as bounds
 from nanobanana_batch.manifest.read.encoding import Unusable, control_fault
 from nanobanana_batch.manifest.read.table import CHANGED, Header, named_header, opened
@@ -27,10 +28,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyarrow.parquet import FileMetaData, ParquetFile
 
+_MOST_INNER = 1000
+_BYTES = "bytes"
 _READ_BYTES = 1 << 16
 _NEEDS = "a Parquet table needs pyarrow: `pip install 'nanobanana-batch[parquet]'`"
 
 _Column = tuple[str, Any]
+"""A name and a type; none for what is not read."""
 
 
 class ParquetTable:
@@ -45,22 +49,32 @@ class ParquetTable:
         """The columns; those that no text can be made of are not read."""
         try:
             with self._open() as source:
-                columns = _columns(source.schema_arrow)
+                columns, inside = _columns(source.schema_arrow), _inside(source.schema_arrow)
         except Unusable as error:
             return Header(problems=(Problem(self.file, str(error)),))
         header = named_header([name for name, _ in columns], self.file)
         others = {n: str(kind) for n, (_, kind) in enumerate(columns) if _text_maker(kind) is None}
         lists = {index: self.file for index, (_, kind) in enumerate(columns) if _is_list(kind)}
-        return replace(header, lists=lists, others=others)
+        inner = {as_name(path): _is_list(kind) or _is_bytes(kind) for path, kind in inside.items()}
+        pictures = {as_name(name): f"{as_name(name)}.{_BYTES}" for name, kind in columns if _is_picture(kind)}
+        return replace(header, lists=lists, others=others, inner=inner, pictures=pictures)
 
-    def rows(self, names: Sequence[str], log: ProblemLog) -> Iterator[tuple[int, Sequence[Value]]]:
+    def notes(self) -> Iterator[str]:
+        """Nothing."""
+        return iter(())
+
+    def rows(
+        self, names: Sequence[str], log: ProblemLog, inner: Sequence[str] = ()
+    ) -> Iterator[tuple[int, Sequence[Value]]]:
         """The number of each row, from 1, and its cells."""
         try:
             with self._open() as source:
                 columns = _columns(source.schema_arrow)
                 if [as_name(name) for name, _ in columns] != list(names):
                     raise Unusable(CHANGED)
-                yield from self._read(source, columns, log)
+                inside = {as_name(path): (path, kind) for path, kind in _inside(source.schema_arrow).items()}
+                usable = [(name, kind if _text_maker(kind) else None) for name, kind in columns]
+                yield from self._read(source, [*usable, *(inside[path] for path in inner)], log)
         except Unusable as error:
             log.add(Problem(self.file, str(error)))
 
@@ -68,14 +82,15 @@ class ParquetTable:
         self, source: ParquetFile, columns: list[_Column], log: ProblemLog
     ) -> Iterator[tuple[int, Sequence[Value]]]:
         first = 1
-        wanted = [name for name, kind in columns if _text_maker(kind)]
-        bounds.refuse_swollen(source.metadata, wanted)
+        wanted = [name for name, kind in columns if kind is not None]
+        large = [name for name, kind in columns if kind is not None and _is_bytes(kind)]
+        bounds.refuse_swollen(source.metadata, wanted, large)
         paths = bounds.packable(source, wanted)
         with self._open(paths, source.metadata) as packed:
             how = bounds.reading(packed, wanted, paths)
         with self._open(how.packed, source.metadata) as table:
             for batch in table.iter_batches(how.rows, columns=wanted, use_threads=False):
-                for piece in bounds.pieces_of(batch):
+                for piece in bounds.pieces_of(_flat(batch, wanted)):
                     for row, name, fault in piece.faults:
                         log.add(Problem(f"{self.row_prefix}{first + row}", fault, as_name(name)))
                     yield from self._rows(piece.rows, columns, first + piece.start, log)
@@ -130,6 +145,71 @@ def _columns(schema: pa.Schema) -> list[_Column]:
     ]
 
 
+def _inside(schema: pa.Schema) -> dict[str, Any]:
+    """What stands in structs, by its path, with its type."""
+    found: dict[str, Any] = {}
+    waiting = [(field.name, field.type) for field in schema]
+    while waiting and len(found) < _MOST_INNER:
+        path, kind = waiting.pop()
+        if bounds.is_struct(kind):
+            waiting += [(f"{path}.{each.name}", each.type) for each in reversed(list(kind))]
+        elif "." in path and path not in schema.names and _maker(kind):
+            top = path.removesuffix(f".{_BYTES}")
+            if not _is_bytes(kind) or (top in schema.names and _is_picture(schema.field(top).type)):
+                found[path] = kind
+    return found
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_binary(kind) or types.is_large_binary(kind))
+
+
+def _is_picture(kind: pa.DataType) -> bool:
+    """Whether it is what Hugging Face calls an `Image`: its bytes, and what it was called."""
+    if not bounds.is_struct(kind):
+        return False
+    parts = {part.name: part.type for part in kind}
+    return _BYTES in parts and "path" in parts and _is_bytes(parts[_BYTES])
+
+
+def _maker(kind: pa.DataType) -> Callable[[Any], Value] | None:
+    """As `_text_maker`, and for the bytes of a picture what makes a file of them."""
+    return _kept if _is_bytes(kind) else _text_maker(kind)
+
+
+def _kept(data: bytes) -> Value:
+    folder = pictures_folder()
+    if folder is None:
+        raise Unusable("its pictures cannot be kept: this user has no folder for a cache (HOME is not set)")
+    try:
+        return (str(keep_picture(data, folder)),)
+    except OSError as error:
+        raise Unusable(f"its pictures cannot be kept in {folder}: {error.strerror or error}") from error
+
+
+def _flat(batch: pa.RecordBatch, wanted: Sequence[str]) -> pa.RecordBatch:
+    """The columns, and those inside of structs by their paths; a struct that is null has nulls in it."""
+    names = batch.schema.names
+    if all(name in names for name in wanted):
+        return batch
+    import pyarrow.compute as pc
+    from pyarrow import RecordBatch
+
+    def of(path: str) -> pa.Array:
+        if path in names:
+            return batch.column(path)
+        top = next(name for name in names if path.startswith(f"{name}."))
+        array, rest = batch.column(top), path[len(top) + 1 :]
+        while rest:
+            step = next(f.name for f in array.type if rest == f.name or rest.startswith(f"{f.name}."))
+            array, rest = pc.struct_field(array, step), rest[len(step) + 1 :]
+        return array
+
+    return RecordBatch.from_arrays([of(path) for path in wanted], names=list(wanted))
+
+
 def _is_list(kind: pa.DataType) -> bool:
     return bounds.is_list(kind) and bounds.is_text(kind.value_type)
 
@@ -170,7 +250,7 @@ def _short_float_text(value: float, code: str) -> str:
 
 
 def _texts(column: pa.Array, kind: pa.DataType) -> list[Value]:
-    make = _text_maker(kind)
+    make = _maker(kind)
     assert make is not None  # no other column is read
     import pyarrow
     from pyarrow import types

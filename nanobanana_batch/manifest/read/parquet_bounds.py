@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MAX_CELL_BYTES = 1 << 20
 """As much as a line of a CSV file may have."""
+MAX_PICTURE_BYTES = 32 << 20
 MAX_LINKS = 1000
 """Far more than any model takes."""
 _PIECE_BYTES = 16 << 20
@@ -87,8 +88,8 @@ def packable(source: ParquetFile, wanted: Collection[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(chunk.path for chunk in chunks if chunk.path not in others))
 
 
-def refuse_swollen(metadata: FileMetaData, wanted: Collection[str]) -> None:
-    """Nothing of a file is read that would take much more memory than a table does.
+def refuse_swollen(metadata: FileMetaData, wanted: Collection[str], large: Collection[str] = ()) -> None:
+    """Nothing of a file is read that would take much more memory than a table does; `large` hold pictures.
 
     Raises:
         Unusable: a column of it would.
@@ -101,7 +102,8 @@ def refuse_swollen(metadata: FileMetaData, wanted: Collection[str]) -> None:
         if _SHARING in chunk.encodings and (chunk.is_list or chunk.size * chunk.values > _LIST_BYTES):
             said = f"so many texts in {_SHARING} could be of any length and are not read"
             raise Unusable(f"{chunk.name}: {said}; write them in another encoding")
-        if chunk.size > _MOST_SWOLLEN_BYTES and chunk.size > chunk.values * MAX_CELL_BYTES:
+        cell = MAX_PICTURE_BYTES if chunk.name in large else MAX_CELL_BYTES
+        if chunk.size > _MOST_SWOLLEN_BYTES and chunk.size > chunk.values * cell:
             said = f"{chunk.size:,} bytes of text in a column of {chunk.values:,} cells from row"
             raise Unusable(f"{chunk.name}: {said} {_first(metadata, chunk):,}; {_LIMIT}")
         if chunk.size > max(_MOST_SWOLLEN_BYTES, _MOST_SWOLLEN * chunk.packed_size):
@@ -135,7 +137,10 @@ def reading(packed: ParquetFile, wanted: Collection[str], paths: Collection[str]
 def _longest(packed: ParquetFile, chunk: _Chunk) -> int:
     """The size of the longest text in the dictionary of a chunk."""
     for batch in packed.iter_batches(1, row_groups=[chunk.group], columns=[chunk.name], use_threads=False):
-        return longest_text(batch.column(0))
+        column = batch.column(0)
+        while is_struct(column.type):
+            column = column.field(0)
+        return longest_text(column)
     return 0
 
 
@@ -222,6 +227,13 @@ def is_list(kind: pa.DataType) -> bool:
     from pyarrow import types
 
     return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
+
+
+def is_struct(kind: pa.DataType) -> bool:
+    """Whether it is a type of named parts."""
+    from pyarrow import types
+
+    return bool(types.is_struct(kind))
 
 
 def is_text(kind: pa.DataType) -> bool:

@@ -36,6 +36,10 @@ class Reach:
         """Something is read."""
         self._read[name] = None
 
+    def lend(self, folder: Path) -> None:
+        """What we have put into this folder is within reach, too."""
+        self._roots.append(os.path.realpath(folder))
+
     def add_run(self, folder: Path, name: str) -> None:
         """The images of a run that the manifest names are within reach, too."""
         self._roots.append(os.path.realpath(folder / "images"))

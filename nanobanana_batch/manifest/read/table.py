@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import IO, Protocol
 
 from nanobanana_batch.errors import Problem
 from nanobanana_batch.files.plain import reading
+from nanobanana_batch.manifest.read.unpack import unpacked
 from nanobanana_batch.manifest.words.names import as_name
 from nanobanana_batch.manifest.words.template import Value
 from nanobanana_batch.problems import ProblemLog
@@ -29,6 +30,10 @@ class Header:
     """The columns that hold lists, and where the first one stands."""
     others: Mapping[int, str] = field(default_factory=dict)
     """The columns that no text can be made of, and their types; they give nothing."""
+    inner: Mapping[str, bool] = field(default_factory=dict)
+    """What stands inside of such columns and may be named, as `prompts.en`, and whether it is a list."""
+    pictures: Mapping[str, str] = field(default_factory=dict)
+    """The columns that hold pictures, with the names by which `inner` gives them as files."""
     problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -47,11 +52,17 @@ class Table(Protocol):
     def header(self) -> Header:
         """The columns."""
 
-    def rows(self, names: Sequence[str], log: ProblemLog) -> Iterator[tuple[int, Sequence[Value]]]:
+    def rows(
+        self, names: Sequence[str], log: ProblemLog, inner: Sequence[str] = ()
+    ) -> Iterator[tuple[int | str, Sequence[Value]]]:
         """The number of each row or line and its cells, "" for none; what cannot be used goes to `log`.
 
-        `names` are the columns as they were found before: when they are others now, there are no rows.
+        `names` are the columns as they were found before: when they are others now, there are no rows. Behind
+        their cells stand those of `inner`.
         """
+
+    def notes(self) -> Iterable[str]:
+        """What is worth saying of how its rows were read; known once all were."""
 
 
 def named_header(names: Sequence[str], place: str) -> Header:
@@ -69,8 +80,8 @@ def named_header(names: Sequence[str], place: str) -> Header:
 
 @contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
-    """The file for reading; raises `OSError` also for a pipe, which could be read only once."""
+    """The file for reading, unpacked; raises `OSError` also for a pipe, which could be read only once."""
     if path.is_fifo():
         raise OSError("it is a pipe, and a table is read more than once; write it to a file")
-    with reading(path) as stream:
-        yield stream
+    with reading(path) as stream, unpacked(stream) as content:
+        yield content

@@ -38,31 +38,52 @@ def read_nodes(path: Path, file: str, warnings: list[str] | None = None) -> tupl
 
     What is probably not meant is added to `warnings`.
     """
+    data = _read(path, file)
+    return (None, [data]) if isinstance(data, Problem) else parse_nodes(data, file, warnings)
+
+
+def read_root(path: Path, file: str) -> tuple[Node | None, list[Problem]]:
+    """Whatever stands at the top of a file that is no manifest, such as a list."""
+    data = _read(path, file)
+    if isinstance(data, Problem):
+        return None, [data]
+    builder = _built(data, file)
+    return (None, [builder]) if isinstance(builder, Problem) else (builder.root, builder.problems)
+
+
+def _read(path: Path, file: str) -> bytes | Problem:
     try:
         with reading(path) as stream:
             data = stream.read(MAX_BYTES + 1)
     except OSError as error:
-        return None, [Problem(file, f"cannot be read: {error.strerror or error}")]
+        return Problem(file, f"cannot be read: {error.strerror or error}")
     if len(data) > MAX_BYTES:
         hint = "put the rows into a table (`table: rows.csv`)"
-        return None, [Problem(file, f"larger than {MAX_BYTES >> 20} MiB; {hint}")]
-    return parse_nodes(data, file, warnings)
+        return Problem(file, f"larger than {MAX_BYTES >> 20} MiB; {hint}")
+    return data
 
 
 def parse_nodes(
     data: bytes, file: str, warnings: list[str] | None = None
 ) -> tuple[Map | None, list[Problem]]:
     """As `read_nodes`, for content that is in memory."""
+    builder = _built(data, file)
+    if isinstance(builder, Problem):
+        return None, [builder]
+    if warnings is not None:
+        warnings.extend(map(str, builder.warnings))
+    return _top(builder, file)
+
+
+def _built(data: bytes, file: str) -> _Builder | Problem:
     try:
         text = data.decode("utf-16" if is_utf16(data) else "utf-8-sig")
     except UnicodeDecodeError as error:
-        return None, [_undecodable(data, error.start, file)]
+        return _undecodable(data, error.start, file)
     odd = _UNPRINTABLE.search(text)
     if odd:
         line, column = text.count("\n", 0, odd.start()) + 1, odd.start() - text.rfind("\n", 0, odd.start())
-        return None, [
-            Problem(f"{file}:{line}:{column}", f"the character {odd[0]!r} is not allowed; remove it")
-        ]
+        return Problem(f"{file}:{line}:{column}", f"the character {odd[0]!r} is not allowed; remove it")
     builder = _Builder(file, text)
     try:
         builder.build(yaml.parse(text, Loader=_LOADER))
@@ -74,9 +95,7 @@ def parse_nodes(
         builder.problems.append(Problem(source, fault.message, path="" if fault.is_outside else builder.path))
     except (ValueError, OverflowError, RecursionError):
         builder.problems.append(Problem(file, "not valid YAML"))
-    if warnings is not None:
-        warnings.extend(map(str, builder.warnings))
-    return _top(builder, file)
+    return builder
 
 
 def _undecodable(data: bytes, start: int, file: str) -> Problem:

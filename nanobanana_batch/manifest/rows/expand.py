@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from nanobanana_batch.catalog import Finding
+from nanobanana_batch.catalog import Finding, PromptFault, prompt_fault
 from nanobanana_batch.file_names import id_fault
 from nanobanana_batch.manifest.combine.grid import MAX_VARIANTS, Grid, Point, variant_count
 from nanobanana_batch.manifest.form.block import Block, SourceRow
+from nanobanana_batch.manifest.form.skips import EMPTY, OPTIONS, TOO_LONG
+from nanobanana_batch.manifest.form.styles import STYLE, styled
+from nanobanana_batch.manifest.rows.remarks import Remarks, SkippedRow
 from nanobanana_batch.manifest.rows.settle import Settler
 from nanobanana_batch.manifest.words.ids import portable, word
 from nanobanana_batch.manifest.words.template import (
@@ -28,6 +31,7 @@ from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.wording import shown
 
 _REMEMBERED = 10_000
+_REASONS = {PromptFault.EMPTY: EMPTY, PromptFault.TOO_LONG: TOO_LONG}
 
 
 class _Refused(Exception):
@@ -64,11 +68,25 @@ class _Cell:
         return self.row.literal_prompt and field in self.row.values
 
 
+class _NoPrompt(_Refused):
+    """The row gives no prompt at all."""
+
+
 class Expander:
     """Writes out blocks for one reading of a manifest."""
 
-    def __init__(self, settler: Settler, variables: tuple[str, ...], log: ProblemLog) -> None:
+    def __init__(
+        self,
+        settler: Settler,
+        variables: tuple[str, ...],
+        log: ProblemLog,
+        remarks: Remarks,
+        *,
+        keeps_named: bool = False,
+    ) -> None:
         self._settler = settler
+        self._keeps_named = keeps_named
+        self._remarks = remarks
         self._variables = variables
         self._log = log
         self._told: set[tuple[str, Finding]] = set()
@@ -100,21 +118,36 @@ class Expander:
             self._refuse(cell, refused)
             sound, values = False, {name: value for name, value in values.items() if name != "images"}
         try:
-            prompt = _prompt(cell, values, variant, self._settler)
+            prompt = _styled(cell, _prompt(cell, values, variant, self._remarks))
         except _Refused as refused:
+            if isinstance(refused, _NoPrompt) and self._skips(cell, "", variant):
+                return None
             self._refuse(cell, refused)
             prompt, sound = "?", False
+        if cell.block.skip and self._skips(cell, prompt, variant):
+            return None
         request, findings = self._settler.settle(values, prompt)
         for finding in findings:
-            self._report(cell, finding)
+            way = _way_out(prompt) if cell.row.literal_prompt and finding.field == "prompt" else ""
+            self._report(cell, replace(finding, message=finding.message + way))
         try:
             id = _row_id(cell, values, prompt, variant)
         except _Refused as refused:
             self._refuse(cell, refused)
             return None
-        if findings or not sound:
+        if (findings or not sound) and not (self._keeps_named and id is not None):
             return None
-        return Draft(cell.row.source, request, id, variant, variables)
+        suggested = _suggested_id(cell, variant) if id is None else ""
+        return Draft(cell.row.source, request, id, variant, variables, suggested)
+
+    def _skips(self, cell: _Cell, prompt: str, variant: int) -> bool:
+        """Whether the row is one that is left out, which is noted."""
+        fault = prompt_fault(prompt)
+        reason = _REASONS.get(fault, "")
+        if reason not in cell.block.skip:
+            return False
+        self._remarks.skip(SkippedRow(cell.row.source, reason, prompt, variant, cell.values))
+        return True
 
     def _report(self, cell: _Cell, finding: Finding) -> None:
         # What is wrong with a prompt depends on the row even where the template is shared.
@@ -143,18 +176,28 @@ def _with_images(cell: _Cell, variant: int) -> dict[str, Value]:
     return {**cell.values, "images": written[0] if isinstance(given, str) else written}
 
 
-def _prompt(cell: _Cell, values: dict[str, Value], variant: int, settler: Settler) -> str:
+def _prompt(cell: _Cell, values: dict[str, Value], variant: int, remarks: Remarks) -> str:
     text = as_text(values.get("prompt", ""))
     if cell.is_literal("prompt"):
-        if "{" in text:
-            settler.warn_of_literal(text, cell.row.source, cell.block.names)
+        if "{" in text or "__" in text:
+            remarks.literal(text, cell.row.source, cell.block.names)
         return text
     # A block scalar (`prompt: |`) ends in a newline that nobody means, and that would change the row key.
     text = text.rstrip("\n")
     if not text:
         missing = Finding("prompt", "no prompt is given", rests_on="prompt")
-        raise _Refused(missing, cell.place("prompt"))
+        raise _NoPrompt(missing, cell.place("prompt"))
     return _filled(text, values, cell, "prompt", variant)
+
+
+def _styled(cell: _Cell, prompt: str) -> str:
+    text = cell.block.styles.get(as_text(cell.values.get(STYLE, ""))) if cell.block.styles else None
+    return prompt if text is None else styled(prompt, text)
+
+
+def _way_out(prompt: str) -> str:
+    reason = _REASONS.get(prompt_fault(prompt))
+    return f"; `--skip {OPTIONS[reason]}` leaves such rows out" if reason else ""
 
 
 def _filled(text: str, given: dict[str, Value], cell: _Cell, field: str, variant: int) -> str:
@@ -204,6 +247,14 @@ def _row_id(cell: _Cell, values: dict[str, Value], prompt: str, variant: int) ->
     if variant > 1:
         parts.append(f"v{variant}")
     return portable("-".join(parts)) if len(parts) > 1 else own
+
+
+def _suggested_id(cell: _Cell, variant: int) -> str:
+    """Of a row that is nothing but a combination: what tells it from the others."""
+    words = [] if cell.row.values else list(cell.grid.words(cell.point))
+    if not words:
+        return ""
+    return portable("-".join([*words, *([f"v{variant}"] if variant > 1 else [])]))
 
 
 def _refuse_bad_id(id: str, cell: _Cell) -> None:

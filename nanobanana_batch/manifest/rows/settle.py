@@ -22,7 +22,6 @@ from nanobanana_batch.catalog import (
     check_prompt,
     read_extra,
 )
-from nanobanana_batch.errors import Problem
 from nanobanana_batch.manifest.rows.local_images import LocalImages
 from nanobanana_batch.manifest.words.names import SETTINGS
 from nanobanana_batch.manifest.words.template import Value, as_text, names_in
@@ -60,7 +59,6 @@ class Settler:
         self._dialect = dialect
         self._local_images = local_images
         self._allow_unknown_model = allow_unknown_model
-        self._warned_of_literal = False
         self._settled = lru_cache(_CACHE_SIZE)(self._settle_settings)
 
     def settle(self, values: Mapping[str, Value], prompt: str) -> tuple[Request, list[Finding]]:
@@ -91,19 +89,6 @@ class Settler:
             own.priced_by,
         )
         return request, findings
-
-    def warn_of_literal(self, prompt: str, place: str, names: Collection[str]) -> None:
-        """Warn, once, of a prompt that is no template and yet holds the name of a variable in braces."""
-        if self._warned_of_literal:
-            return
-        name = next((name for name in names_in(prompt) if name in names), None)
-        if name is not None:
-            self._warned_of_literal = True
-            message = (
-                f"'{{{name}}}' is sent as it stands: prompts of a table are no templates;"
-                " a template over its columns stands in a YAML manifest (`table:` with `prompt:`)"
-            )
-            self.warnings.append(str(Problem(place, message, "prompt")))
 
     def _settle_settings(self, key: tuple[Value | None, ...]) -> _Settled:
         texts = {name: as_text(value).strip() for name, value in zip(SETTINGS, key, strict=True) if value}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections.abc import Sequence
 
 from nanobanana_batch.file_names import FORBIDDEN, MAX_ID_BYTES, RESERVED
 from nanobanana_batch.model import Draft
@@ -47,6 +48,18 @@ def word(text: str) -> str:
     return _shortened(re.sub(r"[^\w.]+|_+", "-", composed).strip("-. "))
 
 
+def distinct_words(values: Sequence[str]) -> tuple[str, ...]:
+    """Names for the values of a factor that stay different from each other."""
+    words: dict[str, str] = {}
+    used: set[str] = set()
+    for number, value in enumerate(values, 1):
+        if value not in words:
+            name = word(value) or str(number)
+            words[value] = f"{name}-{number}" if name in used else name
+            used.add(words[value])
+    return tuple([words[value] for value in values])
+
+
 def _shortened(name: str) -> str:
     if len(name) <= _SLUG_LENGTH:
         return name
@@ -56,6 +69,8 @@ def _shortened(name: str) -> str:
 
 def derive_id(draft: Draft, row_key: str) -> str:
     """A readable name for a row without one: what it shows, and ten digits of what it is."""
+    if draft.suggested_id:
+        return draft.suggested_id
     variant = f"-v{draft.variant}" if draft.variant > 1 else ""
     digits = row_key.partition("-")[2][:10]
     return f"{slug(draft.request.prompt) or 'row'}{variant}-{digits}"

@@ -19,7 +19,10 @@ ROW_NAMES = (*REQUEST_FIELDS, "id", "variants")
 """All names with a meaning in a row."""
 FIELD_SET = frozenset(REQUEST_FIELDS)
 _KEEP = "keep it by `variables: [{name}]`"
-IN_A_TABLE = "rename the column, or keep it as a variable by `--variables {name}`"
+IN_A_TABLE = (
+    "rename the column, take it by `--columns {field}={name}`,"
+    " or keep it as a variable by `--variables {name}`"
+)
 IN_A_MAPPED_TABLE = (
     "map it by `columns: {{field}: {name}}`, or keep it as a variable by `variables: [{name}]`"
 )
@@ -52,11 +55,15 @@ BLOCK_KEYS = (
     "variables",
     "rows",
     "table",
+    "sheet",
+    "images_from",
     "from",
     "columns",
     "where",
+    "skip",
     "zip",
     "matrix",
+    "styles",
     "exclude",
     "include",
     "sample",
@@ -131,6 +138,25 @@ def slip_of(name: str) -> str | None:
     return None
 
 
+def field_written_otherwise(name: str) -> str | None:
+    """The name with a meaning of which this has the letters, in another case or with other gaps."""
+    return _BY_LETTERS.get(_joined(name))
+
+
+def perhaps_meant(name: str) -> str:
+    """What a column of this name is elsewhere, and a variable of a table here: `images`, or `key`."""
+    folded = _folded(name)
+    if folded in ("image", "inputimage"):
+        return "images"
+    return "key" if folded in _PERHAPS_SECRETS else ""
+
+
+def offers_prompts(name: str) -> bool:
+    """Whether a column of this name is likely to hold prompts."""
+    letters = _joined(name)
+    return letters.isalnum() and bool(_LIKELY_PROMPTS.search(letters))
+
+
 def field_elsewhere(name: str) -> str | None:
     """The field that this name stands for elsewhere, "" for none of ours; `None` for other names."""
     return _FIELD_ELSEWHERE.get(_joined(name))
@@ -162,6 +188,10 @@ def _folded(name: str) -> str:
 
 def _joined(name: str) -> str:
     return re.sub(r"[\s_\-.]+", "", name).casefold()
+
+
+_BY_LETTERS = {_joined(name): name for name in ROW_NAMES}
+_LIKELY_PROMPTS = re.compile("prompt|caption|instruction|description|sentence|^texts?(en|eng|english)?$")
 
 
 def one_slip(first: str, second: str) -> bool:

@@ -17,11 +17,13 @@ from nanobanana_batch.wording import closest, shown
 
 _IN_BRACES = re.compile(r"\{([^{}]+)\}")
 _PIECES = re.compile(r"(\{\{|\}\}|\{[^{}]*\}|[{}])")
+WILDCARD = re.compile(r"(?<!\w)__([A-Za-z][\w/-]{0,200}?)__(?!\w)")
 _NESTED_ALTERNATIVES = re.compile(r"\{[^{}|]*\||\|[^{}|]*\}")
 _NO_ALTERNATIVES = (
     "alternatives such as {red|green} are not drawn here; write {name} and list them under `matrix`"
     " (`name: [red, green]`), with `sample` for a random choice"
 )
+_RAW = "a prompt of JSON stands as it is by `prompt: {raw: …}`"
 MAX_CHARS = 100_000
 """Far more than any prompt may have; a short template can ask for gigabytes."""
 _MOST_SLOTS = 1_000
@@ -132,10 +134,16 @@ def as_text(value: Value) -> str:
     return value if isinstance(value, str) else " ".join(value)
 
 
+def is_like_json(text: str) -> bool:
+    """Whether a template is rather a text of JSON."""
+    return bool(re.match(r"""\s*\{\s*["']""", text))
+
+
 def _refuse_lone(brace: str, text: str) -> None:
     if _NESTED_ALTERNATIVES.search(text):
         raise TemplateFault(_NO_ALTERNATIVES)
-    raise TemplateFault(f"a lone {brace!r} in a template; write {brace * 2!r} for a brace")
+    way = f"; {_RAW}" if is_like_json(text) else ""
+    raise TemplateFault(f"a lone {brace!r} in a template; write {brace * 2!r} for a brace{way}")
 
 
 def _refuse_long(inner: str) -> None:
@@ -208,6 +216,8 @@ def _never_given(name: str, variables: frozenset[str], field: str) -> Finding:
     known = (*variables, *_fields_in(field))
     near = _as_filter(name, known) or _near(name, known)
     message = f"unknown variable {{{name}}}" + ("" if near else "; write {{ and }} for braces")
+    if name.startswith(('"', "'")):
+        message += f"; {_RAW}"
     if variables:
         message += f"; variables here: {', '.join(sorted(variables)[:_NAMES_SHOWN])}"
     return Finding(field, message, suggestion=f"{{{near}}}" if near else "", rests_on=name)

@@ -1,0 +1,85 @@
+"""A text file with one prompt a line: the simplest table that people have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from nanobanana_batch.errors import Problem
+from nanobanana_batch.manifest.read.encoding import Unusable, sound_lines
+from nanobanana_batch.manifest.read.table import Header, opened
+from nanobanana_batch.manifest.words.names import field_written_otherwise
+from nanobanana_batch.problems import ProblemLog
+from nanobanana_batch.wording import counted
+
+_COLUMN = "prompt"
+
+
+class TextLines:
+    """Each line is a prompt, without the blanks around it; empty ones and `#` lines are left out."""
+
+    def __init__(self, path: Path, file: str) -> None:
+        self.file = file
+        self.row_prefix = f"{file}:"
+        self._path = path
+        self._of_lines = Remarks()
+        self._looks_like_a_table = False
+
+    def header(self) -> Header:
+        """One column."""
+        return Header((_COLUMN,), (self.file,))
+
+    def rows(
+        self, names: Sequence[str], log: ProblemLog, inner: Sequence[str] = ()
+    ) -> Iterator[tuple[int, list[str]]]:
+        """Each line that is a prompt."""
+        self._of_lines = Remarks()
+        try:
+            with opened(self._path) as stream:
+                for number, line in sound_lines(stream, self.file, log.add):
+                    if number == 1:
+                        self._looks_like_a_table = _names_columns(line)
+                    if text := self._of_lines.bare(line):
+                        yield number, [text]
+        except Unusable as error:
+            log.add(Problem(self.file, str(error)))
+        except OSError as error:
+            log.add(Problem(self.file, f"cannot be read: {error.strerror or error}"))
+
+    def notes(self) -> Iterator[str]:
+        """What was left out of lines, and whether they are probably something else."""
+        if self._looks_like_a_table:
+            message = "the first line seems to name columns, and is a prompt here, as every line is"
+            yield str(Problem(self.file, f"{message}; `--format csv` (or tsv) reads it as a table"))
+        yield from self._of_lines.notes(self.file)
+
+
+class Remarks:
+    """What is left out of lines that people write by hand."""
+
+    def __init__(self) -> None:
+        self._comments = 0
+        self._trimmed = 0
+
+    def bare(self, line: str) -> str:
+        """The text of a line; nothing where it is empty or a comment."""
+        text = line.strip()
+        if text.startswith("#"):
+            self._comments += 1
+            return ""
+        self._trimmed += text != line.rstrip("\r\n") and bool(text)
+        return text
+
+    def notes(self, file: str) -> Iterator[str]:
+        """What a person should know about it."""
+        if self._comments:
+            lines = f"{counted(self._comments, 'line')} that begin{'s' * (self._comments == 1)} with #"
+            yield str(Problem(file, f"{lines} {'is' if self._comments == 1 else 'are'} left out"))
+        if self._trimmed:
+            yield str(Problem(file, f"blanks around {counted(self._trimmed, 'line')} are left out"))
+
+
+def _names_columns(line: str) -> bool:
+    cells = [cell.strip().strip('"') for cell in re.split("[,;\t]", line)]
+    return len(cells) > 1 and any(field_written_otherwise(cell) for cell in cells)
