@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Self
 from weakref import WeakSet
 
 from nanobanana_batch.api.options import AnyPath
-from nanobanana_batch.commands import FolderCommands
 from nanobanana_batch.errors import ImageRejected, UsageError
 from nanobanana_batch.files.folder import Folder, find
 from nanobanana_batch.files.plain import open_own
@@ -217,10 +216,8 @@ def _opened(row: Row) -> PIL.Image.Image:
     try:
         file = os.fdopen(open_own(row.image), "rb")
     except FileNotFoundError as error:
-        commands = FolderCommands(row.image.parents[1])
-        raise UsageError(
-            f"The image of row {row.id} is gone.", hint=f"{commands.repair()} fetches it."
-        ) from error
+        hint = f"`audit({str(row.image.parents[1])!r}, repair=True)` fetches it while the provider has it."
+        raise UsageError(f"The image of row {row.id} is gone.", hint=hint) from error
     except OSError as error:
         raise UsageError(f"{row.image} cannot be read: {error.strerror}.") from error
     with file:

@@ -84,9 +84,7 @@ def test_a_row_whose_file_is_gone_is_not_called_completed(folder: Path) -> None:
     run = nb.open_run(folder)
     row = run.row("a")
     (folder / "images" / "a.png").unlink()
-    with pytest.raises(
-        nb.UsageError, match=r"The image of row a is gone\. `nanobanana-batch audit .* --repair`"
-    ):
+    with pytest.raises(nb.UsageError, match=r"The image of row a is gone\. `audit\(.*, repair=True\)`"):
         row.open()
     assert (run.row("a").status, run.row("a").image) == (RowStatus.RUNNING, None)
     assert next(run.rows()).status is RowStatus.RUNNING
