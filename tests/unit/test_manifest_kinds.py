@@ -140,8 +140,7 @@ def test_lines_of_a_text_file_say_what_is_left_of_them(tmp_path: Path) -> None:
     path.write_text("# animals\n a cat \n\na dog\na cat\n#\n")
     assert [draft.request.prompt for draft in read(path)] == ["a cat", "a dog", "a cat"]
     said = noted(path)
-    assert "2 lines that begin with # are left out" in said
-    assert "blanks around 1 line are left out" in said
+    assert "t.txt: left out: 2 lines that begin with #, blanks around 1 line" in said
     path.write_text("Prompt,Category\na cat,Animals\n")
     assert "the first line seems to name columns" in noted(path)
 
