@@ -23,8 +23,9 @@ from nanobanana_batch.manifest.form.skips import skips_of
 from nanobanana_batch.manifest.form.table_source import TableRows, whole_table
 from nanobanana_batch.manifest.read.delimited import TextTable
 from nanobanana_batch.manifest.read.nodes import Map, Scalar, find_paths, place
-from nanobanana_batch.manifest.read.origin import Origin, open_table, origin_of
+from nanobanana_batch.manifest.read.origin import PICTURES, PROMPTS, Origin, open_table, origin_of
 from nanobanana_batch.manifest.read.reach import Reach
+from nanobanana_batch.manifest.read.unpack import bare_name
 from nanobanana_batch.manifest.read.yaml_file import read_nodes
 from nanobanana_batch.manifest.refusal import TakeAll, read_all, whole_refusal
 from nanobanana_batch.manifest.rows.expand import Expander
@@ -262,9 +263,11 @@ def _yaml_name(root: Map, origin: Origin, log: ProblemLog) -> str:
 
 
 def _default_name(origin: Origin, log: ProblemLog) -> str:
-    """The file's stem, or the name of what comes from no file; empty for what comes from standard input."""
-    name = origin.label.stem if origin.label == origin.path else origin.label.name
-    return _name(name, origin.label.name, log) if origin.names_output else ""
+    """The file's stem, the folder's name, or that of what comes from no file; empty for standard input."""
+    name = origin.label.name
+    is_whole = origin.kind in (PROMPTS, PICTURES) or origin.label != origin.path
+    stem = name if is_whole else Path(bare_name(name)).stem
+    return _name(stem, name, log) if origin.names_output else ""
 
 
 def _name(text: str, source: str, log: ProblemLog) -> str:

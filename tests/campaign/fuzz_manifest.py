@@ -323,7 +323,9 @@ def _separated(mark: str) -> st.SearchStrategy[bytes]:
 _OBJECTS = st.lists(st.one_of(_ROW, _ODD), max_size=5).map(
     lambda rows: "\n".join(json.dumps(row, ensure_ascii=False) for row in rows).encode("utf-8", "replace")
 )
-_ENDINGS = st.sampled_from(["yaml", "csv", "tsv", "jsonl", "parquet"])
+_ENDINGS = st.sampled_from(
+    ["yaml", "csv", "tsv", "jsonl", "json", "txt", "parquet", "xlsx", "csv.gz", "txt.zst"]
+)
 _NOISE = st.one_of(
     st.binary(max_size=120), st.lists(_PIECE, max_size=40).map(lambda pieces: "".join(pieces).encode())
 )

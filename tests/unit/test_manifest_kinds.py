@@ -74,6 +74,7 @@ def test_text_files_give_the_prompts_that_are_in_them(tmp_path: Path, name: str,
     """In order, with all repetitions, packed or not."""
     path = tmp_path / (name + ending)
     path.write_bytes(PACKS[ending](CONTENTS[name]))
+    assert opened(path).name == name.partition(".")[0]
     expected = [prompt.strip() for prompt in PROMPTS] if name == "t.txt" else PROMPTS
     assert [draft.request.prompt for draft in read(path)] == expected
 
@@ -139,8 +140,7 @@ def test_lines_of_a_text_file_say_what_is_left_of_them(tmp_path: Path) -> None:
     path.write_text("# animals\n a cat \n\na dog\na cat\n#\n")
     assert [draft.request.prompt for draft in read(path)] == ["a cat", "a dog", "a cat"]
     said = noted(path)
-    assert "2 lines that begin with # are left out" in said
-    assert "blanks around 1 line are left out" in said
+    assert "t.txt: left out: 2 lines that begin with #, blanks around 1 line" in said
     path.write_text("Prompt,Category\na cat,Animals\n")
     assert "the first line seems to name columns" in noted(path)
 
@@ -328,16 +328,18 @@ def test_pictures_in_parquet_may_be_reference_images(tmp_path: Path, monkeypatch
         file = io.BytesIO()
         Image.new("RGB", (8, 8), colour).save(file, "PNG")
         pictures.append({"bytes": file.getvalue(), "path": f"{colour}.png"})
-    pd.DataFrame({"prompt": ["a", "b", "c"], "image": pictures}).to_parquet(tmp_path / "t.parquet")
-    (warning,) = opened(tmp_path / "t.parquet").warnings
+    work = tmp_path / "work"
+    work.mkdir()
+    pd.DataFrame({"prompt": ["a", "b", "c"], "image": pictures}).to_parquet(work / "t.parquet")
+    (warning,) = opened(work / "t.parquet").warnings
     assert "`--columns images=image` makes reference images of it" in warning
-    (tmp_path / "m.yaml").write_text("table: t.parquet\ncolumns: {images: image}\n")
+    (work / "m.yaml").write_text("table: t.parquet\ncolumns: {images: image}\n")
     for _ in range(2):  # the cache may be emptied at any time
-        drafts = read(tmp_path / "m.yaml")
+        drafts = read(work / "m.yaml")
         files = [draft.request.files[0] for draft in drafts]
         assert [Path(each.path).read_bytes() for each in files] == [each["bytes"] for each in pictures]
         assert files[0].sha256 == files[2].sha256 != files[1].sha256
         assert len(list((tmp_path / "cache").rglob("*.png"))) == 2
         shutil.rmtree(tmp_path / "cache")
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/no-such-place")
-    assert "its pictures cannot be kept in" in "\n".join(complaints(tmp_path / "m.yaml"))
+    assert "its pictures cannot be kept in" in "\n".join(complaints(work / "m.yaml"))

@@ -152,6 +152,8 @@ def _file_items(form: Form, name: str, node: Map, may_repeat: bool) -> list[tupl
         sheet=sheet.text if isinstance(sheet, Scalar) else None,
         may_repeat=may_repeat,
     )
+    if found.remark:
+        form.reach.note(target.text, found.remark)
     form.log.extend(replace(problem, field=name) for problem in found.problems)
     form.warnings.extend(note for note in found.notes if note not in form.warnings)
     return found.items

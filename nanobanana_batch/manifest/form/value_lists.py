@@ -35,6 +35,8 @@ class ValueList:
     items: Items = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    remark: str = ""
+    """What was left out as it was meant to be."""
 
 
 def read_values(
@@ -99,7 +101,7 @@ def _of_lines(path: Path, file: str, found: ValueList) -> Iterator[tuple[str, st
     except (OSError, Unusable) as error:
         said = getattr(error, "strerror", None) or error
         found.problems.append(Problem(file, f"cannot be read: {said}"))
-    found.notes.extend(remarks.notes(file))
+    found.remark = str(remarks)
 
 
 def _of_yaml(path: Path, file: str, found: ValueList) -> Iterator[tuple[str, str]]:

@@ -52,7 +52,8 @@ class TextLines:
         if self._looks_like_a_table:
             message = "the first line seems to name columns, and is a prompt here, as every line is"
             yield str(Problem(self.file, f"{message}; `--format csv` (or tsv) reads it as a table"))
-        yield from self._of_lines.notes(self.file)
+        if said := str(self._of_lines):
+            yield str(Problem(self.file, said))
 
 
 class Remarks:
@@ -71,13 +72,13 @@ class Remarks:
         self._trimmed += text != line.rstrip("\r\n") and bool(text)
         return text
 
-    def notes(self, file: str) -> Iterator[str]:
-        """What a person should know about it."""
+    def __str__(self) -> str:
+        said = []
         if self._comments:
-            lines = f"{counted(self._comments, 'line')} that begin{'s' * (self._comments == 1)} with #"
-            yield str(Problem(file, f"{lines} {'is' if self._comments == 1 else 'are'} left out"))
+            said.append(f"{counted(self._comments, 'line')} that begin{'s' * (self._comments == 1)} with #")
         if self._trimmed:
-            yield str(Problem(file, f"blanks around {counted(self._trimmed, 'line')} are left out"))
+            said.append(f"blanks around {counted(self._trimmed, 'line')}")
+        return f"left out: {', '.join(said)}" if said else ""
 
 
 def _names_columns(line: str) -> bool:

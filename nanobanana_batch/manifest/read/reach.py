@@ -24,17 +24,17 @@ class Reach:
 
     def __init__(self, folder: Path, allowed: Iterable[Path] = ()) -> None:
         self._roots = [os.path.realpath(root) for root in (folder, Path(), *allowed)]
-        self._read: dict[str, None] = {}
+        self._read: dict[str, str] = {}
         self._resolved = lru_cache(10_000)(os.path.realpath)
 
     @property
     def read(self) -> tuple[str, ...]:
         """The files and runs that were drawn in, as the manifest names them; images apart."""
-        return tuple(self._read)
+        return tuple(f"{name} ({remark})" if remark else name for name, remark in self._read.items())
 
-    def note(self, name: str) -> None:
-        """Something is read."""
-        self._read[name] = None
+    def note(self, name: str, remark: str = "") -> None:
+        """Something is read, with what is worth saying of it."""
+        self._read[name] = remark
 
     def lend(self, folder: Path) -> None:
         """What we have put into this folder is within reach, too."""
