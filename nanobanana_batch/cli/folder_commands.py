@@ -21,7 +21,6 @@ from nanobanana_batch.cli.options import (
     work,
 )
 from nanobanana_batch.cli.our_command import OurCommand
-from nanobanana_batch.cli.outcome_text import standing_text
 from nanobanana_batch.cli.run_options import with_settings
 from nanobanana_batch.cli.show import show
 from nanobanana_batch.cli.text import as_json, audit_text, rebuilt_text
@@ -40,6 +39,7 @@ def status(folder: Path, provider: str, verify: bool, json_: bool) -> None:
 
     Images are looked at by size and time.
     """
+    from nanobanana_batch.cli.outcome_text import standing_text
     from nanobanana_batch.files.folder import find
     from nanobanana_batch.jobs.connection import Connection
     from nanobanana_batch.jobs.outlook import priced_standing

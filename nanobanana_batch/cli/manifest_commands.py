@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from nanobanana_batch.cli import plan_text
 from nanobanana_batch.cli.options import (
     PATH,
     Manner,
@@ -143,6 +142,7 @@ def plan(
 
     What would be paid for, cost and time, the first rows, and all problems. No key is needed.
     """
+    from nanobanana_batch.cli import plan_text
     from nanobanana_batch.jobs import plan as planning
     from nanobanana_batch.jobs.connection import Connection
     from nanobanana_batch.jobs.order import Order
@@ -217,6 +217,7 @@ def run(
 
     Run it again to resume: nothing is paid for twice.
     """
+    from nanobanana_batch.cli import plan_text
     from nanobanana_batch.engine.context import OnUnknown
     from nanobanana_batch.jobs import plan as planning
     from nanobanana_batch.jobs import run as run_job

@@ -357,3 +357,4 @@ def test_starting_the_command_line_loads_no_heavy_library() -> None:
                     started.add(str(target))
                     waiting.append(str(target))
     assert not loaded & {"pandas", "pyarrow", "httpx", "aiohttp", "starlette", "uvicorn", "PIL", "pydantic"}
+    assert not loaded & {"yaml", "sqlite3", "tqdm", "anyio"}
