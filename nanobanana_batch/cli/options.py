@@ -69,7 +69,7 @@ as_copy = click.option(
     is_flag=True,
     help="Go on in a copy of a folder, or in one that was moved to another machine; needed once.",
 )
-as_json_flag = click.option("--json", "json_", is_flag=True, help="As JSON.")
+as_json_flag = click.option("--json", "json_", is_flag=True, help="As JSON, on standard output.")
 verify = click.option(
     "--verify", is_flag=True, help="Read every image, and compare its bytes with those that were saved."
 )

@@ -261,9 +261,11 @@ class Waiter:
             context.tally.all_well("read")
             return
         if not self._is_told_to_wait(read):
-            context.tally.trouble(f"reading tasks fails: {read.failure}", "read")
+            context.tally.trouble(f"asking how images stand fails: {read.failure}", "read")
         if read.stop:
-            context.stop.ask(f"Running tasks cannot be read ({read.failure}).")
+            context.stop.ask(
+                f"The provider does not say how the images stand that it makes ({read.failure})."
+            )
         elif not read.reports and not read.absent and context.outage.failed("read"):
             context.stop.ask(f"The provider cannot be reached ({read.failure}).")
 
@@ -277,7 +279,7 @@ class Waiter:
         context.gate.hold_briefly(wait_s)
         said = duration_text(wait_s)
         context.log("reads_wait", seconds=round(wait_s, 1), asked_s=read.retry_after_s, said=read.failure)
-        context.tally.trouble(f"reading tasks fails: {read.failure}; they are read again in {said}", "read")
+        context.tally.trouble(f"asking how images stand fails: {read.failure}; asked again in {said}", "read")
         return True
 
     async def _follow(self, batch: list[Work], read: TasksRead) -> None:
