@@ -111,7 +111,7 @@ def work(manner: Manner, job: Callable[[Tally], Outcome]) -> int:
     with progress(shown=not (manner.no_progress or manner.quiet)) as tally:
         tally.tells_all = manner.verbose
         if manner.quiet:
-            tally.announce = _only_warnings(tally.announce)
+            tally.announce = only_urgent(tally.announce)
         outcome = job(tally)
     if not manner.quiet or outcome.exit_code:
         show(outcome_text(outcome), err=True)
@@ -120,9 +120,11 @@ def work(manner: Manner, job: Callable[[Tally], Outcome]) -> int:
     return outcome.exit_code
 
 
-def _only_warnings(announce: Callable[[str], None]) -> Callable[[str], None]:
+def only_urgent(announce: Callable[[str], None]) -> Callable[[str], None]:
+    """Says on what a person has to know at once: warnings, and that a run stops and what it waits for."""
+
     def told(text: str) -> None:
-        if text.startswith("warning:"):
+        if text.startswith(("warning:", "Stopping:")) or text.endswith("is being collected."):
             announce(text)
 
     return told

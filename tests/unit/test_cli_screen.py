@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from nanobanana_batch.cli.options import only_urgent
 from nanobanana_batch.cli.screen import Verbatim, has_colours, painted, width_of, wrapped
 from nanobanana_batch.cli.show import show
 from tests.unit.test_cli_commands import Run, folder, manifest, run
@@ -136,6 +137,16 @@ def test_quiet_says_only_what_needs_attention(run: Run, tmp_path: Path) -> None:
     assert run("audit", "outputs/m", "-q").out == ""
     next((tmp_path / "outputs" / "m" / "images").iterdir()).unlink()
     assert "1 finding" in run("audit", "outputs/m", "-q").out
+
+
+def test_that_a_run_stops_is_said_in_any_case() -> None:
+    """Who has interrupted it would think that it hangs."""
+    said: list[str] = []
+    announce = only_urgent(said.append)
+    urgent = ["warning: x", "Stopping: nothing more", "No credits; what is paid for is being collected."]
+    for text in [*urgent, "Pilot: 4 of 8 rows.", "The provider answers again."]:
+        announce(text)
+    assert said == urgent
 
 
 def test_verbose_says_what_happens_to_each_row(run: Run, tmp_path: Path) -> None:
