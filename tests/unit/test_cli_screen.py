@@ -70,6 +70,9 @@ def test_a_line_is_broken_at_words_below_where_its_text_begins() -> None:
         "          and /a/very/long/path/of/somebody",
     ]
     assert wrapped(line, None) == line
+    row = "gemini-3.1-flash-image-preview  1K             6       6        ?"
+    assert wrapped(row, 44) == row
+    assert wrapped("a-very-long-id-of-a-row-of-a-table  its prompt in a few words", 44).count("\n") == 0
     assert wrapped("short\nlines", 20) == "short\nlines"
 
 
