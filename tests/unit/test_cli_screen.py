@@ -90,13 +90,13 @@ def test_what_is_for_programs_is_never_touched(monkeypatch: pytest.MonkeyPatch) 
     """A long text of JSON in a terminal can be pasted."""
     screen = Terminal()
     monkeypatch.setattr(sys, "stdout", screen)
-    monkeypatch.setenv("COLUMNS", "20")
+    monkeypatch.setenv("COLUMNS", "30")
     monkeypatch.setenv("FORCE_COLOR", "1")
     text = "ok  " + "word " * 20
     show(Verbatim(text))
     assert screen.getvalue() == text + "\n"
     show(text)
-    assert max(map(len, screen.getvalue().splitlines()[1:])) <= 20 + len("\x1b[32m\x1b[0m")
+    assert max(map(len, screen.getvalue().splitlines()[1:])) <= 30 + len("\x1b[32m\x1b[0m")
 
 
 def test_a_real_terminal(tmp_path: Path) -> None:
