@@ -21,7 +21,9 @@ from nanobanana_batch.cli.show import show
 from nanobanana_batch.cli.text import unexpected_text
 from nanobanana_batch.errors import NanobananaError, OutputFailed, RunStopped, UsageError, system_words
 
-EXIT_CODES = """
+EPILOG = """
+Each option can be set by a variable, too (NANOBANANA_BATCH_PROVIDER=local), or in nanobanana.toml.
+
 Exit codes: 0 every row completed; 1 finished, some rows did not complete; 2 bad usage or manifest,
 nothing sent; 3 stopped early, run it again later; 4 folder in use; 130 interrupted.
 """
@@ -29,7 +31,7 @@ nothing sent; 3 stopped early, run it again later; 4 folder in use; 130 interrup
 
 @click.group(
     cls=OurProgram,
-    epilog=EXIT_CODES,
+    epilog=EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(package_name="nanobanana-batch")

@@ -13,6 +13,7 @@ _COMMAND = re.compile("`[^`]*`")
 _LABELS = re.compile(r"\s*(?:\S+\s{2,}){0,2}")
 """What a line begins with before its text: its indent, and names that stand in columns of their own."""
 _DEEPEST = 30
+_NARROWEST = 20
 _PAINT = (
     (re.compile(r"^nanobanana-batch:"), "red"),
     (re.compile(r"^(?:warning:|  warning\b)"), "yellow"),
@@ -57,7 +58,7 @@ def has_colours(stream: TextIO) -> bool:
 
 
 def wrapped(text: str, width: int | None) -> str:
-    """Lines that are too long, broken at words; a command, or a path, stays in one piece."""
+    """Lines that are too long, broken at words; a command, a path and a row of a table stay in one piece."""
     if width is None:
         return text
     return "\n".join(line if len(line) <= width else _folded(line, width) for line in text.split("\n"))
@@ -65,7 +66,9 @@ def wrapped(text: str, width: int | None) -> str:
 
 def _folded(line: str, width: int) -> str:
     begin = _LABELS.match(line)
-    indent = min(len(begin[0]) if begin else 0, _DEEPEST, width // 2)
+    indent = len(begin[0]) if begin else 0
+    if indent > _DEEPEST or width - indent < _NARROWEST or "  " in line[indent:].rstrip():
+        return line  # of a table, which would be no easier to read
     lines = textwrap.wrap(
         _COMMAND.sub(lambda found: found[0].replace(" ", "\0"), line[indent:]),
         width,

@@ -24,7 +24,6 @@ from nanobanana_batch.cli.options import (
     work,
 )
 from nanobanana_batch.cli.our_command import OurCommand
-from nanobanana_batch.cli.outcome_text import standing_text
 from nanobanana_batch.cli.run_options import with_settings
 from nanobanana_batch.cli.show import show, show_as_is
 from nanobanana_batch.cli.text import as_json, audit_text, rebuilt_text
@@ -44,6 +43,7 @@ def status(folder: Path, provider: str, verify: bool, watch: bool, json_: bool) 
 
     Images are looked at by size and time.
     """
+    from nanobanana_batch.cli.outcome_text import standing_text
     from nanobanana_batch.cli.text import as_json_line
     from nanobanana_batch.files.folder import find
     from nanobanana_batch.jobs.connection import Connection

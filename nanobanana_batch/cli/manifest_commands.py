@@ -10,7 +10,6 @@ from typing import Any, TypeVar, cast
 import click
 
 from nanobanana_batch import defaults
-from nanobanana_batch.cli import plan_text
 from nanobanana_batch.cli.options import (
     PATH,
     Manner,
@@ -150,6 +149,7 @@ def plan(
     """
     from nanobanana_batch.api.making import plan as make_plan
     from nanobanana_batch.api.orders import find_request, find_row
+    from nanobanana_batch.cli import plan_text
 
     if sum(given is not None for given in (row, show_request, out_csv, pilot)) > 1:
         raise click.UsageError("--row, --show-request, --out-csv and --pilot: give one of them.")
@@ -220,6 +220,7 @@ def run(
     """
     from nanobanana_batch.api.making import plan as make_plan
     from nanobanana_batch.api.making import run as make
+    from nanobanana_batch.cli import plan_text
 
     if limit is not None and pilot is not None:
         raise click.UsageError("--limit and --pilot: give one of them.")

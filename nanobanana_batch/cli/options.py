@@ -72,7 +72,7 @@ as_copy = click.option(
     is_flag=True,
     help="Go on in a copy of a folder, or in one that was moved to another machine; needed once.",
 )
-as_json_flag = click.option("--json", "json_", is_flag=True, help="As JSON.")
+as_json_flag = click.option("--json", "json_", is_flag=True, help="As JSON, on standard output.")
 verify = click.option(
     "--verify", is_flag=True, help="Read every image, and compare its bytes with those that were saved."
 )
@@ -134,7 +134,7 @@ def shown(manner: Manner) -> Iterator[Tally]:
     with progress(shown=not (manner.no_progress or manner.quiet)) as tally:
         tally.tells_all = manner.verbose
         if manner.quiet:
-            tally.announce = _only_warnings(tally.announce)
+            tally.announce = only_urgent(tally.announce)
         yield tally
 
 
@@ -159,9 +159,11 @@ def work(manner: Manner, job: Callable[[Progress], Outcome]) -> int:
     return outcome.exit_code
 
 
-def _only_warnings(announce: Callable[[str], None]) -> Callable[[str], None]:
+def only_urgent(announce: Callable[[str], None]) -> Callable[[str], None]:
+    """Says on what a person has to know at once: warnings, and that a run stops and what it waits for."""
+
     def told(text: str) -> None:
-        if text.startswith("warning:"):
+        if text.startswith(("warning:", "Stopping:")) or text.endswith("is being collected."):
             announce(text)
 
     return told

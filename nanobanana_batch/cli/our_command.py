@@ -51,7 +51,11 @@ class OurCommand(click.Command):
 
 
 class OurProgram(click.Group):
-    """All commands together."""
+    """All commands together, in the order in which a person needs them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """As they were added."""
+        return list(self.commands)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Where to begin, and what the exit codes mean."""

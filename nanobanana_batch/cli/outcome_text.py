@@ -41,7 +41,8 @@ def outcome_text(outcome: Outcome) -> str:
     lines += _elsewhere_lines(outcome)
     if outcome.credits_used:
         used = _beside(outcome.credits_used, outcome.credits_per_usd)
-        lines.append(f"Credits used in this folder so far: {used}")
+        free = " (placeholders: nobody pays for them)" if outcome.is_free else ""
+        lines.append(f"Credits used in this folder so far: {used}{free}")
     if awaited := counts.get("running", 0) + counts.get("ready", 0):
         reserved = f"{priced(outcome.credits_reserved, outcome.credits_per_usd)} reserved"
         lines.append(

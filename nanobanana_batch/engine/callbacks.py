@@ -73,4 +73,4 @@ class Callbacks:
         self._missed += 1
         if self._missed == _MISSED:
             self._log("no_callbacks")
-            self._tally.announce("no callbacks arrive: reading tasks at the usual pace")
+            self._tally.announce("no callbacks arrive: the provider is asked at the usual pace")

@@ -143,7 +143,7 @@ class Owed:
         self._late_since_image.add(work.attempt)
         if len(self._late_since_image) > max(self._patience.most_in_flight, FEW):
             self._stop.ask(
-                f"{len(self._late_since_image)} tasks take longer than --stuck-after, and no image has come"
+                f"{len(self._late_since_image)} images take longer than --stuck-after, and none has come"
                 " since the first of them; look at the provider's status page, and run again later."
             )
 

@@ -258,8 +258,8 @@ def _prices(connection: Connection, profile: Profile) -> Iterator[Check]:
         return  # told with the address
     except NanobananaError as error:
         day = price_book(profile, connection.base_url).list_day
-        used = f"the list of {day} is used" if day else "estimates begin with a folder's first replies"
-        yield _ok("prices", f"{used}; {error.message}")
+        used = f"The list of {day} is used." if day else "Estimates begin with a folder's first replies."
+        yield _ok("prices", f"{error.message} {used}")
 
 
 def _account(connection: Connection, profile: Profile) -> Iterator[Check]:

@@ -51,6 +51,8 @@ class Outcome:
     """What a pilot says about the other rows."""
     credits_per_usd: float | None = None
     """None: what a credit costs is not known."""
+    is_free: bool = False
+    """A service on this machine made placeholders, and nobody pays what it counts."""
     files: Files = field(default_factory=Files)
     """Images whose files are not as they were saved."""
     waited_s: Mapping[str, float] = field(default_factory=dict)
@@ -122,6 +124,7 @@ def _outcome(session: Session, worked: Worked) -> Outcome:
         needs_change=worked.needs_change,
         failures=failures,
         credits_per_usd=line.prices.credits_per_usd,
+        is_free=line.is_embedded,
         files=look.files,
         waited_s=session.tally.waited(),
         way=session.commands.way,

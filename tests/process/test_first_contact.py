@@ -53,7 +53,7 @@ def test_what_init_says_next_can_be_typed(tmp_path: Path) -> None:
     assert again.stderr.count("nothing was sent") == 2
 
 
-@pytest.mark.parametrize("name", ["my cats.v2.yaml", "it's & $(touch gone).yaml", "-n.yaml", "a#b.yaml"])
+@pytest.mark.parametrize("name", ["v1.2  my cats.yaml", "it's & $(touch gone).yaml", "-n.yaml", "a#b.yaml"])
 def test_a_manifest_of_make_may_be_called_anything(tmp_path: Path, name: str) -> None:
     """It is one word for the shell, and gives its name to the output folder."""
     make_starter(tmp_path)

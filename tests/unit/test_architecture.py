@@ -408,3 +408,4 @@ def test_starting_the_command_line_loads_no_heavy_library() -> None:
                     waiting.append(str(target))
     heavy = {"pandas", "pyarrow", "httpx", "aiohttp", "starlette", "uvicorn", "PIL", "pydantic"}
     assert not loaded & {*heavy, "openpyxl", "zstandard"}
+    assert not loaded & {"yaml", "sqlite3", "tqdm", "anyio"}

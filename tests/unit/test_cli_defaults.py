@@ -211,55 +211,6 @@ def test_a_faulty_file_is_no_hindrance_to_help(run: Run) -> None:
     assert run("plan", manifest(Path()), "--provider", "local", "--config", "none").code == 0
 
 
-def test_a_file_of_another_user_is_not_read(run: Run) -> None:
-    """A folder that anybody may write into would decide what is paid for."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can give a file away")
-    os.chown(write('[run]\nprovider = "local"'), 12345, 12345)
-    ended = run("run", manifest(Path()))
-    assert ended.code == 2
-    assert "belongs to another user" in ended.err
-    assert "--config none" in ended.err
-    assert run("plan", manifest(Path()), "--config", NAME).code == 0
-
-
-def test_what_is_no_plain_file_is_told(run: Run) -> None:
-    """A pipe would never end."""
-    os.mkfifo(NAME)
-    ended = run("plan", manifest(Path()))
-    assert (ended.code, "it is a pipe" in ended.err) == (2, True)
-
-
-# --- what a found file may decide -------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        'provider = "mine.yaml"',
-        'base_url = "https://api.example.com"',
-        'key_file = "/etc/hostname"',
-        'allow_outside = ["/"]',
-        'callback_url = "https://example.com"',
-        'on_unknown = "resubmit"',
-        'out = "/tmp/elsewhere"',
-        'state_dir = "/tmp/elsewhere"',
-        "as_copy = true",
-        "risk_network_filesystem = true",
-    ],
-)
-def test_a_found_file_decides_nothing_that_can_hurt(run: Run, line: str, project: Path) -> None:
-    """It may have come with somebody else's folder; a person who names it knows it."""
-    write(f"[run]\n{line}")
-    ended = run("run", manifest(project))
-    assert ended.code == 2
-    name = line.partition(" ")[0]
-    assert f"[run] {name}: " in ended.err
-    assert f"NANOBANANA_BATCH_{name.upper()}" in ended.err
-    assert left_by(project) == ["m.csv", NAME]
-    assert parsed("run", "m.yaml", "--config", NAME)[name]
-
-
 def test_what_may_be_decided_is_an_option() -> None:
     """No name in that list is left of an option that went, or that is another one now."""
     known = {name for command in commands.commands.values() for name in options(command)}

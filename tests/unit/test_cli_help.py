@@ -77,6 +77,12 @@ def test_every_option_has_its_heading(name: str) -> None:
     assert any("--help" in line for line in sections(page(name))[OTHER])
 
 
+def test_commands_stand_in_the_order_in_which_they_are_needed() -> None:
+    """Who begins reads from above."""
+    told = [line.split()[0] for line in sections(page(""))["Commands"][1:] if line.strip()]
+    assert told[:5] == ["init", "plan", "run", "status", "retry"]
+
+
 def test_the_program_runs_as_a_module() -> None:
     """Where the script is not on the PATH; it says how it was called."""
     asked = subprocess.run(

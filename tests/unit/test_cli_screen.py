@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from nanobanana_batch.cli.dress import Verbatim, has_colours, painted, width_of, wrapped
+from nanobanana_batch.cli.options import only_urgent
 from nanobanana_batch.cli.show import show
 from tests.unit.test_cli_commands import Run, folder, manifest, run
 
@@ -70,6 +71,9 @@ def test_a_line_is_broken_at_words_below_where_its_text_begins() -> None:
         "          and /a/very/long/path/of/somebody",
     ]
     assert wrapped(line, None) == line
+    row = "gemini-3.1-flash-image-preview  1K             6       6        ?"
+    assert wrapped(row, 44) == row
+    assert wrapped("a-very-long-id-of-a-row-of-a-table  its prompt in a few words", 44).count("\n") == 0
     assert wrapped("short\nlines", 20) == "short\nlines"
 
 
@@ -87,13 +91,13 @@ def test_what_is_for_programs_is_never_touched(monkeypatch: pytest.MonkeyPatch) 
     """A long text of JSON in a terminal can be pasted."""
     screen = Terminal()
     monkeypatch.setattr(sys, "stdout", screen)
-    monkeypatch.setenv("COLUMNS", "20")
+    monkeypatch.setenv("COLUMNS", "30")
     monkeypatch.setenv("FORCE_COLOR", "1")
     text = "ok  " + "word " * 20
     show(Verbatim(text))
     assert screen.getvalue() == text + "\n"
     show(text)
-    assert max(map(len, screen.getvalue().splitlines()[1:])) <= 20 + len("\x1b[32m\x1b[0m")
+    assert max(map(len, screen.getvalue().splitlines()[1:])) <= 30 + len("\x1b[32m\x1b[0m")
 
 
 def test_a_real_terminal(tmp_path: Path) -> None:
@@ -137,6 +141,16 @@ def test_quiet_says_only_what_needs_attention(run: Run, tmp_path: Path) -> None:
     assert run("audit", "outputs/m", "-q").out == ""
     next((tmp_path / "outputs" / "m" / "images").iterdir()).unlink()
     assert "1 finding" in run("audit", "outputs/m", "-q").out
+
+
+def test_that_a_run_stops_is_said_in_any_case() -> None:
+    """Who has interrupted it would think that it hangs."""
+    said: list[str] = []
+    announce = only_urgent(said.append)
+    urgent = ["warning: x", "Stopping: nothing more", "No credits; what is paid for is being collected."]
+    for text in [*urgent, "Pilot: 4 of 8 rows.", "The provider answers again."]:
+        announce(text)
+    assert said == urgent
 
 
 def test_verbose_says_what_happens_to_each_row(run: Run, tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def test_an_absurd_wait_of_reads_is_bounded_by_the_outage(tmp_path: Path) -> Non
     assert "cannot be reached" in it.stop.reason
     assert 8 * HOUR_S <= it.took_s < 8.5 * HOUR_S
     assert it.statuses() == [RUNNING] * 3
-    assert [line for line in lines if "read again in 15 min" in line]
+    assert [line for line in lines if "asked again in 15 min" in line]
 
 
 # --- within --max-outage -------------------------------------------------------------------------------

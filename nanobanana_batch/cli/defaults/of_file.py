@@ -14,7 +14,7 @@ from nanobanana_batch.project_file import GENERAL, NONE, ProjectFile
 _WORDS = """
     provider concurrency submit_concurrency rate max_attempts max_credits max_failures max_outage
     on_daily_quota stuck_after defaults variables allow_unknown_model rows no_progress quiet verbose debug
-    json verify for_spreadsheets port data latency seed credits images link_lifetime idempotency batch list
+    json verify for_spreadsheets port latency seed credits images link_lifetime idempotency batch list
     integer_codes unlimited_credits deny_model file_lifetime max_files fault outages
 """
 _FREE = frozenset(_WORDS.split())

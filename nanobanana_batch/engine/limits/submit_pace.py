@@ -144,4 +144,4 @@ class SubmitPace:
         if not self._rate.is_free:
             return f"now about {60 * self._rate.passes_per_s:.0f} new requests a minute"
         bound = self._slots.provider.held(anyio.current_time())
-        return f"now at most {bound} tasks at once" if bound is not None else ""
+        return f"now at most {bound} images at once" if bound is not None else ""

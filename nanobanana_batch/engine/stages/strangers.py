@@ -194,7 +194,7 @@ class Strangers:
         if listing.retry_after_s is not None:
             self._gate.hold_briefly(listing.retry_after_s)
         if listing.stop:
-            self._stop.ask(f"Recent tasks cannot be listed ({listing.failure}).")
+            self._stop.ask(f"The provider does not list recent tasks ({listing.failure}).")
         self.is_unheard = bool(listing.failure) and (listing.is_offered or self._has_listed)
         if not listing.failure:
             self._has_listed = True

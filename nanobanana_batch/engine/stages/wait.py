@@ -271,12 +271,14 @@ class Waiter:
             return
         if not self._is_told_to_wait(read):
             self._record.tally.trouble(
-                f"reading tasks fails: {read.failure}",
+                f"asking how images stand fails: {read.failure}",
                 "read",
                 gives_up_in_s=self._wire.outage.left_s("read"),
             )
         if read.stop:
-            self._wire.stop.ask(f"Running tasks cannot be read ({read.failure}).")
+            self._wire.stop.ask(
+                f"The provider does not say how the images stand that it makes ({read.failure})."
+            )
         elif not read.reports and not read.absent and self._wire.outage.failed("read"):
             self._wire.stop.ask(f"The provider cannot be reached ({read.failure}).")
 
@@ -292,7 +294,7 @@ class Waiter:
             "reads_wait", seconds=round(wait_s, 1), asked_s=read.retry_after_s, said=read.failure
         )
         self._record.tally.trouble(
-            f"reading tasks fails: {read.failure}; they are read again in {said}", "read"
+            f"asking how images stand fails: {read.failure}; asked again in {said}", "read"
         )
         return True
 
