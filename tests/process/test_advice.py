@@ -299,6 +299,7 @@ SITES = {
     "cli.plan_text:_standing_lines": "test_a_plan_of_rows_that_failed",
     "jobs.doctor:_lock": "test_a_folder_in_use",
     "engine.run:Run._leave": "test_rows_without_an_answer_that_left_the_manifest",
+    "engine.stages.results:Results._gone": "test_expired_rows (the engine's tests of answers delete a reply)",
     "engine.owed:Owed._unclear_sentence": "test_answers_that_are_not_understood",
     "engine.owed:Owed._unfetched_sentence": "test_images_that_cannot_be_fetched",
     "engine.trouble:waiting_sentence": "test_images_that_cannot_be_fetched",
