@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from nanobanana_batch.results import Standing
 
 _IDS_COMPARED = 20_000
+_FORMATS = ("PNG", "JPEG", "WEBP")
+"""What a run saves. A folder may be somebody else's, and Pillow reads formats that start programs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +224,7 @@ def _opened(row: Row) -> PIL.Image.Image:
         raise UsageError(f"{row.image} cannot be read: {error.strerror}.") from error
     with file:
         try:
-            image = Image.open(file)
+            image = Image.open(file, formats=_FORMATS)
             image.load()
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise ImageRejected(f"{row.image} is no whole image: {error}.") from error

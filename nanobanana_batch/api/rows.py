@@ -130,10 +130,5 @@ def _rows_of_table(table: pandas.DataFrame) -> Iterator[dict[Any, Any]]:
         twice = next(name for name in names if names.count(name) > 1)
         raise UsageError(f"The table has two columns {twice!r}; rename one.")
     # Values of numpy stay what they are: as Python's own a float32 of 0.1 is another number.
-    columns = (table[name] for name in names)
-    cells = (column.array if _is_extension(column) else column.to_numpy() for column in columns)
+    cells = [table[name].array for name in names]
     return (dict(zip(names, row, strict=True)) for row in zip(*cells, strict=True))
-
-
-def _is_extension(column: pandas.Series[Any]) -> bool:
-    return not type(column.dtype).__module__.startswith("numpy")

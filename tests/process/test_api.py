@@ -144,19 +144,31 @@ def test_what_is_cancelled_leaves_nothing_paid_behind() -> None:
 
 
 LOOP = """
+import asyncio
 import nanobanana_batch as nb
 model = {model!r}
 for name in ("one", "two"):
     rows = [{{"prompt": f"{{name}} {{n}}", "model": model, "aspect_ratio": "1:1", "resolution": "0.5K"}}
             for n in range(60)]
-    nb.run(rows, name=name, provider="local", concurrency=4)
+    {call}
 """
+CALL = "(rows, name=name, provider='local', concurrency=4)"
 
 
-def test_an_interrupted_program_ends_and_has_what_was_paid_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("call", "code", "last"),
+    [
+        (f"nb.run{CALL}", 1, "Interrupted: interrupted; the same call goes on in outputs/one"),
+        (f"asyncio.run(nb.run_async{CALL})", -signal.SIGINT, "KeyboardInterrupt"),
+    ],
+    ids=["run", "run_async"],
+)
+def test_an_interrupted_program_ends_and_has_what_was_paid_for(
+    tmp_path: Path, call: str, code: int, last: str
+) -> None:
     """It does not go on with the next manifest; called again it makes the rest."""
     process = subprocess.Popen(
-        [sys.executable, "-c", LOOP.format(model=MODEL)],
+        [sys.executable, "-c", LOOP.format(model=MODEL, call=call)],
         cwd=tmp_path,
         text=True,
         stdout=subprocess.PIPE,
@@ -167,9 +179,9 @@ def test_an_interrupted_program_ends_and_has_what_was_paid_for(tmp_path: Path) -
     until(lambda: paid_so_far(one / ".service") >= 3)
     os.kill(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=120)
-    assert (process.returncode, out) == (1, "")
+    assert (process.returncode, out) == (code, "")
     assert "Stopping: nothing more is submitted" in err
-    assert err.splitlines()[-1].endswith("Interrupted: interrupted; the same call goes on in outputs/one")
+    assert err.splitlines()[-1].endswith(last)
     assert not (tmp_path / "outputs" / "two").exists()
     counts = nb.open_run(one).status().counts
     assert 0 < counts["completed"] < 60

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import sqlite3
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import PIL.Image
 import pytest
 
 import nanobanana_batch as nb
@@ -48,6 +50,17 @@ def test_rows_come_in_the_order_of_the_manifest_with_what_came_of_them(folder: P
     assert (a.error_code, c.error_code) == (None, None)
     assert b.error_code
     assert (c.credits, c.task_id, c.width) == (None, None, None)
+
+
+def test_what_went_wrong_before_is_no_error_of_a_row_that_is_made(folder: Path) -> None:
+    """An image that was given up, and whose file is back."""
+    store = Store(folder / "state.sqlite3")
+    store.apply([facts.Lost(1, 1), facts.GivenUp(1, 9.0)])
+    assert nb.open_run(folder).row("a").error_code == "given_up"
+    store.apply([facts.Found(1, 1)])
+    store.close()
+    row = nb.open_run(folder).row("a")
+    assert (row.status, row.error_code, row.error_message) == (RowStatus.COMPLETED, None, None)
 
 
 def test_one_row_is_had_by_its_id(folder: Path) -> None:
@@ -97,9 +110,12 @@ def test_what_stands_in_the_place_of_an_image_is_not_opened(folder: Path, tmp_pa
     path.write_bytes(whole[:40])
     with pytest.raises(nb.ImageRejected, match="is no whole image"):
         row.open()
-    path.write_bytes(b"a text")
-    with pytest.raises(nb.ImageRejected, match="is no whole image"):
-        row.open()
+    other = io.BytesIO()
+    PIL.Image.new("RGB", (2, 2)).save(other, "GIF")
+    for data in (b"a text", b"", other.getvalue()):
+        path.write_bytes(data)
+        with pytest.raises(nb.ImageRejected, match="is no whole image"):
+            row.open()
     (tmp_path / "elsewhere.png").write_bytes(whole)
     path.unlink()
     path.symlink_to(tmp_path / "elsewhere.png")
