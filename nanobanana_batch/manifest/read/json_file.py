@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import IO, Any
@@ -23,17 +23,14 @@ from nanobanana_batch.manifest.read.jsonl import JsonLines
 from nanobanana_batch.manifest.read.records import (
     DECODER,
     NO_OBJECT,
-    Keys,
     Record,
+    RecordTable,
     Refused,
-    TooManyKeys,
-    cells,
     problem_at,
     refuse_controls,
 )
-from nanobanana_batch.manifest.read.table import CHANGED, Header, Table, opened
+from nanobanana_batch.manifest.read.table import Table, opened
 from nanobanana_batch.manifest.words.names import field_written_otherwise, offers_prompts
-from nanobanana_batch.manifest.words.template import Value
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.wording import shown
 
@@ -45,43 +42,13 @@ _SAYS_SOMETHING = re.compile(r"[^ \t\n\r]")
 _ONE_LIST = "one object, and a row for each of its values was expected; its rows seem to stand under {key}"
 
 
-class JsonTable:
+class JsonTable(RecordTable):
     """A JSON file; its columns are the keys of all of its objects."""
 
+    EMPTY = 'there are no rows; expected a list such as [{"prompt": "a cat"}]'
+
     def __init__(self, path: Path, file: str) -> None:
-        self.file = file
-        self.row_prefix = f"{file} row "
-        self._path = path
-
-    def header(self) -> Header:
-        """The keys, found by reading the whole file."""
-        keys, log = Keys(), ProblemLog()
-        for row, record in self._records(log):
-            try:
-                keys.see(f"{self.row_prefix}{row}", record)
-            except TooManyKeys as error:
-                return Header(problems=(Problem(f"{self.row_prefix}{row}", str(error)),))
-        header = keys.header()
-        if header.names:
-            return header
-        empty = Problem(self.file, 'there are no rows; expected a list such as [{"prompt": "a cat"}]')
-        return Header(problems=tuple(log)[:1] or (empty,))
-
-    def rows(
-        self, names: Sequence[str], log: ProblemLog, inner: Sequence[str] = ()
-    ) -> Iterator[tuple[int, list[Value]]]:
-        """The number of each value, from 1, and what it has in the order of the columns."""
-        known = set(names)
-        for row, record in self._records(log):
-            if not record.keys() <= known:
-                log.add(Problem(self.file, CHANGED))
-                return
-            if any(found := cells(record, names, inner)):
-                yield row, found
-
-    def notes(self) -> Iterator[str]:
-        """Nothing."""
-        return iter(())
+        super().__init__(path, file, f"{file} row ")
 
     def _records(self, log: ProblemLog) -> Iterator[tuple[int, Record]]:
         try:

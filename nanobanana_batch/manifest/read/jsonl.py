@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from nanobanana_batch.errors import Problem
@@ -11,56 +11,23 @@ from nanobanana_batch.manifest.read.encoding import Unusable, sound_lines
 from nanobanana_batch.manifest.read.records import (
     DECODER,
     NO_OBJECT,
-    Keys,
     Record,
+    RecordTable,
     Refused,
-    TooManyKeys,
-    cells,
     problem_at,
     refuse_controls,
 )
-from nanobanana_batch.manifest.read.table import CHANGED, Header, opened
-from nanobanana_batch.manifest.words.template import Value
+from nanobanana_batch.manifest.read.table import opened
 from nanobanana_batch.problems import ProblemLog
 
 
-class JsonLines:
+class JsonLines(RecordTable):
     """A JSONL file; its columns are the keys of all of its lines, in the order in which they first stand."""
 
+    EMPTY = 'the table is empty; each line has to be an object: {"prompt": "a cat"}'
+
     def __init__(self, path: Path, file: str) -> None:
-        self.file = file
-        self.row_prefix = f"{file}:"
-        self._path = path
-
-    def header(self) -> Header:
-        """The keys, found by reading the whole file."""
-        keys, log = Keys(), ProblemLog()
-        for line, record in self._records(log):
-            try:
-                keys.see(f"{self.file}:{line}", record)
-            except TooManyKeys as error:
-                return Header(problems=(Problem(f"{self.file}:{line}", str(error)),))
-        header = keys.header()
-        if header.names:
-            return header
-        empty = Problem(self.file, 'the table is empty; each line has to be an object: {"prompt": "a cat"}')
-        return Header(problems=tuple(log)[:1] or (empty,))
-
-    def rows(
-        self, names: Sequence[str], log: ProblemLog, inner: Sequence[str] = ()
-    ) -> Iterator[tuple[int, list[Value]]]:
-        """The line of each object, and its values in the order of the columns."""
-        known = set(names)
-        for line, record in self._records(log):
-            if not record.keys() <= known:
-                log.add(Problem(self.file, CHANGED))
-                return
-            if any(found := cells(record, names, inner)):
-                yield line, found
-
-    def notes(self) -> Iterator[str]:
-        """Nothing."""
-        return iter(())
+        super().__init__(path, file, f"{file}:")
 
     def _records(self, log: ProblemLog) -> Iterator[tuple[int, Record]]:
         try:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Any, ClassVar, NoReturn
 
 from nanobanana_batch.errors import Problem
 from nanobanana_batch.manifest.read.encoding import control_fault
-from nanobanana_batch.manifest.read.table import Header
+from nanobanana_batch.manifest.read.table import CHANGED, Header
 from nanobanana_batch.manifest.words.names import as_name
 from nanobanana_batch.manifest.words.template import Value
+from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.wording import shown
 
 MAX_COLUMNS = 1000
@@ -165,3 +168,49 @@ NO_OBJECT = 'expected an object, such as {"prompt": "a cat"}'
 def problem_at(place: str, error: Refused) -> Problem:
     """The problem of a record."""
     return Problem(place, error.message, error.key)
+
+
+class RecordTable(ABC):
+    """A file of objects; its columns are the keys of all of them, in the order in which they first stand."""
+
+    EMPTY: ClassVar[str]
+    """What is wrong with a file without any object."""
+
+    def __init__(self, path: Path, file: str, row_prefix: str) -> None:
+        self.file = file
+        self.row_prefix = row_prefix
+        self._path = path
+
+    @abstractmethod
+    def _records(self, log: ProblemLog) -> Iterator[tuple[int, Record]]:
+        """Each object with its number in the file; what is wrong with it goes into the log."""
+
+    def header(self) -> Header:
+        """The keys, found by reading the whole file."""
+        keys, log = Keys(), ProblemLog()
+        for number, record in self._records(log):
+            place = f"{self.row_prefix}{number}"
+            try:
+                keys.see(place, record)
+            except TooManyKeys as error:
+                return Header(problems=(Problem(place, str(error)),))
+        header = keys.header()
+        if header.names:
+            return header
+        return Header(problems=tuple(log)[:1] or (Problem(self.file, self.EMPTY),))
+
+    def rows(
+        self, names: Sequence[str], log: ProblemLog, inner: Sequence[str] = ()
+    ) -> Iterator[tuple[int, list[Value]]]:
+        """The number of each object, and its values in the order of the columns."""
+        known = set(names)
+        for number, record in self._records(log):
+            if not record.keys() <= known:
+                log.add(Problem(self.file, CHANGED))
+                return
+            if any(found := cells(record, names, inner)):
+                yield number, found
+
+    def notes(self) -> Iterator[str]:
+        """Nothing."""
+        return iter(())
