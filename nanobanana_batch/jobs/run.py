@@ -76,10 +76,7 @@ def run(
         if is_locked:
             locks.enter_context(only_writer(path))
         roster = locks.enter_context(expanded(manifest, interrupts.raise_if_came))
-        refuse_unspeakable(roster.ids())
-        for warning in manifest.warnings:
-            tally.say_once(f"warning: {warning}")
-        refuse_parents(manifest, folder_of(order, manifest), line.name)
+        _refuse_or_warn(order, manifest, roster, line, tally)
         if pilot is not None:
             settings = _piloted(roster, manifest, settings, tally, pilot)
         if not is_locked:
@@ -106,6 +103,15 @@ def _connected(order: Order, settings: Settings) -> CheckedConnection:
     if order.callback_route is not None and not line.offers_callbacks:
         raise UsageError(f"{line.name} does not offer callbacks; nothing was sent.")
     return line
+
+
+def _refuse_or_warn(
+    order: Order, manifest: Manifest, roster: Roster, line: CheckedConnection, tally: Tally
+) -> None:
+    refuse_unspeakable(roster.ids())
+    for warning in manifest.warnings:
+        tally.say_once(f"warning: {warning}")
+    refuse_parents(manifest, folder_of(order, manifest), line.name)
 
 
 def _ready_to_write(

@@ -208,17 +208,7 @@ def open_manifest(
     log = ProblemLog(path.name)
     reach = Reach(path.parent, beside.allow_outside)
     form = Form(path, log, variables, extras, reach)
-    if origin.kind == "yaml":
-        _refuse_for_yaml(columns=beside.columns, id=beside.id_template)
-        name, names, blocks = _open_yaml(origin, form)
-    else:
-        name = _default_name(origin, log)
-        names, blocks = whole_table(
-            form,
-            open_table(origin.path, path.name, origin.kind, reach),
-            beside.columns or {},
-            beside.id_template,
-        )
+    name, names, blocks = _read(origin, form, beside)
     given = _command_line_defaults(beside.defaults or {}, names, extras, bool(log))
     names = (*names, *(each for each in given if each in extras and each not in names))
     left_out = skips_of(beside.skip)
@@ -237,6 +227,16 @@ def open_manifest(
     if log:
         raise whole_refusal(log, functools.partial(manifest.drafts, keeps_named=True), take)
     return manifest
+
+
+def _read(origin: Origin, form: Form, beside: Beside) -> tuple[str, tuple[str, ...], list[Block]]:
+    """The manifest's name, the names of its variables, and its blocks; of a table there is one."""
+    if origin.kind == "yaml":
+        _refuse_for_yaml(columns=beside.columns, id=beside.id_template)
+        return _open_yaml(origin, form)
+    name = _default_name(origin, form.log)
+    table = open_table(origin.path, origin.label.name, origin.kind, form.reach)
+    return name, *whole_table(form, table, beside.columns or {}, beside.id_template)
 
 
 def _open_yaml(origin: Origin, form: Form) -> tuple[str, tuple[str, ...], list[Block]]:
