@@ -52,6 +52,7 @@ bench: $(INSTALLED) ## figures, by hand
 	$(BIN)/python -m benchmarks.polling
 	$(BIN)/python -m benchmarks.pace
 	$(BIN)/python -m benchmarks.manifest
+	$(BIN)/python -m benchmarks.kinds
 
 campaign: $(INSTALLED) ## an hour of kills, crowds and interrupts, judged by the service's ledger
 	$(BIN)/python -m tests.campaign.kill --kills 1000

@@ -22,6 +22,8 @@ NameRow = Callable[[Draft, str], str]
 FoldId = Callable[[str], str]
 """id -> the form in which ids are compared."""
 
+_TOLD = 10
+"""Ids that are taken; who has more of them has one fault, and not many."""
 _TABLES = (
     "CREATE TABLE suspects (position INTEGER PRIMARY KEY)",
     "CREATE TABLE seen (base_key TEXT PRIMARY KEY, rows INTEGER) WITHOUT ROWID",
@@ -55,6 +57,7 @@ class Clashes:
         self._fold_id = fold_id
         self._problems = problems
         self._left_out = 0
+        self._untold: Problem | None = None
 
     def settle(self) -> int:
         """Give every row a key and an id of its own; returns how many cannot have one and were left out."""
@@ -70,6 +73,8 @@ class Clashes:
             suggested = id_ if is_named == SUGGESTED else ""
             draft = Draft(source, asked, given, variant, pairs, suggested)
             self._settle(position, key, id_, draft)
+        if self._untold is not None:
+            self._problems.add(self._untold)
         return self._left_out
 
     def _settle(self, position: int, base: str, provisional: str, draft: Draft) -> None:
@@ -101,6 +106,13 @@ class Clashes:
         taken = self._holder(str(draft.id), position)
         if taken is None:
             return True
+        if self._left_out >= _TOLD:
+            message = (
+                f"and {self._left_out + 1 - _TOLD:,} more rows have ids that are taken; a template names what"
+                ' tells them apart (`id: "{category}-{id}"`, tables: `--id`)'
+            )
+            self._untold = Problem(draft.source, message, field="id", rests_on="id")
+            return False
         other, source = taken
         same = "" if other == draft.id else f" (which differs in case or Unicode form only: {other!r})"
         message = f"{draft.id!r} is already the id of the row at {source}{same}"

@@ -18,6 +18,7 @@ import zstandard
 from PIL import Image
 
 from nanobanana_batch.cli import main
+from nanobanana_batch.errors import UsageError
 from nanobanana_batch.manifest.read import workbook as workbooks
 from nanobanana_batch.manifest.read.unpack import MAX_UNPACKED
 from nanobanana_batch.model import row_key
@@ -124,6 +125,23 @@ def test_a_folder_does_not_lend_what_a_link_in_it_leads_to(tmp_path: Path) -> No
     (problem,) = complaints(folder)
     assert "a secret" not in problem
     assert "leads out of" in problem
+
+
+def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is read, and while it is."""
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts" / "a.txt").write_text("a cat")
+    manifest = opened(tmp_path / "prompts")
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("os.scandir", refuse)
+    log = manifest.problem_log()
+    assert list(manifest.drafts(log)) == []
+    assert [str(problem) for problem in log] == ["prompts: cannot be read: Permission denied"]
+    with pytest.raises(UsageError, match="prompts cannot be read: Permission denied"):
+        opened(tmp_path / "prompts")
 
 
 def noted(path: Path, **defaults: str) -> str:

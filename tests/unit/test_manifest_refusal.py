@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -229,3 +230,17 @@ def said_of(path: Path) -> str:
     with pytest.raises(ManifestError) as told, expanded(open_ordered(Order(path))):
         pass
     return str(told.value)
+
+
+def test_ids_that_are_no_ids_are_one_more_problem_and_not_a_thousand(tmp_path: Path) -> None:
+    """A column of numbers that begin anew in each category has one remedy, which is told."""
+    path = tmp_path / "m.csv"
+    rows = (f"{number:03},{kind},a {kind} {number}\n" for kind in "abcd" for number in range(250))
+    path.write_text("id,kind,prompt\n" + "".join(rows))
+    order = Order(path, defaults={"model": "nano-banana-beta"})
+    with pytest.raises(ManifestError) as told, expanded(open_ordered(order)):
+        pass
+    assert told.value.total == 11
+    assert "and 740 more rows have ids that are taken" in str(told.value)
+    with expanded(open_ordered(replace(order, id="{kind}-{id}"))) as roster:
+        assert len(roster) == 1000

@@ -50,6 +50,10 @@ def one_by_one(drafts: list[Draft]) -> Taken:
         variables = json.dumps(dict(draft.variables), ensure_ascii=False)
         for part in (key, id_, request_as_json(draft.request), variables, draft.source):
             digest.update(part.encode() + b"\0")
+    if (more := len(problems) - 10) > 0:  # they have one remedy
+        last = problems[-1].partition(": ")[0]
+        said = f"and {more} more rows have ids that are taken; a template names what tells them apart"
+        problems = [*problems[:10], f'{last}: id: {said} (`id: "{{category}}-{{id}}"`, tables: `--id`)']
     return rows, problems, digest.hexdigest()
 
 

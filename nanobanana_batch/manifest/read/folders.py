@@ -39,7 +39,11 @@ class PromptFolder:
         self, names: Sequence[str], log: ProblemLog, inner: Sequence[str] = ()
     ) -> Iterator[tuple[str, list[str]]]:
         """The name of each file, its id and its text."""
-        found = _files_of(self._folder)
+        try:
+            found = _files_of(self._folder)
+        except OSError as error:
+            log.add(Problem(self.file, f"cannot be read: {error.strerror or error}"))
+            return
         self._pictures = sum(is_picture(name) for name in found)
         for name in found:
             if is_text_file(name):

@@ -105,7 +105,10 @@ def _refuse_at_sight(path: Path) -> None:
 
 def _kind_of_name(path: Path) -> str:
     if path.is_dir():
-        return _kind_of_folder(path)
+        try:
+            return _kind_of_folder(path)
+        except OSError as error:
+            raise UsageError(f"{path} cannot be read: {error.strerror or error}.") from error
     if path.name.lower().endswith(YAML_ENDINGS):
         return "yaml"
     kind = kind_of(path.name)
