@@ -80,7 +80,7 @@ def test_reads_that_are_refused_for_good_end_the_run(tmp_path: Path) -> None:
     withdrawn = reply(401, error("unauthorized", "withdrawn"))
     it = night(tmp_path, FakeProvider(on_batch=lambda n: withdrawn), 3)
     it.run(within(300))
-    assert "cannot be read" in it.stop.reason
+    assert "does not say how the images stand" in it.stop.reason
     assert it.statuses() == [RUNNING] * 3
 
 
