@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -152,10 +153,13 @@ class _Work:
 
 
 def _is_in_a_loop() -> bool:
+    """Also in a callback of asyncio, where no task runs that could be known by its library."""
+    import asyncio
+
     import sniffio
 
-    try:
-        sniffio.current_async_library()
-    except sniffio.AsyncLibraryNotFoundError:
-        return False
-    return True
+    with suppress(sniffio.AsyncLibraryNotFoundError):
+        return bool(sniffio.current_async_library())
+    with suppress(RuntimeError):
+        return bool(asyncio.get_running_loop())
+    return False

@@ -142,6 +142,18 @@ def test_beside_a_loop_the_work_has_a_thread_of_its_own(backend: str) -> None:
     assert work.thread is not threading.main_thread()
 
 
+def test_a_callback_of_a_loop_is_beside_it_too() -> None:
+    """No task runs there, but the loop does: a timer, a button."""
+    work, ended = Work(times=0), list[Outcome]()
+    loop = asyncio.new_event_loop()
+    loop.call_soon(lambda: ended.append(drive(work, progress=False)))
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+    loop.close()
+    assert ended == [OUTCOME]
+    assert work.thread is not threading.main_thread()
+
+
 @pytest.mark.parametrize("times", [1, 2])
 def test_an_interrupt_in_a_notebook_collects_and_a_second_stops_now(times: int) -> None:
     """Then it is raised, with how the run ended."""
