@@ -207,6 +207,8 @@ def test_what_toml_has_is_read_as_its_option_reads_it() -> None:
     assert found["variables"] == ("style",)
     write('[run]\ndefaults = ["model=x", "resolution=1K"]')
     assert parsed("run", "m.yaml")["defaults"] == {"model": "x", "resolution": "1K"}
+    write('[run]\ndefaults = {style = "as in x.yaml"}')  # a text, and no file
+    assert parsed("run", "m.yaml")["defaults"] == {"style": "as in x.yaml"}
 
 
 @pytest.mark.parametrize(
@@ -214,6 +216,10 @@ def test_what_toml_has_is_read_as_its_option_reads_it() -> None:
     [
         ("[runn]\nrate = 1", "[runn] is no command; did you mean run?"),
         ("[run]\nmax-credit = 1", "[run] max-credit: there is no such option; did you mean max_credits?"),
+        (
+            "[run]\nmax-credits = 1\nmax_credits = 9",
+            "[run] max-credits: it stands there twice, as max_credits",
+        ),
         ("[status]\nrate = 1", "[status] rate: there is no such option"),
         ("[run]\nconcurrency = 2.5", "[run] concurrency: '2.5'"),
         ("[run]\nconcurrency = true", "[run] concurrency: it is one text or number"),
