@@ -285,3 +285,13 @@ def test_what_goes_wrong_in_a_generator_is_its_own_error() -> None:
 
     with pytest.raises(FileNotFoundError, match=r"prompts\.bin"):
         nb.plan(rows(), out="out", provider="local")
+
+
+@pytest.mark.parametrize("row", ["", {}, {"prompt": None}, {"prompt": "", "mood": float("nan")}], ids=repr)
+def test_a_row_without_anything_is_not_left_out_unasked(row: Any) -> None:
+    """As many rows as were given are made, or it is said which are not."""
+    how: dict[str, Any] = {"name": "mine", "provider": "local", "defaults": {"model": MODEL}}
+    with pytest.raises(nb.ManifestError, match="mine:2: prompt: the prompt is empty"):
+        nb.plan([{"prompt": "a cat", "mood": "calm"}, row], **how)
+    plan = nb.plan([{"prompt": "a cat", "mood": "calm"}, row], skip="empty", **how)
+    assert (plan.rows, len(plan.skipped)) == (1, 1)
