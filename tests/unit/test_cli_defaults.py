@@ -82,33 +82,38 @@ def test_a_folder_keeps_its_provider(monkeypatch: pytest.MonkeyPatch, words: tup
 
 
 @pytest.mark.parametrize("command", ["plan", "run", "doctor"])
-def test_an_address_holds_for_the_provider_that_it_was_set_for(
+def test_what_costs_nothing_is_not_paid_for_at_an_address_that_is_set(
     run: Run, project: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
-    """Else `--provider local`, which costs nothing, would pay where the address leads."""
+    """`--provider local` with an address is whatever answers there."""
     words = (command, *([] if command == "doctor" else [manifest(project)]))
     address = "http://127.0.0.1:9"
     monkeypatch.setenv("NANOBANANA_LOCAL_KEY", "canary-key-5d1f")
     monkeypatch.setenv("NANOBANANA_BATCH_BASE_URL", address)
+    ended = run(*words, "--provider", "local")
+    assert ended.code == 2
+    assert f"The provider is local, but --base-url {address} is set for all" in ended.err
+    assert "NANOBANANA_BATCH_BASE_URL" in ended.err
+    monkeypatch.setenv("NANOBANANA_BATCH_PROVIDER", "unified")
     for provider in ("local", "foxapi"):
         ended = run(*words, "--provider", provider)
         assert ended.code == 2
-        assert f"The provider is {provider}, but --base-url {address} is set for evolink" in ended.err
-        assert "NANOBANANA_BATCH_BASE_URL" in ended.err
+        assert f"The provider is {provider}, but --base-url {address} is set with --provider uni" in ended.err
     monkeypatch.delenv("NANOBANANA_BATCH_BASE_URL")
-    conf = write(f'[run]\nbase_url = "{address}"\nprovider = "unified"')
+    conf = write(f'[run]\nbase_url = "{address}"\nprovider = "foxapi"')
     monkeypatch.setenv("NANOBANANA_BATCH_PROVIDER", "local")
-    assert "is set for unified" in run(*words, "--config", conf).err
+    assert "is set with --provider foxapi" in run(*words, "--config", conf).err
     assert left_by(project) == sorted({NAME, *(["m.csv"] if words[1:] else [])})
 
 
-def test_an_address_holds_where_the_same_provider_is_named(
+def test_an_address_holds_for_the_provider_that_it_was_set_with(
     run: Run, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Or where it is given as well."""
+    """For any other one where none was, and where it is given on the command line."""
     monkeypatch.setenv("NANOBANANA_BATCH_BASE_URL", "http://127.0.0.1:9")
     path = manifest(project)
     assert run("plan", path, "--provider", "evolink").code == 0
+    assert run("plan", path, "--provider", "unified").code == 0
     assert run("plan", path, "--provider", "local", "--base-url", "http://127.0.0.1:10").code == 0
     monkeypatch.setenv("NANOBANANA_BATCH_PROVIDER", "foxapi")
     assert run("plan", path, "--provider", "foxapi").code == 0

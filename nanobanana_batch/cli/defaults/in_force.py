@@ -69,21 +69,23 @@ def settings_for(context: click.Context, name: str) -> Sequence[Setting]:
 
 
 def refuse_another_way(context: click.Context) -> None:
-    """An address that was set for one provider is none for another that is named now.
+    """An address that was set with one provider is none for another that is named now, nor for `local`.
 
-    Else `--provider local`, which costs nothing, would pay where the address leads.
+    Else what costs nothing would pay where the address leads.
 
     Raises:
         UsageError: it would hold for that one.
     """
+    from nanobanana_batch.jobs.connection import is_embedded
+
     url, meant = context.meta.get(_WAY, (None, ""))
     is_used = context.get_parameter_source("base_url") is click.core.ParameterSource.DEFAULT_MAP
     named = context.params.get("provider")
-    if url is None or not meant or not is_used or named == meant:
+    if url is None or not is_used or not named or named == meant or not (meant or is_embedded(named)):
         return
+    whose = f"set with --provider {meant}" if meant else "set for all"
     raise UsageError(
-        f"The provider is {named}, but --base-url {url.value} is set for {meant} ({url.source}); nothing was"
-        " sent.",
+        f"The provider is {named}, but --base-url {url.value} is {whose} ({url.source}); nothing was sent.",
         hint=f"Give --base-url as well, or take it away where it is set ({url.file or url.source}).",
     )
 
@@ -135,15 +137,14 @@ def _setting(
 def _way(
     context: click.Context, settings: Mapping[str, Setting], file: ProjectFile | None
 ) -> tuple[Setting | None, str]:
-    """An address that is set, and for which provider; empty where a folder leads to one."""
-    url, set_too = settings.get("base_url"), settings.get("provider")
-    option = options(context.command).get("provider")
-    if url is None or option is None:
-        return None, ""
-    if url.file and set_too is not None and not set_too.file and file is not None:
-        found = of_file(context.command, "provider", option, file)
-        return url, str(found[0] if found else option.get_default(context) or "")
-    return url, str(set_too.value if set_too is not None else option.get_default(context) or "")
+    """An address that is set, and the provider that is set with it, if one is."""
+    url, with_it = settings.get("base_url"), settings.get("provider")
+    if url is None or with_it is None:
+        return url, ""
+    if url.file and not with_it.file and file is not None:  # that variable goes before what stands there
+        found = of_file(context.command, "provider", options(context.command)["provider"], file)
+        return url, str(found[0]) if found else ""
+    return url, str(with_it.value)
 
 
 def _faults(context: click.Context, option: click.Option, setting: Setting) -> list[str]:
