@@ -13,6 +13,7 @@ from typing import cast
 import anyio
 import pytest
 
+from nanobanana_batch.api import watching
 from nanobanana_batch.api.driving import Interrupted, drive, drive_async
 from nanobanana_batch.engine.run import Run
 from nanobanana_batch.engine.signals import Interrupts
@@ -20,6 +21,7 @@ from nanobanana_batch.engine.tally import Tally
 from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.errors import StateFailed
 from nanobanana_batch.jobs.outcome import Outcome
+from nanobanana_batch.live.snapshot import Live
 from nanobanana_batch.model import RowStatus
 
 OUTCOME = Outcome(
@@ -236,6 +238,25 @@ def test_a_cancellation_waits_until_what_is_paid_for_is_collected(backend: str) 
 
     anyio.run(cancelled, backend=backend)
     assert after == ["stop", "collected"]
+
+
+def test_a_function_that_is_told_may_wait_for_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its last look comes when the run has ended, and the loop is free then, too."""
+    monkeypatch.setattr(watching, "_LAST_LOOK_S", 60)
+
+    async def main() -> int:
+        loop, looks = asyncio.get_running_loop(), list[Live]()
+
+        async def put(live: Live) -> None:
+            looks.append(live)
+
+        def look(live: Live) -> None:
+            asyncio.run_coroutine_threadsafe(put(live), loop).result(30)
+
+        assert await drive_async(Work(times=0), look) is OUTCOME
+        return len(looks)
+
+    assert asyncio.run(main()) >= 1
 
 
 def test_a_second_cancellation_stops_now() -> None:
