@@ -12,6 +12,8 @@ from typing import Any
 
 Plain = str | int | float | bool | list[str] | None
 """None: an empty cell."""
+_MOST_BITS = 1024
+"""Of a whole number; more than the largest float has. Python writes none out that is very large."""
 _MISSING = frozenset({"NAType", "NaTType"})
 
 
@@ -30,7 +32,7 @@ def plain(value: Any) -> Plain:
     if isinstance(value, str):
         return _sound(str.__str__(value))  # of an enumeration of texts the text, not its name
     if isinstance(value, bool | int):
-        return value
+        return _of_bounded_size(value)
     if isinstance(value, float) and type(value) is float:
         return _number(value, value)
     if isinstance(value, os.PathLike):
@@ -54,6 +56,12 @@ def _of_numpy(value: Any, numpy: Any) -> Plain:
     if isinstance(value, numpy.floating):
         return _number(float(value), str(value))
     raise _no_cell(value)
+
+
+def _of_bounded_size(value: int) -> int:
+    if value.bit_length() > _MOST_BITS:
+        raise NoCell("a number of so many digits is none that a provider knows")
+    return value
 
 
 def _number(value: float, said: Plain) -> Plain:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -83,8 +84,17 @@ async def drive_async(job: Job, progress: Progress, hooks: Hooks | None = None) 
 
     interrupts, asked_by = FromThread(), list[BaseException]()
     cancelled = anyio.get_cancelled_exc_class()
-    with watched(progress) as tally:
-        work = _Work(lambda: _done(job, tally, interrupts, hooks))
+
+    def do(tally: Tally | None) -> Outcome:
+        if tally is not None:
+            return _done(job, tally, interrupts, hooks)
+        with watched(progress) as own:
+            return _done(job, own, interrupts, hooks)
+
+    # The caller's function may wait for the loop, which therefore does not wait for it.
+    is_function = callable(progress) and not isinstance(progress, AbstractContextManager)
+    with nullcontext() if is_function else watched(progress) as tally:
+        work = _Work(lambda: do(tally))
         while not work.is_over:
             try:
                 work.begin()
@@ -152,10 +162,13 @@ class _Work:
 
 
 def _is_in_a_loop() -> bool:
+    """Also in a callback of asyncio, where no task runs that could be known by its library."""
+    import asyncio
+
     import sniffio
 
-    try:
-        sniffio.current_async_library()
-    except sniffio.AsyncLibraryNotFoundError:
-        return False
-    return True
+    with suppress(sniffio.AsyncLibraryNotFoundError):
+        return bool(sniffio.current_async_library())
+    with suppress(RuntimeError):
+        return bool(asyncio.get_running_loop())
+    return False

@@ -169,7 +169,7 @@ class RunFolder:
 
     @contextmanager
     def _reading(self) -> Iterator[tuple[Folder, Reader]]:
-        """For each look anew: a connection belongs to one thread, and would show one moment for ever."""
+        """For each look anew: a connection would show one moment for ever."""
         folder = find(self.path)
         with open_reader(folder.state, folder.told()) as reader:
             yield folder, reader

@@ -140,7 +140,7 @@ def retry(
     folder: AnyPath,
     only: Literal["failed", "refused", "unknown", "expired", "running"],
     *,
-    rows: Sequence[str] = (),
+    rows: Sequence[str] | None = None,
     provider: str = "",
     progress: Progress = True,
     **options: Unpack[RetryOptions],
@@ -148,7 +148,8 @@ def retry(
     """Pay again for rows of an output folder that ended in one way; they go to the provider of its last run.
 
     `only`: which; `running` are those whose image never comes: they are looked for once more, given up, and
-    may have been paid. `rows`: only those with these ids. `provider`: another one, or its profile file again.
+    may have been paid. `rows`: only those with these ids, at least one [all of them]. `provider`: another
+    one, or its profile file again.
 
     Raises:
         UsageError: there is no such folder or row, no key, or an option cannot be so; nothing was sent.
@@ -159,7 +160,7 @@ def retry(
     said = given(options, RetryOptions, "retry")
     which = job.Retry(one_of("only", only, list(job.Retry)))
     settings, hooks, now = settings_of(said), hooks_of(said), connection_of(provider, said)
-    ids, path, as_copy = (rows,) if isinstance(rows, str) else tuple(rows), Path(folder), "as_copy" in said
+    ids, path, as_copy = _ids(rows), Path(folder), "as_copy" in said
 
     def work(tally: Tally, interrupts: Interrupts) -> Outcome:
         return job.retry(path, which, now, settings, tally, ids, as_copy=as_copy, interrupts=interrupts)
@@ -196,6 +197,17 @@ def audit(
 
         drive(work, progress)
     return make_audit(find(path), now)
+
+
+def _ids(rows: Sequence[str] | None) -> tuple[str, ...]:
+    """Of which rows; a list that chooses none of them would else mean all, and pay for them."""
+    ids = (rows,) if isinstance(rows, str) else () if rows is None else tuple(rows)
+    if rows is not None and not ids:
+        raise UsageError("rows: it has no id in it; nothing was sent.", hint="Leave it out for all of them.")
+    for id in ids:
+        if not isinstance(id, str):
+            raise UsageError(f"rows: {id!r} is no id: an id is a text.")
+    return ids
 
 
 def _settings(options: dict[str, Any], pilot: int | None, limit: int | None) -> Settings:

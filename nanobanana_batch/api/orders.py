@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nanobanana_batch import defaults
 from nanobanana_batch.api.options import RunOptions
 from nanobanana_batch.api.rows import given_manifest
-from nanobanana_batch.api.values import count, known_names, one_of, positive, seconds
+from nanobanana_batch.api.values import count, flag, known_names, one_of, positive, seconds
 from nanobanana_batch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _OF_A_RUN_ALONE = frozenset(
     {"submit_concurrency", "max_failures", "max_outage", "on_daily_quota", "stuck_after", "on_unknown"}
 )
+_FLAGS = frozenset({"debug", "allow_unknown_model", "risk_network_filesystem", "as_copy"})
 
 
 def given(options: Mapping[str, Any], kind: type, function: str) -> dict[str, Any]:
@@ -35,9 +37,11 @@ def given(options: Mapping[str, Any], kind: type, function: str) -> dict[str, An
 
     Raises:
         TypeError: a name is no option.
+        UsageError: what is true or false is something else.
     """
     known_names(options, kind.__annotations__, function)
-    return {name: value for name, value in options.items() if value is not None and value is not False}
+    said = {name: flag(name, value) if name in _FLAGS else value for name, value in options.items()}
+    return {name: value for name, value in said.items() if value is not None and value is not False}
 
 
 def find_row(
@@ -114,7 +118,7 @@ def order_of(manifest: Given, out: Any, provider: str, options: Mapping[str, Any
         columns=dict(options.get("columns", {})),
         id=options.get("id", ""),
         skip=_several(options.get("skip", ())),
-        variables=tuple(options.get("variables", ())),
+        variables=_several(options.get("variables", ())),
         allow_unknown_model="allow_unknown_model" in options,
         state_dir=None if state_dir is None else Path(state_dir),
         risk_network_filesystem="risk_network_filesystem" in options,
@@ -122,7 +126,7 @@ def order_of(manifest: Given, out: Any, provider: str, options: Mapping[str, Any
         format=manifest.kind or options.get("format"),
         spool=manifest.spool,
         called=manifest.called,
-        allow_outside=tuple(map(Path, options.get("allow_outside", ()))),
+        allow_outside=tuple(map(Path, _several(options.get("allow_outside", ())))),
         as_copy="as_copy" in options,
     )
 
@@ -190,8 +194,9 @@ def terms_of(options: Mapping[str, Any]) -> Terms:
     )
 
 
-def _several(words: str | Sequence[str]) -> tuple[str, ...]:
-    return (words,) if isinstance(words, str) else tuple(words)
+def _several(words: Any) -> tuple[Any, ...]:
+    """One by itself is one: letter by letter, `/data` would be `/` and more."""
+    return (words,) if isinstance(words, str | os.PathLike) else tuple(words)
 
 
 def _if_given(options: Mapping[str, Any], name: str) -> float | None:

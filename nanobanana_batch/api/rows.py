@@ -68,23 +68,32 @@ def given_manifest(manifest: Manifest, name: str | None, *, has_place: bool) -> 
         raise UsageError(f"{shown(str(name))} cannot name an output folder: {fault}.")
     called = name or _CALLED
     with ExitStack() as files:
-        try:
+        with _kept():
             spool_file = files.enter_context(tempfile.NamedTemporaryFile(prefix="nanobanana-batch-"))
-            _write(_rows_of(manifest), called, spool_file)
+        _write(_rows_of(manifest), called, spool_file)
+        with _kept():
             spool_file.flush()
-        except OSError as error:
-            raise UsageError(
-                f"The rows cannot be kept: {error.strerror or error}.",
-                hint="They go into a temporary file, where TMPDIR says.",
-            ) from error
         yield Given(Path(called), Path(spool_file.name), "jsonl", called)
+
+
+@contextmanager
+def _kept() -> Iterator[None]:
+    """What goes wrong where the rows are kept; what goes wrong where they come from is the caller's own."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"The rows cannot be kept: {error.strerror or error}.",
+            hint="They go into a temporary file, where TMPDIR says.",
+        ) from error
 
 
 def _write(rows: Iterable[Any], called: str, file: IO[bytes]) -> None:
     problems, number = ProblemLog(called), 0
     for number, row in enumerate(rows, 1):
         cells = _cells(row, f"{called}:{number}", problems)
-        file.write(json.dumps(cells, ensure_ascii=False).encode() + b"\n")
+        with _kept():
+            file.write(json.dumps(cells, ensure_ascii=False).encode() + b"\n")
     problems.raise_if_any()
     if not number:
         raise UsageError(f"{called} has no rows; there is nothing to make.")

@@ -38,6 +38,19 @@ def known_names(given: Mapping[str, object], known: Collection[str], function: s
             raise TypeError(f"{function}() has no option {name!r}{hint}")
 
 
+def flag(name: str, value: object) -> bool | None:
+    """True or false, also numpy's; what Python only takes for one (0, "no") could be meant either way.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if type(value).__module__ == "numpy" and type(value).__name__ in ("bool", "bool_"):
+        return bool(value)
+    raise UsageError(f"{name}: {value!r} is neither True nor False.")
+
+
 def count(name: str, value: object, least: int = 1) -> int:
     """A whole number.
 

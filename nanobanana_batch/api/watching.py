@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger("nanobanana_batch")
 _TICK_S = 1.0
+_LAST_LOOK_S = 5.0
+"""How long a run that has ended waits for the last look at it."""
 _WARNING = "warning: "
 
 
@@ -101,7 +103,7 @@ def _told(show: Callable[[Live], None], say: Callable[[str], None]) -> Iterator[
         yield tally
     finally:
         is_over.set()
-        clock.join()
+        clock.join(_LAST_LOOK_S)
 
 
 def _log(text: str) -> None:

@@ -116,7 +116,9 @@ def retry(
 
     return work(
         manner,
-        lambda progress: again(folder, only, rows=rows, provider=provider, progress=progress, **options),
+        lambda progress: again(
+            folder, only, rows=rows or None, provider=provider, progress=progress, **options
+        ),
     )
 
 

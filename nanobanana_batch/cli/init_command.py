@@ -32,7 +32,8 @@ def init(folder: Path) -> None:
     starter = make_starter(folder)
     for path, is_made in starter.files.items():
         show(f"made {path}" if is_made else f"{path} was there and stays as it is")
-    into = [] if folder == Path() else [f"cd {shlex.quote(str(folder))}"]
+    where = f"./{folder}" if str(folder).startswith("-") else str(folder)
+    into = [] if folder == Path() else [f"cd {shlex.quote(where)}"]
     show("\nNext: look at what it would make (nothing is sent), then make placeholders, for nothing:\n")
     for line in [*into, *(f"{PROGRAM} {words}" for words in _NEXT)]:
         show(Verbatim(f"  {line}"))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nanobanana_batch.cli.defaults.in_force import config_option, settings_of
+from nanobanana_batch.cli.defaults.in_force import config_option, refuse_another_way, settings_of
 from nanobanana_batch.cli.examples import examples
 from nanobanana_batch.cli.headings import OTHER, headings
 from nanobanana_batch.cli.show import show
@@ -29,6 +29,7 @@ class OurCommand(click.Command):
         """What a file decides of what is paid for is said before anything else."""
         if self.name in _ABOUT_PAYING and (told := _of_file(ctx)):
             show(told, err=True)
+        refuse_another_way(ctx)
         return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

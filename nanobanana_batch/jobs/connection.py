@@ -116,6 +116,17 @@ def is_built_in(provider: object) -> bool:
     return isinstance(provider, str) and provider in BUILT_IN
 
 
+def is_embedded(provider: str) -> bool:
+    """Whether it is the service that comes with the program, where no address is given.
+
+    Raises:
+        ProfileError: there is no such profile, or something is wrong with it.
+    """
+    from nanobanana_batch.providers.profile import load_profile
+
+    return load_profile(provider).embedded
+
+
 def _in_full(provider: str) -> str:
     """A file's name as it is understood from anywhere."""
     path = Path(provider)

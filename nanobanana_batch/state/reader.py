@@ -600,7 +600,9 @@ def open_reader(path: Path, told: LastTold | None = None) -> Iterator[Reader]:
 
 
 def _connected(path: Path, mode: str) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=30)
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    # Whoever reads row by row may go on in another thread, as servers do.
+    return sqlite3.connect(uri, uri=True, timeout=30, check_same_thread=False)
 
 
 def _log_bytes(path: Path) -> int | None:

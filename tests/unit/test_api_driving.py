@@ -13,6 +13,7 @@ from typing import cast
 import anyio
 import pytest
 
+from nanobanana_batch.api import watching
 from nanobanana_batch.api.driving import Interrupted, drive, drive_async
 from nanobanana_batch.engine.run import Run
 from nanobanana_batch.engine.signals import Interrupts
@@ -20,6 +21,7 @@ from nanobanana_batch.engine.tally import Tally
 from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.errors import StateFailed
 from nanobanana_batch.jobs.outcome import Outcome
+from nanobanana_batch.live.snapshot import Live
 from nanobanana_batch.model import RowStatus
 
 OUTCOME = Outcome(
@@ -142,6 +144,18 @@ def test_beside_a_loop_the_work_has_a_thread_of_its_own(backend: str) -> None:
     assert work.thread is not threading.main_thread()
 
 
+def test_a_callback_of_a_loop_is_beside_it_too() -> None:
+    """No task runs there, but the loop does: a timer, a button."""
+    work, ended = Work(times=0), list[Outcome]()
+    loop = asyncio.new_event_loop()
+    loop.call_soon(lambda: ended.append(drive(work, progress=False)))
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+    loop.close()
+    assert ended == [OUTCOME]
+    assert work.thread is not threading.main_thread()
+
+
 @pytest.mark.parametrize("times", [1, 2])
 def test_an_interrupt_in_a_notebook_collects_and_a_second_stops_now(times: int) -> None:
     """Then it is raised, with how the run ended."""
@@ -224,6 +238,25 @@ def test_a_cancellation_waits_until_what_is_paid_for_is_collected(backend: str) 
 
     anyio.run(cancelled, backend=backend)
     assert after == ["stop", "collected"]
+
+
+def test_a_function_that_is_told_may_wait_for_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its last look comes when the run has ended, and the loop is free then, too."""
+    monkeypatch.setattr(watching, "_LAST_LOOK_S", 60)
+
+    async def main() -> int:
+        loop, looks = asyncio.get_running_loop(), list[Live]()
+
+        async def put(live: Live) -> None:
+            looks.append(live)
+
+        def look(live: Live) -> None:
+            asyncio.run_coroutine_threadsafe(put(live), loop).result(30)
+
+        assert await drive_async(Work(times=0), look) is OUTCOME
+        return len(looks)
+
+    assert asyncio.run(main()) >= 1
 
 
 def test_a_second_cancellation_stops_now() -> None:

@@ -6,6 +6,7 @@ import io
 import sqlite3
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import PIL.Image
@@ -176,6 +177,16 @@ def test_each_look_is_of_its_own_moment(folder: Path) -> None:
     finish(folder, 3, Earlier("c", {"style": "007"}))
     assert [row.status for row in rows][-1] is RowStatus.PENDING
     assert run.row("c").status is RowStatus.COMPLETED
+
+
+def test_rows_may_be_read_on_in_another_thread(folder: Path) -> None:
+    """As a server does that hands out one after another; to close them, too."""
+    with ThreadPoolExecutor(1) as other, nb.open_run(folder) as run:
+        rows, more = run.rows(), run.rows()
+        assert (next(rows).id, next(more).id) == ("a", "a")
+        assert other.submit(next, rows).result().id == "b"
+        other.submit(run.close).result()
+        assert list(more) == []
 
 
 def opened(folder: Path) -> list[str]:

@@ -146,3 +146,29 @@ def test_retry_names_what_it_can_retry(tmp_path: Path) -> None:
     """Before it looks for the folder."""
     with pytest.raises(nb.UsageError, match="only: 'all' is none of failed, refused"):
         nb.retry(tmp_path, "all")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rows", [[], (), {}])
+def test_a_retry_of_no_rows_pays_for_none(rows: Any) -> None:
+    """A list that was chosen and came out empty is not all of them."""
+    with pytest.raises(nb.UsageError, match="it has no id in it; nothing was sent"):
+        nb.retry("no folder", "failed", rows=rows)
+    with pytest.raises(nb.UsageError, match="rows: 7 is no id"):
+        nb.retry("no folder", "failed", rows=["a", 7])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("name", ["as_copy", "risk_network_filesystem", "allow_unknown_model", "debug"])
+def test_what_looks_like_no_is_not_taken_for_yes(name: str) -> None:
+    """Some of them may make a run pay twice."""
+    for said in (0, 1, "no", ""):
+        with pytest.raises(nb.UsageError, match=f"{name}: {said!r} is neither True nor False"):
+            given({name: said}, nb.RunOptions, "run")
+    assert not given({name: numpy.bool_(False)}, nb.RunOptions, "run")
+    assert given({name: numpy.bool_(True)}, nb.RunOptions, "run") == {name: True}
+
+
+def test_one_folder_by_itself_is_one(tmp_path: Path) -> None:
+    """Letter by letter its path would begin with `/`, and let a manifest read everything."""
+    for folder in (tmp_path, str(tmp_path)):
+        order = order_of(Given(Path("m.yaml")), None, "local", {"allow_outside": folder, "variables": "hue"})
+        assert (order.allow_outside, order.variables) == ((tmp_path,), ("hue",))

@@ -195,6 +195,7 @@ def test_reference_images_are_found_from_the_working_directory(tmp_path: Path) -
         ([["a"]], "a list has texts in it"),
         (numpy.zeros((2, 2)), "a list has texts in it"),
         ("half \ud83d of it", "half of a character"),
+        pytest.param(10**5000, "a number of so many digits", id="many digits"),
     ],
     ids=repr,
 )
@@ -273,3 +274,24 @@ def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "NamedTemporaryFile", full)
     with pytest.raises(nb.UsageError, match="The rows cannot be kept: No space left"):
         nb.plan(ROWS, name="mine", provider="local")
+
+
+def test_what_goes_wrong_in_a_generator_is_its_own_error() -> None:
+    """The caller is not sent to look at TMPDIR for it."""
+
+    def rows() -> Iterator[str]:
+        yield "a cat"
+        raise FileNotFoundError(2, "No such file or directory", "prompts.bin")
+
+    with pytest.raises(FileNotFoundError, match=r"prompts\.bin"):
+        nb.plan(rows(), out="out", provider="local")
+
+
+@pytest.mark.parametrize("row", ["", {}, {"prompt": None}, {"prompt": "", "mood": float("nan")}], ids=repr)
+def test_a_row_without_anything_is_not_left_out_unasked(row: Any) -> None:
+    """As many rows as were given are made, or it is said which are not."""
+    how: dict[str, Any] = {"name": "mine", "provider": "local", "defaults": {"model": MODEL}}
+    with pytest.raises(nb.ManifestError, match="mine:2: prompt: the prompt is empty"):
+        nb.plan([{"prompt": "a cat", "mood": "calm"}, row], **how)
+    plan = nb.plan([{"prompt": "a cat", "mood": "calm"}, row], skip="empty", **how)
+    assert (plan.rows, len(plan.skipped)) == (1, 1)

@@ -59,6 +59,21 @@ def test_a_function_that_fails_is_logged_once_and_not_called_again(caplog: pytes
     assert record.exc_info
 
 
+def test_a_function_that_never_returns_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has come of the run is worth more than its last look."""
+    monkeypatch.setattr(watching, "_LAST_LOOK_S", 0.01)
+    has_come, may_go = threading.Event(), threading.Event()
+
+    def look(live: Live) -> None:
+        has_come.set()
+        may_go.wait(60)
+
+    with watched(look):
+        assert has_come.wait(60)
+    assert not may_go.is_set()
+    may_go.set()
+
+
 @pytest.mark.parametrize("progress", [False, lambda live: None], ids=["quiet", "function"])
 def test_what_is_announced_goes_to_the_logger(
     progress: watching.Progress, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]

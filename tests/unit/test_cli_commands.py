@@ -668,3 +668,9 @@ def test_the_help_names_commands_and_exit_codes(run: Run) -> None:
     assert all(f"\n  {command} " in ended.out for command in COMMANDS)
     assert "..." not in ended.out.partition("\nCommands:")[2]
     assert "130 interrupted" in ended.out
+
+
+def test_init_says_how_to_get_into_a_folder_whatever_it_is_called(run: Run) -> None:
+    """A name that begins with a dash would be an option of `cd`, or the folder before."""
+    for name, line in (("-", "cd ./-"), ("-P", "cd ./-P"), ("a b", "cd 'a b'"), ("mine", "cd mine")):
+        assert f"\n  {line}\n" in run("init", "--", name).out

@@ -81,6 +81,46 @@ def test_a_folder_keeps_its_provider(monkeypatch: pytest.MonkeyPatch, words: tup
     assert parsed(*words)["provider"] == "foxapi"
 
 
+@pytest.mark.parametrize("command", ["plan", "run", "doctor"])
+def test_what_costs_nothing_is_not_paid_for_at_an_address_that_is_set(
+    run: Run, project: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """`--provider local` with an address is whatever answers there."""
+    words = (command, *([] if command == "doctor" else [manifest(project)]))
+    address = "http://127.0.0.1:9"
+    monkeypatch.setenv("NANOBANANA_LOCAL_KEY", "canary-key-5d1f")
+    monkeypatch.setenv("NANOBANANA_BATCH_BASE_URL", address)
+    ended = run(*words, "--provider", "local")
+    assert ended.code == 2
+    assert f"The provider is local, but --base-url {address} is set for all" in ended.err
+    assert "NANOBANANA_BATCH_BASE_URL" in ended.err
+    monkeypatch.setenv("NANOBANANA_BATCH_PROVIDER", "unified")
+    for provider in ("local", "foxapi"):
+        ended = run(*words, "--provider", provider)
+        assert ended.code == 2
+        assert f"The provider is {provider}, but --base-url {address} is set with --provider uni" in ended.err
+    monkeypatch.delenv("NANOBANANA_BATCH_BASE_URL")
+    conf = write(f'[run]\nbase_url = "{address}"\nprovider = "foxapi"')
+    monkeypatch.setenv("NANOBANANA_BATCH_PROVIDER", "local")
+    assert "is set with --provider foxapi" in run(*words, "--config", conf).err
+    assert left_by(project) == sorted({NAME, *(["m.csv"] if words[1:] else [])})
+
+
+def test_an_address_holds_for_the_provider_that_it_was_set_with(
+    run: Run, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For any other one where none was, and where it is given on the command line."""
+    monkeypatch.setenv("NANOBANANA_BATCH_BASE_URL", "http://127.0.0.1:9")
+    path = manifest(project)
+    assert run("plan", path, "--provider", "evolink").code == 0
+    assert run("plan", path, "--provider", "unified").code == 0
+    assert run("plan", path, "--provider", "local", "--base-url", "http://127.0.0.1:10").code == 0
+    monkeypatch.setenv("NANOBANANA_BATCH_PROVIDER", "foxapi")
+    assert run("plan", path, "--provider", "foxapi").code == 0
+    assert run("plan", path).code == 0
+    assert run("plan", path, "--provider", "evolink").code == 2
+
+
 def test_a_limit_of_patience_is_given_by_hand_wherever_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
     """Then it holds for the first contact, too; the program's own does not."""
 
@@ -172,6 +212,8 @@ def test_what_toml_has_is_read_as_its_option_reads_it() -> None:
     assert found["variables"] == ("style",)
     write('[run]\ndefaults = ["model=x", "resolution=1K"]')
     assert parsed("run", "m.yaml")["defaults"] == {"model": "x", "resolution": "1K"}
+    write('[run]\ndefaults = {style = "as in x.yaml"}')  # a text, and no file
+    assert parsed("run", "m.yaml")["defaults"] == {"style": "as in x.yaml"}
 
 
 @pytest.mark.parametrize(
@@ -179,6 +221,10 @@ def test_what_toml_has_is_read_as_its_option_reads_it() -> None:
     [
         ("[runn]\nrate = 1", "[runn] is no command; did you mean run?"),
         ("[run]\nmax-credit = 1", "[run] max-credit: there is no such option; did you mean max_credits?"),
+        (
+            "[run]\nmax-credits = 1\nmax_credits = 9",
+            "[run] max-credits: it stands there twice, as max_credits",
+        ),
         ("[status]\nrate = 1", "[status] rate: there is no such option"),
         ("[run]\nconcurrency = 2.5", "[run] concurrency: '2.5'"),
         ("[run]\nconcurrency = true", "[run] concurrency: it is one text or number"),

@@ -15,6 +15,7 @@ from nanobanana_batch.project_file import NAME, NONE, ProjectFile, open_project_
 
 _NAMED = "nanobanana_batch.config"
 _IN_FORCE = "nanobanana_batch.in_force"
+_WAY = "nanobanana_batch.way"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,28 @@ def settings_for(context: click.Context, name: str) -> Sequence[Setting]:
     return list(_settings(other, open_project_file(context.meta.get(_NAMED))).values())
 
 
+def refuse_another_way(context: click.Context) -> None:
+    """An address that was set with one provider is none for another that is named now, nor for `local`.
+
+    Else what costs nothing would pay where the address leads.
+
+    Raises:
+        UsageError: it would hold for that one.
+    """
+    from nanobanana_batch.jobs.connection import is_embedded
+
+    url, meant = context.meta.get(_WAY, (None, ""))
+    is_used = context.get_parameter_source("base_url") is click.core.ParameterSource.DEFAULT_MAP
+    named = context.params.get("provider")
+    if url is None or not is_used or not named or named == meant or not (meant or is_embedded(named)):
+        return
+    whose = f"set with --provider {meant}" if meant else "set for all"
+    raise UsageError(
+        f"The provider is {named}, but --base-url {url.value} is {whose} ({url.source}); nothing was sent.",
+        hint=f"Give --base-url as well, or take it away where it is set ({url.file or url.source}).",
+    )
+
+
 def _take(context: click.Context, _: click.Parameter, named: str | None) -> None:
     if context.resilient_parsing:  # a shell asks what could be typed
         return
@@ -77,6 +100,7 @@ def _take(context: click.Context, _: click.Parameter, named: str | None) -> None
         check(file, commands)
     settings = _settings(context, file)
     context.meta[_NAMED], context.meta[_IN_FORCE] = named, settings
+    context.meta[_WAY] = _way(context, settings, file)
     context.default_map = {name: setting.value for name, setting in settings.items()}
 
 
@@ -108,6 +132,19 @@ def _setting(
     if file is not None and (found := of_file(command, name, option, file)):
         return Setting(name, *found, file=str(file.path))
     return None
+
+
+def _way(
+    context: click.Context, settings: Mapping[str, Setting], file: ProjectFile | None
+) -> tuple[Setting | None, str]:
+    """An address that is set, and the provider that is set with it, if one is."""
+    url, with_it = settings.get("base_url"), settings.get("provider")
+    if url is None or with_it is None:
+        return url, ""
+    if url.file and not with_it.file and file is not None:  # that variable goes before what stands there
+        found = of_file(context.command, "provider", options(context.command)["provider"], file)
+        return url, str(found[0]) if found else ""
+    return url, str(with_it.value)
 
 
 def _faults(context: click.Context, option: click.Option, setting: Setting) -> list[str]:

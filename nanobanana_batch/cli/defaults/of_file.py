@@ -58,7 +58,9 @@ def _faults(
     known = {name: option for command in under for name, option in options(command).items()}
     for key, value in section.items():
         name = plain(key)
-        if name not in known:
+        if name != key and name in section:
+            yield f"[{heading}] {key}: it stands there twice, as {name} too"
+        elif name not in known:
             yield f"[{heading}] {key}: there is no such option{did_you_mean(name, known)}"
         elif fault := _wrong_kind(value, known[name]) or _refused(name, value, file):
             yield f"[{heading}] {key}: {fault}"
@@ -108,5 +110,6 @@ def _read(value: Any, option: click.Option, file: ProjectFile) -> object:
 def _word(value: Any, option: click.Option, file: ProjectFile) -> str:
     """A path is meant from where the file stands."""
     word = str(value)
-    is_path = isinstance(option.type, click.Path) or word.endswith((".yaml", ".yml"))
+    is_profile = option.name == "provider" and word.endswith((".yaml", ".yml"))
+    is_path = isinstance(option.type, click.Path) or is_profile
     return str(file.path.absolute().parent / word) if is_path else word

@@ -202,14 +202,16 @@ class RecordTable(ABC):
     def rows(
         self, names: Sequence[str], log: ProblemLog, inner: Sequence[str] = ()
     ) -> Iterator[tuple[int, list[Value]]]:
-        """The number of each object, and its values in the order of the columns."""
+        """The number of each object, and its values in the order of the columns.
+
+        Also of one without any value: unlike an empty line of a table, somebody has written it.
+        """
         known = set(names)
         for number, record in self._records(log):
             if not record.keys() <= known:
                 log.add(Problem(self.file, CHANGED))
                 return
-            if any(found := cells(record, names, inner)):
-                yield number, found
+            yield number, cells(record, names, inner)
 
     def notes(self) -> Iterator[str]:
         """Nothing."""
