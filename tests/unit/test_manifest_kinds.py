@@ -178,7 +178,14 @@ def test_lines_of_a_text_file_say_what_is_left_of_them(tmp_path: Path) -> None:
         ("[" * 100_000, "t.json:1: not valid JSON: nested far too deeply"),
         ('"a"', "t.json:1: not valid JSON: a list or an object begins with [ or {"),
         ("[]", "t.json: there are no rows"),
-        ('["' + "x" * (1 << 21) + '"]', "t.json:1: not valid JSON: Unterminated string"),
+        ('[\n["' + "x" * (1 << 21) + '"]]', "t.json: line 2: a value of more than 1,048,576 characters"),
+        (
+            '[\n{"a": [' + "1," * (1 << 20) + "1]}]",
+            "t.json: line 2: a value of more than 1,048,576 characters",
+        ),
+        ('[{"a": NaN, "b": ' + "[" * 100_000, "t.json:1: not valid JSON: nested far too deeply"),
+        ('{"prompt": ' + "[" * 60_000, "t.json:1: not valid JSON: nested far too deeply"),
+        ('[{"a": NaN, "b": ' + "9" * 5000 + "}]", "t.json row 1: NaN is no number"),
     ],
     ids=lambda text: text[:40],
 )
@@ -197,6 +204,21 @@ def test_json_may_be_a_manifest_as_a_whole(tmp_path: Path) -> None:
         '{"rows": [{"city": "Rome"}], "prompt": "{city}", "defaults": {"model": "nano-banana-beta"}}'
     )
     assert [draft.request.prompt for draft in read(path)] == ["Rome"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be"])
+def test_what_json_holds_is_seen_behind_any_byte_order_mark(tmp_path: Path, encoding: str) -> None:
+    """Else the keys of its objects would be rows."""
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    for name, text in (
+        ("lines.json", '{"prompt": "ä cat", "id": "x"}\n'),
+        ("lines.jsonl", '{"prompt": "ä cat", "id": "x"}\n'),
+        ("list.jsonl", '[\n{"prompt": "ä cat", "id": "x"}\n]\n'),
+        ("whole.json", '{"prompt": "{c} cat", "id": "x", "matrix": {"c": ["ä"]}}\n'),
+    ):
+        (tmp_path / name).write_bytes((mark + text).encode(encoding))
+        (draft,) = read(tmp_path / name)
+        assert (draft.request.prompt, draft.id) == ("ä cat", "x")
 
 
 def test_what_nobody_names_of_nested_json_is_left_out_once(tmp_path: Path) -> None:
@@ -268,6 +290,18 @@ def test_a_workbook_that_would_swell_is_not_read(tmp_path: Path, monkeypatch: py
     assert "'xl/worksheets/sheet1.xml' in it holds 0 MiB in 0" in "\n".join(complaints(tmp_path / "t.xlsx"))
 
 
+def test_a_packed_file_may_be_of_several_parts(tmp_path: Path) -> None:
+    """As programs write them that pack in parallel, with frames of zstd that hold nothing."""
+    nothing = b"\x53\x2a\x4d\x18\x04\0\0\0size"
+    content = CONTENTS["t.csv"]
+    half = len(content) // 2
+    for ending, before in ((".gz", b""), (".zst", nothing)):
+        pack = PACKS[ending]
+        path = tmp_path / f"t.csv{ending}"
+        path.write_bytes(before + pack(content[:half]) + before + pack(content[half:]) + before)
+        assert [draft.request.prompt for draft in read(path)] == PROMPTS
+
+
 def test_a_packed_file_that_is_cut_or_swells_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once, and no row of it is taken for the whole."""
     for ending in (".gz", ".zst"):
@@ -275,6 +309,9 @@ def test_a_packed_file_that_is_cut_or_swells_is_told(tmp_path: Path, monkeypatch
         packed = PACKS[ending](CONTENTS["t.csv"])
         path.write_bytes(packed[: len(packed) // 2])
         assert "the compressed file is damaged, or not whole" in "\n".join(complaints(path))
+    words = zstandard.train_dictionary(1024, [prompt.encode() for prompt in PROMPTS])
+    path.write_bytes(zstandard.ZstdCompressor(dict_data=words).compress(CONTENTS["t.csv"]))
+    assert "not whole: zstd decompressor error: Dictionary mismatch" in "\n".join(complaints(path))
     assert MAX_UNPACKED > 1 << 30
     path.write_bytes(PACKS[".zst"](CONTENTS["t.csv"]))
     monkeypatch.setattr("nanobanana_batch.manifest.read.unpack.MAX_UNPACKED", 1 << 16)
