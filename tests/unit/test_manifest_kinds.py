@@ -375,6 +375,18 @@ def test_columns_and_id_on_the_command_line(
     assert (code, "--id is for tables; in a YAML manifest it is the key `id:`" in said) == (2, True)
 
 
+def test_a_name_with_a_dot_is_not_what_stands_in_a_struct(tmp_path: Path) -> None:
+    """The reader of Parquet takes both by the same path; and a list inside of one is named as a list."""
+    rows = {"prompt.en": ["a"], "prompt": [{"en": "b", "all": ["c", "d"]}]}
+    pd.DataFrame(rows).to_parquet(tmp_path / "t.parquet")
+    manifest = tmp_path / "m.yaml"
+    manifest.write_text("table: t.parquet\ncolumns: {prompt: prompt.en}\n")
+    assert [draft.request.prompt for draft in read(manifest)] == ["a"]
+    manifest.write_text("table: t.parquet\ncolumns: {prompt: prompt.en, others: prompt.all}\n")
+    (problem,) = complaints(manifest)
+    assert problem.endswith("columns.others: 'prompt.all' is a list; only `images` may be one")
+
+
 def test_pictures_in_parquet_may_be_reference_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As Hugging Face stores them; each becomes a file of the user's cache, and counts by its content."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -396,5 +408,11 @@ def test_pictures_in_parquet_may_be_reference_images(tmp_path: Path, monkeypatch
         assert files[0].sha256 == files[2].sha256 != files[1].sha256
         assert len(list((tmp_path / "cache").rglob("*.png"))) == 2
         shutil.rmtree(tmp_path / "cache")
+    for second in (None, {"bytes": None, "path": "blue.png"}):
+        called_images = {"prompt": ["a", "b", "c"], "images": [pictures[0], second, pictures[2]]}
+        pd.DataFrame(called_images).to_parquet(work / f"{second is None}.parquet")
+    assert [len(draft.request.files) for draft in read(work / "True.parquet")] == [1, 0, 1]
+    (problem,) = complaints(work / "False.parquet")
+    assert problem.startswith("False.parquet row 2: a picture that is not in the table")
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/no-such-place")
     assert "its pictures cannot be kept in" in "\n".join(complaints(work / "m.yaml"))
