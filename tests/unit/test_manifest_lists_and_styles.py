@@ -58,6 +58,19 @@ def test_a_list_is_read_as_what_its_file_is(tmp_path: Path, name: str, content: 
     assert manifest.reads == (read,)
 
 
+def test_a_list_whose_first_line_names_its_column_says_so(tmp_path: Path) -> None:
+    """Else the first value of a list without a header would be missed by nobody."""
+    (tmp_path / "m.yaml").write_text('matrix: {style: {file: s.csv}}\nprompt: "a {style} cat"\n')
+    (tmp_path / "s.csv").write_text("ink\nphoto\n")
+    manifest, drafts = planned(tmp_path / "m.yaml")
+    assert [draft.request.prompt for draft in drafts] == ["a photo cat"]
+    (said,) = manifest.warnings
+    assert said.startswith("s.csv: ink: its first row names the column, and is no value")
+    (tmp_path / "s.csv").write_text("style\nphoto\n")
+    manifest, drafts = planned(tmp_path / "m.yaml")
+    assert (len(drafts), manifest.warnings) == (1, [])
+
+
 @pytest.mark.parametrize(
     ("name", "content", "how", "problem"),
     [
