@@ -127,6 +127,35 @@ def test_a_folder_does_not_lend_what_a_link_in_it_leads_to(tmp_path: Path) -> No
     assert "leads out of" in problem
 
 
+def test_what_a_folder_holds_and_is_not_used_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts in folders below it, links that lead nowhere, pictures that no model takes."""
+    prompts, photos = tmp_path / "prompts", tmp_path / "photos"
+    (prompts / "more").mkdir(parents=True)
+    for name in ("a.txt", "more/b.txt", "more/.c.txt"):
+        (prompts / name).write_text("a cat")
+    assert "prompts: 1 text file in folders below it is not read" in noted(prompts)
+    (prompts / "lost.txt").symlink_to("nowhere.txt")
+    assert complaints(prompts) == ["prompts/lost.txt: cannot be read: No such file or directory"]
+    (photos / "more").mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(photos / "more" / "a.png")
+    for name in ("b.heic", "more/c.GIF", "Thumbs.db"):
+        (photos / name).write_bytes(b"x")
+    manifest = tmp_path / "m.yaml"
+    for name in ("photos", "photos/**/*", "photos/more/a.png"):
+        manifest.write_text(f"images_from: {name}\nprompt: in ink\n")
+        assert [draft.id for draft in read(manifest)] == ["a" if name.endswith("g") else "more-a"]
+        assert ("2 pictures of a kind that no model takes are not used" in noted(manifest)) == (
+            not name.endswith("g")
+        )
+
+    def refuse(path: str) -> None:
+        raise PermissionError(13, "Permission denied", path)
+
+    manifest.write_text("images_from: photos\nprompt: in ink\n")
+    monkeypatch.setattr("os.scandir", refuse)
+    assert "Permission denied" in "\n".join(complaints(manifest))
+
+
 def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything is read, and while it is."""
     (tmp_path / "prompts").mkdir()

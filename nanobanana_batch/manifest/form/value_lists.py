@@ -45,7 +45,7 @@ def read_values(
     file: str,
     reach: Reach,
     *,
-    called: str,
+    called: str = "",
     column: str = "",
     sheet: str | None = None,
     may_repeat: bool = False,
