@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -309,6 +310,37 @@ def test_a_workbook_is_read_from_its_first_sheet_or_the_one_that_is_named(tmp_pa
     )
     (tmp_path / "m.yaml").write_text("table: t.xlsx\nsheet: Rows\n")
     assert len(read(tmp_path / "m.yaml")) == 3
+
+
+def test_a_workbook_as_programs_and_people_have_it(tmp_path: Path) -> None:
+    """A hidden sheet in front, formulas that nobody has calculated, and failed ones; all is told."""
+    book = openpyxl.Workbook()
+    hidden, sheet = book.worksheets[0], book.create_sheet("Prompts")
+    hidden.sheet_state = "hidden"
+    hidden.append(["prompt"])
+    hidden.append(["not meant"])
+    for row in (["prompt", "note"], ["a_x000D_\ncat _x005F_x000D_", None], ["b", "#REF!"], ["c", "=A1"]):
+        sheet.append(row)
+    book.active = 1
+    book.save(tmp_path / "t.xlsx")
+    assert [draft.request.prompt for draft in read(tmp_path / "t.xlsx")] == ["a\ncat _x000D_", "b", "c"]
+    said = noted(tmp_path / "t.xlsx")
+    assert "`sheet:` of a YAML manifest names another: 'Sheet'" in said
+    assert "1 cell with a formula that was never calculated give" in said
+    assert "1 row with an error of a formula, such as #REF!, which is taken as text: t.xlsx row 3" in said
+    assert "fewer cells" not in said
+
+
+def test_a_sheet_of_more_rows_than_there_are_is_refused(tmp_path: Path) -> None:
+    """Each that is not there would be made."""
+    plain = workbook(["prompt"], ["a"])
+    with zipfile.ZipFile(io.BytesIO(plain)) as old, zipfile.ZipFile(tmp_path / "t.xlsx", "w") as new:
+        for name in old.namelist():
+            new.writestr(
+                name,
+                old.read(name).replace(b'"A2"', b'"A99999999"').replace(b'<row r="2"', b'<row r="99999999"'),
+            )
+    assert complaints(tmp_path / "t.xlsx") == ["t.xlsx: more than 1,048,576 rows; no spreadsheet has so many"]
 
 
 def test_a_workbook_that_would_swell_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
