@@ -124,6 +124,23 @@ def test_every_row_is_made_in_every_style(tmp_path: Path, ending: str) -> None:
     assert "negative_prompt: of 2 styles is not sent" in said
 
 
+def test_a_style_makes_no_prompt_of_nothing(tmp_path: Path) -> None:
+    """A blank prompt is refused or left out as it is without styles, and braces of another kind are told."""
+    (tmp_path / "s.csv").write_text('name,prompt\nInk,"ink drawing of {prompt}"\nOdd,in the {Prompt} style\n')
+    rows = 'rows: [{prompt: a}, {prompt: " "}, {prompt: "\\u200b"}]\n'
+    path = tmp_path / "m.yaml"
+    path.write_text(rows + "styles: {table: s.csv, only: Ink}\n")
+    assert len(complaints(path)) == 2
+    path.write_text(rows + "styles: s.csv\nskip: {empty_prompt: yes}\n")
+    manifest, drafts = planned(path)
+    assert [draft.request.prompt for draft in drafts] == ["ink drawing of a", "a, in the {Prompt} style"]
+    assert "s.csv: styles: 1 style with braces around something else than prompt" in "\n".join(
+        manifest.warnings
+    )
+    path.write_text(rows + "styles: {table: s.csv, only: []}\n")
+    assert "expected at least one style" in complaints(path)[0]
+
+
 def test_styles_are_chosen_named_and_combined_as_any_factor(tmp_path: Path) -> None:
     """With a template of one's own, and ids."""
     (tmp_path / "s.csv").write_text("title,text\nInk,ink {prompt}\nOil,oil {prompt}\nPen,pen {prompt}\n")
