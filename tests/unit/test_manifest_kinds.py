@@ -191,6 +191,16 @@ def test_lines_of_a_text_file_say_what_is_left_of_them(tmp_path: Path) -> None:
     assert "t.txt: left out: 2 lines that begin with #, blanks around 1 line" in said
     path.write_text("Prompt,Category\na cat,Animals\n")
     assert "the first line seems to name columns" in noted(path)
+    for content in (
+        '{"prompt": "a cat"}\n',
+        '[\n{"prompt": "a cat"}\n]\n',
+        '["a cat",\n"a dog"]\n',
+        "{\n}\n",
+    ):
+        path.write_text(content)
+        assert "the lines seem to be JSON" in noted(path)
+    path.write_text("[wide shot] a cat\n{a|b} dog\n")
+    assert "JSON" not in noted(path)
 
 
 @pytest.mark.parametrize(
