@@ -126,7 +126,8 @@ class Roster:
     def keep_ids(self, read: Read) -> None:
         """Rows whose id was only suggested keep the one that a state knows them by, as long as it is free.
 
-        Image files are called so already, and other manifests may name these rows.
+        Image files are called so already, and other manifests may name these rows. A row that the state does
+        not know by this id, and has it only since its manifest suggests it, gives it up.
         """
         last = -1
         query = "SELECT position, row_key, id FROM roster WHERE is_named = ? AND position > ? LIMIT ?"
@@ -135,15 +136,23 @@ class Roster:
             known = dict(read(_KNOWN_IDS, json.dumps([key for _, key, _ in found])))
             for position, key, id_ in found:
                 if known.get(key, id_) != id_:
-                    self._rename(position, str(known[key]))
+                    self._take_id(position, str(known[key]), read)
+
+    def _take_id(self, position: int, id_: str, read: Read) -> None:
+        folded = self._fold_id(id_)
+        ((own,),) = self._db.execute("SELECT id FROM roster WHERE position = ?", (position,)).fetchall()
+        query = "SELECT position, row_key, id, is_named FROM roster WHERE folded = ? AND position <> ?"
+        for holder, key, other, is_named in self._db.execute(query, (hash(folded), position)).fetchall():
+            if self._fold_id(other) == folded:
+                known = dict(read(_KNOWN_IDS, json.dumps([key]))).get(key, "")
+                if is_named != SUGGESTED or self._fold_id(str(known)) == folded:
+                    return
+                self._rename(holder, str(own))
+        self._rename(position, id_)
 
     def _rename(self, position: int, id_: str) -> None:
-        folded = self._fold_id(id_)
-        holders = self._db.execute("SELECT id FROM roster WHERE folded = ?", (hash(folded),))
-        if not any(self._fold_id(other) == folded for (other,) in holders):
-            self._db.execute(
-                "UPDATE roster SET id = ?, folded = ? WHERE position = ?", (id_, hash(folded), position)
-            )
+        folded = hash(self._fold_id(id_))
+        self._db.execute("UPDATE roster SET id = ?, folded = ? WHERE position = ?", (id_, folded, position))
 
     def _follow(self, base: str, twins: Twins) -> None:
         found = self._db.execute(_TWINS, (mark_of(base), base, base)).fetchall()

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,35 @@ def test_a_folder_does_not_lend_what_a_link_in_it_leads_to(tmp_path: Path) -> No
     assert "leads out of" in problem
 
 
+def test_what_a_folder_holds_and_is_not_used_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts in folders below it, links that lead nowhere, pictures that no model takes."""
+    prompts, photos = tmp_path / "prompts", tmp_path / "photos"
+    (prompts / "more").mkdir(parents=True)
+    for name in ("a.txt", "more/b.txt", "more/.c.txt"):
+        (prompts / name).write_text("a cat")
+    assert "prompts: 1 text file in folders below it is not read" in noted(prompts)
+    (prompts / "lost.txt").symlink_to("nowhere.txt")
+    assert complaints(prompts) == ["prompts/lost.txt: cannot be read: No such file or directory"]
+    (photos / "more").mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(photos / "more" / "a.png")
+    for name in ("b.heic", "more/c.GIF", "Thumbs.db"):
+        (photos / name).write_bytes(b"x")
+    manifest = tmp_path / "m.yaml"
+    for name in ("photos", "photos/**/*", "photos/more/a.png"):
+        manifest.write_text(f"images_from: {name}\nprompt: in ink\n")
+        assert [draft.id for draft in read(manifest)] == ["a" if name.endswith("g") else "more-a"]
+        assert ("2 pictures of a kind that no model takes are not used" in noted(manifest)) == (
+            not name.endswith("g")
+        )
+
+    def refuse(path: str) -> None:
+        raise PermissionError(13, "Permission denied", path)
+
+    manifest.write_text("images_from: photos\nprompt: in ink\n")
+    monkeypatch.setattr("os.scandir", refuse)
+    assert "Permission denied" in "\n".join(complaints(manifest))
+
+
 def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything is read, and while it is."""
     (tmp_path / "prompts").mkdir()
@@ -161,6 +191,16 @@ def test_lines_of_a_text_file_say_what_is_left_of_them(tmp_path: Path) -> None:
     assert "t.txt: left out: 2 lines that begin with #, blanks around 1 line" in said
     path.write_text("Prompt,Category\na cat,Animals\n")
     assert "the first line seems to name columns" in noted(path)
+    for content in (
+        '{"prompt": "a cat"}\n',
+        '[\n{"prompt": "a cat"}\n]\n',
+        '["a cat",\n"a dog"]\n',
+        "{\n}\n",
+    ):
+        path.write_text(content)
+        assert "the lines seem to be JSON" in noted(path)
+    path.write_text("[wide shot] a cat\n{a|b} dog\n")
+    assert "JSON" not in noted(path)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +218,14 @@ def test_lines_of_a_text_file_say_what_is_left_of_them(tmp_path: Path) -> None:
         ("[" * 100_000, "t.json:1: not valid JSON: nested far too deeply"),
         ('"a"', "t.json:1: not valid JSON: a list or an object begins with [ or {"),
         ("[]", "t.json: there are no rows"),
-        ('["' + "x" * (1 << 21) + '"]', "t.json:1: not valid JSON: Unterminated string"),
+        ('[\n["' + "x" * (1 << 21) + '"]]', "t.json: line 2: a value of more than 1,048,576 characters"),
+        (
+            '[\n{"a": [' + "1," * (1 << 20) + "1]}]",
+            "t.json: line 2: a value of more than 1,048,576 characters",
+        ),
+        ('[{"a": NaN, "b": ' + "[" * 100_000, "t.json:1: not valid JSON: nested far too deeply"),
+        ('{"prompt": ' + "[" * 60_000, "t.json:1: not valid JSON: nested far too deeply"),
+        ('[{"a": NaN, "b": ' + "9" * 5000 + "}]", "t.json row 1: NaN is no number"),
     ],
     ids=lambda text: text[:40],
 )
@@ -197,6 +244,21 @@ def test_json_may_be_a_manifest_as_a_whole(tmp_path: Path) -> None:
         '{"rows": [{"city": "Rome"}], "prompt": "{city}", "defaults": {"model": "nano-banana-beta"}}'
     )
     assert [draft.request.prompt for draft in read(path)] == ["Rome"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be"])
+def test_what_json_holds_is_seen_behind_any_byte_order_mark(tmp_path: Path, encoding: str) -> None:
+    """Else the keys of its objects would be rows."""
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    for name, text in (
+        ("lines.json", '{"prompt": "ä cat", "id": "x"}\n'),
+        ("lines.jsonl", '{"prompt": "ä cat", "id": "x"}\n'),
+        ("list.jsonl", '[\n{"prompt": "ä cat", "id": "x"}\n]\n'),
+        ("whole.json", '{"prompt": "{c} cat", "id": "x", "matrix": {"c": ["ä"]}}\n'),
+    ):
+        (tmp_path / name).write_bytes((mark + text).encode(encoding))
+        (draft,) = read(tmp_path / name)
+        assert (draft.request.prompt, draft.id) == ("ä cat", "x")
 
 
 def test_what_nobody_names_of_nested_json_is_left_out_once(tmp_path: Path) -> None:
@@ -260,12 +322,55 @@ def test_a_workbook_is_read_from_its_first_sheet_or_the_one_that_is_named(tmp_pa
     assert len(read(tmp_path / "m.yaml")) == 3
 
 
+def test_a_workbook_as_programs_and_people_have_it(tmp_path: Path) -> None:
+    """A hidden sheet in front, formulas that nobody has calculated, and failed ones; all is told."""
+    book = openpyxl.Workbook()
+    hidden, sheet = book.worksheets[0], book.create_sheet("Prompts")
+    hidden.sheet_state = "hidden"
+    hidden.append(["prompt"])
+    hidden.append(["not meant"])
+    for row in (["prompt", "note"], ["a_x000D_\ncat _x005F_x000D_", None], ["b", "#REF!"], ["c", "=A1"]):
+        sheet.append(row)
+    book.active = 1
+    book.save(tmp_path / "t.xlsx")
+    assert [draft.request.prompt for draft in read(tmp_path / "t.xlsx")] == ["a\ncat _x000D_", "b", "c"]
+    said = noted(tmp_path / "t.xlsx")
+    assert "`sheet:` of a YAML manifest names another: 'Sheet'" in said
+    assert "1 cell with a formula that was never calculated give" in said
+    assert "1 row with an error of a formula, such as #REF!, which is taken as text: t.xlsx row 3" in said
+    assert "fewer cells" not in said
+
+
+def test_a_sheet_of_more_rows_than_there_are_is_refused(tmp_path: Path) -> None:
+    """Each that is not there would be made."""
+    plain = workbook(["prompt"], ["a"])
+    with zipfile.ZipFile(io.BytesIO(plain)) as old, zipfile.ZipFile(tmp_path / "t.xlsx", "w") as new:
+        for name in old.namelist():
+            new.writestr(
+                name,
+                old.read(name).replace(b'"A2"', b'"A99999999"').replace(b'<row r="2"', b'<row r="99999999"'),
+            )
+    assert complaints(tmp_path / "t.xlsx") == ["t.xlsx: more than 1,048,576 rows; no spreadsheet has so many"]
+
+
 def test_a_workbook_that_would_swell_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A few kilobytes can unpack to gigabytes."""
     (tmp_path / "t.xlsx").write_bytes(workbook(["prompt"], ["a" * 30_000]))
     monkeypatch.setattr(workbooks, "_FEW_BYTES", 20_000)
     monkeypatch.setattr(workbooks, "_MOST_SWOLLEN", 20)
     assert "'xl/worksheets/sheet1.xml' in it holds 0 MiB in 0" in "\n".join(complaints(tmp_path / "t.xlsx"))
+
+
+def test_a_packed_file_may_be_of_several_parts(tmp_path: Path) -> None:
+    """As programs write them that pack in parallel, with frames of zstd that hold nothing."""
+    nothing = b"\x53\x2a\x4d\x18\x04\0\0\0size"
+    content = CONTENTS["t.csv"]
+    half = len(content) // 2
+    for ending, before in ((".gz", b""), (".zst", nothing)):
+        pack = PACKS[ending]
+        path = tmp_path / f"t.csv{ending}"
+        path.write_bytes(before + pack(content[:half]) + before + pack(content[half:]) + before)
+        assert [draft.request.prompt for draft in read(path)] == PROMPTS
 
 
 def test_a_packed_file_that_is_cut_or_swells_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,6 +380,9 @@ def test_a_packed_file_that_is_cut_or_swells_is_told(tmp_path: Path, monkeypatch
         packed = PACKS[ending](CONTENTS["t.csv"])
         path.write_bytes(packed[: len(packed) // 2])
         assert "the compressed file is damaged, or not whole" in "\n".join(complaints(path))
+    words = zstandard.train_dictionary(1024, [prompt.encode() for prompt in PROMPTS])
+    path.write_bytes(zstandard.ZstdCompressor(dict_data=words).compress(CONTENTS["t.csv"]))
+    assert "not whole: zstd decompressor error: Dictionary mismatch" in "\n".join(complaints(path))
     assert MAX_UNPACKED > 1 << 30
     path.write_bytes(PACKS[".zst"](CONTENTS["t.csv"]))
     monkeypatch.setattr("nanobanana_batch.manifest.read.unpack.MAX_UNPACKED", 1 << 16)
@@ -338,6 +446,18 @@ def test_columns_and_id_on_the_command_line(
     assert (code, "--id is for tables; in a YAML manifest it is the key `id:`" in said) == (2, True)
 
 
+def test_a_name_with_a_dot_is_not_what_stands_in_a_struct(tmp_path: Path) -> None:
+    """The reader of Parquet takes both by the same path; and a list inside of one is named as a list."""
+    rows = {"prompt.en": ["a"], "prompt": [{"en": "b", "all": ["c", "d"]}]}
+    pd.DataFrame(rows).to_parquet(tmp_path / "t.parquet")
+    manifest = tmp_path / "m.yaml"
+    manifest.write_text("table: t.parquet\ncolumns: {prompt: prompt.en}\n")
+    assert [draft.request.prompt for draft in read(manifest)] == ["a"]
+    manifest.write_text("table: t.parquet\ncolumns: {prompt: prompt.en, others: prompt.all}\n")
+    (problem,) = complaints(manifest)
+    assert problem.endswith("columns.others: 'prompt.all' is a list; only `images` may be one")
+
+
 def test_pictures_in_parquet_may_be_reference_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As Hugging Face stores them; each becomes a file of the user's cache, and counts by its content."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -359,5 +479,11 @@ def test_pictures_in_parquet_may_be_reference_images(tmp_path: Path, monkeypatch
         assert files[0].sha256 == files[2].sha256 != files[1].sha256
         assert len(list((tmp_path / "cache").rglob("*.png"))) == 2
         shutil.rmtree(tmp_path / "cache")
+    for second in (None, {"bytes": None, "path": "blue.png"}):
+        called_images = {"prompt": ["a", "b", "c"], "images": [pictures[0], second, pictures[2]]}
+        pd.DataFrame(called_images).to_parquet(work / f"{second is None}.parquet")
+    assert [len(draft.request.files) for draft in read(work / "True.parquet")] == [1, 0, 1]
+    (problem,) = complaints(work / "False.parquet")
+    assert problem.startswith("False.parquet row 2: a picture that is not in the table")
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/no-such-place")
     assert "its pictures cannot be kept in" in "\n".join(complaints(work / "m.yaml"))

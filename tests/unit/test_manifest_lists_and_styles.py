@@ -58,6 +58,19 @@ def test_a_list_is_read_as_what_its_file_is(tmp_path: Path, name: str, content: 
     assert manifest.reads == (read,)
 
 
+def test_a_list_whose_first_line_names_its_column_says_so(tmp_path: Path) -> None:
+    """Else the first value of a list without a header would be missed by nobody."""
+    (tmp_path / "m.yaml").write_text('matrix: {style: {file: s.csv}}\nprompt: "a {style} cat"\n')
+    (tmp_path / "s.csv").write_text("ink\nphoto\n")
+    manifest, drafts = planned(tmp_path / "m.yaml")
+    assert [draft.request.prompt for draft in drafts] == ["a photo cat"]
+    (said,) = manifest.warnings
+    assert said.startswith("s.csv: ink: its first row names the column, and is no value")
+    (tmp_path / "s.csv").write_text("style\nphoto\n")
+    manifest, drafts = planned(tmp_path / "m.yaml")
+    assert (len(drafts), manifest.warnings) == (1, [])
+
+
 @pytest.mark.parametrize(
     ("name", "content", "how", "problem"),
     [
@@ -109,6 +122,23 @@ def test_every_row_is_made_in_every_style(tmp_path: Path, ending: str) -> None:
     assert "1 style without a text or a name is left out" in said
     assert "1 style with a name that stands there already is left out" in said
     assert "negative_prompt: of 2 styles is not sent" in said
+
+
+def test_a_style_makes_no_prompt_of_nothing(tmp_path: Path) -> None:
+    """A blank prompt is refused or left out as it is without styles, and braces of another kind are told."""
+    (tmp_path / "s.csv").write_text('name,prompt\nInk,"ink drawing of {prompt}"\nOdd,in the {Prompt} style\n')
+    rows = 'rows: [{prompt: a}, {prompt: " "}, {prompt: "\\u200b"}]\n'
+    path = tmp_path / "m.yaml"
+    path.write_text(rows + "styles: {table: s.csv, only: Ink}\n")
+    assert len(complaints(path)) == 2
+    path.write_text(rows + "styles: s.csv\nskip: {empty_prompt: yes}\n")
+    manifest, drafts = planned(path)
+    assert [draft.request.prompt for draft in drafts] == ["ink drawing of a", "a, in the {Prompt} style"]
+    assert "s.csv: styles: 1 style with braces around something else than prompt" in "\n".join(
+        manifest.warnings
+    )
+    path.write_text(rows + "styles: {table: s.csv, only: []}\n")
+    assert "expected at least one style" in complaints(path)[0]
 
 
 def test_styles_are_chosen_named_and_combined_as_any_factor(tmp_path: Path) -> None:

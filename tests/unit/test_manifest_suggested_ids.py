@@ -81,6 +81,29 @@ def test_a_folder_that_was_run_before_keeps_its_names_and_pays_nothing(
     assert set(files) < {path.name for path in (out / "images").iterdir()}
 
 
+def test_a_new_combination_takes_no_name_that_a_folder_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It gets the next one: a file and other manifests call the old row so."""
+    manifest, out = tmp_path / "m.yaml", tmp_path / "out"
+    text = 'defaults: {model: nano-banana-beta}\nprompt: "a {s} cat"\nmatrix: {s: [In Oil, ink]}\n'
+    manifest.write_text(text)
+    order = Order(manifest, out, Connection("local"))
+    provider = Watched(latency_s=0.0, submit_s=0.0, offers={"poll_interval_s": 0.01})
+    put_in_their_place(provider, monkeypatch)
+    assert run_job.run(order, Settings(), Tally()).exit_code == 0
+    old = known(out)
+    assert set(old.values()) == {"in-oil", "ink"}
+    for values in ("[in oil!, IN OIL, In Oil, INK, ink]", "[ink, INK, In Oil, IN OIL, in oil!]"):
+        manifest.write_text(text.replace("[In Oil, ink]", values))
+        rows = {row.request.prompt: row.id for row in make_plan(order).first_rows}
+        assert (rows["a In Oil cat"], rows["a ink cat"]) == ("in-oil", "ink")
+        assert len({*rows.values()}) == len(rows) == 5
+        assert run_job.run(order, Settings(), Tally()).exit_code == 0
+        assert known(out).items() >= old.items()
+        old = known(out)
+
+
 def known(out: Path) -> dict[str, str]:
     """Row keys with the ids by which a folder knows them."""
     with open_reader(out / STATE_NAME) as reader:

@@ -148,6 +148,7 @@ def _file_items(form: Form, name: str, node: Map, may_repeat: bool) -> list[tupl
         form.folder / target.text,
         target.text,
         form.reach,
+        called=name,
         column=as_name(column.text or "") if isinstance(column, Scalar) else "",
         sheet=sheet.text if isinstance(sheet, Scalar) else None,
         may_repeat=may_repeat,

@@ -62,6 +62,10 @@ def read_styles(form: Form, entries: Entries) -> Styles | None:
     texts = {name: text for name, text in texts.items() if not wanted or name in wanted}
     if not texts:
         return None
+    braces = sum("{" in text.replace(_PLACEHOLDER, "") for text in texts.values())
+    if braces:
+        message = f"{counted(braces, 'style')} with braces around something else than {_PLACEHOLDER[1:-1]}"
+        form.warnings.append(str(Problem(table.file, f"{message}; they are sent as they stand", "styles")))
     names = tuple(texts)
     column = Column(STYLE, names, (place(form.file, node.pos),), distinct_words(names))
     return Styles(Factor((column,)), texts)
@@ -138,6 +142,8 @@ def _only(form: Form, node: Node, texts: Mapping[str, str]) -> set[str]:
     if listed is None:
         return set()
     items = listed.items if isinstance(listed, Seq) else [listed]
+    if not items:
+        form.note(listed.pos, "expected at least one style; leave it out for all of them", "styles")
     found = set()
     for item in items:
         text = item.text if isinstance(item, Scalar) else None

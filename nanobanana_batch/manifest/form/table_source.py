@@ -314,8 +314,11 @@ def _taken(form: Form, file: str, header: Header, asked: Asked, at: Callable[[in
         index = _index_of(wish.column, ours, giving, lists, header, inner)
         if index is not None:
             found[ours] = index
-            if wish.column in header.pictures and (folder := pictures_folder()):
-                form.reach.lend(folder)
+            _lend(form, header, wish.column)
+        elif wish.column in header.inner:
+            form.log.add(
+                Finding("columns", f"{shown(wish.column)} is a list; only `images` may be one").at(wish.place)
+            )
         else:
             names = (*header.names, *header.inner)
             near = closest(wish.column, names)
@@ -324,8 +327,11 @@ def _taken(form: Form, file: str, header: Header, asked: Asked, at: Callable[[in
     for name in sorted(set(asked.named) & set(header.inner)):
         found[name] = inner.setdefault(name, len(header.names) + len(inner))
     mapped = {wish.column for wish in asked.columns.values()}
-    if "images" in lists and "images" not in mapped | asked.columns.keys():
-        found["images"] = lists["images"]
+    if "images" not in mapped | asked.columns.keys():
+        index = _index_of("images", "images", {}, lists, header, inner)
+        if index is not None:
+            found["images"] = index
+            _lend(form, header, "images")
     rest = {name: index for name, index in giving.items() if name not in mapped}
     for name in rest:
         if name in asked.columns:
@@ -333,6 +339,12 @@ def _taken(form: Form, file: str, header: Header, asked: Asked, at: Callable[[in
             form.log.add(Problem(asked.columns[name].place, message, "columns"))
     _take_rest(form, file, rest, found, asked, at)
     return Taken(dict(sorted(found.items(), key=itemgetter(1))), tuple(inner))
+
+
+def _lend(form: Form, header: Header, column: str) -> None:
+    """The pictures of a column stand in a folder of ours."""
+    if column in header.pictures and (folder := pictures_folder()):
+        form.reach.lend(folder)
 
 
 def _index_of(

@@ -21,6 +21,7 @@ from nanobanana_batch.manifest.words.template import as_text
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.wording import closest, counted, shown
 
+_NAMED_BY_A_ROW = ("csv", "tsv", "xlsx")
 MAX_VALUES = 1_000_000
 MAX_LIST_BYTES = 16 << 20
 _KINDS = "a list has one value a line (.txt), or is a YAML list, or a column of a table (`column:`)"
@@ -44,11 +45,12 @@ def read_values(
     file: str,
     reach: Reach,
     *,
+    called: str = "",
     column: str = "",
     sheet: str | None = None,
     may_repeat: bool = False,
 ) -> ValueList:
-    """The values of a file, by what its name says that it is."""
+    """The values of a file, by what its name says that it is; `called` is what they are values of."""
     found = ValueList()
     kind = kind_of(file)
     if file.lower().endswith(YAML_ENDINGS):
@@ -59,7 +61,7 @@ def read_values(
         found.problems.append(Problem(file, f"{_KINDS}; rename it, if it is one"))
         return found
     else:
-        items = _of_column(path, file, kind, column, sheet, reach, found)
+        items = _of_column(path, file, kind, called, column, sheet, reach, found)
     if column and kind in (None, "txt"):
         found.problems.append(Problem(file, f"it has no columns, so there is no {shown(column)}"))
     _take(file, items, found, may_repeat=may_repeat)
@@ -120,7 +122,14 @@ def _of_yaml(path: Path, file: str, found: ValueList) -> Iterator[tuple[str, str
 
 
 def _of_column(
-    path: Path, file: str, kind: str, column: str, sheet: str | None, reach: Reach, found: ValueList
+    path: Path,
+    file: str,
+    kind: str,
+    called: str,
+    column: str,
+    sheet: str | None,
+    reach: Reach,
+    found: ValueList,
 ) -> Iterator[tuple[str, str]]:
     table = open_table(path, file, kind, reach, sheet)
     header = table.header()
@@ -131,6 +140,9 @@ def _of_column(
     inner = [path for path, is_list in header.inner.items() if not is_list]
     if not column and len(usable) == 1:
         column = usable[0]
+        if kind in _NAMED_BY_A_ROW and column != called:
+            message = f"its first row names the column, and is no value; `column: {column}` says so"
+            found.notes.append(str(Problem(file, message, column)))
     if column not in usable and column not in inner:
         near = closest(column, (*usable, *inner)) if column else ""
         said = f"no column {shown(column)}" if column else "`column:` says which column holds the values"

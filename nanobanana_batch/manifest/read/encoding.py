@@ -181,6 +181,11 @@ def is_utf16(data: bytes) -> bool:
     return data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
 
 
+def beginning_of(head: bytes) -> str:
+    """The text of how a file begins, whatever it is cut in."""
+    return head.decode("utf-16" if is_utf16(head) else "utf-8-sig", "replace")
+
+
 def control_fault(text: str) -> str:
     """Why this text cannot be one that a person has meant; empty when it can."""
     odd = _ODD.search(text)

@@ -9,6 +9,7 @@ import glob
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
+from typing import NoReturn
 
 from nanobanana_batch.catalog import IMAGE_ENDINGS
 from nanobanana_batch.errors import Problem
@@ -30,6 +31,7 @@ class PromptFolder:
         self._folder = folder
         self._reach = reach
         self._pictures = 0
+        self._below = 0
 
     def header(self) -> Header:
         """Two columns."""
@@ -41,6 +43,7 @@ class PromptFolder:
         """The name of each file, its id and its text."""
         try:
             found = _files_of(self._folder)
+            self._below = sum("/" in name and is_text_file(name) for name in _below(self._folder, "."))
         except OSError as error:
             log.add(Problem(self.file, f"cannot be read: {error.strerror or error}"))
             return
@@ -72,7 +75,11 @@ class PromptFolder:
         return text
 
     def notes(self) -> Iterator[str]:
-        """Pictures beside the prompts."""
+        """Pictures beside the prompts, and texts below them."""
+        if self._below:
+            are = "is" if self._below == 1 else "are"
+            message = f"{counted(self._below, 'text file')} in folders below it {are} not read"
+            yield str(Problem(self.file, f"{message}; name such a folder, or give each a block of its own"))
         if self._pictures:
             message = f"{counted(self._pictures, 'picture')} beside the prompts are not used"
             yield str(Problem(self.file, f"{message}; `images_from:` of a YAML manifest makes rows of them"))
@@ -86,11 +93,16 @@ class PictureFolder:
         self.row_prefix = ""
         self._base = base
         self._name = name
+        self._others = 0
 
     def header(self) -> Header:
         """The picture, its id, and what it is called."""
         names = ("images", "id", "file", "folder")
-        if any(True for _ in self._names()):
+        try:
+            found = self._names()
+        except OSError as error:
+            return Header(problems=(Problem(self.file, f"cannot be read: {error}"),))
+        if found:
             return Header(names, (self.file,) * len(names))
         wanted = " ".join(IMAGE_ENDINGS)
         return Header(problems=(Problem(self.file, f"there are no pictures; they end in {wanted}"),))
@@ -100,7 +112,12 @@ class PictureFolder:
     ) -> Iterator[tuple[str, list[str | tuple[str, ...]]]]:
         """Each picture by its path from the manifest's folder."""
         used: set[str] = set()
-        for name in self._names():
+        try:
+            found = self._names()
+        except OSError as error:
+            log.add(Problem(self.file, f"cannot be read: {error}"))
+            return
+        for name in found:
             path = PurePosixPath(name)
             parts = path.relative_to(self.root).parts if self.root else path.parts
             id_ = portable("-".join([*parts[:-1], path.stem]))
@@ -110,8 +127,11 @@ class PictureFolder:
             yield name, [(name,), id_, path.name, "" if path.parent == PurePosixPath() else str(path.parent)]
 
     def notes(self) -> Iterator[str]:
-        """Nothing."""
-        return iter(())
+        """Pictures that no model takes."""
+        if self._others:
+            are = "is" if self._others == 1 else "are"
+            message = f"{counted(self._others, 'picture')} of a kind that no model takes {are} not used"
+            yield str(Problem(self.file, f"{message}; save them as JPEG or PNG"))
 
     @property
     def root(self) -> str:
@@ -120,13 +140,20 @@ class PictureFolder:
         fixed = next((n for n, part in enumerate(parts) if _has_wildcard(part)), len(parts))
         return str(PurePosixPath(*parts[:fixed])) if fixed else ""
 
-    def _names(self) -> Iterator[str]:
+    def _names(self) -> list[str]:
         found: Iterable[str]
         if _has_wildcard(self._name):
             found = glob.iglob(self._name, root_dir=self._base, recursive=True)
+        elif (self._base / self._name).is_file():
+            found = [self._name]
         else:
             found = _below(self._base, self._name)
-        yield from sorted(name for name in found if is_picture(name))
+        names, self._others = [], 0
+        for name in found:
+            if is_picture(name):
+                names.append(name)
+            self._others += name.lower().endswith(_OTHER_PICTURES)
+        return sorted(names)
 
 
 def has_pictures(folder: Path) -> bool:
@@ -145,6 +172,7 @@ def is_picture(name: str) -> bool:
 
 
 _TEXT = ".txt"
+_OTHER_PICTURES = (".heic", ".heif", ".avif", ".gif", ".bmp", ".tif", ".tiff", ".jfif", ".jxl")
 
 
 def is_text_file(name: str) -> bool:
@@ -154,16 +182,21 @@ def is_text_file(name: str) -> bool:
 
 def _files_of(folder: Path) -> list[str]:
     with os.scandir(folder) as entries:
-        found = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_file()]
+        # A link that leads nowhere is told where it is read.
+        found = [entry.name for entry in entries if not entry.name.startswith(".") and not entry.is_dir()]
     return sorted(found)
 
 
 def _below(base: Path, name: str) -> Iterator[str]:
     """The files below a folder, each as a path from `base`; links to folders are not followed."""
-    for root, folders, files in os.walk(base / name):
+    for root, folders, files in os.walk(base / name, onerror=_raise):
         folders[:] = [folder for folder in folders if not folder.startswith(".")]
         place = PurePosixPath(name) / PurePosixPath(Path(root).relative_to(base / name).as_posix())
         yield from (str(place / file) for file in files if not file.startswith("."))
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise error
 
 
 def _has_wildcard(text: str) -> bool:

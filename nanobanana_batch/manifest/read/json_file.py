@@ -14,6 +14,7 @@ from nanobanana_batch.errors import Problem
 from nanobanana_batch.manifest.read.encoding import (
     MAX_LINE,
     Unusable,
+    beginning_of,
     control_fault,
     is_utf16,
     not_utf8,
@@ -38,6 +39,7 @@ KEY = "key"
 """The column of the keys of an object of objects."""
 _PROMPT = "prompt"
 _CHUNK = 1 << 16
+_TOO_LONG = f"a value of more than {MAX_LINE:,} characters, or a quote that is never closed; no more are read"
 _SAYS_SOMETHING = re.compile(r"[^ \t\n\r]")
 _ONE_LIST = "one object, and a row for each of its values was expected; its rows seem to stand under {key}"
 
@@ -154,8 +156,7 @@ class _Scanner:
             try:
                 value, end = DECODER.raw_decode(self._piece, self._at)
             except json.JSONDecodeError as error:
-                if len(self._piece) - self._at > MAX_LINE or not self._more():
-                    raise self._fault(error.msg, error.pos) from error
+                self._go_on(error)
             except Refused as refused:
                 return self._passed(refused)
             except RecursionError:
@@ -170,11 +171,20 @@ class _Scanner:
             try:
                 _, end = _PLAIN.raw_decode(self._piece, self._at)
             except json.JSONDecodeError as error:
-                if len(self._piece) - self._at > MAX_LINE or not self._more():
-                    raise self._fault(error.msg, error.pos) from error
+                self._go_on(error)
+            except RecursionError:
+                raise self._fault("nested far too deeply") from None
             else:
                 self._at = end
                 return refused
+
+    def _go_on(self, error: json.JSONDecodeError) -> None:
+        """Read on, if that may mend it."""
+        is_long = len(self._piece) - self._at > MAX_LINE
+        if is_long and (error.msg.startswith("Unterminated") or error.pos - self._at > MAX_LINE):
+            raise Unusable(f"line {self._line_at(self._at)}: {_TOO_LONG}")
+        if is_long or not self._more():
+            raise self._fault(error.msg, error.pos) from error
 
     def _taken(self, value: Any, end: int) -> Any:
         text = self._piece[self._at : end]
@@ -204,11 +214,13 @@ class _Scanner:
         return bool(piece)
 
     def _fault(self, message: str, position: int | None = None) -> _NotJson:
-        end = self._at if position is None else position
-        return _NotJson(message, self._line + self._piece.count("\n", 0, end))
+        return _NotJson(message, self._line_at(self._at if position is None else position))
+
+    def _line_at(self, position: int) -> int:
+        return self._line + self._piece.count("\n", 0, position)
 
 
-_PLAIN = json.JSONDecoder()
+_PLAIN = json.JSONDecoder(parse_float=str, parse_int=str)
 
 
 def json_table(path: Path, file: str) -> Table:
@@ -219,7 +231,7 @@ def json_table(path: Path, file: str) -> Table:
     except (ValueError, RecursionError):
         value = None
     keys = list(value) if isinstance(value, dict) else []
-    is_more = bool(keys) and rest.lstrip().startswith(b"{")
+    is_more = bool(keys) and rest.lstrip().startswith("{")
     # One line may be a whole document of many rows, or one row.
     is_row = is_more or any(field_written_otherwise(key) or offers_prompts(key) for key in keys)
     return JsonLines(path, file) if is_row else JsonTable(path, file)
@@ -228,13 +240,15 @@ def json_table(path: Path, file: str) -> Table:
 def lines_table(path: Path, file: str) -> Table:
     """The table in a file called .jsonl: an object a line, unless it is one list over several lines."""
     line, _ = _beginning(path)
-    return JsonTable(path, file) if line.strip() == b"[" else JsonLines(path, file)
+    return JsonTable(path, file) if line.strip() == "[" else JsonLines(path, file)
 
 
-def _beginning(path: Path) -> tuple[bytes, bytes]:
+def _beginning(path: Path) -> tuple[str, str]:
     """The first line, and what follows; what cannot be read is told where it is read."""
     try:
         with opened(path) as stream:
-            return stream.readline(MAX_LINE), stream.read(_CHUNK)
+            head = stream.read(MAX_LINE)
     except (OSError, Unusable):
-        return b"", b""
+        return "", ""
+    line, _, rest = beginning_of(head).partition("\n")
+    return line, rest

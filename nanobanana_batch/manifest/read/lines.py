@@ -14,6 +14,7 @@ from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.wording import counted
 
 _COLUMN = "prompt"
+_JSON = re.compile(r"""\[\s*(["{].*)?$|\{\s*(".*)?$""")
 
 
 class TextLines:
@@ -24,7 +25,7 @@ class TextLines:
         self.row_prefix = f"{file}:"
         self._path = path
         self._of_lines = Remarks()
-        self._looks_like_a_table = False
+        self._first = ""
 
     def header(self) -> Header:
         """One column."""
@@ -34,13 +35,12 @@ class TextLines:
         self, names: Sequence[str], log: ProblemLog, inner: Sequence[str] = ()
     ) -> Iterator[tuple[int, list[str]]]:
         """Each line that is a prompt."""
-        self._of_lines = Remarks()
+        self._of_lines, self._first = Remarks(), ""
         try:
             with opened(self._path) as stream:
                 for number, line in sound_lines(stream, self.file, log.add):
-                    if number == 1:
-                        self._looks_like_a_table = _names_columns(line)
                     if text := self._of_lines.bare(line):
+                        self._first = self._first or text
                         yield number, [text]
         except Unusable as error:
             log.add(Problem(self.file, str(error)))
@@ -49,7 +49,10 @@ class TextLines:
 
     def notes(self) -> Iterator[str]:
         """What was left out of lines, and whether they are probably something else."""
-        if self._looks_like_a_table:
+        if _JSON.match(self._first):
+            message = "the lines seem to be JSON, and each is a prompt here"
+            yield str(Problem(self.file, f"{message}; `--format json` (or jsonl) reads what is in them"))
+        if _names_columns(self._first):
             message = "the first line seems to name columns, and is a prompt here, as every line is"
             yield str(Problem(self.file, f"{message}; `--format csv` (or tsv) reads it as a table"))
         if said := str(self._of_lines):

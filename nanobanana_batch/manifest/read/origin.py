@@ -15,7 +15,7 @@ from pathlib import Path
 
 from nanobanana_batch.errors import UsageError
 from nanobanana_batch.manifest.read.delimited import TextTable
-from nanobanana_batch.manifest.read.encoding import Unusable, is_utf16
+from nanobanana_batch.manifest.read.encoding import Unusable, beginning_of
 from nanobanana_batch.manifest.read.folders import PictureFolder, PromptFolder, has_pictures, has_texts
 from nanobanana_batch.manifest.read.json_file import json_table, lines_table
 from nanobanana_batch.manifest.read.lines import TextLines
@@ -32,7 +32,7 @@ STDIN = Path("-")
 _HEAD_BYTES = 1 << 16
 _YAML_KEYS = ("name", "blocks", *BLOCK_KEYS)
 _YAML_KEY = re.compile(rf"({'|'.join(_YAML_KEYS)})\s*:(\s|$)")
-_WHOLE = re.compile(rb'\s*\{\s*"([a-z]+)"\s*:')
+_WHOLE = re.compile(r'\s*\{\s*"([a-z]+)"\s*:')
 _PIPE_HINT = "Pipe one in: `python make_rows.py | nanobanana-batch plan -`."
 _ENDINGS = {
     "csv": (".csv",),
@@ -143,13 +143,13 @@ def _is_whole(path: Path) -> bool:
     """Whether a file of JSON is a manifest in itself, since JSON is YAML, and not a table."""
     try:
         with opened(path) as stream:
-            head = stream.read(_HEAD_BYTES)
+            head = beginning_of(stream.read(_HEAD_BYTES))
     except (OSError, Unusable):
         return False
     found = _WHOLE.match(head)
-    if found is None or found[1].decode() not in _YAML_KEYS:
+    if found is None or found[1] not in _YAML_KEYS:
         return False
-    first = head.lstrip().partition(b"\n")[0].decode("utf-8", "replace").strip()
+    first = head.lstrip().partition("\n")[0].strip()
     return _kind_of_object(first) != "jsonl"
 
 
@@ -202,7 +202,7 @@ def told_kind(head: bytes) -> str | None:
         return "parquet"
     if head.startswith(b"PK\x03\x04"):
         return "xlsx"
-    text = head.decode("utf-16" if is_utf16(head) else "utf-8-sig", "replace")
+    text = beginning_of(head)
     lines = [line for line in text.splitlines() if line.strip()]
     said = [line for line in lines if not line.lstrip().startswith("#")]
     if not said:
@@ -233,6 +233,8 @@ def _kind_of_object(line: str) -> str | None:
     """JSON may be one row of many, or a whole manifest, since JSON is YAML."""
     try:
         value = json.loads(line)
+    except RecursionError:
+        return "jsonl"  # where it is told
     except ValueError:
         return "yaml" if line == "{" else None
     if not isinstance(value, dict):

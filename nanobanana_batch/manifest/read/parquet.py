@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +23,7 @@ from nanobanana_batch.manifest.read.table import CHANGED, Header, named_header, 
 from nanobanana_batch.manifest.words.names import as_name
 from nanobanana_batch.manifest.words.template import Value
 from nanobanana_batch.problems import ProblemLog
+from nanobanana_batch.wording import shown
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -84,6 +85,8 @@ class ParquetTable:
         first = 1
         wanted = [name for name, kind in columns if kind is not None]
         large = [name for name, kind in columns if kind is not None and _is_bytes(kind)]
+        called = {name: name.removesuffix(_BYTES) + "path" for name in large}
+        wanted += [path for path in called.values() if path not in wanted]
         bounds.refuse_swollen(source.metadata, wanted, large)
         paths = bounds.packable(source, wanted)
         with self._open(paths, source.metadata) as packed:
@@ -93,18 +96,33 @@ class ParquetTable:
                 for piece in bounds.pieces_of(_flat(batch, wanted)):
                     for row, name, fault in piece.faults:
                         log.add(Problem(f"{self.row_prefix}{first + row}", fault, as_name(name)))
-                    yield from self._rows(piece.rows, columns, first + piece.start, log)
+                    yield from self._rows(piece.rows, columns, called, first + piece.start, log)
                 first += batch.num_rows
 
     def _rows(
-        self, batch: pa.RecordBatch, columns: list[_Column], first: int, log: ProblemLog
+        self,
+        batch: pa.RecordBatch,
+        columns: list[_Column],
+        called: Mapping[str, str],
+        first: int,
+        log: ProblemLog,
     ) -> Iterator[tuple[int, Sequence[Value]]]:
         wanted = set(batch.schema.names)
-        read = {name: _texts(batch.column(name), kind) for name, kind in columns if name in wanted}
+        read = {
+            name: _texts(batch.column(name), kind)
+            for name, kind in columns
+            if name in wanted and kind is not None  # `a.b` as a name is also read as what is in `a`
+        }
         texts = [read.get(name) or [""] * batch.num_rows for name, _ in columns]
+        absent = {
+            row: f"a picture that is not in the table, only its path is: {shown(path)}"
+            for name, at in called.items()
+            for row, path in enumerate(batch.column(at).to_pylist())
+            if path and not read[name][row]
+        }
         odd = any(control_fault(_joined(column)) for column in texts)
         for number, cells in enumerate(zip(*texts, strict=True), first):
-            fault = control_fault(_joined(cells)) if odd else ""
+            fault = (control_fault(_joined(cells)) if odd else "") or absent.get(number - first, "")
             if fault:
                 log.add(Problem(f"{self.row_prefix}{number}", fault))
             elif any(cells):

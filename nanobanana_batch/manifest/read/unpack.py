@@ -19,6 +19,8 @@ _MAX_WINDOW = 128 << 20
 _FED_BYTES = 1 << 10
 """So little can hold thirty megabytes, and more at once would hold more."""
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_SKIPPED = tuple(bytes([mark]) + b"\x2a\x4d\x18" for mark in range(0x50, 0x60))
+"""A frame of zstd that holds no content; some programs begin with one."""
 _NEEDS = "a file packed by zstd needs zstandard: `pip install 'nanobanana-batch[zstd]'`"
 
 
@@ -37,7 +39,7 @@ def unpacked(stream: io.BufferedReader) -> io.BufferedReader:
     head = stream.peek(len(_ZSTD))
     if head.startswith(_GZIP):
         packed: Any = gzip.GzipFile(fileobj=stream)
-    elif head.startswith(_ZSTD):
+    elif head.startswith((_ZSTD, *_SKIPPED)):
         packed = _zstd(stream)
     else:
         return stream
@@ -113,8 +115,8 @@ class _Bounded(io.RawIOBase):
         except (OSError, EOFError, zlib.error) as error:
             raise OSError("the compressed file is damaged, or not whole") from error
         except Exception as error:
-            if type(error).__name__ == "ZstdError":
-                raise OSError("the compressed file is damaged, or not whole") from error
+            if type(error).__name__ == "ZstdError":  # also of a dictionary that is not there
+                raise OSError(f"the compressed file is damaged, or not whole: {error}") from error
             raise
 
     def close(self) -> None:

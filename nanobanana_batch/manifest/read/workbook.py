@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import datetime
 import math
+import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from nanobanana_batch.errors import Problem
 from nanobanana_batch.manifest.read.encoding import MAX_LINE, Unusable, control_fault
 from nanobanana_batch.manifest.read.short_rows import ShortRows
 from nanobanana_batch.manifest.read.table import CHANGED, Header, named_header, opened
 from nanobanana_batch.manifest.words.names import as_name
-from nanobanana_batch.problems import ProblemLog
+from nanobanana_batch.problems import Places, ProblemLog
 from nanobanana_batch.wording import closest, counted, shown
 
 _NEEDS = "an Excel workbook needs openpyxl: `pip install 'nanobanana-batch[excel]'`"
@@ -33,11 +34,19 @@ _MOST_SWOLLEN = 200
 """No text packs so well, except where it is little."""
 _MOST_PARTS = 10_000
 _MOST_COLUMNS = 1000
+_MOST_ROWS = 1 << 20
+"""A spreadsheet has no more, and of one that says so each would be made."""
+_PIECE_BYTES = 1 << 20
+_NOT_CALCULATED = re.compile(rb"(?:</f>|<f[^>]*/>)(?:<v\s*/>|<v></v>)?</c>")
+_LONGEST_FORMULA_END = 1 << 10
+_ERRORS = frozenset({"#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#N/A"})
+_PLACES = 5
+_ESCAPE = re.compile("_x([0-9A-Fa-f]{4})_")
 _TEXTS = "xl/sharedstrings.xml"
 
 
 class Workbook:
-    """One sheet: the first, or the one of this name; its first row with cells names the columns."""
+    """One sheet: the first that is shown, or the one named; its first row with cells names the columns."""
 
     def __init__(self, path: Path, file: str, sheet: str | None = None) -> None:
         self.file = file
@@ -45,12 +54,14 @@ class Workbook:
         self._path = path
         self._sheet = sheet
         self._others: list[str] = []
+        self._formulas = 0
+        self._errors = Places(_PLACES)
         self._short = ShortRows(file)
 
     def header(self) -> Header:
         """The columns that the first row names."""
         try:
-            with self._rows() as rows:
+            with self._rows(counts_formulas=True) as rows:
                 number, names = next(((n, cells) for n, cells in rows if any(cells)), (0, []))
         except Unusable as error:
             return Header(problems=(Problem(self.file, str(error)),))
@@ -59,7 +70,7 @@ class Workbook:
             return Header(problems=(empty,))
         place = f"{self.row_prefix}{number}"
         header = named_header(self._short.named([name.strip() for name in names]), place)
-        return replace(header, warnings=tuple(self._of_sheets()))
+        return replace(header, warnings=tuple(self._of_the_sheet()))
 
     def rows(
         self, names: Sequence[str], log: ProblemLog, inner: Sequence[str] = ()
@@ -71,11 +82,15 @@ class Workbook:
                 self._short.begin([as_name(name.strip()) for name in first], f"{self.row_prefix}{number}")
                 if self._short.names != list(names):
                     raise Unusable(CHANGED)
+                self._errors = Places(_PLACES)
                 for number, cells in rows:
+                    cells += [""] * (len(first) - len(cells))
                     place = f"{self.row_prefix}{number}"
                     found = self._short.fitted(place, cells, log) if any(cells) else None
                     if found is None or not any(found):
                         continue
+                    if not _ERRORS.isdisjoint(found):
+                        self._errors.add(place)
                     fault = control_fault("\n".join(found))
                     if fault or max(map(len, found)) > MAX_LINE:
                         log.add(Problem(place, fault or f"a cell is longer than {MAX_LINE >> 20} MiB"))
@@ -85,17 +100,27 @@ class Workbook:
             log.add(Problem(self.file, str(error)))
 
     def notes(self) -> Iterator[str]:
-        """Rows that are shorter than the header."""
-        return self._short.notes()
+        """A column without a name, and rows with a formula that has failed."""
+        yield from self._short.notes()
+        if self._errors.total:
+            rows = counted(self._errors.total, "row")
+            yield f"{rows} with an error of a formula, such as #REF!, which is taken as text: {self._errors}"
 
-    def _of_sheets(self) -> Iterator[str]:
+    def _of_the_sheet(self) -> Iterator[str]:
+        if self._formulas:
+            message = (
+                f"{counted(self._formulas, 'cell')} with a formula that was never calculated give nothing"
+            )
+            yield str(
+                Problem(self.file, f"{message}; open the workbook in a spreadsheet program and save it")
+            )
         if self._others and self._sheet is None:
             names = ", ".join(map(shown, self._others[:10]))
             message = f"only its first sheet is read; `sheet:` of a YAML manifest names another: {names}"
             yield str(Problem(self.file, message))
 
     @contextmanager
-    def _rows(self) -> Iterator[Iterator[tuple[int, list[str]]]]:
+    def _rows(self, *, counts_formulas: bool = False) -> Iterator[Iterator[tuple[int, list[str]]]]:
         try:
             from openpyxl import load_workbook
         except ImportError:
@@ -105,7 +130,11 @@ class Workbook:
                 _refuse_swollen(zipfile.ZipFile(stream))
                 warnings.simplefilter("ignore")  # of styles and the like, which give no text
                 with closing(load_workbook(stream, read_only=True, data_only=True)) as book:
-                    yield self._cells(self._sheet_of(book))
+                    sheet = self._sheet_of(book)
+                    if counts_formulas:
+                        with sheet._get_source() as part:
+                            self._formulas = _not_calculated(part)
+                    yield self._cells(sheet)
         except Unusable:
             raise
         except OSError as error:
@@ -118,7 +147,8 @@ class Workbook:
         sheets = {sheet.title: sheet for sheet in book.worksheets}
         if not sheets:
             raise Unusable("the workbook has no sheet of cells")
-        name = next(iter(sheets)) if self._sheet is None else self._sheet
+        shown_first = sorted(sheets, key=lambda title: sheets[title].sheet_state != "visible")
+        name = shown_first[0] if self._sheet is None else self._sheet
         if name not in sheets:
             near = closest(name, sheets)
             hint = f"did you mean {near!r}?" if near else f"it has {', '.join(map(shown, sheets))}"
@@ -132,6 +162,8 @@ class Workbook:
             cells = [_text(value) for value in values]
             while cells and not cells[-1]:
                 cells.pop()
+            if number > _MOST_ROWS:
+                raise Unusable(f"more than {_MOST_ROWS:,} rows; no spreadsheet has so many")
             if len(cells) > _MOST_COLUMNS:
                 raise Unusable(f"{counted(len(cells), 'column')} in row {number}; at most {_MOST_COLUMNS}")
             yield number, cells
@@ -161,4 +193,20 @@ def _text(value: Any) -> str:
         return value.date().isoformat() if is_day else value.isoformat(" ")
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
-    return str(value)
+    # So a workbook writes what XML cannot hold, which often is a carriage return.
+    return _unescaped(value).replace("\r\n", "\n") if isinstance(value, str) else str(value)
+
+
+def _unescaped(text: str) -> str:
+    return _ESCAPE.sub(lambda found: chr(int(found[1], 16)), text)
+
+
+def _not_calculated(part: IO[bytes]) -> int:
+    """How many cells of a sheet have a formula and no value; other programs than spreadsheets write such."""
+    found, rest = 0, b""
+    while piece := part.read(_PIECE_BYTES):
+        text, end = rest + piece, 0
+        for match in _NOT_CALCULATED.finditer(text):
+            found, end = found + 1, match.end()
+        rest = text[max(end, len(text) - _LONGEST_FORMULA_END) :]
+    return found

@@ -192,7 +192,9 @@ def _prompt(cell: _Cell, values: dict[str, Value], variant: int, remarks: Remark
 
 def _styled(cell: _Cell, prompt: str) -> str:
     text = cell.block.styles.get(as_text(cell.values.get(STYLE, ""))) if cell.block.styles else None
-    return prompt if text is None else styled(prompt, text)
+    if text is None or prompt_fault(prompt) is PromptFault.EMPTY:  # which no style makes up for
+        return prompt
+    return styled(prompt, text)
 
 
 def _way_out(prompt: str) -> str:
