@@ -128,6 +128,31 @@ def test_a_folder_does_not_lend_what_a_link_in_it_leads_to(tmp_path: Path) -> No
     assert "leads out of" in problem
 
 
+@pytest.mark.parametrize(
+    ("pattern", "files"),
+    [
+        ("photos/*.png", ["photos/a.png"]),
+        ("photos/**/*.png", ["photos/a.png", "photos/sub/b.png", "photos/sub/deep/c.png"]),
+        ("**/b.png", ["photos/sub/b.png"]),
+        ("photos/*/?.png", ["photos/sub/b.png"]),
+        ("photos/[!a]*/**", ["photos/sub/b.png", "photos/sub/deep/c.png"]),
+    ],
+)
+def test_a_pattern_of_pictures_goes_round_in_no_circle(
+    tmp_path: Path, pattern: str, files: list[str]
+) -> None:
+    """Folders that are links, such as one to itself, are not followed."""
+    photos = tmp_path / "photos"
+    (photos / "sub" / "deep").mkdir(parents=True)
+    for name in ("a.png", "sub/b.png", "sub/deep/c.png"):
+        Image.new("RGB", (64, 64), "red").save(photos / name)
+    for name in ("one", "two"):
+        (photos / "sub" / name).symlink_to(photos)
+    manifest = tmp_path / "m.yaml"
+    manifest.write_text(f'images_from: "{pattern}"\nprompt: in ink\n')
+    assert [str(draft.request.images[0]) for draft in read(manifest)] == files
+
+
 def test_what_a_folder_holds_and_is_not_used_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Texts in folders below it, links that lead nowhere, pictures that no model takes."""
     prompts, photos = tmp_path / "prompts", tmp_path / "photos"

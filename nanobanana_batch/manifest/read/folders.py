@@ -5,9 +5,9 @@ Names are sorted, so that the same folder gives the same rows on every system. H
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
@@ -143,7 +143,9 @@ class PictureFolder:
     def _names(self) -> list[str]:
         found: Iterable[str]
         if _has_wildcard(self._name):
-            found = glob.iglob(self._name, root_dir=self._base, recursive=True)
+            parts = PurePosixPath(self._name).parts
+            all_ = _below(self._base, self.root or ".")
+            found = (name for name in all_ if _matches(parts, PurePosixPath(name).parts))
         elif (self._base / self._name).is_file():
             found = [self._name]
         else:
@@ -193,6 +195,15 @@ def _below(base: Path, name: str) -> Iterator[str]:
         folders[:] = [folder for folder in folders if not folder.startswith(".")]
         place = PurePosixPath(name) / PurePosixPath(Path(root).relative_to(base / name).as_posix())
         yield from (str(place / file) for file in files if not file.startswith("."))
+
+
+def _matches(pattern: Sequence[str], path: Sequence[str]) -> bool:
+    """Whether a path is as a pattern says, part by part; `**` stands for any number of folders."""
+    if not pattern:
+        return not path
+    if pattern[0] == "**":
+        return any(_matches(pattern[1:], path[at:]) for at in range(len(path) + 1))
+    return bool(path) and fnmatchcase(path[0], pattern[0]) and _matches(pattern[1:], path[1:])
 
 
 def _raise(error: OSError) -> NoReturn:
