@@ -59,7 +59,6 @@ class Tally:
     """Nothing more is submitted."""
     collects_of: int = 0
     """Tasks that were in flight when that began."""
-    changed: Callable[[], None] = lambda: None
     announce: Callable[[str], None] = lambda text: None
     """Says something to the person, on a line of its own."""
     troubled: Callable[[str], None] = lambda text: None
@@ -87,11 +86,6 @@ class Tally:
     def holds(self) -> tuple[Hold, ...]:
         """What holds the run up just now, the latest last."""
         return tuple(self._holds.values())
-
-    @property
-    def held_up_by(self) -> str:
-        """What is wrong just now; empty while all is well."""
-        return next(reversed(self._holds.values())).text if self._holds else ""
 
     @property
     def last_sent_at(self) -> float | None:

@@ -151,6 +151,17 @@ def test_every_option_has_its_variables(name: str, run: Run, monkeypatch: pytest
     assert "warning" not in run("models").err
 
 
+@pytest.mark.parametrize("words", [("run", "m.yaml"), ("retry", "out", "--only", "failed")])
+def test_a_misspelt_limit_lets_nobody_pay_without_one(
+    run: Run, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """A warning scrolls away, and the money is gone."""
+    monkeypatch.setenv("NANOBANANA_BATCH_MAX_CREDIT", "5")
+    ended = run(*words)
+    assert ended.code == 2
+    assert "did you mean NANOBANANA_BATCH_MAX_CREDITS? (nothing was sent)" in ended.err
+
+
 def test_flags_and_lists_in_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     """Flags as yes and no, texts as a shell reads words, folders as in PATH."""
     monkeypatch.setenv("NANOBANANA_BATCH_NO_PROGRESS", "yes")

@@ -9,7 +9,7 @@ import click
 
 from nanobanana_batch.cli.defaults.names import PREFIX, options
 from nanobanana_batch.cli.defaults.of_file import check, of_file
-from nanobanana_batch.cli.defaults.variables import of_environment, warn_of_strange_variables
+from nanobanana_batch.cli.defaults.variables import of_environment, tell_strange_variables
 from nanobanana_batch.errors import UsageError
 from nanobanana_batch.project_file import NAME, NONE, ProjectFile, open_project_file
 
@@ -90,11 +90,14 @@ def refuse_another_way(context: click.Context) -> None:
     )
 
 
+_PAYING = {"run", "retry"}
+
+
 def _take(context: click.Context, _: click.Parameter, named: str | None) -> None:
     if context.resilient_parsing:  # a shell asks what could be typed
         return
     commands = _every_command(context)
-    warn_of_strange_variables(commands)
+    tell_strange_variables(commands, pays=context.command.name in _PAYING)
     file = open_project_file(named)
     if file is not None:
         check(file, commands)

@@ -26,8 +26,12 @@ def of_environment(command: click.Command, name: str, option: click.Option) -> t
     return None
 
 
-def warn_of_strange_variables(commands: Mapping[str, click.Command]) -> None:
-    """What looks like ours and is no option is probably misspelt; its value is not told."""
+def tell_strange_variables(commands: Mapping[str, click.Command], *, pays: bool) -> None:
+    """What looks like ours and is no option is probably misspelt; its value is not told.
+
+    Raises:
+        UsageError: the command pays, and might do so without a limit that was meant to hold.
+    """
     ours = {name for name in os.environ if name.startswith(PREFIX)}
     if not ours:
         return
@@ -37,8 +41,13 @@ def warn_of_strange_variables(commands: Mapping[str, click.Command]) -> None:
         for option in options(command)
         for heading in headings(command, option)
     }
-    for name in sorted(ours - known):
-        show(f"warning: {name} is the name of no option{did_you_mean(name, sorted(known))}", err=True)
+    told = [
+        f"{name} is the name of no option{did_you_mean(name, sorted(known))}" for name in sorted(ours - known)
+    ]
+    if told and pays:
+        raise UsageError(" ".join(told) + " (nothing was sent)", hint="Correct it, or unset it.")
+    for sentence in told:
+        show(f"warning: {sentence}", err=True)
 
 
 def _several(text: str, option: click.Option, source: str) -> tuple[str, ...]:

@@ -113,4 +113,3 @@ class Slots:
 
     def _show(self) -> None:
         self._tally.in_flight, self._tally.in_flight_allowed = self._taken, self.bound
-        self._tally.changed()
