@@ -32,6 +32,10 @@ OWNER_NAME = "output-dir.json"
 """Beside a state that stands elsewhere: the output folder that it was made for."""
 RESULTS_NAME = "results.csv"
 SPREADSHEET_NAME = "results-for-spreadsheets.csv"
+RATINGS_NAME = "ratings.csv"
+PREFERENCES_NAME = "preferences.csv"
+CHECKS_NAME = "checks.csv"
+GALLERY_FOLDER = "gallery"
 LIVE_NAME = ".run.live.json"
 """How a run stands that is going on, beside its state."""
 SERVICE_FOLDER = ".service"
@@ -45,6 +49,9 @@ _FILES = (
     POINTER_NAME,
     RESULTS_NAME,
     SPREADSHEET_NAME,
+    RATINGS_NAME,
+    PREFERENCES_NAME,
+    CHECKS_NAME,
     PAYMENTS_NAME,
     *LOG_NAMES,
 )

@@ -18,6 +18,7 @@ from nanobanana_batch.files.folder import SERVICE_FOLDER
 from nanobanana_batch.pricing.book import PriceBook, listed_prices
 from nanobanana_batch.pricing.cache import cache_file, kept_list
 from nanobanana_batch.pricing.earlier import Kind, Paid, earlier_prices
+from nanobanana_batch.provider_names import is_practice
 from nanobanana_batch.providers.base import Observer, Provider
 
 if TYPE_CHECKING:
@@ -250,7 +251,7 @@ def price_book(profile: Profile, base_url: str | None) -> PriceBook:
 
 def _paid_earlier(profile: Profile, base_url: str | None) -> Mapping[Kind, Paid]:
     """A service on this machine costs nothing, and has no prices to remember."""
-    from nanobanana_batch.providers.profile import check_address, identity, is_practice
+    from nanobanana_batch.providers.profile import check_address, identity
 
     try:
         name = identity(profile, check_address(profile, base_url))

@@ -15,6 +15,7 @@ from nanobanana_batch.jobs.session import CallbackRoute
 from nanobanana_batch.manifest import Beside, Manifest, derive_id, fold_id, open_manifest
 from nanobanana_batch.model import Draft
 from nanobanana_batch.problems import ProblemLog
+from nanobanana_batch.provider_names import is_practice
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.roster import Roster
 
@@ -158,7 +159,6 @@ def refuse_mixing(folder: Path, providers: Iterable[str], provider: str) -> None
     Raises:
         UsageError: one of these has made images of the other kind in the folder.
     """
-    from nanobanana_batch.providers.profile import is_practice
 
     others = [name for name in providers if is_practice(name) != is_practice(provider)]
     if others:
@@ -185,7 +185,6 @@ def refuse_parents(manifest: Manifest, folder: Folder, provider: str) -> None:
     Raises:
         UsageError: one of them is the run's own folder, or would send placeholders to a real provider.
     """
-    from nanobanana_batch.providers.profile import is_practice
 
     for parent in manifest.parents:
         if _is_same(parent.folder.state, folder.state):

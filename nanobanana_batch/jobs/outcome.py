@@ -15,6 +15,7 @@ from nanobanana_batch.jobs.pilot import Projection
 from nanobanana_batch.jobs.session import Session, Worked, keep_changed, work
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.pricing.earlier import remember_prices
+from nanobanana_batch.provider_names import is_practice
 from nanobanana_batch.results import write_results
 from nanobanana_batch.state.last_run import remembered_end
 from nanobanana_batch.state.reader import Failure, open_reader
@@ -95,7 +96,6 @@ def _made(session: Session) -> Outcome:
 
 
 def _outcome(session: Session, worked: Worked) -> Outcome:
-    from nanobanana_batch.providers.profile import is_practice
 
     look = Look(session.folder.path)
     results = session.folder.path / RESULTS_NAME

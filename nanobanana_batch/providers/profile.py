@@ -14,12 +14,12 @@ from pydantic_core import ErrorDetails
 from nanobanana_batch.catalog import Catalog, Finding, load_catalog
 from nanobanana_batch.errors import ProfileError
 from nanobanana_batch.model import REQUEST_FIELDS
+from nanobanana_batch.provider_names import LOOPBACK
 from nanobanana_batch.providers.base import Idempotency
 from nanobanana_batch.providers.link_rules import LinkRules
 from nanobanana_batch.providers.profile_file import BUILT_IN, Settings, moved, read_settings
 from nanobanana_batch.wording import closest, counted, shown
 
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _IN_CLEAR = "the key would travel in clear"
 _KEY_GOES_TO = ("base_url", "files_url")
 _FORGED = "prices could be changed on the way"
@@ -171,7 +171,7 @@ def is_own_address(profile: Profile, base_url: str) -> bool:
     parts = _address_parts(base_url.rstrip("/"))
     if parts is None:
         return False
-    if profile.embedded and parts.hostname in _LOOPBACK:
+    if profile.embedded and parts.hostname in LOOPBACK:
         return True
     return profile.base_url is not None and base_url.rstrip("/") == profile.base_url.rstrip("/")
 
@@ -216,7 +216,7 @@ def _checked(url: str, what: str, danger: str = _IN_CLEAR) -> Address:
             f"{what} cannot be used: {_fault_of(given)}.",
             hint="It is one such as https://api.example.com: a host, perhaps a port and a path.",
         )
-    is_loopback = parts.hostname in _LOOPBACK
+    is_loopback = parts.hostname in LOOPBACK
     if parts.scheme == "http" and not is_loopback:
         raise ProfileError(f"{url} is plain HTTP: {danger}.", hint="Use https://.")
     return Address(url, is_loopback)
@@ -260,12 +260,6 @@ def identity(profile: Profile, address: Address) -> str:
     parts = urlsplit(address.url)
     place = parts.hostname if address.is_loopback else f"{parts.netloc}{parts.path}"
     return f"{profile.name}@{place}"
-
-
-def is_practice(name: str) -> bool:
-    """Whether a provider of this name (see `identity`) is a service on this machine, which costs nothing."""
-    _, at, host = name.rpartition("@")
-    return not at or host in _LOOPBACK
 
 
 # --- what is wrong with a profile ------------------------------------------------------------------

@@ -517,6 +517,10 @@ class Reader:
         roster.keep_ids(self._ask)
         return Comparison(self._db, roster, max_attempts)
 
+    def each(self, query: str) -> Iterator[tuple[Any, ...]]:
+        """What a query of this room's other readers finds, streamed."""
+        return self._db.execute(query)
+
     def _ask(self, query: str, *values: object) -> list[Any]:
         return self._db.execute(query, values).fetchall()
 

@@ -116,6 +116,8 @@ BELOW: dict[str, set[str]] = {
     "project_file": {"errors", "files"},
     "catalog": {"wording", "errors", "model"},
     "user_folders": set(),
+    "provider_names": set(),
+    "collection": {"errors", "wording", "model", "fidelity", "provider_names", "files", "state"},
     "pricing": {"errors", "model", "catalog", "user_folders"},
     "files": {"errors", "commands", "file_names", "visible", "model", "user_folders"},
     "state": {"errors", "commands", "file_names", "problems", "model", "fidelity"},
@@ -130,9 +132,9 @@ BELOW: dict[str, set[str]] = {
         "state",
         "results",
     },
-    "providers": {"wording", "errors", "steady", "model", "files", "catalog", "pricing"},
+    "providers": {"wording", "errors", "steady", "model", "files", "catalog", "pricing", "provider_names"},
     "engine": {"wording", "errors", "commands", "steady", "model", "fidelity", "files", "state", "providers"}
-    | {"defaults"},
+    | {"defaults", "provider_names"},
     "results": {"errors", "model", "fidelity", "files", "state", "estimates", "live"},
     "estimates": {"errors", "model", "state", "pricing"},
     "exports": {"errors", "model", "files", "state", "results"},
@@ -140,7 +142,8 @@ BELOW: dict[str, set[str]] = {
     "live": {"errors", "wording", "files", "engine"},
     "screen": {"visible", "wording", "engine", "live", "results"},
     "receiver": {"errors"},
-    "jobs.connection": {"defaults", "errors", "model", "catalog", "files", "pricing", "providers", "service"},
+    "jobs.connection": {"defaults", "errors", "model", "catalog", "files", "pricing", "providers", "service"}
+    | {"provider_names"},
     "jobs.session": {"errors", "commands", "model", "files", "state", "providers", "engine", "receiver"}
     | {"estimates", "live", "jobs.connection"},
     "jobs.starter": {"errors"},
@@ -148,9 +151,9 @@ BELOW: dict[str, set[str]] = {
     "jobs.rebuild": {"errors", "model", "files", "state"},
     "jobs.pilot": {"errors", "model", "state", "engine", "pricing", "estimates"},
     "jobs.order": {"errors", "problems", "model", "files", "state", "manifest", "providers"}
-    | {"jobs.connection", "jobs.session"},
+    | {"provider_names", "jobs.connection", "jobs.session"},
     "jobs.outcome": {"errors", "model", "files", "state", "results", "pricing", "providers"}
-    | {"jobs.connection", "jobs.session", "jobs.pilot"},
+    | {"provider_names", "jobs.connection", "jobs.session", "jobs.pilot"},
     "jobs.collect": {"errors", "files", "state", "engine"}
     | {"jobs.connection", "jobs.session", "jobs.opening", "jobs.order", "jobs.outcome"},
     "jobs.retry": {"errors", "model", "files", "state", "engine"}

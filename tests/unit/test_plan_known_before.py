@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from nanobanana_batch.cli.plan_text import plan_text
+from nanobanana_batch.jobs import connection, outcome
 from nanobanana_batch.jobs.connection import Connection
 from nanobanana_batch.jobs.order import Order
 from nanobanana_batch.jobs.plan import Terms, make_plan
 from nanobanana_batch.pricing.earlier import earlier_prices, remember_prices
-from nanobanana_batch.providers import profile
 from nanobanana_batch.state.prices import PriceClass
 from tests.unit.fake_provider import picture
 from tests.unit.test_cli_commands import Run, left_by, manifest, run
@@ -66,8 +66,8 @@ def test_a_new_folder_knows_what_was_paid_in_another() -> None:
 @pytest.mark.parametrize("is_practice", [True, False])
 def test_a_run_remembers_what_it_paid(run: Run, monkeypatch: pytest.MonkeyPatch, is_practice: bool) -> None:
     """For real money only."""
-    practice = profile.is_practice
-    monkeypatch.setattr(profile, "is_practice", lambda name: is_practice and practice(name))
+    for job in (connection, outcome):
+        monkeypatch.setattr(job, "is_practice", lambda name: is_practice)
     assert run("run", manifest(Path(), 1), "--provider", "local", "--out", "out").code == 0
     assert [paid.credits for paid in earlier_prices("local").values()] == ([] if is_practice else [8.0])
 

@@ -15,12 +15,11 @@ from nanobanana_batch.engine.parts import Record, Wire
 from nanobanana_batch.engine.settings import OnUnknown, Settings
 from nanobanana_batch.files.answers import answer_of
 from nanobanana_batch.model import Kind
+from nanobanana_batch.provider_names import LOOPBACK
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.lifecycle import OPEN, RUNNING, UNANSWERED, Phase
 from nanobanana_batch.state.open_attempts import OpenAttempt
 from nanobanana_batch.state.store import Store
-
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Fate(Enum):
@@ -108,4 +107,4 @@ def elsewhere(
 def _is_same_host(one: str, other: str) -> bool:
     """Of two names (profile and host); a provider without a host is known by its profile alone."""
     hosts = {name.partition("@")[2] for name in (one, other)}
-    return "" not in hosts and (len(hosts) == 1 or hosts <= _LOOPBACK)
+    return "" not in hosts and (len(hosts) == 1 or hosts <= LOOPBACK)
