@@ -31,6 +31,7 @@ def export(
     practice: bool = False,
     bom: bool = False,
     paths_only: bool = False,
+    push_to_hub: str | None = None,
     dry_run: bool = False,
     progress: AbstractContextManager[Watch | None] | None = None,
 ) -> Exported:
@@ -50,6 +51,7 @@ def export(
     - `practice`: placeholders of the embedded service come along, marked [False: they are refused]
     - `bom`: tables for spreadsheets [False]
     - `paths_only`: Parquet with paths in the place of bytes [False]
+    - `push_to_hub`: a repository on the Hugging Face Hub that the folder is sent to, private if new [none]
     - `dry_run`: say what would be written, and write nothing [False]
 
     Raises:
@@ -57,6 +59,7 @@ def export(
         FolderInUse: another process writes the same export.
         FolderRefused: a folder holds links or other things that no run makes.
         StateFailed: a folder's state cannot be read.
+        RunStopped: the Hub cannot be reached; the export is whole.
         DiskFailed: the disk is full or refuses; the export of before is untouched.
     """
     from nanobanana_batch.exports.export import export as made
@@ -79,6 +82,7 @@ def export(
         practice=practice,
         bom=bom,
         paths_only=paths_only,
+        push_to_hub=push_to_hub or "",
     )
     with progress or nullcontext() as watch:
         return made([Path(folder) for folder in given], options, dry_run=dry_run, watch=watch)

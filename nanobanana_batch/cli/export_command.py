@@ -60,6 +60,11 @@ from nanobanana_batch.exports.registry import FORMATS
 @click.option("--practice", is_flag=True, help="Placeholders of the embedded service come along, marked.")
 @click.option("--bom", is_flag=True, help="csv: for spreadsheets, with a byte order mark and no formulas.")
 @click.option("--paths-only", is_flag=True, help="parquet: paths of pictures in the place of their bytes.")
+@click.option(
+    "--push-to-hub",
+    metavar="REPO",
+    help="Send the finished folder to the Hugging Face Hub, such as me/skylines; a new data set is private.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing.")
 @as_json_flag
 @quiet
