@@ -39,11 +39,11 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "export": (
         (
             "For datasets, nine parts of ten to train with:",
-            "export outputs/skylines --format parquet --out data --split train=0.9,test=0.1",
+            "export outputs/sky --format parquet --out sky --split train=9,test=1",
         ),
         (
             "Only what was accepted in the gallery:",
-            "export outputs/skylines --format imagefolder --out data --only accepted",
+            "export outputs/sky --format imagefolder --out sky --only accepted",
         ),
     ),
     "audit": (
