@@ -39,11 +39,11 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "export": (
         (
             "For datasets, nine parts of ten to train with:",
-            "export outputs/sky --format parquet --out sky --split train=9,test=1",
+            "export sky --format parquet --out set --split train=9,test=1",
         ),
         (
             "Only what was accepted in the gallery:",
-            "export outputs/sky --format imagefolder --out sky --only accepted",
+            "export sky --format imagefolder --out set --only accepted",
         ),
     ),
     "audit": (
