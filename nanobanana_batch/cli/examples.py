@@ -38,12 +38,12 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "export": (
         (
-            "For datasets, nine parts of ten to train with:",
-            "export sky --format parquet --out set --split train=9,test=1",
+            "All rows as a table for a spreadsheet:",
+            "export out --format csv --out rows.csv --bom",
         ),
         (
             "Only what was accepted in the gallery:",
-            "export sky --format imagefolder --out set --only accepted",
+            "export out --format parquet --out set --only accepted",
         ),
     ),
     "audit": (
