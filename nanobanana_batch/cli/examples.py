@@ -36,6 +36,16 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("results.csv as things are now:", "results outputs/skylines"),
         ("A copy that is safe to open in a spreadsheet:", "results outputs/skylines --for-spreadsheets"),
     ),
+    "export": (
+        (
+            "All rows as a table for a spreadsheet:",
+            "export out --format csv --out rows.csv --bom",
+        ),
+        (
+            "Only what was accepted in the gallery:",
+            "export out --format parquet --out set --only accepted",
+        ),
+    ),
     "audit": (
         ("Is every request, credit and file explained:", "audit outputs/skylines"),
         ("Fetch what is paid for and missing; nothing is paid again:", "audit outputs/skylines --repair"),
