@@ -22,47 +22,22 @@ from nanobanana_batch.model import Request
 
 _CACHE_KIB = 8192
 _TABLES = """
-CREATE TABLE places (folder TEXT, row_key TEXT, row INTEGER, PRIMARY KEY (folder, row_key)) WITHOUT ROWID;
+CREATE TABLE places (folder BLOB, row_key TEXT, row INTEGER, PRIMARY KEY (folder, row_key)) WITHOUT ROWID;
 CREATE TABLE names (row INTEGER PRIMARY KEY, name TEXT);
 CREATE TABLE tokens (token TEXT PRIMARY KEY, row INTEGER) WITHOUT ROWID;
-CREATE TABLE used (row INTEGER, number INTEGER, content TEXT);
+CREATE TABLE used (row INTEGER, number INTEGER, content TEXT, PRIMARY KEY (row, number)) WITHOUT ROWID;
 CREATE TABLE made (content TEXT, row INTEGER, path BLOB);
-CREATE TABLE steps (row INTEGER PRIMARY KEY, turn INTEGER, root TEXT, parent INTEGER);
 """
-_INDEXES = """
-CREATE INDEX made_of ON made (content);
-CREATE INDEX used_by ON used (row, number);
-CREATE TABLE links AS
-    SELECT used.row AS row, min(used.number) AS number, used.content AS content, min(made.row) AS parent
-    FROM used JOIN made ON made.content = used.content AND made.row != used.row
-    GROUP BY used.row, used.content;
-CREATE INDEX links_of ON links (row, number);
+_MADE_HERE = """
+SELECT used.row, min(made.row) FROM used JOIN made ON made.content = used.content AND made.row != used.row
+GROUP BY used.row, used.number ORDER BY used.row, used.number
 """
-# A row that uses no picture of these folders begins its chain with its first source; one that uses none at
-# all is no edit, and its picture is where a chain may begin.
-_BEGIN = """
-INSERT INTO steps
-SELECT names.row, EXISTS (SELECT 1 FROM used WHERE used.row = names.row),
-       (SELECT content FROM used WHERE used.row = names.row ORDER BY number LIMIT 1), NULL
-FROM names WHERE NOT EXISTS (SELECT 1 FROM links WHERE links.row = names.row)
+# Of a row that edits what was made here, the picture that was; else its first source.
+_FIRST = """
+SELECT content FROM used WHERE row = :row ORDER BY
+    NOT EXISTS (SELECT 1 FROM made WHERE made.content = used.content AND made.row = :parent), number
 """
-_GO_ON = """
-INSERT INTO steps
-SELECT ready.row, ready.turn + 1, coalesce(above.root, line.content), line.parent
-FROM (
-    SELECT links.row AS row, max(steps.turn) AS turn, min(links.number) AS number
-    FROM links LEFT JOIN steps ON steps.row = links.parent
-    WHERE NOT EXISTS (SELECT 1 FROM steps AS done WHERE done.row = links.row)
-    GROUP BY links.row HAVING count(*) = count(steps.row)
-) AS ready
-JOIN links AS line ON line.row = ready.row AND line.number = ready.number
-JOIN steps AS above ON above.row = line.parent
-"""
-# Pictures that were made of each other, as where an edit gave back its source: the first begins.
-_BREAK = """
-INSERT INTO steps SELECT row, 1, content, NULL FROM links
-WHERE NOT EXISTS (SELECT 1 FROM steps WHERE steps.row = links.row) ORDER BY row, number LIMIT 1
-"""
+_NONE = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +90,18 @@ class Lineage:
         self._db.executescript(_TABLES)
         self._above = array("q")
         """Of each row one that it must stay with; itself: it is the first of its family."""
+        self._has_sources = bytearray()
         self._db.execute("BEGIN")
         for entry in entries:
             self._add(entry)
         self._db.execute("COMMIT")
-        self._db.executescript(_INDEXES)
-        self._count_steps()
+        self._db.execute("CREATE INDEX made_of ON made (content)")
+        self._edits = array("q", [_NONE]) * len(self._above)
+        """Of each row the one that made the picture which it edits."""
+        for row, parent in self._db.execute(_MADE_HERE):
+            if self._edits[row] == _NONE:
+                self._edits[row] = parent
+        self._break_circles()
 
     def __enter__(self) -> Self:
         return self
@@ -131,13 +112,16 @@ class Lineage:
         self._db.close()
 
     def step(self, entry: Entry) -> Step:
-        """Where a row stands in its chain."""
-        found = self._db.execute(
-            "SELECT turn, root, name FROM steps LEFT JOIN names ON names.row = parent WHERE steps.row = ?",
-            (self._row(entry),),
-        ).fetchone()
-        turn, root, parent = found
-        return Step(root[:16] if turn else "", turn, parent or "")
+        """Where a row stands in its chain: that of the first of its sources that was made here."""
+        row = self._row(entry)
+        if not entry.request.images:
+            return Step("", 0, "")
+        turn, first, parent = 1, row, self._edits[row]
+        above = parent
+        while above != _NONE and self._has_sources[above]:
+            turn, first, above = turn + 1, above, self._edits[above]
+        (content,) = self._db.execute(_FIRST, {"row": first, "parent": above}).fetchone()
+        return Step(content[:16], turn, "" if parent == _NONE else self._name(parent))
 
     def family(self, entry: Entry) -> str:
         """The same for all rows that show a trainer the same thing: none may stand on both sides of a split.
@@ -145,9 +129,7 @@ class Lineage:
         Edits stay with all edits of the same source, and chains as a whole; other rows with those of the
         same prompt.
         """
-        first = self._first(self._row(entry))
-        name: str = self._db.execute("SELECT name FROM names WHERE row = ?", (first,)).fetchone()[0]
-        return name
+        return self._name(self._first(self._row(entry)))
 
     def files_with(self, sha256: str) -> Iterator[Path]:
         """Files of these folders that were saved with this content."""
@@ -160,6 +142,7 @@ class Lineage:
         self._db.execute("INSERT INTO places VALUES (?, ?, ?)", (_bytes(entry.folder), entry.row_key, row))
         self._db.execute("INSERT INTO names VALUES (?, ?)", (row, f"{entry.folder_name}/{entry.id}"))
         sources = sources_of(entry.request)
+        self._has_sources.append(bool(sources))
         for number, source in enumerate(sources):
             self._db.execute("INSERT INTO used VALUES (?, ?, ?)", (row, number, source.content))
         for picture in entry.pictures:
@@ -189,20 +172,34 @@ class Lineage:
             raise KeyError(f"{entry.folder_name}/{entry.id}")
         return found[0]
 
-    def _count_steps(self) -> None:
-        self._db.execute(_BEGIN)
-        while True:
-            while self._db.execute(_GO_ON).rowcount > 0:
-                pass
-            if self._db.execute(_BREAK).rowcount <= 0:
-                return
+    def _name(self, row: int) -> str:
+        name: str = self._db.execute("SELECT name FROM names WHERE row = ?", (row,)).fetchone()[0]
+        return name
+
+    def _break_circles(self) -> None:
+        """Where edits gave back what they were made of, the first of the circle begins."""
+        seen = array("q", [_NONE]) * len(self._edits)
+        for start in range(len(self._edits)):
+            row = start
+            while row != _NONE and seen[row] == _NONE:
+                seen[row] = start
+                row = self._edits[row]
+            if row != _NONE and seen[row] == start:
+                self._edits[min(self._circle(row))] = _NONE
+
+    def _circle(self, start: int) -> Iterator[int]:
+        yield start
+        row = self._edits[start]
+        while row != start:
+            yield row
+            row = self._edits[row]
 
 
 def _tokens(entry: Entry, sources: tuple[Source, ...]) -> Iterator[str]:
     for source in sources:
         yield f"picture {source.content}"
     if not sources:
-        yield f"prompt {entry.request.prompt}"
+        yield f"prompt {hashlib.sha256(entry.request.prompt.encode()).hexdigest()}"
     for picture in entry.pictures:
         yield f"picture {picture.sha256}"
 

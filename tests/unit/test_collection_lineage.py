@@ -86,11 +86,12 @@ def test_drawings_of_one_prompt_stay_together() -> None:
     assert first == second != third
 
 
-def test_several_sources_count_from_the_longest_way() -> None:
-    """The chain is that of the first source that was made in these folders."""
+def test_of_several_sources_the_first_that_was_made_here_says_which_chain_it_is() -> None:
+    """All the same they all stay together."""
     rows = [entry("a", "aa", "bb"), entry("b", "bb", "cc"), entry("both", "zz bb cc", "dd")]
     with Lineage(rows) as lineage:
-        assert lineage.step(rows[2]) == Step("aa", 3, "run/a")
+        assert lineage.step(rows[2]) == Step("aa", 2, "run/a")
+        assert len({lineage.family(row) for row in rows}) == 1
 
 
 def test_links_are_told_apart_by_what_they_are() -> None:
