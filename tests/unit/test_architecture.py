@@ -137,7 +137,7 @@ BELOW: dict[str, set[str]] = {
     | {"defaults", "provider_names"},
     "results": {"errors", "model", "fidelity", "files", "state", "estimates", "live"},
     "estimates": {"errors", "model", "state", "pricing"},
-    "exports": {"errors", "model", "files", "state", "results"},
+    "exports": {"errors", "wording", "file_names", "visible", "model", "files", "results", "collection"},
     "service": set(),
     "live": {"errors", "wording", "files", "engine"},
     "screen": {"visible", "wording", "engine", "live", "results"},
@@ -172,7 +172,7 @@ BELOW: dict[str, set[str]] = {
     | {"jobs.connection", "jobs.prices"},
     "jobs": set(),
     "api": {"defaults", "wording", "visible", "errors", "problems", "commands", "file_names", "model"}
-    | {"files", "state", "manifest", "engine", "live", "screen", "results"}
+    | {"files", "state", "manifest", "engine", "live", "screen", "results", "exports"}
     | {"jobs.audit", "jobs.connection", "jobs.order", "jobs.outcome", "jobs.outlook", "jobs.plan"}
     | {"jobs.retry", "jobs.run", "jobs.session", "jobs.told"},
     "__main__": {"cli"},
