@@ -117,7 +117,17 @@ BELOW: dict[str, set[str]] = {
     "catalog": {"wording", "errors", "model"},
     "user_folders": set(),
     "provider_names": set(),
-    "collection": {"errors", "wording", "model", "fidelity", "provider_names", "files", "state"},
+    "spreadsheets": set(),
+    "collection": {
+        "errors",
+        "wording",
+        "model",
+        "fidelity",
+        "provider_names",
+        "files",
+        "state",
+        "spreadsheets",
+    },
     "pricing": {"errors", "model", "catalog", "user_folders"},
     "files": {"errors", "commands", "file_names", "visible", "model", "user_folders"},
     "state": {"errors", "commands", "file_names", "problems", "model", "fidelity"},
@@ -135,7 +145,8 @@ BELOW: dict[str, set[str]] = {
     "providers": {"wording", "errors", "steady", "model", "files", "catalog", "pricing", "provider_names"},
     "engine": {"wording", "errors", "commands", "steady", "model", "fidelity", "files", "state", "providers"}
     | {"defaults", "provider_names"},
-    "results": {"errors", "model", "fidelity", "files", "state", "estimates", "live"},
+    "results": {"errors", "model", "fidelity", "files", "state", "estimates", "live"}
+    | {"spreadsheets", "collection"},
     "estimates": {"errors", "model", "state", "pricing"},
     "exports": {"errors", "wording", "file_names", "visible", "model", "files", "results", "collection"},
     "service": set(),
