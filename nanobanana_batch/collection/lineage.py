@@ -14,6 +14,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import Self
 
@@ -84,7 +85,8 @@ class Lineage:
     """Of all rows of some folders. Use as a context manager."""
 
     def __init__(self, entries: Iterable[Entry]) -> None:
-        self._db = sqlite3.connect("", isolation_level=None)
+        self._db = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        self._asked = Lock()
         for setting in (f"cache_size = -{_CACHE_KIB}", "journal_mode = OFF"):
             self._db.execute(f"PRAGMA {setting}")
         self._db.executescript(_TABLES)
@@ -109,6 +111,15 @@ class Lineage:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    @property
+    def has_edits(self) -> bool:
+        """Whether any row was made from another picture."""
+        return any(self._has_sources)
+
+    def close(self) -> None:
+        """Forget all of it."""
         self._db.close()
 
     def step(self, entry: Entry) -> Step:
@@ -132,9 +143,12 @@ class Lineage:
         return self._name(self._first(self._row(entry)))
 
     def files_with(self, sha256: str) -> Iterator[Path]:
-        """Files of these folders that were saved with this content."""
-        for (path,) in self._db.execute("SELECT path FROM made WHERE content = ? ORDER BY row", (sha256,)):
-            yield Path(os.fsdecode(path))
+        """Files of these folders that were saved with this content; several threads may ask."""
+        with self._asked:
+            found = self._db.execute(
+                "SELECT path FROM made WHERE content = ? ORDER BY row", (sha256,)
+            ).fetchall()
+        yield from (Path(os.fsdecode(path)) for (path,) in found)
 
     def _add(self, entry: Entry) -> None:
         row = len(self._above)

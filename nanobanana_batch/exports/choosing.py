@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nanobanana_batch.collection.entries import Collection, Entry, Picture
+from nanobanana_batch.collection.lineage import Lineage
 from nanobanana_batch.collection.selection import Selection
 from nanobanana_batch.exports.columns import Column
 from nanobanana_batch.exports.format import Takes
@@ -56,6 +57,7 @@ def choose(
     keys, groups, count, placeholders, size = Keys(), Groups(), 0, 0, 0
     plan = hashlib.sha256(json.dumps([options.as_text(), tally.manifests]).encode())
     watch.begin("rows looked at", collection.rows)
+    lineage = _lineage(collection) if options.split else None
     for entry in collection.entries():
         tally.see(entry)
         watch.step()
@@ -65,7 +67,7 @@ def choose(
             told = [sample.key, entry.status, *(column.of(sample) for column in columns)]
             plan.update(json.dumps(told).encode("utf-8", "surrogatepass"))
             if options.split:
-                groups.add(sample)
+                groups.add(sample, lineage.family(entry) if lineage else "")
             count += 1
             placeholders += entry.is_practice
             size += picture.size_bytes if picture else 0
@@ -74,6 +76,12 @@ def choose(
     shares = [share for _, share in options.split]
     sides = groups.sides(shares, options.seed) if options.split else bytes(count)
     return Chosen(sides, plan.hexdigest(), placeholders, size)
+
+
+def _lineage(collection: Collection) -> Lineage | None:
+    """What is known of edits, where there are any."""
+    lineage = Lineage(collection.entries())
+    return lineage if lineage.has_edits else None
 
 
 def _chosen(

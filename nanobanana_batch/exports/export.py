@@ -15,9 +15,9 @@ from nanobanana_batch.errors import UsageError
 from nanobanana_batch.exports.card import CARD, card
 from nanobanana_batch.exports.choosing import Chosen, choose
 from nanobanana_batch.exports.columns import Column, columns_of, table_columns_of
-from nanobanana_batch.exports.format import Format, Takes, refuse_unused
+from nanobanana_batch.exports.far_target import FarTarget, target_of
+from nanobanana_batch.exports.format import Format, Refuses, Takes, refuse_unused
 from nanobanana_batch.exports.options import Options
-from nanobanana_batch.exports.place import Place
 from nanobanana_batch.exports.registry import load
 from nanobanana_batch.exports.samples import Samples, Spool
 from nanobanana_batch.exports.tally import Tally
@@ -60,7 +60,7 @@ def export(
     format, disk, watch = load(options.format), Disk(), watch or Nobody()
     refuse_unused(format, options)
     format.check(options)
-    target = Target(options.out, is_file=format.is_file, disk=disk)
+    target = target_of(options, is_file=format.is_file, disk=disk)
     target.refuse_foreign(options.as_text())
     collection = Collection(folders)
     columns, selection = _columns(collection, format, options), _selection(collection, options)
@@ -68,23 +68,26 @@ def export(
     with closing(Spool(_spool_folder(target))) as spool:
         chosen = choose(collection, selection, format.takes, options, columns, spool, tally, watch)
         _refuse_placeholders(chosen, options)
-        samples = Samples(spool, chosen.sides, options.splits, columns, tally, watch)
+        paths = [folder.path for folder in collection.folders]
+        samples = Samples(spool, chosen.sides, options.splits, columns, tally, watch, paths)
         if not len(samples):
             raise UsageError(
                 f"There is nothing to export{_reasons(tally)}.",
                 hint="" if not (options.only or options.where) else "Look at --only and --where.",
             )
+        if isinstance(format, Refuses):
+            format.refuse(samples, options)
         place = None
         is_new = not dry_run and not target.is_up_to_date(chosen.plan)
         if is_new:
             with target.built(options.as_text(), chosen.plan) as folder:
-                place = Place(folder, target.path.name, disk)
+                place = target.place(folder)
                 watch.begin("written", len(samples))
                 format.write(samples, place, options)
                 if not format.is_file:
                     place.put(CARD, card(samples, options, format).encode())
     return Exported(
-        path=str(target.path),
+        path=target.shown,
         format=options.format,
         samples=tally.written.total() if is_new else len(samples),
         splits={name: tally.written[name] if is_new else samples.planned(name) for name in samples.splits},
@@ -131,7 +134,8 @@ def _reasons(tally: Tally) -> str:
     return f" ({told})" if told else ""
 
 
-def _spool_folder(target: Target) -> Path:
+def _spool_folder(target: Target | FarTarget) -> Path:
     """Where there is room: beside the export, or else where temporary files go."""
-    parent = target.path.parent
-    return parent if parent.is_dir() else Path(gettempdir())
+    if isinstance(target, Target) and target.path.parent.is_dir():
+        return target.path.parent
+    return Path(gettempdir())

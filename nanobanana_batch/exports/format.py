@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from nanobanana_batch.errors import UsageError
 from nanobanana_batch.exports.options import Options
@@ -27,7 +27,7 @@ class Format(Protocol):
     is_file: bool
     """`--out` is a file, and not a folder with a card."""
     uses: frozenset[str]
-    """Options that it has a use for, beside those of all: split, seed, max_bytes, link, bom, paths_only."""
+    """Options that it has a use for, beside those of all; `refuse_unused` has their names."""
 
     def check(self, options: Options) -> None:
         """Look at the options before anything else is done.
@@ -44,6 +44,18 @@ class Format(Protocol):
         """
 
 
+@runtime_checkable
+class Refuses(Protocol):
+    """A format that may find out from the samples that it cannot take them."""
+
+    def refuse(self, samples: Samples, options: Options) -> None:
+        """Look at the samples before anything is written.
+
+        Raises:
+            UsageError: they do not fit, or an option names what they do not have.
+        """
+
+
 def refuse_unused(format: Format, options: Options) -> None:
     """Options that a format does nothing with were meant for something.
 
@@ -56,6 +68,12 @@ def refuse_unused(format: Format, options: Options) -> None:
         "link": (options.link is not None, "--link"),
         "bom": (options.bom, "--bom"),
         "paths_only": (options.paths_only, "--paths-only"),
+        "convert": (options.convert is not None, "--convert"),
+        "caption": (options.caption is not None, "--caption"),
+        "path_prefix": (options.path_prefix is not None, "--path-prefix"),
+        "layout": (options.layout is not None, "--layout"),
+        "by": (options.by is not None, "--by"),
+        "ties": (options.ties, "--ties"),
     }
     for name, (is_given, spelt) in given.items():
         if is_given and name not in format.uses:

@@ -9,29 +9,19 @@ is drawn anew from its pixels.
 from __future__ import annotations
 
 import io
-import warnings
 from dataclasses import dataclass
-from enum import StrEnum
 
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from nanobanana_batch.exports.leaving_out import LeftOut, Why
+from nanobanana_batch.exports.options import QUALITY, Encoding
 
-QUALITY = 95
 _ORIENTATION = 0x0112
 _UPRIGHT = 1
 _PLAIN = frozenset({"RGB", "L"})
 _DEEP = frozenset({"I", "F"})
 _WHITE = (255, 255, 255, 255)
 _MOST_PROFILE_NAME = 200
-
-
-class Encoding(StrEnum):
-    """What a picture is written as; the value is the ending of its file."""
-
-    JPG = "jpg"
-    PNG = "png"
-    WEBP = "webp"
 
 
 _READ_AS = {"JPEG": Encoding.JPG, "MPO": Encoding.JPG, "PNG": Encoding.PNG, "WEBP": Encoding.WEBP}
@@ -69,11 +59,8 @@ class Recoding:
             LeftOut: it cannot be decoded.
         """
         try:
-            with warnings.catch_warnings():
-                # Pillow warns of large pictures and odd metadata; what matters is whether it can decode.
-                warnings.simplefilter("ignore")
-                with Image.open(io.BytesIO(data)) as image:
-                    return self._of(data, image)
+            with Image.open(io.BytesIO(data)) as image:
+                return self._of(data, image)
         except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError):
             raise LeftOut(Why.UNFIT) from None
 

@@ -39,10 +39,13 @@ class Samples:
         columns: tuple[Column, ...],
         tally: Tally,
         watch: Watch,
+        folders: Sequence[Path] = (),
     ) -> None:
         self._spool = spool
         self._sides = sides
         self._watch = watch
+        self.folders = tuple(folders)
+        """All output folders, also those of which nothing was chosen."""
         self.splits = tuple(splits)
         """The names of the parts; each is written, also one without samples."""
         self.columns = columns
