@@ -74,7 +74,7 @@ def export(
         DiskFailed: the disk is full or refuses; the export of before is untouched.
     """
     from nanobanana_batch.exports.export import export as made
-    from nanobanana_batch.exports.options import Encoding, Layout, Link, Options, read_size, read_split
+    from nanobanana_batch.exports.options import Encoding, FileKind, Link, Options, read_size, read_split
 
     given = [folders] if isinstance(folders, str | PathLike) else list(folders)
     if isinstance(split, Mapping):
@@ -97,7 +97,7 @@ def export(
         quality=quality,
         caption=caption,
         path_prefix=path_prefix,
-        layout=Layout(layout) if layout is not None else None,
+        layout=FileKind(layout) if layout is not None else None,
         by=by,
         ties=ties,
     )

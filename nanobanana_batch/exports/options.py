@@ -43,7 +43,7 @@ class Encoding(StrEnum):
     WEBP = "webp"
 
 
-class Layout(StrEnum):
+class FileKind(StrEnum):
     """In which files the pictures of a format stand that several loaders know."""
 
     PARQUET = "parquet"
@@ -85,7 +85,7 @@ class Options:
     """A column, or a template of columns; None: the prompt."""
     path_prefix: str | None = None
     """Where a trainer will find the export; None: where it is made."""
-    layout: Layout | None = None
+    layout: FileKind | None = None
     """None: Parquet."""
     by: str | None = None
     """A column of numbers that says which of two pictures is the better one; None: what people said."""
