@@ -50,9 +50,10 @@ class Captions:
     def check(self, options: Options) -> None:
         """Any go together."""
 
-    def refuse(self, samples: Samples, options: Options) -> None:
+    def look(self, samples: Samples, options: Options) -> str:
         """A column that there is not is told before anything is written."""
         Caption(options.caption, samples.columns)
+        return ""
 
     def write(self, samples: Samples, place: Place, options: Options) -> None:
         """A picture, its caption, and a line."""

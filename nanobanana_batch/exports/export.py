@@ -16,7 +16,7 @@ from nanobanana_batch.exports.card import CARD, card
 from nanobanana_batch.exports.choosing import Chosen, choose
 from nanobanana_batch.exports.columns import Column, columns_of, table_columns_of
 from nanobanana_batch.exports.far_target import FarTarget, target_of
-from nanobanana_batch.exports.format import Format, Refuses, Takes, refuse_unused
+from nanobanana_batch.exports.format import Format, Layout, LooksFirst, Takes, refuse_unused
 from nanobanana_batch.exports.options import Options
 from nanobanana_batch.exports.registry import load
 from nanobanana_batch.exports.samples import Samples, Spool
@@ -75,17 +75,18 @@ def export(
                 f"There is nothing to export{_reasons(tally)}.",
                 hint="" if not (options.only or options.where) else "Look at --only and --where.",
             )
-        if isinstance(format, Refuses):
-            format.refuse(samples, options)
+        plan = chosen.plan
+        if isinstance(format, LooksFirst):
+            plan = f"{plan} {format.look(samples, options)}".strip()
         place = None
-        is_new = not dry_run and not target.is_up_to_date(chosen.plan)
+        is_new = not dry_run and not target.is_up_to_date(plan)
         if is_new:
-            with target.built(options.as_text(), chosen.plan) as folder:
+            with target.built(options.as_text(), plan) as folder:
                 place = target.place(folder)
                 watch.begin("written", len(samples))
-                format.write(samples, place, options)
+                layout = format.write(samples, place, options)
                 if not format.is_file:
-                    place.put(CARD, card(samples, options, format).encode())
+                    place.put(CARD, card(samples, options, layout or Layout()).encode())
     return Exported(
         path=target.shown,
         format=options.format,

@@ -32,6 +32,10 @@ FORMATS = {
     "preferences": Kind(
         "preferences", "Preferences", "Diffusion-DPO: jpg_0, jpg_1, label_0, caption", goes_far=True
     ),
+    "parquet": Kind("parquet", "Parquet", "datasets and the Hub: shards that hold the images"),
+    "csv": Kind("table", "Csv", "the table of results, a line a row"),
+    "jsonl": Kind("table", "Jsonl", "the same, an object a line"),
+    "sheet": Kind("sheet", "Sheet", "a contact sheet to look at: PDF or PNG, by the ending of --out"),
 }
 
 

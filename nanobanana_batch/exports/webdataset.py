@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nanobanana_batch.errors import UsageError
 from nanobanana_batch.exports.caption import Caption
-from nanobanana_batch.exports.format import Takes
+from nanobanana_batch.exports.format import Layout, Takes
 from nanobanana_batch.exports.options import Options
 from nanobanana_batch.exports.place import Place
 from nanobanana_batch.exports.recode import Recoding
@@ -22,7 +22,7 @@ class WebDataset:
     def check(self, options: Options) -> None:
         """Any go together."""
 
-    def refuse(self, samples: Samples, options: Options) -> None:
+    def look(self, samples: Samples, options: Options) -> str:
         """Samples of one data set have the same keys: their pictures are of one kind."""
         Caption(options.caption, samples.columns)
         endings = sorted({sample.ending for sample in samples}) if options.convert is None else []
@@ -31,8 +31,9 @@ class WebDataset:
                 f"There are {' and '.join(endings)} images; all samples of a WebDataset have the same keys.",
                 hint="Add --convert jpg, --convert png or --convert webp.",
             )
+        return ""
 
-    def write(self, samples: Samples, place: Place, options: Options) -> None:
+    def write(self, samples: Samples, place: Place, options: Options) -> Layout:
         """Part by part, so that one shard is open at a time."""
         recoding = Recoding(options.convert, options.quality) if options.convert else None
         caption = Caption(options.caption, samples.columns)
@@ -50,3 +51,10 @@ class WebDataset:
                             "txt": caption.of(sample).encode(),
                         }
                         shards.add(sample.key, files)
+        return Layout(
+            data_files={split: f"{split}-*.tar" for split in samples.splits},
+            load=(
+                "from datasets import load_dataset",
+                'dataset = load_dataset("webdataset", data_dir="PATH")',
+            ),
+        )
