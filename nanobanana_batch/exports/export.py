@@ -66,7 +66,7 @@ def export(
     columns, selection = _columns(collection, format, options), _selection(collection, options)
     tally = Tally(manifests=collection.manifests, folders=collection.names)
     with closing(Spool(_spool_folder(target))) as spool:
-        chosen = choose(collection, selection, format.takes, options, columns, spool, tally, watch)
+        chosen = choose(collection, selection, format, options, columns, spool, tally, watch)
         _refuse_placeholders(chosen, options)
         paths = [folder.path for folder in collection.folders]
         samples = Samples(spool, chosen.sides, options.splits, columns, tally, watch, paths)

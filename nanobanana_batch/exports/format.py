@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol, runtime_checkable
 
+from nanobanana_batch.collection.entries import Entry
 from nanobanana_batch.errors import UsageError
 from nanobanana_batch.exports.features import Feature
+from nanobanana_batch.exports.leaving_out import Why
 from nanobanana_batch.exports.options import Options
 from nanobanana_batch.exports.place import Place
 from nanobanana_batch.exports.samples import Samples
@@ -60,6 +62,14 @@ class Format(Protocol):
         Raises:
             DiskFailed: the disk is full or refuses.
         """
+
+
+@runtime_checkable
+class Wants(Protocol):
+    """A format that has no use for some rows, whatever their pictures are."""
+
+    def why_not(self, entry: Entry) -> Why | None:
+        """Why a row with a picture is left out; None: it is not."""
 
 
 @runtime_checkable

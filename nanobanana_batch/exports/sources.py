@@ -24,10 +24,22 @@ def read_sources(request: Request, lineage: Lineage) -> tuple[bytes, ...]:
     Raises:
         LeftOut: one of them cannot be had.
     """
-    return tuple(_read(source, lineage) for source in sources_of(request))
+    return tuple(read_source(source, lineage) for source in sources_of(request))
 
 
-def _read(source: Source, lineage: Lineage) -> bytes:
+def could_be_had(source: Source, lineage: Lineage) -> bool:
+    """Whether there is a file at all, whatever is in it."""
+    if source.path is None or source.sha256 is None:
+        return False
+    return any(path.is_file() for path in _places(source.path, source.sha256, lineage))
+
+
+def read_source(source: Source, lineage: Lineage) -> bytes:
+    """The bytes of one.
+
+    Raises:
+        LeftOut: it cannot be had.
+    """
     if source.path is None or source.sha256 is None:
         raise LeftOut(Why.LINKED_SOURCE)
     for path in _places(source.path, source.sha256, lineage):

@@ -82,9 +82,10 @@ class Shards:
         self._open.close()
 
 
-def as_json(sample: Sample, columns: Sequence[Column]) -> bytes:
+def as_json(sample: Sample, columns: Sequence[Column], also: Mapping[str, Value] | None = None) -> bytes:
     """What is told of a sample; nothing is null, since `datasets` takes types from the first five samples."""
     told = {column.name: value_or_empty(column, sample) for column in columns}
+    told = {**(also or {}), **told}
     return json.dumps(told, ensure_ascii=False).encode()
 
 
