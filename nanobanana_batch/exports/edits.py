@@ -64,12 +64,19 @@ class Edits:
         """Whether pictures are of one kind, where they have to be; and which sources are there."""
         Caption(options.caption, samples.columns)
         endings: tuple[set[str], set[str]] = (set(), set())
-        there = hashlib.sha256()
+        there, found = hashlib.sha256(), False
         with Lineage(Collection(samples.folders).entries()) as lineage:
             for sample in samples:
                 endings[0].add(_source_ending(sample))
                 endings[1].add(sample.ending)
-                there.update(b"1" if could_be_had(_source(sample), lineage) else b"0")
+                is_there = could_be_had(_source(sample), lineage)
+                there.update(b"1" if is_there else b"0")
+                found = found or is_there
+        if not found:
+            raise UsageError(
+                f"Of {len(samples):,} edits none has its source picture any more.",
+                hint="Name the folder of the run that made it as well, or bring the files back.",
+            )
         is_mixed = any(len(each) > 1 for each in endings)
         if _kind(options) is FileKind.WEBDATASET and options.convert is None and is_mixed:
             raise UsageError(

@@ -85,6 +85,8 @@ def export(
                 place = target.place(folder)
                 watch.begin("written", len(samples))
                 layout = format.write(samples, place, options)
+                if not tally.written.total():
+                    raise UsageError(f"No picture could be exported{_reasons(tally)}.")
                 if not format.is_file:
                     place.put(CARD, card(samples, options, layout or Layout()).encode())
     return Exported(

@@ -10,8 +10,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
 
 
-def datasets_from(kind: str, folder: Path, cache: Path, **how: Any) -> Any:
+def datasets_from(kind: str, folder: Path | None, cache: Path, **how: Any) -> Any:
     """What `load_dataset` makes of a folder."""
     import datasets
 
-    return datasets.load_dataset(kind, data_dir=str(folder), cache_dir=str(cache / "cache"), **how)
+    place = {"data_dir": str(folder)} if folder else {}
+    return datasets.load_dataset(kind, cache_dir=str(cache / "cache"), **place, **how)
