@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -19,7 +20,7 @@ from nanobanana_batch.collection.entries import Collection
 from nanobanana_batch.collection.lineage import Lineage
 from nanobanana_batch.exports.ahead import ahead
 from nanobanana_batch.exports.caption import Caption
-from nanobanana_batch.exports.format import Takes
+from nanobanana_batch.exports.format import Layout, Takes
 from nanobanana_batch.exports.leaving_out import LeftOut, Why
 from nanobanana_batch.exports.options import Encoding, Options
 from nanobanana_batch.exports.place import Place
@@ -55,7 +56,7 @@ class Captions:
         Caption(options.caption, samples.columns)
         return ""
 
-    def write(self, samples: Samples, place: Place, options: Options) -> None:
+    def write(self, samples: Samples, place: Place, options: Options) -> Layout:
         """A picture, its caption, and a line."""
         caption = Caption(options.caption, samples.columns)
         recoding = Recoding(options.convert, options.quality, _ALLOWED)
@@ -73,12 +74,17 @@ class Captions:
                 picture = recoding.of(read_picture(sample.picture))
                 return _Learnt(text, picture, _controls(sample, lineage, recoding))
 
+            drawn = lost = 0
             for sample, prepared in ahead(samples, learnt):
                 with samples.written(sample):
-                    line = _write(sample, prepared(), place, options)
+                    learnt_one = prepared()
+                    line = _write(sample, learnt_one, place, options)
                     told = {name: _under(prefix, value) for name, value in line.paths.items()}
                     told["caption"] = line.caption
                     lists[sample.split].write((json.dumps(told, ensure_ascii=False) + "\n").encode())
+                    drawn += learnt_one.picture.is_changed
+                    lost += bool(sample.entry.request.images) and not learnt_one.controls
+        return Layout(notes=tuple(_notes(drawn, lost)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +93,16 @@ class _Line:
 
     paths: dict[str, str]
     caption: str
+
+
+def _notes(drawn: int, lost: int) -> Iterator[str]:
+    yield 'sd-scripts: `image_dir` is the folder of a part, with `caption_extension = ".txt"`'
+    yield "ai-toolkit: `folder_path` is the folder of a part, `control_path` the one that ends in `-control`"
+    yield "musubi-tuner: `image_jsonl_file` is the list of a part"
+    if drawn:
+        yield f"{drawn:,} were drawn anew, since trainers would not see in their files what people see"
+    if lost:
+        yield f"{lost:,} were made from a picture that cannot be had, and are here without it"
 
 
 def _controls(sample: Sample, lineage: Lineage, recoding: Recoding) -> tuple[Recoded, ...]:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from nanobanana_batch.api.exporting import export
 from nanobanana_batch.errors import UsageError
+from nanobanana_batch.exports.samples import read_picture
 from tests.exports.loading import datasets_from
 from tests.exports.runs import HOSTILE, Made, make, picture
 
@@ -178,7 +179,7 @@ def test_a_first_batch_as_the_example_makes_it(world: World, tmp_path: Path) -> 
     before, after = np.split(both, 2)
     before, after = before.reshape(-1, 3, 16, 16), after.reshape(-1, 3, 16, 16)
     assert before.shape == after.shape == (4, 3, 16, 16)
-    assert (-1 <= both.min()) & (both.max() <= 1)
+    assert (both.min() >= -1) & (both.max() <= 1)
     wanted = Image.open(world.photos[0]).convert("RGB").resize((16, 16))
     assert (before[0] == 2 * (np.array(wanted).transpose(2, 0, 1) / 255) - 1).all()
     assert list(batch[second]) == [prompt for _, prompt, _ in world.triplets[:4]]
@@ -215,18 +216,16 @@ def test_one_that_was_broken_off_becomes_the_same(
     world: World, tmp_path: Path, layout: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Byte for byte, and without the pictures of before under other names."""
-    from nanobanana_batch.exports import edits
-
     export(world.runs, "edits", tmp_path / "whole", layout=layout, convert="jpg")
-    read, calls = edits.read_picture, []
+    calls: list[Any] = []
 
     def dies(one: Any) -> bytes:
         calls.append(one)
         if len(calls) == 5:
             raise KeyboardInterrupt
-        return read(one)
+        return read_picture(one)
 
-    monkeypatch.setattr(edits, "read_picture", dies)
+    monkeypatch.setattr("nanobanana_batch.exports.edits.read_picture", dies)
     with pytest.raises(KeyboardInterrupt):
         export(world.runs, "edits", tmp_path / "out", layout=layout, convert="jpg")
     monkeypatch.undo()

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image, ImageCms
 
 from nanobanana_batch.exports.leaving_out import LeftOut
-from nanobanana_batch.exports.recode import Encoding, Recoding
+from nanobanana_batch.exports.options import Encoding
+from nanobanana_batch.exports.recode import Recoding
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
 SIZE = (64, 32)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from nanobanana_batch.api.exporting import export
 from nanobanana_batch.errors import UsageError
+from nanobanana_batch.exports.samples import read_picture
 from tests.exports.loading import datasets_from
 from tests.exports.runs import HOSTILE, Made, make, picture
 
@@ -138,17 +139,15 @@ def test_one_that_was_broken_off_becomes_the_same(
     run: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before the last shard."""
-    from nanobanana_batch.exports import webdataset as format
-
-    read, calls = format.read_picture, []
+    calls: list[Any] = []
 
     def dies(picture: Any) -> bytes:
         calls.append(picture)
         if len(calls) == 7:
             raise KeyboardInterrupt
-        return read(picture)
+        return read_picture(picture)
 
-    monkeypatch.setattr(format, "read_picture", dies)
+    monkeypatch.setattr("nanobanana_batch.exports.webdataset.read_picture", dies)
     again = tmp_path / "again"
     with pytest.raises(KeyboardInterrupt):
         export(run, "webdataset", again, images="all", max_size="8KB")
