@@ -14,6 +14,7 @@ What is in `__all__` is public; everything else may change without a word. docs/
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nanobanana_batch.api.driving import Interrupted
+    from nanobanana_batch.api.exporting import export
     from nanobanana_batch.api.folder import Row, RunFolder, open_run
     from nanobanana_batch.api.making import audit, plan, retry, run, run_async
     from nanobanana_batch.api.options import AuditOptions, RetryOptions, RunOptions
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         TooManyRows,
         UsageError,
     )
+    from nanobanana_batch.exports.export import Exported
     from nanobanana_batch.jobs.audit import Audit
     from nanobanana_batch.jobs.outcome import Outcome
     from nanobanana_batch.jobs.plan import Plan
@@ -46,6 +48,7 @@ __all__ = [
     "AuditOptions",
     "BadSurroundings",
     "DiskFailed",
+    "Exported",
     "FolderInUse",
     "FolderRefused",
     "ImageRejected",
@@ -71,6 +74,7 @@ __all__ = [
     "TooManyRows",
     "UsageError",
     "audit",
+    "export",
     "open_run",
     "plan",
     "retry",
@@ -80,9 +84,11 @@ __all__ = [
 
 _HOMES = {
     "api.driving": ("Interrupted",),
+    "api.exporting": ("export",),
     "api.folder": ("Row", "RunFolder", "open_run"),
     "api.making": ("audit", "plan", "retry", "run", "run_async"),
     "api.options": ("AuditOptions", "RetryOptions", "RunOptions"),
+    "exports.export": ("Exported",),
     "jobs.audit": ("Audit",),
     "jobs.outcome": ("Outcome",),
     "jobs.plan": ("Plan",),

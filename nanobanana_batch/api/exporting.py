@@ -38,6 +38,7 @@ def export(
     layout: Literal["parquet", "imagefolder", "webdataset"] | None = None,
     by: str | None = None,
     ties: bool = False,
+    push_to_hub: str | None = None,
     dry_run: bool = False,
     progress: AbstractContextManager[Watch | None] | None = None,
 ) -> Exported:
@@ -64,6 +65,7 @@ def export(
     - `layout`: edits and preferences as `"parquet"`, `"imagefolder"` or `"webdataset"` [`"parquet"`]
     - `by`: a column of numbers that says which of two pictures is better [what people said]
     - `ties`: pairs of which neither is better come along [False]
+    - `push_to_hub`: a repository on the Hugging Face Hub that the folder is sent to, private if new [none]
     - `dry_run`: say what would be written, and write nothing [False]
 
     Raises:
@@ -71,6 +73,7 @@ def export(
         FolderInUse: another process writes the same export.
         FolderRefused: a folder holds links or other things that no run makes.
         StateFailed: a folder's state cannot be read.
+        RunStopped: the Hub cannot be reached; the export is whole.
         DiskFailed: the disk is full or refuses; the export of before is untouched.
     """
     from nanobanana_batch.exports.export import export as made
@@ -100,6 +103,7 @@ def export(
         layout=FileKind(layout) if layout is not None else None,
         by=by,
         ties=ties,
+        push_to_hub=push_to_hub or "",
     )
     with progress or nullcontext() as watch:
         return made([Path(folder) for folder in given], options, dry_run=dry_run, watch=watch)

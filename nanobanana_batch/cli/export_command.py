@@ -87,6 +87,11 @@ from nanobanana_batch.exports.registry import FORMATS
     "--by", metavar="COLUMN", help="preferences: the picture with the higher number there is the better one."
 )
 @click.option("--ties", is_flag=True, help="preferences: pairs come along of which neither is better.")
+@click.option(
+    "--push-to-hub",
+    metavar="REPO",
+    help="Send the finished folder to the Hugging Face Hub, such as me/skylines; a new data set is private.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing.")
 @as_json_flag
 @quiet

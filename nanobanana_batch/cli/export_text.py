@@ -29,4 +29,7 @@ def exported_text(done: Exported) -> str:
         lines.append(
             f"  {counted(done.copied_instead_of_linked, 'image')} could not be linked there, and were copied"
         )
+    if pushed := done.pushed:
+        sent = f"sent to {pushed.url}" if pushed.url else f"would be sent to the data set {pushed.repo}"
+        lines.append(f"  {counted(pushed.files, 'file')} ({bytes_text(pushed.bytes)}) {sent}")
     return "\n".join(lines)

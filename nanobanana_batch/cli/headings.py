@@ -21,7 +21,7 @@ _OWN = {
     "plan": {"What to show": "--row --pilot"},
     "export": {
         "Which rows": "--where --images --noted --practice",
-        "What it becomes": "--format --out --split --seed --max-size --link --bom --paths-only",
+        "What it becomes": "--format --out --split --seed --max-size --link --bom --paths-only --push-to-hub",
     },
     "serve": {
         "Where it is": "--port --host-name --data",

@@ -15,8 +15,10 @@ from nanobanana_batch.errors import UsageError
 from nanobanana_batch.exports.card import CARD, card
 from nanobanana_batch.exports.choosing import Chosen, choose
 from nanobanana_batch.exports.columns import Column, columns_of, table_columns_of
+from nanobanana_batch.exports.counting import CountingPlace
 from nanobanana_batch.exports.far_target import FarTarget, target_of
 from nanobanana_batch.exports.format import Format, Layout, LooksFirst, Takes, refuse_unused
+from nanobanana_batch.exports.hub import Pushed, check_repo, measured, push
 from nanobanana_batch.exports.options import Options
 from nanobanana_batch.exports.registry import load
 from nanobanana_batch.exports.samples import Samples, Spool
@@ -25,6 +27,7 @@ from nanobanana_batch.exports.target import Target
 from nanobanana_batch.exports.watch import Nobody, Watch
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import RATINGS_NAME
+from nanobanana_batch.wording import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,8 @@ class Exported:
     """False: it was there already, with all of this, and nothing was written."""
     is_dry_run: bool = False
     copied_instead_of_linked: int = 0
+    pushed: Pushed | None = None
+    """What went to the Hub, or would; None: nothing was to."""
     exit_code: int = field(default=0)
 
 
@@ -61,6 +66,8 @@ def export(
     refuse_unused(format, options)
     format.check(options)
     target = target_of(options, is_file=format.is_file, disk=disk)
+    if options.push_to_hub:
+        _check_push(format, target, options)
     target.refuse_foreign(options.as_text())
     collection = Collection(folders)
     columns, selection = _columns(collection, format, options), _selection(collection, options)
@@ -78,7 +85,7 @@ def export(
         plan = chosen.plan
         if isinstance(format, LooksFirst):
             plan = f"{plan} {format.look(samples, options)}".strip()
-        place = None
+        place, pushed = None, None
         is_new = not dry_run and not target.is_up_to_date(plan)
         if is_new:
             with target.built(options.as_text(), plan) as folder:
@@ -89,6 +96,8 @@ def export(
                     raise UsageError(f"No picture could be exported{_reasons(tally)}.")
                 if not format.is_file:
                     place.put(CARD, card(samples, options, layout or Layout()).encode())
+        if options.push_to_hub and isinstance(target, Target):
+            pushed = _pushed(samples, format, target, options, plan, dry_run=dry_run)
     return Exported(
         path=target.shown,
         format=options.format,
@@ -98,8 +107,24 @@ def export(
         picture_bytes=chosen.picture_bytes,
         is_new=is_new,
         is_dry_run=dry_run,
+        pushed=pushed,
         copied_instead_of_linked=place.copied_instead if place else 0,
     )
+
+
+def _pushed(
+    samples: Samples, format: Format, target: Target, options: Options, plan: str, *, dry_run: bool
+) -> Pushed:
+    if not dry_run:
+        return push(
+            target.path, options.push_to_hub, f"{counted(len(samples), 'sample')} as {options.format}"
+        )
+    if target.is_up_to_date(plan):
+        return measured(target.path, options.push_to_hub)
+    place = CountingPlace(target.path.name)
+    layout = format.write(samples, place, options)
+    place.put(CARD, card(samples, options, layout or Layout()).encode())
+    return Pushed(options.push_to_hub, place.files, place.bytes)
 
 
 def _columns(collection: Collection, format: Format, options: Options) -> tuple[Column, ...]:
@@ -122,6 +147,15 @@ def _checks(collection: Collection) -> list[str]:
 
 def _selection(collection: Collection, options: Options) -> Selection:
     return read_selection(options.only, options.where, collection.variables, _checks(collection))
+
+
+def _check_push(format: Format, target: Target | FarTarget, options: Options) -> None:
+    check_repo(options.push_to_hub)
+    if isinstance(target, FarTarget):
+        raise UsageError("--push-to-hub sends a folder of this machine.", hint="Give a path as --out.")
+    if format.is_file or options.paths_only:
+        what = "--paths-only" if options.paths_only else f"--format {options.format}"
+        raise UsageError(f"{what} makes no data set that the Hub shows.", hint="--format parquet does.")
 
 
 def _refuse_placeholders(chosen: Chosen, options: Options) -> None:

@@ -91,6 +91,8 @@ class Options:
     """A column of numbers that says which of two pictures is the better one; None: what people said."""
     ties: bool = False
     """Whether pairs come along of which neither is the better one."""
+    push_to_hub: str = ""
+    """A repository on the Hub that the finished folder is sent to; empty: none."""
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -104,7 +106,7 @@ class Options:
             "only": ",".join(sorted(self.only)),
             "where": " and ".join(self.where),
             "split": ",".join(f"{name}={share:.10g}" for name, share in self.split),
-            "seed": self.seed if self.split else "",
+            "seed": (self.seed or "") if self.split else "",
             "max-size": self.max_bytes or "",
             "link": self.link or "",
             "images": self.images,
