@@ -34,14 +34,10 @@ class Hub:
             return 401, {"error": "Invalid username or password."}
         said = json.loads(body) if (body and not path.endswith("main")) or "preupload" in path else {}
         if path == "/api/repos/create":
-            name = (
-                f"me/{said['name']}"
-                if "organization" not in said
-                else f"{said['organization']}/{said['name']}"
-            )
+            name = f"{said.get('organization') or 'me'}/{said['name']}"
             if name in self.repos:
                 return 409, {"error": "exists", "url": f"{self.url}/datasets/{name}"}
-            self.repos[name] = bool(said["private"])
+            self.repos[name] = said.get("visibility") == "private" or bool(said.get("private"))
             return 200, {"url": f"{self.url}/datasets/{name}", "name": name}
         if path == "/api/validate-yaml":
             return 200, {"errors": [], "warnings": []}

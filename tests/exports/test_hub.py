@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import huggingface_hub
 import pytest
+from huggingface_hub import constants
 
 import nanobanana_batch as nb
 from tests.exports.fake_hub import Hub, running
 from tests.exports.finished import Made, finish, make_folder
 
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+"""What the library does with the one that it sends with."""
+
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """One that takes the token of this user, by the way without a library of its own."""
-    import huggingface_hub
-    from huggingface_hub import constants
-
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     huggingface_hub.close_session()
@@ -97,9 +99,6 @@ def test_a_hub_that_is_not_there_is_told(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the exit code for what can be begun again."""
-    import huggingface_hub
-    from huggingface_hub import constants
-
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     huggingface_hub.close_session()
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
