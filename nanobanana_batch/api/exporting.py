@@ -62,7 +62,7 @@ def export(
     - `quality`: of those that become JPEG or WebP, 1 to 100 [95]
     - `caption`: a column, or a template such as `"sks style, {prompt}"` [the prompt]
     - `path_prefix`: where the trainer will find the export, for the paths in musubi-tuner's list [`out`]
-    - `layout`: edits and preferences as `"parquet"`, `"imagefolder"` or `"webdataset"` [`"parquet"`]
+    - `layout`: edits as `"parquet"`, `"imagefolder"` or `"webdataset"` [`"parquet"`]
     - `by`: a column of numbers that says which of two pictures is better [what people said]
     - `ties`: pairs of which neither is better come along [False]
     - `push_to_hub`: a repository on the Hugging Face Hub that the folder is sent to, private if new [none]

@@ -16,7 +16,13 @@ from nanobanana_batch.exports.registry import FORMATS
 
 @click.command(cls=OurCommand)
 @click.argument("folders", type=PATH, nargs=-1, required=True, metavar="FOLDER...")
-@click.option("--format", required=True, type=click.Choice(list(FORMATS)), help="What is to load it.")
+@click.option(
+    "--format",
+    required=True,
+    type=click.Choice(list(FORMATS)),
+    metavar="FORMAT",
+    help=f"What is to load it: {', '.join(FORMATS)}.",
+)
 @click.option("--out", required=True, metavar="PATH", help="The folder or file that is made.")
 @click.option(
     "--only",
@@ -68,6 +74,7 @@ from nanobanana_batch.exports.registry import FORMATS
 @click.option(
     "--quality",
     type=click.IntRange(1, 100),
+    metavar="1-100",
     default=95,
     show_default=True,
     help="Of pictures that become JPEG or WebP.",
@@ -81,7 +88,8 @@ from nanobanana_batch.exports.registry import FORMATS
 @click.option(
     "--layout",
     type=click.Choice(["parquet", "imagefolder", "webdataset"]),
-    help="edits, preferences: in which files; parquet without it.",
+    metavar="FILES",
+    help="edits: in which files, parquet, imagefolder or webdataset; parquet without it.",
 )
 @click.option(
     "--by", metavar="COLUMN", help="preferences: the picture with the higher number there is the better one."
