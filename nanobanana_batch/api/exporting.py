@@ -31,6 +31,13 @@ def export(
     practice: bool = False,
     bom: bool = False,
     paths_only: bool = False,
+    convert: Literal["jpg", "png", "webp"] | None = None,
+    quality: int = 95,
+    caption: str | None = None,
+    path_prefix: str | None = None,
+    layout: Literal["parquet", "imagefolder", "webdataset"] | None = None,
+    by: str | None = None,
+    ties: bool = False,
     push_to_hub: str | None = None,
     dry_run: bool = False,
     progress: AbstractContextManager[Watch | None] | None = None,
@@ -51,6 +58,13 @@ def export(
     - `practice`: placeholders of the embedded service come along, marked [False: they are refused]
     - `bom`: tables for spreadsheets [False]
     - `paths_only`: Parquet with paths in the place of bytes [False]
+    - `convert`: pictures are drawn anew as `"jpg"`, `"png"` or `"webp"` [they stay as they are]
+    - `quality`: of those that become JPEG or WebP, 1 to 100 [95]
+    - `caption`: a column, or a template such as `"sks style, {prompt}"` [the prompt]
+    - `path_prefix`: where the trainer will find the export, for the paths in musubi-tuner's list [`out`]
+    - `layout`: edits as `"parquet"`, `"imagefolder"` or `"webdataset"` [`"parquet"`]
+    - `by`: a column of numbers that says which of two pictures is better [what people said]
+    - `ties`: pairs of which neither is better come along [False]
     - `push_to_hub`: a repository on the Hugging Face Hub that the folder is sent to, private if new [none]
     - `dry_run`: say what would be written, and write nothing [False]
 
@@ -63,7 +77,7 @@ def export(
         DiskFailed: the disk is full or refuses; the export of before is untouched.
     """
     from nanobanana_batch.exports.export import export as made
-    from nanobanana_batch.exports.options import Link, Options, read_size, read_split
+    from nanobanana_batch.exports.options import Encoding, FileKind, Link, Options, read_size, read_split
 
     given = [folders] if isinstance(folders, str | PathLike) else list(folders)
     if isinstance(split, Mapping):
@@ -82,6 +96,13 @@ def export(
         practice=practice,
         bom=bom,
         paths_only=paths_only,
+        convert=Encoding(convert) if convert is not None else None,
+        quality=quality,
+        caption=caption,
+        path_prefix=path_prefix,
+        layout=FileKind(layout) if layout is not None else None,
+        by=by,
+        ties=ties,
         push_to_hub=push_to_hub or "",
     )
     with progress or nullcontext() as watch:

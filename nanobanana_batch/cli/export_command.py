@@ -16,7 +16,13 @@ from nanobanana_batch.exports.registry import FORMATS
 
 @click.command(cls=OurCommand)
 @click.argument("folders", type=PATH, nargs=-1, required=True, metavar="FOLDER...")
-@click.option("--format", required=True, type=click.Choice(list(FORMATS)), help="What is to load it.")
+@click.option(
+    "--format",
+    required=True,
+    type=click.Choice(list(FORMATS)),
+    metavar="FORMAT",
+    help=f"What is to load it: {', '.join(FORMATS)}.",
+)
 @click.option("--out", required=True, metavar="PATH", help="The folder or file that is made.")
 @click.option(
     "--only",
@@ -60,6 +66,35 @@ from nanobanana_batch.exports.registry import FORMATS
 @click.option("--practice", is_flag=True, help="Placeholders of the embedded service come along, marked.")
 @click.option("--bom", is_flag=True, help="csv: for spreadsheets, with a byte order mark and no formulas.")
 @click.option("--paths-only", is_flag=True, help="parquet: paths of pictures in the place of their bytes.")
+@click.option(
+    "--convert",
+    type=click.Choice(["jpg", "png", "webp"]),
+    help="Draw pictures anew as this, upright, in sRGB, on white where they are transparent.",
+)
+@click.option(
+    "--quality",
+    type=click.IntRange(1, 100),
+    metavar="1-100",
+    default=95,
+    show_default=True,
+    help="Of pictures that become JPEG or WebP.",
+)
+@click.option(
+    "--caption", metavar="COLUMN|TEMPLATE", help="Other than the prompt: 'sks style, {prompt}', or a column."
+)
+@click.option(
+    "--path-prefix", metavar="PATH", help="captions: where musubi-tuner finds the export; --out without it."
+)
+@click.option(
+    "--layout",
+    type=click.Choice(["parquet", "imagefolder", "webdataset"]),
+    metavar="FILES",
+    help="edits: in which files, parquet, imagefolder or webdataset; parquet without it.",
+)
+@click.option(
+    "--by", metavar="COLUMN", help="preferences: the picture with the higher number there is the better one."
+)
+@click.option("--ties", is_flag=True, help="preferences: pairs come along of which neither is better.")
 @click.option(
     "--push-to-hub",
     metavar="REPO",

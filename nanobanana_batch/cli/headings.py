@@ -22,6 +22,7 @@ _OWN = {
     "export": {
         "Which rows": "--where --images --noted --practice",
         "What it becomes": "--format --out --split --seed --max-size --link --bom --paths-only --push-to-hub",
+        "For trainers": "--convert --quality --caption --path-prefix --layout --by --ties",
     },
     "serve": {
         "Where it is": "--port --host-name --data",

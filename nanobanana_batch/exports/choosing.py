@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nanobanana_batch.collection.entries import Collection, Entry, Picture
+from nanobanana_batch.collection.lineage import Lineage
 from nanobanana_batch.collection.selection import Selection
 from nanobanana_batch.exports.columns import Column
-from nanobanana_batch.exports.format import Takes
+from nanobanana_batch.exports.format import Format, Takes, Wants
 from nanobanana_batch.exports.keys import Keys
 from nanobanana_batch.exports.leaving_out import Why
 from nanobanana_batch.exports.options import Options
@@ -45,7 +46,7 @@ class Chosen:
 def choose(
     collection: Collection,
     selection: Selection,
-    takes: Takes,
+    format: Format,
     options: Options,
     columns: tuple[Column, ...],
     spool: Spool,
@@ -56,16 +57,17 @@ def choose(
     keys, groups, count, placeholders, size = Keys(), Groups(), 0, 0, 0
     plan = hashlib.sha256(json.dumps([options.as_text(), tally.manifests]).encode())
     watch.begin("rows looked at", collection.rows)
+    lineage = _lineage(collection) if options.split else None
     for entry in collection.entries():
         tally.see(entry)
         watch.step()
-        for picture in _chosen(entry, selection, takes, options, tally):
+        for picture in _chosen(entry, selection, format, options, tally):
             sample = Sample(keys.of(entry, picture), entry, picture, "")
             spool.add(sample.key, entry, picture)
             told = [sample.key, entry.status, *(column.of(sample) for column in columns)]
             plan.update(json.dumps(told).encode("utf-8", "surrogatepass"))
             if options.split:
-                groups.add(sample)
+                groups.add(sample, lineage.family(entry) if lineage else "")
             count += 1
             placeholders += entry.is_practice
             size += picture.size_bytes if picture else 0
@@ -76,10 +78,16 @@ def choose(
     return Chosen(sides, plan.hexdigest(), placeholders, size)
 
 
+def _lineage(collection: Collection) -> Lineage | None:
+    """What is known of edits, where there are any."""
+    lineage = Lineage(collection.entries())
+    return lineage if lineage.has_edits else None
+
+
 def _chosen(
-    entry: Entry, selection: Selection, takes: Takes, options: Options, tally: Tally
+    entry: Entry, selection: Selection, format: Format, options: Options, tally: Tally
 ) -> Iterator[Picture | None]:
-    if takes is Takes.ROWS and not entry.pictures:
+    if format.takes is Takes.ROWS and not entry.pictures:
         if selection.takes(entry, None):
             yield None
         else:
@@ -89,7 +97,7 @@ def _chosen(
         tally.left_out[Why.NO_IMAGE] += 1
     has_one = False
     for picture in entry.pictures:
-        why = _why_not(entry, picture, selection, takes, options)
+        why = _why_not(entry, picture, selection, format, options)
         if why is None and has_one and options.images == "first":
             why = Why.OTHER_IMAGES
         if why is None:
@@ -100,10 +108,12 @@ def _chosen(
 
 
 def _why_not(
-    entry: Entry, picture: Picture, selection: Selection, takes: Takes, options: Options
+    entry: Entry, picture: Picture, selection: Selection, format: Format, options: Options
 ) -> Why | None:
     if not selection.takes(entry, picture):
         return Why.NOT_SELECTED
-    if takes is Takes.PICTURES and picture.stands in _UNFIT:
+    if format.takes is Takes.PICTURES and picture.stands in _UNFIT:
         return _UNFIT[picture.stands]
+    if isinstance(format, Wants) and (why := format.why_not(entry)):
+        return why
     return Why.NOTED if entry.note and not options.noted else None

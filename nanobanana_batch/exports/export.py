@@ -16,10 +16,10 @@ from nanobanana_batch.exports.card import CARD, card
 from nanobanana_batch.exports.choosing import Chosen, choose
 from nanobanana_batch.exports.columns import Column, columns_of, table_columns_of
 from nanobanana_batch.exports.counting import CountingPlace
-from nanobanana_batch.exports.format import Format, Layout, Takes, refuse_unused
+from nanobanana_batch.exports.far_target import FarTarget, target_of
+from nanobanana_batch.exports.format import Format, Layout, LooksFirst, Takes, refuse_unused
 from nanobanana_batch.exports.hub import Pushed, check_repo, measured, push
 from nanobanana_batch.exports.options import Options
-from nanobanana_batch.exports.place import Place
 from nanobanana_batch.exports.registry import load
 from nanobanana_batch.exports.samples import Samples, Spool
 from nanobanana_batch.exports.tally import Tally
@@ -65,35 +65,41 @@ def export(
     format, disk, watch = load(options.format), Disk(), watch or Nobody()
     refuse_unused(format, options)
     format.check(options)
+    target = target_of(options, is_file=format.is_file, disk=disk)
     if options.push_to_hub:
-        _check_push(format, options)
-    target = Target(options.out, is_file=format.is_file, disk=disk)
+        _check_push(format, target, options)
     target.refuse_foreign(options.as_text())
     collection = Collection(folders)
     columns, selection = _columns(collection, format, options), _selection(collection, options)
     tally = Tally(manifests=collection.manifests, folders=collection.names)
     with closing(Spool(_spool_folder(target))) as spool:
-        chosen = choose(collection, selection, format.takes, options, columns, spool, tally, watch)
+        chosen = choose(collection, selection, format, options, columns, spool, tally, watch)
         _refuse_placeholders(chosen, options)
-        samples = Samples(spool, chosen.sides, options.splits, columns, tally, watch)
+        paths = [folder.path for folder in collection.folders]
+        samples = Samples(spool, chosen.sides, options.splits, columns, tally, watch, paths)
         if not len(samples):
             raise UsageError(
                 f"There is nothing to export{_reasons(tally)}.",
                 hint="" if not (options.only or options.where) else "Look at --only and --where.",
             )
+        plan = chosen.plan
+        if isinstance(format, LooksFirst):
+            plan = f"{plan} {format.look(samples, options)}".strip()
         place, pushed = None, None
-        is_new = not dry_run and not target.is_up_to_date(chosen.plan)
+        is_new = not dry_run and not target.is_up_to_date(plan)
         if is_new:
-            with target.built(options.as_text(), chosen.plan) as folder:
-                place = Place(folder, target.path.name, disk)
+            with target.built(options.as_text(), plan) as folder:
+                place = target.place(folder)
                 watch.begin("written", len(samples))
                 layout = format.write(samples, place, options)
+                if not tally.written.total():
+                    raise UsageError(f"No picture could be exported{_reasons(tally)}.")
                 if not format.is_file:
                     place.put(CARD, card(samples, options, layout or Layout()).encode())
-        if options.push_to_hub:
-            pushed = _pushed(samples, format, target, options, chosen, dry_run=dry_run)
+        if options.push_to_hub and isinstance(target, Target):
+            pushed = _pushed(samples, format, target, options, plan, dry_run=dry_run)
     return Exported(
-        path=str(target.path),
+        path=target.shown,
         format=options.format,
         samples=tally.written.total() if is_new else len(samples),
         splits={name: tally.written[name] if is_new else samples.planned(name) for name in samples.splits},
@@ -107,13 +113,13 @@ def export(
 
 
 def _pushed(
-    samples: Samples, format: Format, target: Target, options: Options, chosen: Chosen, *, dry_run: bool
+    samples: Samples, format: Format, target: Target, options: Options, plan: str, *, dry_run: bool
 ) -> Pushed:
     if not dry_run:
         return push(
             target.path, options.push_to_hub, f"{counted(len(samples), 'sample')} as {options.format}"
         )
-    if target.is_up_to_date(chosen.plan):
+    if target.is_up_to_date(plan):
         return measured(target.path, options.push_to_hub)
     place = CountingPlace(target.path.name)
     layout = format.write(samples, place, options)
@@ -143,8 +149,10 @@ def _selection(collection: Collection, options: Options) -> Selection:
     return read_selection(options.only, options.where, collection.variables, _checks(collection))
 
 
-def _check_push(format: Format, options: Options) -> None:
+def _check_push(format: Format, target: Target | FarTarget, options: Options) -> None:
     check_repo(options.push_to_hub)
+    if isinstance(target, FarTarget):
+        raise UsageError("--push-to-hub sends a folder of this machine.", hint="Give a path as --out.")
     if format.is_file or options.paths_only:
         what = "--paths-only" if options.paths_only else f"--format {options.format}"
         raise UsageError(f"{what} makes no data set that the Hub shows.", hint="--format parquet does.")
@@ -163,7 +171,8 @@ def _reasons(tally: Tally) -> str:
     return f" ({told})" if told else ""
 
 
-def _spool_folder(target: Target) -> Path:
+def _spool_folder(target: Target | FarTarget) -> Path:
     """Where there is room: beside the export, or else where temporary files go."""
-    parent = target.path.parent
-    return parent if parent.is_dir() else Path(gettempdir())
+    if isinstance(target, Target) and target.path.parent.is_dir():
+        return target.path.parent
+    return Path(gettempdir())

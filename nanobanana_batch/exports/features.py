@@ -12,7 +12,7 @@ from nanobanana_batch.exports.columns import Column, Type
 if TYPE_CHECKING:
     import pyarrow as pa
 
-IMAGE = "image"
+IMAGE, BYTES = "image", "binary"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,7 @@ def arrow_schema(features: Iterable[Feature]) -> pa.Schema:
         Type.WHOLE.value: pa.int64(),
         Type.NUMBER.value: pa.float64(),
         Type.TRUTH.value: pa.bool_(),
+        BYTES: pa.binary(),
     }
     listed = list(features)
     told = {

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from nanobanana_batch.collection.entries import Entry
 from nanobanana_batch.errors import UsageError
 from nanobanana_batch.exports.features import Feature
+from nanobanana_batch.exports.leaving_out import Why
 from nanobanana_batch.exports.options import Options
 from nanobanana_batch.exports.place import Place
 from nanobanana_batch.exports.samples import Samples
@@ -45,7 +47,7 @@ class Format(Protocol):
     is_file: bool
     """`--out` is a file, and not a folder with a card."""
     uses: frozenset[str]
-    """Options that it has a use for, beside those of all: split, seed, max_bytes, link, bom, paths_only."""
+    """Options that it has a use for, beside those of all; `refuse_unused` has their names."""
 
     def check(self, options: Options) -> None:
         """Look at the options before anything else is done.
@@ -62,6 +64,26 @@ class Format(Protocol):
         """
 
 
+@runtime_checkable
+class Wants(Protocol):
+    """A format that has no use for some rows, whatever their pictures are."""
+
+    def why_not(self, entry: Entry) -> Why | None:
+        """Why a row with a picture is left out; None: it is not."""
+
+
+@runtime_checkable
+class LooksFirst(Protocol):
+    """A format that has to see all samples before anything is written."""
+
+    def look(self, samples: Samples, options: Options) -> str:
+        """Look at them; returns a hash of what else decides what will be in the export, or nothing.
+
+        Raises:
+            UsageError: they do not fit, or an option names what they do not have.
+        """
+
+
 def refuse_unused(format: Format, options: Options) -> None:
     """Options that a format does nothing with were meant for something.
 
@@ -74,6 +96,12 @@ def refuse_unused(format: Format, options: Options) -> None:
         "link": (options.link is not None, "--link"),
         "bom": (options.bom, "--bom"),
         "paths_only": (options.paths_only, "--paths-only"),
+        "convert": (options.convert is not None, "--convert"),
+        "caption": (options.caption is not None, "--caption"),
+        "path_prefix": (options.path_prefix is not None, "--path-prefix"),
+        "layout": (options.layout is not None, "--layout"),
+        "by": (options.by is not None, "--by"),
+        "ties": (options.ties, "--ties"),
     }
     for name, (is_given, spelt) in given.items():
         if is_given and name not in format.uses:

@@ -15,6 +15,10 @@ class Why(StrEnum):
     CHANGED = "changed since they were saved"
     MISSING = "files that are gone"
     UNREADABLE = "files that cannot be read"
+    NO_CAPTION = "without a caption"
+    NO_SOURCE = "not made from another picture"
+    LINKED_SOURCE = "made from a picture behind a link, which cannot be had"
+    LOST_SOURCE = "made from a picture that is gone or was changed"
     UNFIT = "pictures that this format cannot hold"
 
 

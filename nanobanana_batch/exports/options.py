@@ -13,6 +13,8 @@ TRAIN = "train"
 """What the only part is called where nothing is split."""
 MAX_BYTES = 500_000_000
 """How large a shard may become where nothing is said."""
+QUALITY = 95
+"""Of JPEG and WebP, where nothing is said."""
 _UNITS = {
     "": 1,
     "b": 1,
@@ -31,6 +33,22 @@ class Link(StrEnum):
     COPY = "copy"
     HARD = "hard"
     SYMLINK = "symlink"
+
+
+class Encoding(StrEnum):
+    """What a picture is written as; the value is the ending of its file."""
+
+    JPG = "jpg"
+    PNG = "png"
+    WEBP = "webp"
+
+
+class FileKind(StrEnum):
+    """In which files the pictures of a format stand that several loaders know."""
+
+    PARQUET = "parquet"
+    IMAGEFOLDER = "imagefolder"
+    WEBDATASET = "webdataset"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +77,20 @@ class Options:
     """For spreadsheets: with a byte order mark, and no text that can be taken for a formula."""
     paths_only: bool = False
     """Paths in the place of bytes."""
+    convert: Encoding | None = None
+    """What pictures are drawn anew as; None: each stays as it is where the format can hold it."""
+    quality: int = QUALITY
+    """Of those that are drawn anew as JPEG or WebP, 1 to 100."""
+    caption: str | None = None
+    """A column, or a template of columns; None: the prompt."""
+    path_prefix: str | None = None
+    """Where a trainer will find the export; None: where it is made."""
+    layout: FileKind | None = None
+    """None: Parquet."""
+    by: str | None = None
+    """A column of numbers that says which of two pictures is the better one; None: what people said."""
+    ties: bool = False
+    """Whether pairs come along of which neither is the better one."""
     push_to_hub: str = ""
     """A repository on the Hub that the finished folder is sent to; empty: none."""
 
@@ -82,6 +114,13 @@ class Options:
             "practice": "yes" if self.practice else "",
             "bom": "yes" if self.bom else "",
             "paths-only": "yes" if self.paths_only else "",
+            "convert": self.convert or "",
+            "quality": self.quality if self.quality != QUALITY else "",
+            "caption": self.caption or "",
+            "path-prefix": self.path_prefix or "",
+            "layout": self.layout or "",
+            "by": self.by or "",
+            "ties": "yes" if self.ties else "",
         }
         return {name: str(value) for name, value in told.items() if value != ""}
 

@@ -36,10 +36,7 @@ class Parquet:
 
     def check(self, options: Options) -> None:
         """It needs pyarrow."""
-        try:
-            import pyarrow.parquet  # noqa: F401
-        except ModuleNotFoundError as error:
-            raise missing_extra(error, "parquet", options.format) from error
+        refuse_without_pyarrow(options)
 
     def write(self, samples: Samples, place: Place, options: Options) -> Layout:
         """Part by part, shard by shard."""
@@ -71,14 +68,33 @@ class Parquet:
         )
 
 
-def shard_lengths(samples: Iterator[Sample], most_bytes: int) -> list[int]:
+def refuse_without_pyarrow(options: Options) -> None:
+    """Look for it before anything else is done.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    try:
+        import pyarrow.parquet  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise missing_extra(error, "parquet", options.format) from error
+
+
+def _size(sample: Sample) -> int:
+    return sample.picture.size_bytes
+
+
+def shard_lengths(
+    samples: Iterator[Sample], most_bytes: int, size_of: Callable[[Sample], int] = _size
+) -> list[int]:
     """How many samples go to each shard, so that none holds more than so many bytes of pictures."""
     lengths, size = [0], 0
     for sample in samples:
-        size += sample.picture.size_bytes
+        added = size_of(sample)
+        size += added
         if size > most_bytes and lengths[-1]:
             lengths.append(0)
-            size = sample.picture.size_bytes
+            size = added
         lengths[-1] += 1
     return lengths
 

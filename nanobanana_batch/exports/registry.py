@@ -20,10 +20,18 @@ class Kind:
     module: str
     name: str
     about: str
+    goes_far: bool = False
+    """`--out` may be an address of object storage."""
 
 
 FORMATS = {
     "imagefolder": Kind("imagefolder", "ImageFolder", "datasets: images in folders, with metadata.jsonl"),
+    "webdataset": Kind("webdataset", "WebDataset", "webdataset and datasets: tar shards", goes_far=True),
+    "captions": Kind("captions", "Captions", "kohya, ai-toolkit, musubi-tuner: a text beside each image"),
+    "edits": Kind("edits", "Edits", "diffusers: input_image, edit_prompt, edited_image", goes_far=True),
+    "preferences": Kind(
+        "preferences", "Preferences", "Diffusion-DPO: jpg_0, jpg_1, label_0, caption", goes_far=True
+    ),
     "parquet": Kind("parquet", "Parquet", "datasets and the Hub: shards that hold the images"),
     "csv": Kind("table", "Csv", "the table of results, a line a row"),
     "jsonl": Kind("table", "Jsonl", "the same, an object a line"),

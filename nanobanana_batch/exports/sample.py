@@ -9,6 +9,11 @@ from nanobanana_batch.collection.entries import Entry, Picture
 _ENDINGS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 
 
+def ending_of(media_type: str) -> str:
+    """What names of such files end with: png, jpg or webp."""
+    return _ENDINGS[media_type]
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """A picture with its row."""
@@ -32,7 +37,7 @@ class Sample:
     @property
     def ending(self) -> str:
         """Of its file: png, jpg or webp."""
-        return _ENDINGS[self.picture.media_type]
+        return ending_of(self.picture.media_type)
 
     @property
     def file_name(self) -> str:

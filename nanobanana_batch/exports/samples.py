@@ -41,10 +41,13 @@ class Samples:
         columns: tuple[Column, ...],
         tally: Tally,
         watch: Watch,
+        folders: Sequence[Path] = (),
     ) -> None:
         self._spool = spool
         self._sides = sides
         self._watch = watch
+        self.folders = tuple(folders)
+        """All output folders, also those of which nothing was chosen."""
         self._names = tuple(splits)
         self.splits = tuple(name for number, name in enumerate(splits) if number in sides)
         """The names of the parts that have samples; only those are written."""

@@ -1,9 +1,9 @@
 """On which side of a split a sample is: what belongs together is never on both.
 
-Samples belong together by their prompt, by the picture that they were made from, and by their own bytes, and
-so do all that hang together by these. On which side such a group is follows from its content and the seed
-alone: neither from the order of rows nor from how many there are, so that rows that are added later leave the
-others where they are, as long as they do not join two groups.
+Samples belong together by their prompt, or, if they were made from another picture, by that picture, and by
+their own bytes; and so do all that hang together by these, as a chain of edits does. On which side such a
+group is follows from its content and the seed alone: neither from the order of rows nor from how many there
+are, so that rows that are added later leave the others where they are, unless they join two groups.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class _Rank(IntEnum):
     PROMPT = 0
     """Of a picture that was made from no other."""
     SOURCE = 1
-    EDIT = 2
-    PICTURE = 3
+    PICTURE = 2
+    FAMILY = 3
 
 
 class Groups:
@@ -38,14 +38,18 @@ class Groups:
         self._ranks = bytearray()
         self._samples = array("q")
 
-    def add(self, sample: Sample, also: Sequence[str] = ()) -> None:
-        """The next sample; `also`: whatever else it shares with others."""
-        names = list(_sources(sample, also))
+    def add(self, sample: Sample, family: str = "") -> None:
+        """The next sample; `family`: what edits share that hang together by pictures which are no samples.
+
+        The prompt of an edit says what to do with a picture: the same for many pictures binds none of them.
+        """
+        names = list(_sources(sample))
         prompt = " ".join(sample.prompt.casefold().split())
         first, *others = [
-            self._node(f"prompt {prompt}", _Rank.EDIT if names else _Rank.PROMPT),
             *(self._node(f"image {name}", _Rank.SOURCE) for name in names),
+            *([] if names else [self._node(f"prompt {prompt}", _Rank.PROMPT)]),
             *(self._node(f"image {one.sha256}", _Rank.PICTURE) for one in [sample.found] if one),
+            *([self._node(f"family {family}", _Rank.FAMILY)] if family else []),
         ]
         for other in others:
             self._join(first, other)
@@ -87,11 +91,10 @@ class Groups:
         return found
 
 
-def _sources(sample: Sample, also: Sequence[str]) -> Iterator[str]:
+def _sources(sample: Sample) -> Iterator[str]:
     request = sample.entry.request
     contents = {file.name: file.sha256 for file in request.files}
     yield from (contents.get(name, name) for name in request.images)
-    yield from also
 
 
 def _place(anchor: bytes, seed: int) -> int:

@@ -17,13 +17,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from nanobanana_batch.errors import FolderInUse, UsageError
+from nanobanana_batch.exports.place import Place
 from nanobanana_batch.files.disk import Disk, as_disk_failure, same_content, write_atomically
 from nanobanana_batch.files.lock import LOCK_NAME, only_writer
 from nanobanana_batch.files.plain import open_own
 
 RECORD = ".export.json"
 """In each export, or beside it as `.<name>.export.json`: what it was made of, and how."""
-_MADE_BY = "nanobanana-batch export"
+MADE_BY = "nanobanana-batch export"
 _MOST_RECORD_BYTES = 1 << 20
 
 
@@ -52,6 +53,15 @@ class Target:
         """Where it is built."""
         return self.path.with_name(f"{self.path.name}.part")
 
+    @property
+    def shown(self) -> str:
+        """As it is told."""
+        return str(self.path)
+
+    def place(self, folder: Path) -> Place:
+        """What a format writes to, of the folder that it is built in."""
+        return Place(folder, self.path.name, self._disk)
+
     def refuse_foreign(self, options: Mapping[str, str]) -> None:
         """Look at what has the name already.
 
@@ -66,15 +76,7 @@ class Target:
                 f"{self.path} is there already, and is no export of this kind; nothing was written.",
                 hint="Give another --out, or move it away.",
             )
-        if dict(record.options) != dict(options):
-            other = sorted(
-                {*record.options.items(), *options.items()} - ({*record.options.items()} & {*options.items()})
-            )
-            names = ", ".join(dict.fromkeys(f"--{name}" for name, _ in other))
-            raise UsageError(
-                f"{self.path} is an export that was made with another {names}; nothing was written.",
-                hint="Give another --out, or remove it first.",
-            )
+        refuse_other_options(self.shown, record.options, options)
 
     def is_up_to_date(self, plan: str) -> bool:
         """Whether the export of before has all of this plan and nothing else."""
@@ -132,7 +134,7 @@ class Target:
         if self._is_file:
             self._take_places(options, plan)
             return
-        record = Record(_MADE_BY, options, plan, _listing(self.building))
+        record = Record(MADE_BY, options, plan, _listing(self.building))
         write_atomically(self._disk, self.building / RECORD, [_as_bytes(record)])
         self._disk.sync_folder(self.building)
         before = self.path.with_name(f"{self.path.name}.before")
@@ -162,7 +164,7 @@ class Target:
         shutil.rmtree(self.building)
 
     def _write_record(self, options: Mapping[str, str], plan: str, files: str) -> None:
-        record = Record(_MADE_BY, options, plan, files)
+        record = Record(MADE_BY, options, plan, files)
         write_atomically(self._disk, self._record_path(), [_as_bytes(record)])
 
     def _names_before(self) -> set[str]:
@@ -192,8 +194,23 @@ class Target:
                 record = Record(**json.loads(file.read(_MOST_RECORD_BYTES)))
         except (OSError, ValueError, TypeError, RecursionError):
             return None
-        is_ours = record.made_by == _MADE_BY and isinstance(record.options, dict)
+        is_ours = record.made_by == MADE_BY and isinstance(record.options, dict)
         return record if is_ours else None
+
+
+def refuse_other_options(where: str, before: Mapping[str, str], options: Mapping[str, str]) -> None:
+    """An export is replaced by one that was made in the same way.
+
+    Raises:
+        UsageError: it was made with other options.
+    """
+    other = sorted({*before.items()} ^ {*options.items()})
+    if other:
+        names = ", ".join(dict.fromkeys(f"--{name}" for name, _ in other))
+        raise UsageError(
+            f"{where} is an export that was made with another {names}; nothing was written.",
+            hint="Give another --out, or remove it first.",
+        )
 
 
 def _as_bytes(record: Record) -> bytes:
