@@ -41,7 +41,10 @@ class Warm:
         code = f"{path}; warm.become({list(modules)!r}); {program}"
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, *options, "-c", code], stdin=theirs, stdout=subprocess.PIPE, start_new_session=True
+                [sys.executable, *options, "-c", code],
+                stdin=theirs,
+                stdout=subprocess.PIPE,
+                start_new_session=True,
             )
         atexit.register(self.close)
 
@@ -179,6 +182,6 @@ class CopiedService:
     TimeoutExpired = subprocess.TimeoutExpired
 
     @staticmethod
-    def Popen(command: Sequence[str], **how: Any) -> Copy[bytes]:  # noqa: N802 - its name there
+    def Popen(command: Sequence[str], **how: Any) -> Copy[bytes]:
         """A copy of the service, with the options that it would have been started with."""
         return Copy(the_service(), command[-1:], **how)
