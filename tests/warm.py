@@ -40,9 +40,9 @@ class Warm:
         path = f"import sys; sys.path.insert(0, {_ROOT!r}); from tests import warm; del sys.path[0]"
         code = f"{path}; warm.become({list(modules)!r}); {program}"
         with theirs:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen[bytes](
                 [sys.executable, *options, "-c", code],
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 stdout=subprocess.PIPE,
                 start_new_session=True,
             )
@@ -166,6 +166,23 @@ _COMMANDS = [
 def the_command_line() -> Warm:
     """As a person has it: libraries that only the tools of the tests bring are not there."""
     return Warm(_COMMANDS, MAIN)
+
+
+def start_copy(
+    words: Sequence[str], cwd: Path, env: Mapping[str, str], stdin: int | None = None
+) -> Copy[str]:
+    """The command line, with what it says to be read."""
+    ends = {"stdin": stdin, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return Copy(the_command_line(), words, cwd=cwd, env=env, text=True, **ends)
+
+
+def run_copy(
+    words: Sequence[str], cwd: Path, env: Mapping[str, str], timeout_s: float = 120
+) -> subprocess.CompletedProcess[str]:
+    """The command line to its end."""
+    with start_copy(words, cwd, env) as process:
+        out, err = process.communicate(timeout=timeout_s)
+    return subprocess.CompletedProcess(words, process.returncode, out, err)
 
 
 @functools.cache

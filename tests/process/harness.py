@@ -16,7 +16,7 @@ from nanobanana_batch.results import read_results
 from nanobanana_batch.service.embedded import EmbeddedService
 from nanobanana_batch.service.ledger import read_ledger
 from nanobanana_batch.service.options import ServiceOptions
-from tests.warm import Copy, the_command_line
+from tests.warm import start_copy
 
 MODEL = "gemini-3.1-flash-image-preview"
 KEY = "canary-key-3f9ac1d27be84455"
@@ -105,8 +105,7 @@ def start_cli(
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
     if key is not None:
         environment["EVOLINK_API_KEY"] = key
-    streams = {"stdin": stdin, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return Copy(the_command_line(), words, cwd=cwd, env=environment, text=True, **streams)
+    return start_copy(words, cwd, environment, stdin)
 
 
 def cli(
