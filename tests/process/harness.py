@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from nanobanana_batch.results import read_results
 from nanobanana_batch.service.embedded import EmbeddedService
 from nanobanana_batch.service.ledger import read_ledger
 from nanobanana_batch.service.options import ServiceOptions
-from tests.as_installed import MAIN
+from tests.warm import start_copy
 
 MODEL = "gemini-3.1-flash-image-preview"
 KEY = "canary-key-3f9ac1d27be84455"
@@ -106,16 +105,7 @@ def start_cli(
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
     if key is not None:
         environment["EVOLINK_API_KEY"] = key
-    return subprocess.Popen(
-        [sys.executable, "-c", MAIN, *words],
-        cwd=cwd,
-        env=environment,
-        text=True,
-        stdin=stdin,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
+    return start_copy(words, cwd, environment, stdin)
 
 
 def cli(

@@ -22,6 +22,7 @@ from nanobanana_batch.results import read_results
 from nanobanana_batch.service.embedded import EmbeddedService
 from nanobanana_batch.service.ledger import read_ledger
 from tests.process.harness import KEY, QUICK_PROFILE, small_manifest, wrong_hashes
+from tests.warm import Copy, the_command_line
 
 NOBODY = 65534
 _MAIN = "from nanobanana_batch.cli import main; main()"
@@ -32,6 +33,7 @@ _OURS = re.compile(
     r"(?i).*_proxy|.*_API_KEY|SSL_CERT_\w+|(REQUESTS|CURL)_CA_BUNDLE|PYTHON(?!PATH|DONT).*|LC_\w+|LANG(UAGE)?"
 )
 """What of this machine's own variables would take part."""
+_STARTS = re.compile("PYTHON|LC_|LANG|LD_|TZ|MALLOC")
 _numbers = itertools.count()
 
 
@@ -41,6 +43,16 @@ def environment(**changes: str | None) -> dict[str, str]:
     plain |= {"LANG": "C.UTF-8", "EVOLINK_API_KEY": KEY}
     given = {**plain, **changes}
     return {name: value for name, value in given.items() if value is not None}
+
+
+def _at_the_start(env: Mapping[str, str]) -> dict[str, str]:
+    """What takes effect only while Python starts."""
+    plain = environment()
+    return {name: value for name, value in env.items() if _STARTS.match(name) and plain.get(name) != value}
+
+
+def _is_terminal(stream: object) -> bool:
+    return isinstance(stream, int) and stream >= 0 and os.isatty(stream)
 
 
 @dataclass
@@ -104,6 +116,7 @@ class Place:
         **streams: Any,
     ) -> subprocess.Popen[str]:
         """As a shell would: `shell` and the program `via` stand before it, `redirects` behind it."""
+        env = environment() if env is None else dict(env)
         streams = {
             "stdin": subprocess.DEVNULL,
             "stdout": subprocess.PIPE,
@@ -111,22 +124,12 @@ class Place:
             "encoding": "utf-8",
             **streams,
         }
+        how = {"cwd": self.folder, "env": env, "errors": "replace", "start_new_session": True, **streams}
+        if not (shell or via or redirects or _at_the_start(env) or any(map(_is_terminal, streams.values()))):
+            return Copy(the_command_line(), words, **how)
+        program = [sys.executable, "-c", _MAIN, *words]
         return subprocess.Popen(
-            [
-                "bash",
-                "-c",
-                f'{shell} exec {via} "$@" {redirects}',
-                "bash",
-                sys.executable,
-                "-c",
-                _MAIN,
-                *words,
-            ],
-            cwd=self.folder,
-            env=environment() if env is None else dict(env),
-            errors="replace",
-            start_new_session=True,
-            **streams,
+            ["bash", "-c", f'{shell} exec {via} "$@" {redirects}', "bash", *program], **how
         )
 
     def run(self, *flags: str, base_url: str = "", **how: Any) -> Ended:

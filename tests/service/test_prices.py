@@ -25,7 +25,6 @@ from nanobanana_batch.jobs.prices import price_report, refresh
 from nanobanana_batch.pricing import cache
 from nanobanana_batch.providers.profile import Address
 from nanobanana_batch.providers.tasks.price_list import read_price_list
-from tests.as_installed import MAIN
 from tests.service.conftest import Start
 from tests.service.test_http_paid import (
     Answer,
@@ -41,6 +40,7 @@ from tests.service.test_http_paid import (
     serving,
     silence,
 )
+from tests.warm import run_copy
 
 MODEL = "gemini-3.1-flash-image-preview"
 PATH = "/web/api/models/pricing"
@@ -185,14 +185,8 @@ class Shop:
 
     def command(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """A command as a process of its own."""
-        return subprocess.run(
-            [sys.executable, "-c", MAIN, *words],
-            cwd=self.folder,
-            env={**os.environ, "XDG_CACHE_HOME": str(self.folder / "cache"), "COLUMNS": "160", **environment},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        surroundings = {"XDG_CACHE_HOME": str(self.folder / "cache"), "COLUMNS": "160", **environment}
+        return run_copy(words, cwd=self.folder, env={**os.environ, **surroundings})
 
 
 @pytest.fixture

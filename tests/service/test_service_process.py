@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,11 +16,21 @@ import pytest
 from click.testing import CliRunner
 
 from nanobanana_batch.cli.service_commands import serve
+from nanobanana_batch.service import embedded
 from nanobanana_batch.service.embedded import EmbeddedService
 from nanobanana_batch.service.options import Faults, ServiceError, ServiceOptions, fault_names
 
 if TYPE_CHECKING:
     from tests.service.conftest import Start, Until
+
+
+@pytest.fixture(scope="module", autouse=True)
+def as_a_person_has_it() -> Iterator[None]:
+    """Here a service is started as the package starts it, by Python."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(embedded, "subprocess", subprocess)
+        yield
+
 
 SECRET = "sk-very-secret-key-7d1f0c"
 
