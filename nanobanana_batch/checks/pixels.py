@@ -78,8 +78,8 @@ class Seen:
     """64 bits, of which few differ between pictures that look alike (ImageHash's phash)."""
 
 
-def look_at(path: Path, sha256: str) -> Seen:
-    """What is to be seen of a file that was saved with this content."""
+def look_at(path: Path, sha256: str, known: Seen | None = None) -> Seen:
+    """What is to be seen of a file that was saved with this content; `known`: what is, if it still has it."""
     try:
         with os.fdopen(open_own(path), "rb") as file:
             data = file.read(MAX_IMAGE_BYTES + 1)
@@ -88,6 +88,8 @@ def look_at(path: Path, sha256: str) -> Seen:
     is_same = hashlib.sha256(data).hexdigest() == sha256
     if len(data) > MAX_IMAGE_BYTES:
         return Seen(FileIs.BROKEN, f"it has more than {MAX_IMAGE_BYTES:,} bytes")
+    if known is not None and is_same:
+        return known
     try:
         return _seen(data, FileIs.AS_SAVED if is_same else FileIs.CHANGED)
     except ImageRejected as error:
