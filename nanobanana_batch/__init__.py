@@ -13,10 +13,12 @@ What is in `__all__` is public; everything else may change without a word. docs/
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from nanobanana_batch.api.checking import check
     from nanobanana_batch.api.driving import Interrupted
     from nanobanana_batch.api.folder import Row, RunFolder, open_run
     from nanobanana_batch.api.making import audit, plan, retry, run, run_async
     from nanobanana_batch.api.options import AuditOptions, RetryOptions, RunOptions
+    from nanobanana_batch.checks.report import Checked
     from nanobanana_batch.errors import (
         BadSurroundings,
         DiskFailed,
@@ -45,6 +47,7 @@ __all__ = [
     "Audit",
     "AuditOptions",
     "BadSurroundings",
+    "Checked",
     "DiskFailed",
     "FolderInUse",
     "FolderRefused",
@@ -71,6 +74,7 @@ __all__ = [
     "TooManyRows",
     "UsageError",
     "audit",
+    "check",
     "open_run",
     "plan",
     "retry",
@@ -79,6 +83,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "api.checking": ("check",),
+    "checks.report": ("Checked",),
     "api.driving": ("Interrupted",),
     "api.folder": ("Row", "RunFolder", "open_run"),
     "api.making": ("audit", "plan", "retry", "run", "run_async"),

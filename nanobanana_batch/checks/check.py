@@ -28,6 +28,7 @@ from nanobanana_batch.checks.report import Checked, Counts, Group, Kind
 from nanobanana_batch.checks.scores import Scorer
 from nanobanana_batch.checks.table import Line
 from nanobanana_batch.collection.entries import Collection, Entry, Picture
+from nanobanana_batch.defaults import NEAR_BITS
 from nanobanana_batch.errors import ImageRejected, UsageError
 from nanobanana_batch.fidelity import unlike
 from nanobanana_batch.files.disk import Disk, write_atomically
@@ -35,11 +36,6 @@ from nanobanana_batch.files.folder import CHECKS_NAME
 from nanobanana_batch.files.plain import open_own
 from nanobanana_batch.files.standing import Stands
 from nanobanana_batch.model import RowStatus
-
-NEAR_BITS = 6
-"""Of 64: as many differ at most after another compression, another size or a slight crop."""
-MOST_NEAR_BITS = 16
-"""Half of the bits of two strangers differ, a quarter hardly ever."""
 
 Progress = Callable[[int, int], None]
 _GROUPS_TOLD, _OTHERS_TOLD = 5, 3
@@ -207,8 +203,8 @@ class _Check:
         self, entry: Entry, picture: Picture, seen: Seen, others: dict[str, str]
     ) -> tuple[dict[str, str], str]:
         row = scores.row_of(entry, picture)
-        specs = {scorer.spec for scorer in self._scorers}
-        kept = [told for told in picture.measures.get("scored", "").split() if told.split("=")[0] not in specs]
+        asked, before = {scorer.spec for scorer in self._scorers}, picture.measures.get("scored", "")
+        kept = [told for told in before.split() if told.split("=")[0] not in asked]
         for scorer in self._scorers:
             is_same = seen.file is FileIs.AS_SAVED
             found = scores.remembered(scorer, picture, row) if is_same else None

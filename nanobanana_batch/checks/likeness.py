@@ -1,8 +1,8 @@
 """Which pictures are nearly the same: each belongs to the first one of the run that it is nearly like.
 
-So every member of a group is as near to its first as was asked for; a chain of pictures that each resemble the
-next makes no group of strangers. Fingerprints are compared in blocks that fit a processor's cache: 100,000
-of them are five thousand million pairs, and take seconds.
+So every member of a group is as near to its first as was asked for; a chain of pictures that each resemble
+the next makes no group of strangers. Fingerprints are compared in blocks that fit a processor's cache:
+100,000 of them are five thousand million pairs, and take seconds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _ROWS, _COLUMNS = 64, 4096
 
 
 def firsts(fingerprints: Sequence[int], most_bits: int) -> list[int]:
-    """For each, the index of the first that it differs from in so many bits at most; its own, where it is one."""
+    """For each the index of the first that it differs from in so many bits at most, or its own."""
     every = numpy.array(fingerprints, dtype=numpy.uint64)
     different, where, which = numpy.unique(every, return_index=True, return_inverse=True)
     order = numpy.argsort(where, kind="stable")

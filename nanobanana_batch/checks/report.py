@@ -26,7 +26,10 @@ class Kind(StrEnum):
 
 ADVICE: Mapping[Kind, tuple[str, str]] = {
     Kind.MISSING: ("files that are gone", "The next run fetches them again, and pays for none."),
-    Kind.UNREADABLE: ("files that cannot be read", "See to it that this user may read them, and check again."),
+    Kind.UNREADABLE: (
+        "files that cannot be read",
+        "Let this user read them, and check again.",
+    ),
     Kind.BROKEN: (
         "files of which no picture can be made",
         "An audit with --repair fetches those anew that are not as they were saved.",

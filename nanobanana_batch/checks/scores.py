@@ -100,7 +100,7 @@ def _loaded(spec: str) -> Scorer:
 
 
 def row_of(entry: Entry, picture: Picture) -> dict[str, Any]:
-    """What a function is told of a picture's row: the request, the variables by their names, and which image."""
+    """What a function is told of a picture's row: the request, the variables by name, and which image."""
     return {
         **entry.variables,
         **entry.request.given(),

@@ -1,4 +1,4 @@
-"""checks.csv: what was found of each picture. It is the memory of `check`, too: what it knows is not read again.
+"""checks.csv: what was found of each picture. It is the memory of `check`, too: what it knows is not read.
 
 Columns that nobody here knows are kept as they are: scores of an earlier check, or a person's own.
 """
@@ -16,8 +16,10 @@ from nanobanana_batch.checks.profiles import Profile
 from nanobanana_batch.collection.entries import Picture
 
 OF_THE_ROW = ("id", "image", "sha256")
-MEASURED = ("file", "detail", "blank", "mean", "stddev", "near_duplicate_of", "near_duplicates")
-MEASURED += ("size_as_asked", "profile", "placeholder")
+MEASURED = (
+    *("file", "detail", "blank", "mean", "stddev", "near_duplicate_of", "near_duplicates"),
+    *("size_as_asked", "profile", "placeholder"),
+)
 MEMORY = ("fingerprint", "scored")
 """What the next check wants to know; they stand at the end."""
 OWN = frozenset((*OF_THE_ROW, *MEASURED, *MEMORY))

@@ -8,6 +8,7 @@ import sys
 import click
 
 from nanobanana_batch.cli import interrupts, streams
+from nanobanana_batch.cli.check_command import check
 from nanobanana_batch.cli.completion_command import completion
 from nanobanana_batch.cli.doctor_command import doctor
 from nanobanana_batch.cli.folder_commands import audit, results, retry, status
@@ -51,6 +52,7 @@ for command in (
     retry,
     results,
     audit,
+    check,
     doctor,
     serve,
     models,

@@ -19,6 +19,7 @@ _COMMON = {
 }
 _OWN = {
     "plan": {"What to show": "--row --pilot"},
+    "check": {"What to look at": "--near --score"},
     "serve": {
         "Where it is": "--port --host-name --data",
         "What it makes": "--latency --seed --images",

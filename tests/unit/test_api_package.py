@@ -17,7 +17,7 @@ from nanobanana_batch.api import orders
 from nanobanana_batch.api.options import AuditOptions, PaceOptions, ProviderOptions, RetryOptions, RunOptions
 from nanobanana_batch.cli import commands
 
-FUNCTIONS = ("audit", "open_run", "plan", "retry", "run", "run_async")
+FUNCTIONS = ("audit", "check", "open_run", "plan", "retry", "run", "run_async")
 
 
 def loaded_by(code: str) -> set[str]:
@@ -93,6 +93,7 @@ ON_SCREEN = {"help", "config", "no_progress", "json_", "quiet", "verbose"}
         ("run", parameters(nb.run, RunOptions), {"dry_run"}),
         ("plan", parameters(nb.plan, RunOptions), {"row", "show_request"}),
         ("retry", parameters(nb.retry, RetryOptions), set[str]()),
+        ("check", parameters(nb.check), set[str]()),
         ("audit", parameters(nb.audit, AuditOptions), {"rebuild"}),
     ],
 )

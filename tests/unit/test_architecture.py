@@ -118,6 +118,7 @@ BELOW: dict[str, set[str]] = {
     "user_folders": set(),
     "provider_names": set(),
     "collection": {"errors", "wording", "model", "fidelity", "provider_names", "files", "state"},
+    "checks": {"defaults", "errors", "wording", "model", "fidelity", "files", "collection"},
     "pricing": {"errors", "model", "catalog", "user_folders"},
     "files": {"errors", "commands", "file_names", "visible", "model", "user_folders"},
     "state": {"errors", "commands", "file_names", "problems", "model", "fidelity"},
@@ -174,14 +175,16 @@ BELOW: dict[str, set[str]] = {
     "api": {"defaults", "wording", "visible", "errors", "problems", "commands", "file_names", "model"}
     | {"files", "state", "manifest", "engine", "live", "screen", "results"}
     | {"jobs.audit", "jobs.connection", "jobs.order", "jobs.outcome", "jobs.outlook", "jobs.plan"}
-    | {"jobs.retry", "jobs.run", "jobs.session", "jobs.told"},
+    | {"jobs.retry", "jobs.run", "jobs.session", "jobs.told"}
+    | {"checks"},
     "__main__": {"cli"},
     "cli": {"wording", "errors", "commands", "visible", "model", "files", "state", "catalog", "engine"}
     | {"results", "exports", "service", "manifest", "estimates", "pricing", "receiver", "live", "screen"}
     | {"defaults", "api", "project_file", "jobs.starter"}
     | {"jobs.audit", "jobs.connection", "jobs.doctor", "jobs.order", "jobs.outcome", "jobs.outlook"}
     | {"jobs.pilot", "jobs.plan", "jobs.prices", "jobs.rebuild", "jobs.retry", "jobs.run", "jobs.session"}
-    | {"jobs.told"},
+    | {"jobs.told"}
+    | {"checks"},
 }
 """Each room and whom it may know; `cli` and what composes the rooms stand at the end."""
 
@@ -302,7 +305,8 @@ def test_the_service_shares_nothing_with_the_client() -> None:
         ("openpyxl", ("manifest.read.workbook",)),
         ("zstandard", ("manifest.read.unpack",)),
         ("uvicorn", ("service",)),
-        ("PIL", ("service", "exports", "api")),
+        ("PIL", ("service", "exports", "api", "checks")),
+        ("imagehash", ("checks.pixels",)),
     ],
 )
 def test_a_library_is_known_to_few(library: str, allowed: tuple[str, ...]) -> None:

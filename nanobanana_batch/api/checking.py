@@ -1,0 +1,59 @@
+"""Check an output folder: what the commands of these names do, for a program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nanobanana_batch import defaults
+from nanobanana_batch.api.options import AnyPath
+from nanobanana_batch.api.values import count
+from nanobanana_batch.errors import UsageError
+
+if TYPE_CHECKING:
+    from nanobanana_batch.checks.report import Checked
+
+_NEEDED = ("imagehash", "PIL", "numpy", "scipy", "pywt")
+
+
+def check(
+    folders: AnyPath | Iterable[AnyPath],
+    *,
+    near: int = defaults.NEAR_BITS,
+    score: str | Iterable[str] = (),
+    progress: Callable[[int, int], None] | None = None,
+) -> Checked:
+    """Look at every image of output folders, and write what is found to checks.csv in each of them.
+
+    `folders`: one, or several that are looked at as one. `near`: how many of 64 bits may differ between images
+    that are nearly the same. `score`: functions of yours as `module:function`, which get an image and its row
+    and return a number, or numbers by name. `progress`: called with how many rows are done, and how many there
+    are. What an earlier check knows of a file that has not changed is not read again.
+
+    Something found is no error: see `Checked.findings`.
+
+    Raises:
+        UsageError: one is no output folder, a function cannot be imported, or ImageHash is not installed.
+        StateFailed: a state is gone or damaged.
+        DiskFailed: checks.csv cannot be written.
+    """
+    near = count("near", near, least=0)
+    if near > defaults.MOST_NEAR_BITS:
+        raise UsageError(f"near: at most {defaults.MOST_NEAR_BITS} bits; strangers differ in few more.")
+    try:
+        from nanobanana_batch.checks import check as job
+        from nanobanana_batch.checks import scores
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _NEEDED:
+            raise
+        raise UsageError(
+            f"A check needs {error.name}, which is not installed.",
+            hint="`python -m pip install 'nanobanana-batch[check]'` does that.",
+        ) from error
+    paths = [Path(folders)] if isinstance(folders, str | PathLike) else [Path(each) for each in folders]
+    if not paths:
+        raise UsageError("folders: there is none to check.")
+    scorers = scores.load([score] if isinstance(score, str) else score)
+    return job.check(paths, near, scorers, progress or (lambda done, total: None))
