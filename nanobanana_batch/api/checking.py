@@ -27,10 +27,10 @@ def check(
 ) -> Checked:
     """Look at every image of output folders, and write what is found to checks.csv in each of them.
 
-    `folders`: one, or several that are looked at as one. `near`: how many of 64 bits may differ between images
-    that are nearly the same. `score`: functions of yours as `module:function`, which get an image and its row
-    and return a number, or numbers by name. `progress`: called with how many rows are done, and how many there
-    are. What an earlier check knows of a file that has not changed is not read again.
+    `folders`: one, or several that are looked at as one. `near`: how many of 64 bits may differ between
+    images that are nearly the same. `score`: functions of yours as `module:function`, which get an image and
+    its row and return a number, or numbers by name. `progress`: called with how many rows are done, and how
+    many there are. What an earlier check knows of a file that has not changed is not read again.
 
     Something found is no error: see `Checked.findings`.
 

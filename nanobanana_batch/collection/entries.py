@@ -214,7 +214,7 @@ def _picture(
         stands=look.at(saved.path, saved.size_bytes, saved.sha256, saved.file_time),
         saved_at=saved.saved_at,
         judgement=judgements.of(row_key, saved.sha256),
-        measures=measures.of(saved.sha256, saved.path),
+        measures=measures.of(saved.sha256),
     )
 
 
