@@ -10,7 +10,6 @@ import codecs
 import csv
 import io
 import itertools
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ from nanobanana_batch.files.folder import RESULTS_NAME, SPREADSHEET_NAME, Folder
 from nanobanana_batch.files.lock import is_held
 from nanobanana_batch.files.standing import Files, Look, Stands
 from nanobanana_batch.model import RowStatus
+from nanobanana_batch.spreadsheets import harmless
 from nanobanana_batch.state.last_run import LastRun, last_run
 from nanobanana_batch.state.reader import BeingSent, Failure, Reader, RowReport, open_reader
 from nanobanana_batch.state.scope import EVERY_ROW
@@ -65,21 +65,6 @@ AFTER_VARIABLES = (
     "other_images",
 )
 """The columns of results.csv: these, with the manifest's own variables between the two."""
-_ENDS_A_PART = ";,\t\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029"
-"""Where a spreadsheet may begin another cell, whatever it takes for the separator."""
-_PASSED_OVER = (
-    ' "\x00-\x08\x0e-\x1b\x1f\x7f-\x84\x86-\xa0\xad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f'
-    "\u2000-\u200f\u202a-\u202f\u205f-\u206f\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb"
-    "\U000e0000-\U000e0fff"
-)
-"""Blanks, quotes, and what is never seen."""
-_NUMBER = rf"\d{{1,20}}(?:\.\d{{1,20}})? {{0,9}}(?:[{_ENDS_A_PART}]|\Z)"
-_FORMULA = re.compile(
-    rf"\A(?=[\t\r\n])|(?:\A|(?<=[{_ENDS_A_PART}]))(?=[{_PASSED_OVER}]*"
-    rf"(?:[=+@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b]|-(?!{_NUMBER})))",
-    re.ASCII,
-)
-"""The beginning of what a spreadsheet takes for a formula; a plain negative number is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,17 +354,8 @@ def _written(rows: Sequence[Sequence[object]]) -> bytes:
 def _written_harmless(rows: Sequence[Sequence[object]]) -> bytes:
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n", quoting=csv.QUOTE_ALL)
-    writer.writerows([_harmless(cell) for cell in row] for row in rows)
+    writer.writerows([harmless(cell) for cell in row] for row in rows)
     return buffer.getvalue().encode()
-
-
-def _harmless(cell: object) -> object:
-    """A text that no spreadsheet reckons with: an apostrophe in front says that it is one.
-
-    It stands before every part of the text that would be a formula in a cell of its own, since a program
-    whose separator is another than ours makes cells of the parts.
-    """
-    return _FORMULA.sub("'", cell) if isinstance(cell, str) else cell
 
 
 def _has_return(cells: Iterable[object]) -> bool:

@@ -168,8 +168,7 @@ def _entry(
 ) -> Entry:
     is_done = report.status is RowStatus.COMPLETED
     found = [
-        _picture(folder, report.row_key, one, look, judgements, measures)
-        for one in (how.pictures if is_done else ())
+        _picture(folder, report, one, look, judgements, measures) for one in (how.pictures if is_done else ())
     ]
     is_gone = any(one.stands is Stands.MISSING for one in found)
     is_done = is_done and not is_gone
@@ -200,8 +199,14 @@ def _entry(
 
 
 def _picture(
-    folder: Path, row_key: str, saved: SavedPicture, look: Look, judgements: Judgements, measures: Measures
+    folder: Path,
+    report: RowReport,
+    saved: SavedPicture,
+    look: Look,
+    judgements: Judgements,
+    measures: Measures,
 ) -> Picture:
+    id_, row_key, is_first = report.id, report.row_key, saved.number == 1
     return Picture(
         number=saved.number,
         path=saved.path,
@@ -213,8 +218,8 @@ def _picture(
         sha256=saved.sha256,
         stands=look.at(saved.path, saved.size_bytes, saved.sha256, saved.file_time),
         saved_at=saved.saved_at,
-        judgement=judgements.of(row_key, saved.sha256),
-        measures=measures.of(saved.sha256),
+        judgement=judgements.of(row_key, saved.sha256, id_, saved.path, is_first=is_first),
+        measures=measures.of(saved.sha256, row_key, id_, saved.path, is_first=is_first),
     )
 
 

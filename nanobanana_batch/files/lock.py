@@ -7,7 +7,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nanobanana_batch.commands import FolderCommands
@@ -37,6 +37,21 @@ def only_writer(folder: Path) -> Iterator[None]:
         raise UsageError(f"{folder} cannot be an output folder: {error.strerror}.") from error
     try:
         _lock(fd, folder)
+        yield
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def only_changer(folder: Path) -> Iterator[None]:
+    """Change a file of a folder that people have open in several places: each waits for the one before.
+
+    No run is held up by it, and none holds it up. A file system that cannot do that is done without.
+    """
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_EX)
         yield
     finally:
         os.close(fd)

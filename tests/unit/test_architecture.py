@@ -117,7 +117,17 @@ BELOW: dict[str, set[str]] = {
     "catalog": {"wording", "errors", "model"},
     "user_folders": set(),
     "provider_names": set(),
-    "collection": {"errors", "wording", "model", "fidelity", "provider_names", "files", "state"},
+    "spreadsheets": set(),
+    "collection": {
+        "errors",
+        "wording",
+        "model",
+        "fidelity",
+        "provider_names",
+        "files",
+        "state",
+        "spreadsheets",
+    },
     "checks": {"defaults", "errors", "wording", "model", "fidelity", "files", "collection"},
     "pricing": {"errors", "model", "catalog", "user_folders"},
     "files": {"errors", "commands", "file_names", "visible", "model", "user_folders"},
@@ -136,7 +146,8 @@ BELOW: dict[str, set[str]] = {
     "providers": {"wording", "errors", "steady", "model", "files", "catalog", "pricing", "provider_names"},
     "engine": {"wording", "errors", "commands", "steady", "model", "fidelity", "files", "state", "providers"}
     | {"defaults", "provider_names"},
-    "results": {"errors", "model", "fidelity", "files", "state", "estimates", "live"},
+    "results": {"errors", "model", "fidelity", "files", "state", "estimates", "live"}
+    | {"spreadsheets", "collection"},
     "estimates": {"errors", "model", "state", "pricing"},
     "exports": {"errors", "model", "files", "state", "results"},
     "service": set(),
