@@ -11,6 +11,7 @@ from nanobanana_batch.cli import interrupts, streams
 from nanobanana_batch.cli.check_command import check
 from nanobanana_batch.cli.completion_command import completion
 from nanobanana_batch.cli.doctor_command import doctor
+from nanobanana_batch.cli.export_command import export
 from nanobanana_batch.cli.folder_commands import audit, results, retry, status
 from nanobanana_batch.cli.init_command import init
 from nanobanana_batch.cli.manifest_commands import plan, run
@@ -51,6 +52,7 @@ for command in (
     status,
     retry,
     results,
+    export,
     audit,
     check,
     doctor,

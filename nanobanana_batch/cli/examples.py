@@ -36,6 +36,16 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("results.csv as things are now:", "results outputs/skylines"),
         ("A copy that is safe to open in a spreadsheet:", "results outputs/skylines --for-spreadsheets"),
     ),
+    "export": (
+        (
+            "For datasets, nine parts of ten to train with:",
+            "export outputs/skylines --format imagefolder --out skylines --split train=0.9,test=0.1",
+        ),
+        (
+            "Only what was accepted in the gallery:",
+            "export outputs/skylines --format imagefolder --out good --only accepted",
+        ),
+    ),
     "audit": (
         ("Is every request, credit and file explained:", "audit outputs/skylines"),
         ("Fetch what is paid for and missing; nothing is paid again:", "audit outputs/skylines --repair"),

@@ -20,6 +20,10 @@ _COMMON = {
 _OWN = {
     "plan": {"What to show": "--row --pilot"},
     "check": {"What to look at": "--near --score"},
+    "export": {
+        "Which rows": "--where --images --noted --practice",
+        "What it becomes": "--format --out --split --seed --max-size --link --bom --paths-only",
+    },
     "serve": {
         "Where it is": "--port --host-name --data",
         "What it makes": "--latency --seed --images",

@@ -119,12 +119,16 @@ class Collection:
         """Of all manifests, in their order."""
         self.rows = 0
         """How many there are."""
+        self.manifests: tuple[str, ...] = ()
+        """Their names, folder by folder; empty where a folder's is not known."""
         variables: dict[str, None] = {}
+        manifests = []
         for folder in self.folders:
             with open_reader(folder.state, folder.told()) as reader, reader.one_moment():
                 variables.update(dict.fromkeys(reader.variables()))
                 self.rows += sum(reader.counts().values())
-        self.variables = tuple(variables)
+                manifests.append(reader.meta("manifest") or "")
+        self.variables, self.manifests = tuple(variables), tuple(manifests)
 
     def entries(self) -> Iterator[Entry]:
         """Every row, folder by folder, in the order of its manifest.

@@ -149,7 +149,7 @@ BELOW: dict[str, set[str]] = {
     "results": {"errors", "model", "fidelity", "files", "state", "estimates", "live"}
     | {"spreadsheets", "collection"},
     "estimates": {"errors", "model", "state", "pricing"},
-    "exports": {"errors", "model", "files", "state", "results"},
+    "exports": {"errors", "wording", "file_names", "visible", "model", "files", "results", "collection"},
     "service": set(),
     "live": {"errors", "wording", "files", "engine"},
     "screen": {"visible", "wording", "engine", "live", "results"},
@@ -184,7 +184,7 @@ BELOW: dict[str, set[str]] = {
     | {"jobs.connection", "jobs.prices"},
     "jobs": set(),
     "api": {"defaults", "wording", "visible", "errors", "problems", "commands", "file_names", "model"}
-    | {"files", "state", "manifest", "engine", "live", "screen", "results"}
+    | {"files", "state", "manifest", "engine", "live", "screen", "results", "exports"}
     | {"jobs.audit", "jobs.connection", "jobs.order", "jobs.outcome", "jobs.outlook", "jobs.plan"}
     | {"jobs.retry", "jobs.run", "jobs.session", "jobs.told"}
     | {"checks"},

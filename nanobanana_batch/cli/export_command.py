@@ -1,0 +1,81 @@
+"""`export`: a finished run in the form that trainers, spreadsheets and people load."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nanobanana_batch.cli.options import PATH, as_json_flag, quiet
+from nanobanana_batch.cli.our_command import OurCommand
+from nanobanana_batch.cli.show import show
+from nanobanana_batch.cli.text import as_json
+from nanobanana_batch.exports.registry import FORMATS
+
+
+@click.command(cls=OurCommand)
+@click.argument("folders", type=PATH, nargs=-1, required=True, metavar="FOLDER...")
+@click.option("--format", required=True, type=click.Choice(list(FORMATS)), help="What is to load it.")
+@click.option("--out", required=True, metavar="PATH", help="The folder or file that is made.")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="KIND",
+    help="Only rows or pictures of this kind: completed, failed, accepted, rejected, rated, ….",
+)
+@click.option(
+    "--where",
+    multiple=True,
+    metavar="CONDITION",
+    help="Only where this holds: style=ink,photo, style!=ink, rating>=4, prompt~cat. Several: all of them.",
+)
+@click.option(
+    "--split",
+    default="",
+    metavar="NAME=SHARE,…",
+    help="Parts, such as train=0.9,test=0.1; a prompt or a source image is never in two.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Another one, another split.")
+@click.option("--max-size", metavar="SIZE", help="How large a shard may become, such as 500MB.")
+@click.option(
+    "--link",
+    type=click.Choice(["copy", "hard", "symlink"]),
+    help="How pictures come into folders; copy without it. What edits a hard link edits the run's own image.",
+)
+@click.option(
+    "--images",
+    type=click.Choice(["first", "all"]),
+    default="first",
+    show_default=True,
+    help="Which pictures of a row that has several.",
+)
+@click.option(
+    "--noted",
+    type=click.Choice(["in", "out"]),
+    default="in",
+    show_default=True,
+    help="Pictures of another size or ratio than asked for.",
+)
+@click.option("--practice", is_flag=True, help="Placeholders of the embedded service come along, marked.")
+@click.option("--bom", is_flag=True, help="csv: for spreadsheets, with a byte order mark and no formulas.")
+@click.option("--paths-only", is_flag=True, help="parquet: paths of pictures in the place of their bytes.")
+@click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing.")
+@as_json_flag
+@quiet
+def export(folders: tuple[Path, ...], json_: bool, quiet: bool, **options: Any) -> int:
+    """Write what output FOLDERs hold in a form that other programs load.
+
+    Images with their prompts and variables, in the order of the manifest; only whole images, as they were
+    saved. An export that is there already is replaced if it was made with the same options.
+    """
+    from nanobanana_batch.api.exporting import export as made
+    from nanobanana_batch.cli.export_text import exported_text
+    from nanobanana_batch.screen.bar import bar
+
+    done = made(folders, progress=bar(shown=not quiet), **options)
+    if json_:
+        show(as_json(done))
+    elif not quiet:
+        show(exported_text(done))
+    return done.exit_code

@@ -1,0 +1,32 @@
+"""What is said of an export."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nanobanana_batch.wording import bytes_text, counted
+
+if TYPE_CHECKING:
+    from nanobanana_batch.exports.export import Exported
+
+
+def exported_text(done: Exported) -> str:
+    """Where it is, what is in it, and what is not, and why."""
+    did = (
+        "would be written"
+        if done.is_dry_run
+        else "written"
+        if done.is_new
+        else "there already, and up to date"
+    )
+    lines = [
+        f"{done.path}: {counted(done.samples, 'sample')} {did} ({bytes_text(done.picture_bytes)} of images)"
+    ]
+    if len(done.splits) > 1:
+        lines.append("  " + ", ".join(f"{name}: {count:,}" for name, count in done.splits.items()))
+    lines += [f"  left out: {count:,} {why}" for why, count in done.left_out.items()]
+    if done.copied_instead_of_linked:
+        lines.append(
+            f"  {counted(done.copied_instead_of_linked, 'image')} could not be linked there, and were copied"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,109 @@
+"""Which samples an export has: rows and pictures, chosen once, with the reason for those that are not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from nanobanana_batch.collection.entries import Collection, Entry, Picture
+from nanobanana_batch.collection.selection import Selection
+from nanobanana_batch.exports.columns import Column
+from nanobanana_batch.exports.format import Takes
+from nanobanana_batch.exports.keys import Keys
+from nanobanana_batch.exports.leaving_out import Why
+from nanobanana_batch.exports.options import Options
+from nanobanana_batch.exports.sample import Sample
+from nanobanana_batch.exports.samples import Spool
+from nanobanana_batch.exports.split import Groups
+from nanobanana_batch.exports.tally import Tally
+from nanobanana_batch.exports.watch import Watch
+from nanobanana_batch.files.standing import Stands
+
+_UNFIT = {
+    Stands.CHANGED: Why.CHANGED,
+    Stands.KEPT: Why.CHANGED,
+    Stands.MISSING: Why.MISSING,
+    Stands.NOT_A_FILE: Why.UNREADABLE,
+    Stands.UNREADABLE: Why.UNREADABLE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What was chosen."""
+
+    sides: bytes
+    """Of each sample, as a number among the parts."""
+    plan: str
+    """A hash of all that is to be in the export: the same plan makes the same bytes."""
+    placeholders: int
+    picture_bytes: int
+
+
+def choose(
+    collection: Collection,
+    selection: Selection,
+    takes: Takes,
+    options: Options,
+    columns: tuple[Column, ...],
+    spool: Spool,
+    tally: Tally,
+    watch: Watch,
+) -> Chosen:
+    """Walk through all rows once; what is chosen goes to the spool."""
+    keys, groups, count, placeholders, size = Keys(), Groups(), 0, 0, 0
+    plan = hashlib.sha256(json.dumps([options.as_text(), tally.manifests]).encode())
+    watch.begin("rows looked at", collection.rows)
+    for entry in collection.entries():
+        tally.see(entry)
+        watch.step()
+        for picture in _chosen(entry, selection, takes, options, tally):
+            sample = Sample(keys.of(entry, picture), entry, picture, "")
+            spool.add(sample.key, entry, picture)
+            told = [sample.key, entry.status, *(column.of(sample) for column in columns)]
+            plan.update(json.dumps(told).encode("utf-8", "surrogatepass"))
+            if options.split:
+                groups.add(sample)
+            count += 1
+            placeholders += entry.is_practice
+            size += picture.size_bytes if picture else 0
+    for why, left in tally.left_out.items():
+        plan.update(f"{why.name}={left};".encode())
+    shares = [share for _, share in options.split]
+    sides = groups.sides(shares, options.seed) if options.split else bytes(count)
+    return Chosen(sides, plan.hexdigest(), placeholders, size)
+
+
+def _chosen(
+    entry: Entry, selection: Selection, takes: Takes, options: Options, tally: Tally
+) -> Iterator[Picture | None]:
+    if takes is Takes.ROWS and not entry.pictures:
+        if selection.takes(entry, None):
+            yield None
+        else:
+            tally.left_out[Why.NOT_SELECTED] += 1
+        return
+    if not entry.pictures:
+        tally.left_out[Why.NO_IMAGE] += 1
+    has_one = False
+    for picture in entry.pictures:
+        why = _why_not(entry, picture, selection, takes, options)
+        if why is None and has_one and options.images == "first":
+            why = Why.OTHER_IMAGES
+        if why is None:
+            has_one = True
+            yield picture
+        else:
+            tally.left_out[why] += 1
+
+
+def _why_not(
+    entry: Entry, picture: Picture, selection: Selection, takes: Takes, options: Options
+) -> Why | None:
+    if not selection.takes(entry, picture):
+        return Why.NOT_SELECTED
+    if takes is Takes.PICTURES and picture.stands in _UNFIT:
+        return _UNFIT[picture.stands]
+    return Why.NOTED if entry.note and not options.noted else None

@@ -1,0 +1,137 @@
+"""One export from beginning to end: rows are chosen, split, written, told in a card, and moved in place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import gettempdir
+
+from nanobanana_batch.collection.entries import Collection
+from nanobanana_batch.collection.measures import read_measures
+from nanobanana_batch.collection.selection import Selection, read_selection
+from nanobanana_batch.errors import UsageError
+from nanobanana_batch.exports.card import CARD, card
+from nanobanana_batch.exports.choosing import Chosen, choose
+from nanobanana_batch.exports.columns import Column, columns_of, table_columns_of
+from nanobanana_batch.exports.format import Format, Takes, refuse_unused
+from nanobanana_batch.exports.options import Options
+from nanobanana_batch.exports.place import Place
+from nanobanana_batch.exports.registry import load
+from nanobanana_batch.exports.samples import Samples, Spool
+from nanobanana_batch.exports.tally import Tally
+from nanobanana_batch.exports.target import Target
+from nanobanana_batch.exports.watch import Nobody, Watch
+from nanobanana_batch.files.disk import Disk
+from nanobanana_batch.files.folder import RATINGS_NAME
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What came of an export."""
+
+    path: str
+    format: str
+    samples: int
+    splits: dict[str, int]
+    """Samples by part."""
+    left_out: dict[str, int]
+    """By reason."""
+    picture_bytes: int
+    is_new: bool
+    """False: it was there already, with all of this, and nothing was written."""
+    is_dry_run: bool = False
+    copied_instead_of_linked: int = 0
+    exit_code: int = field(default=0)
+
+
+def export(
+    folders: Sequence[Path], options: Options, *, dry_run: bool = False, watch: Watch | None = None
+) -> Exported:
+    """Write an export of these output folders; `dry_run`: only say what would be in it.
+
+    Raises:
+        UsageError: an option is wrong, there is nothing to export, or the place is taken by something else.
+        FolderInUse: another process writes the same export.
+        FolderRefused, StateFailed: a folder cannot be read.
+        DiskFailed: the disk is full or refuses; the export of before is untouched.
+    """
+    format, disk, watch = load(options.format), Disk(), watch or Nobody()
+    refuse_unused(format, options)
+    format.check(options)
+    target = Target(options.out, is_file=format.is_file, disk=disk)
+    target.refuse_foreign(options.as_text())
+    collection = Collection(folders)
+    columns, selection = _columns(collection, format, options), _selection(collection, options)
+    tally = Tally(manifests=collection.manifests, folders=collection.names)
+    with closing(Spool(_spool_folder(target))) as spool:
+        chosen = choose(collection, selection, format.takes, options, columns, spool, tally, watch)
+        _refuse_placeholders(chosen, options)
+        samples = Samples(spool, chosen.sides, options.splits, columns, tally, watch)
+        if not len(samples):
+            raise UsageError(
+                f"There is nothing to export{_reasons(tally)}.",
+                hint="" if not (options.only or options.where) else "Look at --only and --where.",
+            )
+        place = None
+        is_new = not dry_run and not target.is_up_to_date(chosen.plan)
+        if is_new:
+            with target.built(options.as_text(), chosen.plan) as folder:
+                place = Place(folder, target.path.name, disk)
+                watch.begin("written", len(samples))
+                format.write(samples, place, options)
+                if not format.is_file:
+                    place.put(CARD, card(samples, options, format).encode())
+    return Exported(
+        path=str(target.path),
+        format=options.format,
+        samples=tally.written.total() if is_new else len(samples),
+        splits={name: tally.written[name] if is_new else samples.planned(name) for name in samples.splits},
+        left_out={why.value: count for why, count in tally.left_out.items()},
+        picture_bytes=chosen.picture_bytes,
+        is_new=is_new,
+        is_dry_run=dry_run,
+        copied_instead_of_linked=place.copied_instead if place else 0,
+    )
+
+
+def _columns(collection: Collection, format: Format, options: Options) -> tuple[Column, ...]:
+    make = table_columns_of if format.takes is Takes.ROWS else columns_of
+    return make(
+        collection.variables,
+        _checks(collection),
+        is_judged=any((folder.path / RATINGS_NAME).exists() for folder in collection.folders),
+        is_practice=options.practice,
+        has_folders=len(collection.folders) > 1,
+    )
+
+
+def _checks(collection: Collection) -> list[str]:
+    names: dict[str, None] = {}
+    for folder in collection.folders:
+        names.update(dict.fromkeys(read_measures(folder.path).columns))
+    return list(names)
+
+
+def _selection(collection: Collection, options: Options) -> Selection:
+    return read_selection(options.only, options.where, collection.variables, _checks(collection))
+
+
+def _refuse_placeholders(chosen: Chosen, options: Options) -> None:
+    if chosen.placeholders and not options.practice:
+        raise UsageError(
+            f"{chosen.placeholders:,} of the samples are placeholders, drawn by the embedded service.",
+            hint="To try an export with them, add --practice: they are marked then.",
+        )
+
+
+def _reasons(tally: Tally) -> str:
+    told = ", ".join(f"{count:,} {why.value}" for why, count in tally.left_out.items())
+    return f" ({told})" if told else ""
+
+
+def _spool_folder(target: Target) -> Path:
+    """Where there is room: beside the export, or else where temporary files go."""
+    parent = target.path.parent
+    return parent if parent.is_dir() else Path(gettempdir())

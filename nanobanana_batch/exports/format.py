@@ -1,0 +1,70 @@
+"""What a format is: it says what it takes and needs, and writes samples to a place."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Protocol
+
+from nanobanana_batch.errors import UsageError
+from nanobanana_batch.exports.options import Options
+from nanobanana_batch.exports.place import Place
+from nanobanana_batch.exports.samples import Samples
+
+
+class Takes(Enum):
+    """What its samples are."""
+
+    PICTURES = "pictures"
+    """Pictures of completed rows, whole and as they were saved."""
+    ROWS = "rows"
+    """Every row, with its picture where it has one."""
+
+
+class Format(Protocol):
+    """One way of writing an export; `registry` has them all."""
+
+    takes: Takes
+    is_file: bool
+    """`--out` is a file, and not a folder with a card."""
+    uses: frozenset[str]
+    """Options that it has a use for, beside those of all: split, seed, max_bytes, link, bom, paths_only."""
+
+    def check(self, options: Options) -> None:
+        """Look at the options before anything else is done.
+
+        Raises:
+            UsageError: they do not go together, or what the format needs is not installed.
+        """
+
+    def write(self, samples: Samples, place: Place, options: Options) -> None:
+        """Write all samples; the card is added by the caller.
+
+        Raises:
+            DiskFailed: the disk is full or refuses.
+        """
+
+
+def refuse_unused(format: Format, options: Options) -> None:
+    """Options that a format does nothing with were meant for something.
+
+    Raises:
+        UsageError: there is one.
+    """
+    given = {
+        "split": (bool(options.split), "--split"),
+        "max_bytes": (options.max_bytes is not None, "--max-size"),
+        "link": (options.link is not None, "--link"),
+        "bom": (options.bom, "--bom"),
+        "paths_only": (options.paths_only, "--paths-only"),
+    }
+    for name, (is_given, spelt) in given.items():
+        if is_given and name not in format.uses:
+            raise UsageError(f"--format {options.format} has no use for {spelt}.")
+
+
+def missing_extra(error: ModuleNotFoundError, extra: str, format: str) -> UsageError:
+    """The error where a library of an extra is not installed."""
+    return UsageError(
+        f"--format {format} needs {error.name}.",
+        hint=f"`pip install 'nanobanana-batch[{extra}]'` installs it.",
+    )

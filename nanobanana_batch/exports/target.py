@@ -1,0 +1,208 @@
+"""The place that an export goes to: built beside it, and moved there when it is whole.
+
+Whoever looks sees the export of before, or the new one. A build that was killed is gone on with: what it has
+placed is there by its whole content, and what it has not is written now. Only an export that was made in the
+same way is replaced, and one that is as it would be is left alone, with its time stamps: Make looks at those.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from nanobanana_batch.errors import FolderInUse, UsageError
+from nanobanana_batch.files.disk import Disk, as_disk_failure, same_content, write_atomically
+from nanobanana_batch.files.lock import LOCK_NAME, only_writer
+from nanobanana_batch.files.plain import open_own
+
+RECORD = ".export.json"
+"""In each export, or beside it as `.<name>.export.json`: what it was made of, and how."""
+_MADE_BY = "nanobanana-batch export"
+_MOST_RECORD_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What an export was made of; by it an export is known as one of ours."""
+
+    made_by: str
+    options: Mapping[str, str]
+    plan: str
+    """A hash of all that was to be in it."""
+    files: str
+    """A hash of the names and sizes of its files."""
+
+
+class Target:
+    """A path, and what stands there."""
+
+    def __init__(self, out: str, *, is_file: bool, disk: Disk) -> None:
+        self.path = Path(os.path.abspath(os.path.realpath(out)))
+        self._is_file = is_file
+        self._disk = disk
+
+    @property
+    def building(self) -> Path:
+        """Where it is built."""
+        return self.path.with_name(f"{self.path.name}.part")
+
+    def refuse_foreign(self, options: Mapping[str, str]) -> None:
+        """Look at what has the name already.
+
+        Raises:
+            UsageError: it is no export, or was made with other options.
+        """
+        if not os.path.lexists(self.path) or self._is_empty_folder():
+            return
+        record = self._record()
+        if record is None or self.path.is_dir() is self._is_file:
+            raise UsageError(
+                f"{self.path} is there already, and is no export of this kind; nothing was written.",
+                hint="Give another --out, or move it away.",
+            )
+        if dict(record.options) != dict(options):
+            other = sorted(
+                {*record.options.items(), *options.items()} - ({*record.options.items()} & {*options.items()})
+            )
+            names = ", ".join(dict.fromkeys(f"--{name}" for name, _ in other))
+            raise UsageError(
+                f"{self.path} is an export that was made with another {names}; nothing was written.",
+                hint="Give another --out, or remove it first.",
+            )
+
+    def is_up_to_date(self, plan: str) -> bool:
+        """Whether the export of before has all of this plan and nothing else."""
+        record = self._record()
+        return record is not None and record.plan == plan and record.files == self._listed()
+
+    @contextmanager
+    def built(self, options: Mapping[str, str], plan: str) -> Iterator[Path]:
+        """A folder to build in; when the block ends well, what is in it takes its place.
+
+        Raises:
+            FolderInUse: another process builds the same export.
+            UsageError: it cannot be made there.
+            DiskFailed: the disk is full or refuses.
+        """
+        building = self.building
+        try:
+            self._disk.make_folder(building)
+        except OSError as error:
+            raise UsageError(f"{self.path} cannot be made: {error.strerror}.") from error
+        with self._locked(building):
+            self._keep_only(plan)
+            yield building
+            try:
+                self._take_place(options, plan)
+            except OSError as error:
+                raise as_disk_failure(error, f"making {self.path.name}") from error
+
+    @contextmanager
+    def _locked(self, building: Path) -> Iterator[None]:
+        try:
+            with only_writer(building):
+                if not (building / LOCK_NAME).exists():  # it was moved away, with its lock, by who was done
+                    raise FolderInUse(building.name)
+                yield
+        except FolderInUse as error:
+            raise FolderInUse(f"Another export to {self.path} is going on; nothing was written.") from error
+
+    def _keep_only(self, plan: str) -> None:
+        """What an earlier build has left is of use only if it was to become the same."""
+        note = self.building / RECORD
+        try:
+            is_same = note.read_text("utf-8") == plan
+        except OSError:
+            is_same = False
+        if is_same:
+            return
+        for path in self.building.iterdir():
+            if path.name != LOCK_NAME:
+                _remove(path)
+        note.write_text(plan, "utf-8")
+
+    def _take_place(self, options: Mapping[str, str], plan: str) -> None:
+        (self.building / RECORD).unlink(missing_ok=True)
+        if self._is_file:
+            self._take_places(options, plan)
+            return
+        record = Record(_MADE_BY, options, plan, _listing(self.building))
+        write_atomically(self._disk, self.building / RECORD, [_as_bytes(record)])
+        self._disk.sync_folder(self.building)
+        before = self.path.with_name(f"{self.path.name}.before")
+        _remove(before)
+        if os.path.lexists(self.path):
+            self._disk.replace(self.path, before)
+        self._disk.replace(self.building, self.path)
+        self._disk.remove(self.path / LOCK_NAME)
+        self._disk.sync_folder(self.path.parent)
+        _remove(before)
+
+    def _take_places(self, options: Mapping[str, str], plan: str) -> None:
+        names = sorted(path.name for path in self.building.iterdir() if path.name != LOCK_NAME)
+        for name in names:
+            built, target = self.building / name, self.path.with_name(name)
+            if not same_content(built, target):
+                self._disk.replace(built, target)
+        record = Record(_MADE_BY, options, plan, self._listed())
+        write_atomically(self._disk, self._record_path(), [_as_bytes(record)])
+        shutil.rmtree(self.building)
+
+    def _listed(self) -> str:
+        if not self._is_file:
+            return _listing(self.path)
+        try:
+            return str(self.path.lstat().st_size)
+        except OSError:
+            return ""
+
+    def _is_empty_folder(self) -> bool:
+        try:
+            return not self._is_file and not any(self.path.iterdir())
+        except OSError:
+            return False
+
+    def _record_path(self) -> Path:
+        return self.path.with_name(f".{self.path.name}{RECORD}") if self._is_file else self.path / RECORD
+
+    def _record(self) -> Record | None:
+        try:
+            with os.fdopen(open_own(self._record_path()), "rb") as file:
+                record = Record(**json.loads(file.read(_MOST_RECORD_BYTES)))
+        except (OSError, ValueError, TypeError, RecursionError):
+            return None
+        is_ours = record.made_by == _MADE_BY and isinstance(record.options, dict)
+        return record if is_ours else None
+
+
+def _as_bytes(record: Record) -> bytes:
+    return (json.dumps(asdict(record), indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _listing(folder: Path) -> str:
+    """A hash over the names and sizes of all files, whatever the order in which a disk lists them."""
+    found = []
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(parent, name)
+            place = os.path.relpath(path, folder)
+            if place not in (RECORD, LOCK_NAME):
+                found.append(f"{place}\0{os.lstat(path).st_size}\n")
+    digest = hashlib.sha256()
+    for line in sorted(found):
+        digest.update(line.encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+        return
+    with suppress(FileNotFoundError):
+        path.unlink()
