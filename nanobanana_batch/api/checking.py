@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from nanobanana_batch.api.values import count
 from nanobanana_batch.errors import UsageError
 
 if TYPE_CHECKING:
+    from nanobanana_batch.checks.check import Watch
     from nanobanana_batch.checks.report import Checked
 
 _NEEDED = ("imagehash", "PIL", "numpy", "scipy", "pywt")
@@ -23,14 +25,14 @@ def check(
     *,
     near: int = defaults.NEAR_BITS,
     score: str | Iterable[str] = (),
-    progress: Callable[[int, int], None] | None = None,
+    progress: AbstractContextManager[Watch | None] | None = None,
 ) -> Checked:
     """Look at every image of output folders, and write what is found to checks.csv in each of them.
 
     `folders`: one, or several that are looked at as one. `near`: how many of 64 bits may differ between
     images that are nearly the same. `score`: functions of yours as `module:function`, which get an image and
-    its row and return a number, or numbers by name. `progress`: called with how many rows are done, and how
-    many there are. What an earlier check knows of a file that has not changed is not read again.
+    its row and return a number, or numbers by name. `progress`: who is told how far it is. What an earlier
+    check knows of a file that has not changed is not read again.
 
     Something found is no error: see `Checked.findings`.
 
@@ -56,4 +58,5 @@ def check(
     if not paths:
         raise UsageError("folders: there is none to check.")
     scorers = scores.load([score] if isinstance(score, str) else score)
-    return job.check(paths, near, scorers, progress or (lambda done, total: None))
+    with progress or nullcontext() as watch:
+        return job.check(paths, near, scorers, watch)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import pickle
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO
+from typing import IO, Protocol
 
 from PIL import ImageOps
 
@@ -37,10 +37,19 @@ from nanobanana_batch.files.plain import open_own
 from nanobanana_batch.files.standing import Stands
 from nanobanana_batch.model import RowStatus
 
-Progress = Callable[[int, int], None]
 _GROUPS_TOLD, _OTHERS_TOLD = 5, 3
 _AHEAD = 8
 """Pictures a thread may be ahead of the one whose turn it is."""
+
+
+class Watch(Protocol):
+    """Who is told how far a check is: a bar on a screen, or nobody."""
+
+    def begin(self, what: str, total: int) -> None:
+        """So many steps begin."""
+
+    def step(self) -> None:
+        """One of them is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +66,7 @@ def check(
     folders: Sequence[Path],
     near_bits: int = NEAR_BITS,
     scorers: Sequence[Scorer] = (),
-    progress: Progress = lambda done, total: None,
+    watch: Watch | None = None,
     disk: Disk | None = None,
 ) -> Checked:
     """Check the pictures of these folders together; a run may be going on in them.
@@ -72,7 +81,7 @@ def check(
     for folder in collection.folders:
         if not os.access(folder.path, os.W_OK):
             raise UsageError(f"{folder.path / CHECKS_NAME} cannot be written there.")
-    with _Check(collection, near_bits, scorers, progress) as work:
+    with _Check(collection, near_bits, scorers, watch) as work:
         work.look()
         return work.write(disk or Disk())
 
@@ -81,12 +90,13 @@ class _Check:
     """One check: first each picture by itself, then all together."""
 
     def __init__(
-        self, collection: Collection, near_bits: int, scorers: Sequence[Scorer], progress: Progress
+        self, collection: Collection, near_bits: int, scorers: Sequence[Scorer], watch: Watch | None
     ) -> None:
         self._collection = collection
         self._near_bits = near_bits
         self._scorers = scorers
-        self._progress = progress
+        self._watch = watch
+        self._rows_done = 0
         self._counts = Counts()
         self._fingerprints: list[int] = []
         self._spools = [_Spool() for _ in collection.folders]
@@ -102,6 +112,8 @@ class _Check:
 
     def look(self) -> None:
         """At each picture, in the order of the manifests."""
+        if self._watch is not None:
+            self._watch.begin("rows", self._collection.rows)
         for look in self._looks():
             seen = look.seen.result() if isinstance(look.seen, Future) else look.seen
             self._measured += isinstance(look.seen, Future)
@@ -110,10 +122,18 @@ class _Check:
             self._count(line, self._name(look.entry, look.picture.path))
             if _is_compared(seen):
                 self._fingerprints.append(seen.fingerprint or 0)
-            self._progress(look.row_number, self._collection.rows)
+            self._show(look.row_number)
+        self._show(self._collection.rows)
         for scorer in self._scorers:
             if scorer.failed:
                 self._counts.add(Kind.SCORE, f"{scorer.spec}: {scorer.first_failure}", scorer.failed)
+
+    def _show(self, rows: int) -> None:
+        """That so many are done."""
+        if self._watch is not None:
+            for _ in range(rows - self._rows_done):
+                self._watch.step()
+            self._rows_done = rows
 
     def write(self, disk: Disk) -> Checked:
         """Compare all, and write each folder's table."""
@@ -147,7 +167,10 @@ class _Check:
         groups: dict[int, _Group],
     ) -> Iterator[tuple[Line, str, int]]:
         """Each line with the first of its group, and how many that has."""
+        names = {scorer.spec: scorer.names for scorer in self._scorers}
         for line in spool:
+            for spec in line.unscored:  # what an earlier check said is no answer any more
+                line.scores.update(dict.fromkeys(names[spec], ""))
             if not _is_compared(line.seen):
                 yield line, "", 0
                 continue
@@ -182,9 +205,9 @@ class _Check:
                 yield _Look(entry, picture, number, _seen(picture, pool))
 
     def _line(self, entry: Entry, picture: Picture, seen: Seen) -> Line:
-        others, scored = table.other_columns(picture), ""
+        others, scored, unscored = table.other_columns(picture), "", frozenset[str]()
         if self._scorers and seen.fingerprint is not None:
-            others, scored = self._scored(entry, picture, seen, others)
+            others, scored, unscored = self._scored(entry, picture, seen, others)
         elif seen.file is FileIs.AS_SAVED:
             scored = picture.measures.get("scored", "")
         is_like = seen.fingerprint is None
@@ -197,23 +220,25 @@ class _Check:
             is_placeholder=entry.is_practice,
             scores=others,
             scored=scored,
+            unscored=unscored,
         )
 
     def _scored(
         self, entry: Entry, picture: Picture, seen: Seen, others: dict[str, str]
-    ) -> tuple[dict[str, str], str]:
+    ) -> tuple[dict[str, str], str, frozenset[str]]:
         row = scores.row_of(entry, picture)
         asked, before = {scorer.spec for scorer in self._scorers}, picture.measures.get("scored", "")
         kept = [told for told in before.split() if told.split("=")[0] not in asked]
+        is_same, unscored = seen.file is FileIs.AS_SAVED, list[Scorer]()
         for scorer in self._scorers:
-            is_same = seen.file is FileIs.AS_SAVED
             found = scores.remembered(scorer, picture, row) if is_same else None
             if found is None:
                 found = _asked(scorer, picture, row, self._name(entry, picture.path))
-            others |= found or dict.fromkeys(scorer.names, "")
+            others |= found or {}
+            unscored += [] if found else [scorer]
             if found and is_same:
                 kept.append(scores.memory(scorer, picture, row))
-        return others, " ".join(filter(None, kept))
+        return others, " ".join(filter(None, kept)), frozenset(scorer.spec for scorer in unscored)
 
     def _count(self, line: Line, name: str) -> None:
         seen, add = line.seen, self._counts.add

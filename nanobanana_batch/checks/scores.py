@@ -26,7 +26,7 @@ from nanobanana_batch.wording import shown
 
 _SPEC = re.compile(r"([A-Za-z_][\w.]*):([A-Za-z_]\w*)", re.ASCII)
 _NAME = re.compile(r"[A-Za-z_]\w{0,59}", re.ASCII)
-_MEMORY = re.compile(r"(?P<spec>\S+)=(?P<digest>[0-9a-f]{16}):(?P<names>[\w,]*)")
+_MEMORY = re.compile(r"(?P<spec>\S+)=(?P<digest>[0-9a-f]{16}):(?P<names>[\w+]*)")
 
 Row = Mapping[str, Any]
 
@@ -116,7 +116,7 @@ def remembered(scorer: Scorer, picture: Picture, row: Row) -> dict[str, str] | N
     """What the table has of an earlier check by the very same function of the very same thing."""
     digest = scorer.digest(picture, row)
     for found in _MEMORY.finditer(picture.measures.get("scored", "")):
-        names = tuple(found["names"].split(","))
+        names = tuple(found["names"].split("+"))
         scores = {name: picture.measures.get(name, "") for name in names}
         if found["spec"] == scorer.spec and found["digest"] == digest and all(scores.values()):
             if scorer.names and set(scorer.names) != set(names):
@@ -129,7 +129,7 @@ def remembered(scorer: Scorer, picture: Picture, row: Row) -> dict[str, str] | N
 def memory(scorer: Scorer, picture: Picture, row: Row) -> str:
     """What the next check is to know of it; empty where nothing is remembered."""
     digest = scorer.digest(picture, row)
-    return "" if digest is None else f"{scorer.spec}={digest}:{','.join(scorer.names)}"
+    return "" if digest is None else f"{scorer.spec}={digest}:{'+'.join(scorer.names)}"
 
 
 def _as_scores(found: object, name: str) -> dict[str, float]:

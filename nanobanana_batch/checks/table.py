@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from nanobanana_batch.checks.pixels import Blank, FileIs, Seen
@@ -41,9 +41,11 @@ class Line:
     unlike: str
     """How it differs from the size that was asked for; empty: it does not."""
     is_placeholder: bool
-    scores: Mapping[str, str]
+    scores: dict[str, str]
     """Other columns, as they stand in the table."""
     scored: str
+    unscored: frozenset[str]
+    """Functions that could not score it; which columns are theirs is known when all are scored."""
 
 
 def remembered(picture: Picture) -> Seen | None:

@@ -44,10 +44,9 @@ def check(
     """
     from nanobanana_batch.api.checking import check as look
     from nanobanana_batch.cli.checks_text import checks_text
-    from nanobanana_batch.screen.steps import steps
+    from nanobanana_batch.screen.bar import bar
 
-    with steps("rows", shown=not (no_progress or quiet)) as progress:
-        found = look(folders, near=near, score=score, progress=progress)
+    found = look(folders, near=near, score=score, progress=bar(shown=not (no_progress or quiet)))
     if json_:
         show(as_json(found))
     elif found.findings or not quiet:
