@@ -32,7 +32,7 @@ class Made:
     variant: int = 1
 
 
-def saved_run(folder: Path, rows: Sequence[Made], provider: str = "evolink") -> Path:
+def saved_run(folder: Path, rows: Sequence[Made], provider: str = "evolink@api.evolink.ai") -> Path:
     """The folder of a run that has ended, in which these are the images."""
     folder.joinpath(IMAGE_FOLDER).mkdir(parents=True)
     names = tuple(dict.fromkeys(name for row in rows for name in row.variables))

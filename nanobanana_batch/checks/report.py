@@ -25,40 +25,40 @@ class Kind(StrEnum):
 
 
 ADVICE: Mapping[Kind, tuple[str, str]] = {
-    Kind.MISSING: ("files that are gone", "The next run fetches them again, and pays for none."),
+    Kind.MISSING: ("Files that are gone", "The next run fetches them again, and pays for none."),
     Kind.UNREADABLE: (
-        "files that cannot be read",
+        "Files that cannot be read",
         "Let this user read them, and check again.",
     ),
     Kind.BROKEN: (
-        "files of which no picture can be made",
+        "Files of which no picture can be made",
         "An audit with --repair fetches those anew that are not as they were saved.",
     ),
     Kind.CHANGED: (
-        "files that were changed since they were saved",
+        "Files that were changed since they were saved",
         "Exports leave them out; an audit with --repair saves the originals beside them.",
     ),
     Kind.BLANK: (
-        "images with nothing to see (black, white, of one colour, transparent)",
+        "Images with nothing to see (black, white, of one colour, transparent)",
         "--where check_blank= leaves them out of exports and galleries.",
     ),
     Kind.SIZE: (
-        "images of another size or ratio than was asked for",
+        "Images of another size or ratio than was asked for",
         "--where check_size_as_asked=yes leaves them out.",
     ),
     Kind.NEAR_DUPLICATE: (
-        "images that are nearly the same as an earlier one",
+        "Images that are nearly the same as an earlier one",
         "--where check_near_duplicate_of= keeps the first of each group.",
     ),
     Kind.PROFILE: (
-        "images with a broken colour profile",
+        "Images with a broken colour profile",
         "Viewers show their colours each in its own way; --where check_profile!=broken leaves them out.",
     ),
     Kind.PLACEHOLDER: (
-        "placeholders of the embedded service",
+        "Placeholders of the embedded service",
         "They are for practice, and nothing to train on.",
     ),
-    Kind.SCORE: ("scores that could not be made", "Their cells are empty; the first error says why."),
+    Kind.SCORE: ("Scores that could not be made", "Their cells are empty; the first error says why."),
 }
 """What they are, and what to do."""
 

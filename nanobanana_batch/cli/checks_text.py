@@ -27,7 +27,7 @@ def checks_text(found: Checked) -> str:
 
 
 def _finding(finding: Finding) -> list[str]:
-    lines = [f"{finding.count:,} {finding.what}. {finding.advice}"]
+    lines = [f"{finding.what}: {finding.count:,}. {finding.advice}"]
     lines += [f"  {visible_line(one)}" for one in finding.first]
     more = finding.count - len(finding.first)
     return [*lines, f"  {and_more(more).lstrip(', ')}"] if more > 0 and finding.kind != "score" else lines

@@ -95,9 +95,7 @@ def modes() -> list[Any]:
         pytest.param(encoded(photo(3).convert("LA")), id="grey with alpha"),
         pytest.param(encoded(photo(3).quantize(16), transparency=3), id="palette with alpha"),
         pytest.param(encoded(photo(3).convert("CMYK"), "JPEG"), id="CMYK"),
-        pytest.param(
-            encoded(photo(3), "WEBP", save_all=True, append_images=[photo(4)]), id="animated WebP"
-        ),
+        pytest.param(encoded(photo(3), "WEBP", save_all=True, append_images=[photo(4)]), id="animated WebP"),
         pytest.param(encoded(photo(3), "PNG", save_all=True, append_images=[photo(4)]), id="animated PNG"),
     ]
 
