@@ -330,7 +330,7 @@ def test_the_command(folder: Path, tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_to(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Is told before an hour's work."""
-    monkeypatch.setattr(job.os, "access", lambda path, mode: False)
+    monkeypatch.setattr("os.access", lambda path, mode: False)
     monkeypatch.setattr(job, "look_at", None)
     with pytest.raises(nb.UsageError, match="cannot be written"):
         nb.check(folder)

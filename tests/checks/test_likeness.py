@@ -32,7 +32,7 @@ def test_groups_are_those_of_the_plain_way(most_bits: int) -> None:
         for _ in range(4)
     ]
     chance.shuffle(some)
-    some += some[:20] + [0, 2**64 - 1]
+    some += [*some[:20], 0, 2**64 - 1]
     assert firsts(some, most_bits) == plainly(some, most_bits)
 
 
