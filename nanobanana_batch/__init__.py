@@ -13,7 +13,7 @@ What is in `__all__` is public; everything else may change without a word. docs/
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from nanobanana_batch.api.checking import check
+    from nanobanana_batch.api.checking import check, from_image
     from nanobanana_batch.api.driving import Interrupted
     from nanobanana_batch.api.folder import Row, RunFolder, open_run
     from nanobanana_batch.api.making import audit, plan, retry, run, run_async
@@ -75,6 +75,7 @@ __all__ = [
     "UsageError",
     "audit",
     "check",
+    "from_image",
     "open_run",
     "plan",
     "retry",
@@ -83,7 +84,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "api.checking": ("check",),
+    "api.checking": ("check", "from_image"),
     "checks.report": ("Checked",),
     "api.driving": ("Interrupted",),
     "api.folder": ("Row", "RunFolder", "open_run"),

@@ -1,4 +1,4 @@
-"""Check an output folder: what the commands of these names do, for a program."""
+"""Check output folders, and read images: what the commands do, for a program."""
 
 from __future__ import annotations
 
@@ -60,3 +60,18 @@ def check(
     scorers = scores.load([score] if isinstance(score, str) else score)
     with progress or nullcontext() as watch:
         return job.check(paths, near, scorers, watch)
+
+
+def from_image(files: AnyPath | Iterable[AnyPath]) -> list[dict[str, object]]:
+    """The rows that image files were made for, as `export(embed_metadata=True)` has written it into them.
+
+    Each row once, as a dict that `plan` and `run` take; their row keys are those of the images.
+
+    Raises:
+        UsageError: a file cannot be read, or says nothing of a row; all of them are listed.
+    """
+    from nanobanana_batch.provenance.files import records_of
+    from nanobanana_batch.provenance.rows import row_of
+
+    paths = [Path(files)] if isinstance(files, str | PathLike) else [Path(each) for each in files]
+    return [row_of(record) for record in records_of(paths).records]

@@ -13,6 +13,7 @@ from nanobanana_batch.cli.completion_command import completion
 from nanobanana_batch.cli.doctor_command import doctor
 from nanobanana_batch.cli.export_command import export
 from nanobanana_batch.cli.folder_commands import audit, results, retry, status
+from nanobanana_batch.cli.from_image_command import from_image
 from nanobanana_batch.cli.init_command import init
 from nanobanana_batch.cli.manifest_commands import plan, run
 from nanobanana_batch.cli.our_command import OurProgram
@@ -55,6 +56,7 @@ for command in (
     export,
     audit,
     check,
+    from_image,
     doctor,
     serve,
     models,

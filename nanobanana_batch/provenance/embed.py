@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Callable
 from enum import StrEnum
 
 from nanobanana_batch.errors import ImageRejected
@@ -53,7 +55,7 @@ def embedded(data: bytes, record: Record, *, also_signed: bool = False) -> bytes
                 result = webp.embedded(data, record, found.width, found.height)
         if identify(memoryview(result)) != found:
             raise NotEmbedded(Why.NO_ROOM)
-    except ImageRejected as error:
+    except (ImageRejected, struct.error, IndexError) as error:
         raise NotEmbedded(Why.NO_IMAGE) from error
     except BadPacket as error:
         raise NotEmbedded(Why.NO_ROOM) from error
@@ -68,7 +70,7 @@ def record_in(data: bytes) -> Record | None:
     """
     try:
         kind = identify(memoryview(data)).extension
-        text = {"png": png, "jpg": jpeg, "webp": webp}[kind].record_text(data)
+        text = _TEXTS[kind](data)
         return read_text(text) if text else None
     except ImageRejected as error:
         raise Unreadable(error.message) from error
@@ -79,4 +81,16 @@ def record_in(data: bytes) -> Record | None:
 
 
 def _is_signed(data: bytes, extension: str) -> bool:
-    return {"png": png, "jpg": jpeg, "webp": webp}[extension].is_signed(data)
+    return _SIGNED[extension](data)
+
+
+_TEXTS: dict[str, Callable[[bytes], str]] = {
+    "png": png.record_text,
+    "jpg": jpeg.record_text,
+    "webp": webp.record_text,
+}
+_SIGNED: dict[str, Callable[[bytes], bool]] = {
+    "png": png.is_signed,
+    "jpg": jpeg.is_signed,
+    "webp": webp.is_signed,
+}

@@ -40,10 +40,11 @@ class Record:
 
     def as_text(self) -> str:
         """As JSON on one line, of characters that every container takes."""
+        request = {name: value for name, value in self.request.given().items() if name != "extra"}
         told: dict[str, object] = {
             NAME: VERSION,
             "id": self.id,
-            "request": {name: getattr(self.request, name) for name in REQUEST_FIELDS},
+            "request": request,
             "settings": dict(self.request.extra),
             "variables": dict(self.variables),
             "files": {file.name: file.sha256 for file in self.request.files},
@@ -52,8 +53,6 @@ class Record:
             "task_id": self.task_id,
             "row_key": self.row_key,
         }
-        request = {name: value for name, value in self.request.given().items() if name != "extra"}
-        told["request"] = request
         given = {name: value for name, value in told.items() if value not in ({}, "")}
         text = json.dumps(given, ensure_ascii=False, separators=(",", ":"))
         return _NOT_IN_XML.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
@@ -101,14 +100,17 @@ def read_text(text: str) -> Record:
 
 def _record(told: Mapping[str, Any]) -> Record:
     given = dict(told["request"])
-    known = {name: given.pop(name) for name in REQUEST_FIELDS if name in given}
+    known: dict[str, Any] = {name: given.pop(name) for name in REQUEST_FIELDS if name in given}
     if given:
         raise ValueError("it has fields that no request has")
     images = tuple(map(_text, known.pop("images", ())))
-    truths = {name: _truth(known.pop(name)) for name in ("web_search", "image_search") if name in known}
+    truths: dict[str, Any] = {
+        name: _truth(known.pop(name)) for name in ("web_search", "image_search") if name in known
+    }
+    texts: dict[str, Any] = {name: _text(value) for name, value in known.items()}
     files = told.get("files", {})
     request = Request(
-        **{name: _text(value) for name, value in known.items()},
+        **texts,
         **truths,
         images=images,
         files=tuple(_file(name, sha256) for name, sha256 in files.items()),

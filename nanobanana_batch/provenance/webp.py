@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from nanobanana_batch.provenance import xmp
-from nanobanana_batch.provenance.containers import RIFF_HEAD, Part, riff_end, webp_parts
+from nanobanana_batch.provenance.containers import Part, riff_end, webp_parts
 from nanobanana_batch.provenance.record import Record
 from nanobanana_batch.provenance.xmp import BadPacket
 

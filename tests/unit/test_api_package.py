@@ -17,7 +17,7 @@ from nanobanana_batch.api import orders
 from nanobanana_batch.api.options import AuditOptions, PaceOptions, ProviderOptions, RetryOptions, RunOptions
 from nanobanana_batch.cli import commands
 
-FUNCTIONS = ("audit", "check", "open_run", "plan", "retry", "run", "run_async")
+FUNCTIONS = ("audit", "check", "from_image", "open_run", "plan", "retry", "run", "run_async")
 
 
 def loaded_by(code: str) -> set[str]:
@@ -94,6 +94,7 @@ ON_SCREEN = {"help", "config", "no_progress", "json_", "quiet", "verbose"}
         ("plan", parameters(nb.plan, RunOptions), {"row", "show_request"}),
         ("retry", parameters(nb.retry, RetryOptions), set[str]()),
         ("check", parameters(nb.check), set[str]()),
+        ("from-image", parameters(nb.from_image), {"format"}),
         ("audit", parameters(nb.audit, AuditOptions), {"rebuild"}),
     ],
 )

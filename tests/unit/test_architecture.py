@@ -129,6 +129,7 @@ BELOW: dict[str, set[str]] = {
         "spreadsheets",
     },
     "checks": {"defaults", "errors", "wording", "model", "fidelity", "files", "collection"},
+    "provenance": {"errors", "model", "files", "collection"},
     "pricing": {"errors", "model", "catalog", "user_folders"},
     "files": {"errors", "commands", "file_names", "visible", "model", "user_folders"},
     "state": {"errors", "commands", "file_names", "problems", "model", "fidelity"},
@@ -187,7 +188,7 @@ BELOW: dict[str, set[str]] = {
     | {"files", "state", "manifest", "engine", "live", "screen", "results", "exports"}
     | {"jobs.audit", "jobs.connection", "jobs.order", "jobs.outcome", "jobs.outlook", "jobs.plan"}
     | {"jobs.retry", "jobs.run", "jobs.session", "jobs.told"}
-    | {"checks"},
+    | {"checks", "provenance"},
     "__main__": {"cli"},
     "cli": {"wording", "errors", "commands", "visible", "model", "files", "state", "catalog", "engine"}
     | {"results", "exports", "service", "manifest", "estimates", "pricing", "receiver", "live", "screen"}
@@ -195,7 +196,7 @@ BELOW: dict[str, set[str]] = {
     | {"jobs.audit", "jobs.connection", "jobs.doctor", "jobs.order", "jobs.outcome", "jobs.outlook"}
     | {"jobs.pilot", "jobs.plan", "jobs.prices", "jobs.rebuild", "jobs.retry", "jobs.run", "jobs.session"}
     | {"jobs.told"}
-    | {"checks"},
+    | {"checks", "provenance"},
 }
 """Each room and whom it may know; `cli` and what composes the rooms stand at the end."""
 
