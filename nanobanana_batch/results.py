@@ -157,7 +157,7 @@ def csv_pieces(reader: Reader, look: Look, *, is_for_spreadsheets: bool = False)
     cells = (cells_of(row, variables, stands(row, look)) for row in reader.rows())
     lines: Iterator[Sequence[object]] = itertools.chain([column_names(variables)], cells)
     while piece := list(itertools.islice(lines, _ROWS_AT_ONCE)):
-        yield _written_harmless(piece) if is_for_spreadsheets else _written(piece)
+        yield written_harmless(piece) if is_for_spreadsheets else written(piece)
 
 
 def column_names(variables: list[str]) -> list[str]:
@@ -337,7 +337,8 @@ def _note(row: RowReport, file: Stands) -> str | None:
     return "; ".join(filter(None, notes)) or None
 
 
-def _written(rows: Sequence[Sequence[object]]) -> bytes:
+def written(rows: Sequence[Sequence[object]]) -> bytes:
+    """Rows as lines of CSV, in UTF-8."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerows(rows)
@@ -351,7 +352,8 @@ def _written(rows: Sequence[Sequence[object]]) -> bytes:
     return buffer.getvalue().encode()
 
 
-def _written_harmless(rows: Sequence[Sequence[object]]) -> bytes:
+def written_harmless(rows: Sequence[Sequence[object]]) -> bytes:
+    """The same with nothing that a spreadsheet takes for a formula."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerows([harmless(cell) for cell in row] for row in rows)

@@ -39,11 +39,11 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "export": (
         (
             "For datasets, nine parts of ten to train with:",
-            "export outputs/skylines --format imagefolder --out skylines --split train=0.9,test=0.1",
+            "export outputs/skylines --format parquet --out data --split train=0.9,test=0.1",
         ),
         (
             "Only what was accepted in the gallery:",
-            "export outputs/skylines --format imagefolder --out good --only accepted",
+            "export outputs/skylines --format imagefolder --out data --only accepted",
         ),
     ),
     "audit": (

@@ -15,7 +15,7 @@ from nanobanana_batch.errors import UsageError
 from nanobanana_batch.exports.card import CARD, card
 from nanobanana_batch.exports.choosing import Chosen, choose
 from nanobanana_batch.exports.columns import Column, columns_of, table_columns_of
-from nanobanana_batch.exports.format import Format, Takes, refuse_unused
+from nanobanana_batch.exports.format import Format, Layout, Takes, refuse_unused
 from nanobanana_batch.exports.options import Options
 from nanobanana_batch.exports.place import Place
 from nanobanana_batch.exports.registry import load
@@ -80,9 +80,9 @@ def export(
             with target.built(options.as_text(), chosen.plan) as folder:
                 place = Place(folder, target.path.name, disk)
                 watch.begin("written", len(samples))
-                format.write(samples, place, options)
+                layout = format.write(samples, place, options)
                 if not format.is_file:
-                    place.put(CARD, card(samples, options, format).encode())
+                    place.put(CARD, card(samples, options, layout or Layout()).encode())
     return Exported(
         path=str(target.path),
         format=options.format,

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
 from nanobanana_batch.errors import UsageError
+from nanobanana_batch.exports.features import Feature
 from nanobanana_batch.exports.options import Options
 from nanobanana_batch.exports.place import Place
 from nanobanana_batch.exports.samples import Samples
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What the card tells a loader of the files; the parts are those of `Samples.splits`."""
+
+    features: Sequence[Feature] = ()
+    data_files: Mapping[str, str] = field(default_factory=dict)
+    """The pattern of the files of each part."""
+    num_bytes: Mapping[str, int] = field(default_factory=dict)
+    """What the rows of each part take in memory; where it is not told, the bytes of its pictures."""
+    load: Sequence[str] = ()
+    """Lines of Python that load it from `PATH`."""
+    notes: Sequence[str] = ()
+    """Sentences of the format's own."""
 
 
 class Takes(Enum):
@@ -36,8 +54,8 @@ class Format(Protocol):
             UsageError: they do not go together, or what the format needs is not installed.
         """
 
-    def write(self, samples: Samples, place: Place, options: Options) -> None:
-        """Write all samples; the card is added by the caller.
+    def write(self, samples: Samples, place: Place, options: Options) -> Layout | None:
+        """Write all samples; the card is added by the caller, with what is returned.
 
         Raises:
             DiskFailed: the disk is full or refuses.

@@ -24,6 +24,10 @@ class Kind:
 
 FORMATS = {
     "imagefolder": Kind("imagefolder", "ImageFolder", "datasets: images in folders, with metadata.jsonl"),
+    "parquet": Kind("parquet", "Parquet", "datasets and the Hub: shards that hold the images"),
+    "csv": Kind("table", "Csv", "the table of results, a line a row"),
+    "jsonl": Kind("table", "Jsonl", "the same, an object a line"),
+    "sheet": Kind("sheet", "Sheet", "a contact sheet to look at: PDF or PNG, by the ending of --out"),
 }
 
 

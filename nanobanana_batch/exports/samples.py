@@ -43,8 +43,9 @@ class Samples:
         self._spool = spool
         self._sides = sides
         self._watch = watch
-        self.splits = tuple(splits)
-        """The names of the parts; each is written, also one without samples."""
+        self._names = tuple(splits)
+        self.splits = tuple(name for number, name in enumerate(splits) if number in sides)
+        """The names of the parts that have samples; only those are written."""
         self.columns = columns
         """What is told of each sample, with the same types in all parts."""
         self.tally = tally
@@ -54,12 +55,12 @@ class Samples:
 
     def planned(self, split: str) -> int:
         """How many there are of a part, before any is found to be unfit."""
-        return self._sides.count(self.splits.index(split))
+        return self._sides.count(self._names.index(split))
 
     def __iter__(self) -> Iterator[Sample]:
         """Each of them; may be done several times."""
         for side, (key, entry, picture) in zip(self._sides, self._spool, strict=True):
-            yield Sample(key, entry, picture, self.splits[side])
+            yield Sample(key, entry, picture, self._names[side])
 
     def of(self, split: str) -> Iterator[Sample]:
         """Those of one part."""

@@ -37,7 +37,7 @@ from nanobanana_batch.manifest.words import template
 from nanobanana_batch.manifest.words.template import Value
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.providers.tasks.links import links_of
-from nanobanana_batch.results import _written_harmless, write_for_spreadsheets, write_results
+from nanobanana_batch.results import written_harmless, write_for_spreadsheets, write_results
 from nanobanana_batch.service.app import Callers
 from tests.security.test_inputs import LOCAL
 from tests.unit.earlier_run import Earlier, make_run
@@ -422,14 +422,14 @@ SHY = "\u00a0\ufeff\u200b\u2060 \x00\u3000"
 )
 def test_no_part_of_a_cell_is_a_formula_either(cell: object, written: str) -> None:
     """Where the separator is a semicolon, or quotes are not minded, the part becomes a cell."""
-    text = _written_harmless([["x", cell]]).decode()
+    text = written_harmless([["x", cell]]).decode()
     assert text == '"x","' + written.replace('"', '""') + '"\n'
 
 
 def test_a_long_cell_is_searched_at_once() -> None:
     """Blanks and line breaks that hold a million places where a formula could begin."""
     for cell in ("\n" * 1_000_000, " " * 1_000_000, ";" * 1_000_000, '"' * 1_000_000, "-1;" * 300_000):
-        assert _written_harmless([[cell]])
+        assert written_harmless([[cell]])
 
 
 @pytest.mark.parametrize(

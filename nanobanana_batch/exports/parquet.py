@@ -1,0 +1,113 @@
+"""Parquet as the Hub shows it: pictures as `{bytes, path}`, row groups of 100, shards of one size.
+
+Which sample stands in which shard follows from what was saved, before anything is written, so that the names
+(`train-00000-of-00003`) are known from the first one on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from nanobanana_batch.exports.columns import renamed
+from nanobanana_batch.exports.features import IMAGE, arrow_schema, features_of
+from nanobanana_batch.exports.format import Layout, Takes, missing_extra
+from nanobanana_batch.exports.options import MAX_BYTES, Options
+from nanobanana_batch.exports.place import Place
+from nanobanana_batch.exports.sample import Sample
+from nanobanana_batch.exports.samples import Samples, read_picture
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+RowOf = Callable[[Sample], dict[str, Any]]
+"""Makes the row of a sample, or says `LeftOut`."""
+ROW_GROUP = 100
+"""What the Hub's viewer reads at a time."""
+
+
+class Parquet:
+    """`load_dataset("parquet", data_files=...)`, or `load_dataset(PATH)`."""
+
+    takes = Takes.PICTURES
+    is_file = False
+    uses = frozenset({"split", "max_bytes", "paths_only"})
+
+    def check(self, options: Options) -> None:
+        """It needs pyarrow."""
+        try:
+            import pyarrow.parquet  # noqa: F401
+        except ModuleNotFoundError as error:
+            raise missing_extra(error, "parquet", options.format) from error
+
+    def write(self, samples: Samples, place: Place, options: Options) -> Layout:
+        """Part by part, shard by shard."""
+        columns = renamed(samples.columns, (IMAGE,))
+        features = features_of(columns)
+        schema = arrow_schema(features)
+
+        def row(sample: Sample) -> dict[str, Any]:
+            if options.paths_only:
+                picture: dict[str, Any] = {"bytes": None, "path": str(sample.picture.file.resolve())}
+                read_picture(sample.picture)
+            else:
+                picture = {"bytes": read_picture(sample.picture), "path": sample.file_name}
+            return {IMAGE: picture, **{column.name: column.of(sample) for column in columns}}
+
+        sizes = {}
+        for split in samples.splits:
+            shards = shard_lengths(samples.of(split), options.max_bytes or MAX_BYTES)
+            rows = samples.of(split)
+            sizes[split] = 0
+            for number, length in enumerate(shards):
+                name = f"data/{split}-{number:05d}-of-{len(shards):05d}.parquet"
+                sizes[split] += write_shard(place, name, schema, samples, islice(rows, length), row)
+        return Layout(
+            features=features,
+            data_files={split: f"data/{split}-*" for split in samples.splits},
+            num_bytes=sizes,
+            load=("from datasets import load_dataset", 'dataset = load_dataset("PATH")'),
+        )
+
+
+def shard_lengths(samples: Iterator[Sample], most_bytes: int) -> list[int]:
+    """How many samples go to each shard, so that none holds more than so many bytes of pictures."""
+    lengths, size = [0], 0
+    for sample in samples:
+        size += sample.picture.size_bytes
+        if size > most_bytes and lengths[-1]:
+            lengths.append(0)
+            size = sample.picture.size_bytes
+        lengths[-1] += 1
+    return lengths
+
+
+def write_shard(
+    place: Place,
+    name: str,
+    schema: pa.Schema,
+    samples: Samples,
+    part: Iterator[Sample],
+    row: RowOf,
+) -> int:
+    """Write one file, a row group at a time; returns how many bytes its rows take."""
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetWriter
+
+    size = 0
+    texts = [field.name for field in schema if not pa.types.is_struct(field.type)]
+    with (
+        place.file(name) as file,
+        ParquetWriter(file, schema, compression="SNAPPY", use_dictionary=texts) as writer,
+    ):
+        while listed := list(islice(part, ROW_GROUP)):
+            rows = []
+            for sample in listed:
+                with samples.written(sample):
+                    rows.append(row(sample))
+            if rows:
+                table = pa.Table.from_pylist(rows, schema)
+                writer.write_table(table, row_group_size=ROW_GROUP)
+                size += table.nbytes
+    return size
