@@ -31,6 +31,8 @@ def export(
     practice: bool = False,
     bom: bool = False,
     paths_only: bool = False,
+    embed_metadata: bool = False,
+    embed_in_signed: bool = False,
     dry_run: bool = False,
     progress: AbstractContextManager[Watch | None] | None = None,
 ) -> Exported:
@@ -50,6 +52,8 @@ def export(
     - `practice`: placeholders of the embedded service come along, marked [False: they are refused]
     - `bom`: tables for spreadsheets [False]
     - `paths_only`: Parquet with paths in the place of bytes [False]
+    - `embed_metadata`: copies of pictures say of which row they are; `from_image` reads it [False]
+    - `embed_in_signed`: also those whose signature (C2PA) does not hold then [False]
     - `dry_run`: say what would be written, and write nothing [False]
 
     Raises:
@@ -79,6 +83,8 @@ def export(
         practice=practice,
         bom=bom,
         paths_only=paths_only,
+        embed_metadata=embed_metadata,
+        embed_in_signed=embed_in_signed,
     )
     with progress or nullcontext() as watch:
         return made([Path(folder) for folder in given], options, dry_run=dry_run, watch=watch)

@@ -60,6 +60,14 @@ from nanobanana_batch.exports.registry import FORMATS
 @click.option("--practice", is_flag=True, help="Placeholders of the embedded service come along, marked.")
 @click.option("--bom", is_flag=True, help="csv: for spreadsheets, with a byte order mark and no formulas.")
 @click.option("--paths-only", is_flag=True, help="parquet: paths of pictures in the place of their bytes.")
+@click.option(
+    "--embed-metadata",
+    is_flag=True,
+    help="Write prompt, model, settings, task and row key into copies of pictures; `from-image` reads them.",
+)
+@click.option(
+    "--embed-in-signed", is_flag=True, help="Also into pictures whose signature (C2PA) does not hold then."
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing.")
 @as_json_flag
 @quiet

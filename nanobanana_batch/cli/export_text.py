@@ -29,4 +29,7 @@ def exported_text(done: Exported) -> str:
         lines.append(
             f"  {counted(done.copied_instead_of_linked, 'image')} could not be linked there, and were copied"
         )
+    lines += [
+        f"  nothing written into {counted(count, 'image')}: {why}" for why, count in done.not_embedded.items()
+    ]
     return "\n".join(lines)

@@ -15,6 +15,7 @@ from nanobanana_batch.errors import UsageError
 from nanobanana_batch.exports.card import CARD, card
 from nanobanana_batch.exports.choosing import Chosen, choose
 from nanobanana_batch.exports.columns import Column, columns_of, table_columns_of
+from nanobanana_batch.exports.embedding import change_of
 from nanobanana_batch.exports.format import Format, Layout, Takes, refuse_unused
 from nanobanana_batch.exports.options import Options
 from nanobanana_batch.exports.place import Place
@@ -43,6 +44,8 @@ class Exported:
     """False: it was there already, with all of this, and nothing was written."""
     is_dry_run: bool = False
     copied_instead_of_linked: int = 0
+    not_embedded: dict[str, int] = field(default_factory=dict)
+    """Pictures into which nothing was written, by reason; they are in the export as they are."""
     exit_code: int = field(default=0)
 
 
@@ -68,7 +71,8 @@ def export(
     with closing(Spool(_spool_folder(target))) as spool:
         chosen = choose(collection, selection, format.takes, options, columns, spool, tally, watch)
         _refuse_placeholders(chosen, options)
-        samples = Samples(spool, chosen.sides, options.splits, columns, tally, watch)
+        change = change_of(options, tally)
+        samples = Samples(spool, chosen.sides, options.splits, columns, tally, watch, change)
         if not len(samples):
             raise UsageError(
                 f"There is nothing to export{_reasons(tally)}.",
@@ -78,7 +82,7 @@ def export(
         is_new = not dry_run and not target.is_up_to_date(chosen.plan)
         if is_new:
             with target.built(options.as_text(), chosen.plan) as folder:
-                place = Place(folder, target.path.name, disk)
+                place = Place(folder, target.path.name, disk, change)
                 watch.begin("written", len(samples))
                 layout = format.write(samples, place, options)
                 if not format.is_file:
@@ -93,6 +97,7 @@ def export(
         is_new=is_new,
         is_dry_run=dry_run,
         copied_instead_of_linked=place.copied_instead if place else 0,
+        not_embedded=dict(tally.not_embedded),
     )
 
 

@@ -60,6 +60,11 @@ class Options:
     paths_only: bool = False
     """Paths in the place of bytes."""
 
+    embed_metadata: bool = False
+    """Whether copies of pictures say in themselves what row they are of."""
+    embed_in_signed: bool = False
+    """Also those whose signature is broken by that."""
+
     @property
     def splits(self) -> tuple[str, ...]:
         """The names of the parts, in the order in which they were asked for."""
@@ -80,6 +85,8 @@ class Options:
             "practice": "yes" if self.practice else "",
             "bom": "yes" if self.bom else "",
             "paths-only": "yes" if self.paths_only else "",
+            "embed-metadata": "yes" if self.embed_metadata else "",
+            "embed-in-signed": "yes" if self.embed_in_signed else "",
         }
         return {name: str(value) for name, value in told.items() if value != ""}
 

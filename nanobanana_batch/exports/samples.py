@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -27,7 +27,7 @@ class Samples:
 
     for sample in samples:                  # or samples.of("train"), for one part
         with samples.written(sample):       # counts it; or, on LeftOut, why not
-            data = read_picture(sample.picture)
+            data = samples.read(sample)
             ...
     """
 
@@ -39,7 +39,9 @@ class Samples:
         columns: tuple[Column, ...],
         tally: Tally,
         watch: Watch,
+        change: Callable[[bytes, Sample], bytes] = lambda data, sample: data,
     ) -> None:
+        self._change = change
         self._spool = spool
         self._sides = sides
         self._watch = watch
@@ -65,6 +67,14 @@ class Samples:
     def of(self, split: str) -> Iterator[Sample]:
         """Those of one part."""
         return (sample for sample in self if sample.split == split)
+
+    def read(self, sample: Sample) -> bytes:
+        """The bytes of its picture as they go into the export.
+
+        Raises:
+            LeftOut: they are not those that were saved, or cannot be read.
+        """
+        return self._change(read_picture(sample.picture), sample)
 
     @contextmanager
     def written(self, sample: Sample) -> Iterator[None]:

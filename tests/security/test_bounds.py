@@ -37,7 +37,7 @@ from nanobanana_batch.manifest.words import template
 from nanobanana_batch.manifest.words.template import Value
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.providers.tasks.links import links_of
-from nanobanana_batch.results import written_harmless, write_for_spreadsheets, write_results
+from nanobanana_batch.results import write_for_spreadsheets, write_results, written_harmless
 from nanobanana_batch.service.app import Callers
 from tests.security.test_inputs import LOCAL
 from tests.unit.earlier_run import Earlier, make_run

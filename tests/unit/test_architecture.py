@@ -150,7 +150,8 @@ BELOW: dict[str, set[str]] = {
     "results": {"errors", "model", "fidelity", "files", "state", "estimates", "live"}
     | {"spreadsheets", "collection"},
     "estimates": {"errors", "model", "state", "pricing"},
-    "exports": {"errors", "wording", "file_names", "visible", "model", "files", "results", "collection"},
+    "exports": {"errors", "wording", "file_names", "visible", "model", "files", "results", "collection"}
+    | {"provenance"},
     "service": set(),
     "live": {"errors", "wording", "files", "engine"},
     "screen": {"visible", "wording", "engine", "live", "results"},
