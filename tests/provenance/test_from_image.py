@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 import nanobanana_batch as nb
+from nanobanana_batch.api.exporting import export
 from nanobanana_batch.catalog import Catalog, load_catalog
 from nanobanana_batch.cli import commands
 from nanobanana_batch.manifest import Beside, open_manifest
@@ -32,7 +33,7 @@ PROMPTS = [
     "null",
     "1e3",
     "@file",
-    "x" * 5000,
+    "x" * 2000,
 ]
 ENDINGS = {"yaml": "yaml", "json": "json", "jsonl": "jsonl", "csv": "csv"}
 
@@ -59,7 +60,7 @@ def test_a_plan_has_the_same_row_keys(tmp_path: Path, format: str) -> None:
         for number, prompt in enumerate(PROMPTS)
     ]
     folder, out = saved_run(tmp_path / "run", rows), tmp_path / "out"
-    nb.export(folder, "imagefolder", out, embed_metadata=True)
+    export(folder, "imagefolder", out, embed_metadata=True)
     files = sorted((out / "train").glob("row-*"), key=lambda path: int(path.stem[4:]))
     done = CliRunner().invoke(commands, ["from-image", "--format", format, *map(str, files)])
     assert done.exit_code == 0, done.output
@@ -75,7 +76,7 @@ WHOLE = Request(
     "16:9",
     "2K",
     ("https://x.example/{a}.png?x=1|2", "https://x.example/b.png"),
-    "png",
+    None,
     True,
     False,
     "high",
@@ -184,7 +185,7 @@ def test_an_export_writes_into_copies_only(tmp_path: Path) -> None:
     """The run's own files stay as they came; signed ones go along as they are, which is told."""
     rows = [Made("plain", encoded(photo(1), "JPEG")), Made("signed", SIGNED["jpeg"])]
     folder = saved_run(tmp_path / "run", rows)
-    done = nb.export(folder, "imagefolder", tmp_path / "out", embed_metadata=True)
+    done = export(folder, "imagefolder", tmp_path / "out", embed_metadata=True)
     assert done.not_embedded == {"it is signed (C2PA), and a change would break the signature": 1}
     for row in rows:
         assert (folder / "images" / f"{row.id}.jpg").read_bytes() == row.data
@@ -201,7 +202,7 @@ def test_who_says_so_writes_into_signed_ones_too(tmp_path: Path) -> None:
     """And twice the same."""
     folder = saved_run(tmp_path / "run", [Made("signed", SIGNED["jpeg"])])
     for name in ("one", "two"):
-        done = nb.export(folder, "imagefolder", tmp_path / name, embed_metadata=True, embed_in_signed=True)
+        done = export(folder, "imagefolder", tmp_path / name, embed_metadata=True, embed_in_signed=True)
         assert done.not_embedded == {}
     one, two = (tmp_path / name / "train" / "signed.jpg" for name in ("one", "two"))
     assert one.read_bytes() == two.read_bytes() != SIGNED["jpeg"]
@@ -211,7 +212,7 @@ def test_parquet_has_it_in_its_bytes(tmp_path: Path) -> None:
     """As files have."""
     parquet = pytest.importorskip("pyarrow.parquet")
     folder = saved_run(tmp_path / "run", [Made("one", encoded(photo(1)))])
-    nb.export(folder, "parquet", tmp_path / "out", embed_metadata=True)
+    export(folder, "parquet", tmp_path / "out", embed_metadata=True)
     (file,) = (tmp_path / "out").rglob("*.parquet")
     (image,) = parquet.read_table(file)["image"].to_pylist()
     assert record_in(image["bytes"]) is not None
@@ -230,4 +231,4 @@ def test_where_it_makes_no_sense_it_is_refused(tmp_path: Path, options: dict[str
     """A link is the run's own file."""
     folder = saved_run(tmp_path / "run", [Made("one", encoded(photo(1)))])
     with pytest.raises(nb.UsageError, match="embed"):
-        nb.export(folder, out=tmp_path / "out", **options)  # type: ignore[arg-type]
+        export(folder, out=tmp_path / "out", **options)  # type: ignore[arg-type]
