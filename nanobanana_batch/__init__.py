@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nanobanana_batch.api.checking import check, from_image
     from nanobanana_batch.api.driving import Interrupted
+    from nanobanana_batch.api.exporting import export
     from nanobanana_batch.api.folder import Row, RunFolder, open_run
     from nanobanana_batch.api.making import audit, plan, retry, run, run_async
     from nanobanana_batch.api.options import AuditOptions, RetryOptions, RunOptions
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         TooManyRows,
         UsageError,
     )
+    from nanobanana_batch.exports.export import Exported
     from nanobanana_batch.jobs.audit import Audit
     from nanobanana_batch.jobs.outcome import Outcome
     from nanobanana_batch.jobs.plan import Plan
@@ -49,6 +51,7 @@ __all__ = [
     "BadSurroundings",
     "Checked",
     "DiskFailed",
+    "Exported",
     "FolderInUse",
     "FolderRefused",
     "ImageRejected",
@@ -75,6 +78,7 @@ __all__ = [
     "UsageError",
     "audit",
     "check",
+    "export",
     "from_image",
     "open_run",
     "plan",
@@ -87,9 +91,11 @@ _HOMES = {
     "api.checking": ("check", "from_image"),
     "checks.report": ("Checked",),
     "api.driving": ("Interrupted",),
+    "api.exporting": ("export",),
     "api.folder": ("Row", "RunFolder", "open_run"),
     "api.making": ("audit", "plan", "retry", "run", "run_async"),
     "api.options": ("AuditOptions", "RetryOptions", "RunOptions"),
+    "exports.export": ("Exported",),
     "jobs.audit": ("Audit",),
     "jobs.outcome": ("Outcome",),
     "jobs.plan": ("Plan",),

@@ -33,6 +33,7 @@ def export(
     paths_only: bool = False,
     embed_metadata: bool = False,
     embed_in_signed: bool = False,
+    push_to_hub: str | None = None,
     dry_run: bool = False,
     progress: AbstractContextManager[Watch | None] | None = None,
 ) -> Exported:
@@ -54,6 +55,7 @@ def export(
     - `paths_only`: Parquet with paths in the place of bytes [False]
     - `embed_metadata`: copies of pictures say of which row they are; `from_image` reads it [False]
     - `embed_in_signed`: also those whose signature (C2PA) does not hold then [False]
+    - `push_to_hub`: a repository on the Hugging Face Hub that the folder is sent to, private if new [none]
     - `dry_run`: say what would be written, and write nothing [False]
 
     Raises:
@@ -61,6 +63,7 @@ def export(
         FolderInUse: another process writes the same export.
         FolderRefused: a folder holds links or other things that no run makes.
         StateFailed: a folder's state cannot be read.
+        RunStopped: the Hub cannot be reached; the export is whole.
         DiskFailed: the disk is full or refuses; the export of before is untouched.
     """
     from nanobanana_batch.exports.export import export as made
@@ -85,6 +88,7 @@ def export(
         paths_only=paths_only,
         embed_metadata=embed_metadata,
         embed_in_signed=embed_in_signed,
+        push_to_hub=push_to_hub or "",
     )
     with progress or nullcontext() as watch:
         return made([Path(folder) for folder in given], options, dry_run=dry_run, watch=watch)

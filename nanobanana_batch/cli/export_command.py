@@ -68,6 +68,11 @@ from nanobanana_batch.exports.registry import FORMATS
 @click.option(
     "--embed-in-signed", is_flag=True, help="Also into pictures whose signature (C2PA) does not hold then."
 )
+@click.option(
+    "--push-to-hub",
+    metavar="REPO",
+    help="Send the finished folder to the Hugging Face Hub, such as me/skylines; a new data set is private.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing.")
 @as_json_flag
 @quiet

@@ -32,4 +32,7 @@ def exported_text(done: Exported) -> str:
     lines += [
         f"  nothing written into {counted(count, 'image')}: {why}" for why, count in done.not_embedded.items()
     ]
+    if pushed := done.pushed:
+        sent = f"sent to {pushed.url}" if pushed.url else f"would be sent to the data set {pushed.repo}"
+        lines.append(f"  {counted(pushed.files, 'file')} ({bytes_text(pushed.bytes)}) {sent}")
     return "\n".join(lines)

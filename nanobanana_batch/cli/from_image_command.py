@@ -28,11 +28,11 @@ def from_image(files: tuple[Path, ...], format: str) -> None:
     the manifest has the same row keys, so that a run makes again, or finds, what was asked for.
     """
     from nanobanana_batch.provenance.files import records_of
-    from nanobanana_batch.provenance.rows import as_manifest
+    from nanobanana_batch.provenance.rows import as_manifest, not_kept
 
     found = records_of(files)
     text = as_manifest(found.records, format)
     # A table has no escapes: its cells are as they are for a program, and made visible for a person.
     (show if format == "csv" and sys.stdout.isatty() else show_as_is)(text)
-    for note in found.notes:
+    for note in (*found.notes, *not_kept(found.records, format)):
         show(note, err=True)

@@ -22,7 +22,7 @@ _OWN = {
     "check": {"What to look at": "--near --score"},
     "export": {
         "Which rows": "--where --images --noted --practice",
-        "What it becomes": "--format --out --split --seed --max-size --link --bom --paths-only"
+        "What it becomes": "--format --out --split --seed --max-size --link --bom --paths-only --push-to-hub"
         " --embed-metadata --embed-in-signed",
     },
     "serve": {

@@ -15,8 +15,10 @@ from nanobanana_batch.errors import UsageError
 from nanobanana_batch.exports.card import CARD, card
 from nanobanana_batch.exports.choosing import Chosen, choose
 from nanobanana_batch.exports.columns import Column, columns_of, table_columns_of
+from nanobanana_batch.exports.counting import CountingPlace
 from nanobanana_batch.exports.embedding import change_of
 from nanobanana_batch.exports.format import Format, Layout, Takes, refuse_unused
+from nanobanana_batch.exports.hub import Pushed, check_repo, measured, push
 from nanobanana_batch.exports.options import Options
 from nanobanana_batch.exports.place import Place
 from nanobanana_batch.exports.registry import load
@@ -26,6 +28,7 @@ from nanobanana_batch.exports.target import Target
 from nanobanana_batch.exports.watch import Nobody, Watch
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import RATINGS_NAME
+from nanobanana_batch.wording import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,8 @@ class Exported:
     copied_instead_of_linked: int = 0
     not_embedded: dict[str, int] = field(default_factory=dict)
     """Pictures into which nothing was written, by reason; they are in the export as they are."""
+    pushed: Pushed | None = None
+    """What went to the Hub, or would; None: nothing was to."""
     exit_code: int = field(default=0)
 
 
@@ -63,6 +68,8 @@ def export(
     format, disk, watch = load(options.format), Disk(), watch or Nobody()
     refuse_unused(format, options)
     format.check(options)
+    if options.push_to_hub:
+        _check_push(format, options)
     target = Target(options.out, is_file=format.is_file, disk=disk)
     target.refuse_foreign(options.as_text())
     collection = Collection(folders)
@@ -78,7 +85,7 @@ def export(
                 f"There is nothing to export{_reasons(tally)}.",
                 hint="" if not (options.only or options.where) else "Look at --only and --where.",
             )
-        place = None
+        place, pushed = None, None
         is_new = not dry_run and not target.is_up_to_date(chosen.plan)
         if is_new:
             with target.built(options.as_text(), chosen.plan) as folder:
@@ -87,6 +94,8 @@ def export(
                 layout = format.write(samples, place, options)
                 if not format.is_file:
                     place.put(CARD, card(samples, options, layout or Layout()).encode())
+        if options.push_to_hub:
+            pushed = _pushed(samples, format, target, options, chosen, dry_run=dry_run)
     return Exported(
         path=str(target.path),
         format=options.format,
@@ -96,9 +105,25 @@ def export(
         picture_bytes=chosen.picture_bytes,
         is_new=is_new,
         is_dry_run=dry_run,
+        pushed=pushed,
         copied_instead_of_linked=place.copied_instead if place else 0,
         not_embedded=dict(tally.not_embedded),
     )
+
+
+def _pushed(
+    samples: Samples, format: Format, target: Target, options: Options, chosen: Chosen, *, dry_run: bool
+) -> Pushed:
+    if not dry_run:
+        return push(
+            target.path, options.push_to_hub, f"{counted(len(samples), 'sample')} as {options.format}"
+        )
+    if target.is_up_to_date(chosen.plan):
+        return measured(target.path, options.push_to_hub)
+    place = CountingPlace(target.path.name)
+    layout = format.write(samples, place, options)
+    place.put(CARD, card(samples, options, layout or Layout()).encode())
+    return Pushed(options.push_to_hub, place.files, place.bytes)
 
 
 def _columns(collection: Collection, format: Format, options: Options) -> tuple[Column, ...]:
@@ -121,6 +146,13 @@ def _checks(collection: Collection) -> list[str]:
 
 def _selection(collection: Collection, options: Options) -> Selection:
     return read_selection(options.only, options.where, collection.variables, _checks(collection))
+
+
+def _check_push(format: Format, options: Options) -> None:
+    check_repo(options.push_to_hub)
+    if format.is_file or options.paths_only:
+        what = "--paths-only" if options.paths_only else f"--format {options.format}"
+        raise UsageError(f"{what} makes no data set that the Hub shows.", hint="--format parquet does.")
 
 
 def _refuse_placeholders(chosen: Chosen, options: Options) -> None:

@@ -17,6 +17,7 @@ from nanobanana_batch.exports.columns import Column, renamed
 from nanobanana_batch.exports.features import IMAGE, Feature, arrow_schema, features_of
 from nanobanana_batch.exports.format import Layout, Takes, missing_extra
 from nanobanana_batch.exports.inference import Inference
+from nanobanana_batch.exports.json_lines import json_line
 from nanobanana_batch.exports.options import Options
 from nanobanana_batch.exports.place import Place
 from nanobanana_batch.exports.sample import Sample
@@ -85,13 +86,17 @@ class Metadata:
     def add(self, sample: Sample, files: dict[str, str]) -> None:
         """A line: the names of the picture's files, and what is known of it."""
         told = {column.name: column.of(sample) for column in self._columns}
-        line = (json.dumps({**files, **told}, ensure_ascii=False) + "\n").encode()
+        line = json_line({**files, **told})
         self._open[sample.split].write(line)
         self._inference[sample.split].see(told, len(line))
 
     def __exit__(self, *failed: object) -> None:
         self._stack.__exit__(*failed)  # type: ignore[arg-type]
-        if failed[0] is None and any(each.is_mistaken() for each in self._inference.values()):
+        if (
+            failed[0] is None
+            and not self._place.is_counting
+            and any(each.is_mistaken() for each in self._inference.values())
+        ):
             for split in self._splits:
                 self._with_types(split)
 

@@ -59,6 +59,8 @@ class Options:
     """For spreadsheets: with a byte order mark, and no text that can be taken for a formula."""
     paths_only: bool = False
     """Paths in the place of bytes."""
+    push_to_hub: str = ""
+    """A repository on the Hub that the finished folder is sent to; empty: none."""
 
     embed_metadata: bool = False
     """Whether copies of pictures say in themselves what row they are of."""
@@ -77,7 +79,7 @@ class Options:
             "only": ",".join(sorted(self.only)),
             "where": " and ".join(self.where),
             "split": ",".join(f"{name}={share:.10g}" for name, share in self.split),
-            "seed": self.seed if self.split else "",
+            "seed": (self.seed or "") if self.split else "",
             "max-size": self.max_bytes or "",
             "link": self.link or "",
             "images": self.images,

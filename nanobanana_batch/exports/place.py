@@ -30,6 +30,8 @@ class Place:
         self.name = name
         """What the export is called in the end, without its folders."""
         self._disk = disk
+        self.is_counting = False
+        """Nothing is written: what is there cannot be read back."""
         self.copied_instead = 0
         """Pictures that could not be linked, and were copied."""
 

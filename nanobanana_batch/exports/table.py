@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import codecs
-import json
 from collections.abc import Iterator
 from itertools import islice
 
 from nanobanana_batch.exports.columns import Value
 from nanobanana_batch.exports.format import Takes
+from nanobanana_batch.exports.json_lines import json_line
 from nanobanana_batch.exports.options import Options
 from nanobanana_batch.exports.place import Place
 from nanobanana_batch.exports.samples import Samples
@@ -54,8 +54,7 @@ class Jsonl:
         names = [column.name for column in samples.columns]
         with place.file(place.name) as file:
             for row in _rows(samples):
-                told = dict(zip(names, row, strict=True))
-                file.write((json.dumps(told, ensure_ascii=False) + "\n").encode())
+                file.write(json_line(dict(zip(names, row, strict=True))))
 
 
 def _as_text(value: Value) -> Value:

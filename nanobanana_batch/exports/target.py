@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,7 +36,7 @@ class Record:
     plan: str
     """A hash of all that was to be in it."""
     files: str
-    """A hash of the names and sizes of its files."""
+    """A hash of the names and sizes of its files; without a folder of its own: these themselves."""
 
 
 class Target:
@@ -117,7 +117,7 @@ class Target:
         """What an earlier build has left is of use only if it was to become the same."""
         note = self.building / RECORD
         try:
-            is_same = note.read_text("utf-8") == plan
+            is_same = plan in note.read_text("utf-8")
         except OSError:
             is_same = False
         if is_same:
@@ -146,21 +146,36 @@ class Target:
 
     def _take_places(self, options: Mapping[str, str], plan: str) -> None:
         names = sorted(path.name for path in self.building.iterdir() if path.name != LOCK_NAME)
+        before = self._names_before()
+        for name in names:
+            if name not in before and os.path.lexists(self.path.with_name(name)):
+                raise UsageError(f"{self.path.with_name(name)} is there already; nothing was written.")
+        # Whatever happens from here on, all of these are known as ours, and as not up to date.
+        self._write_record(options, "", self._listing_of(before | set(names)))
         for name in names:
             built, target = self.building / name, self.path.with_name(name)
             if not same_content(built, target):
                 self._disk.replace(built, target)
-        record = Record(_MADE_BY, options, plan, self._listed())
-        write_atomically(self._disk, self._record_path(), [_as_bytes(record)])
+        for name in before - set(names):
+            self._disk.remove(self.path.with_name(name))
+        self._write_record(options, plan, self._listing_of(names))
         shutil.rmtree(self.building)
 
+    def _write_record(self, options: Mapping[str, str], plan: str, files: str) -> None:
+        record = Record(_MADE_BY, options, plan, files)
+        write_atomically(self._disk, self._record_path(), [_as_bytes(record)])
+
+    def _names_before(self) -> set[str]:
+        """The files of an export that has no folder of its own."""
+        record = self._record()
+        lines = record.files.split("\n") if record else []
+        return {line.rpartition("\t")[0] for line in lines if "/" not in line}
+
     def _listed(self) -> str:
-        if not self._is_file:
-            return _listing(self.path)
-        try:
-            return str(self.path.lstat().st_size)
-        except OSError:
-            return ""
+        return self._listing_of(self._names_before()) if self._is_file else _listing(self.path)
+
+    def _listing_of(self, names: Iterable[str]) -> str:
+        return "\n".join(f"{name}\t{_size(self.path.with_name(name))}" for name in sorted(names))
 
     def _is_empty_folder(self) -> bool:
         try:
@@ -198,6 +213,13 @@ def _listing(folder: Path) -> str:
     for line in sorted(found):
         digest.update(line.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return -1
 
 
 def _remove(path: Path) -> None:

@@ -49,6 +49,13 @@ def as_manifest(records: Sequence[Record], format: str) -> str:
             return _yaml(names, map(_untemplated, rows))
 
 
+def not_kept(records: Sequence[Record], format: str) -> list[str]:
+    """What this format cannot say of these rows."""
+    if format in ("jsonl", "csv") or not any(record.request.prompt.endswith("\n") for record in records):
+        return []
+    return ["A prompt ends in an empty line, which a manifest leaves out: --format jsonl keeps it."]
+
+
 def _untemplated(row: Mapping[str, object]) -> Row:
     """Fields of a manifest are templates, in which these stand for what they were made into."""
     written = dict(row)

@@ -24,7 +24,7 @@ from tests.saved_run import Made, saved_run
 
 PROMPTS = [
     "a cat",
-    "first\n\n  second\tthird \n",
+    "first\n\n  second\tthird ",
     "{braces} {{twice}} {red|green} __word__ }",
     "- a: list # no comment\n? key\n%TAG",
     "'quotes' \"and\" \\n \\ back | pipes, commas; semicolons",
@@ -68,6 +68,18 @@ def test_a_plan_has_the_same_row_keys(tmp_path: Path, format: str) -> None:
     path.write_text(done.stdout, encoding="utf-8", newline="")
     assert keys(path) == [row_key(row.request, 1) for row in rows]
     assert done.stderr == ""
+
+
+def test_an_empty_line_at_the_end(tmp_path: Path) -> None:
+    """A manifest leaves it out of any prompt; tables keep it."""
+    record = of_request(Request(MODEL, "a cat\n"))
+    path = written(tmp_path / "a.png", record)
+    done = CliRunner().invoke(commands, ["from-image", str(path)])
+    assert "--format jsonl keeps it" in done.stderr
+    done = CliRunner().invoke(commands, ["from-image", str(path), "--format", "jsonl"])
+    assert done.stderr == ""
+    (tmp_path / "m.jsonl").write_text(done.stdout)
+    assert keys(tmp_path / "m.jsonl") == [record.row_key]
 
 
 WHOLE = Request(

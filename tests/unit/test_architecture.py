@@ -314,7 +314,7 @@ def test_the_service_shares_nothing_with_the_client() -> None:
         ("tqdm", ("screen",)),
         ("starlette", ("service",)),
         ("h11", ("receiver", "service")),
-        ("pyarrow", ("manifest.read.parquet", "manifest.read.parquet_bounds")),
+        ("pyarrow", ("manifest.read.parquet", "manifest.read.parquet_bounds", "exports")),
         ("openpyxl", ("manifest.read.workbook",)),
         ("zstandard", ("manifest.read.unpack",)),
         ("uvicorn", ("service",)),

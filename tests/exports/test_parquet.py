@@ -1,0 +1,118 @@
+"""Parquet loads with `datasets` and says to the Hub what it is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+import nanobanana_batch as nb
+from tests.exports.finished import Made, make_folder
+from tests.exports.test_imagefolder import equals
+
+CALLED = {"image": "var_image"}
+
+
+def undecoded(found: Any) -> Any:
+    """With the bytes of each picture."""
+    return {name: part.cast_column("image", datasets.Image(decode=False)) for name, part in found.items()}
+
+
+@pytest.fixture(scope="module")
+def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, nb.Exported]:
+    """In two parts, of shards so small that there are several."""
+    path = tmp_path_factory.mktemp("parquet") / "set"
+    return path, nb.export(run, "parquet", path, split="train=0.6,holdout=0.4", max_size=400)
+
+
+def test_it_equals_the_run(exported: Any, run: Path, rows: Sequence[Made], tmp_path: Path) -> None:
+    """By the path of the folder; the parts have the names that were asked for."""
+    path, done = exported
+    found = datasets.load_dataset(str(path), cache_dir=str(tmp_path))
+    assert {name: len(part) for name, part in found.items()} == done.splits
+    assert set(done.splits) == {"train", "holdout"}
+    assert found["train"].features == found["holdout"].features
+    assert found["train"][0]["image"].size == (16, 16)
+    equals(undecoded(found), run, rows, CALLED)
+
+
+def test_shards_load_without_the_card(exported: Any, run: Path, rows: Sequence[Made], tmp_path: Path) -> None:
+    """The types stand in each shard, too."""
+    files = [str(path) for path in sorted(exported[0].glob("data/*.parquet"))]
+    found = datasets.load_dataset("parquet", data_files={"both": files}, cache_dir=str(tmp_path))
+    assert isinstance(found["both"].features["image"], datasets.Image)
+    equals(undecoded(found), run, rows, CALLED)
+
+
+def test_shards_have_the_names_and_the_size_that_were_asked_for(exported: Any) -> None:
+    """One number tells how many there are; a picture that is larger alone stands alone."""
+    files = sorted(path.name for path in exported[0].glob("data/train-*.parquet"))
+    assert len(files) > 2
+    assert files == [f"train-{number:05d}-of-{len(files):05d}.parquet" for number in range(len(files))]
+    for path in exported[0].glob("data/*.parquet"):
+        pictures = [len(each["bytes"]) for each in pq.read_table(path)["image"].to_pylist()]
+        assert sum(pictures) <= 400 or len(pictures) == 1
+
+
+def test_the_card_and_the_shards_say_the_same(exported: Any) -> None:
+    """What the Hub's viewer reads: features, parts, and how many there are of each."""
+    path, done = exported
+    told = yaml.safe_load((path / "README.md").read_text("utf-8").split("---\n")[1])
+    info = told["dataset_info"]
+    assert {part["name"]: part["num_examples"] for part in info["splits"]} == done.splits
+    assert all(part["num_bytes"] > 0 for part in info["splits"])
+    schema = pq.read_schema(next(path.glob("data/*.parquet")))
+    features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
+    assert [each["name"] for each in info["features"]] == list(features) == schema.names
+    assert features["image"] == {"_type": "Image"}
+    assert told["configs"][0]["data_files"][0] == {"split": "train", "path": "data/train-*"}
+
+
+def test_row_groups_have_a_hundred_rows(tmp_path: Path) -> None:
+    """What the Hub's viewer reads at once."""
+    run = make_folder(tmp_path / "out", [Made(f"r{number}") for number in range(210)])
+    nb.export(run, "parquet", tmp_path / "set")
+    found = pq.ParquetFile(tmp_path / "set/data/train-00000-of-00001.parquet").metadata
+    assert [found.row_group(number).num_rows for number in range(found.num_row_groups)] == [100, 100, 10]
+
+
+def test_paths_may_stand_in_the_place_of_bytes(run: Path, rows: Sequence[Made], tmp_path: Path) -> None:
+    """The pictures are then read from the run's own folder."""
+    nb.export(run, "parquet", tmp_path / "set", paths_only=True)
+    assert sum(path.stat().st_size for path in (tmp_path / "set").rglob("*.parquet")) < 100_000
+    found = datasets.load_dataset(str(tmp_path / "set"), cache_dir=str(tmp_path / "cache"))
+    equals(undecoded(found), run, rows, CALLED)
+
+
+def test_the_same_run_makes_the_same_bytes(run: Path, tmp_path: Path, exported: Any) -> None:
+    """Card and all."""
+    path, _ = exported
+    nb.export(run, "parquet", tmp_path / "set", split="train=0.6,holdout=0.4", max_size=400)
+
+    def hashes(folder: Path) -> dict[str, str]:
+        return {
+            str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
+            for file in folder.rglob("*")
+            if file.is_file()
+        }
+
+    assert hashes(tmp_path / "set") == hashes(path)
+
+
+def test_without_pyarrow_it_says_how_to_get_it(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is written."""
+    import sys
+
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(nb.UsageError, match=r"nanobanana-batch\[parquet\]"):
+        nb.export(run, "parquet", tmp_path / "set")
+    assert list(tmp_path.iterdir()) == []
