@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,10 +23,10 @@ MODEL = "gemini-3.1-flash-image-preview"
 
 @dataclass(frozen=True)
 class Made:
-    """A row and the bytes of its image; None: nothing was sent yet."""
+    """A row and the bytes of its image, or what makes them; None: nothing was sent yet."""
 
     id: str
-    data: bytes | None
+    data: bytes | Callable[[], bytes] | None
     request: Request = field(default_factory=lambda: Request(MODEL, "a cat"))
     variables: dict[str, str] = field(default_factory=dict)
     variant: int = 1
@@ -41,16 +41,21 @@ def saved_run(folder: Path, rows: Sequence[Made], provider: str = "evolink@api.e
         roster.add_all(map(_draft, rows), problems)
         problems.raise_if_any()
         store.take_manifest(roster, name=folder.name, variables=names)
-    for number, row in enumerate(rows, 1):
-        if row.data is not None:
-            store.apply([facts.Intent(number, number, 1, row.id, provider, "me", b"{}", "f", row.id, 1.0)])
-            store.apply([facts.Accepted(number, TaskMade(f"task-{number}", "req", 4.0, 20.0), 2.0)])
-            image = _file(folder, row.id, row.data)
-            store.apply(
-                [facts.Ready(number, ("https://x/1",), 99.0, 3.0, 3.0), facts.Saved(number, image, 4.0)]
-            )
+    store.apply(
+        [fact for number, row in enumerate(rows, 1) for fact in _facts(folder, number, row, provider)]
+    )
     store.close()
     return folder
+
+
+def _facts(folder: Path, number: int, row: Made, provider: str) -> Iterator[facts.Fact]:
+    if row.data is None:
+        return
+    image = _file(folder, row.id, row.data if isinstance(row.data, bytes) else row.data())
+    yield facts.Intent(number, number, 1, row.id, provider, "me", b"{}", "f", row.id, 1.0)
+    yield facts.Accepted(number, TaskMade(f"task-{number}", "req", 4.0, 20.0), 2.0)
+    yield facts.Ready(number, ("https://x/1",), 99.0, 3.0, 3.0)
+    yield facts.Saved(number, image, 4.0)
 
 
 def _draft(row: Made) -> Draft:
