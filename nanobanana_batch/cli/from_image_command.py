@@ -22,10 +22,11 @@ from nanobanana_batch.cli.show import show, show_as_is
     help="As which kind of manifest.",
 )
 def from_image(files: tuple[Path, ...], format: str) -> None:
-    """Print the rows that image FILEs were made for.
+    """Print the rows that images were made for.
 
-    As a manifest, by what `export --embed-metadata` has written into the files; no folder of a run is needed. A plan of
-    the manifest has the same row keys, so that a run makes again, or finds, what was asked for.
+    As a manifest, by what `export --embed-metadata` has written into the files; no folder of a run is
+    needed. A plan of the manifest has the same row keys, so that a run makes again, or finds, what was asked
+    for.
     """
     from nanobanana_batch.provenance.files import records_of
     from nanobanana_batch.provenance.rows import as_manifest, not_kept
