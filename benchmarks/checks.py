@@ -1,7 +1,8 @@
 """What `check` of many images costs: cold, warm, and after one of them was touched.
 
 `python -m benchmarks.checks [--images 10000] [--side 512]`. Images that look like photographs, half of them
-PNG and half JPEG, one in fifty nearly the same as the one before. Each check is a process of its own; the
+PNG and half JPEG; each five have the same pixels and another content, so that they are drawn in time, and each
+is decoded. The last line is the search among as many fingerprints of strangers. Each check is a process of its own; the
 figure of memory is the most that it held (Linux).
 """
 
@@ -9,13 +10,16 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
 import subprocess
 import sys
 import tempfile
 import time
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
+from nanobanana_batch.checks.likeness import firsts
+from nanobanana_batch.defaults import NEAR_BITS
 from tests.checks.drawn import encoded, photo
 from tests.saved_run import Made, saved_run
 
@@ -28,14 +32,20 @@ with open("/proc/self/status") as status:
 told = {finding.kind.value: finding.count for finding in done.findings}
 print(done.measured, "read,", told, int(most) // 1024, "MB")
 """
-_EACH_SO_MANY = 50
+_COPIES = 5
 _LONGEST_S = 1200
 
 
-def image(number: int, side: int) -> bytes:
-    """One of the run."""
-    one = photo.__wrapped__(number - (number % _EACH_SO_MANY == 1), side)
+@lru_cache(1)
+def drawn(number: int, side: int) -> bytes:
+    """One with pixels of its own."""
+    one = photo.__wrapped__(number, side)
     return encoded(one, "JPEG", quality=90) if number % 2 else encoded(one, compress_level=1)
+
+
+def image(number: int, side: int) -> bytes:
+    """One of the run; what stands behind a picture's end is another content."""
+    return drawn(number // _COPIES, side) + str(number).encode()
 
 
 def main() -> None:
@@ -56,6 +66,11 @@ def main() -> None:
             words = [sys.executable, "-c", _CHECK, str(folder)]
             done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=_LONGEST_S)
             print(f"{name}: {time.monotonic() - began:.1f} s, {done.stdout.strip()}", flush=True)
+    chance = random.Random(1)
+    strangers = [chance.getrandbits(64) for _ in range(asked.images)]
+    began = time.monotonic()
+    firsts(strangers, NEAR_BITS)
+    print(f"near-duplicates among {asked.images:,} strangers: {time.monotonic() - began:.1f} s")
 
 
 if __name__ == "__main__":
