@@ -1,9 +1,9 @@
 """What `check` of many images costs: cold, warm, and after one of them was touched.
 
 `python -m benchmarks.checks [--images 10000] [--side 512]`. Images that look like photographs, half of them
-PNG and half JPEG; each five have the same pixels and another content, so that they are drawn in time, and each
-is decoded. The last line is the search among as many fingerprints of strangers. Each check is a process of its own; the
-figure of memory is the most that it held (Linux).
+PNG and half JPEG; each five have the same pixels and another content, so that they are drawn in time, and
+each is decoded. Each check is a process of its own; the figure of memory is the most that it held (Linux).
+The last line is the search among as many fingerprints of strangers.
 """
 
 from __future__ import annotations
