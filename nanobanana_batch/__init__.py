@@ -13,11 +13,13 @@ What is in `__all__` is public; everything else may change without a word. docs/
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from nanobanana_batch.api.checking import check, from_image
     from nanobanana_batch.api.driving import Interrupted
     from nanobanana_batch.api.exporting import export
     from nanobanana_batch.api.folder import Row, RunFolder, open_run
     from nanobanana_batch.api.making import audit, plan, retry, run, run_async
     from nanobanana_batch.api.options import AuditOptions, RetryOptions, RunOptions
+    from nanobanana_batch.checks.report import Checked
     from nanobanana_batch.errors import (
         BadSurroundings,
         DiskFailed,
@@ -47,6 +49,7 @@ __all__ = [
     "Audit",
     "AuditOptions",
     "BadSurroundings",
+    "Checked",
     "DiskFailed",
     "Exported",
     "FolderInUse",
@@ -74,7 +77,9 @@ __all__ = [
     "TooManyRows",
     "UsageError",
     "audit",
+    "check",
     "export",
+    "from_image",
     "open_run",
     "plan",
     "retry",
@@ -83,6 +88,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "api.checking": ("check", "from_image"),
+    "checks.report": ("Checked",),
     "api.driving": ("Interrupted",),
     "api.exporting": ("export",),
     "api.folder": ("Row", "RunFolder", "open_run"),

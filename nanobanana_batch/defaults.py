@@ -13,3 +13,7 @@ STUCK_AFTER_S = 1800.0
 ON_UNKNOWN = "hold"
 ON_DAILY_QUOTA = "wait"
 PLANNED_ROWS = 10
+NEAR_BITS = 6
+"""Of a fingerprint of 64: as many differ at most after another compression, another size or a slight crop."""
+MOST_NEAR_BITS = 16
+"""Half of the bits of two strangers differ, a quarter hardly ever."""

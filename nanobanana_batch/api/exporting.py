@@ -38,6 +38,8 @@ def export(
     layout: Literal["parquet", "imagefolder", "webdataset"] | None = None,
     by: str | None = None,
     ties: bool = False,
+    embed_metadata: bool = False,
+    embed_in_signed: bool = False,
     push_to_hub: str | None = None,
     dry_run: bool = False,
     progress: AbstractContextManager[Watch | None] | None = None,
@@ -65,6 +67,8 @@ def export(
     - `layout`: edits as `"parquet"`, `"imagefolder"` or `"webdataset"` [`"parquet"`]
     - `by`: a column of numbers that says which of two pictures is better [what people said]
     - `ties`: pairs of which neither is better come along [False]
+    - `embed_metadata`: copies of pictures say of which row they are; `from_image` reads it [False]
+    - `embed_in_signed`: also those whose signature (C2PA) does not hold then [False]
     - `push_to_hub`: a repository on the Hugging Face Hub that the folder is sent to, private if new [none]
     - `dry_run`: say what would be written, and write nothing [False]
 
@@ -103,6 +107,8 @@ def export(
         layout=FileKind(layout) if layout is not None else None,
         by=by,
         ties=ties,
+        embed_metadata=embed_metadata,
+        embed_in_signed=embed_in_signed,
         push_to_hub=push_to_hub or "",
     )
     with progress or nullcontext() as watch:

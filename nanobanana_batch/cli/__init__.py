@@ -8,10 +8,12 @@ import sys
 import click
 
 from nanobanana_batch.cli import interrupts, streams
+from nanobanana_batch.cli.check_command import check
 from nanobanana_batch.cli.completion_command import completion
 from nanobanana_batch.cli.doctor_command import doctor
 from nanobanana_batch.cli.export_command import export
 from nanobanana_batch.cli.folder_commands import audit, results, retry, status
+from nanobanana_batch.cli.from_image_command import from_image
 from nanobanana_batch.cli.init_command import init
 from nanobanana_batch.cli.manifest_commands import plan, run
 from nanobanana_batch.cli.our_command import OurProgram
@@ -53,6 +55,8 @@ for command in (
     results,
     export,
     audit,
+    check,
+    from_image,
     doctor,
     serve,
     models,

@@ -50,6 +50,14 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("Is every request, credit and file explained:", "audit outputs/skylines"),
         ("Fetch what is paid for and missing; nothing is paid again:", "audit outputs/skylines --repair"),
     ),
+    "check": (
+        ("Is every image whole, as asked for, and no other one again:", "check outputs/skylines"),
+        ("Two runs as one, with a score of your own:", "check runs/a runs/b --score judge:aesthetic"),
+    ),
+    "from-image": (
+        ("What a picture was asked for with:", "from-image cat.png"),
+        ("Once more, with other words:", "from-image cat.png --format csv > cat.csv"),
+    ),
     "doctor": (
         ("Before a real run:", "doctor"),
         ("For a folder that was worked on:", "doctor --out outputs/skylines"),

@@ -96,6 +96,14 @@ from nanobanana_batch.exports.registry import FORMATS
 )
 @click.option("--ties", is_flag=True, help="preferences: pairs come along of which neither is better.")
 @click.option(
+    "--embed-metadata",
+    is_flag=True,
+    help="Write prompt, model, settings, task and row key into copies of pictures; `from-image` reads them.",
+)
+@click.option(
+    "--embed-in-signed", is_flag=True, help="Also into pictures whose signature (C2PA) does not hold then."
+)
+@click.option(
     "--push-to-hub",
     metavar="REPO",
     help="Send the finished folder to the Hugging Face Hub, such as me/skylines; a new data set is private.",

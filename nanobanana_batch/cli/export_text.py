@@ -29,6 +29,9 @@ def exported_text(done: Exported) -> str:
         lines.append(
             f"  {counted(done.copied_instead_of_linked, 'image')} could not be linked there, and were copied"
         )
+    lines += [
+        f"  nothing written into {counted(count, 'image')}: {why}" for why, count in done.not_embedded.items()
+    ]
     if pushed := done.pushed:
         sent = f"sent to {pushed.url}" if pushed.url else f"would be sent to the data set {pushed.repo}"
         lines.append(f"  {counted(pushed.files, 'file')} ({bytes_text(pushed.bytes)}) {sent}")

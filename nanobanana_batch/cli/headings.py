@@ -19,9 +19,11 @@ _COMMON = {
 }
 _OWN = {
     "plan": {"What to show": "--row --pilot"},
+    "check": {"What to look at": "--near --score"},
     "export": {
         "Which rows": "--where --images --noted --practice",
-        "What it becomes": "--format --out --split --seed --max-size --link --bom --paths-only --push-to-hub",
+        "What it becomes": "--format --out --split --seed --max-size --link --bom --paths-only --push-to-hub"
+        " --embed-metadata --embed-in-signed",
         "For trainers": "--convert --quality --caption --path-prefix --layout --by --ties",
     },
     "serve": {

@@ -17,6 +17,8 @@ class Measures:
 
     def __init__(self, of: Mapping[str, Mapping[str, str]], columns: tuple[str, ...] = ()) -> None:
         self._of = dict(of)
+        self._by_place: dict[tuple[str, str], Mapping[str, str]] = {}
+        """Rows may have the same content, and other scores."""
         self._by_picture: ByPicture[Mapping[str, str]] = ByPicture()
         self.columns = columns
         """What was measured, in the order of the file."""
@@ -25,6 +27,7 @@ class Measures:
         """What was found of a picture, by its content or what else is known of it."""
         if named.sha256:
             self._of[named.sha256] = found
+            self._by_place[named.image, named.sha256] = found
         else:
             self._by_picture.put(named, found)
 
@@ -35,7 +38,7 @@ class Measures:
 
         The other names are for lines that have lost the content's.
         """
-        found = self._of.get(sha256)
+        found = self._by_place.get((image, sha256)) or self._of.get(sha256)
         if found is None:
             found = self._by_picture.of(Named(id_, image, row_key, sha256), is_first=is_first)
         return found or {}

@@ -46,7 +46,7 @@ class Captions:
 
     takes = Takes.PICTURES
     is_file = False
-    uses = frozenset({"split", "link", "convert", "caption", "path_prefix"})
+    uses = frozenset({"split", "link", "convert", "caption", "path_prefix", "embed_metadata"})
 
     def check(self, options: Options) -> None:
         """Any go together."""
@@ -78,7 +78,7 @@ class Captions:
             for sample, prepared in ahead(samples, learnt):
                 with samples.written(sample):
                     learnt_one = prepared()
-                    line = _write(sample, learnt_one, place, options)
+                    line = _write(sample, learnt_one, samples, place, options)
                     told = {name: _under(prefix, value) for name, value in line.paths.items()}
                     told["caption"] = line.caption
                     lists[sample.split].write((json.dumps(told, ensure_ascii=False) + "\n").encode())
@@ -113,10 +113,10 @@ def _controls(sample: Sample, lineage: Lineage, recoding: Recoding) -> tuple[Rec
         return ()
 
 
-def _write(sample: Sample, learnt: _Learnt, place: Place, options: Options) -> _Line:
+def _write(sample: Sample, learnt: _Learnt, samples: Samples, place: Place, options: Options) -> _Line:
     paths = {"image_path": f"{sample.split}/{sample.key}.{learnt.picture.encoding}"}
     if learnt.picture.is_changed:
-        place.put(paths["image_path"], learnt.picture.data)
+        place.put(paths["image_path"], samples.change(learnt.picture.data, sample))
     else:
         place.picture(paths["image_path"], sample, options.link)
     place.put(f"{sample.split}/{sample.key}.txt", f"{learnt.caption}\n".encode())

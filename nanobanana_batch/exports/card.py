@@ -169,6 +169,9 @@ def _notes(samples: Samples, options: Options, layout: Layout) -> Iterator[str]:
             f"- split into {shares} by content (seed {options.seed}): no prompt, no source image and no image"
             " is in two parts"
         )
+    if options.embed_metadata:
+        left = f", but for {tally.not_embedded.total():,} that are as they came" if tally.not_embedded else ""
+        yield f"- each file says in itself what row it is of{left}; `sha256` is of the file before that"
     yield from (f"- {note}" for note in layout.notes)
 
 

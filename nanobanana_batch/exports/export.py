@@ -16,6 +16,7 @@ from nanobanana_batch.exports.card import CARD, card
 from nanobanana_batch.exports.choosing import Chosen, choose
 from nanobanana_batch.exports.columns import Column, columns_of, table_columns_of
 from nanobanana_batch.exports.counting import CountingPlace
+from nanobanana_batch.exports.embedding import change_of
 from nanobanana_batch.exports.far_target import FarTarget, target_of
 from nanobanana_batch.exports.format import Format, Layout, LooksFirst, Takes, refuse_unused
 from nanobanana_batch.exports.hub import Pushed, check_repo, measured, push
@@ -46,6 +47,8 @@ class Exported:
     """False: it was there already, with all of this, and nothing was written."""
     is_dry_run: bool = False
     copied_instead_of_linked: int = 0
+    not_embedded: dict[str, int] = field(default_factory=dict)
+    """Pictures into which nothing was written, by reason; they are in the export as they are."""
     pushed: Pushed | None = None
     """What went to the Hub, or would; None: nothing was to."""
     exit_code: int = field(default=0)
@@ -76,7 +79,8 @@ def export(
         chosen = choose(collection, selection, format, options, columns, spool, tally, watch)
         _refuse_placeholders(chosen, options)
         paths = [folder.path for folder in collection.folders]
-        samples = Samples(spool, chosen.sides, options.splits, columns, tally, watch, paths)
+        change = change_of(options, tally)
+        samples = Samples(spool, chosen.sides, options.splits, columns, tally, watch, paths, change)
         if not len(samples):
             raise UsageError(
                 f"There is nothing to export{_reasons(tally)}.",
@@ -89,7 +93,7 @@ def export(
         is_new = not dry_run and not target.is_up_to_date(plan)
         if is_new:
             with target.built(options.as_text(), plan) as folder:
-                place = target.place(folder)
+                place = target.place(folder, change)
                 watch.begin("written", len(samples))
                 layout = format.write(samples, place, options)
                 if not tally.written.total():
@@ -109,6 +113,7 @@ def export(
         is_dry_run=dry_run,
         pushed=pushed,
         copied_instead_of_linked=place.copied_instead if place else 0,
+        not_embedded=dict(tally.not_embedded),
     )
 
 

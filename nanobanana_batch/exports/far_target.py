@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import IO, Any
 
 from nanobanana_batch.errors import UsageError
+from nanobanana_batch.exports.embedding import Change
 from nanobanana_batch.exports.options import Options
 from nanobanana_batch.exports.place import Place
 from nanobanana_batch.exports.registry import FORMATS
@@ -43,9 +44,9 @@ class FarTarget:
         """As it is told."""
         return self._storage.address
 
-    def place(self, folder: Path) -> Place:
+    def place(self, folder: Path, change: Change) -> Place:
         """What a format writes to."""
-        return _FarPlace(folder, self._storage.name, self._disk, self)
+        return _FarPlace(folder, self._storage.name, self._disk, change, self)
 
     def refuse_foreign(self, options: Mapping[str, str]) -> None:
         """Look at what is there already.
@@ -124,8 +125,8 @@ class FarTarget:
 class _FarPlace(Place):
     """Where a file is made before it is sent."""
 
-    def __init__(self, folder: Path, name: str, disk: Disk, target: FarTarget) -> None:
-        super().__init__(folder, name, disk)
+    def __init__(self, folder: Path, name: str, disk: Disk, change: Change, target: FarTarget) -> None:
+        super().__init__(folder, name, disk, change)
         self._target = target
 
     @contextmanager

@@ -11,7 +11,7 @@ from nanobanana_batch.collection.entries import Entry
 from nanobanana_batch.errors import UsageError
 from nanobanana_batch.exports.features import Feature
 from nanobanana_batch.exports.leaving_out import Why
-from nanobanana_batch.exports.options import Options
+from nanobanana_batch.exports.options import Link, Options
 from nanobanana_batch.exports.place import Place
 from nanobanana_batch.exports.samples import Samples
 
@@ -102,10 +102,15 @@ def refuse_unused(format: Format, options: Options) -> None:
         "layout": (options.layout is not None, "--layout"),
         "by": (options.by is not None, "--by"),
         "ties": (options.ties, "--ties"),
+        "embed_metadata": (options.embed_metadata, "--embed-metadata"),
     }
     for name, (is_given, spelt) in given.items():
         if is_given and name not in format.uses:
             raise UsageError(f"--format {options.format} has no use for {spelt}.")
+    if options.embed_metadata and (options.paths_only or options.link not in (None, Link.COPY)):
+        raise UsageError("--embed-metadata writes into copies of pictures, and these would be the run's own.")
+    if options.embed_in_signed and not options.embed_metadata:
+        raise UsageError("--embed-in-signed says more of --embed-metadata, which is not given.")
 
 
 def missing_extra(error: ModuleNotFoundError, extra: str, format: str) -> UsageError:

@@ -35,7 +35,7 @@ class ImageFolder:
 
     takes = Takes.PICTURES
     is_file = False
-    uses = frozenset({"split", "link"})
+    uses = frozenset({"split", "link", "embed_metadata"})
 
     def check(self, options: Options) -> None:
         """The loader knows a part by the name of its folder, and knows three names."""

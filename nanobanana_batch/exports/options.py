@@ -94,6 +94,11 @@ class Options:
     push_to_hub: str = ""
     """A repository on the Hub that the finished folder is sent to; empty: none."""
 
+    embed_metadata: bool = False
+    """Whether copies of pictures say in themselves what row they are of."""
+    embed_in_signed: bool = False
+    """Also those whose signature is broken by that."""
+
     @property
     def splits(self) -> tuple[str, ...]:
         """The names of the parts, in the order in which they were asked for."""
@@ -121,6 +126,8 @@ class Options:
             "layout": self.layout or "",
             "by": self.by or "",
             "ties": "yes" if self.ties else "",
+            "embed-metadata": "yes" if self.embed_metadata else "",
+            "embed-in-signed": "yes" if self.embed_in_signed else "",
         }
         return {name: str(value) for name, value in told.items() if value != ""}
 

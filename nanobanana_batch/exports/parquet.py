@@ -32,7 +32,7 @@ class Parquet:
 
     takes = Takes.PICTURES
     is_file = False
-    uses = frozenset({"split", "max_bytes", "paths_only"})
+    uses = frozenset({"split", "max_bytes", "paths_only", "embed_metadata"})
 
     def check(self, options: Options) -> None:
         """It needs pyarrow."""
@@ -49,7 +49,7 @@ class Parquet:
                 picture: dict[str, Any] = {"bytes": None, "path": str(sample.picture.file.resolve())}
                 read_picture(sample.picture)
             else:
-                picture = {"bytes": read_picture(sample.picture), "path": sample.file_name}
+                picture = {"bytes": samples.read(sample), "path": sample.file_name}
             return {IMAGE: picture, **{column.name: column.of(sample) for column in columns}}
 
         sizes = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -18,7 +18,14 @@ from nanobanana_batch.files.standing import Stands
 class Place:
     """A folder that is being filled; of formats of one file, that in which the file is built as `name`."""
 
-    def __init__(self, folder: Path, name: str, disk: Disk) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        disk: Disk,
+        change: Callable[[bytes, Sample], bytes] = lambda data, sample: data,
+    ) -> None:
+        self._change = change
         self.folder = folder
         self.name = name
         """What the export is called in the end, without its folders."""
@@ -71,12 +78,12 @@ class Place:
             DiskFailed: the disk is full or refuses.
         """
         if link is None or link is Link.COPY:
-            self.put(name, read_picture(sample.picture))
+            self.put(name, self._change(read_picture(sample.picture), sample))
             return
         if sample.picture.stands is not Stands.AS_SAVED:  # its time does not tell
             read_picture(sample.picture)
         if not self._linked(name, sample, link):
-            self.put(name, read_picture(sample.picture))
+            self.put(name, self._change(read_picture(sample.picture), sample))
 
     def _linked(self, name: str, sample: Sample, link: Link) -> bool:
         path = self._path(name)

@@ -9,7 +9,7 @@ import hashlib
 import os
 import pickle
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -29,7 +29,7 @@ class Samples:
 
     for sample in samples:                  # or samples.of("train"), for one part
         with samples.written(sample):       # counts it; or, on LeftOut, why not
-            data = read_picture(sample.picture)
+            data = samples.read(sample)
             ...
     """
 
@@ -42,7 +42,10 @@ class Samples:
         tally: Tally,
         watch: Watch,
         folders: Sequence[Path] = (),
+        change: Callable[[bytes, Sample], bytes] = lambda data, sample: data,
     ) -> None:
+        self.change = change
+        """What becomes of a picture's bytes on their way into the export."""
         self._spool = spool
         self._sides = sides
         self._watch = watch
@@ -70,6 +73,14 @@ class Samples:
     def of(self, split: str) -> Iterator[Sample]:
         """Those of one part."""
         return (sample for sample in self if sample.split == split)
+
+    def read(self, sample: Sample) -> bytes:
+        """The bytes of its picture as they go into the export.
+
+        Raises:
+            LeftOut: they are not those that were saved, or cannot be read.
+        """
+        return self.change(read_picture(sample.picture), sample)
 
     @contextmanager
     def written(self, sample: Sample) -> Iterator[None]:

@@ -43,6 +43,8 @@ class Tally:
     duplicates: int = 0
     noted: int = 0
     placeholders: int = 0
+    not_embedded: Counter[str] = field(default_factory=Counter)
+    """Pictures into which nothing could be written, by reason."""
     rejected: int = 0
     with_sources: int = 0
     first_saved_at: float | None = None

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from nanobanana_batch.errors import FolderInUse, UsageError
+from nanobanana_batch.exports.embedding import Change
 from nanobanana_batch.exports.place import Place
 from nanobanana_batch.files.disk import Disk, as_disk_failure, same_content, write_atomically
 from nanobanana_batch.files.lock import LOCK_NAME, only_writer
@@ -58,9 +59,9 @@ class Target:
         """As it is told."""
         return str(self.path)
 
-    def place(self, folder: Path) -> Place:
+    def place(self, folder: Path, change: Change) -> Place:
         """What a format writes to, of the folder that it is built in."""
-        return Place(folder, self.path.name, self._disk)
+        return Place(folder, self.path.name, self._disk, change)
 
     def refuse_foreign(self, options: Mapping[str, str]) -> None:
         """Look at what has the name already.

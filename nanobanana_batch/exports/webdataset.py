@@ -17,7 +17,7 @@ class WebDataset:
 
     takes = Takes.PICTURES
     is_file = False
-    uses = frozenset({"split", "max_bytes", "convert", "caption"})
+    uses = frozenset({"split", "max_bytes", "convert", "caption", "embed_metadata"})
 
     def check(self, options: Options) -> None:
         """Any go together."""
@@ -46,7 +46,7 @@ class WebDataset:
                             found = recoding.of(data)
                             data, ending = found.data, found.encoding.value
                         files = {
-                            ending: data,
+                            ending: samples.change(data, sample),
                             "json": as_json(sample, samples.columns),
                             "txt": caption.of(sample).encode(),
                         }

@@ -17,7 +17,7 @@ from nanobanana_batch.api import orders
 from nanobanana_batch.api.options import AuditOptions, PaceOptions, ProviderOptions, RetryOptions, RunOptions
 from nanobanana_batch.cli import commands
 
-FUNCTIONS = ("audit", "export", "open_run", "plan", "retry", "run", "run_async")
+FUNCTIONS = ("audit", "check", "export", "from_image", "open_run", "plan", "retry", "run", "run_async")
 
 
 def loaded_by(code: str) -> set[str]:
@@ -93,6 +93,8 @@ ON_SCREEN = {"help", "config", "no_progress", "json_", "quiet", "verbose"}
         ("run", parameters(nb.run, RunOptions), {"dry_run"}),
         ("plan", parameters(nb.plan, RunOptions), {"row", "show_request"}),
         ("retry", parameters(nb.retry, RetryOptions), set[str]()),
+        ("check", parameters(nb.check), set[str]()),
+        ("from-image", parameters(nb.from_image), {"format"}),
         ("audit", parameters(nb.audit, AuditOptions), {"rebuild"}),
         ("export", parameters(nb.export), set[str]()),
     ],

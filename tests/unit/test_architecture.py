@@ -128,6 +128,8 @@ BELOW: dict[str, set[str]] = {
         "state",
         "spreadsheets",
     },
+    "checks": {"defaults", "errors", "wording", "model", "fidelity", "files", "collection"},
+    "provenance": {"errors", "model", "files", "collection"},
     "pricing": {"errors", "model", "catalog", "user_folders"},
     "files": {"errors", "commands", "file_names", "visible", "model", "user_folders"},
     "state": {"errors", "commands", "file_names", "problems", "model", "fidelity"},
@@ -148,7 +150,8 @@ BELOW: dict[str, set[str]] = {
     "results": {"errors", "model", "fidelity", "files", "state", "estimates", "live"}
     | {"spreadsheets", "collection"},
     "estimates": {"errors", "model", "state", "pricing"},
-    "exports": {"errors", "wording", "file_names", "visible", "model", "files", "results", "collection"},
+    "exports": {"errors", "wording", "file_names", "visible", "model", "files", "results", "collection"}
+    | {"provenance"},
     "service": set(),
     "live": {"errors", "wording", "files", "engine"},
     "screen": {"visible", "wording", "engine", "live", "results"},
@@ -185,14 +188,16 @@ BELOW: dict[str, set[str]] = {
     "api": {"defaults", "wording", "visible", "errors", "problems", "commands", "file_names", "model"}
     | {"files", "state", "manifest", "engine", "live", "screen", "results", "exports"}
     | {"jobs.audit", "jobs.connection", "jobs.order", "jobs.outcome", "jobs.outlook", "jobs.plan"}
-    | {"jobs.retry", "jobs.run", "jobs.session", "jobs.told"},
+    | {"jobs.retry", "jobs.run", "jobs.session", "jobs.told"}
+    | {"checks", "provenance"},
     "__main__": {"cli"},
     "cli": {"wording", "errors", "commands", "visible", "model", "files", "state", "catalog", "engine"}
     | {"results", "exports", "service", "manifest", "estimates", "pricing", "receiver", "live", "screen"}
     | {"defaults", "api", "project_file", "jobs.starter"}
     | {"jobs.audit", "jobs.connection", "jobs.doctor", "jobs.order", "jobs.outcome", "jobs.outlook"}
     | {"jobs.pilot", "jobs.plan", "jobs.prices", "jobs.rebuild", "jobs.retry", "jobs.run", "jobs.session"}
-    | {"jobs.told"},
+    | {"jobs.told"}
+    | {"checks", "provenance"},
 }
 """Each room and whom it may know; `cli` and what composes the rooms stand at the end."""
 
@@ -313,7 +318,8 @@ def test_the_service_shares_nothing_with_the_client() -> None:
         ("openpyxl", ("manifest.read.workbook",)),
         ("zstandard", ("manifest.read.unpack",)),
         ("uvicorn", ("service",)),
-        ("PIL", ("service", "exports", "api")),
+        ("PIL", ("service", "exports", "api", "checks")),
+        ("imagehash", ("checks.pixels",)),
     ],
 )
 def test_a_library_is_known_to_few(library: str, allowed: tuple[str, ...]) -> None:
