@@ -54,8 +54,8 @@ def gallery(
 ) -> None:
     """Make a page that shows what output folders hold.
 
-    It opens from disk, without a server or a network: grid, table, side by side, filters, search. Thumbnails are
-    made once; run it again after a run, or while one is going on. Its path is printed.
+    It opens from disk, without a server or a network: grid, table, side by side, filters, search. Thumbnails
+    are made once; run it again after a run, or while one is going on. Its path is printed.
     """
     from nanobanana_batch.api.gallery import gallery as make
     from nanobanana_batch.screen.counted import counted_bar

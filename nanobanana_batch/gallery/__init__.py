@@ -1,1 +1,1 @@
-"""A page that shows what output folders hold: built by Python, opened from disk, without a server or a network."""
+"""A page that shows what output folders hold; it opens from disk, without a server or a network."""

@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,8 +74,8 @@ def build(order: Order, progress: Progress = lambda done, total: None) -> Galler
     """Make or renew it.
 
     Raises:
-        UsageError: a folder is no output folder, nothing can be written there, the selection is none, or there
-            is too much for one file.
+        UsageError: a folder is no output folder, nothing can be written there, the selection is none, or
+            there is too much for one file.
         FolderRefused: a folder holds links or other things that no run makes.
         FolderInUse: another process builds it just now.
         StateFailed: a folder's state is gone or damaged, or of a newer version.

@@ -120,6 +120,8 @@ def _take(found: Gathered, told: dict[str, Any], drawn: Future[Thumb] | None) ->
     if drawn is not None:
         thumb = drawn.result()
         found.count(thumb)
+        if told.get("stands") == Stands.NOT_LOOKED_AT and thumb.key:  # it was, just now
+            told["stands"] = None if thumb.key == told["sha256"] else Stands.CHANGED.value
         told |= {"thumb": thumb.key} if thumb.key else {"problem": thumb.problem}
         ratio = told["width"] / max(told["height"], 1)
         found.totals.picture(ratio, is_broken=thumb.key is None)

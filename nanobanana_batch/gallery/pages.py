@@ -1,4 +1,4 @@
-"""The page around the data: what it may do is written into it, and is nothing but show what stands beside it."""
+"""The page around the data. It may show what stands beside it, and nothing else: that is written into it."""
 
 from __future__ import annotations
 

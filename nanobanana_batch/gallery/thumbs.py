@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 import threading
 import warnings
 from collections.abc import Collection, Iterator
@@ -175,8 +174,3 @@ def _in_colour(image: PIL.Image.Image) -> PIL.Image.Image:
         image = image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
     has_alpha = image.mode in ("LA", "PA", "La", "RGBa") or "transparency" in image.info
     return image.convert("RGBA" if has_alpha else "RGB")
-
-
-def remove_folder(path: Path) -> None:
-    """A folder of ours with what is in it, as far as it can be removed."""
-    shutil.rmtree(path, ignore_errors=True)
