@@ -236,7 +236,7 @@ def test_all_that_is_known_is_told(opened: Opened) -> None:
     page.wait_for_selector("dialog[open] .panel")
     told = page.inner_text("#single")
     assert "content_policy_violation" in told
-    assert "It has cost nothing that is known" in told
+    assert "It has cost 0 credits" in told
     opened.at("item=0")
     page.wait_for_selector("dialog[open] .facts")
     facts = page.inner_text(".facts")
