@@ -3,7 +3,7 @@
     python -m benchmarks.gallery [--images N] [--folder DIR] [--no-images]
 
 Draws 512x512 JPEGs with the grain of photographs (some hundred scenes, each file with its own bytes), builds
-the gallery twice, and opens it in the Chromium of the system: until the first images are painted, then scrolls,
+the gallery twice, and opens it in the Chromium of the system: until the first image is painted, then scrolls,
 filters and searches. `--no-images`: rows that are not sent yet, to open 100,000 of them in bounded time.
 """
 
