@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from nanobanana_batch.api.driving import Interrupted
     from nanobanana_batch.api.exporting import export
     from nanobanana_batch.api.folder import Row, RunFolder, open_run
+    from nanobanana_batch.api.gallery import gallery
     from nanobanana_batch.api.making import audit, plan, retry, run, run_async
     from nanobanana_batch.api.options import AuditOptions, RetryOptions, RunOptions
     from nanobanana_batch.checks.report import Checked
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from nanobanana_batch.exports.export import Exported
+    from nanobanana_batch.galleries.build import GalleryMade
     from nanobanana_batch.jobs.audit import Audit
     from nanobanana_batch.jobs.outcome import Outcome
     from nanobanana_batch.jobs.plan import Plan
@@ -54,6 +56,7 @@ __all__ = [
     "Exported",
     "FolderInUse",
     "FolderRefused",
+    "GalleryMade",
     "ImageRejected",
     "Interrupted",
     "KeyProblem",
@@ -80,6 +83,7 @@ __all__ = [
     "check",
     "export",
     "from_image",
+    "gallery",
     "open_run",
     "plan",
     "retry",
@@ -93,9 +97,11 @@ _HOMES = {
     "api.driving": ("Interrupted",),
     "api.exporting": ("export",),
     "api.folder": ("Row", "RunFolder", "open_run"),
+    "api.gallery": ("gallery",),
     "api.making": ("audit", "plan", "retry", "run", "run_async"),
     "api.options": ("AuditOptions", "RetryOptions", "RunOptions"),
     "exports.export": ("Exported",),
+    "galleries.build": ("GalleryMade",),
     "jobs.audit": ("Audit",),
     "jobs.outcome": ("Outcome",),
     "jobs.plan": ("Plan",),

@@ -14,6 +14,7 @@ from nanobanana_batch.cli.doctor_command import doctor
 from nanobanana_batch.cli.export_command import export
 from nanobanana_batch.cli.folder_commands import audit, results, retry, status
 from nanobanana_batch.cli.from_image_command import from_image
+from nanobanana_batch.cli.gallery_command import gallery
 from nanobanana_batch.cli.init_command import init
 from nanobanana_batch.cli.manifest_commands import plan, run
 from nanobanana_batch.cli.our_command import OurProgram
@@ -54,6 +55,7 @@ for command in (
     retry,
     results,
     export,
+    gallery,
     audit,
     check,
     from_image,

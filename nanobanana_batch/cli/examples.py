@@ -46,6 +46,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "export out --format parquet --out set --only accepted",
         ),
     ),
+    "gallery": (
+        ("A page with all images, in outputs/skylines/gallery:", "gallery outputs/skylines"),
+        ("One file to hand on, of the best:", "gallery outputs/skylines --where rating=4,5 --one-file"),
+    ),
     "audit": (
         ("Is every request, credit and file explained:", "audit outputs/skylines"),
         ("Fetch what is paid for and missing; nothing is paid again:", "audit outputs/skylines --repair"),

@@ -152,6 +152,7 @@ BELOW: dict[str, set[str]] = {
     "estimates": {"errors", "model", "state", "pricing"},
     "exports": {"errors", "wording", "file_names", "visible", "model", "files", "results", "collection"}
     | {"provenance"},
+    "galleries": {"errors", "model", "files", "collection"},
     "service": set(),
     "live": {"errors", "wording", "files", "engine"},
     "screen": {"visible", "wording", "engine", "live", "results"},
@@ -186,14 +187,14 @@ BELOW: dict[str, set[str]] = {
     | {"jobs.connection", "jobs.prices"},
     "jobs": set(),
     "api": {"defaults", "wording", "visible", "errors", "problems", "commands", "file_names", "model"}
-    | {"files", "state", "manifest", "engine", "live", "screen", "results", "exports"}
+    | {"files", "state", "manifest", "engine", "live", "screen", "results", "exports", "galleries"}
     | {"jobs.audit", "jobs.connection", "jobs.order", "jobs.outcome", "jobs.outlook", "jobs.plan"}
     | {"jobs.retry", "jobs.run", "jobs.session", "jobs.told"}
     | {"checks", "provenance"},
     "__main__": {"cli"},
     "cli": {"wording", "errors", "commands", "visible", "model", "files", "state", "catalog", "engine"}
     | {"results", "exports", "service", "manifest", "estimates", "pricing", "receiver", "live", "screen"}
-    | {"defaults", "api", "project_file", "jobs.starter"}
+    | {"galleries", "defaults", "api", "project_file", "jobs.starter"}
     | {"jobs.audit", "jobs.connection", "jobs.doctor", "jobs.order", "jobs.outcome", "jobs.outlook"}
     | {"jobs.pilot", "jobs.plan", "jobs.prices", "jobs.rebuild", "jobs.retry", "jobs.run", "jobs.session"}
     | {"jobs.told"}
@@ -318,7 +319,7 @@ def test_the_service_shares_nothing_with_the_client() -> None:
         ("openpyxl", ("manifest.read.workbook",)),
         ("zstandard", ("manifest.read.unpack",)),
         ("uvicorn", ("service",)),
-        ("PIL", ("service", "exports", "api", "checks")),
+        ("PIL", ("service", "exports", "api", "checks", "galleries")),
         ("imagehash", ("checks.pixels",)),
     ],
 )
