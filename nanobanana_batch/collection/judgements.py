@@ -34,6 +34,13 @@ class Verdict(StrEnum):
     REJECTED = "rejected"
 
 
+CAN_SAY = {
+    "rating": frozenset(map(str, range(1, MOST_STARS + 1))),
+    "verdict": frozenset(verdict.value for verdict in Verdict),
+}
+"""Texts that are no slip where nobody has said them yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """Of one picture; without anything given it takes back what was said."""
@@ -113,7 +120,7 @@ def save_judged(folder: Path, judged: Iterable[Judged], disk: Disk) -> None:
         UsageError: the file that is there cannot be read, or a line of it is none.
         DiskFailed: the disk is full or refuses; the old file is untouched.
     """
-    news = list({(one.row_key, one.sha256): one for one in judged}.values())
+    news = list({one.named.needed(): one for one in judged}.values())
     path = folder / RATINGS_NAME
     with only_changer(folder):
         there = read_sheet(path, SAYS)
