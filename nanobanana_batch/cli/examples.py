@@ -36,6 +36,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("results.csv as things are now:", "results outputs/skylines"),
         ("A copy that is safe to open in a spreadsheet:", "results outputs/skylines --for-spreadsheets"),
     ),
+    "gallery": (
+        ("A page with all images, in outputs/skylines/gallery:", "gallery outputs/skylines"),
+        ("One file to hand on, of the best:", "gallery outputs/skylines --where 'rating>=4' --one-file"),
+    ),
     "audit": (
         ("Is every request, credit and file explained:", "audit outputs/skylines"),
         ("Fetch what is paid for and missing; nothing is paid again:", "audit outputs/skylines --repair"),
