@@ -47,6 +47,8 @@ class SaidJudgement(SaidPicture):
     """What a person said of it; all that is left out is taken back."""
 
     image_number: Annotated[int, Field(ge=1)] = 1
+    item: Annotated[int, Field(ge=0)]
+    """Its number in the page, which wants it back."""
     rating: Annotated[int, Field(ge=1, le=MOST_STARS)] | None = None
     verdict: Verdict | None = Field(default=None, strict=False)
     rating_note: _Text = ""
@@ -60,6 +62,11 @@ class SaidChoice(BaseModel):
     first: SaidPicture
     second: SaidPicture
     better: Better | None = Field(default=None, strict=False)
+
+    @property
+    def pair(self) -> frozenset[tuple[str, Named]]:
+        """The two, whichever was shown first."""
+        return frozenset({(one.folder, one.named) for one in (self.first, self.second)})
 
 
 class Said(BaseModel):
@@ -81,6 +88,8 @@ class Saving:
         self._folders = folders
         self._disk = disk
         self._one_at_a_time = threading.Lock()
+        self._ratings: dict[tuple[str, Named], SaidJudgement] = {}
+        self._choices: dict[frozenset[tuple[str, Named]], SaidChoice] = {}
 
     def save(self, said: Said) -> None:
         """All of it, or as much as the disk takes; what was saved may be said again.
@@ -107,6 +116,15 @@ class Saving:
                 save_judged(folder, some, self._disk)
             for folder, pairs in choices.items():
                 save_choices(folder, pairs, self._disk)
+            self._ratings.update({(one.folder, one.named): one for one in said.ratings})
+            self._choices.update({each.pair: each for each in said.choices})
+
+    def since(self) -> Said:
+        """All that was saved here, for a page that is loaded anew: its data are from before."""
+        with self._one_at_a_time:
+            return Said.model_construct(
+                ratings=list(self._ratings.values()), choices=list(self._choices.values())
+            )
 
     def _folder(self, name: str) -> Path:
         try:

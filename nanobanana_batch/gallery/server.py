@@ -53,8 +53,8 @@ class Shown:
 
     page: Path
     """The page of a gallery in a folder."""
-    collection: Collection
-    """The folders that it shows, by the same names."""
+    folders: tuple[Path, ...]
+    """Those that it was built of."""
 
 
 class Server:
@@ -64,15 +64,15 @@ class Server:
         """`port`: 0 is any free one.
 
         Raises:
-            UsageError: the port cannot be had.
+            UsageError: the port cannot be had, or a folder is no output folder any more.
         """
+        collection = Collection(shown.folders)
+        paths = [folder.path for folder in collection.folders]
+        files = ServedFiles(shown.page, paths)
         self._listener = _listening(port)
         self.port = int(self._listener.getsockname()[1])
         self._secret = secrets.token_urlsafe(_SECRET_BYTES)
-        files = ServedFiles(shown.page, [folder.path for folder in shown.collection.folders])
-        folders = dict(
-            zip(shown.collection.names, (each.path for each in shown.collection.folders), strict=True)
-        )
+        folders = dict(zip(collection.names, paths, strict=True))
         self.address = f"http://{HOST}:{self.port}/{self._secret}/{files.address}"
         """That of the page; whoever has it can see and write."""
         app = _App(self._secret, self.port, files, Saving(folders, disk or Disk())).app()
@@ -118,11 +118,14 @@ class _App:
             return _refused(404, "Nothing is here. The address of the gallery is the one that was printed.")
         if request.method == "POST":
             return await self._take(request, f"http://{host}")
-        return await self._give(address)
+        if request.url.query == "said":
+            since = await run_in_threadpool(self._saving.since)
+            return Response(since.model_dump_json(), 200, _HEADERS, "application/json")
+        return await self._give(secret, address)
 
-    async def _give(self, address: bytes) -> Response:
+    async def _give(self, secret: bytes, address: bytes) -> Response:
         if not address:
-            return RedirectResponse(self._files.address, headers=_HEADERS)
+            return RedirectResponse(f"/{secret.decode()}/{self._files.address}", headers=_HEADERS)
         found = await run_in_threadpool(self._files.read, address)
         if found is None:
             return _refused(404, "Nothing is here.")

@@ -84,16 +84,22 @@
     return undefined; // else the file says something newer
   }
 
+  function learn(choice) {
+    const key = pairKey(choice.first, choice.second);
+    if (choice.better) choices.set(key, choice);
+    else choices.delete(key);
+  }
+
   async function begin() {
-    for (const choice of Gallery.summary.choices || []) choices.set(pairKey(choice.first, choice.second), choice);
+    for (const choice of Gallery.summary.choices || []) learn(choice);
     if (canSave) {
       const found = await fetch("?said").then((reply) => reply.json(), () => ({ ratings: [], choices: [] }));
-      for (const choice of found.choices || []) choices.set(pairKey(choice.first, choice.second), choice);
+      for (const choice of found.choices || []) learn(choice);
       for (const told of found.ratings || []) await remember(told, true);
     }
     const before = kept();
     for (const choice of before.choices) {
-      choices.set(pairKey(choice.first, choice.second), choice);
+      learn(choice);
       unsavedChoices.set(pairKey(choice.first, choice.second), choice);
     }
     for (const told of before.ratings) await remember(told, false);
@@ -126,8 +132,7 @@
   Gallery.choose = (one, other, better) => {
     const choice = { prompt: one.prompt || "", first: names(one), second: names(other), better };
     const key = pairKey(one, other);
-    if (better) choices.set(key, choice);
-    else choices.delete(key);
+    learn(choice);
     unsavedChoices.set(key, choice);
     keep();
     send();
