@@ -15,7 +15,7 @@ from nanobanana_batch.errors import UsageError
 from nanobanana_batch.wording import counted
 
 if TYPE_CHECKING:
-    from nanobanana_batch.gallery.build import GalleryMade
+    from nanobanana_batch.galleries.build import GalleryMade
 
 
 @click.command(cls=OurCommand)
@@ -70,8 +70,8 @@ def gallery(
 ) -> None:
     """Make a page that shows what output folders hold.
 
-    It opens from disk, without a server or a network: grid, table, side by side, filters, search. Thumbnails are
-    made once; run it again after a run, or while one is going on. Its path is printed.
+    It opens from disk, without a server or a network: grid, table, side by side, filters, search. Thumbnails
+    are made once; run it again after a run, or while one is going on. Its path is printed.
     """
     from nanobanana_batch.api.gallery import gallery as make
     from nanobanana_batch.screen.counted import counted_bar
@@ -91,7 +91,7 @@ def gallery(
 
 
 def _serve(page: Path, folders: tuple[Path, ...], port: int) -> None:
-    from nanobanana_batch.gallery.server import Server, Shown
+    from nanobanana_batch.galleries.server import Server, Shown
 
     server = Server(Shown(page, folders), port=port)
     show("Only who has this address sees the gallery, or writes to its folders; Ctrl-C ends it.", err=True)

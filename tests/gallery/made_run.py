@@ -1,4 +1,4 @@
-"""Output folders to look at: real states, and images that a person can tell apart, made without a provider."""
+"""Output folders to look at: real states and images that differ, made without a provider."""
 
 from __future__ import annotations
 
@@ -87,7 +87,15 @@ def _facts(folder: Path, number: int, row: Row, provider: str) -> Iterator[facts
         yield facts.Failed(number, code, message, not refused, refused, at + row.took_s)
         return
     links = tuple(f"https://x/{number}/{n}" for n, _ in enumerate(row.images))
-    yield facts.Ready(number, links, row.credits, at + row.took_s, at + row.took_s)
+    yield facts.Ready(
+        number,
+        links,
+        at + 86400,
+        row.credits,
+        at + row.took_s,
+        len(row.images),
+        tuple(f"{row.id}-{count}" for count in range(2, len(row.images) + 1)),
+    )
     for count, data in enumerate(row.images, 1):
         name = f"{IMAGE_FOLDER}/{row.id}{f'-{count}' if count > 1 else ''}.{_ending(data)}"
         (folder / name).write_bytes(data)
@@ -95,7 +103,7 @@ def _facts(folder: Path, number: int, row: Row, provider: str) -> Iterator[facts
         with Pillow.open(io.BytesIO(data)) as opened:
             size = opened.size
         saved = Image(name, _TYPES[_ending(data)], *size, len(data), hashlib.sha256(data).hexdigest(), mtime)
-        yield facts.Saved(number, saved, at + row.took_s + 1, count)
+        yield facts.Saved(number, saved, at + row.took_s + 1, count, count == len(row.images))
 
 
 _TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}

@@ -20,8 +20,8 @@ from nanobanana_batch.collection.judgements import Judgement, Verdict, read_judg
 from nanobanana_batch.collection.preferences import Better, pairs, read_choices
 from nanobanana_batch.errors import UsageError
 from nanobanana_batch.files.disk import Disk
-from nanobanana_batch.gallery.build import Order, build
-from nanobanana_batch.gallery.server import Server, Shown
+from nanobanana_batch.galleries.build import Order, build
+from nanobanana_batch.galleries.server import Server, Shown
 from nanobanana_batch.spreadsheets import guarded
 from tests.gallery.made_run import MODELS, Row, make_run, scene
 

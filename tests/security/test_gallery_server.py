@@ -18,10 +18,10 @@ from nanobanana_batch.collection.entries import Collection
 from nanobanana_batch.collection.judgements import Judgement, read_judged
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import held
-from nanobanana_batch.gallery.build import Order, build
-from nanobanana_batch.gallery.said import Saving
-from nanobanana_batch.gallery.served_files import ServedFiles
-from nanobanana_batch.gallery.server import _App
+from nanobanana_batch.galleries.build import Order, build
+from nanobanana_batch.galleries.said import Saving
+from nanobanana_batch.galleries.served_files import ServedFiles
+from nanobanana_batch.galleries.server import _App
 from tests.gallery.made_run import Row, make_run, scene
 
 SECRET, PORT = "s" * 32, 4321

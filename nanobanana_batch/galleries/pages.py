@@ -1,4 +1,4 @@
-"""The page around the data: what it may do is written into it, and is nothing but show what stands beside it."""
+"""The page around the data. It may show what stands beside it, and nothing else: that is written into it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 
-from nanobanana_batch.gallery.place import PAGE
-from nanobanana_batch.gallery.scripts import as_script
+from nanobanana_batch.galleries.place import PAGE
+from nanobanana_batch.galleries.scripts import as_script
 
 SCRIPTS = (
     "core.js",

@@ -4,6 +4,7 @@
 (() => {
   const { el, words } = Gallery;
   const CELL = { s: 96, m: 168, l: 264 };
+  const SIDE = 118; // of the labels at the left
   const MOST = 2000; // of values on one side
   const BEFORE = 400;
 
@@ -13,7 +14,7 @@
 
   // What can stand on a side: what has few enough values that differ.
   const sides = () =>
-    Gallery.summary.columns.filter((column) => column.kind === "choice" && column.counts.filter(Boolean).length > 1);
+    Gallery.summary.columns.filter((column) => column.kind === "choice" && Gallery.differs(column));
 
   function chosen() {
     const names = sides().map((column) => column.name);
@@ -45,7 +46,9 @@
       if (items.has(key)) items.get(key).push(item);
       else items.set(key, [item]);
     }
-    const cell = Math.min(CELL[Gallery.state.size], Math.max(88, (Gallery.parts.view.clientWidth - 110) / 2));
+    const room = Gallery.parts.view.clientWidth - SIDE;
+    const wide = Math.min(CELL[Gallery.state.size] * 1.5, Math.floor(room / colCodes.length));
+    const cell = Math.min(Math.max(CELL[Gallery.state.size], wide), Math.max(88, Math.floor(room / 2)));
     return { rows, cols, rowCodes, colCodes, items, cell };
   }
 

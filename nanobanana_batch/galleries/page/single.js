@@ -4,7 +4,7 @@
 (() => {
   const { el, button, words } = Gallery;
   // Told by other means, or of no use to a person.
-  const HIDDEN = new Set(["prompt", "sources", "images", "thumb", "url", "problem", "practice", "status", "error_code", "error_message", "folder", "extra"]);
+  const HIDDEN = new Set(["prompt", "sources", "images", "thumb", "url", "problem", "practice", "id", "status", "error_code", "error_message", "folder", "extra"]);
   const LAST = ["task_id", "provider", "row_key", "sha256", "source", "image", "media_type", "size_bytes", "intended_at", "accepted_at", "answered_at", "ended_at", "saved_at", "attempts"];
 
   let sequence = null; // through which "next" leads; null: all that are shown

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from nanobanana_batch.gallery.values import Columns
+from nanobanana_batch.galleries.values import Columns
 
 IN_A_CHUNK = 100
 """Whole records; a page loads those that are looked at."""
 IN_A_BLOCK = 10_000
-"""Of the index and of the texts that are searched; a page loads all of the one, and the other when it searches."""
+"""Of the index, which a page loads whole, and of the texts, which it loads to search in them."""
 
 
 def as_script(value: Any) -> str:

@@ -28,8 +28,8 @@ from starlette.routing import Route
 from nanobanana_batch.collection.entries import Collection
 from nanobanana_batch.errors import NanobananaError, UsageError
 from nanobanana_batch.files.disk import Disk
-from nanobanana_batch.gallery.said import Said, Saving, UnknownFolder
-from nanobanana_batch.gallery.served_files import ServedFiles
+from nanobanana_batch.galleries.said import Said, Saving, UnknownFolder
+from nanobanana_batch.galleries.served_files import ServedFiles
 
 HOST = "127.0.0.1"
 _NAMES = (HOST, "localhost")

@@ -3,7 +3,7 @@
 
 (() => {
   const { el, words } = Gallery;
-  const SIDE = { s: 150, m: 230, l: 340 };
+  const SIDE = { s: 150, m: 300, l: 480 };
   const BEFORE = 800;
   const EDITS = "#edit";
 
@@ -18,7 +18,7 @@
 
   function options() {
     const found = Gallery.summary.columns
-      .filter((column) => column.kind === "choice" && column.counts.filter(Boolean).length > 1)
+      .filter((column) => column.kind === "choice" && Gallery.differs(column))
       .filter((column) => !["status", "error_code", "note", "rating", "verdict", "rating_note", "duplicate_of"].includes(column.name))
       .map((column) => [column.name, words.label(column.name)]);
     return hasEdits() ? [[EDITS, "source → result"], ...found] : found;
@@ -144,7 +144,7 @@
     const width = view.clientWidth;
     const beside = across === EDITS ? 3 : plan.values.length;
     plan.side = Math.max(120, Math.min(SIDE[Gallery.state.size], Math.max((width - 14 * beside) / beside, width < 600 ? (width - 28) / 1.6 : 0)));
-    plan.height = plan.side + 118;
+    plan.height = plan.side + 100;
     const chooser = el(
       "div.choosers",
       {},

@@ -45,7 +45,7 @@
   Gallery.select = select;
 
   function sorts() {
-    const names = Gallery.summary.columns.filter((column) => column.kind === "number" || column.values.length > 1);
+    const names = Gallery.summary.columns.filter(Gallery.differs);
     const both = names.flatMap(({ name, kind }) => {
       const label = words.label(name);
       const [up, down] = kind === "number" ? ["low first", "high first"] : ["A–Z", "Z–A"];
@@ -153,9 +153,8 @@
   // Whether there is anything to choose.
   function isUseful(column) {
     if (column.name === "saved_at") return false;
-    if (column.kind === "number") return column.low < column.high;
-    const used = column.counts.filter(Boolean).length;
-    return used > 1 || ["rating", "verdict"].includes(column.name) || Boolean(Gallery.state.filters[column.name]);
+    if (Gallery.state.filters[column.name] || Gallery.state.ranges[column.name]) return true;
+    return Gallery.differs(column) || (Gallery.canRate && ["rating", "verdict"].includes(column.name));
   }
 
   function group(column) {

@@ -90,6 +90,14 @@ const Gallery = {
     return Gallery.summary.columns.find((column) => column.name === name);
   },
 
+  // Whether items differ in a column of choices, so that it is of use to choose by.
+  differs(column) {
+    if (column.kind === "number") return column.low < column.high;
+    const used = column.counts.slice(1).filter(Boolean).length;
+    const isOfImages = ["image_number", "media_type", "provider"].includes(column.name); // a row without one has none
+    return used > 1 || (used === 1 && column.counts[0] > 0 && !isOfImages);
+  },
+
   addToIndex(number, block) {
     const { items, in_a_block: size, columns } = Gallery.summary;
     const first = number * size;

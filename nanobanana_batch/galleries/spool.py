@@ -1,4 +1,4 @@
-"""Records in a file without a name, since a page needs them twice and there may be more than fit into memory."""
+"""Records in a file without a name: a page needs them twice, and there may be too many for memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Spool:
     """Append first, then read as often as needed."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile("w+", encoding="utf-8", errors="surrogatepass", newline="\n")
+        self._file = tempfile.TemporaryFile("w+", encoding="ascii", newline="\n")  # noqa: SIM115 - see __exit__
         self.count = 0
 
     def __enter__(self) -> Self:
