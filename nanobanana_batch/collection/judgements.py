@@ -6,6 +6,7 @@ same row has none yet, and the row keeps its own wherever the manifest has it.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -98,6 +99,15 @@ def read_judgements(folder: Path) -> Judgements:
         UsageError: the file cannot be read, or a line is none.
     """
     return Judgements(read_judged(folder))
+
+
+def judgements_if_any(folder: Path) -> Judgements | None:
+    """The same; None where there is no ratings.csv.
+
+    Raises:
+        UsageError: the file cannot be read, or a line is none.
+    """
+    return read_judgements(folder) if os.path.lexists(folder / RATINGS_NAME) else None
 
 
 def read_judged(folder: Path) -> Iterator[Judged]:

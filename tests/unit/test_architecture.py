@@ -141,6 +141,7 @@ BELOW: dict[str, set[str]] = {
         "files",
         "state",
         "results",
+        "collection",
     },
     "providers": {"wording", "errors", "steady", "model", "files", "catalog", "pricing", "provider_names"},
     "engine": {"wording", "errors", "commands", "steady", "model", "fidelity", "files", "state", "providers"}
@@ -189,6 +190,7 @@ BELOW: dict[str, set[str]] = {
     | {"jobs.retry", "jobs.run", "jobs.session", "jobs.told"},
     "__main__": {"cli"},
     "cli": {"wording", "errors", "commands", "visible", "model", "files", "state", "catalog", "engine"}
+    | {"collection"}
     | {"results", "exports", "service", "manifest", "estimates", "pricing", "receiver", "live", "screen"}
     | {"galleries", "defaults", "api", "project_file", "jobs.starter"}
     | {"jobs.audit", "jobs.connection", "jobs.doctor", "jobs.order", "jobs.outcome", "jobs.outlook"}
