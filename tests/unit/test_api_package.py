@@ -94,7 +94,7 @@ ON_SCREEN = {"help", "config", "no_progress", "json_", "quiet", "verbose"}
         ("plan", parameters(nb.plan, RunOptions), {"row", "show_request"}),
         ("retry", parameters(nb.retry, RetryOptions), set[str]()),
         ("audit", parameters(nb.audit, AuditOptions), {"rebuild"}),
-        ("gallery", parameters(nb.gallery), set[str]()),
+        ("gallery", parameters(nb.gallery), {"serve", "port"}),
     ],
 )
 def test_each_option_of_a_command_is_one_of_its_function(

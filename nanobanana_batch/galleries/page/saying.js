@@ -7,6 +7,7 @@
 
 (() => {
   const { el, words } = Gallery;
+  Gallery.canRate = true;
   const OF_PICTURE = ["folder", "id", "image", "row_key", "sha256"];
   const SAYS = ["rating", "verdict", "rating_note"];
   const MOST_AT_ONCE = 500;
