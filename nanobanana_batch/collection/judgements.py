@@ -42,6 +42,9 @@ CAN_SAY = {
 """Texts that are no slip where nobody has said them yet."""
 
 
+_VERDICTS = {verdict.value: verdict for verdict in Verdict}
+
+
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """Of one picture; without anything given it takes back what was said."""
@@ -170,13 +173,13 @@ def _judged(sheet: Sheet, line: Line) -> Judged:
         raise UsageError(
             f"{line.place}: rating is {shown(rating)}; it has to be 1 to {MOST_STARS}, or nothing."
         )
-    if verdict not in ("", *Verdict):
+    if verdict and verdict not in _VERDICTS:
         raise UsageError(
             f"{line.place}: verdict is {shown(verdict)}; it has to be accepted, rejected, or nothing."
         )
     judgement = Judgement(
         int(stars[1]) if stars else None,
-        Verdict(verdict) if verdict else None,
+        _VERDICTS[verdict] if verdict else None,
         sheet.cell(line, "rating_note"),
     )
     named = sheet.named(line)

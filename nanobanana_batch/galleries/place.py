@@ -37,6 +37,8 @@ def gallery_folder(path: Path) -> Iterator[None]:
         raise UsageError(
             f"{path} cannot be made: {error.strerror}.", hint="--out PATH puts the gallery elsewhere."
         ) from error
+    if not os.access(path, os.W_OK):
+        raise UsageError(f"This user may not write to {path}.", hint="--out PATH puts the gallery elsewhere.")
     try:
         with only_writer(path):
             (path / _MARK).write_text(_WORDS, encoding="utf-8")

@@ -51,10 +51,10 @@ _WHETHER = ("rating_note", "duplicate_of")
 class Column:
     """What was seen in one column; values in the order in which they came."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, missed: int = 0) -> None:
         self.name = name
         self._codes: dict[str, int] = {value: code for code, value in enumerate(_GIVEN.get(name, ()), 1)}
-        self._counts = [0] * (len(self._codes) + 1)
+        self._counts = [missed, *([0] * len(self._codes))]
         self._is_full = False
         self._is_numeric = True
         self._low, self._high = math.inf, -math.inf
@@ -118,14 +118,16 @@ class Columns:
         self.variables = tuple(variables)
         """By the names of their columns."""
         self._columns = {name: Column(name) for name in (*CHOICES, *NUMBERS, *variables)}
+        self._seen = 0
 
     def see(self, record: Mapping[str, Any]) -> None:
         """One more record; columns of checks begin with the first that has one."""
         for name in record:
             if name.startswith(OF_CHECK) and name not in self._columns:
-                self._columns[name] = Column(name)
+                self._columns[name] = Column(name, self._seen)
         for name, column in self._columns.items():
             column.see(record.get(name))
+        self._seen += 1
 
     def told(self) -> list[dict[str, Any]]:
         """For the page: those that it has, of variables first."""

@@ -313,6 +313,15 @@ def test_a_gallery_of_links_is_refused(folder: Path, tmp_path: Path, name: str) 
     assert list(away.iterdir()) == []
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="this user may write everywhere")
+def test_a_folder_that_may_not_be_written_to(folder: Path) -> None:
+    """It says where else it may go."""
+    folder.chmod(0o500)
+    with pytest.raises(nb.UsageError, match="--out"):
+        nb.gallery(folder)
+    folder.chmod(0o700)
+
+
 def test_two_at_once(folder: Path) -> None:
     """The second one says so, and changes nothing."""
     nb.gallery(folder)
@@ -394,24 +403,25 @@ def test_what_was_judged_and_measured_goes_along(folder: Path) -> None:
     """By row and content; numbers are numbers, so that they can be bounded."""
     nb.gallery(folder)
     items = data(folder / "gallery")["items-0"]
-    one, two = items[0], items[2]
+    one, two, three = items[0], items[2], items[3]
     (folder / "ratings.csv").write_text(
         "id,image,rating,verdict,rating_note,row_key,sha256\n"
         f"one,images/one.png,4,accepted,good sky,{one['row_key']},{one['sha256']}\n"
     )
     (folder / "checks.csv").write_text(
-        f"id,image,sha256,blank,entropy\none,images/one.png,{one['sha256']},no,1.5\n"
+        f"id,image,sha256,blank,entropy\nthree,images/three.png,{three['sha256']},no,1.5\n"
         f"two,images/two.png,{two['sha256']},yes,2.5\n"
     )
-    made = nb.gallery(folder, where=["check_entropy>=1"])
-    assert made.images == 2
+    assert nb.gallery(folder, where=["check_entropy>=1"]).images == 2
+    nb.gallery(folder)
     told = data(folder / "gallery")
     item = told["items-0"][0]
     assert (item["rating"], item["verdict"], item["rating_note"]) == (4, "accepted", "good sky")
     columns = {column["name"]: column for column in told["summary"]["columns"]}
-    assert columns["check_blank"]["values"] == ["no", "yes"]
-    assert columns["rating"]["counts"] == [1, 0, 0, 0, 1, 0]
-    assert told["index-0"]["rating"] == [4, 0]
+    assert (columns["check_blank"]["values"], columns["check_blank"]["counts"]) == (["yes", "no"], [4, 1, 1])
+    assert columns["rating"]["counts"] == [5, 0, 0, 0, 1, 0]
+    assert told["index-0"]["rating"] == [4, 0, 0, 0, 0, 0]
+    assert told["index-0"]["check_blank"] == [0, 0, 1, 2, 0, 0]
 
 
 def test_columns_of_many_values(tmp_path: Path) -> None:

@@ -40,6 +40,7 @@
   Gallery.focusView = () => Gallery.viewNow().focus();
 
   function show(isNew) {
+    state.view = Gallery.viewNow().name; // an address may say anything
     parts.stage.dataset.view = state.view;
     const top = parts.head.offsetHeight;
     if (isNew && parts.stage.scrollTop > top) parts.stage.scrollTop = top;

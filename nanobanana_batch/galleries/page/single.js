@@ -97,7 +97,12 @@
     if (record.thumb) image.style.backgroundImage = `url("${Gallery.thumbUrl(record.thumb)}")`;
     image.style.setProperty("--width", `${record.width}px`);
     image.style.setProperty("--ratio", record.width / record.height);
-    image.addEventListener("load", () => (image.style.backgroundImage = "none"));
+    image.addEventListener("load", () => {
+      image.style.backgroundImage = "none";
+      if (image.classList.contains("is-gone")) return;
+      image.style.setProperty("--width", `${image.naturalWidth}px`); // a file may say that it is to be turned
+      image.style.setProperty("--ratio", image.naturalWidth / image.naturalHeight);
+    });
     image.addEventListener("error", () => {
       image.classList.add("is-gone");
       const text = record.thumb ? "The original is not where it was, or cannot be shown; this is its thumbnail." : "The original cannot be shown.";

@@ -20,6 +20,7 @@
       } else if (key === "item") state.item = /^\d+$/.test(value) ? Number(value) : null;
       else if (key in START) state[key] = value;
     }
+    if (!["s", "m", "l"].includes(state.size)) state.size = START.size;
   }
 
   function write(isStep) {
