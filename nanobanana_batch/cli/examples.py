@@ -38,12 +38,8 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "gallery": (
         ("A page with all images, in outputs/skylines/gallery:", "gallery outputs/skylines"),
-<<<<<<< HEAD
         ("To rate them with keys, into outputs/skylines/ratings.csv:", "gallery outputs/skylines --serve"),
-        ("One file to hand on, of the best:", "gallery outputs/skylines --where 'rating>=4' --one-file"),
-=======
         ("One file to hand on, of the best:", "gallery outputs/skylines --where rating=4,5 --one-file"),
->>>>>>> gal
     ),
     "audit": (
         ("Is every request, credit and file explained:", "audit outputs/skylines"),
