@@ -10,11 +10,13 @@ import codecs
 import csv
 import io
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nanobanana_batch.collection.judgements import SAYS, Judgements, judgements_if_any
+from nanobanana_batch.collection.rated import Rated, rated
 from nanobanana_batch.errors import UsageError
 from nanobanana_batch.estimates import Cost
 from nanobanana_batch.fidelity import unlike
@@ -65,6 +67,8 @@ AFTER_VARIABLES = (
     "other_images",
 )
 """The columns of results.csv: these, with the manifest's own variables between the two."""
+OF_RATINGS = SAYS
+"""Behind these, where there is a ratings.csv."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,25 +104,41 @@ class Standing:
     """Rows that the last run was about, by status; None: all of them."""
     failures: Sequence[Failure] = ()
     """Why rows failed or were refused, the most frequent reason first."""
+    ratings: Rated | None = None
+    """What people said of its images; None: nothing."""
     live: Live | None = None
     """What the run that is going on says of itself; None: none is, or it says nothing."""
 
 
-def write_results(folder: Folder, disk: Disk, look: Look | None = None) -> Path:
+def write_results(
+    folder: Folder, disk: Disk, look: Look | None = None, say: Callable[[str], None] | None = None
+) -> Path:
     """Write results.csv from the state and return its path; an unchanged file keeps its time stamp.
 
-    `look`: with what the images are looked at.
+    `look`: with what the images are looked at. `say`: is told why it has no ratings where ratings.csv
+    cannot be read; without it that is an error.
 
     Raises:
-        UsageError: a folder is in the way, or the state knows no manifest.
+        UsageError: a folder is in the way, the state knows no manifest, or ratings.csv cannot be read.
         StateFailed: the state cannot be read.
         DiskFailed: the file cannot be written; the old one is untouched.
     """
     path = _place_for(folder, RESULTS_NAME)
     with open_reader(folder.state, folder.told()) as reader:
         _refuse_without_manifest(reader, path)
-        write_atomically(disk, path, csv_pieces(reader, look or Look(folder.path)))
+        pieces = csv_pieces(reader, look or Look(folder.path), _judgements(folder, say))
+        write_atomically(disk, path, pieces)
     return path
+
+
+def _judgements(folder: Folder, say: Callable[[str], None] | None = None) -> Judgements | None:
+    try:
+        return judgements_if_any(folder.path)
+    except UsageError as error:
+        if say is None:
+            raise
+        say(f"{error} results.csv is without ratings until that is mended.")
+        return None
 
 
 def _refuse_without_manifest(reader: Reader, path: Path) -> None:
@@ -138,7 +158,8 @@ def write_for_spreadsheets(folder: Folder, disk: Disk, look: Look | None = None)
     path = _place_for(folder, SPREADSHEET_NAME)
     with open_reader(folder.state, folder.told()) as reader:
         _refuse_without_manifest(reader, path)
-        pieces = csv_pieces(reader, look or Look(folder.path), is_for_spreadsheets=True)
+        look = look or Look(folder.path)
+        pieces = csv_pieces(reader, look, _judgements(folder), is_for_spreadsheets=True)
         write_atomically(disk, path, itertools.chain([codecs.BOM_UTF8], pieces))
     return path
 
@@ -150,19 +171,24 @@ def _place_for(folder: Folder, name: str) -> Path:
     return path
 
 
-def csv_pieces(reader: Reader, look: Look, *, is_for_spreadsheets: bool = False) -> Iterator[bytes]:
+def csv_pieces(
+    reader: Reader, look: Look, judgements: Judgements | None = None, *, is_for_spreadsheets: bool = False
+) -> Iterator[bytes]:
     """results.csv as UTF-8 in pieces of many rows; RFC 4180 quoting, `\\n` line ends."""
     look.kept = reader.kept_images()
     variables = reader.variables()
-    cells = (cells_of(row, variables, stands(row, look)) for row in reader.rows())
-    lines: Iterator[Sequence[object]] = itertools.chain([column_names(variables)], cells)
+    cells = (
+        [*cells_of(row, variables, stands(row, look)), *ratings_of(row, judgements)] for row in reader.rows()
+    )
+    names = column_names(variables, () if judgements is None else OF_RATINGS)
+    lines: Iterator[Sequence[object]] = itertools.chain([names], cells)
     while piece := list(itertools.islice(lines, _ROWS_AT_ONCE)):
         yield written_harmless(piece) if is_for_spreadsheets else written(piece)
 
 
-def column_names(variables: list[str]) -> list[str]:
+def column_names(variables: list[str], at_the_end: Sequence[str] = ()) -> list[str]:
     """The header; a variable with the name of a fixed column is called `var_<name>`."""
-    fixed = {*BEFORE_VARIABLES, *AFTER_VARIABLES}
+    fixed = {*BEFORE_VARIABLES, *AFTER_VARIABLES, *at_the_end}
     taken = fixed | set(variables)
     names = []
     for name in variables:
@@ -171,7 +197,17 @@ def column_names(variables: list[str]) -> list[str]:
             column = f"var_{column}"
         taken.add(column)
         names.append(column)
-    return [*BEFORE_VARIABLES, *names, *AFTER_VARIABLES]
+    return [*BEFORE_VARIABLES, *names, *AFTER_VARIABLES, *at_the_end]
+
+
+def ratings_of(row: RowReport, judgements: Judgements | None) -> list[object]:
+    """What a person said of a row's first image, under `OF_RATINGS`; without ratings.csv no cell."""
+    if judgements is None:
+        return []
+    said = None
+    if row.status is RowStatus.COMPLETED:
+        said = judgements.of(row.row_key, str(row.sha256), row.id, str(row.path))
+    return [said.rating, said.verdict, said.note or None] if said else [None, None, None]
 
 
 def stands(row: RowReport, look: Look) -> Stands:
@@ -224,6 +260,7 @@ def standing(folder: Folder, *, verify: bool = False) -> Standing:
             files=look.files,
             asked=_asked(reader, last),
             failures=reader.failures(EVERY_ROW),
+            ratings=rated(folder.path, reader),
         )
 
 
@@ -260,7 +297,7 @@ def results_now(folder: Folder) -> pandas.DataFrame:
     import pandas
 
     with open_reader(folder.state, folder.told()) as reader:
-        text = io.BytesIO(b"".join(csv_pieces(reader, Look(folder.path))))
+        text = io.BytesIO(b"".join(csv_pieces(reader, Look(folder.path), _judgements(folder))))
     return _typed(pandas.read_csv(text, dtype=str, keep_default_na=False, encoding="utf-8"))
 
 
@@ -269,6 +306,8 @@ def _typed(frame: pandas.DataFrame) -> pandas.DataFrame:
 
     for name in ("variant", "width", "height", "size_bytes"):
         frame[name] = pandas.to_numeric(frame[name].replace("", None)).astype("Int64")
+    if "rating" in frame.columns[-len(OF_RATINGS) :]:
+        frame["rating"] = pandas.to_numeric(frame["rating"].replace("", None)).astype("Int64")
     frame["credits"] = pandas.to_numeric(frame["credits"].replace("", None)).astype("Float64")
     return frame
 

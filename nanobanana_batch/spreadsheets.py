@@ -17,6 +17,7 @@ _PASSED_OVER = (
 )
 """Blanks, quotes, and what is never seen."""
 _NUMBER = rf"\d{{1,20}}(?:\.\d{{1,20}})? {{0,9}}(?:[{_ENDS_A_PART}]|\Z)"
+_PART = re.compile(f"[{_ENDS_A_PART}]")
 _SIGN = (
     rf"(?=[{_PASSED_OVER}]*"
     rf"(?:[=+@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b]|-(?!{_NUMBER})))"
@@ -40,6 +41,8 @@ def harmless(cell: object) -> object:
 
 def guarded(text: str) -> str:
     """The same for a text that is to be read back: `unguarded` gives just this text again."""
+    if _PART.search(text) is None:  # and most have one part only
+        return f"'{text}" if _TO_GUARD.match(text) else text
     return _TO_GUARD.sub(lambda found: f"'{found[0]}", text)
 
 

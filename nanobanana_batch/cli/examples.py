@@ -48,6 +48,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "gallery": (
         ("A page with all images, in outputs/skylines/gallery:", "gallery outputs/skylines"),
+        ("To rate them with keys, into outputs/skylines/ratings.csv:", "gallery outputs/skylines --serve"),
         ("One file to hand on, of the best:", "gallery outputs/skylines --where rating=4,5 --one-file"),
     ),
     "audit": (

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nanobanana_batch.cli.options import PATH, Manner, with_manner
+from nanobanana_batch.cli.options import PATH, Manner, Whole, with_manner
 from nanobanana_batch.cli.our_command import OurCommand
 from nanobanana_batch.cli.show import show
 from nanobanana_batch.cli.text import as_json
+from nanobanana_batch.errors import UsageError
 from nanobanana_batch.wording import counted
 
 if TYPE_CHECKING:
@@ -43,6 +44,19 @@ if TYPE_CHECKING:
     is_flag=True,
     help="One HTML file with its thumbnails in it, for some hundred images.",
 )
+@click.option(
+    "--serve",
+    is_flag=True,
+    help="Show it to this machine alone, and write what is said there to ratings.csv and preferences.csv at"
+    " once; the address is printed, Ctrl-C ends it.",
+)
+@click.option(
+    "--port",
+    default=0,
+    type=Whole(0, 65535),
+    metavar="N",
+    help="Where --serve listens, on 127.0.0.1.  [default: any free one]",
+)
 @with_manner
 def gallery(
     folders: tuple[Path, ...],
@@ -50,6 +64,8 @@ def gallery(
     only: tuple[str, ...],
     where: tuple[str, ...],
     one_file: bool,
+    serve: bool,
+    port: int,
     manner: Manner,
 ) -> None:
     """Make a page that shows what output folders hold.
@@ -60,14 +76,26 @@ def gallery(
     from nanobanana_batch.api.gallery import gallery as make
     from nanobanana_batch.screen.counted import counted_bar
 
+    if serve and one_file:
+        raise UsageError("A gallery in one file is not served; leave out --one-file or --serve.")
     with counted_bar("row", shown=not (manner.quiet or manner.no_progress)) as progress:
         made = make(folders, out=out, only=only, where=where, one_file=one_file, progress=progress)
     if manner.json:
         show(as_json(made))
-        return
-    if not manner.quiet or made.not_readable:
+    elif not manner.quiet or made.not_readable:
         show(_told(made), err=True)
-    show(made.path)
+    if serve:
+        _serve(made.path, folders, port)
+    elif not manner.json:
+        show(made.path)
+
+
+def _serve(page: Path, folders: tuple[Path, ...], port: int) -> None:
+    from nanobanana_batch.galleries.server import Server, Shown
+
+    server = Server(Shown(page, folders), port=port)
+    show("Only who has this address sees the gallery, or writes to its folders; Ctrl-C ends it.", err=True)
+    server.run(ready=show)
 
 
 def _told(made: GalleryMade) -> str:

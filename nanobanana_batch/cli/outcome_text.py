@@ -17,6 +17,7 @@ from nanobanana_batch.visible import visible_line
 from nanobanana_batch.wording import amount, counted, cut, duration_text, money_text, priced
 
 if TYPE_CHECKING:
+    from nanobanana_batch.collection.rated import Rated
     from nanobanana_batch.jobs.outcome import Outcome
     from nanobanana_batch.jobs.pilot import Share
     from nanobanana_batch.live.snapshot import Live
@@ -179,9 +180,22 @@ def standing_text(standing: Standing) -> str:
     lines.append(f"  credits {', '.join(shown)}")
     if standing.left is not None:
         lines.append(f"  left to pay: {cost_text(standing.left)}")
+    if standing.ratings is not None:
+        lines.append(f"  {_rated_text(standing.ratings)}")
     commands = FolderCommands(standing.folder)
     lines += [f"  {sentence}" for sentence in sentences(standing.files, commands)]
     return "\n".join([*lines, *_run_lines(standing)])
+
+
+def _rated_text(found: Rated) -> str:
+    if found.problem:
+        return f"ratings: {visible_line(found.problem)}"
+    told = {"accepted": found.accepted, "rejected": found.rejected}
+    verdicts = _several({name: count for name, count in told.items() if count})
+    text = f"rated: {found.rated:,} of {counted(found.images, 'image')}" + (
+        f" ({verdicts})" if verdicts else ""
+    )
+    return text + (f"; {counted(found.pairs, 'pair')} judged" if found.pairs else "")
 
 
 def _run_lines(standing: Standing) -> list[str]:

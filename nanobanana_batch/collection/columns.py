@@ -55,8 +55,8 @@ OF_CHECK = "check_"
 
 
 def column_of(variable: str) -> str:
-    """What a manifest's variable is called among these names."""
-    return f"{OF_VARIABLE}{variable}" if variable in FIXED or variable.startswith(OF_CHECK) else variable
+    """What a manifest's variable is called among these names; no two are called the same."""
+    return f"{OF_VARIABLE}{variable}" if _has_another_meaning(variable) else variable
 
 
 def cell(entry: Entry, picture: Picture | None, name: str) -> Cell:
@@ -70,8 +70,14 @@ def cell(entry: Entry, picture: Picture | None, name: str) -> Cell:
         return None if picture is None else _OF_PICTURE[name](picture)
     if name.startswith(OF_CHECK):
         return None if picture is None else picture.measures.get(name.removeprefix(OF_CHECK)) or None
-    variable = name.removeprefix(OF_VARIABLE) if name.removeprefix(OF_VARIABLE) in FIXED else name
-    return entry.variables.get(variable, entry.variables.get(name.removeprefix(OF_VARIABLE)))
+    return entry.variables.get(name.removeprefix(OF_VARIABLE) if _has_another_meaning(name) else name)
+
+
+def _has_another_meaning(name: str) -> bool:
+    """Whether no variable is called so: it is a name of ours, or what a variable of that name is called."""
+    while name.startswith(OF_VARIABLE):
+        name = name.removeprefix(OF_VARIABLE)
+    return name in FIXED or name.startswith(OF_CHECK)
 
 
 def _truth(value: bool | None) -> str | None:

@@ -6,13 +6,15 @@ pictures there are, and what people said of them.
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from nanobanana_batch.collection.judgements import Judgement, Judgements, read_judgements
-from nanobanana_batch.collection.measures import Measures, read_measures
+from nanobanana_batch.collection.measures import Measures, measured, read_measures
 from nanobanana_batch.fidelity import unlike
 from nanobanana_batch.files.folder import Folder, find
 from nanobanana_batch.files.standing import Look, Stands
@@ -113,7 +115,10 @@ class Collection:
             StateFailed: its state is gone or damaged, or of a newer version.
         """
         self._by_content = by_content
-        self.folders: tuple[Folder, ...] = tuple(find(path) for path in dict.fromkeys(folders))
+        once: dict[Path, Path] = {}
+        for path in folders:
+            once.setdefault(path.resolve(), path)
+        self.folders: tuple[Folder, ...] = tuple(map(find, once.values()))
         self.names = names_of([folder.path for folder in self.folders])
         self.variables: tuple[str, ...] = ()
         """Of all manifests, in their order."""
@@ -129,6 +134,16 @@ class Collection:
                 self.rows += sum(reader.counts().values())
                 manifests.append(reader.meta("manifest") or "")
         self.variables, self.manifests = tuple(variables), tuple(manifests)
+
+    @property
+    def checks(self) -> tuple[str, ...]:
+        """What was measured in any of them.
+
+        Raises:
+            UsageError: checks.csv of a folder cannot be read.
+        """
+        columns = itertools.chain.from_iterable(map(measured, (folder.path for folder in self.folders)))
+        return tuple(dict.fromkeys(columns))
 
     def entries(self) -> Iterator[Entry]:
         """Every row, folder by folder, in the order of its manifest.
@@ -153,7 +168,7 @@ class Collection:
 
 def names_of(folders: Sequence[Path]) -> tuple[str, ...]:
     """What to call each of these, different from each other: the fewest last parts of their paths."""
-    parts = [folder.absolute().parts for folder in folders]
+    parts = [Path(os.path.abspath(folder)).parts for folder in folders]
     for count in range(1, max(map(len, parts), default=1) + 1):
         names = tuple("/".join(each[-count:]) for each in parts)
         if len(set(names)) == len(names):

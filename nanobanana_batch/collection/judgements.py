@@ -6,6 +6,7 @@ same row has none yet, and the row keeps its own wherever the manifest has it.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,16 @@ class Verdict(StrEnum):
 
     ACCEPTED = "accepted"
     REJECTED = "rejected"
+
+
+CAN_SAY = {
+    "rating": frozenset(map(str, range(1, MOST_STARS + 1))),
+    "verdict": frozenset(verdict.value for verdict in Verdict),
+}
+"""Texts that are no slip where nobody has said them yet."""
+
+
+_VERDICTS = {verdict.value: verdict for verdict in Verdict}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +104,15 @@ def read_judgements(folder: Path) -> Judgements:
     return Judgements(read_judged(folder))
 
 
+def judgements_if_any(folder: Path) -> Judgements | None:
+    """The same; None where there is no ratings.csv.
+
+    Raises:
+        UsageError: the file cannot be read, or a line is none.
+    """
+    return read_judgements(folder) if os.path.lexists(folder / RATINGS_NAME) else None
+
+
 def read_judged(folder: Path) -> Iterator[Judged]:
     """Each line of ratings.csv that says something.
 
@@ -113,7 +133,7 @@ def save_judged(folder: Path, judged: Iterable[Judged], disk: Disk) -> None:
         UsageError: the file that is there cannot be read, or a line of it is none.
         DiskFailed: the disk is full or refuses; the old file is untouched.
     """
-    news = list({(one.row_key, one.sha256): one for one in judged}.values())
+    news = list({one.named.needed(): one for one in judged}.values())
     path = folder / RATINGS_NAME
     with only_changer(folder):
         there = read_sheet(path, SAYS)
@@ -153,13 +173,13 @@ def _judged(sheet: Sheet, line: Line) -> Judged:
         raise UsageError(
             f"{line.place}: rating is {shown(rating)}; it has to be 1 to {MOST_STARS}, or nothing."
         )
-    if verdict not in ("", *Verdict):
+    if verdict and verdict not in _VERDICTS:
         raise UsageError(
             f"{line.place}: verdict is {shown(verdict)}; it has to be accepted, rejected, or nothing."
         )
     judgement = Judgement(
         int(stars[1]) if stars else None,
-        Verdict(verdict) if verdict else None,
+        _VERDICTS[verdict] if verdict else None,
         sheet.cell(line, "rating_note"),
     )
     named = sheet.named(line)

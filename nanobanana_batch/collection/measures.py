@@ -44,6 +44,17 @@ class Measures:
         return found or {}
 
 
+def measured(folder: Path) -> tuple[str, ...]:
+    """The columns of checks.csv; none where there is no such file.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    sheet = read_sheet(folder / CHECKS_NAME, NAMES)
+    names = dict.fromkeys(sheet.names if sheet else ())
+    return tuple(name for name in names if name and name not in NAMES)
+
+
 def read_measures(folder: Path) -> Measures:
     """Those of checks.csv; none where there is no such file.
 
@@ -53,8 +64,7 @@ def read_measures(folder: Path) -> Measures:
     sheet = read_sheet(folder / CHECKS_NAME, NAMES)
     if sheet is None:
         return Measures({})
-    columns = tuple(name for name in dict.fromkeys(sheet.names) if name and name not in NAMES)
-    measures = Measures({}, columns)
+    measures = Measures({}, measured(folder))
     for line in sheet.lines:
-        measures.put(sheet.named(line), {name: sheet.cell(line, name) for name in columns})
+        measures.put(sheet.named(line), {name: sheet.cell(line, name) for name in measures.columns})
     return measures

@@ -23,6 +23,7 @@ from nanobanana_batch.files.disk import Disk, as_disk_failure, write_atomically
 from nanobanana_batch.files.folder import GALLERY_FOLDER
 from nanobanana_batch.files.lock import is_held
 from nanobanana_batch.galleries import pages
+from nanobanana_batch.galleries.choices import choices_before
 from nanobanana_batch.galleries.gathering import Gathered, Progress, TooManyItems, gather
 from nanobanana_batch.galleries.place import (
     DATA,
@@ -153,6 +154,7 @@ def _summary(order: Order, collection: Collection, found: Gathered) -> dict[str,
         "columns": found.columns.told(),
         "variables": found.columns.variables,
         "totals": found.totals.told(),
+        **choices_before(collection),
     }
 
 

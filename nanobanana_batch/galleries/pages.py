@@ -24,10 +24,13 @@ SCRIPTS = (
     "compare.js",
     "single.js",
     "keys.js",
+    "saying.js",
+    "rating.js",
+    "pairs.js",
     "main.js",
 )
 """In the order in which they run; each adds its part to `Gallery`."""
-STYLES = ("gallery.css",)
+STYLES = ("gallery.css", "rating.css")
 _TEMPLATE = "page.html"
 HEAD = b"<!doctype html>\n<!-- nanobanana-batch gallery -->"
 _FORBIDDEN = "default-src 'none'; base-uri 'none'; form-action 'none'"

@@ -100,7 +100,7 @@ def _outcome(session: Session, worked: Worked) -> Outcome:
     look = Look(session.folder.path)
     results = session.folder.path / RESULTS_NAME
     if session.store.meta("manifest") is not None:
-        write_results(session.folder, session.disk, look)
+        write_results(session.folder, session.disk, look, session.tally.say_once)
     settings, line = session.settings, session.line
     with open_reader(session.folder.state) as reader:
         counts = reader.counts(settings.scope)

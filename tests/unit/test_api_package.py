@@ -108,7 +108,7 @@ ON_SCREEN = {"help", "config", "no_progress", "json_", "quiet", "verbose"}
         ("from-image", parameters(nb.from_image), {"format"}),
         ("audit", parameters(nb.audit, AuditOptions), {"rebuild"}),
         ("export", parameters(nb.export), set[str]()),
-        ("gallery", parameters(nb.gallery), set[str]()),
+        ("gallery", parameters(nb.gallery), {"serve", "port"}),
     ],
 )
 def test_each_option_of_a_command_is_one_of_its_function(

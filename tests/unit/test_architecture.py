@@ -143,6 +143,7 @@ BELOW: dict[str, set[str]] = {
         "files",
         "state",
         "results",
+        "collection",
     },
     "providers": {"wording", "errors", "steady", "model", "files", "catalog", "pricing", "provider_names"},
     "engine": {"wording", "errors", "commands", "steady", "model", "fidelity", "files", "state", "providers"}
@@ -152,7 +153,7 @@ BELOW: dict[str, set[str]] = {
     "estimates": {"errors", "model", "state", "pricing"},
     "exports": {"errors", "wording", "file_names", "visible", "model", "files", "results", "collection"}
     | {"provenance"},
-    "galleries": {"errors", "model", "files", "collection"},
+    "galleries": {"errors", "model", "files", "collection", "file_names"},
     "service": set(),
     "live": {"errors", "wording", "files", "engine"},
     "screen": {"visible", "wording", "engine", "live", "results"},
@@ -193,6 +194,7 @@ BELOW: dict[str, set[str]] = {
     | {"checks", "provenance"},
     "__main__": {"cli"},
     "cli": {"wording", "errors", "commands", "visible", "model", "files", "state", "catalog", "engine"}
+    | {"collection"}
     | {"results", "exports", "service", "manifest", "estimates", "pricing", "receiver", "live", "screen"}
     | {"galleries", "defaults", "api", "project_file", "jobs.starter"}
     | {"jobs.audit", "jobs.connection", "jobs.doctor", "jobs.order", "jobs.outcome", "jobs.outlook"}
@@ -313,12 +315,12 @@ def test_the_service_shares_nothing_with_the_client() -> None:
         ("fcntl", ("files.lock", "service")),
         ("click", ("cli",)),
         ("tqdm", ("screen",)),
-        ("starlette", ("service",)),
+        ("starlette", ("service", "galleries.server")),
         ("h11", ("receiver", "service")),
         ("pyarrow", ("manifest.read.parquet", "manifest.read.parquet_bounds", "exports")),
         ("openpyxl", ("manifest.read.workbook",)),
         ("zstandard", ("manifest.read.unpack",)),
-        ("uvicorn", ("service",)),
+        ("uvicorn", ("service", "galleries.server")),
         ("PIL", ("service", "exports", "api", "checks", "galleries")),
         ("imagehash", ("checks.pixels",)),
     ],

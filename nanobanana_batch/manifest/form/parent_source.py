@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from nanobanana_batch.catalog import Finding
+from nanobanana_batch.collection.judgements import CAN_SAY, Judgements, judgements_if_any
 from nanobanana_batch.errors import Problem, StateFailed, UsageError
 from nanobanana_batch.files.folder import Folder, find
 from nanobanana_batch.files.lock import is_held
@@ -26,13 +27,16 @@ from nanobanana_batch.manifest.words.names import ROW_NAMES, as_name
 from nanobanana_batch.manifest.words.template import TemplateFault, Value, compiled
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.problems import ProblemLog
-from nanobanana_batch.results import cells_of, column_names
+from nanobanana_batch.results import OF_RATINGS, cells_of, column_names, ratings_of
 from nanobanana_batch.state.reader import Reader, RowReport, open_reader
 from nanobanana_batch.wording import closest, shown
 
 IMAGE = "image"
 PARENT_ID = "parent_id"
 _OF_ROW = "row."
+_CAN_SAY = {_OF_ROW + name: texts for name, texts in CAN_SAY.items()}
+"""Of what nobody has said yet none is a slip."""
+_NONE: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +80,14 @@ class ParentRows:
             self._note(log, _sentence(error))
 
     def _rows(self, reader: Reader, log: ProblemLog) -> Iterator[SourceRow]:
-        named = _Named(self.variables)
+        judgements = judgements_if_any(self.parent.folder.path)
+        named = _Named(self.variables, has_ratings=judgements is not None)
         completed = taken = 0
         for report in reader.rows():
             if report.status is not RowStatus.COMPLETED:
                 continue
             completed += 1
-            theirs = named.values(report, self.parent)
+            theirs = named.values(report, self.parent, judgements)
             if self._passes(theirs):
                 taken += 1
                 if self.has_images and not (self.parent.folder.path / str(report.path)).is_file():
@@ -104,7 +109,10 @@ class ParentRows:
 
     def idle(self) -> Iterator[tuple[str, str]]:
         """What `where` asks for and no completed row has, by place; known once all rows were read."""
-        return itertools.chain.from_iterable(condition.idle(self.parent.name) for _, condition in self.where)
+        asked = [
+            condition for name, condition in self.where if not condition.values <= _CAN_SAY.get(name, _NONE)
+        ]
+        return itertools.chain.from_iterable(condition.idle(self.parent.name) for condition in asked)
 
     def _passes(self, theirs: Mapping[str, str]) -> bool:
         # Each one is asked, to know of each what rows have.
@@ -136,9 +144,12 @@ class _NoParent(Exception):
 class _Named:
     """What is known of a row of another run, by the names that a manifest can use."""
 
-    def __init__(self, variables: tuple[str, ...]) -> None:
+    def __init__(self, variables: tuple[str, ...], *, has_ratings: bool) -> None:
+        """Without ratings.csv nothing is said, and a variable of such a name keeps it."""
         self._variables = list(variables)
-        self._of_row = [_OF_ROW + as_name(name) for name in column_names(self._variables)]
+        names = column_names(self._variables, OF_RATINGS if has_ratings else ())
+        self._of_row = [_OF_ROW + as_name(name) for name in names]
+        self._unsaid = [_OF_ROW + name for name in OF_RATINGS if name not in names]
         self._own = {as_name(name): name for name in variables if not _is_ours(as_name(name))}
 
     @property
@@ -149,11 +160,12 @@ class _Named:
     @property
     def names(self) -> tuple[str, ...]:
         """All of them."""
-        return (*self.carried, IMAGE, *self._of_row)
+        return (*self.carried, IMAGE, *self._of_row, *self._unsaid)
 
-    def values(self, report: RowReport, parent: Parent) -> dict[str, str]:
+    def values(self, report: RowReport, parent: Parent, judgements: Judgements | None) -> dict[str, str]:
         """One row's; what results.csv leaves empty is not given."""
-        cells = zip(self._of_row, cells_of(report, self._variables), strict=True)
+        told = [*cells_of(report, self._variables), *ratings_of(report, judgements)]
+        cells = zip(self._of_row, told, strict=True)
         values = {name: str(cell) for name, cell in cells if cell is not None and cell != ""}
         given = report.variables
         values.update({name: given[theirs] for name, theirs in self._own.items() if theirs in given})
@@ -175,13 +187,14 @@ def read_parent(
     try:
         parent = _found(form, node)
         variables = _looked_at(form, node, parent, is_sampled="sample" in entries)
+        has_ratings = judgements_if_any(parent.folder.path) is not None
     except _NoParent as error:
         form.note(node.pos, str(error), "from", error.suggestion)
         return nothing
     except (StateFailed, UsageError) as error:
         form.note(node.pos, _sentence(error), "from")
         return nothing
-    named = _Named(variables)
+    named = _Named(variables, has_ratings=has_ratings)
     columns = _columns(form, entries, named)
     for index, name in enumerate(columns):
         if name in named.carried:
@@ -197,7 +210,8 @@ def read_parent(
     )
     if not has_images:
         form.warn(node.pos, f'without `images: "{{image}}"` the images of {parent.name} are not used', "from")
-    known = {"id": _OF_ROW + "id", **{name: name for name in named.names}, **columns}
+    ratings = {name: _OF_ROW + name for name in OF_RATINGS}
+    known = {"id": _OF_ROW + "id", **ratings, **{name: name for name in named.names}, **columns}
     where = read_where(form, entries, known, lambda name: _unknown("where", name, tuple(known)))
     rows = ParentRows(parent, variables, tuple(columns.items()), where, has_images)
     return rows, ["id", *columns]
