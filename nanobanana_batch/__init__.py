@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from nanobanana_batch.api.folder import Row, RunFolder, open_run
     from nanobanana_batch.api.making import audit, plan, retry, run, run_async
     from nanobanana_batch.api.options import AuditOptions, RetryOptions, RunOptions
+    from nanobanana_batch.api.reporting import report
     from nanobanana_batch.errors import (
         BadSurroundings,
         DiskFailed,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from nanobanana_batch.jobs.plan import Plan
     from nanobanana_batch.live.snapshot import Live
     from nanobanana_batch.model import Request, RowStatus
+    from nanobanana_batch.report.value import Report
     from nanobanana_batch.results import Standing
 
 __all__ = [
@@ -58,6 +60,7 @@ __all__ = [
     "Plan",
     "Problem",
     "ProfileError",
+    "Report",
     "Request",
     "RetryOptions",
     "Row",
@@ -73,6 +76,7 @@ __all__ = [
     "audit",
     "open_run",
     "plan",
+    "report",
     "retry",
     "run",
     "run_async",
@@ -83,11 +87,13 @@ _HOMES = {
     "api.folder": ("Row", "RunFolder", "open_run"),
     "api.making": ("audit", "plan", "retry", "run", "run_async"),
     "api.options": ("AuditOptions", "RetryOptions", "RunOptions"),
+    "api.reporting": ("report",),
     "jobs.audit": ("Audit",),
     "jobs.outcome": ("Outcome",),
     "jobs.plan": ("Plan",),
     "live.snapshot": ("Live",),
     "model": ("Request", "RowStatus"),
+    "report.value": ("Report",),
     "results": ("Standing",),
 }
 """Where each is; all others are errors. Nothing is imported before it is asked for."""

@@ -36,6 +36,11 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("results.csv as things are now:", "results outputs/skylines"),
         ("A copy that is safe to open in a spreadsheet:", "results outputs/skylines --for-spreadsheets"),
     ),
+    "report": (
+        ("How a night went, to open in a browser:", "report outputs/skylines"),
+        ("Of several nights, on one page:", "report outputs/monday outputs/tuesday --out week.html"),
+        ("Its numbers, for a program:", "report outputs/skylines --json"),
+    ),
     "audit": (
         ("Is every request, credit and file explained:", "audit outputs/skylines"),
         ("Fetch what is paid for and missing; nothing is paid again:", "audit outputs/skylines --repair"),

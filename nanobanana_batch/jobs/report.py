@@ -11,7 +11,7 @@ from nanobanana_batch.files.disk import Disk, write_atomically
 from nanobanana_batch.files.folder import REPORT_NAME, find
 from nanobanana_batch.jobs.outlook import priced_standing
 from nanobanana_batch.report.gather import Looked, gather
-from nanobanana_batch.report.page import page
+from nanobanana_batch.report.page import pieces
 from nanobanana_batch.report.value import Report
 
 
@@ -24,27 +24,34 @@ def make_report(paths: Sequence[Path]) -> Report:
     """
     folders = [find(path) for path in dict.fromkeys(paths)]
     names = names_of([folder.path for folder in folders])
-    return gather(
-        [
-            Looked(folder, name, priced_standing(folder))
-            for folder, name in zip(folders, names, strict=True)
-        ]
-    )
+    looked = [
+        Looked(folder, name, priced_standing(folder)) for folder, name in zip(folders, names, strict=True)
+    ]
+    return gather(looked)
 
 
-def write_report(paths: Sequence[Path], out: Path | None, report: Report, disk: Disk) -> Path:
-    """Write the page, and return where it is: in the folder, if it is one and nothing else was said.
+def place_of(paths: Sequence[Path], out: Path | None) -> Path:
+    """Where the page belongs: where it was said, else in the folder, if it is one.
 
     Raises:
-        UsageError: it is not known where it belongs, or a folder is in the way.
-        DiskFailed: it cannot be written; an older one is untouched.
+        UsageError: it is not known where it belongs, there is no such folder, or one is in the way.
     """
     if out is None and len(set(paths)) > 1:
-        raise UsageError("A report of several folders belongs to none of them.", hint="Say where: --out FILE.")
-    path = paths[0] / REPORT_NAME if out is None else out
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder, where the report belongs.", hint="Name a file: --out FILE.")
-    if not path.parent.is_dir():
-        raise UsageError(f"There is no folder {path.parent}.")
-    write_atomically(disk, path, (piece.encode("utf-8", "replace") for piece in page(report)))
-    return path
+        raise UsageError(
+            "A report of several folders belongs to none of them.", hint="Say where: --out FILE."
+        )
+    place = paths[0] / REPORT_NAME if out is None else out
+    if place.is_dir():
+        raise UsageError(f"{place} is a folder, where the report belongs.", hint="Name a file: --out FILE.")
+    if out is not None and not place.parent.is_dir():
+        raise UsageError(f"There is no folder {place.parent}.")
+    return place
+
+
+def write_report(report: Report, place: Path, disk: Disk) -> None:
+    """Write the page.
+
+    Raises:
+        DiskFailed: it cannot be written; an older one is untouched.
+    """
+    write_atomically(disk, place, (piece.encode("utf-8", "replace") for piece in pieces(report)))

@@ -81,9 +81,7 @@ def stacked(
 ) -> Markup:
     """Bars over time, one part a series."""
     total = {
-        number: sum(one.values.get(number, 0) for one in series)
-        for one in series
-        for number in one.values
+        number: sum(one.values.get(number, 0) for one in series) for one in series for number in one.values
     }
     top = max(total.values(), default=0)
 
@@ -161,7 +159,7 @@ class _Frame:
 
     def svg(self, title: str, marks: Iterable[Markup]) -> Markup:
         base = _TOP + _PLOT
-        lanes = len(self.lanes) * (_LANE + (11 if self.is_narrow else 0))
+        lanes = len(self.lanes) * (_LANE + (13 if self.is_narrow else 0))
         height = base + 38 + lanes + (4 if lanes else 0)
         return tag(
             "svg",
@@ -229,8 +227,8 @@ class _Frame:
     def _lanes(self, y: float) -> Iterator[Markup]:
         for what, label in self.lanes:
             if self.is_narrow:
-                y += 11
-                yield tag("text", label, x=self.scale.left, y=y - 2, class_="lane-name")
+                y += 13
+                yield tag("text", label, x=self.scale.left, y=y - 3, class_="lane-name")
             else:
                 yield tag(
                     "text", label, x=self.scale.left - 8, y=y + 9, class_="lane-name", text_anchor="end"
@@ -255,7 +253,7 @@ def distributions(found: Sequence[Latency], title: str) -> Markup:
     until_s = _until(found)
 
     def draw(width: int) -> Markup:
-        row, left, right = 66, 4, width - 14
+        row, left, right = 76, 4, width - 14
         height = row * len(found) + 30
         marks = _marks(until_s, most=4 if width < _LABEL_ABOVE else 8)
         per_s = (right - left) / until_s

@@ -16,7 +16,7 @@ from nanobanana_batch.provider_names import is_practice
 from nanobanana_batch.report.latency import Latency, latency
 from nanobanana_batch.report.periods import LogRead, Period, read_log
 from nanobanana_batch.report.refusals import refusals
-from nanobanana_batch.report.timeline import Span, Timeline, joined, timeline
+from nanobanana_batch.report.timeline import Span, joined, timeline
 from nanobanana_batch.report.value import Failures, OfFolder, OfModel, Report, Sums
 from nanobanana_batch.results import Standing
 from nanobanana_batch.state import sums
@@ -224,8 +224,6 @@ def _owed(readers: Iterable[Reader]) -> Mapping[str, Owed]:
 
 def _waiting(looked: Sequence[Looked], readers: Sequence[Reader]) -> tuple[tuple[str, Waiting], ...]:
     found = [
-        (each.name, one)
-        for each, reader in zip(looked, readers, strict=True)
-        for one in sums.waiting(reader)
+        (each.name, one) for each, reader in zip(looked, readers, strict=True) for one in sums.waiting(reader)
     ]
     return tuple(sorted(found, key=lambda one: one[1].since)[: sums.LONGEST_LIST])

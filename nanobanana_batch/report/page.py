@@ -13,8 +13,8 @@ from importlib.resources import files
 
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.report import charts
-from nanobanana_batch.report.charts import LANES, Series
-from nanobanana_batch.report.markup import Markup, join, named, tag, text
+from nanobanana_batch.report.charts import Series
+from nanobanana_batch.report.markup import Markup, join, named, tag
 from nanobanana_batch.report.moments import between, moment, zone
 from nanobanana_batch.report.parts import (
     details,
@@ -30,14 +30,14 @@ from nanobanana_batch.report.parts import (
 from nanobanana_batch.report.periods import What
 from nanobanana_batch.report.trouble import owed_section, periods_section, refusals_section, retries_section
 from nanobanana_batch.report.value import OfModel, Report
-from nanobanana_batch.wording import amount, bytes_text, counted, duration_text
+from nanobanana_batch.wording import amount, bytes_text, counted, cut, duration_text
 
 _CODES_DRAWN = 6
 _GROUPS_DRAWN = 12
 _ROWS_SHOWN = 200
 
 
-def page(report: Report) -> Iterator[str]:
+def pieces(report: Report) -> Iterator[str]:
     """The page, in pieces."""
     style = files(__package__).joinpath("report.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
@@ -70,9 +70,15 @@ def _head(report: Report) -> Iterator[Markup]:
             "A run is going on: this is how things stood at that moment, and what is being made counts as owed.",
         )
     if report.is_practice:
-        yield notice("practice", "Practice: placeholders, drawn on this machine. They cost nothing; credits are make-believe.")
+        yield notice(
+            "practice",
+            "Practice: placeholders, drawn on this machine. They cost nothing; credits are make-believe.",
+        )
     elif any(folder.is_practice for folder in report.folders):
-        yield notice("practice", "Some of these folders hold placeholders that were drawn for nothing; their credits are make-believe.")
+        yield notice(
+            "practice",
+            "Some of these folders hold placeholders that were drawn for nothing; their credits are make-believe.",
+        )
     yield figures(_figures(report))
     yield _rows_bar(report)
 
@@ -100,7 +106,14 @@ def _figures(report: Report) -> Iterator[tuple[str, str, str]]:
     owed = report.owed
     waits = owed["running"].requests + owed["unknown"].requests
     lost = owed["expired"].requests + owed["lost"].requests
-    yield f"{waits:,}", "requests owed or unknown", f"{lost:,} expired or lost" if lost else "none expired or lost"
+    yield (
+        f"{waits:,}",
+        "requests owed or unknown",
+        f"{lost:,} expired or lost" if lost else "none expired or lost",
+    )
+    usual = max(report.latencies, key=lambda one: one.images, default=None)
+    if usual is not None:
+        yield _seconds(usual.quantiles[50]), "for an image, half are faster", cut(usual.model, 40)
     runs = [one.length_s for one in report.periods if one.what is What.RUN]
     if runs:
         yield duration_text(sum(runs)), "at work", counted(len(runs), "run")
@@ -200,7 +213,16 @@ def _log_gaps(report: Report) -> Markup:
 def _made_section(report: Report) -> Markup:
     per_usd = report.credits_per_usd
     has_usd = per_usd is not None
-    head = ("model", "resolution", "images", "of requests", "size", "credits", "an image", *(("USD",) if has_usd else ()))
+    head = (
+        "model",
+        "resolution",
+        "images",
+        "of requests",
+        "size",
+        "credits",
+        "an image",
+        *(("USD",) if has_usd else ()),
+    )
 
     def line(one: OfModel) -> tuple[str | Markup, ...]:
         return (
@@ -222,14 +244,27 @@ def _made_section(report: Report) -> Markup:
         *((money(sums.credits_used, per_usd),) if has_usd else ()),
     )  # fmt: skip
     what = "make-believe credits" if report.is_practice else "credits"
-    refunded = f" {amount(sums.credits_refunded)} were reserved and given back." if sums.credits_refunded else ""
+    refunded = (
+        f" {amount(sums.credits_refunded)} were reserved and given back." if sums.credits_refunded else ""
+    )
     chart: Iterable[Markup] = ()
     if report.credits:
         end = f"{amount(sums.credits_used)} {what}"
-        chart = [tag("figure", charts.cumulative(report.timeline, report.credits, report.periods, "Credits spent over time", end))]
+        chart = [
+            tag(
+                "figure",
+                charts.cumulative(
+                    report.timeline, report.credits, report.periods, "Credits spent over time", end
+                ),
+            )
+        ]
     return section(
         "What was made, and what it cost",
-        tag("p", f"Credits are the provider's word, of all requests that were not refunded, by when it took them.{refunded}", class_="note"),
+        tag(
+            "p",
+            f"Credits are the provider's word, of all requests that were not refunded, by when it took them.{refunded}",
+            class_="note",
+        ),
         chart,
         tables(head, rows, numbers=range(2, 8), last=total if len(rows) > 1 else None),
     )
@@ -239,7 +274,10 @@ def _latency_section(report: Report) -> Markup:
     found = report.latencies
     if not found:
         return section("How long an image takes", tag("p", "No image has been saved yet.", class_="note"))
-    drawn = sorted(sorted(found, key=lambda one: -one.images)[:_GROUPS_DRAWN], key=lambda one: (one.model, one.resolution))
+    drawn = sorted(
+        sorted(found, key=lambda one: -one.images)[:_GROUPS_DRAWN],
+        key=lambda one: (one.model, one.resolution),
+    )
     back = sum(one.set_back for one in found)
     more = [f"The {len(drawn)} with the most images are drawn."] if len(drawn) < len(found) else []
     more += [f"Of {counted(back, 'image')} it is not known: a clock was set back."] if back else []
@@ -320,6 +358,3 @@ def _foot(report: Report) -> Markup:
 def named_list(names: Iterable[str]) -> str:
     """Names, or that there is none yet."""
     return ", ".join(names) or "nothing sent yet"
-
-
-__all__ = ["LANES", "page", "text"]

@@ -65,7 +65,9 @@ def tables(
 
     body = tag("tbody", map(line, rows))
     foot = tag("tfoot", line(last)) if last is not None else None
-    return tag("div", tag("table", tag("thead", line(header, "th")), body, foot, class_=style), class_="scroll")
+    return tag(
+        "div", tag("table", tag("thead", line(header, "th")), body, foot, class_=style), class_="scroll"
+    )
 
 
 def share(part: float, whole: float) -> str:
@@ -86,7 +88,9 @@ def meter(part: float, least: float = 0.0) -> Markup:
         "svg",
         tag("rect", x=0, y=0, width=100, height=8, rx=2, class_="lane"),
         tag("rect", x=0, y=0, width=max(100 * part, 0.5), height=8, rx=2, class_="s-refused"),
-        tag("rect", x=max(100 * least - 0.75, 0.0), y=-1, width=1.5, height=10, class_="least") if least else None,
+        tag("rect", x=max(100 * least - 0.75, 0.0), y=-1, width=1.5, height=10, class_="least")
+        if least
+        else None,
         viewBox="0 -1 100 10",
         class_="meter",
         aria_hidden="true",

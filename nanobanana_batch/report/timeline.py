@@ -75,9 +75,7 @@ class Timeline:
     def gaps(self) -> tuple[Span, ...]:
         """The time between stretches, which is not drawn."""
         spans = [self.span(one) for one in self.stretches]
-        return tuple(
-            Span(before.ended, after.began) for before, after in zip(spans, spans[1:], strict=False)
-        )
+        return tuple(Span(before.ended, after.began) for before, after in zip(spans, spans[1:], strict=False))
 
 
 def joined(numbers: Iterable[int], length_s: int) -> Iterator[Span]:

@@ -34,32 +34,42 @@ def refusals_section(report: Report) -> Markup:
         " of Wilson's interval, 95 %); few rows leave little. With many words and values a few stand out by chance"
         " alone, and what stands out need not be why."
     )
-    return section(title, tag("p", words, class_="note"), _words(found.words), _values(report), _pairs(report))
+    return section(
+        title, tag("p", words, class_="note"), _words(found.words), _values(report), _pairs(report)
+    )
 
 
 def _words(found: tuple[OfWord, ...]) -> Markup:
     if not found:
-        return tag("p", "No word of the prompts is refused clearly more often than all others.", class_="note")
+        return tag(
+            "p", "No word of the prompts is refused clearly more often than all others.", class_="note"
+        )
     rows = (
         (
-            named(" · ".join(one.words[:8])),
+            _flagged(" · ".join(one.words[:8]), one.count, is_high=False),
             f"{one.count.refused:,} of {one.count.rows:,}",
             meter(one.count.share, one.count.at_least),
             share(one.count.refused, one.count.rows),
             share(one.count.at_least, 1),
             share(one.others.refused, one.others.rows),
-            "few rows" if one.count.is_few else "",
         )
         for one in found
     )
     return tag(
         "div",
         tag("h3", "Words in prompts that are refused more often than others"),
-        tables(("word", "refused", "", "share", "at least", "without it", ""), rows, numbers=(1, 3, 4, 5)),
+        tables(("word", "refused", "", "share", "at least", "without it"), rows, numbers=(1, 3, 4, 5)),
         tag("p", "Words in one line are always together: which of them it is cannot be told.", class_="note")
         if any(len(one.words) > 1 for one in found)
         else None,
     )
+
+
+def _flagged(value: str, count: Count, *, is_high: bool) -> Markup:
+    """With a word on how it is to be taken."""
+    said = "few rows" if count.is_few else "often" if is_high else ""
+    flag = tag("span", said, class_=f"flag {'high' if said == 'often' else 'few'}") if said else None
+    return tag("span", named(value), " " if flag else None, flag)
 
 
 def _values(report: Report) -> Markup | None:
@@ -70,24 +80,26 @@ def _values(report: Report) -> Markup | None:
     def rows(values: Iterator[OfValue]) -> Iterator[tuple[Cell, ...]]:
         for one in values:
             yield (
-                named(cut(one.value, _LONGEST_VALUE) or "(empty)"),
+                _flagged(cut(one.value, _LONGEST_VALUE) or "(empty)", one.count, is_high=one.is_high),
                 f"{one.count.refused:,} of {one.count.rows:,}",
                 meter(one.count.share, one.count.at_least),
                 share(one.count.refused, one.count.rows),
                 share(one.count.at_least, 1),
-                "often" if one.is_high else "few rows" if one.count.is_few else "",
             )
 
     parts = [
         tag(
             "div",
             tag("h4", named(variable)),
-            tables(("value", "refused", "", "share", "at least", ""), rows(values), numbers=(1, 3, 4)),
+            tables(("value", "refused", "", "share", "at least"), rows(values), numbers=(1, 3, 4)),
         )
         for variable, values in groupby(found, key=lambda one: one.variable)
     ]
     return tag(
-        "div", tag("h3", "By the value of each variable"), tag("div", parts, class_="columns"), class_="values"
+        "div",
+        tag("h3", "By the value of each variable"),
+        tag("div", parts, class_="columns"),
+        class_="values",
     )
 
 
@@ -187,7 +199,9 @@ def owed_section(report: Report) -> Markup:
     title = "What was owed and never came"
     found = [(name, what, advice) for name, what, advice in _OWED if report.owed[name].requests]
     if not found:
-        return section(title, tag("p", "Nothing: every request that was paid for has its image.", class_="good"))
+        return section(
+            title, tag("p", "Nothing: every request that was paid for has its image.", class_="good")
+        )
     rows = [
         (
             what,
@@ -271,7 +285,9 @@ def _replies(report: Report) -> Markup | None:
     if not total:
         return None
     rows = ((status, f"{count:,}") for status, count in sorted(total.items(), key=lambda item: -item[1]))
-    return details("All requests by the status of the reply", tables(("HTTP status", "requests"), rows, numbers=(1,)))
+    return details(
+        "All requests by the status of the reply", tables(("HTTP status", "requests"), rows, numbers=(1,))
+    )
 
 
 def _log_notes(report: Report) -> Iterator[str]:

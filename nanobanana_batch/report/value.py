@@ -1,9 +1,10 @@
-"""A report as one value: all that its page says, for programs too. Times are Unix seconds, money is credits."""
+"""A report as one value: all that its page says, for programs too. Times are Unix seconds."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 
 from nanobanana_batch.report.latency import Latency
 from nanobanana_batch.report.periods import LogRead, Period
@@ -109,8 +110,10 @@ class Report:
     file is gone)."""
     waiting: tuple[tuple[str, Waiting], ...]
     """The oldest of these, with their folder."""
-    periods: tuple[Period, ...] = field(default=())
+    periods: tuple[Period, ...] = ()
     """Runs, and what held them up, of all folders."""
+    page: Path | None = None
+    """Where it was written as a page, if it was."""
 
     @property
     def counts(self) -> dict[str, int]:

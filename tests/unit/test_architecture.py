@@ -137,6 +137,17 @@ BELOW: dict[str, set[str]] = {
     | {"defaults", "provider_names"},
     "results": {"errors", "model", "fidelity", "files", "state", "estimates", "live"},
     "estimates": {"errors", "model", "state", "pricing"},
+    "report": {
+        "errors",
+        "wording",
+        "visible",
+        "commands",
+        "model",
+        "provider_names",
+        "files",
+        "state",
+        "results",
+    },
     "exports": {"errors", "model", "files", "state", "results"},
     "service": set(),
     "live": {"errors", "wording", "files", "engine"},
@@ -166,6 +177,7 @@ BELOW: dict[str, set[str]] = {
     "jobs.told": {"errors", "engine", "live", "jobs.outcome"},
     "jobs.outlook": {"errors", "files", "state", "providers", "pricing", "estimates", "results", "live"}
     | {"defaults", "jobs.connection"},
+    "jobs.report": {"errors", "collection", "files", "report", "jobs.outlook"},
     "jobs.audit": {"errors", "commands", "file_names", "model", "fidelity", "files", "state", "engine"}
     | {"jobs.connection", "jobs.collect", "jobs.outcome"},
     "jobs.doctor": {"wording", "errors", "commands", "files", "state", "providers", "engine", "pricing"}
@@ -174,7 +186,7 @@ BELOW: dict[str, set[str]] = {
     "api": {"defaults", "wording", "visible", "errors", "problems", "commands", "file_names", "model"}
     | {"files", "state", "manifest", "engine", "live", "screen", "results"}
     | {"jobs.audit", "jobs.connection", "jobs.order", "jobs.outcome", "jobs.outlook", "jobs.plan"}
-    | {"jobs.retry", "jobs.run", "jobs.session", "jobs.told"},
+    | {"jobs.retry", "jobs.run", "jobs.session", "jobs.told", "jobs.report", "report"},
     "__main__": {"cli"},
     "cli": {"wording", "errors", "commands", "visible", "model", "files", "state", "catalog", "engine"}
     | {"results", "exports", "service", "manifest", "estimates", "pricing", "receiver", "live", "screen"}
