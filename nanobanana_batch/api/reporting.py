@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def report(*folders: AnyPath, out: AnyPath | None = None, page: bool | None = None) -> Report:
-    """How the runs of one or many output folders went; also while they are going on. Their state stays as it is.
+    """How the runs of one or many output folders went; also while they are going on.
 
-    `out`: write the page into this file [no page]. `page`: write it without being told where, too, to report.html
-    in the folder [False]. Where it was written is `Report.page`.
+    `out`: write the page into this file [no page]. `page`: write it without being told where, too, to
+    report.html in the folder [False]. Where it was written is `Report.page`.
 
     Raises:
         UsageError: one is no output folder, none is named, or the page has no place.

@@ -24,9 +24,9 @@ from nanobanana_batch.cli.text import as_json
 def report(folders: tuple[Path, ...], out: Path | None, json_: bool) -> None:
     """Write a page on how the runs of each output FOLDER went.
 
-    What was made and what it cost, how long images took, what held runs up, what was refused, and what is still
-    owed; also while a run is going. It is one file without a script; its path is printed. With --json its
-    numbers are, and the page is written only where --out says.
+    What was made and what it cost, how long images took, what held runs up, what was refused, and what is
+    still owed; also while a run is going. It is one file without a script; its path is printed. With --json
+    its numbers are, and the page is written only where --out says.
     """
     from nanobanana_batch.api.reporting import report as make
 

@@ -1,4 +1,4 @@
-"""Charts as SVG, without a script: each is drawn for a wide and for a narrow page, and its numbers stand in a table.
+"""Charts as SVG, without a script: each is drawn for a wide and a narrow page; its numbers stand in a table.
 
 What held runs up is a lane of its own under the plot, with its name, so that no colour has to tell it apart.
 """
@@ -261,9 +261,8 @@ def distributions(found: Sequence[Latency], title: str) -> Markup:
             "svg",
             tag("title", title),
             (
-                tag("line", x1=left + mark * per_s, x2=left + mark * per_s, y1=14, y2=height - 22, class_="grid")
-                for mark in marks
-                if mark <= until_s
+                tag("line", x1=at, x2=at, y1=14, y2=height - 22, class_="grid")
+                for at in (left + mark * per_s for mark in marks if mark <= until_s)
             ),
             join(_one(one, 0 + number * row, left, right, until_s) for number, one in enumerate(found)),
             (
@@ -300,7 +299,7 @@ def _one(one: Latency, top: float, left: int, right: int, until_s: float) -> Mar
         "g",
         tag(
             "title",
-            f"{one.model} {one.resolution}: half within {q[50]} s, 90 of 100 within {q[90]} s, 99 within {q[99]} s",
+            f"{one.model} {one.resolution}: half within {q[50]} s, 99 of 100 within {q[99]} s",
         ),
         (
             tag("rect", x=left + number * wide + 0.3, y=base - 26 * value / most, width=wide - 0.6,
@@ -309,7 +308,8 @@ def _one(one: Latency, top: float, left: int, right: int, until_s: float) -> Mar
             if value
         ),
         tag("line", x1=x(q[5]), x2=x(q[99]), y1=base + 6, y2=base + 6, class_="whisker"),
-        tag("rect", x=x(q[25]), y=base + 2.5, width=max(x(q[75]) - x(q[25]), 1.5), height=7, rx=2, class_="box"),
+        tag("rect", x=x(q[25]), y=base + 2.5, width=max(x(q[75]) - x(q[25]), 1.5), height=7, rx=2,
+            class_="box"),
         tag("line", x1=x(q[50]), x2=x(q[50]), y1=base, y2=base + 12, class_="median"),
         tag("line", x1=x(q[90]), x2=x(q[90]), y1=base + 2, y2=base + 10, class_="whisker"),
         tag("line", x1=x(q[99]), x2=x(q[99]), y1=base + 2, y2=base + 10, class_="whisker"),

@@ -1,6 +1,6 @@
 """State and log of some output folders → one `Report`; changes nothing, also while runs are going on.
 
-Money and counts are those of the state. What is drawn over them (outages, throttling) is the log's word alone.
+Money and counts are those of the state. What is drawn over them (outages, slowing down) is the log's word.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from nanobanana_batch.files.folder import Folder
 from nanobanana_batch.provider_names import is_practice
@@ -29,6 +30,7 @@ _LOG_LATE_S = 60.0
 _MOST_CODES = 40
 _OTHER_CODES = "(others)"
 _MOST_KINDS = 200
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,29 +118,35 @@ def _log_gap(log: LogRead, first_span: int | None) -> str:
         return "There is no run.log: when runs were at work, and what held them up, is not known."
     if log.first_at - first_span * sums.SPAN_S > _LOG_LATE_S:
         return (
-            "The beginning of run.log is gone (old parts are removed): what held runs up before its first line"
-            " is not known."
+            "The beginning of run.log is gone (old parts are removed): what held runs up before its first"
+            " line is not known."
         )
     return ""
 
 
 def _models(readers: Iterable[Reader]) -> tuple[OfModel, ...]:
-    counts: dict[tuple[str, str], list[float]] = {}
+    total: dict[tuple[str, str], OfModel] = {}
+
+    def old(model: str, resolution: str) -> OfModel:
+        return total.get((model, resolution), OfModel(model, resolution))
+
     for reader in readers:
         for asked in sums.requests(reader):
-            of = counts.setdefault((asked.model, asked.resolution), [0.0] * 7)
-            for place, value in enumerate(
-                (asked.requests, asked.completed, asked.failed, asked.refused, 0, 0, asked.credits)
-            ):
-                of[place] += value
+            before = old(asked.model, asked.resolution)
+            total[asked.model, asked.resolution] = replace(
+                before,
+                requests=before.requests + asked.requests,
+                completed=before.completed + asked.completed,
+                failed=before.failed + asked.failed,
+                refused=before.refused + asked.refused,
+                credits=before.credits + asked.credits,
+            )
         for saved in sums.images(reader):
-            of = counts.setdefault((saved.model, saved.resolution), [0.0] * 7)
-            of[4] += saved.images
-            of[5] += saved.size_bytes
-    return tuple(
-        OfModel(model, resolution, *map(int, of[:6]), of[6])  # type: ignore[misc]
-        for (model, resolution), of in sorted(counts.items())
-    )
+            before = old(saved.model, saved.resolution)
+            total[saved.model, saved.resolution] = replace(
+                before, images=before.images + saved.images, size_bytes=before.size_bytes + saved.size_bytes
+            )
+    return tuple(one for _, one in sorted(total.items()))
 
 
 def _sums(readers: Iterable[Reader], models: Iterable[OfModel]) -> Sums:
@@ -159,11 +167,11 @@ def _sums(readers: Iterable[Reader], models: Iterable[OfModel]) -> Sums:
     )
 
 
-def _added(each: Iterable[Iterable[tuple[int, float]]]) -> dict[int, float]:
-    total: dict[int, float] = {}
+def _added(each: Iterable[Iterable[tuple[int, Number]]]) -> dict[int, Number]:
+    total: dict[int, Number] = {}
     for found in each:
         for bucket, value in found:
-            total[bucket] = total.get(bucket, 0) + value
+            total[bucket] = total[bucket] + value if bucket in total else value
     return dict(sorted(total.items()))
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from nanobanana_batch.report.markup import Markup, join, tag
-from nanobanana_batch.wording import counted, money_text
+from nanobanana_batch.report.markup import Markup, tag
 
 Cell = str | Markup
 
@@ -18,6 +17,21 @@ def section(title: str, *children: Cell | Iterable[Markup] | None) -> Markup:
 def notice(kind: str, said: str) -> Markup:
     """Something that has to be known before the numbers are read."""
     return tag("p", said, class_=f"notice {kind}")
+
+
+def note(said: str) -> Markup:
+    """How something is to be read."""
+    return tag("p", said, class_="note")
+
+
+def good(said: str) -> Markup:
+    """There is nothing to worry about."""
+    return tag("p", said, class_="good")
+
+
+def figure(*children: Cell) -> Markup:
+    """A chart, with what explains it."""
+    return tag("figure", *children)
 
 
 def figures(found: Iterable[tuple[str, str, str]]) -> Markup:
@@ -95,18 +109,3 @@ def meter(part: float, least: float = 0.0) -> Markup:
         class_="meter",
         aria_hidden="true",
     )
-
-
-def money(credits: float, per_usd: float | None) -> str:
-    """In USD, where that is known."""
-    return money_text(credits, per_usd)
-
-
-def of(count: int, noun: str) -> str:
-    """A number with its noun."""
-    return counted(count, noun)
-
-
-def lines(*children: Cell | None) -> Markup:
-    """Side by side."""
-    return join(children)

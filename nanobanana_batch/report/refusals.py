@@ -1,7 +1,7 @@
 """Which rows a provider refuses: by the value of each variable, by pairs of them, and by words of prompts.
 
-It is counting, not a model. A share of few rows says little, so each stands with the least that it may really be
-(the lower end of Wilson's interval of 95 %), and only what is above the share of all other rows by that is marked.
+It is counting, not a model. A share of few rows says little, so each stands with the least that it may
+really be (the lower end of Wilson's interval of 95 %), and what is above all others by that is marked.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _MOST_WORDS = 20_000
 _WORDS_SHOWN = 25
 _LONGEST_WORD = 60
 _Z = 1.96
-_WORD = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*")
+_WORD = re.compile(r"[^\W_]+(?:['\u2019\-][^\W_]+)*")
 
 
 @dataclass(frozen=True, slots=True)

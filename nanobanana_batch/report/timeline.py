@@ -6,6 +6,7 @@ the gap between two says how long it was.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -75,7 +76,7 @@ class Timeline:
     def gaps(self) -> tuple[Span, ...]:
         """The time between stretches, which is not drawn."""
         spans = [self.span(one) for one in self.stretches]
-        return tuple(Span(before.ended, after.began) for before, after in zip(spans, spans[1:], strict=False))
+        return tuple(Span(before.ended, after.began) for before, after in itertools.pairwise(spans))
 
 
 def joined(numbers: Iterable[int], length_s: int) -> Iterator[Span]:

@@ -48,13 +48,15 @@ class OfModel:
 
     model: str
     resolution: str
-    requests: int
-    completed: int
-    failed: int
-    refused: int
-    images: int
-    size_bytes: int
-    credits: float
+    """Empty: none was asked for."""
+    requests: int = 0
+    completed: int = 0
+    """Of the requests; the next two, too."""
+    failed: int = 0
+    refused: int = 0
+    images: int = 0
+    size_bytes: int = 0
+    credits: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """What all requests of a folder add up to: by kind, by time, by code, by what is owed; for the report.
 
-SQLite adds up, so that memory does not grow with the rows; money is shared out as `prices.Share` does it, so that
-sums are those of `status`. Sums by time come in buckets: the number of a bucket is its time (Unix seconds) by
-its length.
+SQLite adds up, so that memory does not grow with the rows; money is shared out as `prices.Share` does it, so
+that sums are those of `status`. Sums by time come in buckets: the number of a bucket is its time (Unix seconds)
+by its length.
 """
 
 from __future__ import annotations
@@ -136,8 +136,8 @@ _PRICE = f"coalesce({SHARE.used}, {SHARE.reserved})"
 _COST = f"iif({SPENT}, {_PRICE}, NULL)"
 _IS_GIVEN_UP = f"coalesce(attempts.error_code, '') = '{GIVEN_UP}'"
 _REFUNDED = (
-    f"iif(accepted_at IS NOT NULL AND attempts.phase IN ('{Phase.FAILED}', '{Phase.REFUSED}') AND NOT {SPENT},"
-    f" {SHARE.reserved}, NULL)"
+    f"iif(accepted_at IS NOT NULL AND attempts.phase IN ('{Phase.FAILED}', '{Phase.REFUSED}')"
+    f" AND NOT {SPENT}, {SHARE.reserved}, NULL)"
 )
 _REQUESTS = f"""
 {SHARES}
