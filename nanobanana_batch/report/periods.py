@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -130,7 +130,6 @@ class _Reading:
             "asked_to_wait": self._asked_to_wait,
             "daily_quota": self._quota,
             "paying_paused": lambda at, line: self._begin(What.BLOCKED, at, line.get("failure")),
-            "saved": lambda at, line: self._end(What.BLOCKED, at),
             "lines_dropped": self._lines_dropped,
             "clock": self._clock,
         }
@@ -145,10 +144,12 @@ class _Reading:
             self._broken += 1
             return
         try:
-            at = datetime.fromisoformat(found[1].decode()).replace(tzinfo=UTC).timestamp()
+            at = datetime.fromisoformat(f"{found[1].decode()}+00:00").timestamp()
             event = found[2].decode()
             if event == "request":
                 self._request(line)
+            elif event == "saved":
+                self._end(What.BLOCKED, at)
             elif event in self._on:
                 self._on[event](at, dict(json.loads(line)))
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError):

@@ -25,6 +25,7 @@ _MOST_VALUES = 30
 _MOST_VALUES_KEPT = 2000
 _MOST_VARIABLES = 10
 _MOST_PAIRS = 10
+_MOST_ALIKE = 5000
 _MOST_WORDS = 20_000
 _WORDS_SHOWN = 25
 _LONGEST_WORD = 60
@@ -189,6 +190,8 @@ class _Cells:
     def __init__(self) -> None:
         self._of: dict[str, dict[str, list[int]]] = {}
         self._pairs: dict[tuple[str, str], dict[tuple[str, str], list[int]]] = {}
+        self._alike: dict[tuple[tuple[str, str], ...], list[int]] = {}
+        """Rows by their values, as far as they are not paired yet."""
         self._many: set[str] = set()
 
     @property
@@ -204,9 +207,20 @@ class _Cells:
                 self._forget(name)
                 continue
             _count(values, value, row.is_refused)
-        small = [(name, value) for name, value in fields if len(self._of.get(name, ())) <= _MOST_VALUES]
-        for (one, first), (other, second) in itertools.combinations(sorted(small[:_MOST_VARIABLES]), 2):
-            _count(self._pairs.setdefault((one, other), {}), (first, second), row.is_refused)
+        small = [field for field in fields if len(self._of.get(field[0], ())) <= _MOST_VALUES]
+        _count(self._alike, tuple(small[:_MOST_VARIABLES]), row.is_refused)
+        if len(self._alike) > _MOST_ALIKE:
+            self._pair_up()
+
+    def _pair_up(self) -> None:
+        """Rows with the same values are paired once for all of them."""
+        for fields, (refused, rows) in self._alike.items():
+            for (one, first), (other, second) in itertools.combinations(sorted(fields), 2):
+                if self._many.isdisjoint((one, other)):
+                    found = self._pairs.setdefault((one, other), {}).setdefault((first, second), [0, 0])
+                    found[0] += refused
+                    found[1] += rows
+        self._alike.clear()
 
     def values(self, all_: Count) -> Iterator[OfValue]:
         """Of each variable that has several values, those that are refused at all."""
@@ -224,6 +238,7 @@ class _Cells:
 
     def pairs(self) -> Iterator[OfPair]:
         """Tables of two variables, those first in which cells differ most."""
+        self._pair_up()
         found = [
             (self._spread(cells), names, cells)
             for names, cells in self._pairs.items()

@@ -1,4 +1,4 @@
-"""The sections about what was made: how many images when, what they cost, how long they took, and what failed."""
+"""The sections about what was made: images over time, what they cost and took, what failed."""
 
 from __future__ import annotations
 
@@ -133,8 +133,8 @@ def latency_section(report: Report) -> Markup:
     drawn = sorted(most, key=lambda one: (one.model, one.resolution))
     back = sum(one.set_back for one in found)
     said = (
-        "From when the provider had taken the request until the file was saved. Below each curve: the box holds"
-        " the middle half, its line is the median, the marks to the right are 90 and 99 of 100."
+        "From when the provider had taken the request until the file was saved. Below each curve: the box"
+        " holds the middle half, its line is the median, the marks to the right are 90 and 99 of 100."
     )
     if len(drawn) < len(found):
         said += f" The {len(drawn)} with the most images are drawn."

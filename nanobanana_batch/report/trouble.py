@@ -25,10 +25,11 @@ def retries_section(report: Report) -> Markup:
     earlier = sum(one.credits for one in report.again)
     usd = money_text(sums.further_credits, report.credits_per_usd)
     paid = f"{amount(sums.further_credits)} credits{f' ({usd})' if usd else ''}"
+    further = counted(sums.further, "further one")
     words = (
-        f"{counted(sums.rows_tried_again, 'row')} had more than one request: "
-        f"{counted(sums.further, 'further one')}, of which {sums.further_completed:,} made an image. The further ones"
-        f" cost {paid}; those before them cost {amount(earlier)} that were not given back."
+        f"{counted(sums.rows_tried_again, 'row')} had more than one request: {further}, of which"
+        f" {sums.further_completed:,} made an image. The further ones cost {paid}; those before them cost"
+        f" {amount(earlier) if earlier else 'nothing'} that was not given back."
     )
     rows = (
         (

@@ -1,8 +1,8 @@
 """What all requests of a folder add up to: by kind, by time, by code, by what is owed; for the report.
 
 SQLite adds up, so that memory does not grow with the rows; money is shared out as `prices.Share` does it, so
-that sums are those of `status`. Sums by time come in buckets: the number of a bucket is its time (Unix seconds)
-by its length.
+that sums are those of `status`. Sums by time come in buckets: a bucket's number is its time (Unix seconds) by
+its length.
 """
 
 from __future__ import annotations
