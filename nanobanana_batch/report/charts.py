@@ -213,13 +213,14 @@ class _Frame:
     def _gaps(self, height: int) -> Iterator[Markup]:
         for start, gap in zip(self.scale.starts[1:], self.scale.line.gaps, strict=True):
             x, base = start - _GAP / 2, _TOP + _PLOT
-            said = f"{rough_duration_text(gap.length_s)} in which nothing was going on, not drawn"
+            length = rough_duration_text(gap.length_s).removesuffix(" 0 min")
+            said = f"{length} in which nothing was going on, not drawn"
             yield tag(
                 "g",
                 tag("title", said),
                 tag("rect", x=x - _GAP / 2 + 1, y=_TOP, width=_GAP - 2, height=_PLOT + 4, class_="gap"),
                 tag(
-                    "text", f"{rough_duration_text(gap.length_s)} later", class_="tick",
+                    "text", f"{length} later", class_="tick",
                     transform=f"translate({x + 4:.1f} {base - 6}) rotate(-90)",
                 ),
             )  # fmt: skip

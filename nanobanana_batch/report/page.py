@@ -14,7 +14,7 @@ from importlib.resources import files
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.report.markup import Markup, join, named, tag
 from nanobanana_batch.report.moments import between, moment, zone
-from nanobanana_batch.report.parts import figures, legend, note, notice, share
+from nanobanana_batch.report.parts import figures, legend, note, notice, share, size_text
 from nanobanana_batch.report.periods import What
 from nanobanana_batch.report.refused import refusals_section
 from nanobanana_batch.report.sections import (
@@ -28,7 +28,7 @@ from nanobanana_batch.report.sections import (
 )
 from nanobanana_batch.report.trouble import owed_section, periods_section, retries_section
 from nanobanana_batch.report.value import Report
-from nanobanana_batch.wording import amount, bytes_text, counted, cut, duration_text, money_text
+from nanobanana_batch.wording import amount, counted, cut, duration_text, money_text
 
 
 def pieces(report: Report) -> Iterator[str]:
@@ -88,7 +88,7 @@ def _when(report: Report) -> Iterator[str]:
 def _figures(report: Report) -> Iterator[tuple[str, str, str]]:
     sums, counts = report.sums, report.counts
     per_usd = report.credits_per_usd
-    yield f"{sums.images:,}", "images saved", bytes_text(sums.size_bytes)
+    yield f"{sums.images:,}", "images saved", size_text(sums.size_bytes)
     done = counts.get(RowStatus.COMPLETED, 0)
     yield f"{done:,}", f"of {report.rows:,} rows completed", share(done, report.rows)
     each = f"{amount(sums.credits_used / sums.images)} an image" if sums.images else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 
 from nanobanana_batch.report.markup import Markup, tag
+from nanobanana_batch.wording import bytes_text
 
 Cell = str | Markup
 
@@ -94,6 +95,11 @@ def share(part: float, whole: float) -> str:
     if percent > 99.9 and part < whole:
         return "over 99.9 %"
     return f"{percent:.1f} %" if percent < 10 and part else f"{percent:.0f} %"
+
+
+def size_text(size: int) -> str:
+    """An amount of bytes; of a whole run it may be many."""
+    return bytes_text(size) if size < 1_000_000_000 else f"{size / 1e9:,.1f} GB"
 
 
 def meter(part: float, least: float = 0.0) -> Markup:

@@ -19,10 +19,11 @@ from nanobanana_batch.report.parts import (
     notice,
     section,
     share,
+    size_text,
     tables,
 )
 from nanobanana_batch.report.value import OfModel, Report
-from nanobanana_batch.wording import amount, bytes_text, counted, duration_text, money_text
+from nanobanana_batch.wording import amount, counted, duration_text, money_text
 
 _CODES_DRAWN = 6
 _GROUPS_DRAWN = 12
@@ -117,7 +118,7 @@ def _made(one: OfModel, per_usd: float | None) -> tuple[Cell, ...]:
         one.resolution or ("" if one.model == "all" else _NO_RESOLUTION),
         f"{one.images:,}",
         f"{one.requests:,}",
-        bytes_text(one.size_bytes) if one.images else "",
+        size_text(one.size_bytes) if one.images else "",
         amount(one.credits),
         amount(one.credits / one.images) if one.images else "",
     )
