@@ -11,7 +11,7 @@ BIN := .venv/bin
 quoted = '$(subst ','\'',$(1))'
 INSTALLED := .venv/installed-$(shell cksum pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 
-.PHONY: run test lint bench campaign night mutate between fuzz-state audit clean FORCE
+.PHONY: run test lint browser bench campaign night mutate between fuzz-state audit clean FORCE
 .PRECIOUS: outputs/%/results.csv
 
 run: $(INSTALLED) ## make the images of MANIFEST (embedded service: no key, no cost)
@@ -39,8 +39,20 @@ IN_MEMORY = $(shell test "$$(df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 { print 
   2>/dev/null && echo /dev/shm)
 
 test: export PYTHONDONTWRITEBYTECODE =
-test: lint ## lint, strict types, tests
+test: lint browser ## lint, strict types, tests
 	TMPDIR=$${TMPDIR:-$(IN_MEMORY)} $(BIN)/python -m pytest -n 4 --dist worksteal
+
+# Pages are looked at in a real browser. Where there is none and none can be had, those tests are skipped
+# and counted, each with this reason.
+browser:
+	@for name in chromium chromium-browser google-chrome; do \
+	  command -v $$name >/dev/null && exit 0; \
+	done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  (apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+	    chromium fonts-dejavu-core) >/dev/null 2>&1 && exit 0; \
+	fi; \
+	echo "No Chromium here (on Debian: apt-get install chromium): tests of pages are skipped." >&2
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nanobanana_batch.api.driving import Interrupted
     from nanobanana_batch.api.folder import Row, RunFolder, open_run
+    from nanobanana_batch.api.gallery import gallery
     from nanobanana_batch.api.making import audit, plan, retry, run, run_async
     from nanobanana_batch.api.options import AuditOptions, RetryOptions, RunOptions
     from nanobanana_batch.api.reporting import report
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         TooManyRows,
         UsageError,
     )
+    from nanobanana_batch.gallery.build import GalleryMade
     from nanobanana_batch.jobs.audit import Audit
     from nanobanana_batch.jobs.outcome import Outcome
     from nanobanana_batch.jobs.plan import Plan
@@ -50,6 +52,7 @@ __all__ = [
     "DiskFailed",
     "FolderInUse",
     "FolderRefused",
+    "GalleryMade",
     "ImageRejected",
     "Interrupted",
     "KeyProblem",
@@ -74,6 +77,7 @@ __all__ = [
     "TooManyRows",
     "UsageError",
     "audit",
+    "gallery",
     "open_run",
     "plan",
     "report",
@@ -85,9 +89,11 @@ __all__ = [
 _HOMES = {
     "api.driving": ("Interrupted",),
     "api.folder": ("Row", "RunFolder", "open_run"),
+    "api.gallery": ("gallery",),
     "api.making": ("audit", "plan", "retry", "run", "run_async"),
     "api.options": ("AuditOptions", "RetryOptions", "RunOptions"),
     "api.reporting": ("report",),
+    "gallery.build": ("GalleryMade",),
     "jobs.audit": ("Audit",),
     "jobs.outcome": ("Outcome",),
     "jobs.plan": ("Plan",),

@@ -11,6 +11,7 @@ from nanobanana_batch.cli import interrupts, streams
 from nanobanana_batch.cli.completion_command import completion
 from nanobanana_batch.cli.doctor_command import doctor
 from nanobanana_batch.cli.folder_commands import audit, results, retry, status
+from nanobanana_batch.cli.gallery_command import gallery
 from nanobanana_batch.cli.init_command import init
 from nanobanana_batch.cli.manifest_commands import plan, run
 from nanobanana_batch.cli.our_command import OurProgram
@@ -52,6 +53,7 @@ for command in (
     retry,
     results,
     report,
+    gallery,
     audit,
     doctor,
     serve,

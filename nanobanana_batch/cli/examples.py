@@ -41,6 +41,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("Of several nights, on one page:", "report outputs/monday outputs/tuesday --out week.html"),
         ("Its numbers, for a program:", "report outputs/skylines --json"),
     ),
+    "gallery": (
+        ("A page with all images, in outputs/skylines/gallery:", "gallery outputs/skylines"),
+        ("One file to hand on, of the best:", "gallery outputs/skylines --where 'rating>=4' --one-file"),
+    ),
     "audit": (
         ("Is every request, credit and file explained:", "audit outputs/skylines"),
         ("Fetch what is paid for and missing; nothing is paid again:", "audit outputs/skylines --repair"),

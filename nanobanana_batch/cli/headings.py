@@ -27,6 +27,7 @@ _OWN = {
         "What kind of provider it is": "--idempotency --batch --list --integer-codes --link-lifetime",
         "What goes wrong on purpose": "--fault --outages",
     },
+    "gallery": {"Which rows": "--only --where", "Where it is kept": "--out --one-file"},
 }
 
 

@@ -53,9 +53,11 @@ class Made:
     """Those of the latest attempt that are saved, in order."""
 
 
+_TO_THE_LAST_BIT = "CASE WHEN file_time IS NOT NULL THEN json(printf('%!.17g', file_time)) END"
+"""SQLite writes 15 digits of a number into JSON: a file's time would be another one."""
 _PICTURES = f"""
-(SELECT json_group_array(json_array(number, path, media_type, width, height, size_bytes, sha256, file_time,
-                                    saved_at))
+(SELECT json_group_array(json_array(number, path, media_type, width, height, size_bytes, sha256,
+                                    {_TO_THE_LAST_BIT}, saved_at))
  FROM images AS file WHERE file.attempt = attempts.attempt AND file.phase = '{ImagePhase.SAVED}')
 """
 _MADE = f"""

@@ -1,0 +1,46 @@
+"""`gallery`: a page that shows what output folders hold."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nanobanana_batch.api.options import AnyPath
+
+if TYPE_CHECKING:
+    from nanobanana_batch.gallery.build import GalleryMade
+
+
+def gallery(
+    folders: AnyPath | Sequence[AnyPath],
+    *,
+    out: AnyPath | None = None,
+    only: Sequence[str] = (),
+    where: Sequence[str] = (),
+    one_file: bool = False,
+    progress: Callable[[int, int], object] | None = None,
+) -> GalleryMade:
+    """Build a gallery of one or several output folders, or renew it; a run may be going on meanwhile.
+
+    `out`: where it goes; for one folder it may be left out, then it is `gallery` in that folder. `only`,
+    `where`: which rows and images, as on the command line (`only=["completed"]`, `where=["style=ink,photo"]`).
+    `one_file`: one HTML file with its thumbnails in it, of at most some hundred images. `progress` is called
+    with how many rows of how many are done. Nothing but the gallery is written.
+
+    Raises:
+        UsageError: a folder is no output folder, something else is where the gallery is to be, nothing can be
+            written there, the selection is none, or there is too much for one file.
+        FolderRefused: a folder holds links or other things that no run makes.
+        FolderInUse: another process is building that gallery.
+        StateFailed: a folder's state is gone or damaged, or of a newer version.
+        DiskFailed: the disk is full or refuses.
+    """
+    from nanobanana_batch.gallery.build import Order, build
+
+    listed = [folders] if isinstance(folders, str | os.PathLike) else folders
+    order = Order(
+        tuple(map(Path, listed)), None if out is None else Path(out), tuple(only), tuple(where), one_file
+    )
+    return build(order) if progress is None else build(order, progress)

@@ -1,0 +1,1 @@
+"""The gallery: what is built, and what a browser makes of it."""
