@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
     from nanobanana_batch.report.value import Report
 
 
-def report(*folders: AnyPath, out: AnyPath | None = None, page: bool | None = None) -> Report:
+def report(folders: AnyPath | Sequence[AnyPath], *, out: AnyPath | None = None, page: bool = False) -> Report:
     """How the runs of one or many output folders went; also while they are going on.
 
     `out`: write the page into this file [no page]. `page`: write it without being told where, too, to
@@ -29,9 +31,10 @@ def report(*folders: AnyPath, out: AnyPath | None = None, page: bool | None = No
     from nanobanana_batch.files.disk import Disk
     from nanobanana_batch.jobs.report import make_report, place_of, write_report
 
-    if not folders:
+    listed = [folders] if isinstance(folders, str | os.PathLike) else folders
+    if not listed:
         raise UsageError("No output folder is named.")
-    paths = [Path(folder) for folder in folders]
+    paths = [Path(folder) for folder in listed]
     place = None if out is None else Path(out)
     if not page and place is None:
         return make_report(paths)

@@ -30,5 +30,5 @@ def report(folders: tuple[Path, ...], out: Path | None, json_: bool) -> None:
     """
     from nanobanana_batch.api.reporting import report as make
 
-    found = make(*folders, out=out, page=not json_ or out is not None)
+    found = make(folders, out=out, page=not json_ or out is not None)
     show(as_json(found) if json_ else found.page)

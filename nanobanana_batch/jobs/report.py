@@ -48,10 +48,20 @@ def place_of(paths: Sequence[Path], out: Path | None) -> Path:
     return place
 
 
-def write_report(report: Report, place: Path, disk: Disk) -> None:
-    """Write the page.
+def write_beside(paths: Sequence[Path], gallery: Path) -> None:
+    """Write the page beside that of a gallery of the same folders, each with a link to the other.
+
+    Raises:
+        UsageError, FolderRefused, StateFailed: as `make_report`.
+        DiskFailed: it cannot be written; an older one is untouched.
+    """
+    write_report(make_report(paths), gallery.with_name(REPORT_NAME), Disk(), gallery.name)
+
+
+def write_report(report: Report, place: Path, disk: Disk, gallery: str = "") -> None:
+    """Write the page; `gallery` is the name of one beside it.
 
     Raises:
         DiskFailed: it cannot be written; an older one is untouched.
     """
-    write_atomically(disk, place, (piece.encode("utf-8", "replace") for piece in pieces(report)))
+    write_atomically(disk, place, (piece.encode("utf-8", "replace") for piece in pieces(report, gallery)))

@@ -31,8 +31,8 @@ from nanobanana_batch.report.value import Report
 from nanobanana_batch.wording import amount, counted, cut, duration_text, money_text
 
 
-def pieces(report: Report) -> Iterator[str]:
-    """The page, in pieces."""
+def pieces(report: Report, gallery: str = "") -> Iterator[str]:
+    """The page, in pieces; `gallery` is the name of a page of the same folders that stands beside it."""
     style = files(__package__).joinpath("report.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
@@ -42,7 +42,7 @@ def pieces(report: Report) -> Iterator[str]:
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
     yield '<meta name="color-scheme" content="light dark">\n<meta name="referrer" content="no-referrer">\n'
     yield f"{tag('title', f'Report: {_names(report)}')}\n<style>{style}</style>\n</head>\n<body>\n"
-    yield tag("header", *_head(report))
+    yield tag("header", *_head(report, gallery))
     yield "\n<main>\n"
     for part in _sections(report):
         yield f"{part}\n"
@@ -54,10 +54,10 @@ def _names(report: Report) -> str:
     return ", ".join(names) if len(names) < 4 else f"{names[0]} and {len(names) - 1} more folders"
 
 
-def _head(report: Report) -> Iterator[Markup]:
+def _head(report: Report, gallery: str) -> Iterator[Markup]:
     yield tag("p", "Report", class_="kind")
     yield tag("h1", named(_names(report)))
-    yield tag("p", join(_when(report)), class_="when")
+    yield tag("p", join(_when(report)), *_way_to(gallery), class_="when")
     if report.is_running:
         yield notice(
             "live",
@@ -75,6 +75,12 @@ def _head(report: Report) -> Iterator[Markup]:
         )
     yield figures(_figures(report))
     yield _rows_bar(report)
+
+
+def _way_to(gallery: str) -> Iterator[str | Markup]:
+    if gallery:
+        yield " "
+        yield tag("a", "The images", href=gallery)
 
 
 def _when(report: Report) -> Iterator[str]:
