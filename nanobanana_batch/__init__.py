@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from nanobanana_batch.jobs.plan import Plan
     from nanobanana_batch.live.snapshot import Live
     from nanobanana_batch.model import Request, RowStatus
-    from nanobanana_batch.report.value import Report
+    from nanobanana_batch.reporting.value import Report
     from nanobanana_batch.results import Standing
 
 __all__ = [
@@ -99,7 +99,7 @@ _HOMES = {
     "jobs.plan": ("Plan",),
     "live.snapshot": ("Live",),
     "model": ("Request", "RowStatus"),
-    "report.value": ("Report",),
+    "reporting.value": ("Report",),
     "results": ("Standing",),
 }
 """Where each is; all others are errors. Nothing is imported before it is asked for."""

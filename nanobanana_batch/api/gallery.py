@@ -25,10 +25,10 @@ def gallery(
     """Build a gallery of one or several output folders, or renew it; a run may be going on meanwhile.
 
     `out`: where it goes; for one folder it may be left out, then it is `gallery` in that folder. `only`,
-    `where`: which rows and images, as on the command line (`only=["completed"]`, `where=["style=ink,photo"]`).
+    `where`: which rows and images, as for the command (`only=["completed"]`, `where=["style=ink,photo"]`).
     `one_file`: one HTML file with its thumbnails in it, of at most some hundred images. `progress` is called
-    with how many rows of how many are done. The report (`report`) of the same folders stands beside the page.
-    Nothing but the gallery is written.
+    with how many rows of how many are done. The report of the same folders is written beside the page. Nothing
+    but the gallery is written.
 
     Raises:
         UsageError: a folder is no output folder, something else is where the gallery is to be, nothing can be

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from nanobanana_batch.report import charts
-from nanobanana_batch.report.charts import Series
-from nanobanana_batch.report.latency import Latency
-from nanobanana_batch.report.markup import Markup, join, named
-from nanobanana_batch.report.moments import moment
-from nanobanana_batch.report.parts import (
+from nanobanana_batch.reporting import charts
+from nanobanana_batch.reporting.charts import Series
+from nanobanana_batch.reporting.latency import Latency
+from nanobanana_batch.reporting.markup import Markup, join, named
+from nanobanana_batch.reporting.moments import moment
+from nanobanana_batch.reporting.parts import (
     Cell,
     details,
     figure,
@@ -22,7 +22,7 @@ from nanobanana_batch.report.parts import (
     size_text,
     tables,
 )
-from nanobanana_batch.report.value import OfModel, Report
+from nanobanana_batch.reporting.value import OfModel, Report
 from nanobanana_batch.wording import amount, counted, duration_text, money_text
 
 _CODES_DRAWN = 6

@@ -9,11 +9,11 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from nanobanana_batch.report.latency import Latency
-from nanobanana_batch.report.markup import Markup, join, tag
-from nanobanana_batch.report.moments import moment, offset_s
-from nanobanana_batch.report.periods import Period, What
-from nanobanana_batch.report.timeline import STEPS_S, Timeline
+from nanobanana_batch.reporting.latency import Latency
+from nanobanana_batch.reporting.markup import Markup, join, tag
+from nanobanana_batch.reporting.moments import moment, offset_s
+from nanobanana_batch.reporting.periods import Period, What
+from nanobanana_batch.reporting.timeline import STEPS_S, Timeline
 from nanobanana_batch.wording import amount, duration_text, rough_duration_text
 
 WIDE, NARROW = 900, 340
