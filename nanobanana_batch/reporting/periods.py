@@ -203,6 +203,13 @@ class _Reading:
         """Nothing tells how these ended."""
         for what in tuple(self._open):
             self._end(what, self._last or 0.0, is_whole=False)
+        self._no_wait_after(self._last or 0.0)
+
+    def _no_wait_after(self, at: float) -> None:
+        """Nobody waited any longer, whatever was asked for."""
+        waits = self._kept[What.WAIT]
+        if waits and waits[-1].ended > at:
+            waits[-1] = replace(waits[-1], ended=max(at, waits[-1].began))
 
     def _run_begins(self, at: float, line: dict[str, Any]) -> None:
         self._cut()
@@ -212,6 +219,7 @@ class _Reading:
     def _run_ends(self, at: float, line: dict[str, Any]) -> None:
         for what in tuple(self._open):
             self._end(what, at)
+        self._no_wait_after(at)
 
     def _stop(self, at: float, line: dict[str, Any]) -> None:
         run = self._open.get(What.RUN)
