@@ -69,7 +69,7 @@ def test_slowing_down_without_a_pace_ends_when_nobody_asks_for_it_any_more(tmp_p
 def test_waits_close_to_each_other_are_one(tmp_path: Path) -> None:
     """A provider that asks for five seconds again and again has been one wait."""
     waits = [log_line(n * 6, "asked_to_wait", seconds=5, said="busy") for n in range(100)]
-    write_log(tmp_path, *waits)
+    write_log(tmp_path, *waits, log_line(700, "run_ends"))
     assert told(read_log(tmp_path)) == [("wait", 0, 99 * 6 + 5, True)]
 
 

@@ -13,7 +13,10 @@ from nanobanana_batch.state.sums import Judged
 from tests.report.nights import bad_night
 
 
-def found(rows: Iterable[tuple[bool, str, dict[str, str]]]) -> Refusals:
+Told = tuple[bool, str, dict[str, str]]
+
+
+def found(rows: Iterable[Told]) -> Refusals:
     """What is told of rows: refused or not, prompt, fields."""
     judged = [Judged(number, *row) for number, row in enumerate(rows)]
     return refusals(lambda only: [row for row in judged if row.is_refused or not only])
@@ -29,7 +32,7 @@ def test_the_least_that_a_share_may_be_is_wilsons() -> None:
 
 def test_a_word_that_is_refused_far_more_often_stands_out() -> None:
     """Words that are always together are told together; those that everybody has are not told."""
-    rows = [(n < 18, "a battlefield at dawn", {}) for n in range(20)]
+    rows: list[Told] = [(n < 18, "a battlefield at dawn", {}) for n in range(20)]
     rows += [(n == 0, f"a fox at noon {n}", {}) for n in range(80)]
     told = found(rows)
     assert [one.words for one in told.words] == [("battlefield", "dawn")]
@@ -40,7 +43,7 @@ def test_a_word_that_is_refused_far_more_often_stands_out() -> None:
 
 def test_one_refusal_makes_no_word_suspicious() -> None:
     """A single row says nothing of its words; two of two are few, and marked so."""
-    rows = [(True, "sword", {}), *[(False, f"fox {n}", {}) for n in range(50)]]
+    rows: list[Told] = [(True, "sword", {}), *[(False, f"fox {n}", {}) for n in range(50)]]
     assert found(rows).words == ()
     rows = [(True, "sword", {}), (True, "sword", {}), *[(False, f"fox {n}", {}) for n in range(50)]]
     assert [(one.words, one.count.is_few) for one in found(rows).words] == [(("sword",), True)]
