@@ -137,7 +137,7 @@ BELOW: dict[str, set[str]] = {
     | {"defaults", "provider_names"},
     "results": {"errors", "model", "fidelity", "files", "state", "estimates", "live"},
     "estimates": {"errors", "model", "state", "pricing"},
-    "report": {
+    "reporting": {
         "errors",
         "wording",
         "visible",
