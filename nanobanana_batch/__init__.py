@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         TooManyRows,
         UsageError,
     )
-    from nanobanana_batch.gallery.build import GalleryMade
+    from nanobanana_batch.galleries.build import GalleryMade
     from nanobanana_batch.jobs.audit import Audit
     from nanobanana_batch.jobs.outcome import Outcome
     from nanobanana_batch.jobs.plan import Plan
@@ -93,7 +93,7 @@ _HOMES = {
     "api.making": ("audit", "plan", "retry", "run", "run_async"),
     "api.options": ("AuditOptions", "RetryOptions", "RunOptions"),
     "api.reporting": ("report",),
-    "gallery.build": ("GalleryMade",),
+    "galleries.build": ("GalleryMade",),
     "jobs.audit": ("Audit",),
     "jobs.outcome": ("Outcome",),
     "jobs.plan": ("Plan",),

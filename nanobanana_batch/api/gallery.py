@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from nanobanana_batch.api.options import AnyPath
 
 if TYPE_CHECKING:
-    from nanobanana_batch.gallery.build import GalleryMade
+    from nanobanana_batch.galleries.build import GalleryMade
 
 
 def gallery(
@@ -25,7 +25,7 @@ def gallery(
     """Build a gallery of one or several output folders, or renew it; a run may be going on meanwhile.
 
     `out`: where it goes; for one folder it may be left out, then it is `gallery` in that folder. `only`,
-    `where`: which rows and images, as for the command (`only=["completed"]`, `where=["style=ink,photo"]`).
+    `where`: which rows and images, as on the command line (`only=["completed"]`, `where=["style=ink"]`).
     `one_file`: one HTML file with its thumbnails in it, of at most some hundred images. `progress` is called
     with how many rows of how many are done. The report of the same folders is written beside the page. Nothing
     but the gallery is written.
@@ -38,7 +38,7 @@ def gallery(
         StateFailed: a folder's state is gone or damaged, or of a newer version.
         DiskFailed: the disk is full or refuses.
     """
-    from nanobanana_batch.gallery.build import Order, build
+    from nanobanana_batch.galleries.build import Order, build
     from nanobanana_batch.jobs.report import write_beside
 
     listed = [folders] if isinstance(folders, str | os.PathLike) else folders

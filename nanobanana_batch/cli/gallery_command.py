@@ -14,7 +14,7 @@ from nanobanana_batch.cli.text import as_json
 from nanobanana_batch.wording import counted
 
 if TYPE_CHECKING:
-    from nanobanana_batch.gallery.build import GalleryMade
+    from nanobanana_batch.galleries.build import GalleryMade
 
 
 @click.command(cls=OurCommand)

@@ -149,7 +149,7 @@ BELOW: dict[str, set[str]] = {
         "results",
     },
     "exports": {"errors", "model", "files", "state", "results"},
-    "gallery": {"errors", "model", "files", "collection"},
+    "galleries": {"errors", "model", "files", "collection"},
     "service": set(),
     "live": {"errors", "wording", "files", "engine"},
     "screen": {"visible", "wording", "engine", "live", "results"},
@@ -185,13 +185,13 @@ BELOW: dict[str, set[str]] = {
     | {"jobs.connection", "jobs.prices"},
     "jobs": set(),
     "api": {"defaults", "wording", "visible", "errors", "problems", "commands", "file_names", "model"}
-    | {"files", "state", "manifest", "engine", "live", "screen", "results", "gallery"}
+    | {"files", "state", "manifest", "engine", "live", "screen", "results", "galleries"}
     | {"jobs.audit", "jobs.connection", "jobs.order", "jobs.outcome", "jobs.outlook", "jobs.plan"}
     | {"jobs.retry", "jobs.run", "jobs.session", "jobs.told", "jobs.report", "reporting"},
     "__main__": {"cli"},
     "cli": {"wording", "errors", "commands", "visible", "model", "files", "state", "catalog", "engine"}
     | {"results", "exports", "service", "manifest", "estimates", "pricing", "receiver", "live", "screen"}
-    | {"gallery", "defaults", "api", "project_file", "jobs.starter"}
+    | {"galleries", "defaults", "api", "project_file", "jobs.starter"}
     | {"jobs.audit", "jobs.connection", "jobs.doctor", "jobs.order", "jobs.outcome", "jobs.outlook"}
     | {"jobs.pilot", "jobs.plan", "jobs.prices", "jobs.rebuild", "jobs.retry", "jobs.run", "jobs.session"}
     | {"jobs.told"},
@@ -315,7 +315,7 @@ def test_the_service_shares_nothing_with_the_client() -> None:
         ("openpyxl", ("manifest.read.workbook",)),
         ("zstandard", ("manifest.read.unpack",)),
         ("uvicorn", ("service",)),
-        ("PIL", ("service", "exports", "api", "gallery")),
+        ("PIL", ("service", "exports", "api", "galleries")),
     ],
 )
 def test_a_library_is_known_to_few(library: str, allowed: tuple[str, ...]) -> None:

@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,9 @@ from nanobanana_batch.errors import UsageError
 from nanobanana_batch.files.disk import Disk, as_disk_failure, write_atomically
 from nanobanana_batch.files.folder import GALLERY_FOLDER
 from nanobanana_batch.files.lock import is_held
-from nanobanana_batch.gallery import pages
-from nanobanana_batch.gallery.gathering import Gathered, Progress, TooManyItems, gather
-from nanobanana_batch.gallery.place import (
+from nanobanana_batch.galleries import pages
+from nanobanana_batch.galleries.gathering import Gathered, Progress, TooManyItems, gather
+from nanobanana_batch.galleries.place import (
     DATA,
     INDEX_NAME,
     PAGE,
@@ -33,9 +33,9 @@ from nanobanana_batch.gallery.place import (
     link,
     refuse_other_file,
 )
-from nanobanana_batch.gallery.scripts import IN_A_BLOCK, IN_A_CHUNK, call, data_files
-from nanobanana_batch.gallery.spool import Spool
-from nanobanana_batch.gallery.thumbs import LONGEST_SIDE, Thumbs
+from nanobanana_batch.galleries.scripts import IN_A_BLOCK, IN_A_CHUNK, call, data_files
+from nanobanana_batch.galleries.spool import Spool
+from nanobanana_batch.galleries.thumbs import LONGEST_SIDE, Thumbs
 
 MOST_IN_ONE_FILE = 500
 """Items; with their thumbnails some 10 MB."""
@@ -95,7 +95,7 @@ def build(order: Order, progress: Progress = lambda done, total: None) -> Galler
             _write(out / PAGE / name, content)
         _write(out / INDEX_NAME, pages.page(f"{DATA}/{data}", spool.count))
         _remove_other_data(out / DATA, data)
-        thumbs.keep_only({key.hex() for key in found.keys})
+        thumbs.keep_only(_hex(found.keys))
         return _made(out / INDEX_NAME, found)
 
 
@@ -123,10 +123,14 @@ def _in_one_file(
             ) from error
         summary = {**_summary(order, collection, found), "inline": True}
         scripts = [content for _, content in data_files(_linked(found, out.parent), found.columns)]
-        pictures = {key.hex(): thumbs.file(key.hex()) for key in sorted(found.keys)}
+        pictures = {key: file for key in _hex(found.keys) if (file := thumbs.file(key)).is_file()}
         content = pages.one_file([call("summary", 0, summary), *scripts], pictures)
         _write(out, content)
         return _made(out, found)
+
+
+def _hex(keys: Iterable[bytes]) -> dict[str, None]:
+    return dict.fromkeys(sorted(key.hex() for key in keys))
 
 
 def _summary(order: Order, collection: Collection, found: Gathered) -> dict[str, Any]:

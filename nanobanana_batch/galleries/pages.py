@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 
-from nanobanana_batch.gallery.place import PAGE
-from nanobanana_batch.gallery.scripts import as_script
+from nanobanana_batch.galleries.place import PAGE
+from nanobanana_batch.galleries.scripts import as_script
 
 SCRIPTS = (
     "core.js",

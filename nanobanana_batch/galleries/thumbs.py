@@ -10,7 +10,7 @@ import os
 import re
 import threading
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
@@ -54,15 +54,14 @@ class Thumbs:
     def __init__(self, gallery: Path) -> None:
         self._parent = gallery / "thumbs"
         self._folder = self._parent / str(LONGEST_SIDE)
+        self._drawing = [threading.Lock() for _ in range(256)]
 
     def file(self, key: str) -> Path:
         """Where that of this content is."""
         return self._folder / key[:2] / f"{key}.webp"
 
-    def of(self, file: Path, sha256: str | None, *, is_ours: bool = True) -> Thumb:
-        """That of a picture; `sha256` if its content is known beyond doubt, else the file is read.
-
-        `is_ours`: a file of an output folder, so no link.
+    def of(self, file: Path, sha256: str | None) -> Thumb:
+        """That of a picture of an output folder; `sha256` if its content is known beyond doubt.
 
         Raises:
             DiskFailed: it cannot be saved.
@@ -70,21 +69,40 @@ class Thumbs:
         """
         if sha256 is not None and self._has(sha256):
             return Thumb(sha256)
+        return self._of(lambda: open_own(file), None)
+
+    def of_source(self, file: Path, sha256: str) -> Thumb:
+        """That of a picture that a person named, wherever it is, if it still has this content.
+
+        Raises:
+            DiskFailed: it cannot be saved.
+            FolderRefused: a link stands where thumbnails belong.
+        """
+        return self._of(lambda: open_input(file), sha256)
+
+    def _of(self, opening: Callable[[], int], wanted: str | None) -> Thumb:
         try:
-            with os.fdopen((open_own if is_ours else open_input)(file), "rb") as opened:
+            with os.fdopen(opening(), "rb") as opened:
                 key = hashlib.file_digest(opened, "sha256").hexdigest()
-                if self._has(key):
-                    return Thumb(key)
-                opened.seek(0)
-                data = _drawn(opened)
+                if wanted not in (None, key):
+                    return Thumb(None, problem="the file was changed")
+                return self._drawn_once(opened, key)
         except FileNotFoundError:
             return Thumb(None, problem="the file is gone")
         except OSError as error:
             return Thumb(None, problem=f"the file cannot be read: {error.strerror or error}")
-        except Exception as error:  # whatever a decoder of a stranger's bytes raises
-            return Thumb(None, problem=f"this is no image that can be shown: {error}")
-        self._save(self.file(key), data)
-        return Thumb(key, is_new=True)
+
+    def _drawn_once(self, file: BinaryIO, key: str) -> Thumb:
+        """Who asks for the same at the same time waits for the first."""
+        with self._drawing[int(key[:2], 16)]:
+            if self._has(key):
+                return Thumb(key)
+            file.seek(0)
+            drawn = _tried(file)
+            if isinstance(drawn, str):
+                return Thumb(None, problem=f"this is no image that can be shown: {drawn}")
+            self._save(self.file(key), drawn)
+            return Thumb(key, is_new=True)
 
     def keep_only(self, keys: Collection[str]) -> int:
         """Remove those of other content, and of other sizes; says how many. Nothing else is touched."""
@@ -147,6 +165,18 @@ def _folders(parent: Path, name: re.Pattern[str]) -> Iterator[Path]:
         for entry in list(os.scandir(parent)):
             if name.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
                 yield Path(entry.path)
+
+
+def _tried(file: BinaryIO) -> bytes | str:
+    """A small picture, or why there is none: whatever a decoder says of a stranger's bytes."""
+    from PIL import UnidentifiedImageError
+
+    try:
+        return _drawn(file)
+    except UnidentifiedImageError:
+        return "it is neither PNG nor JPEG nor WebP"
+    except Exception as error:
+        return str(error) or type(error).__name__
 
 
 def _drawn(file: BinaryIO) -> bytes:

@@ -14,11 +14,11 @@ from nanobanana_batch.collection.columns import column_of
 from nanobanana_batch.collection.entries import Collection, Entry, Picture
 from nanobanana_batch.collection.selection import Selection
 from nanobanana_batch.files.standing import Stands
-from nanobanana_batch.gallery.records import record
-from nanobanana_batch.gallery.spool import Spool
-from nanobanana_batch.gallery.thumbs import Thumb, Thumbs, bombs_refused
-from nanobanana_batch.gallery.totals import Totals
-from nanobanana_batch.gallery.values import Columns
+from nanobanana_batch.galleries.records import record
+from nanobanana_batch.galleries.spool import Spool
+from nanobanana_batch.galleries.thumbs import Thumb, Thumbs, bombs_refused
+from nanobanana_batch.galleries.totals import Totals
+from nanobanana_batch.galleries.values import Columns
 
 Progress = Callable[[int, int], object]
 """Is told how many rows of how many are done."""
@@ -121,7 +121,9 @@ def _take(found: Gathered, told: dict[str, Any], drawn: Future[Thumb] | None) ->
         thumb = drawn.result()
         found.count(thumb)
         if told.get("stands") == Stands.NOT_LOOKED_AT and thumb.key:  # it was, just now
-            told["stands"] = None if thumb.key == told["sha256"] else Stands.CHANGED.value
+            told["stands"] = Stands.CHANGED.value
+            if thumb.key == told["sha256"]:
+                del told["stands"]
         told |= {"thumb": thumb.key} if thumb.key else {"problem": thumb.problem}
         ratio = told["width"] / max(told["height"], 1)
         found.totals.picture(ratio, is_broken=thumb.key is None)
@@ -132,13 +134,9 @@ def _take(found: Gathered, told: dict[str, Any], drawn: Future[Thumb] | None) ->
 def _draw_sources(found: Gathered, thumbs: Thumbs, pool: ThreadPoolExecutor) -> None:
     """Of those that no row shown here has made; only if they are what they were."""
     missing = {sha: path for sha, path in found.sources.items() if bytes.fromhex(sha) not in found.keys}
-    for sha, drawn in [(sha, pool.submit(_source, thumbs, path, sha)) for sha, path in missing.items()]:
+    line = [(sha, pool.submit(thumbs.of_source, Path(path), sha)) for sha, path in missing.items()]
+    for sha, drawn in line:
         thumb = drawn.result()
         found.count(thumb)
-        if thumb.key != sha:
+        if thumb.key is None:
             del found.sources[sha]
-
-
-def _source(thumbs: Thumbs, path: str, sha256: str) -> Thumb:
-    thumb = thumbs.of(Path(path), None, is_ours=False)
-    return thumb if thumb.key == sha256 else Thumb(None, problem=thumb.problem or "it was changed")

@@ -10,7 +10,7 @@ from typing import Any
 from nanobanana_batch.collection.columns import FIXED, OF_CHECK, cell, column_of
 from nanobanana_batch.collection.entries import Entry, Picture
 from nanobanana_batch.files.standing import Stands
-from nanobanana_batch.gallery.place import link
+from nanobanana_batch.galleries.place import link
 
 _TIMES = ("intended_at", "accepted_at", "answered_at", "ended_at")
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from nanobanana_batch.gallery.values import Columns
+from nanobanana_batch.galleries.values import Columns
 
 IN_A_CHUNK = 100
 """Whole records; a page loads those that are looked at."""

@@ -1,1 +1,0 @@
-"""A page that shows what output folders hold; it opens from disk, without a server or a network."""
