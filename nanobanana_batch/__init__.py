@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nanobanana_batch.api.gallery import gallery
     from nanobanana_batch.api.making import audit, plan, retry, run, run_async
     from nanobanana_batch.api.options import AuditOptions, RetryOptions, RunOptions
-    from nanobanana_batch.api.reporting import report
+    from nanobanana_batch.api.report import report
     from nanobanana_batch.errors import (
         BadSurroundings,
         DiskFailed,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from nanobanana_batch.jobs.plan import Plan
     from nanobanana_batch.live.snapshot import Live
     from nanobanana_batch.model import Request, RowStatus
-    from nanobanana_batch.reporting.value import Report
+    from nanobanana_batch.reports.value import Report
     from nanobanana_batch.results import Standing
 
 __all__ = [
@@ -92,14 +92,14 @@ _HOMES = {
     "api.gallery": ("gallery",),
     "api.making": ("audit", "plan", "retry", "run", "run_async"),
     "api.options": ("AuditOptions", "RetryOptions", "RunOptions"),
-    "api.reporting": ("report",),
+    "api.report": ("report",),
     "galleries.build": ("GalleryMade",),
     "jobs.audit": ("Audit",),
     "jobs.outcome": ("Outcome",),
     "jobs.plan": ("Plan",),
     "live.snapshot": ("Live",),
     "model": ("Request", "RowStatus"),
-    "reporting.value": ("Report",),
+    "reports.value": ("Report",),
     "results": ("Standing",),
 }
 """Where each is; all others are errors. Nothing is imported before it is asked for."""

@@ -27,8 +27,8 @@ def gallery(
     `out`: where it goes; for one folder it may be left out, then it is `gallery` in that folder. `only`,
     `where`: which rows and images, as on the command line (`only=["completed"]`, `where=["style=ink"]`).
     `one_file`: one HTML file with its thumbnails in it, of at most some hundred images. `progress` is called
-    with how many rows of how many are done. The report of the same folders is written beside the page. Nothing
-    but the gallery is written.
+    with how many rows of how many are done. The report of the same folders stands beside the page; nothing
+    else is written.
 
     Raises:
         UsageError: a folder is no output folder, something else is where the gallery is to be, nothing can be

@@ -28,7 +28,7 @@ def report(folders: tuple[Path, ...], out: Path | None, json_: bool) -> None:
     still owed; also while a run is going. It is one file without a script; its path is printed. With --json
     its numbers are, and the page is written only where --out says.
     """
-    from nanobanana_batch.api.reporting import report as make
+    from nanobanana_batch.api.report import report as make
 
     found = make(folders, out=out, page=not json_ or out is not None)
     show(as_json(found) if json_ else found.page)

@@ -10,9 +10,9 @@ from nanobanana_batch.errors import UsageError
 from nanobanana_batch.files.disk import Disk, write_atomically
 from nanobanana_batch.files.folder import REPORT_NAME, find
 from nanobanana_batch.jobs.outlook import priced_standing
-from nanobanana_batch.reporting.gather import Looked, gather
-from nanobanana_batch.reporting.page import pieces
-from nanobanana_batch.reporting.value import Report
+from nanobanana_batch.reports.gather import Looked, gather
+from nanobanana_batch.reports.page import pieces
+from nanobanana_batch.reports.value import Report
 
 
 def make_report(paths: Sequence[Path]) -> Report:

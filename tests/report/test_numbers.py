@@ -12,8 +12,8 @@ from nanobanana_batch.jobs.audit import make_audit
 from nanobanana_batch.jobs.outlook import priced_standing
 from nanobanana_batch.jobs.report import make_report
 from nanobanana_batch.model import TaskMade
-from nanobanana_batch.reporting.latency import latency
-from nanobanana_batch.reporting.value import Report
+from nanobanana_batch.reports.latency import latency
+from nanobanana_batch.reports.value import Report
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.store import Store
 from tests.report.nights import BEGAN, FLASH, PRO, Row, Try, bad_night, make_night

@@ -16,7 +16,7 @@ from nanobanana_batch.api.gallery import gallery
 from nanobanana_batch.cli import commands
 from nanobanana_batch.files.lock import only_writer
 from nanobanana_batch.jobs.report import make_report
-from nanobanana_batch.reporting.page import pieces
+from nanobanana_batch.reports.page import pieces
 from tests.report.nights import Row, Try, bad_night, log_line, make_night, write_log
 
 if TYPE_CHECKING:

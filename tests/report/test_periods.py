@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nanobanana_batch.jobs.report import make_report
-from nanobanana_batch.reporting.periods import LogRead, What, read_log
+from nanobanana_batch.reports.periods import LogRead, What, read_log
 from tests.report.nights import BEGAN, Row, bad_night, log_line, make_night, write_log
 
 

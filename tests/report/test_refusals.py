@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from nanobanana_batch.jobs.report import make_report
-from nanobanana_batch.reporting.refusals import Refusals, refusals, wilson_low
+from nanobanana_batch.reports.refusals import Refusals, refusals, wilson_low
 from nanobanana_batch.state.sums import Judged
 from tests.report.nights import bad_night
-
 
 Told = tuple[bool, str, dict[str, str]]
 

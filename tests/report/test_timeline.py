@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nanobanana_batch.reporting.timeline import Span, joined, timeline
+from nanobanana_batch.reports.timeline import Span, joined, timeline
 
 DAY = 86400.0
 

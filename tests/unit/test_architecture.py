@@ -137,7 +137,7 @@ BELOW: dict[str, set[str]] = {
     | {"defaults", "provider_names"},
     "results": {"errors", "model", "fidelity", "files", "state", "estimates", "live"},
     "estimates": {"errors", "model", "state", "pricing"},
-    "reporting": {
+    "reports": {
         "errors",
         "wording",
         "visible",
@@ -178,7 +178,7 @@ BELOW: dict[str, set[str]] = {
     "jobs.told": {"errors", "engine", "live", "jobs.outcome"},
     "jobs.outlook": {"errors", "files", "state", "providers", "pricing", "estimates", "results", "live"}
     | {"defaults", "jobs.connection"},
-    "jobs.report": {"errors", "collection", "files", "reporting", "jobs.outlook"},
+    "jobs.report": {"errors", "collection", "files", "reports", "jobs.outlook"},
     "jobs.audit": {"errors", "commands", "file_names", "model", "fidelity", "files", "state", "engine"}
     | {"jobs.connection", "jobs.collect", "jobs.outcome"},
     "jobs.doctor": {"wording", "errors", "commands", "files", "state", "providers", "engine", "pricing"}
@@ -187,7 +187,7 @@ BELOW: dict[str, set[str]] = {
     "api": {"defaults", "wording", "visible", "errors", "problems", "commands", "file_names", "model"}
     | {"files", "state", "manifest", "engine", "live", "screen", "results", "galleries"}
     | {"jobs.audit", "jobs.connection", "jobs.order", "jobs.outcome", "jobs.outlook", "jobs.plan"}
-    | {"jobs.retry", "jobs.run", "jobs.session", "jobs.told", "jobs.report", "reporting"},
+    | {"jobs.retry", "jobs.run", "jobs.session", "jobs.told", "jobs.report", "reports"},
     "__main__": {"cli"},
     "cli": {"wording", "errors", "commands", "visible", "model", "files", "state", "catalog", "engine"}
     | {"results", "exports", "service", "manifest", "estimates", "pricing", "receiver", "live", "screen"}

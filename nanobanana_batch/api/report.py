@@ -11,7 +11,7 @@ from nanobanana_batch.api.options import AnyPath
 from nanobanana_batch.errors import UsageError
 
 if TYPE_CHECKING:
-    from nanobanana_batch.reporting.value import Report
+    from nanobanana_batch.reports.value import Report
 
 
 def report(folders: AnyPath | Sequence[AnyPath], *, out: AnyPath | None = None, page: bool = False) -> Report:

@@ -14,11 +14,11 @@ from typing import TypeVar
 
 from nanobanana_batch.files.folder import Folder
 from nanobanana_batch.provider_names import is_practice
-from nanobanana_batch.reporting.latency import Latency, latency
-from nanobanana_batch.reporting.periods import LogRead, Period, read_log
-from nanobanana_batch.reporting.refusals import refusals
-from nanobanana_batch.reporting.timeline import Span, joined, timeline
-from nanobanana_batch.reporting.value import Failures, OfFolder, OfModel, Report, Sums
+from nanobanana_batch.reports.latency import Latency, latency
+from nanobanana_batch.reports.periods import LogRead, Period, read_log
+from nanobanana_batch.reports.refusals import refusals
+from nanobanana_batch.reports.timeline import Span, joined, timeline
+from nanobanana_batch.reports.value import Failures, OfFolder, OfModel, Report, Sums
 from nanobanana_batch.results import Standing
 from nanobanana_batch.state import sums
 from nanobanana_batch.state.lifecycle import STATUS_OF_PHASE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from nanobanana_batch.reporting.markup import Markup, tag
+from nanobanana_batch.reports.markup import Markup, tag
 from nanobanana_batch.wording import bytes_text
 
 Cell = str | Markup

@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterable
 from itertools import groupby
 
-from nanobanana_batch.reporting.markup import Markup, named, tag
-from nanobanana_batch.reporting.parts import Cell, good, meter, note, section, share, tables
-from nanobanana_batch.reporting.refusals import Count, OfPair, OfValue, OfWord
-from nanobanana_batch.reporting.value import Report
+from nanobanana_batch.reports.markup import Markup, named, tag
+from nanobanana_batch.reports.parts import Cell, good, meter, note, section, share, tables
+from nanobanana_batch.reports.refusals import Count, OfPair, OfValue, OfWord
+from nanobanana_batch.reports.value import Report
 from nanobanana_batch.wording import counted, cut
 
 _LONGEST_VALUE = 60

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator
 from importlib.resources import files
 
 from nanobanana_batch.model import RowStatus
-from nanobanana_batch.reporting.markup import Markup, join, named, tag
-from nanobanana_batch.reporting.moments import between, moment, zone
-from nanobanana_batch.reporting.parts import figures, legend, note, notice, share, size_text
-from nanobanana_batch.reporting.periods import What
-from nanobanana_batch.reporting.refused import refusals_section
-from nanobanana_batch.reporting.sections import (
+from nanobanana_batch.reports.markup import Markup, join, named, tag
+from nanobanana_batch.reports.moments import between, moment, zone
+from nanobanana_batch.reports.parts import figures, legend, note, notice, share, size_text
+from nanobanana_batch.reports.periods import What
+from nanobanana_batch.reports.refused import refusals_section
+from nanobanana_batch.reports.sections import (
     ROWS_SHOWN,
     failures_section,
     folders_section,
@@ -26,8 +26,8 @@ from nanobanana_batch.reporting.sections import (
     made_section,
     seconds,
 )
-from nanobanana_batch.reporting.trouble import owed_section, periods_section, retries_section
-from nanobanana_batch.reporting.value import Report
+from nanobanana_batch.reports.trouble import owed_section, periods_section, retries_section
+from nanobanana_batch.reports.value import Report
 from nanobanana_batch.wording import amount, counted, cut, duration_text, money_text
 
 

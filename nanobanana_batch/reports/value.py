@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanobanana_batch.reporting.latency import Latency
-from nanobanana_batch.reporting.periods import LogRead, Period
-from nanobanana_batch.reporting.refusals import Refusals
-from nanobanana_batch.reporting.timeline import Timeline
+from nanobanana_batch.reports.latency import Latency
+from nanobanana_batch.reports.periods import LogRead, Period
+from nanobanana_batch.reports.refusals import Refusals
+from nanobanana_batch.reports.timeline import Timeline
 from nanobanana_batch.state.sums import Again, Owed, Waiting
 
 

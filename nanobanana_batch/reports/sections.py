@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from nanobanana_batch.reporting import charts
-from nanobanana_batch.reporting.charts import Series
-from nanobanana_batch.reporting.latency import Latency
-from nanobanana_batch.reporting.markup import Markup, join, named
-from nanobanana_batch.reporting.moments import moment
-from nanobanana_batch.reporting.parts import (
+from nanobanana_batch.reports import charts
+from nanobanana_batch.reports.charts import Series
+from nanobanana_batch.reports.latency import Latency
+from nanobanana_batch.reports.markup import Markup, join, named
+from nanobanana_batch.reports.moments import moment
+from nanobanana_batch.reports.parts import (
     Cell,
     details,
     figure,
@@ -22,7 +22,7 @@ from nanobanana_batch.reporting.parts import (
     size_text,
     tables,
 )
-from nanobanana_batch.reporting.value import OfModel, Report
+from nanobanana_batch.reports.value import OfModel, Report
 from nanobanana_batch.wording import amount, counted, duration_text, money_text
 
 _CODES_DRAWN = 6

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nanobanana_batch.commands import FolderCommands
-from nanobanana_batch.reporting.charts import LANES
-from nanobanana_batch.reporting.markup import Markup, named, tag
-from nanobanana_batch.reporting.moments import moment
-from nanobanana_batch.reporting.parts import details, good, note, notice, section, share, tables
-from nanobanana_batch.reporting.periods import What
-from nanobanana_batch.reporting.value import Report
+from nanobanana_batch.reports.charts import LANES
+from nanobanana_batch.reports.markup import Markup, named, tag
+from nanobanana_batch.reports.moments import moment
+from nanobanana_batch.reports.parts import details, good, note, notice, section, share, tables
+from nanobanana_batch.reports.periods import What
+from nanobanana_batch.reports.value import Report
 from nanobanana_batch.wording import amount, counted, cut, duration_text, money_text, rough_duration_text
 
 _PERIODS_SHOWN = 100

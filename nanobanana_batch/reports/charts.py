@@ -9,11 +9,11 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from nanobanana_batch.reporting.latency import Latency
-from nanobanana_batch.reporting.markup import Markup, join, tag
-from nanobanana_batch.reporting.moments import moment, offset_s
-from nanobanana_batch.reporting.periods import Period, What
-from nanobanana_batch.reporting.timeline import STEPS_S, Timeline
+from nanobanana_batch.reports.latency import Latency
+from nanobanana_batch.reports.markup import Markup, join, tag
+from nanobanana_batch.reports.moments import moment, offset_s
+from nanobanana_batch.reports.periods import Period, What
+from nanobanana_batch.reports.timeline import STEPS_S, Timeline
 from nanobanana_batch.wording import amount, duration_text, rough_duration_text
 
 WIDE, NARROW = 900, 340
