@@ -177,7 +177,7 @@ def _foot(report: Report) -> Markup:
         for folder in report.folders[:ROWS_SHOWN]
     )
     said = (
-        "Counts and money are those of state.sqlite3, as `status` and `audit` say them; what held runs up is"
+        "Counts and money are those of state.sqlite3, as status and audit say them; what held runs up is"
         " what run.log tells. It holds words of prompts, and paths: think before you hand it on."
     )
     return tag("footer", tag("ul", whose), tag("p", said))

@@ -14,6 +14,7 @@ from nanobanana_batch.reports.value import Report
 from nanobanana_batch.wording import amount, counted, cut, duration_text, money_text, rough_duration_text
 
 _PERIODS_SHOWN = 100
+_FOLDERS_TOLD = 20
 _AT_WORK = "A run is at work: what is being made just now is among these."
 
 
@@ -53,11 +54,15 @@ def retries_section(report: Report) -> Markup:
 
 
 _OWED = (
-    ("running", "paid, and not here yet", "a run or `audit --repair` fetches it"),
-    ("unknown", "may have been paid: no answer came", "looked for by every run; then `retry --only unknown`"),
+    ("running", "paid, and not here yet", "the next run fetches it, or a repair"),
+    ("unknown", "may have been paid: no answer came", "each run looks for it; a retry sends it again"),
     ("resent", "sent again: the earlier sending may have been paid too", "look in your account"),
-    ("expired", "paid, and its links died before it was fetched", "`retry --only expired` pays again"),
-    ("lost", "saved images whose file is gone", "a run or `audit --repair` fetches them again"),
+    (
+        "expired",
+        "paid, and its links died before it was fetched",
+        "a run tries once more; a retry pays again",
+    ),
+    ("lost", "saved images whose file is gone", "the next run fetches them again, or a repair"),
     ("given_up", "given up by you, paid", "look in your account"),
     ("given_up_unknown", "given up by you, may have been paid", "look in your account"),
     ("charged", "failed or refused, and charged all the same", "ask the provider"),
@@ -76,7 +81,7 @@ def owed_section(report: Report) -> Markup:
             f"{report.owed[name].requests:,}",
             amount(report.owed[name].credits) if report.owed[name].credits else "",
             _age(report, report.owed[name].since),
-            advice.replace("`", ""),
+            advice,
         )
         for name, what, advice in found
     ]
@@ -94,13 +99,15 @@ def owed_section(report: Report) -> Markup:
         ),
         numbers=(4,),
     )
-    commands = ", ".join(FolderCommands(one.folder).audit().strip("`") for one in report.folders[:3])
+    commands = [FolderCommands(one.folder).audit().strip("`") for one in report.folders[:_FOLDERS_TOLD]]
+    each = [tag("p", tag("code", command), class_="note") for command in commands]
     return section(
         title,
         notice("live", _AT_WORK) if report.is_running else None,
         tables(("what", "requests", "credits", "oldest", "what to do"), rows, numbers=(1, 2)),
         details(f"The oldest {len(report.waiting)}", ids) if report.waiting else None,
-        tag("p", "All of them, each with its row: ", tag("code", commands), class_="note"),
+        note("All of them, each with its row and the command that sets it right:"),
+        each,
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,6 +131,18 @@ def test_a_run_that_is_going_on_is_told_as_that(tmp_path: Path) -> None:
     assert report.is_running
     assert [one.is_whole for one in report.periods] == [False, False]
     assert "A run is going on" in "".join(pieces(report))
+
+
+def test_what_is_owed_is_explained_by_the_command_that_the_page_names(tmp_path: Path) -> None:
+    """It can be pasted as it stands, whatever the folder is called."""
+    folder = bad_night(tmp_path / "a night's work")
+    text = "".join(pieces(make_report([folder])))
+    (command,) = re.findall(r"<code>([^<]*)</code>", text)
+    words = shlex.split(html.unescape(command))
+    done = CliRunner().invoke(commands, words[1:], catch_exceptions=False)
+    assert words[0] == "nanobanana-batch"
+    assert "never" in done.output
+    assert "silent" in done.output
 
 
 def test_a_folder_in_which_nothing_has_happened_has_a_page(tmp_path: Path) -> None:
