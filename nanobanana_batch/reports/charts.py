@@ -195,7 +195,7 @@ class _Frame:
     def _times(self) -> Iterator[Markup]:
         scale, base = self.scale, _TOP + _PLOT
         per_s = scale.bucket / scale.line.bucket_s
-        step = next((each for each in STEPS_S if each * per_s >= 62), STEPS_S[-1])
+        step = next((each for each in STEPS_S if each * per_s >= 62), math.ceil(62 / per_s))
         form = "%H:%M:%S" if step < 60 else "%H:%M" if step < 86400 else "%d %b"
         for start, one in zip(scale.starts, scale.line.stretches, strict=True):
             span = scale.line.span(one)

@@ -60,7 +60,7 @@ _OWED = (
     (
         "expired",
         "paid, and its links died before it was fetched",
-        "a run tries once more; a retry pays again",
+        "a run tries again; a retry pays again",
     ),
     ("lost", "saved images whose file is gone", "the next run fetches them again, or a repair"),
     ("given_up", "given up by you, paid", "look in your account"),

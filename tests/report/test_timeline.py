@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from nanobanana_batch.reports import charts
 from nanobanana_batch.reports.timeline import Span, joined, timeline
 
 DAY = 86400.0
@@ -42,6 +43,13 @@ def test_a_clock_that_jumped_far_is_a_stretch_of_its_own() -> None:
     line = timeline([Span(0.0, 10.0), Span(BEGAN, BEGAN + 3600), Span(1e11, 1e11 + 10)])
     assert len(line.stretches) == 3
     assert line.bucket_s <= 60
+
+
+def test_centuries_are_drawn_with_as_many_marks_as_have_room() -> None:
+    """A folder may hold any times; a page is made of it all the same."""
+    line = timeline([Span(0.0, 1e10)])
+    drawn = charts.stacked(line, [charts.Series("images", {0: 1}, "c-image")], [], "a chart", "images")
+    assert drawn.count("<text") < 100
 
 
 def test_nothing_has_happened_yet() -> None:
