@@ -207,8 +207,9 @@ class _Frame:
                     yield tag("line", x1=x, x2=x, y1=base, y2=base + 4, class_="base")
                     yield tag("text", moment(at, form), x=x, y=base + 16, class_="tick", text_anchor="middle")
                 at += step
-            if step < 86400 and (width > 58 or len(scale.starts) == 1):
-                yield tag("text", moment(span.began, "%a %d %b %Y"), x=start, y=base + 30, class_="day")
+            if step < 86400 and (width > 34 or len(scale.starts) == 1):
+                form_of_day = "%a %d %b %Y" if width > 96 or len(scale.starts) == 1 else "%d %b"
+                yield tag("text", moment(span.began, form_of_day), x=start, y=base + 30, class_="day")
 
     def _gaps(self, height: int) -> Iterator[Markup]:
         for start, gap in zip(self.scale.starts[1:], self.scale.line.gaps, strict=True):

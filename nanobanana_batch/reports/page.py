@@ -99,7 +99,9 @@ def _figures(report: Report) -> Iterator[tuple[str, str, str]]:
     yield f"{done:,}", f"of {report.rows:,} rows completed", share(done, report.rows)
     each = f"{amount(sums.credits_used / sums.images)} an image" if sums.images else ""
     usd = money_text(sums.credits_used, per_usd)
-    yield amount(sums.credits_used), "credits spent", " · ".join(filter(None, [usd, each]))
+    practice = sum(one.credits_used for one in report.folders if one.is_practice)
+    mixed = f"{amount(practice)} make-believe" if practice and not report.is_practice else ""
+    yield amount(sums.credits_used), "credits spent", " · ".join(filter(None, [mixed, usd, each]))
     refused = counts.get(RowStatus.REFUSED, 0)
     yield f"{refused:,}", "rows refused", f"{share(refused, report.refusals.all.rows)} of those judged"
     yield f"{counts.get(RowStatus.FAILED, 0):,}", "rows failed", counted(sums.further, "further request")

@@ -30,6 +30,8 @@ _MOST_WORDS = 20_000
 _WORDS_SHOWN = 25
 _LONGEST_WORD = 60
 _Z = 1.96
+_FAR = 1.5
+"""So many times the share of all others is what is refused often."""
 _WORD = re.compile(r"[^\W_]+(?:['\u2019\-][^\W_]+)*")
 
 
@@ -64,7 +66,7 @@ class OfValue:
     value: str
     count: Count
     is_high: bool
-    """Refused more often than all others, by more than chance explains."""
+    """Refused half as often again as all others, and by more than chance explains."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +183,7 @@ class _Words:
         for (refused, rows, _), words in together.items():
             count = Count(refused, rows)
             others = Count(all_.refused - refused, all_.rows - rows)
-            if others.rows and count.at_least > max(others.share, all_.share):
+            if _stands_out(count, others):
                 found.append(OfWord(tuple(sorted(words)), count, others))
         yield from sorted(found, key=lambda one: (-one.count.at_least, -one.count.rows, one.words))
 
@@ -232,8 +234,7 @@ class _Cells:
                 count = Count(refused, rows)
                 others = Count(all_.refused - refused, all_.rows - rows)
                 if refused:
-                    is_high = bool(others.rows) and count.at_least > max(others.share, all_.share)
-                    found.append(OfValue(variable, value, count, is_high))
+                    found.append(OfValue(variable, value, count, _stands_out(count, others)))
             yield from sorted(found, key=lambda one: (-one.count.at_least, one.value))[:_WORDS_SHOWN]
 
     def pairs(self) -> Iterator[OfPair]:
@@ -274,6 +275,11 @@ class _Cells:
         self._many.add(name)
         self._of.pop(name, None)
         self._pairs = {names: cells for names, cells in self._pairs.items() if name not in names}
+
+
+def _stands_out(count: Count, others: Count) -> bool:
+    """By far: of many rows the least difference is more than chance."""
+    return bool(others.rows) and count.at_least > _FAR * others.share
 
 
 def _count(of: dict[Key, list[int]], key: Key, is_refused: bool) -> None:

@@ -13,6 +13,7 @@ from nanobanana_batch.jobs.outlook import priced_standing
 from nanobanana_batch.jobs.report import make_report
 from nanobanana_batch.model import TaskMade
 from nanobanana_batch.reports.latency import latency
+from nanobanana_batch.reports.page import pieces
 from nanobanana_batch.reports.value import Report
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.store import Store
@@ -155,4 +156,6 @@ def test_placeholders_are_told_as_practice(tmp_path: Path) -> None:
     practice = make_night(tmp_path / "p", [Row("r", tries=(Try(),))], provider="evolink@127.0.0.1")
     assert make_report([practice]).is_practice
     real = make_night(tmp_path / "q", [Row("r", tries=(Try(),))])
-    assert not make_report([practice, real]).is_practice
+    both = make_report([practice, real])
+    assert not both.is_practice
+    assert "4 make-believe" in "".join(pieces(both))

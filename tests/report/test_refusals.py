@@ -40,6 +40,15 @@ def test_a_word_that_is_refused_far_more_often_stands_out() -> None:
     assert word.count.at_least == pytest.approx(wilson_low(18, 20))
 
 
+def test_a_small_difference_of_many_rows_is_not_called_often() -> None:
+    """13 of 100 beside 10 of 100 is more than chance where there are enough of them, and helps nobody."""
+    rows: list[Told] = [(n % 100 < 13, "fox", {"a": "x"}) for n in range(20_000)]
+    rows += [(n % 100 < 10, "hen", {"a": "y"}) for n in range(20_000)]
+    told = found(rows)
+    assert told.words == ()
+    assert not any(one.is_high for one in told.values)
+
+
 def test_one_refusal_makes_no_word_suspicious() -> None:
     """A single row says nothing of its words; two of two are few, and marked so."""
     rows: list[Told] = [(True, "sword", {}), *[(False, f"fox {n}", {}) for n in range(50)]]
