@@ -31,8 +31,7 @@ def gallery(
     else is written.
 
     Raises:
-        UsageError: a folder is no output folder, something else is where the gallery is to be, nothing can be
-            written there, the selection is none, or there is too much for one file.
+        UsageError: a folder is no output folder, or the gallery cannot be made as asked.
         FolderRefused: a folder holds links or other things that no run makes.
         FolderInUse: another process is building that gallery.
         StateFailed: a folder's state is gone or damaged, or of a newer version.

@@ -43,7 +43,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "gallery": (
         ("A page with all images, in outputs/skylines/gallery:", "gallery outputs/skylines"),
-        ("One file to hand on, of the best:", "gallery outputs/skylines --where 'rating>=4' --one-file"),
+        ("One file to hand on, of the best:", "gallery outputs/skylines --where rating=4,5 --one-file"),
     ),
     "audit": (
         ("Is every request, credit and file explained:", "audit outputs/skylines"),

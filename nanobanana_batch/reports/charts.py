@@ -201,13 +201,15 @@ class _Frame:
             span = scale.line.span(one)
             offset, width = offset_s(span.began), one.buckets * scale.bucket
             at = math.ceil((span.began + offset) / step) * step - offset
+            has_mark = False
             while at <= span.ended:
                 x = start + (at - span.began) * per_s
                 if start - 1 <= x <= start + width - (0 if width < 40 else 12):
                     yield tag("line", x1=x, x2=x, y1=base, y2=base + 4, class_="base")
                     yield tag("text", moment(at, form), x=x, y=base + 16, class_="tick", text_anchor="middle")
+                    has_mark = True
                 at += step
-            if step < 86400 and (width > 34 or len(scale.starts) == 1):
+            if (step < 86400 or not has_mark) and (width > 24 or len(scale.starts) == 1):
                 form_of_day = "%a %d %b %Y" if width > 96 or len(scale.starts) == 1 else "%d %b"
                 yield tag("text", moment(span.began, form_of_day), x=start, y=base + 30, class_="day")
 

@@ -30,7 +30,7 @@ _BEGAN = 1_764_200_000.0
 
 @dataclass(frozen=True)
 class Row:
-    """One row; an `end` is `saved`, `failed`, `refused`, or `pending` for nothing sent yet."""
+    """One row; an `end` is `saved`, `failed`, `refused`, `expired`, or `pending` for nothing sent yet."""
 
     id: str
     prompt: str
@@ -87,6 +87,10 @@ def _facts(folder: Path, number: int, row: Row, provider: str) -> Iterator[facts
         yield facts.Failed(number, code, message, not refused, refused, at + row.took_s)
         return
     links = tuple(f"https://x/{number}/{n}" for n, _ in enumerate(row.images))
+    if row.end == "expired":
+        yield facts.Ready(number, ("https://x/1",), at + 99, row.credits, at + row.took_s)
+        yield facts.Expired(number, "the links have died", at + 100)
+        return
     yield facts.Ready(
         number,
         links,
@@ -136,8 +140,8 @@ def scene(seed: int, style: str = "photo", size: tuple[int, int] = (512, 512), k
         draw.polygon([(0, height), *points, (width, height)], fill=shade)
     if style == "watercolour":
         image = image.filter(ImageFilter.GaussianBlur(width / 90))
-    grain = Pillow.effect_noise(size, 36).convert("RGB")
-    image = Pillow.blend(image, grain, 0.14)
+    grain = Pillow.frombytes("L", size, draw_random.randbytes(width * height)).convert("RGB")
+    image = Pillow.blend(image, grain, 0.06)
     out = io.BytesIO()
     image.save(out, kind, quality=90)
     return out.getvalue()

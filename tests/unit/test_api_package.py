@@ -17,7 +17,7 @@ from nanobanana_batch.api import orders
 from nanobanana_batch.api.options import AuditOptions, PaceOptions, ProviderOptions, RetryOptions, RunOptions
 from nanobanana_batch.cli import commands
 
-FUNCTIONS = ("audit", "open_run", "plan", "report", "retry", "run", "run_async")
+FUNCTIONS = ("audit", "gallery", "open_run", "plan", "report", "retry", "run", "run_async")
 
 
 def loaded_by(code: str) -> set[str]:
@@ -94,6 +94,7 @@ ON_SCREEN = {"help", "config", "no_progress", "json_", "quiet", "verbose"}
         ("plan", parameters(nb.plan, RunOptions), {"row", "show_request"}),
         ("retry", parameters(nb.retry, RetryOptions), set[str]()),
         ("audit", parameters(nb.audit, AuditOptions), {"rebuild"}),
+        ("gallery", parameters(nb.gallery), set[str]()),
         ("report", parameters(nb.report), set[str]()),
     ],
 )

@@ -64,7 +64,7 @@
     Gallery.fetchItem(item).then((record) => {
       const source = record && Gallery.sourceOf(record);
       if (!source || !band.isConnected) return;
-      const side = { width: `${plan.side}px`, height: `${plan.side}px` };
+      const side = { width: `${plan.side}px`, height: `${plan.tall}px` };
       const before = el("figure.side-by-side", { style: { width: side.width } });
       const from = el("div.tile", { style: { height: side.height }, "aria-label": `source ${source.name}` });
       from.append(el("div.box", {}, el("img.thumb.there", { src: Gallery.thumbUrl(source.thumb), alt: "source", draggable: "false" })));
@@ -98,7 +98,7 @@
       const figures = plan.values.map((code) => {
         const found = items.filter((item) => cells[item] === code);
         const figure = el("figure.side-by-side", { style: { width: `${plan.side}px` } });
-        const tile = el("div.tile", { style: { height: `${plan.side}px` } });
+        const tile = el("div.tile", { style: { height: `${plan.tall}px` } });
         const best = found.find((item) => Gallery.value("status", item) === "completed") ?? found[0];
         if (best === undefined) tile.classList.add("is-none");
         else Gallery.fill(openOnClick(tile, best, items), best);
@@ -144,7 +144,8 @@
     const width = view.clientWidth;
     const beside = across === EDITS ? 3 : plan.values.length;
     plan.side = Math.max(120, Math.min(SIDE[Gallery.state.size], Math.max((width - 14 * beside) / beside, width < 600 ? (width - 28) / 1.6 : 0)));
-    plan.height = plan.side + 100;
+    plan.tall = Math.round(plan.side / Gallery.ratio());
+    plan.height = plan.tall + 100;
     const chooser = el(
       "div.choosers",
       {},

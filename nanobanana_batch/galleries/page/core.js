@@ -90,6 +90,9 @@ const Gallery = {
     return Gallery.summary.columns.find((column) => column.name === name);
   },
 
+  // Width by height of most pictures, within reason: so tall are the boxes that pictures stand in.
+  ratio: () => Math.min(1.8, Math.max(0.6, Gallery.summary.totals.ratio || 1)),
+
   // Whether items differ in a column of choices, so that it is of use to choose by.
   differs(column) {
     if (column.kind === "number") return column.low < column.high;

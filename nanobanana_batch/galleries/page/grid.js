@@ -20,7 +20,7 @@
     const least = Math.min(SIZES[size], (width - gap) / 2);
     const columns = Math.max(1, Math.floor((width + gap) / (least + gap)));
     const tile = (width - gap * (columns - 1)) / columns;
-    const ratio = Math.min(1.8, Math.max(0.6, Gallery.summary.totals.ratio || 1));
+    const ratio = Gallery.ratio();
     const height = Math.round(tile / ratio) + CAPTION[size];
     const rows = Math.ceil(Gallery.order.length / columns);
     return { columns, tile, height, gap, box: Math.round(tile / ratio), total: rows * (height + gap) };

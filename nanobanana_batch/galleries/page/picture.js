@@ -14,7 +14,7 @@
   function reason(record) {
     const status = record.status;
     const why = record.error_message || record.error_code || "";
-    const cost = record.credits ? `${words.number(record.credits)} credits` : "";
+    const cost = record.credits === undefined ? "" : `${words.number(record.credits)} credits`;
     return el(
       `div.why.is-${status}`,
       {},

@@ -68,7 +68,8 @@
 
   function why(record) {
     if (!record.error_message && !record.error_code && !record.problem) return null;
-    const cost = record.credits ? `It has cost ${words.number(record.credits)} credits.` : "It has cost nothing that is known.";
+    const isKnown = record.credits !== undefined;
+    const cost = isKnown ? `It has cost ${words.number(record.credits)} credits.` : "What it has cost is not known.";
     return el(
       `section.panel-part.why.is-${record.problem ? "failed" : record.status}`,
       {},

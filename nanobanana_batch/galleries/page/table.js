@@ -49,7 +49,7 @@
     const room = Gallery.parts.view.clientWidth - SIDE;
     const wide = Math.min(CELL[Gallery.state.size] * 1.5, Math.floor(room / colCodes.length));
     const cell = Math.min(Math.max(CELL[Gallery.state.size], wide), Math.max(88, Math.floor(room / 2)));
-    return { rows, cols, rowCodes, colCodes, items, cell };
+    return { rows, cols, rowCodes, colCodes, items, cell, tall: Math.round(cell / Gallery.ratio()) };
   }
 
   const named = (name, code) => (name ? (code ? Gallery.column(name).values[code - 1] : "none") : "all");
@@ -68,7 +68,7 @@
   }
 
   function cell(row, col) {
-    const { cell: size, colCodes, rowCodes, rows, cols, items } = plan;
+    const { cell: size, tall, colCodes, rowCodes, rows, cols, items } = plan;
     const found = items.get(row * colCodes.length + col) || [];
     const what = `${named(rows, rowCodes[row])}, ${named(cols, colCodes[col])}`;
     const element = el("div.cell", {
@@ -78,7 +78,7 @@
       "aria-selected": row === active[0] && col === active[1] ? "true" : "false",
       "data-row": row,
       "data-col": col,
-      style: { width: `${size}px`, height: `${size}px`, transform: `translate(${col * size}px, ${row * size}px)` },
+      style: { width: `${size}px`, height: `${tall}px`, transform: `translate(${col * size}px, ${row * tall}px)` },
     });
     const inside = el("div.tile", {});
     if (!found.length) inside.classList.add("is-none");
@@ -98,15 +98,15 @@
   function draw() {
     if (!plan || Gallery.state.view !== "table") return;
     const { stage } = Gallery.parts;
-    const { cell: size, rowCodes, colCodes, canvas, head, side } = plan;
+    const { cell: size, tall, rowCodes, colCodes, canvas, head, side } = plan;
     const top = stage.scrollTop - plan.root.offsetTop;
-    const firstRow = Math.max(0, Math.floor((top - BEFORE) / size));
-    const lastRow = Math.min(rowCodes.length, Math.ceil((top + stage.clientHeight + BEFORE) / size));
+    const firstRow = Math.max(0, Math.floor((top - BEFORE) / tall));
+    const lastRow = Math.min(rowCodes.length, Math.ceil((top + stage.clientHeight + BEFORE) / tall));
     const firstCol = Math.max(0, Math.floor((stage.scrollLeft - BEFORE) / size));
     const lastCol = Math.min(colCodes.length, Math.ceil((stage.scrollLeft + stage.clientWidth + BEFORE) / size));
     const wanted = new Set();
     for (let row = firstRow; row < lastRow; row += 1) {
-      add(`r${row}`, side, () => label(plan.rows, rowCodes[row], { height: `${size}px`, transform: `translateY(${row * size}px)` }), wanted);
+      add(`r${row}`, side, () => label(plan.rows, rowCodes[row], { height: `${tall}px`, transform: `translateY(${row * tall}px)` }), wanted);
       for (let col = firstCol; col < lastCol; col += 1) add(`${row},${col}`, canvas, () => cell(row, col), wanted);
     }
     for (let col = firstCol; col < lastCol; col += 1) {
@@ -137,11 +137,11 @@
     cells.get(active.join(","))?.setAttribute("aria-selected", "false");
     active = [Math.max(0, Math.min(plan.rowCodes.length - 1, row)), Math.max(0, Math.min(plan.colCodes.length - 1, col))];
     const { stage } = Gallery.parts;
-    const { cell: size, root, head, side } = plan;
-    const top = root.offsetTop + active[0] * size;
+    const { cell: size, tall, root, head, side } = plan;
+    const top = root.offsetTop + active[0] * tall;
     const left = active[1] * size;
     if (top < stage.scrollTop) stage.scrollTop = top;
-    if (top + size + head.offsetHeight > stage.scrollTop + stage.clientHeight) stage.scrollTop = top + size + head.offsetHeight - stage.clientHeight;
+    if (top + tall + head.offsetHeight > stage.scrollTop + stage.clientHeight) stage.scrollTop = top + tall + head.offsetHeight - stage.clientHeight;
     if (left < stage.scrollLeft) stage.scrollLeft = left;
     if (left + size + side.offsetWidth > stage.scrollLeft + stage.clientWidth) stage.scrollLeft = left + size + side.offsetWidth - stage.clientWidth;
     draw();
@@ -179,16 +179,16 @@
     if (!Gallery.order.length) return view.replaceChildren(Gallery.nothing("Nothing is like that", "No image, and no row without one, meets all of what is asked for."));
     plan = make();
     active = [0, 0];
-    const { cell: size, rowCodes, colCodes } = plan;
+    const { cell: size, tall, rowCodes, colCodes } = plan;
     plan.head = el("div.table-head", { style: { width: `${colCodes.length * size}px` } });
-    plan.side = el("div.table-side", { style: { height: `${rowCodes.length * size}px` } });
+    plan.side = el("div.table-side", { style: { height: `${rowCodes.length * tall}px` } });
     plan.canvas = el("div.table-cells", {
       role: "grid",
       tabindex: "0",
       "aria-label": `${words.label(plan.rows)} by ${words.label(plan.cols)}`,
       "aria-rowcount": rowCodes.length,
       "aria-colcount": colCodes.length,
-      style: { width: `${colCodes.length * size}px`, height: `${rowCodes.length * size}px` },
+      style: { width: `${colCodes.length * size}px`, height: `${rowCodes.length * tall}px` },
       on: { keydown: keys },
     });
     plan.canvas.addEventListener("click", (event) => {
