@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nanobanana_batch.api.gallery import gallery
     from nanobanana_batch.api.making import audit, plan, retry, run, run_async
     from nanobanana_batch.api.options import AuditOptions, RetryOptions, RunOptions
+    from nanobanana_batch.api.report import report
     from nanobanana_batch.checks.report import Checked
     from nanobanana_batch.errors import (
         BadSurroundings,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from nanobanana_batch.jobs.plan import Plan
     from nanobanana_batch.live.snapshot import Live
     from nanobanana_batch.model import Request, RowStatus
+    from nanobanana_batch.reports.value import Report
     from nanobanana_batch.results import Standing
 
 __all__ = [
@@ -67,6 +69,7 @@ __all__ = [
     "Plan",
     "Problem",
     "ProfileError",
+    "Report",
     "Request",
     "RetryOptions",
     "Row",
@@ -86,6 +89,7 @@ __all__ = [
     "gallery",
     "open_run",
     "plan",
+    "report",
     "retry",
     "run",
     "run_async",
@@ -101,12 +105,14 @@ _HOMES = {
     "api.making": ("audit", "plan", "retry", "run", "run_async"),
     "api.options": ("AuditOptions", "RetryOptions", "RunOptions"),
     "exports.export": ("Exported",),
+    "api.report": ("report",),
     "galleries.build": ("GalleryMade",),
     "jobs.audit": ("Audit",),
     "jobs.outcome": ("Outcome",),
     "jobs.plan": ("Plan",),
     "live.snapshot": ("Live",),
     "model": ("Request", "RowStatus"),
+    "reports.value": ("Report",),
     "results": ("Standing",),
 }
 """Where each is; all others are errors. Nothing is imported before it is asked for."""

@@ -27,7 +27,8 @@ def gallery(
     `out`: where it goes; for one folder it may be left out, then it is `gallery` in that folder. `only`,
     `where`: which rows and images, as on the command line (`only=["completed"]`, `where=["style=ink"]`).
     `one_file`: one HTML file with its thumbnails in it, of at most some hundred images. `progress` is called
-    with how many rows of how many are done. Nothing but the gallery is written.
+    with how many rows of how many are done. The report of the same folders stands beside the page; nothing
+    else is written.
 
     Raises:
         UsageError: a folder is no output folder, or the gallery cannot be made as asked.
@@ -37,9 +38,13 @@ def gallery(
         DiskFailed: the disk is full or refuses.
     """
     from nanobanana_batch.galleries.build import Order, build
+    from nanobanana_batch.jobs.report import write_beside
 
     listed = [folders] if isinstance(folders, str | os.PathLike) else folders
     order = Order(
         tuple(map(Path, listed)), None if out is None else Path(out), tuple(only), tuple(where), one_file
     )
-    return build(order) if progress is None else build(order, progress)
+    made = build(order) if progress is None else build(order, progress)
+    if not one_file:
+        write_beside(order.folders, made.path)
+    return made

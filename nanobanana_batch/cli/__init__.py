@@ -19,6 +19,7 @@ from nanobanana_batch.cli.init_command import init
 from nanobanana_batch.cli.manifest_commands import plan, run
 from nanobanana_batch.cli.our_command import OurProgram
 from nanobanana_batch.cli.prices_command import prices
+from nanobanana_batch.cli.report_command import report
 from nanobanana_batch.cli.schema_command import schema
 from nanobanana_batch.cli.service_commands import models, serve
 from nanobanana_batch.cli.show import show
@@ -55,6 +56,7 @@ for command in (
     retry,
     results,
     export,
+    report,
     gallery,
     audit,
     check,

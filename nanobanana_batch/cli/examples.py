@@ -46,6 +46,11 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "export out --format parquet --out set --only accepted",
         ),
     ),
+    "report": (
+        ("How a night went, to open in a browser:", "report outputs/skylines"),
+        ("Of several nights, on one page:", "report outputs/monday outputs/tuesday --out week.html"),
+        ("Its numbers, for a program:", "report outputs/skylines --json"),
+    ),
     "gallery": (
         ("A page with all images, in outputs/skylines/gallery:", "gallery outputs/skylines"),
         ("To rate them with keys, into outputs/skylines/ratings.csv:", "gallery outputs/skylines --serve"),

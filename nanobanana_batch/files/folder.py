@@ -36,6 +36,7 @@ RATINGS_NAME = "ratings.csv"
 PREFERENCES_NAME = "preferences.csv"
 CHECKS_NAME = "checks.csv"
 GALLERY_FOLDER = "gallery"
+REPORT_NAME = "report.html"
 LIVE_NAME = ".run.live.json"
 """How a run stands that is going on, beside its state."""
 SERVICE_FOLDER = ".service"
@@ -52,6 +53,7 @@ _FILES = (
     RATINGS_NAME,
     PREFERENCES_NAME,
     CHECKS_NAME,
+    REPORT_NAME,
     PAYMENTS_NAME,
     *LOG_NAMES,
 )

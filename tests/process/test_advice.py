@@ -306,6 +306,7 @@ SITES = {
     "files.lock:_lock": "test_a_folder_in_use",
     "files.standing:sentences": "test_an_image_that_is_not_as_it_was_saved, test_images_of_another_time",
     "manifest.schema:": "test_the_models",
+    "reports.trouble:owed_section": "tests/report/test_page.py carries it out",
     "pricing.book:": "goes to the provider's public list: tests/service/test_prices.py has one of its own",
     "jobs.session:notice_lost_files": "test_all_images_at_once",
 }

@@ -25,6 +25,7 @@ FUNCTIONS = (
     "gallery",
     "open_run",
     "plan",
+    "report",
     "retry",
     "run",
     "run_async",
@@ -109,6 +110,7 @@ ON_SCREEN = {"help", "config", "no_progress", "json_", "quiet", "verbose"}
         ("audit", parameters(nb.audit, AuditOptions), {"rebuild"}),
         ("export", parameters(nb.export), set[str]()),
         ("gallery", parameters(nb.gallery), {"serve", "port"}),
+        ("report", parameters(nb.report), set[str]()),
     ],
 )
 def test_each_option_of_a_command_is_one_of_its_function(

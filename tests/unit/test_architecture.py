@@ -154,6 +154,17 @@ BELOW: dict[str, set[str]] = {
     "exports": {"errors", "wording", "file_names", "visible", "model", "files", "results", "collection"}
     | {"provenance"},
     "galleries": {"errors", "model", "files", "collection", "file_names"},
+    "reports": {
+        "errors",
+        "wording",
+        "visible",
+        "commands",
+        "model",
+        "provider_names",
+        "files",
+        "state",
+        "results",
+    },
     "service": set(),
     "live": {"errors", "wording", "files", "engine"},
     "screen": {"visible", "wording", "engine", "live", "results"},
@@ -182,6 +193,7 @@ BELOW: dict[str, set[str]] = {
     "jobs.told": {"errors", "engine", "live", "jobs.outcome"},
     "jobs.outlook": {"errors", "files", "state", "providers", "pricing", "estimates", "results", "live"}
     | {"defaults", "jobs.connection"},
+    "jobs.report": {"errors", "collection", "files", "reports", "jobs.outlook"},
     "jobs.audit": {"errors", "commands", "file_names", "model", "fidelity", "files", "state", "engine"}
     | {"jobs.connection", "jobs.collect", "jobs.outcome"},
     "jobs.doctor": {"wording", "errors", "commands", "files", "state", "providers", "engine", "pricing"}
@@ -190,7 +202,7 @@ BELOW: dict[str, set[str]] = {
     "api": {"defaults", "wording", "visible", "errors", "problems", "commands", "file_names", "model"}
     | {"files", "state", "manifest", "engine", "live", "screen", "results", "exports", "galleries"}
     | {"jobs.audit", "jobs.connection", "jobs.order", "jobs.outcome", "jobs.outlook", "jobs.plan"}
-    | {"jobs.retry", "jobs.run", "jobs.session", "jobs.told"}
+    | {"jobs.retry", "jobs.run", "jobs.session", "jobs.told", "jobs.report", "reports"}
     | {"checks", "provenance"},
     "__main__": {"cli"},
     "cli": {"wording", "errors", "commands", "visible", "model", "files", "state", "catalog", "engine"}

@@ -97,6 +97,7 @@
         {},
         el("h1", { text: summary.title, dir: "auto" }),
         el("p.head-when", { text: `${made} · as of ${words.time(summary.as_of)}` }),
+        ...(summary.inline ? [] : [el("p.head-when", {}, el("a", { href: "report.html", text: "How the runs went" }))]),
       ),
       el("div.stats", {}, ...statuses(totals), el("span.stats-gap", {}), ...money(totals)),
       share(totals),
