@@ -18,6 +18,7 @@ from nanobanana_batch.reports.value import Report
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.store import Store
 from tests.report.nights import BEGAN, FLASH, PRO, Row, Try, bad_night, make_night
+from tests.unit.test_state_migration import old_state
 
 
 @pytest.fixture(scope="module")
@@ -159,3 +160,14 @@ def test_placeholders_are_told_as_practice(tmp_path: Path) -> None:
     both = make_report([practice, real])
     assert not both.is_practice
     assert "4 make-believe" in "".join(pieces(both))
+
+
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
+def test_an_older_state_has_a_report_and_stays_as_it_is(tmp_path: Path, version: int) -> None:
+    """Its numbers are those of status, too."""
+    state = old_state(tmp_path / STATE_NAME, version)
+    before = state.read_bytes()
+    found = make_report([tmp_path])
+    assert found.sums.credits_used == priced_standing(find(tmp_path)).credits_used
+    assert found.sums.requests > 0
+    assert state.read_bytes() == before
