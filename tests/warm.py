@@ -66,7 +66,10 @@ class Warm:
             self._line.sendmsg([b"."], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, handed)])
         ours.sendall(json.dumps([list(words), cwd, dict(env)]).encode() + b"\n")
         with ours.makefile("rb", buffering=0) as told:
-            return int(told.readline()), ours
+            said = told.readline()
+        if not said.endswith(b"\n"):
+            raise OSError(f"no process of its own came of {words}")
+        return int(said), ours
 
 
 class Copy(subprocess.Popen[AnyStr]):
