@@ -5,7 +5,6 @@ httpx and httpcore load what they find of them, and each of hundreds of processe
 
 from __future__ import annotations
 
-MAIN = (
-    "import sys; sys.modules.update(trio=None, pygments=None); from nanobanana_batch.cli import main; main()"
-)
+NOT_THERE = "import sys; sys.modules.update(trio=None, pygments=None)"
+MAIN = f"{NOT_THERE}; from nanobanana_batch.cli import main; main()"
 """For `python -c`."""

@@ -25,7 +25,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, AnyStr
 
-from tests.as_installed import MAIN
+from tests.as_installed import MAIN, NOT_THERE
 
 _ROOT = str(Path(__file__).parents[1])
 _HANDED = 4
@@ -33,12 +33,15 @@ _HANDED = 4
 
 
 class Warm:
-    """The process that waits; a copy of it runs `program`, a text as for `python -c`."""
+    """The process that waits; a copy of it runs `program`, a text as for `python -c`.
 
-    def __init__(self, modules: Sequence[str], program: str, *options: str) -> None:
+    `first` is such a text as well, and run before anything is imported.
+    """
+
+    def __init__(self, modules: Sequence[str], program: str, *options: str, first: str = "pass") -> None:
         self._line, theirs = socket.socketpair()
         path = f"import sys; sys.path.insert(0, {_ROOT!r}); from tests import warm; del sys.path[0]"
-        code = f"{path}; warm.become({list(modules)!r}); {program}"
+        code = f"{first}; {path}; warm.become({list(modules)!r}); {program}"
         with theirs:
             self._process = subprocess.Popen[bytes](
                 [sys.executable, *options, "-c", code],
@@ -63,7 +66,10 @@ class Warm:
             self._line.sendmsg([b"."], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, handed)])
         ours.sendall(json.dumps([list(words), cwd, dict(env)]).encode() + b"\n")
         with ours.makefile("rb", buffering=0) as told:
-            return int(told.readline()), ours
+            said = told.readline()
+        if not said.endswith(b"\n"):
+            raise OSError(f"no process of its own came of {words}")
+        return int(said), ours
 
 
 class Copy(subprocess.Popen[AnyStr]):
@@ -165,7 +171,7 @@ _COMMANDS = [
 @functools.cache
 def the_command_line() -> Warm:
     """As a person has it: libraries that only the tools of the tests bring are not there."""
-    return Warm(_COMMANDS, MAIN)
+    return Warm(_COMMANDS, MAIN, first=NOT_THERE)
 
 
 def start_copy(

@@ -135,7 +135,7 @@ _LAID_OUT = ("m.yaml", "from.yaml", "p.yaml", "cache")
 def _commands(world: World, *, is_profile: bool) -> list[list[str]]:
     if is_profile:
         here = ["--provider", "p.yaml"]
-        quick = ["--no-progress", "--max-outage", "1s"]
+        quick = ["--no-progress", "--max-outage", "0.1s"]
         return [
             ["models", *here],
             ["plan", "m.yaml", *here],
@@ -149,9 +149,9 @@ def _commands(world: World, *, is_profile: bool) -> list[list[str]]:
         ["results", "out"],
         ["results", "out", "--for-spreadsheets"],
         ["plan", "from.yaml", "--provider", "unified", *here[:2]],
-        ["retry", "out", "--only", "failed", "--no-progress", "--max-outage", "1s"],
-        ["retry", "out", "--only", "unknown", "--max-outage", "1s", *here],
-        ["run", "m.yaml", "--out", "out", "--provider", "unified", "--max-outage", "1s", *here],
+        ["retry", "out", "--only", "failed", "--no-progress", "--max-outage", "0.1s"],
+        ["retry", "out", "--only", "unknown", "--max-outage", "0.1s", *here],
+        ["run", "m.yaml", "--out", "out", "--provider", "unified", "--max-outage", "0.1s", *here],
         ["audit", "out", "--repair", *here],
     ]
 
