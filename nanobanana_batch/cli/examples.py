@@ -38,12 +38,12 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "export": (
         (
-            "For datasets, nine parts of ten to train with:",
-            "export outputs/skylines --format parquet --out data --split train=0.9,test=0.1",
+            "All rows as a table for a spreadsheet:",
+            "export out --format csv --out rows.csv --bom",
         ),
         (
             "Only what was accepted in the gallery:",
-            "export outputs/skylines --format imagefolder --out data --only accepted",
+            "export out --format parquet --out set --only accepted",
         ),
     ),
     "audit": (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,8 +36,8 @@ class Made:
     """saved, failed, refused or pending."""
     format: str = "PNG"
     pictures: int = 1
-    data: bytes = b""
-    """Of its first picture, if that is to be this."""
+    data: bytes | Callable[[], bytes] = b""
+    """Of its first picture, if that is to be this, or what makes it."""
     sources: tuple[tuple[str, str], ...] = ()
     """Local files that it was made from: name and sha256."""
 
@@ -101,7 +101,8 @@ def _end(store: Store, folder: Path, number: int, row: Made, provider: str) -> N
     store.apply([facts.Ready(number, links, SAVED_AT, 4.0, SAVED_AT - 1, row.pictures, stems)])
     for each in range(row.pictures):
         media_type, ending = _TYPES[row.format]
-        data = row.data if row.data and not each else picture(f"{row.id} {each}", row.format)
+        given = row.data() if callable(row.data) else row.data
+        data = given if given and not each else picture(f"{row.id} {each}", row.format)
         name = f"{IMAGE_FOLDER}/{stems[each - 1] if each else stem}.{ending}"
         file = folder / name
         file.write_bytes(data)

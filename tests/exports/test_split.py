@@ -100,7 +100,7 @@ def test_a_part_without_samples_is_not_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["train=0.9,test=0.1", "train=9,test=1", "train=90%, test=10%"])
 def test_shares_are_told_as_people_tell_them(text: str) -> None:
     """They come to the whole."""
-    assert read_split(text) == (("train", pytest.approx(0.9)), ("test", pytest.approx(0.1)))
+    assert dict(read_split(text)) == pytest.approx({"train": 0.9, "test": 0.1})
 
 
 @pytest.mark.parametrize(

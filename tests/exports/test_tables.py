@@ -84,7 +84,7 @@ def made_pictures() -> dict[str, bytes]:
 
     def save(name: str, picture: Image.Image, **how: object) -> None:
         data = io.BytesIO()
-        picture.save(data, name.partition("-")[0], **how)  # type: ignore[arg-type]
+        picture.save(data, name.partition("-")[0], **how)
         made[name] = data.getvalue()
 
     save("PNG-sixteen bits", Image.new("I;16", (8, 8), 60_000))

@@ -17,7 +17,7 @@ from nanobanana_batch.api import orders
 from nanobanana_batch.api.options import AuditOptions, PaceOptions, ProviderOptions, RetryOptions, RunOptions
 from nanobanana_batch.cli import commands
 
-FUNCTIONS = ("audit", "check", "from_image", "open_run", "plan", "retry", "run", "run_async")
+FUNCTIONS = ("audit", "check", "export", "from_image", "open_run", "plan", "retry", "run", "run_async")
 
 
 def loaded_by(code: str) -> set[str]:
@@ -96,6 +96,7 @@ ON_SCREEN = {"help", "config", "no_progress", "json_", "quiet", "verbose"}
         ("check", parameters(nb.check), set[str]()),
         ("from-image", parameters(nb.from_image), {"format"}),
         ("audit", parameters(nb.audit, AuditOptions), {"rebuild"}),
+        ("export", parameters(nb.export), set[str]()),
     ],
 )
 def test_each_option_of_a_command_is_one_of_its_function(

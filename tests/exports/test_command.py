@@ -1,0 +1,72 @@
+"""`export` on the command line: what it says, where, and with which exit code."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nanobanana_batch.cli import main
+from tests.exports.finished import Made, make_folder
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Exports a run of three rows, one of which failed."""
+    monkeypatch.chdir(tmp_path)
+    make_folder(tmp_path / "out", [Made("a"), Made("b", pictures=2), Made("c", end="failed")])
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["nanobanana-batch", "export", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        return int(ended.value.code or 0), printed.out, printed.err
+
+    return run
+
+
+def test_it_says_what_was_written_and_what_was_not(command: Run) -> None:
+    """In a few lines; with --json for programs, and with -q nothing at all."""
+    words = ("out", "--format", "imagefolder", "--out", "set")
+    code, out, err = command(*words, "--dry-run")
+    assert (code, err) == (0, "")
+    assert "set: 2 samples would be written" in out
+    code, out, err = command(*words)
+    assert "set: 2 samples written" in out
+    assert "left out: 1 rows without an image" in out
+    assert err == ""  # no bar where there is no terminal
+    code, out, err = command(*words, "--json")
+    told = json.loads(out)
+    assert (told["samples"], told["is_new"], told["splits"]) == (2, False, {"train": 2})
+    assert command(*words, "-q") == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--format", "imagefolder", "--out", "out"), "no export of this kind"),
+        (("--format", "tfrecord", "--out", "set"), "tfrecord"),
+        (("--format", "csv", "--out", "t.csv", "--split", "train=9,test=1"), "no use for --split"),
+        (("--format", "parquet", "--out", "set", "--max-size", "big"), "500MB"),
+        (("--format", "parquet", "--out", "set", "--only", "nice"), "--only nice"),
+        (("--format", "parquet", "--out", "set", "--where", "style=ink"), "nothing is called 'style'"),
+        (("nowhere", "--format", "parquet", "--out", "set"), "nowhere"),
+        (("--format", "parquet"), "--out"),
+    ],
+)
+def test_what_is_wrong_is_told_in_a_sentence(
+    command: Run, tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    """Exit 2, and nothing is written."""
+    before = sorted(tmp_path.rglob("*"))
+    code, out, err = command("out", *words)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert "Traceback" not in err
+    assert sorted(tmp_path.rglob("*")) == before
