@@ -14,6 +14,6 @@ ON_UNKNOWN = "hold"
 ON_DAILY_QUOTA = "wait"
 PLANNED_ROWS = 10
 NEAR_BITS = 6
-"""Of a fingerprint of 64: as many differ at most after another compression, another size or a slight crop."""
+"""Of a fingerprint of 64: another compression or size moves fewer, a crop of 1 % up to twice as many."""
 MOST_NEAR_BITS = 16
 """Half of the bits of two strangers differ, a quarter hardly ever."""

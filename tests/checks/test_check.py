@@ -347,3 +347,11 @@ def test_without_the_library(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert "nanobanana-batch[check]" in str(raised.value)
     extras = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     assert any(name.startswith("ImageHash") for name in extras["optional-dependencies"]["check"])
+
+
+def test_a_file_that_was_only_found_names_no_function(folder: Path, calls: list[str], tmp_path: Path) -> None:
+    """It would be run; the project may be somebody else's."""
+    (tmp_path / "nanobanana.toml").write_text('[check]\nscore = ["judge_of_mine:width"]\n')
+    done = CliRunner().invoke(commands, ["check", str(folder)])
+    assert "only found" in str(done.exception)
+    assert calls == []

@@ -42,7 +42,7 @@ def headings(command: click.Command, option: str) -> Iterator[str]:
 
 def variable(heading: str, option: str) -> str:
     """The name of the variable that stands for an option under a heading."""
-    middle = "" if heading == GENERAL else f"{heading.upper()}_"
+    middle = "" if heading == GENERAL else f"{plain(heading).upper()}_"
     return f"{PREFIX}{middle}{option.upper()}"
 
 
