@@ -62,7 +62,7 @@ def export(
         FolderRefused, StateFailed: a folder cannot be read.
         DiskFailed: the disk is full or refuses; the export of before is untouched.
     """
-    format, disk, watch = load(options.format), Disk(), watch or Nobody()
+    format, disk, is_watched, watch = load(options.format), Disk(), watch is not None, watch or Nobody()
     refuse_unused(format, options)
     format.check(options)
     if options.push_to_hub:
@@ -91,7 +91,7 @@ def export(
                 if not format.is_file:
                     place.put(CARD, card(samples, options, layout or Layout()).encode())
         if options.push_to_hub:
-            pushed = _pushed(samples, format, target, options, chosen, dry_run=dry_run)
+            pushed = _pushed(samples, format, target, options, chosen, dry_run=dry_run, has_bars=is_watched)
     return Exported(
         path=str(target.path),
         format=options.format,
@@ -107,12 +107,18 @@ def export(
 
 
 def _pushed(
-    samples: Samples, format: Format, target: Target, options: Options, chosen: Chosen, *, dry_run: bool
+    samples: Samples,
+    format: Format,
+    target: Target,
+    options: Options,
+    chosen: Chosen,
+    *,
+    dry_run: bool,
+    has_bars: bool,
 ) -> Pushed:
     if not dry_run:
-        return push(
-            target.path, options.push_to_hub, f"{counted(len(samples), 'sample')} as {options.format}"
-        )
+        what = f"{counted(len(samples), 'sample')} as {options.format}"
+        return push(target.path, options.push_to_hub, what, has_bars=has_bars)
     if target.is_up_to_date(chosen.plan):
         return measured(target.path, options.push_to_hub)
     place = CountingPlace(target.path.name)
