@@ -62,7 +62,7 @@ def export(
         FolderRefused, StateFailed: a folder cannot be read.
         DiskFailed: the disk is full or refuses; the export of before is untouched.
     """
-    format, disk, is_watched, watch = load(options.format), Disk(), watch is not None, watch or Nobody()
+    format, disk, watch = load(options.format), Disk(), watch or Nobody()
     refuse_unused(format, options)
     format.check(options)
     if options.push_to_hub:
@@ -91,7 +91,7 @@ def export(
                 if not format.is_file:
                     place.put(CARD, card(samples, options, layout or Layout()).encode())
         if options.push_to_hub:
-            pushed = _pushed(samples, format, target, options, chosen, dry_run=dry_run, has_bars=is_watched)
+            pushed = _pushed(samples, format, target, options, chosen, dry_run=dry_run)
     return Exported(
         path=str(target.path),
         format=options.format,
@@ -107,18 +107,12 @@ def export(
 
 
 def _pushed(
-    samples: Samples,
-    format: Format,
-    target: Target,
-    options: Options,
-    chosen: Chosen,
-    *,
-    dry_run: bool,
-    has_bars: bool,
+    samples: Samples, format: Format, target: Target, options: Options, chosen: Chosen, *, dry_run: bool
 ) -> Pushed:
     if not dry_run:
-        what = f"{counted(len(samples), 'sample')} as {options.format}"
-        return push(target.path, options.push_to_hub, what, has_bars=has_bars)
+        return push(
+            target.path, options.push_to_hub, f"{counted(len(samples), 'sample')} as {options.format}"
+        )
     if target.is_up_to_date(chosen.plan):
         return measured(target.path, options.push_to_hub)
     place = CountingPlace(target.path.name)

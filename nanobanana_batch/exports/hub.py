@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,10 +50,10 @@ def measured(folder: Path, repo: str) -> Pushed:
     return Pushed(repo, len(sizes), sum(sizes))
 
 
-def push(folder: Path, repo: str, message: str, *, has_bars: bool = False) -> Pushed:
+def push(folder: Path, repo: str, message: str) -> Pushed:
     """Send the folder as one commit; files that the Hub has already are not sent again.
 
-    `has_bars`: the library shows its own while it sends.
+    The library shows its bars while it sends, if there is a terminal.
 
     Raises:
         UsageError: there is no token, or it may not do that.
@@ -67,7 +68,7 @@ def push(folder: Path, repo: str, message: str, *, has_bars: bool = False) -> Pu
     )
 
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None)
-    hides_bars = not has_bars and not are_progress_bars_disabled()
+    hides_bars = not sys.stderr.isatty() and not are_progress_bars_disabled()
     if hides_bars:
         disable_progress_bars()
     parts = sorted(path.name for path in folder.iterdir() if path.is_dir())
