@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,14 +53,24 @@ def measured(folder: Path, repo: str) -> Pushed:
 def push(folder: Path, repo: str, message: str) -> Pushed:
     """Send the folder as one commit; files that the Hub has already are not sent again.
 
+    The library shows its bars while it sends, if there is a terminal.
+
     Raises:
         UsageError: there is no token, or it may not do that.
         RunStopped: the Hub cannot be reached, or takes it not; the export itself is whole.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.utils.tqdm import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
 
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None)
+    hides_bars = not sys.stderr.isatty() and not are_progress_bars_disabled()
+    if hides_bars:
+        disable_progress_bars()
     parts = sorted(path.name for path in folder.iterdir() if path.is_dir())
     try:
         full = api.create_repo(repo, repo_type="dataset", private=True, exist_ok=True).repo_id
@@ -81,6 +92,9 @@ def push(folder: Path, repo: str, message: str) -> Pushed:
         raise _not_pushed(folder, repo, f"status {status}") from error
     except Exception as error:  # of the library, and of what it sends with
         raise _not_pushed(folder, repo, type(error).__name__) from error
+    finally:
+        if hides_bars:
+            enable_progress_bars()
     sent = measured(folder, full)
     return Pushed(full, sent.files, sent.bytes, str(done.commit_url))
 

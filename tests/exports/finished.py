@@ -61,9 +61,13 @@ def make_folder(folder: Path, rows: Sequence[Made], provider: str = PAID, name: 
         roster.add_all(map(_draft, rows), problems)
         problems.raise_if_any()
         store.take_manifest(roster, name=name or folder.name, variables=variables)
-    for number, row in enumerate(rows, 1):
-        if row.end != "pending":
-            _end(store, folder, number, row, provider)
+    told = [
+        fact
+        for number, row in enumerate(rows, 1)
+        if row.end != "pending"
+        for fact in _facts(folder, number, row, provider)
+    ]
+    store.apply(told)
     store.close()
     return folder
 
@@ -71,7 +75,7 @@ def make_folder(folder: Path, rows: Sequence[Made], provider: str = PAID, name: 
 def finish(folder: Path, number: int, row: Made, provider: str = PAID) -> None:
     """Bring a pending row, by its number from 1, to its end."""
     store = Store(folder / STATE_NAME)
-    _end(store, folder, number, row, provider)
+    store.apply(_facts(folder, number, row, provider))
     store.close()
 
 
@@ -84,32 +88,32 @@ def _draft(row: Made) -> Draft:
     return Draft(f"test:{row.id}", request, row.id, variables=tuple(row.variables.items()))
 
 
-def _end(store: Store, folder: Path, number: int, row: Made, provider: str) -> None:
-    stem = row.id
-    store.apply(
-        [
-            facts.Intent(number, number, 1, stem, provider, "me", b"{}", "f", f"key-{number}", SAVED_AT - 9),
-            facts.Accepted(number, TaskMade(f"task-{number}", "req", 4.0, 20.0), SAVED_AT - 8),
-        ]
-    )
+def _facts(folder: Path, number: int, row: Made, provider: str) -> list[facts.Fact]:
+    key = f"key-{number}"
+    told: list[facts.Fact] = [
+        facts.Intent(number, number, 1, row.id, provider, "me", b"{}", "f", key, SAVED_AT - 9),
+        facts.Accepted(number, TaskMade(f"task-{number}", "req", 4.0, 20.0), SAVED_AT - 8),
+    ]
     if row.end != "saved":
         code = "content_policy_violation" if row.end == "refused" else "service_error"
-        store.apply([facts.Failed(number, code, "it said no", False, row.end == "refused", SAVED_AT)])
-        return
+        return [*told, facts.Failed(number, code, "it said no", False, row.end == "refused", SAVED_AT)]
     links = tuple(f"https://x/{number}/{each}" for each in range(row.pictures))
-    stems = tuple(f"{stem}~{each + 1}" for each in range(1, row.pictures))
-    store.apply([facts.Ready(number, links, SAVED_AT, 4.0, SAVED_AT - 1, row.pictures, stems)])
-    for each in range(row.pictures):
-        media_type, ending = _TYPES[row.format]
-        given = row.data() if callable(row.data) else row.data
-        data = given if given and not each else picture(f"{row.id} {each}", row.format)
-        name = f"{IMAGE_FOLDER}/{stems[each - 1] if each else stem}.{ending}"
-        file = folder / name
-        file.write_bytes(data)
-        with Pixels.open(io.BytesIO(data)) as opened:
-            width, height = opened.size
-        image = Image(
-            name, media_type, width, height, len(data), hashlib.sha256(data).hexdigest(), file.stat().st_mtime
-        )
-        is_last = each + 1 == row.pictures
-        store.apply([facts.Saved(number, image, SAVED_AT + number, each + 1, is_last)])
+    stems = tuple(f"{row.id}~{each + 1}" for each in range(1, row.pictures))
+    told.append(facts.Ready(number, links, SAVED_AT, 4.0, SAVED_AT - 1, row.pictures, stems))
+    for each, stem in enumerate((row.id, *stems)):
+        image = _saved(folder, row, each, stem)
+        told.append(facts.Saved(number, image, SAVED_AT + number, each + 1, each + 1 == row.pictures))
+    return told
+
+
+def _saved(folder: Path, row: Made, each: int, stem: str) -> Image:
+    media_type, ending = _TYPES[row.format]
+    given = row.data() if callable(row.data) else row.data
+    data = given if given and not each else picture(f"{row.id} {each}", row.format)
+    name = f"{IMAGE_FOLDER}/{stem}.{ending}"
+    file = folder / name
+    file.write_bytes(data)
+    with Pixels.open(io.BytesIO(data)) as opened:
+        width, height = opened.size
+    digest = hashlib.sha256(data).hexdigest()
+    return Image(name, media_type, width, height, len(data), digest, file.stat().st_mtime)

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from nanobanana_batch.cli import main
+from nanobanana_batch.exports.format import Takes
+from nanobanana_batch.exports.registry import FORMATS, load
 from tests.exports.finished import Made, make_folder
 
 Run = Callable[..., tuple[int, str, str]]
@@ -45,6 +47,14 @@ def test_it_says_what_was_written_and_what_was_not(command: Run) -> None:
     told = json.loads(out)
     assert (told["samples"], told["is_new"], told["splits"]) == (2, False, {"train": 2})
     assert command(*words, "-q") == (0, "", "")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_is_there_and_in_the_pages(name: str) -> None:
+    """The list names files and classes by their names."""
+    format = load(name)
+    assert format.takes in Takes
+    assert f"`{name}`" in (Path(__file__).parents[2] / "docs" / "exports.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize(

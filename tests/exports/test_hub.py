@@ -46,11 +46,14 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("format", ["imagefolder", "parquet"])
-def test_the_folder_is_sent_as_it_is(hub: Hub, small: Path, tmp_path: Path, format: str) -> None:
-    """To a data set that only its owner sees."""
+def test_the_folder_is_sent_as_it_is(
+    hub: Hub, small: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], format: str
+) -> None:
+    """To a data set that only its owner sees; without a bar where nobody looks."""
     done = nb.export(small, format, tmp_path / "set", push_to_hub="me/pictures")
     assert hub.repos == {"me/pictures": True}
     assert hub.files == files(tmp_path / "set")
+    assert "%" not in capfd.readouterr().err
     assert done.pushed is not None
     assert (done.pushed.files, done.pushed.url.startswith(hub.url)) == (len(hub.files), True)
 
