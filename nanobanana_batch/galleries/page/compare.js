@@ -76,7 +76,8 @@
         const slider = Gallery.slider([Gallery.thumbUrl(source.thumb), Gallery.thumbUrl(record.thumb)], `Source and result of ${record.id}`);
         slider.style.height = side.height;
         slid.append(slider, el("figcaption", { text: "drag to compare" }));
-        parts.push(slid);
+        if (plan.isNarrow) parts.unshift(slid);
+        else parts.push(slid);
       }
       const result = el("figure.side-by-side", { style: { width: side.width } });
       const to = openOnClick(el("div.tile", { style: { height: side.height } }), item, plan.groups.flat());
@@ -144,6 +145,8 @@
     const width = view.clientWidth;
     const beside = across === EDITS ? 3 : plan.values.length;
     plan.side = Math.max(120, Math.min(SIDE[Gallery.state.size], Math.max((width - 14 * beside) / beside, width < 600 ? (width - 28) / 1.6 : 0)));
+    plan.isNarrow = width < 600;
+    if (plan.isNarrow && across === EDITS) plan.side = width; // the slider fills it, the others follow
     plan.tall = Math.round(plan.side / Gallery.ratio());
     plan.height = plan.tall + 100;
     const chooser = el(
