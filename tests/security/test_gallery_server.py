@@ -151,6 +151,7 @@ def test_a_page_of_another_origin_cannot_write(
             "images/link.png",
             "gallery/link.js",
             "gallery/away/secret.js",
+            "gallery/data/.new.7/summary.js",
             "images/sub/x.png",
             "images/fox.svg",
         ),
