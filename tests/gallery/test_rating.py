@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from shutil import which
 from typing import Any
 
 import pytest
@@ -23,21 +22,17 @@ from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.galleries.build import Order, build
 from nanobanana_batch.galleries.server import Server, Shown
 from nanobanana_batch.spreadsheets import guarded
+from tests.gallery.browser import chromium
 from tests.gallery.made_run import MODELS, Row, make_run, scene
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = next(filter(None, map(which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
 HOSTILE = '</script><img src=x onerror=alert(1)>; =cmd|"x",\n\u202eRTL \U0001f98a'
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """One for all tests here."""
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as started:
         yield started
-        started.close()
 
 
 @dataclass
@@ -53,7 +48,6 @@ class Seen:
 def looking(browser: Any, address: str) -> Iterator[Seen]:
     """A page of its own; nothing may go wrong in it, and nothing may be asked for elsewhere."""
     context = browser.new_context(accept_downloads=True)
-    context.set_default_timeout(5000)
     page = context.new_page()
     seen = Seen(page)
     page.on("pageerror", lambda error: seen.errors.append(str(error)))

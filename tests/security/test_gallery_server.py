@@ -151,6 +151,7 @@ def test_a_page_of_another_origin_cannot_write(
             "images/link.png",
             "gallery/link.js",
             "gallery/away/secret.js",
+            "gallery/data/.new.7/summary.js",
             "images/sub/x.png",
             "images/fox.svg",
         ),
@@ -160,7 +161,7 @@ def test_nothing_else_is_given_out(tmp_path: Path, address: str) -> None:
     """No file of the run, no way up, and nothing that a link leads to."""
     out = tmp_path / "out"
     out.mkdir()
-    for name in ("images", "gallery", "images/sub"):
+    for name in ("images", "gallery", "images/sub", "gallery/data", "gallery/data/.new.7"):
         out.joinpath(name).mkdir()
     for name in ("state.sqlite3", "payments.jsonl", "run.log", "ratings.csv", "results.csv", ".run.lock"):
         out.joinpath(name).write_text("secret")
@@ -175,6 +176,7 @@ def test_nothing_else_is_given_out(tmp_path: Path, address: str) -> None:
     for name in ("secret.png", "secret.js", "images/../secret.png"):
         tmp_path.joinpath(name.removeprefix("images/../")).write_text("secret")
     out.joinpath("images/fox.jpg").write_text("secret")
+    out.joinpath("gallery/data/.new.7/summary.js").write_text("half")
     out.joinpath("images/link.png").symlink_to(tmp_path / "secret.png")
     out.joinpath("gallery/link.js").symlink_to(tmp_path / "secret.js")
     out.joinpath("gallery/away").symlink_to(tmp_path)

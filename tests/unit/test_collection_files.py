@@ -79,6 +79,14 @@ def test_an_id_means_the_first_picture_of_its_row_only(tmp_path: Path) -> None:
     assert said.of(KEY, OTHER_SHA, "cat", "images/cat~2.png", is_first=False) is None
 
 
+def test_a_row_that_was_renamed_keeps_what_was_said(tmp_path: Path) -> None:
+    """Its key and its picture are the same."""
+    said = read_judgements(put(tmp_path, ",".join(COLUMNS) + "\n" + ALL_NAMES))
+    assert said.of(KEY, SHA, "kitten", "images/kitten.png") == GOOD
+    save_judged(tmp_path, [one(Judgement(1), id_="kitten")], Disk())
+    assert [each.id for each in read_judged(tmp_path)] == ["kitten"]
+
+
 def test_another_picture_of_the_row_was_not_judged(tmp_path: Path) -> None:
     """It was paid for again, and nobody has seen it."""
     said = read_judgements(put(tmp_path, ",".join(COLUMNS) + "\n" + ALL_NAMES))
