@@ -22,7 +22,7 @@ from nanobanana_batch.exports.ahead import ahead
 from nanobanana_batch.exports.caption import Caption
 from nanobanana_batch.exports.format import Layout, Takes
 from nanobanana_batch.exports.leaving_out import LeftOut, Why
-from nanobanana_batch.exports.options import Encoding, Options
+from nanobanana_batch.exports.options import Encoding, Link, Options
 from nanobanana_batch.exports.place import Place
 from nanobanana_batch.exports.recode import Recoded, Recoding
 from nanobanana_batch.exports.sample import Sample
@@ -115,7 +115,7 @@ def _controls(sample: Sample, lineage: Lineage, recoding: Recoding) -> tuple[Rec
 
 def _write(sample: Sample, learnt: _Learnt, place: Place, options: Options) -> _Line:
     paths = {"image_path": f"{sample.split}/{sample.key}.{learnt.picture.encoding}"}
-    if learnt.picture.is_changed:
+    if learnt.picture.is_changed or options.link in (None, Link.COPY):
         place.put(paths["image_path"], learnt.picture.data)
     else:
         place.picture(paths["image_path"], sample, options.link)
