@@ -30,10 +30,10 @@ class Keys:
         """The key of the next sample."""
         number = picture.number if picture else 1
         stem = _slug(entry.id) if number == 1 else f"{_slug(entry.id)}-{number}"
-        facts = f"{entry.row_key}\0{number}\0{picture.sha256 if picture else ''}"
-        tail = hashlib.sha256(facts.encode()).hexdigest()
         if self._takes(stem):
             return stem
+        facts = f"{entry.row_key}\0{number}\0{picture.sha256 if picture else ''}"
+        tail = hashlib.sha256(facts.encode()).hexdigest()
         for more in count(1):
             key = f"{stem}-{tail[:8]}" if more == 1 else f"{stem}-{tail[:8]}-{more}"
             if self._takes(key):

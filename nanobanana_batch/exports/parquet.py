@@ -113,9 +113,14 @@ def write_shard(
 
     size = 0
     texts = [field.name for field in schema if not pa.types.is_struct(field.type)]
+    pictures = [field.name for field in schema if pa.types.is_struct(field.type)]
+    codecs = dict.fromkeys((*texts, *(f"{name}.path" for name in pictures)), "SNAPPY")
+    codecs |= {f"{name}.bytes": "NONE" for name in pictures}  # they are compressed already
     with (
         place.file(name) as file,
-        ParquetWriter(file, schema, compression="SNAPPY", use_dictionary=texts) as writer,
+        ParquetWriter(
+            file, schema, compression=codecs, use_dictionary=texts, write_statistics=texts
+        ) as writer,
     ):
         while listed := list(islice(part, ROW_GROUP)):
             rows = []
