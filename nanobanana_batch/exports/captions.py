@@ -62,7 +62,9 @@ class Captions:
         recoding = Recoding(options.convert, options.quality, _ALLOWED)
         prefix = options.path_prefix or os.path.realpath(options.out)
         with ExitStack() as stack:
-            lineage = stack.enter_context(Lineage(Collection(samples.folders).entries()))
+            has_edits = any(sample.entry.request.images for sample in samples)
+            rows = Collection(samples.folders).entries() if has_edits else ()
+            lineage = stack.enter_context(Lineage(rows))
             lists: dict[str, IO[bytes]] = {
                 split: stack.enter_context(place.file(f"{split}.jsonl")) for split in samples.splits
             }
