@@ -81,7 +81,16 @@ def export(
         DiskFailed: the disk is full or refuses; the export of before is untouched.
     """
     from nanobanana_batch.exports.export import export as made
-    from nanobanana_batch.exports.options import Encoding, FileKind, Link, Options, read_size, read_split
+    from nanobanana_batch.exports.options import (
+        Encoding,
+        FileKind,
+        Link,
+        Options,
+        in_range,
+        one_of,
+        read_size,
+        read_split,
+    )
 
     given = [folders] if isinstance(folders, str | PathLike) else list(folders)
     if isinstance(split, Mapping):
@@ -100,11 +109,11 @@ def export(
         practice=practice,
         bom=bom,
         paths_only=paths_only,
-        convert=Encoding(convert) if convert is not None else None,
-        quality=quality,
+        convert=one_of(Encoding, "--convert", convert),
+        quality=in_range(quality, "--quality", 1, 100),
         caption=caption,
         path_prefix=path_prefix,
-        layout=FileKind(layout) if layout is not None else None,
+        layout=one_of(FileKind, "--layout", layout),
         by=by,
         ties=ties,
         embed_metadata=embed_metadata,

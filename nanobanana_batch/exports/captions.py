@@ -22,7 +22,7 @@ from nanobanana_batch.exports.ahead import ahead
 from nanobanana_batch.exports.caption import Caption
 from nanobanana_batch.exports.format import Layout, Takes
 from nanobanana_batch.exports.leaving_out import LeftOut, Why
-from nanobanana_batch.exports.options import Encoding, Options
+from nanobanana_batch.exports.options import Encoding, Link, Options
 from nanobanana_batch.exports.place import Place
 from nanobanana_batch.exports.recode import Recoded, Recoding
 from nanobanana_batch.exports.sample import Sample
@@ -62,7 +62,9 @@ class Captions:
         recoding = Recoding(options.convert, options.quality, _ALLOWED)
         prefix = options.path_prefix or os.path.realpath(options.out)
         with ExitStack() as stack:
-            lineage = stack.enter_context(Lineage(Collection(samples.folders).entries()))
+            has_edits = any(sample.entry.request.images for sample in samples)
+            rows = Collection(samples.folders).entries() if has_edits else ()
+            lineage = stack.enter_context(Lineage(rows))
             lists: dict[str, IO[bytes]] = {
                 split: stack.enter_context(place.file(f"{split}.jsonl")) for split in samples.splits
             }
@@ -115,7 +117,7 @@ def _controls(sample: Sample, lineage: Lineage, recoding: Recoding) -> tuple[Rec
 
 def _write(sample: Sample, learnt: _Learnt, samples: Samples, place: Place, options: Options) -> _Line:
     paths = {"image_path": f"{sample.split}/{sample.key}.{learnt.picture.encoding}"}
-    if learnt.picture.is_changed:
+    if learnt.picture.is_changed or options.link in (None, Link.COPY):
         place.put(paths["image_path"], samples.change(learnt.picture.data, sample))
     else:
         place.picture(paths["image_path"], sample, options.link)

@@ -71,6 +71,8 @@ def choose(
             count += 1
             placeholders += entry.is_practice
             size += picture.size_bytes if picture else 0
+    if lineage is not None:
+        lineage.close()
     for why, left in tally.left_out.items():
         plan.update(f"{why.name}={left};".encode())
     shares = [share for _, share in options.split]
@@ -81,7 +83,10 @@ def choose(
 def _lineage(collection: Collection) -> Lineage | None:
     """What is known of edits, where there are any."""
     lineage = Lineage(collection.entries())
-    return lineage if lineage.has_edits else None
+    if lineage.has_edits:
+        return lineage
+    lineage.close()
+    return None
 
 
 def _chosen(

@@ -180,6 +180,18 @@ def test_a_caption_of_nothing_is_refused(run: Path, tmp_path: Path, caption: str
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [({"convert": "gif"}, "one of jpg, png, webp"), ({"convert": "jpg", "quality": 0}, "1 to 100")],
+)
+def test_what_cannot_be_made_is_refused(
+    run: Path, tmp_path: Path, options: dict[str, Any], told: str
+) -> None:
+    """Also from Python, where nobody has looked at the words."""
+    with pytest.raises(UsageError, match=told):
+        export(run, "captions", tmp_path / "out", **options)
+
+
 def test_an_empty_caption_is_left_out_and_told(run: Path, tmp_path: Path) -> None:
     """sd-scripts stops at an empty file."""
     done = export(run, "captions", tmp_path / "out", caption="style")

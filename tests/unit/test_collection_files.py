@@ -209,7 +209,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"ratings.csv": before}
 
 
-def test_a_hundred_thousand_lines_are_read_and_changed(tmp_path: Path) -> None:
+def test_many_lines_are_read_and_changed(tmp_path: Path) -> None:
     """Each by its content."""
     with tmp_path.joinpath("ratings.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
