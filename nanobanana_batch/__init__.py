@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nanobanana_batch.api.folder import Row, RunFolder, open_run
     from nanobanana_batch.api.gallery import gallery
     from nanobanana_batch.api.making import audit, plan, retry, run, run_async
-    from nanobanana_batch.api.options import AuditOptions, RetryOptions, RunOptions
+    from nanobanana_batch.api.options import AuditOptions, ExportOptions, RetryOptions, RunOptions
     from nanobanana_batch.api.report import report
     from nanobanana_batch.checks.report import Checked
     from nanobanana_batch.errors import (
@@ -55,6 +55,7 @@ __all__ = [
     "BadSurroundings",
     "Checked",
     "DiskFailed",
+    "ExportOptions",
     "Exported",
     "FolderInUse",
     "FolderRefused",
@@ -103,7 +104,7 @@ _HOMES = {
     "api.folder": ("Row", "RunFolder", "open_run"),
     "api.gallery": ("gallery",),
     "api.making": ("audit", "plan", "retry", "run", "run_async"),
-    "api.options": ("AuditOptions", "RetryOptions", "RunOptions"),
+    "api.options": ("AuditOptions", "ExportOptions", "RetryOptions", "RunOptions"),
     "exports.export": ("Exported",),
     "api.report": ("report",),
     "galleries.build": ("GalleryMade",),

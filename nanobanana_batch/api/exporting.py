@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from enum import StrEnum
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Unpack, get_type_hints
 
-from nanobanana_batch.api.options import AnyPath
+from nanobanana_batch.api import values
+from nanobanana_batch.api.options import AnyPath, ExportOptions
 
 if TYPE_CHECKING:
     from nanobanana_batch.exports.export import Exported
     from nanobanana_batch.exports.watch import Watch
+
+Reading = Callable[[str, Any], Any]
+"""What is made of the value of an option: (its name, the value)."""
+_OURS = {"max_size": "max_bytes"}
+_FLAGS = ("practice", "bom", "paths_only", "ties", "embed_metadata", "embed_in_signed")
 
 
 def export(
@@ -20,57 +27,16 @@ def export(
     format: str,
     out: AnyPath,
     *,
-    only: str | Iterable[str] = (),
-    where: str | Iterable[str] = (),
-    split: str | Mapping[str, float] = "",
-    seed: int = 0,
-    max_size: int | str | None = None,
-    link: Literal["copy", "hard", "symlink"] | None = None,
-    images: Literal["first", "all"] = "first",
-    noted: Literal["in", "out"] = "in",
-    practice: bool = False,
-    bom: bool = False,
-    paths_only: bool = False,
-    convert: Literal["jpg", "png", "webp"] | None = None,
-    quality: int = 95,
-    caption: str | None = None,
-    path_prefix: str | None = None,
-    layout: Literal["parquet", "imagefolder", "webdataset"] | None = None,
-    by: str | None = None,
-    ties: bool = False,
-    embed_metadata: bool = False,
-    embed_in_signed: bool = False,
-    push_to_hub: str | None = None,
     dry_run: bool = False,
     progress: AbstractContextManager[Watch | None] | None = None,
+    **options: Unpack[ExportOptions],
 ) -> Exported:
     """Write what one or more output folders hold in a form that other programs load.
 
     - `format`: `"imagefolder"`, `"parquet"`, … docs/exports.md has all of them
     - `out`: the folder, or for formats of one file the file, that is made
-    - `only`, `where`: which pictures, as `results` and the gallery name them: `only="accepted"`,
-      `where=["rating>=4", "style=ink,photo"]` [all]
-    - `split`: parts and their shares, `"train=0.9,test=0.1"`; what has the same prompt or source image is
-      never in two [everything is `train`]
-    - `seed`: another one, another split [0]
-    - `max_size`: of a shard, in bytes or as `"500MB"` [what the format does]
-    - `link`: how pictures come into folders: `"copy"`, `"hard"` or `"symlink"` [`"copy"`]
-    - `images`: of a row that has several, the `"first"` or `"all"` [`"first"`]
-    - `noted`: pictures of another size or ratio than asked for come along, `"in"`, or stay `"out"` [`"in"`]
-    - `practice`: placeholders of the embedded service come along, marked [False: they are refused]
-    - `bom`: tables for spreadsheets [False]
-    - `paths_only`: Parquet with paths in the place of bytes [False]
-    - `convert`: pictures are drawn anew as `"jpg"`, `"png"` or `"webp"` [they stay as they are]
-    - `quality`: of those that become JPEG or WebP, 1 to 100 [95]
-    - `caption`: a column, or a template such as `"sks style, {prompt}"` [the prompt]
-    - `path_prefix`: where the trainer will find the export, for the paths in musubi-tuner's list [`out`]
-    - `layout`: edits as `"parquet"`, `"imagefolder"` or `"webdataset"` [`"parquet"`]
-    - `by`: a column of numbers that says which of two pictures is better [what people said]
-    - `ties`: pairs of which neither is better come along [False]
-    - `embed_metadata`: copies of pictures say of which row they are; `from_image` reads it [False]
-    - `embed_in_signed`: also those whose signature (C2PA) does not hold then [False]
-    - `push_to_hub`: a repository on the Hugging Face Hub that the folder is sent to, private if new [none]
     - `dry_run`: say what would be written, and write nothing [False]
+    - `options`: which pictures, and how they are written; see `ExportOptions`
 
     Raises:
         UsageError: an option is wrong, there is nothing to export, or something else stands at `out`.
@@ -81,47 +47,49 @@ def export(
         DiskFailed: the disk is full or refuses; the export of before is untouched.
     """
     from nanobanana_batch.exports.export import export as made
-    from nanobanana_batch.exports.options import (
-        Encoding,
-        FileKind,
-        Link,
-        Options,
-        in_range,
-        one_of,
-        read_size,
-        read_split,
-    )
+    from nanobanana_batch.exports.options import Options
 
     given = [folders] if isinstance(folders, str | PathLike) else list(folders)
-    if isinstance(split, Mapping):
-        split = ",".join(f"{name}={share!r}" for name, share in split.items())
-    options = Options(
-        format=format,
-        out=fspath(out),
-        only=_texts(only),
-        where=_texts(where),
-        split=read_split(split) if split else (),
-        seed=seed,
-        max_bytes=read_size(str(max_size)) if max_size is not None else None,
-        link=Link(link) if link is not None else None,
-        images=images,
-        noted=noted == "in",
-        practice=practice,
-        bom=bom,
-        paths_only=paths_only,
-        convert=one_of(Encoding, "--convert", convert),
-        quality=in_range(quality, "--quality", 1, 100),
-        caption=caption,
-        path_prefix=path_prefix,
-        layout=one_of(FileKind, "--layout", layout),
-        by=by,
-        ties=ties,
-        embed_metadata=embed_metadata,
-        embed_in_signed=embed_in_signed,
-        push_to_hub=push_to_hub or "",
-    )
+    asked = Options(format=format, out=fspath(out), **_understood(options))
     with progress or nullcontext() as watch:
-        return made([Path(folder) for folder in given], options, dry_run=dry_run, watch=watch)
+        return made([Path(folder) for folder in given], asked, dry_run=dry_run, watch=watch)
+
+
+def _understood(options: ExportOptions) -> dict[str, Any]:
+    """What was said, as exports have it; what was not, or is None, has its own default there."""
+    from nanobanana_batch.exports.options import Encoding, FileKind, Link, in_range, read_size, read_split
+
+    values.known_names(options, get_type_hints(ExportOptions), "export")
+
+    def word(choices: Collection[str]) -> Reading:
+        return lambda name, given: values.one_of(name, given, choices)
+
+    def kind(of: type[StrEnum]) -> Reading:
+        return lambda name, given: of(values.one_of(name, given, list(of)))
+
+    read: dict[str, Reading] = {
+        "only": lambda _, given: _texts(given),
+        "where": lambda _, given: _texts(given),
+        "split": lambda _, given: read_split(_split_text(given)) if given else (),
+        "seed": lambda name, given: values.count(name, given, least=0),
+        "max_size": lambda _, given: read_size(str(given)),
+        "link": kind(Link),
+        "images": word(("first", "all")),
+        "noted": lambda name, given: values.one_of(name, given, ("in", "out")) == "in",
+        "convert": kind(Encoding),
+        "quality": lambda _, given: in_range(given, "--quality", 1, 100),
+        "layout": kind(FileKind),
+        **dict.fromkeys(_FLAGS, values.flag),
+    }
+    return {
+        _OURS.get(name, name): read[name](name, given) if name in read else given
+        for name, given in options.items()
+        if given is not None
+    }
+
+
+def _split_text(given: str | Mapping[str, float]) -> str:
+    return given if isinstance(given, str) else ",".join(f"{name}={share!r}" for name, share in given.items())
 
 
 def _texts(given: str | Iterable[str]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ Each may be left out, or be None: then what stands in brackets holds, as it does
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from typing import Literal, TypedDict
 
@@ -113,3 +113,53 @@ class AuditOptions(TypedDict, total=False):
     base_url: str | None
     key_file: AnyPath | None
     as_copy: bool
+
+
+class ExportOptions(TypedDict, total=False):
+    """What `export` takes beside the folders, the format and the place.
+
+    - `only`, `where`: which pictures, as `results` and the gallery name them: `only="accepted"`,
+      `where=["rating>=4", "style=ink,photo"]` [all]
+    - `split`: parts and their shares, `"train=0.9,test=0.1"`; what has the same prompt or source image is
+      never in two [everything is `train`]
+    - `seed`: another one, another split [0]
+    - `max_size`: of a shard, in bytes or as `"500MB"` [what the format does]
+    - `link`: how pictures come into folders: `"copy"`, `"hard"` or `"symlink"` [`"copy"`]
+    - `images`: of a row that has several, the `"first"` or `"all"` [`"first"`]
+    - `noted`: pictures of another size or ratio than asked for come along, `"in"`, or stay `"out"` [`"in"`]
+    - `practice`: placeholders of the embedded service come along, marked [False: they are refused]
+    - `bom`: tables for spreadsheets [False]
+    - `paths_only`: Parquet with paths in the place of bytes [False]
+    - `convert`: pictures are drawn anew as `"jpg"`, `"png"` or `"webp"` [they stay as they are]
+    - `quality`: of those that become JPEG or WebP, 1 to 100 [95]
+    - `caption`: a column, or a template such as `"sks style, {prompt}"` [the prompt]
+    - `path_prefix`: where the trainer will find the export, for the paths in musubi-tuner's list [`out`]
+    - `layout`: edits as `"parquet"`, `"imagefolder"` or `"webdataset"` [`"parquet"`]
+    - `by`: a column of numbers that says which of two pictures is better [what people said]
+    - `ties`: pairs of which neither is better come along [False]
+    - `embed_metadata`: copies of pictures say of which row they are; `from_image` reads it [False]
+    - `embed_in_signed`: also those whose signature (C2PA) does not hold then [False]
+    - `push_to_hub`: a repository on the Hugging Face Hub that the folder is sent to, private if new [none]
+    """
+
+    only: str | Iterable[str] | None
+    where: str | Iterable[str] | None
+    split: str | Mapping[str, float] | None
+    seed: int | None
+    max_size: int | str | None
+    link: Literal["copy", "hard", "symlink"] | None
+    images: Literal["first", "all"] | None
+    noted: Literal["in", "out"] | None
+    practice: bool
+    bom: bool
+    paths_only: bool
+    convert: Literal["jpg", "png", "webp"] | None
+    quality: int | None
+    caption: str | None
+    path_prefix: str | None
+    layout: Literal["parquet", "imagefolder", "webdataset"] | None
+    by: str | None
+    ties: bool
+    embed_metadata: bool
+    embed_in_signed: bool
+    push_to_hub: str | None

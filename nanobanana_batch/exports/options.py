@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, TypeVar
+from typing import Literal
 
 from nanobanana_batch.errors import UsageError
 from nanobanana_batch.wording import shown
@@ -13,7 +13,6 @@ TRAIN = "train"
 """What the only part is called where nothing is split."""
 MAX_BYTES = 500_000_000
 """How large a shard may become where nothing is said."""
-Choice = TypeVar("Choice", bound=StrEnum)
 QUALITY = 95
 """Of JPEG and WebP, where nothing is said."""
 _UNITS = {
@@ -150,20 +149,6 @@ def read_split(text: str) -> tuple[tuple[str, float], ...]:
     if not whole:
         raise _no_split(text)
     return tuple((name, share / whole) for name, share in parts.items())
-
-
-def one_of(kind: type[Choice], spelt: str, given: str | None) -> Choice | None:
-    """What a program gave for an option that has a few values.
-
-    Raises:
-        UsageError: it is none of them.
-    """
-    if given is None:
-        return None
-    try:
-        return kind(given)
-    except ValueError:
-        raise UsageError(f"{spelt} {shown(str(given))}: it has to be one of {', '.join(kind)}.") from None
 
 
 def in_range(given: int, spelt: str, least: int, most: int) -> int:

@@ -14,7 +14,14 @@ import pytest
 
 import nanobanana_batch as nb
 from nanobanana_batch.api import orders
-from nanobanana_batch.api.options import AuditOptions, PaceOptions, ProviderOptions, RetryOptions, RunOptions
+from nanobanana_batch.api.options import (
+    AuditOptions,
+    ExportOptions,
+    PaceOptions,
+    ProviderOptions,
+    RetryOptions,
+    RunOptions,
+)
 from nanobanana_batch.cli import commands
 
 FUNCTIONS = (
@@ -82,7 +89,9 @@ def test_a_function_tells_its_errors(name: str) -> None:
     assert "UsageError" in named
 
 
-@pytest.mark.parametrize("kind", [RunOptions, RetryOptions, AuditOptions, PaceOptions, ProviderOptions])
+@pytest.mark.parametrize(
+    "kind", [RunOptions, RetryOptions, AuditOptions, ExportOptions, PaceOptions, ProviderOptions]
+)
 def test_every_option_is_explained(kind: type) -> None:
     """With its unit and what holds without it, in the docstring of its kind or of a part of that."""
     told = "".join(each.__doc__ or "" for each in (kind, PaceOptions, ProviderOptions, RetryOptions))
@@ -108,7 +117,7 @@ ON_SCREEN = {"help", "config", "no_progress", "json_", "quiet", "verbose"}
         ("check", parameters(nb.check), set[str]()),
         ("from-image", parameters(nb.from_image), {"format"}),
         ("audit", parameters(nb.audit, AuditOptions), {"rebuild"}),
-        ("export", parameters(nb.export), set[str]()),
+        ("export", parameters(nb.export, ExportOptions), set[str]()),
         ("gallery", parameters(nb.gallery), {"serve", "port"}),
         ("report", parameters(nb.report), set[str]()),
     ],
