@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from nanobanana_batch.errors import UsageError
+from nanobanana_batch.exports.ahead import ahead
 from nanobanana_batch.exports.caption import Caption
 from nanobanana_batch.exports.format import Layout, Takes
 from nanobanana_batch.exports.options import Options
 from nanobanana_batch.exports.place import Place
 from nanobanana_batch.exports.recode import Recoding
+from nanobanana_batch.exports.sample import Sample
 from nanobanana_batch.exports.samples import Samples, read_picture
 from nanobanana_batch.exports.tar_shards import Shards, as_json
 
@@ -37,14 +39,19 @@ class WebDataset:
         """Part by part, so that one shard is open at a time."""
         recoding = Recoding(options.convert, options.quality) if options.convert else None
         caption = Caption(options.caption, samples.columns)
+
+        def read(sample: Sample) -> tuple[bytes, str]:
+            data = read_picture(sample.picture)
+            if recoding is None:
+                return data, sample.ending
+            found = recoding.of(data)
+            return found.data, found.encoding.value
+
         for split in samples.splits:
             with Shards(place, split, options.max_bytes) as shards:
-                for sample in samples.of(split):
+                for sample, prepared in ahead(samples.of(split), read):
                     with samples.written(sample):
-                        data, ending = read_picture(sample.picture), sample.ending
-                        if recoding:
-                            found = recoding.of(data)
-                            data, ending = found.data, found.encoding.value
+                        data, ending = prepared()
                         files = {
                             ending: samples.change(data, sample),
                             "json": as_json(sample, samples.columns),
