@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +17,8 @@ def gallery(
     folders: AnyPath | Sequence[AnyPath],
     *,
     out: AnyPath | None = None,
-    only: Sequence[str] = (),
-    where: Sequence[str] = (),
+    only: str | Iterable[str] = (),
+    where: str | Iterable[str] = (),
     one_file: bool = False,
     progress: Callable[[int, int], object] | None = None,
 ) -> GalleryMade:
