@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from os import PathLike, fspath
-from pathlib import Path
+from os import fspath
 from typing import TYPE_CHECKING, Literal
 
 from nanobanana_batch.api.options import AnyPath
+from nanobanana_batch.api.values import several_folders, several_texts
 
 if TYPE_CHECKING:
     from nanobanana_batch.exports.export import Exported
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def export(
-    folders: AnyPath | Sequence[AnyPath],
+    folders: AnyPath | Iterable[AnyPath],
     format: str,
     out: AnyPath,
     *,
@@ -92,14 +92,14 @@ def export(
         read_split,
     )
 
-    given = [folders] if isinstance(folders, str | PathLike) else list(folders)
+    paths = several_folders(folders)
     if isinstance(split, Mapping):
         split = ",".join(f"{name}={share!r}" for name, share in split.items())
     options = Options(
         format=format,
         out=fspath(out),
-        only=_texts(only),
-        where=_texts(where),
+        only=several_texts(only),
+        where=several_texts(where),
         split=read_split(split) if split else (),
         seed=seed,
         max_bytes=read_size(str(max_size)) if max_size is not None else None,
@@ -121,8 +121,4 @@ def export(
         push_to_hub=push_to_hub or "",
     )
     with progress or nullcontext() as watch:
-        return made([Path(folder) for folder in given], options, dry_run=dry_run, watch=watch)
-
-
-def _texts(given: str | Iterable[str]) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given)
+        return made(paths, options, dry_run=dry_run, watch=watch)

@@ -330,7 +330,10 @@ SITES = {
 """Where a command is advised, and where that is carried out."""
 _PACKAGE = Path(nanobanana_batch.__file__).parent
 _HELPERS = {"repair", "retry", "status", "audit", "gallery", "export"}
-_NAMES = "run|plan|retry|status|results|audit|doctor|prices|models|serve|schema|gallery|report|check|export|from-image"
+_NAMES = (
+    "run|plan|retry|status|results|audit|doctor|prices|models|serve|schema"
+    "|gallery|report|check|export|from-image"
+)
 _WHOLE = re.compile(rf"`{PROGRAM} ({_NAMES})\b")
 _PART = re.compile(rf"`(({_NAMES}) [^`]*|run|retry|status|results|audit|doctor)`")
 """`plan` and `prices` alone may be nouns."""
