@@ -65,6 +65,9 @@ bench: $(INSTALLED) ## figures, by hand
 	$(BIN)/python -m benchmarks.pace
 	$(BIN)/python -m benchmarks.manifest
 	$(BIN)/python -m benchmarks.kinds
+	$(BIN)/python -m benchmarks.exports
+	$(BIN)/python -m benchmarks.gallery
+	$(BIN)/python -m benchmarks.checks
 
 campaign: $(INSTALLED) ## an hour of kills, crowds and interrupts, judged by the service's ledger
 	$(BIN)/python -m tests.campaign.kill --kills 1000

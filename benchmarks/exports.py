@@ -2,18 +2,22 @@
 
     python -m benchmarks.exports --images 1000 --size 500000
 
-The images are noise of the size that was asked for, in a folder made for this; all is removed at the end.
+The images are noise of the size that was asked for, in a folder made for this; each two have the same prompt,
+and each is the source of an edit in a second folder. All is removed at the end. The most memory that this
+process ever held comes last.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
+import resource
 import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +27,7 @@ from nanobanana_batch.exports.registry import FORMATS
 from tests.exports.finished import Made, make_folder, picture
 
 FILES = {"csv": "table.csv", "jsonl": "table.jsonl", "sheet": "sheet.pdf"}
+OPTIONS: dict[str, dict[str, object]] = {"preferences": {"by": "score"}}
 _MOST_IMAGES = 100_000
 
 
@@ -54,7 +59,8 @@ def main() -> None:
         rows = [
             Made(
                 f"row-{number}",
-                prompt=f"prompt {number}",
+                prompt=f"prompt {number // 2}",
+                variables={"score": str(number)},
                 format="JPEG",
                 data=partial(noise, number, told.size),
             )
@@ -69,11 +75,26 @@ def main() -> None:
         tar = ["tar", "-cf", str(base / "images.tar"), "-C", str(run), "images"]
         timed("tar", images, lambda: subprocess.run(tar, check=True))
         for name in told.formats.split(","):
-            _try(name, images, run, base / FILES.get(name, name))
-        _try("imagefolder", images, run, base / "linked", link="hard")
+            folders = [run, edited(base / "edited", run, told.size)] if name == "edits" else [run]
+            _try(name, images, folders, base / FILES.get(name, name), **OPTIONS.get(name, {}))
+        if "imagefolder" in told.formats:
+            _try("imagefolder", images, [run], base / "linked", link="hard")
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"memory: {most:.0f} MiB at most")
 
 
-def _try(name: str, images: int, run: Path, out: Path, **options: object) -> None:
+def edited(folder: Path, run: Path, size: int) -> Path:
+    """A second run, with an edit of each image of the first."""
+    rows = []
+    for number, file in enumerate(sorted((run / "images").iterdir())):
+        with file.open("rb") as opened:
+            source = (file.name, hashlib.file_digest(opened, "sha256").hexdigest())
+        data = partial(noise, -number, size)
+        rows.append(Made(f"edit-{number}", "other words", format="JPEG", data=data, sources=(source,)))
+    return make_folder(folder, rows)
+
+
+def _try(name: str, images: int, run: Sequence[Path], out: Path, **options: object) -> None:
     label = " ".join([name, *(f"--{option} {value}" for option, value in options.items())])
     try:
         timed(label, images, lambda: nb.export(run, name, out, **options))  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ A test carries out each of these; what cannot be carried out is no advice.
 
 from __future__ import annotations
 
+import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,15 @@ class FolderCommands:
     def retry(self, only: str) -> str:
         """Pay again for the rows that ended so."""
         return command("retry", self.folder, "--only", only, *self.way)
+
+    def gallery(self) -> str:
+        """Look at what was made."""
+        return command("gallery", self.folder)
+
+    def export(self, *options: str) -> str:
+        """A data set of it, in the working directory; the kind that needs no extra."""
+        name = f"{os.path.basename(os.path.abspath(self.folder))}-dataset"
+        return command("export", self.folder, "--format", "imagefolder", "--out", name, *options)
 
 
 def rebuild_hint(folder: Path) -> str:

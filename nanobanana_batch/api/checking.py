@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from nanobanana_batch import defaults
 from nanobanana_batch.api.options import AnyPath
-from nanobanana_batch.api.values import count
+from nanobanana_batch.api.values import count, several_folders, several_texts
 from nanobanana_batch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -54,10 +54,8 @@ def check(
             f"A check needs {error.name}, which is not installed.",
             hint="`python -m pip install 'nanobanana-batch[check]'` does that.",
         ) from error
-    paths = [Path(folders)] if isinstance(folders, str | PathLike) else [Path(each) for each in folders]
-    if not paths:
-        raise UsageError("folders: there is none to check.")
-    scorers = scores.load([score] if isinstance(score, str) else score)
+    paths = several_folders(folders)
+    scorers = scores.load(several_texts(score))
     with progress or nullcontext() as watch:
         return job.check(paths, near, scorers, watch)
 

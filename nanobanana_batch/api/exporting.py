@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
-from os import PathLike, fspath
-from pathlib import Path
+from os import fspath
 from typing import TYPE_CHECKING, Any, Unpack, get_type_hints
 
 from nanobanana_batch.api import values
 from nanobanana_batch.api.options import AnyPath, ExportOptions
+from nanobanana_batch.api.values import several_folders, several_texts
 
 if TYPE_CHECKING:
     from nanobanana_batch.exports.export import Exported
@@ -23,7 +23,7 @@ _FLAGS = ("practice", "bom", "paths_only", "ties", "embed_metadata", "embed_in_s
 
 
 def export(
-    folders: AnyPath | Sequence[AnyPath],
+    folders: AnyPath | Iterable[AnyPath],
     format: str,
     out: AnyPath,
     *,
@@ -49,10 +49,10 @@ def export(
     from nanobanana_batch.exports.export import export as made
     from nanobanana_batch.exports.options import Options
 
-    given = [folders] if isinstance(folders, str | PathLike) else list(folders)
+    paths = several_folders(folders)
     asked = Options(format=format, out=fspath(out), **_understood(options))
     with progress or nullcontext() as watch:
-        return made([Path(folder) for folder in given], asked, dry_run=dry_run, watch=watch)
+        return made(paths, asked, dry_run=dry_run, watch=watch)
 
 
 def _understood(options: ExportOptions) -> dict[str, Any]:
@@ -68,8 +68,8 @@ def _understood(options: ExportOptions) -> dict[str, Any]:
         return lambda name, given: of(values.one_of(name, given, list(of)))
 
     read: dict[str, Reading] = {
-        "only": lambda _, given: _texts(given),
-        "where": lambda _, given: _texts(given),
+        "only": lambda _, given: several_texts(given),
+        "where": lambda _, given: several_texts(given),
         "split": lambda _, given: read_split(_split_text(given)) if given else (),
         "seed": lambda name, given: values.count(name, given, least=0),
         "max_size": lambda _, given: read_size(str(given)),
@@ -90,7 +90,3 @@ def _understood(options: ExportOptions) -> dict[str, Any]:
 
 def _split_text(given: str | Mapping[str, float]) -> str:
     return given if isinstance(given, str) else ",".join(f"{name}={share!r}" for name, share in given.items())
-
-
-def _texts(given: str | Iterable[str]) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given)

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanobanana_batch.api.options import AnyPath
+from nanobanana_batch.api.values import several_folders, several_texts
 
 if TYPE_CHECKING:
     from nanobanana_batch.galleries.build import GalleryMade
 
 
 def gallery(
-    folders: AnyPath | Sequence[AnyPath],
+    folders: AnyPath | Iterable[AnyPath],
     *,
     out: AnyPath | None = None,
-    only: Sequence[str] = (),
-    where: Sequence[str] = (),
+    only: str | Iterable[str] = (),
+    where: str | Iterable[str] = (),
     one_file: bool = False,
     progress: Callable[[int, int], object] | None = None,
 ) -> GalleryMade:
@@ -40,10 +40,8 @@ def gallery(
     from nanobanana_batch.galleries.build import Order, build
     from nanobanana_batch.jobs.report import write_beside
 
-    listed = [folders] if isinstance(folders, str | os.PathLike) else folders
-    order = Order(
-        tuple(map(Path, listed)), None if out is None else Path(out), tuple(only), tuple(where), one_file
-    )
+    place = None if out is None else Path(out)
+    order = Order(several_folders(folders), place, several_texts(only), several_texts(where), one_file)
     made = build(order) if progress is None else build(order, progress)
     if not one_file:
         write_beside(order.folders, made.path)

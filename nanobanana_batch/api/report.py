@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanobanana_batch.api.options import AnyPath
-from nanobanana_batch.errors import UsageError
+from nanobanana_batch.api.values import several_folders
 
 if TYPE_CHECKING:
     from nanobanana_batch.reports.value import Report
 
 
-def report(folders: AnyPath | Sequence[AnyPath], *, out: AnyPath | None = None, page: bool = False) -> Report:
+def report(folders: AnyPath | Iterable[AnyPath], *, out: AnyPath | None = None, page: bool = False) -> Report:
     """How the runs of one or many output folders went; also while they are going on.
 
     `out`: write the page into this file [no page]. `page`: write it without being told where, too, to
@@ -31,10 +30,7 @@ def report(folders: AnyPath | Sequence[AnyPath], *, out: AnyPath | None = None, 
     from nanobanana_batch.files.disk import Disk
     from nanobanana_batch.jobs.report import make_report, place_of, write_report
 
-    listed = [folders] if isinstance(folders, str | os.PathLike) else folders
-    if not listed:
-        raise UsageError("No output folder is named.")
-    paths = [Path(folder) for folder in listed]
+    paths = several_folders(folders)
     place = None if out is None else Path(out)
     if not page and place is None:
         return make_report(paths)

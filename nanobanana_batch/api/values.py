@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from numbers import Integral, Real
+from os import PathLike
+from pathlib import Path
 
+from nanobanana_batch.api.options import AnyPath
 from nanobanana_batch.errors import UsageError
 from nanobanana_batch.wording import closest
 
@@ -96,3 +99,20 @@ def one_of(name: str, value: object, choices: Collection[str]) -> str:
     if not isinstance(value, str) or value not in choices:
         raise UsageError(f"{name}: {value!r} is none of {', '.join(choices)}.")
     return str(value)
+
+
+def several_folders(given: AnyPath | Iterable[AnyPath]) -> tuple[Path, ...]:
+    """One output folder, or several.
+
+    Raises:
+        UsageError: there is none.
+    """
+    found = (Path(given),) if isinstance(given, str | PathLike) else tuple(map(Path, given))
+    if not found:
+        raise UsageError("No output folder is named.")
+    return found
+
+
+def several_texts(given: str | Iterable[str]) -> tuple[str, ...]:
+    """One text, which is not taken for its letters, or several."""
+    return (given,) if isinstance(given, str) else tuple(given)

@@ -14,7 +14,7 @@ from nanobanana_batch.cli.text import as_json
 
 
 @click.command(cls=OurCommand)
-@click.argument("folders", nargs=-1, required=True, type=PATH)
+@click.argument("folders", nargs=-1, required=True, type=PATH, metavar="FOLDER...")
 @click.option(
     "--near",
     type=Whole(0, defaults.MOST_NEAR_BITS),
@@ -36,7 +36,7 @@ from nanobanana_batch.cli.text import as_json
 def check(
     folders: tuple[Path, ...], near: int, score: tuple[str, ...], no_progress: bool, quiet: bool, json_: bool
 ) -> int:
-    """Look at every image of output FOLDERS: is it any good?
+    """Look at every image of output FOLDERs: is it any good?
 
     Blank, broken, changed or of another size than asked for, nearly the same as another one, a placeholder.
     What is found is written to checks.csv in each folder, by which galleries and exports can choose. Exit 0

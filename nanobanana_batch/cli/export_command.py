@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from nanobanana_batch.cli.options import PATH, as_json_flag, quiet
+from nanobanana_batch.cli.options import PATH, as_json_flag, no_progress, only, quiet, where
 from nanobanana_batch.cli.our_command import OurCommand
 from nanobanana_batch.cli.show import show
 from nanobanana_batch.cli.text import as_json
@@ -24,18 +24,8 @@ from nanobanana_batch.exports.registry import FORMATS
     help=f"What is to load it: {', '.join(FORMATS)}.",
 )
 @click.option("--out", required=True, metavar="PATH", help="The folder or file that is made.")
-@click.option(
-    "--only",
-    multiple=True,
-    metavar="KIND",
-    help="Only rows or pictures of this kind: completed, failed, accepted, rejected, rated, ….",
-)
-@click.option(
-    "--where",
-    multiple=True,
-    metavar="CONDITION",
-    help="Only where this holds: style=ink,photo, style!=ink, rating>=4, prompt~cat. Several: all of them.",
-)
+@only
+@where
 @click.option(
     "--split",
     default="",
@@ -109,10 +99,11 @@ from nanobanana_batch.exports.registry import FORMATS
     help="Send the finished folder to the Hugging Face Hub, such as me/skylines; a new data set is private.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing.")
-@as_json_flag
+@no_progress
 @quiet
-def export(folders: tuple[Path, ...], json_: bool, quiet: bool, **options: Any) -> int:
-    """Write what output FOLDERs hold in a form that other programs load.
+@as_json_flag
+def export(folders: tuple[Path, ...], no_progress: bool, quiet: bool, json_: bool, **options: Any) -> int:
+    """Make a data set, a table or a contact sheet.
 
     Images with their prompts and variables, in the order of the manifest; only whole images, as they were
     saved. An export that is there already is replaced if it was made with the same options.
@@ -121,7 +112,7 @@ def export(folders: tuple[Path, ...], json_: bool, quiet: bool, **options: Any) 
     from nanobanana_batch.cli.export_text import exported_text
     from nanobanana_batch.screen.bar import bar
 
-    done = made(folders, progress=bar(shown=not quiet), **options)
+    done = made(folders, progress=bar(shown=not (no_progress or quiet)), **options)
     if json_:
         show(as_json(done))
     elif not quiet:

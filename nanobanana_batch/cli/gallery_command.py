@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nanobanana_batch.cli.options import PATH, Manner, Whole, with_manner
+from nanobanana_batch.cli.options import PATH, Whole, as_json_flag, no_progress, only, quiet, where
 from nanobanana_batch.cli.our_command import OurCommand
 from nanobanana_batch.cli.show import show
 from nanobanana_batch.cli.text import as_json
@@ -26,19 +26,8 @@ if TYPE_CHECKING:
     metavar="PATH",
     help="Where the gallery goes; needed for several folders.  [default: FOLDER/gallery]",
 )
-@click.option(
-    "--only",
-    multiple=True,
-    metavar="WHICH",
-    help="Only rows that are completed, failed, refused, …, or images that are accepted, rejected, rated or"
-    " unrated; may be given several times.",
-)
-@click.option(
-    "--where",
-    multiple=True,
-    metavar="CONDITION",
-    help="Only what is like that: style=ink,photo, rating>=4, prompt~fox; all of several have to hold.",
-)
+@only
+@where
 @click.option(
     "--one-file",
     is_flag=True,
@@ -57,7 +46,9 @@ if TYPE_CHECKING:
     metavar="N",
     help="Where --serve listens, on 127.0.0.1.  [default: any free one]",
 )
-@with_manner
+@no_progress
+@quiet
+@as_json_flag
 def gallery(
     folders: tuple[Path, ...],
     out: Path | None,
@@ -66,7 +57,9 @@ def gallery(
     one_file: bool,
     serve: bool,
     port: int,
-    manner: Manner,
+    no_progress: bool,
+    quiet: bool,
+    json_: bool,
 ) -> None:
     """Make a page that shows what output folders hold.
 
@@ -74,19 +67,19 @@ def gallery(
     are made once; run it again after a run, or while one is going on. Its path is printed.
     """
     from nanobanana_batch.api.gallery import gallery as make
-    from nanobanana_batch.screen.counted import counted_bar
+    from nanobanana_batch.screen.bar import counted_bar
 
     if serve and one_file:
         raise UsageError("A gallery in one file is not served; leave out --one-file or --serve.")
-    with counted_bar("row", shown=not (manner.quiet or manner.no_progress)) as progress:
+    with counted_bar("rows", shown=not (quiet or no_progress)) as progress:
         made = make(folders, out=out, only=only, where=where, one_file=one_file, progress=progress)
-    if manner.json:
+    if json_:
         show(as_json(made))
-    elif not manner.quiet or made.not_readable:
+    elif not quiet or made.not_readable:
         show(_told(made), err=True)
     if serve:
         _serve(made.path, folders, port)
-    elif not manner.json:
+    elif not json_:
         show(made.path)
 
 

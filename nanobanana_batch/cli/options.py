@@ -73,6 +73,20 @@ as_copy = click.option(
     help="Go on in a copy of a folder, or in one that was moved to another machine; needed once.",
 )
 as_json_flag = click.option("--json", "json_", is_flag=True, help="As JSON, on standard output.")
+only = click.option(
+    "--only",
+    multiple=True,
+    metavar="WHICH",
+    help="Only rows that are completed, failed, refused, …, or images that are accepted, rejected, rated or"
+    " unrated; may be given several times.",
+)
+where = click.option(
+    "--where",
+    multiple=True,
+    metavar="CONDITION",
+    help="Only what is like that: style=ink,photo, style!=ink, rating>=4, prompt~fox; all of several have to"
+    " hold.",
+)
 verify = click.option(
     "--verify", is_flag=True, help="Read every image, and compare its bytes with those that were saved."
 )

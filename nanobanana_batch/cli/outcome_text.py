@@ -76,7 +76,11 @@ def outcome_text(outcome: Outcome) -> str:
         lines.append("Run the same command again to go on.")
     lines += sentences(outcome.files, commands)
     lines += _projection_lines(outcome)
-    return "\n".join([*lines, f"Images:  {outcome.folder}/images", f"Results: {outcome.results}"])
+    lines += [f"Images:  {outcome.folder}/images", f"Results: {outcome.results}"]
+    if done:
+        marked = ["--practice"] if outcome.is_practice else []
+        lines += [f"Look:    {commands.gallery()}", f"Export:  {commands.export(*marked)}"]
+    return "\n".join(lines)
 
 
 def _elsewhere_lines(outcome: Outcome) -> list[str]:

@@ -102,7 +102,10 @@ def _notes(drawn: int, lost: int) -> Iterator[str]:
     yield "ai-toolkit: `folder_path` is the folder of a part, `control_path` the one that ends in `-control`"
     yield "musubi-tuner: `image_jsonl_file` is the list of a part"
     if drawn:
-        yield f"{drawn:,} were drawn anew, since trainers would not see in their files what people see"
+        yield (
+            f"{drawn:,} were drawn anew: as --convert says, or since trainers would not see in their files"
+            " what people see"
+        )
     if lost:
         yield f"{lost:,} were made from a picture that cannot be had, and are here without it"
 

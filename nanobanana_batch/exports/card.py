@@ -157,7 +157,7 @@ def _notes(samples: Samples, options: Options, layout: Layout) -> Iterator[str]:
         yield "- of a row with several images the first that was chosen is here"
     else:
         yield "- of a row with several images all that were chosen are here; `image_number` tells them apart"
-    if options.noted:
+    if options.noted and tally.noted:
         yield f"- {tally.noted:,} have another size or ratio than asked for: the column `note` says so"
     if tally.duplicates:
         yield f"- {tally.duplicates:,} have the same bytes as another one: the column `duplicate_of`"

@@ -20,6 +20,7 @@ from nanobanana_batch.exports.embedding import change_of
 from nanobanana_batch.exports.far_target import FarTarget, target_of
 from nanobanana_batch.exports.format import Format, Layout, LooksFirst, Takes, refuse_unused
 from nanobanana_batch.exports.hub import Pushed, check_repo, measured, push
+from nanobanana_batch.exports.leaving_out import Why
 from nanobanana_batch.exports.options import Options
 from nanobanana_batch.exports.registry import load
 from nanobanana_batch.exports.samples import Samples, Spool
@@ -84,7 +85,7 @@ def export(
         if not len(samples):
             raise UsageError(
                 f"There is nothing to export{_reasons(tally)}.",
-                hint="" if not (options.only or options.where) else "Look at --only and --where.",
+                hint=_what_to_look_at(options, tally),
             )
         plan = chosen.plan
         if isinstance(format, LooksFirst):
@@ -169,6 +170,14 @@ def _refuse_placeholders(chosen: Chosen, options: Options) -> None:
             f"{chosen.placeholders:,} of the samples are placeholders, drawn by the embedded service.",
             hint="To try an export with them, add --practice: they are marked then.",
         )
+
+
+def _what_to_look_at(options: Options, tally: Tally) -> str:
+    if options.only or options.where:
+        return "Look at --only and --where."
+    if Why.NO_SOURCE in tally.left_out:
+        return "Edits are rows with a local source image: images, images_from or from of a manifest."
+    return ""
 
 
 def _reasons(tally: Tally) -> str:

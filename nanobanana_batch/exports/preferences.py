@@ -60,7 +60,7 @@ class Preferences:
                 wanted = f"two numbers in {shown(options.by)}" if options.by else "a judgement"
                 raise UsageError(
                     f"No two of {len(samples):,} pictures have the same prompt and {wanted} that differs.",
-                    hint="Rate them in the gallery (`gallery --serve`), or name a column with --by."
+                    hint="Rate them in a gallery that was opened with --serve, or name a column with --by."
                     " Of rows with several images only the first counts without --images all.",
                 )
         return digest.hexdigest()[:16]

@@ -25,6 +25,8 @@ _WORDS = (
     (FileNotFoundError, "there is no such bucket"),
     (TimeoutError, "it does not answer"),
 )
+_NAMED = {"NoCredentialsError": "no keys were found (AWS_ACCESS_KEY_ID and the like, or a profile)"}
+"""What cannot be imported where the library is not installed."""
 
 
 class Storage:
@@ -148,5 +150,7 @@ def _kind(error: BaseException) -> str:
         if isinstance(error, kind):
             return words
     cause: Any = error.__cause__ or error
+    if type(cause).__name__ in _NAMED:
+        return _NAMED[type(cause).__name__]
     code = getattr(cause, "response", {}).get("Error", {}).get("Code")
     return f"{type(cause).__name__} {code}" if code else type(cause).__name__

@@ -54,6 +54,8 @@ class Outcome:
     """None: what a credit costs is not known."""
     is_free: bool = False
     """A service on this machine made placeholders, and nobody pays what it counts."""
+    is_practice: bool = False
+    """Images are from a service on this machine: exports take them as placeholders only."""
     files: Files = field(default_factory=Files)
     """Images whose files are not as they were saved."""
     waited_s: Mapping[str, float] = field(default_factory=dict)
@@ -125,6 +127,7 @@ def _outcome(session: Session, worked: Worked) -> Outcome:
         failures=failures,
         credits_per_usd=line.prices.credits_per_usd,
         is_free=line.is_embedded,
+        is_practice=is_practice(line.name),
         files=look.files,
         waited_s=session.tally.waited(),
         way=session.commands.way,

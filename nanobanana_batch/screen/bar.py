@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Never
 
@@ -32,11 +32,11 @@ class Bar:
                 leave=False,
             )
 
-    def step(self) -> None:
-        """One more is done."""
+    def step(self, more: int = 1) -> None:
+        """So many more are done."""
         if self._bar is not None:
             with suppress(Exception):
-                self._bar.update()
+                self._bar.update(more)
 
     def end(self) -> None:
         """The bar goes."""
@@ -57,3 +57,20 @@ def bar(*, shown: bool) -> Iterator[Bar | None]:
         yield found
     finally:
         found.end()
+
+
+@contextmanager
+def counted_bar(what: str, *, shown: bool) -> Iterator[Callable[[int, int], None]]:
+    """The same for work that says how many of how many are done."""
+    with bar(shown=shown) as found:
+        known = 0
+
+        def tell(done: int, total: int) -> None:
+            nonlocal known
+            if found is not None:
+                if not known:
+                    found.begin(what, total)
+                found.step(done - known)
+                known = done
+
+        yield tell

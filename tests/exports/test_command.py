@@ -12,7 +12,7 @@ import pytest
 from nanobanana_batch.cli import main
 from nanobanana_batch.exports.format import Takes
 from nanobanana_batch.exports.registry import FORMATS, load
-from tests.exports.finished import Made, make_folder
+from tests.exports.finished import Made, make_folder, picture
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -80,3 +80,18 @@ def test_what_is_wrong_is_told_in_a_sentence(
     assert said in err
     assert "Traceback" not in err
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("side", "is_told"), [(1024, False), (512, True)])
+def test_a_card_tells_of_notes_where_there_are_some(command: Run, side: int, is_told: bool) -> None:
+    """A count of nothing raises a question."""
+    make_folder(Path("asked"), [Made("a", data=picture("a", size=(side, side)))])
+    command("asked", "--format", "imagefolder", "--out", "set")
+    assert ("another size" in Path("set/README.md").read_text("utf-8")) is is_told
+
+
+def test_edits_of_a_run_without_sources_say_what_is_missing(command: Run) -> None:
+    """Which rows are edits is not seen in the count alone."""
+    code, _, err = command("out", "--format", "edits", "--out", "set")
+    assert code == 2
+    assert "Edits are rows with a local source image: images, images_from or from of a manifest." in err

@@ -37,6 +37,11 @@ class Ended:
         """Every command that it names."""
         return ADVICE.findall(self.said)
 
+    @property
+    def remedies(self) -> list[str]:
+        """Those against trouble; to look at images and to export them is no trouble."""
+        return [one for one in self.advice if shlex.split(one)[1] not in ("gallery", "export")]
+
     def of(self, *words: str) -> str:
         """The one command with these words in it."""
         (found,) = {one for one in self.advice if all(word in shlex.split(one) for word in words)}

@@ -101,7 +101,7 @@ def test_rows_without_an_answer_that_left_the_manifest(desk: Desk) -> None:
     table.write_text("".join([lines[0], *lines[2:]]))
     ended = desk.run()
     assert "rows have left the manifest: 1" in ended.said
-    assert desk.run().advice == []
+    assert desk.run().remedies == []
     found = desk.do("audit", FOLDER)
     assert "gives it up" in found.said
     made = desk.paid()
@@ -225,7 +225,7 @@ def test_a_changed_image_that_the_provider_has_no_more(desk: Desk) -> None:
     assert desk.kinds() == ["kept"]
     desk.is_whole()
     ended = desk.run()
-    assert (ended.code, ended.advice) == (0, [])
+    assert (ended.code, ended.remedies) == (0, [])
     assert desk.paid() == 3
 
 
@@ -289,13 +289,30 @@ def test_the_models(desk: Desk) -> None:
     assert "gemini" in desk.follow(advice).said
 
 
+# --- what was made ---------------------------------------------------------------------------------------
+
+
+def test_a_run_says_how_its_images_are_looked_at_and_exported(desk: Desk) -> None:
+    """Both can be pasted; nothing is advised where nothing was made."""
+    desk.goes(faults={"reject": 1.0})
+    assert not {"gallery", "export"} & {shlex.split(one)[1] for one in desk.run().advice}
+    desk.goes(faults={"reject": 0.0})
+    ended = desk.follow(desk.run().of("retry", "failed"))
+    assert ended.code == 0
+    assert desk.follow(ended.of("gallery")).code == 0
+    assert (desk.folder / FOLDER / "gallery" / "index.html").exists()
+    assert desk.follow(ended.of("export")).code == 0
+    assert (desk.folder / f"{FOLDER}-dataset" / "train" / "metadata.jsonl").exists()
+
+
 # --- no advice is forgotten ------------------------------------------------------------------------------
 
 SITES = {
     "jobs.audit:_orphan": "test_expired_rows, test_tasks_that_could_not_be_read",
     "jobs.audit:_unknown": "test_rows_without_an_answer",
     "jobs.audit:_damage_words": "test_an_image_that_is_not_as_it_was_saved",
-    "cli.outcome_text:outcome_text": "test_rows_that_did_not_complete",
+    "cli.outcome_text:outcome_text": "test_rows_that_did_not_complete,"
+    " test_a_run_says_how_its_images_are_looked_at_and_exported",
     "cli.plan_text:_standing_lines": "test_a_plan_of_rows_that_failed",
     "jobs.doctor:_lock": "test_a_folder_in_use",
     "engine.run:Run._leave": "test_rows_without_an_answer_that_left_the_manifest",
@@ -312,8 +329,11 @@ SITES = {
 }
 """Where a command is advised, and where that is carried out."""
 _PACKAGE = Path(nanobanana_batch.__file__).parent
-_HELPERS = {"repair", "retry", "status", "audit"}
-_NAMES = "run|plan|retry|status|results|audit|doctor|prices|models|serve|schema"
+_HELPERS = {"repair", "retry", "status", "audit", "gallery", "export"}
+_NAMES = (
+    "run|plan|retry|status|results|audit|doctor|prices|models|serve|schema"
+    "|gallery|report|check|export|from-image"
+)
 _WHOLE = re.compile(rf"`{PROGRAM} ({_NAMES})\b")
 _PART = re.compile(rf"`(({_NAMES}) [^`]*|run|retry|status|results|audit|doctor)`")
 """`plan` and `prices` alone may be nouns."""

@@ -533,6 +533,33 @@ def test_an_image_that_vanished_during_a_run_is_told(tmp_path: Path) -> None:
     assert "`nanobanana-batch retry out --only failed --provider mine.yaml`" in text
 
 
+@pytest.mark.parametrize(("is_practice", "marked"), [(False, ""), (True, " --practice")])
+def test_a_run_ends_with_what_comes_next(is_practice: bool, marked: str) -> None:
+    """Images are looked at and exported, placeholders as such; without an image there is nothing to say."""
+    counts = dict.fromkeys(RowStatus, 0) | {RowStatus.COMPLETED: 1}
+    outcome = Outcome(
+        Path("outputs/fox"),
+        Path("r"),
+        1,
+        counts,
+        0.0,
+        0.0,
+        0,
+        0,
+        {},
+        True,
+        "",
+        False,
+        is_practice=is_practice,
+    )
+    assert outcome_text(outcome).splitlines()[-2:] == [
+        "Look:    `nanobanana-batch gallery outputs/fox`",
+        f"Export:  `nanobanana-batch export outputs/fox --format imagefolder --out fox-dataset{marked}`",
+    ]
+    nothing = outcome_text(replace(outcome, counts=dict.fromkeys(RowStatus, 0)))
+    assert "gallery" not in nothing
+
+
 def test_what_doctor_found_is_wrapped_under_its_column(monkeypatch: pytest.MonkeyPatch) -> None:
     """No word is cut, and no line is wider than the screen."""
     monkeypatch.setenv("COLUMNS", "60")

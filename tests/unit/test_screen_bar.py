@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from nanobanana_batch.screen.bar import bar
+from nanobanana_batch.screen.bar import bar, counted_bar
 
 
 class Terminal(io.StringIO):
@@ -51,3 +51,18 @@ def test_a_terminal_that_takes_nothing_stops_no_work(monkeypatch: pytest.MonkeyP
         terminal.close()
         for _ in range(2):
             watch.step()
+
+
+def test_work_that_counts_by_itself_has_the_same_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its total from the start, and what is counted."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with counted_bar("rows", shown=True) as tell:
+        assert terminal.getvalue() == ""
+        tell(3, 12)
+        tell(12, 12)
+    assert "rows:   0%" in terminal.getvalue()
+    assert "/12 [" in terminal.getvalue()
+    assert terminal.getvalue().endswith("\r")
+    with counted_bar("rows", shown=False) as tell:
+        tell(1, 12)
