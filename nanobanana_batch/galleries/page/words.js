@@ -42,13 +42,15 @@
 
   const whole = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 0 });
   const exact = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 2 });
+  const small = new Intl.NumberFormat("en-GB", { maximumSignificantDigits: 3 });
   const moment = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
 
   Gallery.words = {
     status: (status) => WORDS[status] || status,
     label: (name) => LABELS[name] || name.replace(/^(var_|check_)/, "").replaceAll("_", " "),
     count: (number) => whole.format(number),
-    number: (number) => exact.format(number),
+    // As the command line writes an amount: 19,920 or 0.25; of less than one three digits.
+    number: (number) => (Math.abs(number) >= 1 || number === 0 ? exact : small).format(number),
     counted: (number, noun) => `${whole.format(number)} ${noun}${number === 1 ? "" : "s"}`,
     time: (seconds) => moment.format(new Date(seconds * 1000)),
     bytes(size) {
