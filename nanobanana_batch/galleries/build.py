@@ -11,17 +11,17 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from nanobanana_batch.collection.entries import Collection
 from nanobanana_batch.collection.measures import read_measures
 from nanobanana_batch.collection.selection import Selection, read_selection
+from nanobanana_batch.collection.spent import spent
 from nanobanana_batch.errors import UsageError
 from nanobanana_batch.files.disk import Disk, as_disk_failure, write_atomically
 from nanobanana_batch.files.folder import GALLERY_FOLDER
-from nanobanana_batch.files.lock import is_held
 from nanobanana_batch.galleries import pages
 from nanobanana_batch.galleries.choices import choices_before
 from nanobanana_batch.galleries.gathering import Gathered, Progress, TooManyItems, gather
@@ -135,13 +135,14 @@ def _hex(keys: Iterable[bytes]) -> dict[str, None]:
 
 
 def _summary(order: Order, collection: Collection, found: Gathered) -> dict[str, Any]:
-    items = found.spool.count
+    items, money = found.spool.count, spent(collection.folders)
     return {
         "version": _VERSION,
         "title": ", ".join(collection.names),
         "folders": collection.names,
         "as_of": round(time.time()),
-        "going_on": any(is_held(folder.state_folder) for folder in collection.folders),
+        "going_on": money.is_running,
+        "spent": asdict(money),
         "rows_in_all": collection.rows,
         "selected_by": [
             *(f"--only {kind}" for kind in order.only),

@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nanobanana_batch.collection.columns import column_of
 from nanobanana_batch.collection.entries import Collection, Entry, Picture
 from nanobanana_batch.collection.selection import Selection
 from nanobanana_batch.files.standing import Stands
-from nanobanana_batch.galleries.records import record
+from nanobanana_batch.galleries.records import columns_of, record
 from nanobanana_batch.galleries.spool import Spool
 from nanobanana_batch.galleries.thumbs import Thumb, Thumbs, bombs_refused
 from nanobanana_batch.galleries.totals import Totals
@@ -67,7 +66,8 @@ def gather(
         TooManyItems: there are more than `most_items`.
         DiskFailed: a thumbnail cannot be saved.
     """
-    found = Gathered(spool, Columns([column_of(name) for name in collection.variables]))
+    variables = columns_of(collection.variables)
+    found = Gathered(spool, Columns(list(variables.values())))
     workers = len(os.sched_getaffinity(0))
     with bombs_refused(), ThreadPoolExecutor(workers, "thumbnails") as pool:
         line: deque[tuple[dict[str, Any], Future[Thumb] | None]] = deque()
@@ -76,7 +76,7 @@ def gather(
                 for picture in _shown(entry, selection, found):
                     line.append(
                         (
-                            record(entry, picture, collection.variables, page_folder),
+                            record(entry, picture, variables, page_folder),
                             pool.submit(_thumb_of, thumbs, picture) if picture else None,
                         )
                     )

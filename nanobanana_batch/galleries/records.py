@@ -3,24 +3,43 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nanobanana_batch.collection.columns import FIXED, OF_CHECK, cell, column_of
+from nanobanana_batch.collection.columns import FIXED, OF_CHECK, OF_VARIABLE, cell, column_of
 from nanobanana_batch.collection.entries import Entry, Picture
 from nanobanana_batch.files.standing import Stands
 from nanobanana_batch.galleries.place import link
 
 _TIMES = ("intended_at", "accepted_at", "answered_at", "ended_at")
+_OF_PAGE = {"source", "practice", "extra", "sources", "saved_at", "seconds", "stands", "url", "thumb"}
+_OF_PAGE |= {"problem", "#text", "#group", "#edit", *_TIMES}
+"""What the page knows beside the columns that all have: no variable may pass for it."""
+
+
+def columns_of(variables: Sequence[str]) -> dict[str, str]:
+    """What each variable is called in the page: as `--where` has it, unless the page means its own by it."""
+    taken = {*FIXED, *_OF_PAGE, *map(column_of, variables)}
+    found = {}
+    for name in variables:
+        column = column_of(name)
+        while column in _OF_PAGE or (column != column_of(name) and column in taken):
+            column = f"{OF_VARIABLE}{column}"
+        taken.add(column)
+        found[name] = column
+    return found
 
 
 def record(
-    entry: Entry, picture: Picture | None, variables: Sequence[str], page_folder: Path
+    entry: Entry, picture: Picture | None, variables: Mapping[str, str], page_folder: Path
 ) -> dict[str, Any]:
-    """Only what is known stands in it; the names are those of `--where`, and a few of the page's own."""
+    """Only what is known stands in it; the names are those of `--where`, and a few of the page's own.
+
+    `variables`: as `columns_of` calls them.
+    """
     found: dict[str, Any] = {name: cell(entry, picture, name) for name in FIXED}
-    found |= {column_of(name): entry.variables.get(name) for name in variables}
+    found |= {column: entry.variables.get(name) for name, column in variables.items()}
     found |= {name: getattr(entry, name) for name in _TIMES}
     found |= {
         "source": entry.source,

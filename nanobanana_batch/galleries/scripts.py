@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -16,12 +17,18 @@ IN_A_BLOCK = 10_000
 """Of the index, which a page loads whole, and of the texts, which it loads to search in them."""
 
 
+_PROTOTYPE = re.compile(r'(?<!\\)"__proto__":')
+
+
 def as_script(value: Any) -> str:
-    """JSON that stays text wherever it stands in a page: nothing in it ends a script or begins a comment."""
+    """JSON that stays text wherever it stands in a page: nothing in it ends a script or begins a comment.
+
+    A script takes `"__proto__": 1` for something else than JSON does; in brackets it is a name as any.
+    """
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     for char in "<>&\u2028\u2029":
         text = text.replace(char, f"\\u{ord(char):04x}")
-    return text
+    return _PROTOTYPE.sub('["__proto__"]:', text)
 
 
 def call(kind: str, number: int, value: Any) -> bytes:

@@ -7,6 +7,7 @@ from elsewhere is refused (DNS rebinding), and a page of another origin cannot p
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import signal
 import socket
@@ -21,7 +22,7 @@ import uvicorn
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
@@ -34,6 +35,7 @@ from nanobanana_batch.galleries.served_files import ServedFiles
 HOST = "127.0.0.1"
 _NAMES = (HOST, "localhost")
 _MOST_BYTES = 8 << 20
+_LONGEST_BODY_S = 30
 _SECRET_BYTES = 24
 _GRACE_S = 2
 _HEADERS = {
@@ -137,19 +139,31 @@ class _App:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if request.headers.get("origin", "").lower() != origin or kind != "application/json":
             return _refused(403, "Only the page of this gallery can save something.")
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > _MOST_BYTES:
-                return _refused(413, "That is too much at once.")
         try:
-            said = Said.model_validate_json(bytes(body))
+            body = await asyncio.wait_for(_body(request), _LONGEST_BODY_S)
+        except (ClientDisconnect, TimeoutError, asyncio.CancelledError):
+            # The last is the server's own end: whoever is still sending then is told, and says it again.
+            return _refused(408, "It did not arrive as a whole.")
+        if body is None:
+            return _refused(413, "That is too much at once.")
+        try:
+            said = Said.model_validate_json(body)
             await run_in_threadpool(self._saving.save, said)
         except (ValidationError, UnknownFolder):
             return _refused(422, "This is no rating of a picture of this gallery.")
         except NanobananaError as error:
             return _refused(409, str(error))
         return JSONResponse({"saved": len(said.ratings) + len(said.choices)}, headers=_HEADERS)
+
+
+async def _body(request: Request) -> bytes | None:
+    """All of it; None: it is too large."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _MOST_BYTES:
+            return None
+    return bytes(body)
 
 
 def _refused(status: int, sentence: str) -> Response:

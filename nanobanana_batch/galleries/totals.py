@@ -1,4 +1,7 @@
-"""What the head of the page says: how many rows came to what, what they cost, and why some have no image."""
+"""What the head of the page says of rows: how many came to what, and why some have no image.
+
+What was spent is not theirs to say: the head has that from `collection.spent`, as `status` has it.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,6 @@ class Totals:
         self._rows: Counter[str] = Counter()
         self._credits: Counter[str] = Counter()
         self._practice = 0
-        self._practice_credits = 0.0
         self._without_price = 0
         self._images = 0
         self.not_readable = 0
@@ -32,10 +34,8 @@ class Totals:
         status, credits = entry.status.value, entry.credits or 0.0
         self._rows[status] += 1
         self._credits[status] += credits  # type: ignore[assignment]  # a Counter adds floats as well
-        self._without_price += entry.credits is None and entry.attempts > 0
-        if entry.is_practice:
-            self._practice += 1
-            self._practice_credits += credits
+        self._without_price += entry.credits is None and entry.accepted_at is not None
+        self._practice += entry.is_practice
         if entry.error_code and status != _DONE:
             self._because(entry, credits)
 
@@ -60,7 +60,6 @@ class Totals:
             "credits_by_status": dict(self._credits),
             "without_price": self._without_price,
             "practice": self._practice,
-            "practice_credits": self._practice_credits,
             "images": self._images,
             "not_readable": self.not_readable,
             "ratio": max(self._ratios, key=lambda ratio: self._ratios[ratio], default=1.0),

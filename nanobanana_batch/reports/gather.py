@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from nanobanana_batch.collection.spent import on_practice
 from nanobanana_batch.files.folder import Folder
 from nanobanana_batch.provider_names import is_practice
 from nanobanana_batch.reports.latency import Latency, latency
@@ -102,6 +103,7 @@ def _of_folder(looked: Looked, reader: Reader, log: LogRead) -> OfFolder:
         credits_reserved=found.credits_reserved,
         credits_unknown=found.credits_unknown,
         credits_being_sent=found.credits_being_sent,
+        credits_practice=on_practice(reader),
         credits_per_usd=found.credits_per_usd,
         is_running=found.is_running,
         is_practice=bool(providers) and all(map(is_practice, providers)),

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from importlib.resources import files
 
 from nanobanana_batch.model import RowStatus
+from nanobanana_batch.provider_names import is_practice
 from nanobanana_batch.reports.markup import Markup, join, named, tag
 from nanobanana_batch.reports.moments import between, moment, zone
 from nanobanana_batch.reports.parts import figures, legend, note, notice, share, size_text
@@ -68,10 +69,10 @@ def _head(report: Report, gallery: str) -> Iterator[Markup]:
             "practice",
             "Practice: placeholders, drawn on this machine. They cost nothing; credits are make-believe.",
         )
-    elif any(folder.is_practice for folder in report.folders):
+    elif any(any(map(is_practice, folder.providers)) for folder in report.folders):
         yield notice(
             "practice",
-            "Some of these folders hold placeholders, drawn for nothing; their credits are make-believe.",
+            "Some of these images are placeholders, drawn for nothing; their credits are make-believe.",
         )
     yield figures(_figures(report))
     yield _rows_bar(report)
@@ -98,10 +99,12 @@ def _figures(report: Report) -> Iterator[tuple[str, str, str]]:
     done = counts.get(RowStatus.COMPLETED, 0)
     yield f"{done:,}", f"of {report.rows:,} rows completed", share(done, report.rows)
     each = f"{amount(sums.credits_used / sums.images)} an image" if sums.images else ""
-    usd = money_text(sums.credits_used, per_usd)
-    practice = sum(one.credits_used for one in report.folders if one.is_practice)
+    practice = sum(one.credits_practice for one in report.folders)
+    usd = money_text(sums.credits_used - practice, per_usd)
     mixed = f"{amount(practice)} make-believe" if practice and not report.is_practice else ""
-    yield amount(sums.credits_used), "credits spent", " · ".join(filter(None, [mixed, usd, each]))
+    reserved = sum(one.credits_reserved for one in report.folders)
+    held = f"{amount(reserved)} reserved besides" if reserved else ""
+    yield amount(sums.credits_used), "credits spent", " · ".join(filter(None, [mixed, usd, each, held]))
     refused = counts.get(RowStatus.REFUSED, 0)
     yield f"{refused:,}", "rows refused", f"{share(refused, report.refusals.all.rows)} of those judged"
     yield f"{counts.get(RowStatus.FAILED, 0):,}", "rows failed", counted(sums.further, "further request")

@@ -31,6 +31,8 @@ class OfFolder:
     credits_reserved: float
     credits_unknown: float
     credits_being_sent: float
+    credits_practice: float
+    """Of those that were used: make-believe, of placeholders."""
     credits_per_usd: float | None
     """None: what a credit costs is not known."""
     is_running: bool

@@ -176,6 +176,10 @@ _SPENT_IN = f"""
 SELECT CAST(coalesce(accepted_at, intended_at) / {{bucket_s}} AS INTEGER), total({_COST})
 FROM {ATTEMPTS} WHERE {SPENT} GROUP BY 1
 """
+_USED_BY = f"""
+{SHARES}
+SELECT requests.provider, total({_COST}) FROM {ATTEMPTS} GROUP BY 1 ORDER BY 1
+"""
 _ENDED_IN = f"""
 SELECT CAST(coalesce(attempts.ended_at, answered_at, intended_at) / {{bucket_s}} AS INTEGER), attempts.phase,
        coalesce(attempts.error_code, ''), count(*)
@@ -265,6 +269,11 @@ def saved_in(reader: Reader, bucket_s: int) -> Iterator[tuple[int, int]]:
 def spent_in(reader: Reader, bucket_s: int) -> Iterator[tuple[int, float]]:
     """What those requests have cost that the provider took in each bucket."""
     return ((int(bucket), cost) for bucket, cost in reader.each(_SPENT_IN.format(bucket_s=bucket_s)))
+
+
+def used_by_provider(reader: Reader) -> Iterator[tuple[str, float]]:
+    """What the requests to each provider have cost, by its name."""
+    return ((str(name), float(credits)) for name, credits in reader.each(_USED_BY))
 
 
 def ended_in(reader: Reader, bucket_s: int) -> Iterator[Ended]:

@@ -39,6 +39,7 @@ def data(gallery: Path) -> dict[str, Any]:
     found = {}
     for file in gallery.glob("data/*/*.js"):
         text = file.read_text(encoding="utf-8")
+        text = text.replace('["__proto__"]:', '"__proto__":')
         told = re.fullmatch(r'Gallery\.data\("(\w+)",(\d+),(.*)\);\n', text, re.DOTALL)
         assert told, text[:80]
         found[file.stem] = json.loads(told[3])
@@ -216,6 +217,25 @@ def test_hostile_texts_stay_texts(tmp_path: Path) -> None:
     assert item["var_image"] == "x"
     assert item["image"] == "images/a&b #1%.png"
     assert item["url"] == "../images/a%26b%20%231%25.png"
+
+
+OWN = ("url", "thumb", "problem", "sources", "source", "extra", "practice", "stands", "seconds", "saved_at")
+
+
+def test_no_variable_passes_for_what_the_page_knows(tmp_path: Path) -> None:
+    """Such as the address of a file, of a row that has none; its value is there under another name."""
+    variables = dict.fromkeys((*OWN, "#text", "var_url", "constructor"), "https://evil.example/x.png")
+    make_run(tmp_path / "run", [Row("a", "a fox", variables, end="refused")])
+    nb.gallery(tmp_path / "run")
+    told = data(tmp_path / "run/gallery")
+    (item,) = told["items-0"]
+    assert item["source"] == "test:a"
+    assert not {"url", "thumb", "problem", "sources", "extra"} & set(item)
+    names = told["summary"]["variables"]
+    assert len(set(names)) == len(variables)
+    assert {item[name] for name in names} == {"https://evil.example/x.png"}
+    assert told["index-0"]["#text"] == [0]
+    assert {"constructor", "var_url"} <= set(names)
 
 
 def test_links_lead_from_wherever_the_page_is(folder: Path, tmp_path: Path) -> None:

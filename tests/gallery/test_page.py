@@ -122,6 +122,49 @@ def test_the_policy_holds(opened: Opened) -> None:
     opened.asked.clear()
 
 
+ODD = (
+    "constructor",
+    "__proto__",
+    "toString",
+    "looking_at",
+    "url",
+    "sources",
+    "extra",
+    "saved_at",
+    "#text",
+    "length",
+)
+
+
+def test_a_variable_may_have_any_name(browser: Browser, tmp_path: Path) -> None:
+    """Also one that every object of the language has, or that ends like a time."""
+    values = ("constructor", "__proto__", "toString")
+    rows = [
+        Row(f"r{n}", "a fox", dict.fromkeys(ODD, value), images=(scene(n, size=(40, 30), kind="PNG"),))
+        for n, value in enumerate(values)
+    ]
+    make_run(
+        tmp_path / "run", [*rows, Row("no", "a fox", {}, end="refused", error=("constructor", "toString"))]
+    )
+    nb.gallery(tmp_path / "run")
+    context = browser.new_context()
+    odd = Opened(context.new_page(), tmp_path / "run/gallery/index.html")
+    page = odd.at("f.constructor=toString&f.__proto__=toString")
+    assert ids(page) == ["r2"]
+    odd.at("view=table&rows=__proto__&cols=constructor")
+    assert page.locator(".table-side .side").all_inner_texts() == [*values, "none"]
+    odd.at("item=1")
+    page.wait_for_selector("dialog[open] .original")
+    facts = page.inner_text(".facts")
+    assert facts.count("__proto__") == len(ODD)
+    odd.at("item=3")
+    page.wait_for_selector("dialog[open] .stage-none")
+    assert page.locator("a:has-text('Open file')").count() == 0
+    assert "native code" not in page.inner_text("#single")
+    odd.is_clean()
+    context.close()
+
+
 def test_search(opened: Opened) -> None:
     """In all prompts and ids; words, words in quotes, and words that are not to be there."""
     page = opened.at()

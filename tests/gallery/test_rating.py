@@ -185,6 +185,31 @@ def test_what_is_not_saved_is_seen_and_tried_again(browser: Any, out: Path) -> N
         assert judged(out) == {"fox-0-ink": Judgement(3)}
 
 
+def test_much_that_was_not_saved_goes_in_messages_that_the_server_takes(browser: Any, out: Path) -> None:
+    """However long it was away, and however long prompts are; half an emoji holds nothing up."""
+    disk = Refusing()
+    page_file = out / "gallery/index.html"
+    with serving((out,), page_file, disk) as server, looking(browser, server.address) as seen:
+        page = seen.page
+        saved(page)
+        page.evaluate(
+            """async () => {
+              const records = await Promise.all([0, 1, 2].map((n) => Gallery.fetchItem(n)));
+              await Gallery.judge(0, {rating_note: "so \ud83c"});
+              const prompt = "猫".repeat(90000);
+              for (let n = 0; n < 40; n += 1) {
+                const one = {...records[0], row_key: `r1-${n}`, prompt};
+                Gallery.choose(one, {...records[1], prompt}, "first");
+              }
+            }"""
+        )
+        page.wait_for_selector(".saying.is-failed:has-text('Not saved: 41.')")
+        disk.is_full = False
+        saved(page)
+        assert judged(out) == {"fox-0-ink": Judgement(None, None, "so \ufffd")}
+        assert len(read_choices(out)) == 40
+
+
 def test_two_pages_and_a_person_do_not_lose_each_others_words(browser: Any, out: Path) -> None:
     """Whoever speaks of another picture adds to the file; the last word on one counts."""
     with (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -226,6 +227,52 @@ def test_what_is_no_json_of_ours_is_refused(client: TestClient, body: bytes) -> 
 def test_a_body_without_end_is_not_read(client: TestClient) -> None:
     """Memory stays small."""
     assert client.post(f"/{SECRET}/", content=b" " * (9 << 20), headers=JSON).status_code == 413
+
+
+@pytest.mark.parametrize("is_gone", [True, False], ids=["who sends goes", "the server ends"])
+def test_a_body_that_never_arrives_is_no_failure(made: Path, is_gone: bool) -> None:
+    """Of hundreds of them the terminal would be full of tracebacks, else; nothing is saved."""
+    made.joinpath("ratings.csv").unlink(missing_ok=True)
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": f"/{SECRET}/gallery/index.html",
+        "raw_path": f"/{SECRET}/gallery/index.html".encode(),
+        "query_string": b"",
+        "headers": [
+            (b"host", f"127.0.0.1:{PORT}".encode()),
+            (b"origin", HERE.encode()),
+            (b"content-type", b"application/json"),
+        ],
+    }
+    told: list[Any] = []
+
+    async def send(message: Any) -> None:
+        told.append(message)
+
+    async def ask() -> None:
+        waits = asyncio.Event()
+        parts = iter([{"type": "http.request", "body": b'{"rat', "more_body": True}])
+
+        async def receive() -> Any:
+            if (part := next(parts, None)) is not None:
+                return part
+            if is_gone:
+                return {"type": "http.disconnect"}
+            waits.set()
+            return await asyncio.Event().wait()
+
+        files = ServedFiles(made / "gallery/index.html", [made])
+        app = _App(SECRET, PORT, files, Saving({"out": made}, Disk())).app()
+        asked = asyncio.create_task(app(scope, receive, send))
+        if not is_gone:
+            await waits.wait()
+            asked.cancel()
+        await asked
+
+    asyncio.run(ask())
+    assert told[0]["status"] == 408
+    assert not made.joinpath("ratings.csv").exists()
 
 
 def test_a_note_is_text_for_whoever_opens_the_file(client: TestClient, made: Path) -> None:

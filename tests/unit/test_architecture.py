@@ -164,6 +164,7 @@ BELOW: dict[str, set[str]] = {
         "files",
         "state",
         "results",
+        "collection",
     },
     "service": set(),
     "live": {"errors", "wording", "files", "engine"},

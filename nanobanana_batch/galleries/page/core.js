@@ -6,7 +6,7 @@
 
 const Gallery = {
   summary: null, // the facts of the head; Gallery.summary.columns says what can be filtered by
-  index: {}, // by column: for each item a code (0: none, n: the n-th value) or a number (NaN: none)
+  index: Object.create(null), // by column: for each item a code (0: none, n: the n-th value) or a number (NaN: none)
   order: [], // the items that are shown now, in their order
   thumbs: null, // of a page in one file: data URIs by content
   parts: {}, // elements that stay: bar, filters, stage, head, view, single, help
@@ -16,8 +16,12 @@ const Gallery = {
   data(kind, number, value) {
     if (kind === "summary") Gallery.summary = value;
     else if (kind === "index") Gallery.addToIndex(number, value);
+    else if (kind === "items") Gallery.loaded.set(`items-${number}`, value.map(Gallery.plain));
     else Gallery.loaded.set(`${kind}-${number}`, value);
   },
+
+  // An object that knows nothing but its own names: a variable may be called "constructor".
+  plain: (names) => Object.setPrototypeOf({ ...names }, null),
 
   loaded: new Map(),
   waiting: new Map(),

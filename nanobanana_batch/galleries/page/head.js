@@ -13,14 +13,19 @@
     return el(`button.stat${kind}`, { type: "button", title, on: { click: act } }, ...inside);
   }
 
-  function statuses(totals) {
-    return ORDER.filter((status) => totals.by_status[status]).map((status) =>
-      stat(words.count(totals.by_status[status]), words.status(status), {
+  function statuses(summary) {
+    const { by_status: counts } = summary.totals;
+    return ORDER.filter((status) => counts[status]).flatMap((status) => {
+      const sent = status === "unknown" && !summary.selected_by.length ? summary.spent.rows_being_sent : 0;
+      const found = sent ? [stat(words.count(sent), "being sent", { kind: ".is-running" })] : [];
+      if (counts[status] <= sent) return found;
+      const options = {
         kind: `.is-${status}`,
         title: `Show only rows that are ${words.status(status)}`,
         act: () => Gallery.go({ filters: { status: [status] } }, true),
-      }),
-    );
+      };
+      return [...found, stat(words.count(counts[status] - sent), words.status(status), options)];
+    });
   }
 
   function share(totals) {
@@ -33,17 +38,24 @@
     return bar;
   }
 
-  function money(totals) {
+  // What `status` says of money: sums over every request, also those of rows that have left the manifest.
+  function money(summary) {
+    const { spent, totals } = summary;
+    const isWhole = !summary.selected_by.length;
+    const isAllPractice = spent.practice > 0 && spent.practice >= spent.used;
+    const label = isAllPractice ? "credits, of practice: nothing was paid" : `credits used${isWhole ? "" : ", by all rows"}`;
+    const found = [stat(words.number(spent.used), label, { kind: ".is-money" })];
+    if (!isWhole) found.push(stat(words.number(totals.credits), "charged so far for these rows"));
     const wasted = LOST.reduce((sum, status) => sum + (totals.credits_by_status[status] || 0), 0);
-    const isAllPractice = totals.practice_credits >= totals.credits && totals.practice > 0;
-    const label = isAllPractice ? "credits, of practice: nothing was paid" : "credits spent";
-    const found = [stat(words.number(totals.credits), label, { kind: ".is-money" })];
-    if (wasted) found.push(stat(words.number(wasted), "of them for rows without an image", { kind: ".is-failed" }));
+    if (wasted) found.push(stat(words.number(wasted), isWhole ? "of them for rows without an image" : "of these for rows without an image", { kind: ".is-failed" }));
+    if (spent.reserved) found.push(stat(words.number(spent.reserved), "reserved for images to come", { kind: ".is-running" }));
+    if (spent.being_sent) found.push(stat(words.number(spent.being_sent), "being sent just now", { kind: ".is-running" }));
+    if (spent.unknown) found.push(stat(words.number(spent.unknown), "perhaps, of requests without an answer", { kind: ".is-unknown" }));
     return found;
   }
 
   function notes(summary) {
-    const { totals } = summary;
+    const { spent, totals } = summary;
     const found = [];
     if (totals.practice) {
       const all = totals.practice === totals.rows;
@@ -51,6 +63,12 @@
         "is-practice",
         `${all ? "All of these are" : `${words.counted(totals.practice, "row")} of these are`} placeholders: drawn by the practice service on a person's own machine, by no model, and not paid for.`,
       ]);
+    }
+    if (spent.practice && spent.practice < spent.used) {
+      found.push(["is-practice", `${words.number(spent.practice)} of the credits used are make-believe, of placeholders.`]);
+    }
+    if (spent.rows_left) {
+      found.push(["", `${words.counted(spent.rows_left, "row")} more ${spent.rows_left === 1 ? "was" : "were"} sent and left the manifest since: not shown here, but what was paid for is in the credits used.`]);
     }
     if (summary.selected_by.length) {
       found.push(["", `A selection (${summary.selected_by.join(" ")}): ${words.count(totals.rows)} of ${words.counted(summary.rows_in_all, "row")}.`]);
@@ -99,7 +117,7 @@
         el("p.head-when", { text: `${made} · as of ${words.time(summary.as_of)}` }),
         ...(summary.inline ? [] : [el("p.head-when", {}, el("a", { href: "report.html", text: "How the runs went" }))]),
       ),
-      el("div.stats", {}, ...statuses(totals), el("span.stats-gap", {}), ...money(totals)),
+      el("div.stats", {}, ...statuses(summary), el("span.stats-gap", {}), ...money(summary)),
       share(totals),
       ...notes(summary).map(([kind, text]) => el(`p.head-note${kind ? `.${kind}` : ""}`, { text, dir: "auto" })),
       ...[reasons(totals)].filter(Boolean),

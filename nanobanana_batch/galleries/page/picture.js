@@ -14,7 +14,8 @@
   function reason(record) {
     const status = record.status;
     const why = record.error_message || record.error_code || "";
-    const cost = record.credits === undefined ? "" : `${words.number(record.credits)} credits`;
+    const isOpen = ["ready", "running", "unknown"].includes(status); // of these some is only reserved
+    const cost = record.credits === undefined ? "" : `${words.number(record.credits)} credits${isOpen ? " so far, or reserved" : ""}`;
     return el(
       `div.why.is-${status}`,
       {},

@@ -89,7 +89,7 @@
   // How often each value would be there if its own column were not filtered by.
   function counts(hits, tests) {
     const columns = Gallery.summary.columns.filter((column) => column.kind === "choice");
-    const found = Object.fromEntries(columns.map(({ name, values }) => [name, new Int32Array(values.length + 1)]));
+    const found = Gallery.plain(Object.fromEntries(columns.map(({ name, values }) => [name, new Int32Array(values.length + 1)])));
     for (let item = 0; item < Gallery.summary.items; item += 1) {
       if (!hits[item]) continue;
       let failed = null;

@@ -11,6 +11,7 @@
   const OF_PICTURE = ["folder", "id", "image", "row_key", "sha256"];
   const SAYS = ["rating", "verdict", "rating_note"];
   const MOST_AT_ONCE = 500;
+  const MOST_CHARS = 1_000_000; // in one message; one alone is always fewer than the server takes
   const AGAIN_MS = [500, 1000, 2000, 5000];
   const canSave = document.documentElement.dataset.saves === "yes";
   const place = canSave ? location.pathname.replace(/^\/[^/]*/, "") : location.pathname;
@@ -28,6 +29,7 @@
   const pairKey = (one, other) => [keyOf(one), keyOf(other)].sort().join(" ");
   const names = (record) => Object.fromEntries(OF_PICTURE.map((name) => [name, record[name]]));
   const says = (record) => Object.fromEntries(SAYS.map((name) => [name, record[name] ?? (name === "rating_note" ? "" : null)]));
+  const whole = (text) => text.replace(/\p{Surrogate}/gu, "\ufffd"); // half an emoji is no text
   const isSame = (one, other) => SAYS.every((name) => (one[name] || null) === (other[name] || null));
 
   // --- kept in the browser --------------------------------------------------------------------------------------
@@ -120,6 +122,7 @@
     }
     const before = says(record);
     const after = { ...before, ...told };
+    after.rating_note = whole(after.rating_note);
     if (isSame(before, after)) return null;
     const was = ratings.get(keyOf(record))?.was || before;
     ratings.set(keyOf(record), { ...names(record), image_number: record.image_number || 1, item, was, ...after });
@@ -147,11 +150,20 @@
 
   const sent = ({ was, ...told }) => told;
 
+  // As many as go into one message.
+  function first(said) {
+    let left = MOST_CHARS;
+    return [...said].slice(0, MOST_AT_ONCE).filter(([, told], at) => {
+      left -= JSON.stringify(told).length;
+      return left >= 0 || at === 0;
+    });
+  }
+
   async function send() {
     if (!canSave || isSending || !(ratings.size || unsavedChoices.size)) return;
     isSending = true;
-    const some = [...ratings].slice(0, MOST_AT_ONCE);
-    const pairs = [...unsavedChoices].slice(0, MOST_AT_ONCE);
+    const some = first(ratings);
+    const pairs = first(unsavedChoices);
     show();
     try {
       const body = JSON.stringify({ ratings: some.map(([, told]) => sent(told)), choices: pairs.map(([, choice]) => choice) });

@@ -6,19 +6,22 @@
 (() => {
   const START = { view: "grid", q: "", sort: "", size: "m", rows: "", cols: "", across: "", item: null };
 
-  const state = { ...START, filters: {}, ranges: {} };
+  const none = () => Object.create(null); // columns may have any name
+  const state = { ...START, filters: none(), ranges: none() };
   Gallery.state = state;
+
+  const bound = (text, none) => (text && !Number.isNaN(Number(text)) ? Number(text) : none);
 
   function read() {
     const told = new URLSearchParams(location.hash.slice(1));
-    Object.assign(state, START, { filters: {}, ranges: {} });
+    Object.assign(state, START, { filters: none(), ranges: none() });
     for (const [key, value] of told) {
       if (key.startsWith("f.")) (state.filters[key.slice(2)] = state.filters[key.slice(2)] || []).push(value);
       else if (key.startsWith("n.")) {
         const [low, high] = value.split("..");
-        state.ranges[key.slice(2)] = [low === "" ? -Infinity : Number(low), high ? Number(high) : Infinity];
+        state.ranges[key.slice(2)] = [bound(low, -Infinity), bound(high, Infinity)];
       } else if (key === "item") state.item = /^\d+$/.test(value) ? Number(value) : null;
-      else if (key in START) state[key] = value;
+      else if (Object.hasOwn(START, key)) state[key] = value;
     }
     if (!["s", "m", "l"].includes(state.size)) state.size = START.size;
   }
@@ -43,6 +46,7 @@
   // Other values for some of it. `isStep`: "back" leads to what was before.
   Gallery.go = (changes, isStep = false) => {
     Object.assign(state, changes);
+    for (const name of ["filters", "ranges"]) state[name] = Gallery.plain(state[name]);
     write(isStep);
     if (ASKS.some((name) => name in changes)) Gallery.ask();
     else Gallery.tell("state", changes);

@@ -3,6 +3,7 @@
 
 (() => {
   const WORDS = {
+    __proto__: null, // no names but these
     completed: "completed",
     failed: "failed",
     refused: "refused",
@@ -13,6 +14,7 @@
     ready: "on its way",
   };
   const LABELS = {
+    __proto__: null,
     aspect_ratio: "aspect ratio",
     output_format: "format",
     web_search: "web search",
@@ -40,15 +42,20 @@
     image: "file",
   };
 
+  // Not whatever ends so: a variable may be "looking_at".
+  const TIMES = new Set(["intended_at", "accepted_at", "answered_at", "ended_at", "saved_at"]);
+
   const whole = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 0 });
   const exact = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 2 });
+  const small = new Intl.NumberFormat("en-GB", { maximumSignificantDigits: 3 });
   const moment = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
 
   Gallery.words = {
     status: (status) => WORDS[status] || status,
     label: (name) => LABELS[name] || name.replace(/^(var_|check_)/, "").replaceAll("_", " "),
     count: (number) => whole.format(number),
-    number: (number) => exact.format(number),
+    // As the command line writes an amount: 19,920 or 0.25; of less than one three digits.
+    number: (number) => (Math.abs(number) >= 1 || number === 0 ? exact : small).format(number),
     counted: (number, noun) => `${whole.format(number)} ${noun}${number === 1 ? "" : "s"}`,
     time: (seconds) => moment.format(new Date(seconds * 1000)),
     bytes(size) {
@@ -59,7 +66,7 @@
     },
     // What a cell is in a table for people.
     cell(name, value) {
-      if (name.endsWith("_at")) return Gallery.words.time(value);
+      if (TIMES.has(name)) return Gallery.words.time(value);
       if (name === "size_bytes") return Gallery.words.bytes(value);
       if (name === "status") return Gallery.words.status(value);
       if (typeof value === "number") return exact.format(value);
