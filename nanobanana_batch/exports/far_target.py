@@ -151,6 +151,8 @@ def target_of(options: Options, *, is_file: bool, disk: Disk) -> Target | FarTar
     Raises:
         UsageError: it is an address, and the format only goes to folders, or it is none.
     """
+    if not options.out or "\0" in options.out:
+        raise UsageError("--out has to be a path.")
     if "://" not in options.out:
         return Target(options.out, is_file=is_file, disk=disk)
     if not FORMATS[options.format].goes_far:

@@ -147,7 +147,7 @@ def read_split(text: str) -> tuple[tuple[str, float], ...]:
             raise _no_split(text)
         parts[name] = _share(share.strip(), text)
     whole = sum(parts.values())
-    if not whole:
+    if not 0 < whole < float("inf"):
         raise _no_split(text)
     return tuple((name, share / whole) for name, share in parts.items())
 
@@ -160,10 +160,18 @@ def one_of(kind: type[Choice], spelt: str, given: str | None) -> Choice | None:
     """
     if given is None:
         return None
-    try:
-        return kind(given)
-    except ValueError:
-        raise UsageError(f"{spelt} {shown(str(given))}: it has to be one of {', '.join(kind)}.") from None
+    return kind(among(given, spelt, *kind))
+
+
+def among(given: str, spelt: str, *allowed: str) -> str:
+    """A word that a program gave, of which there are a few.
+
+    Raises:
+        UsageError: it is none of them.
+    """
+    if given not in allowed:
+        raise UsageError(f"{spelt} {shown(str(given))}: it has to be one of {', '.join(allowed)}.")
+    return given
 
 
 def in_range(given: int, spelt: str, least: int, most: int) -> int:
