@@ -20,7 +20,7 @@ from nanobanana_batch.collection.entries import Collection
 from nanobanana_batch.collection.lineage import Lineage
 from nanobanana_batch.exports.ahead import ahead
 from nanobanana_batch.exports.caption import Caption
-from nanobanana_batch.exports.format import Layout, Takes
+from nanobanana_batch.exports.format import Layout, Looked, Takes
 from nanobanana_batch.exports.leaving_out import LeftOut, Why
 from nanobanana_batch.exports.options import Encoding, Link, Options
 from nanobanana_batch.exports.place import Place
@@ -51,10 +51,10 @@ class Captions:
     def check(self, options: Options) -> None:
         """Any go together."""
 
-    def look(self, samples: Samples, options: Options) -> str:
+    def look(self, samples: Samples, options: Options) -> Looked:
         """A column that there is not is told before anything is written."""
         Caption(options.caption, samples.columns)
-        return ""
+        return Looked()
 
     def write(self, samples: Samples, place: Place, options: Options) -> Layout:
         """A picture, its caption, and a line."""

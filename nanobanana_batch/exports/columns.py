@@ -33,7 +33,7 @@ class Column:
     name: str
     """As it is called in the export."""
     source: str
-    """As `collection.columns` calls it; `placeholder` is our own."""
+    """As `collection.columns` calls it, or one of our own."""
     type: Type = Type.TEXT
 
     def of(self, sample: Sample) -> Value:
@@ -50,8 +50,8 @@ class Column:
         return None if found is None else int(found)
 
 
-PLACEHOLDER, OTHER_IMAGES = "placeholder", "other_images"
-"""What only exports have."""
+PLACEHOLDER, OTHER_IMAGES = "\0placeholder", "\0other_images"
+"""What only exports have; a variable may be called as what stands behind the first sign, and no more."""
 _WHOLE = ("variant", "image_number", "width", "height", "size_bytes", "rating", "attempts")
 _TYPES = dict.fromkeys(_WHOLE, Type.WHOLE) | {"credits": Type.NUMBER, PLACEHOLDER: Type.TRUTH}
 _BEFORE = (
@@ -97,7 +97,8 @@ def table_columns_of(
     """Those of a table of rows: what results.csv has, and what people and checks say of pictures."""
     judged = _JUDGED if is_judged else ()
     folders = ("folder",) if has_folders else ()
-    before, after = BEFORE_VARIABLES, AFTER_VARIABLES
+    before = BEFORE_VARIABLES
+    after = (OTHER_IMAGES if name == OTHER_IMAGES[1:] else name for name in AFTER_VARIABLES)
     names = (*before, *map(column_of, variables), *after, *judged, *map(_check, checks), *folders)
     return _columns(names, is_practice)
 
@@ -106,11 +107,17 @@ def _check(name: str) -> str:
     return f"{OF_CHECK}{name}"
 
 
-def _columns(names: Iterable[str], is_practice: bool) -> tuple[Column, ...]:
-    columns = [Column(name, name, _TYPES.get(name, Type.TEXT)) for name in dict.fromkeys(names)]
+def _columns(sources: Iterable[str], is_practice: bool) -> tuple[Column, ...]:
+    listed = list(dict.fromkeys(sources))
+    taken = {source.lstrip("\0") for source in listed}
+    columns = []
+    for source in listed:
+        name = source.lstrip("\0")
+        if f"\0{source}" in listed:  # as results.csv calls such a variable
+            name = _free(f"{OF_VARIABLE}{source}", taken)
+        columns.append(Column(name, source, _TYPES.get(source, Type.TEXT)))
     if is_practice:
-        taken = {column.name for column in columns}
-        columns.append(Column(_free(PLACEHOLDER, taken), PLACEHOLDER, Type.TRUTH))
+        columns.append(Column(_free(PLACEHOLDER[1:], taken), PLACEHOLDER, Type.TRUTH))
     return tuple(columns)
 
 

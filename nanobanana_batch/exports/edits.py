@@ -19,7 +19,7 @@ from nanobanana_batch.exports.ahead import ahead
 from nanobanana_batch.exports.caption import Caption
 from nanobanana_batch.exports.columns import Column, Type, Value, renamed
 from nanobanana_batch.exports.features import IMAGE, Feature, arrow_schema, features_of
-from nanobanana_batch.exports.format import Layout, Takes
+from nanobanana_batch.exports.format import Layout, Looked, Takes
 from nanobanana_batch.exports.imagefolder import Metadata, refuse_other_splits, spread
 from nanobanana_batch.exports.leaving_out import Why
 from nanobanana_batch.exports.options import MAX_BYTES, FileKind, Options
@@ -60,7 +60,7 @@ class Edits:
             return Why.NO_SOURCE
         return Why.LINKED_SOURCE if sources[0].sha256 is None else None
 
-    def look(self, samples: Samples, options: Options) -> str:
+    def look(self, samples: Samples, options: Options) -> Looked:
         """Whether pictures are of one kind, where they have to be; and which sources are there."""
         Caption(options.caption, samples.columns)
         endings: tuple[set[str], set[str]] = (set(), set())
@@ -84,7 +84,7 @@ class Edits:
                 " all samples of a WebDataset have the same keys.",
                 hint="Add --convert jpg, --convert png or --convert webp.",
             )
-        return there.hexdigest()[:16]
+        return Looked(there.hexdigest()[:16])
 
     def write(self, samples: Samples, place: Place, options: Options) -> Layout:
         """Part by part."""

@@ -18,14 +18,14 @@ from nanobanana_batch.exports.columns import Column, columns_of, table_columns_o
 from nanobanana_batch.exports.counting import CountingPlace
 from nanobanana_batch.exports.embedding import change_of
 from nanobanana_batch.exports.far_target import FarTarget, target_of
-from nanobanana_batch.exports.format import Format, Layout, LooksFirst, Takes, refuse_unused
+from nanobanana_batch.exports.format import Format, Layout, Looked, LooksFirst, Takes, refuse_unused
 from nanobanana_batch.exports.hub import Pushed, check_repo, measured, push
 from nanobanana_batch.exports.leaving_out import Why
 from nanobanana_batch.exports.options import Options
 from nanobanana_batch.exports.registry import load
 from nanobanana_batch.exports.samples import Samples, Spool
 from nanobanana_batch.exports.tally import Tally
-from nanobanana_batch.exports.target import Target
+from nanobanana_batch.exports.target import Target, Told, counts_of
 from nanobanana_batch.exports.watch import Nobody, Watch
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import RATINGS_NAME
@@ -87,13 +87,12 @@ def export(
                 f"There is nothing to export{_reasons(tally)}.",
                 hint=_what_to_look_at(options, tally),
             )
-        plan = chosen.plan
-        if isinstance(format, LooksFirst):
-            plan = f"{plan} {format.look(samples, options)}".strip()
+        looked = format.look(samples, options) if isinstance(format, LooksFirst) else Looked()
+        plan = f"{chosen.plan} {looked.plan}".strip()
         place, pushed = None, None
         is_new = not dry_run and not target.is_up_to_date(plan)
         if is_new:
-            with target.built(options.as_text(), plan) as folder:
+            with target.built(options.as_text(), plan, tally) as folder:
                 place = target.place(folder, change)
                 watch.begin("written", len(samples))
                 layout = format.write(samples, place, options)
@@ -103,12 +102,17 @@ def export(
                     place.put(CARD, card(samples, options, layout or Layout()).encode())
         if options.push_to_hub and isinstance(target, Target):
             pushed = _pushed(samples, format, target, options, plan, dry_run=dry_run)
+    if is_new:
+        told = Told(*counts_of(tally))
+    else:
+        planned = looked.splits or {name: samples.planned(name) for name in samples.splits}
+        told = (None if dry_run else target.told()) or Told(planned, counts_of(tally)[1])
     return Exported(
         path=target.shown,
         format=options.format,
-        samples=tally.written.total() if is_new else len(samples),
-        splits={name: tally.written[name] if is_new else samples.planned(name) for name in samples.splits},
-        left_out={why.value: count for why, count in tally.left_out.items()},
+        samples=sum(told.splits.values()),
+        splits={name: told.splits.get(name, 0) for name in samples.splits},
+        left_out=dict(told.left_out),
         picture_bytes=chosen.picture_bytes,
         is_new=is_new,
         is_dry_run=dry_run,

@@ -2,7 +2,8 @@
 
 There is no moving a folder there, so while an export is replaced its old and new files stand side by side;
 its record is what says that it is whole. One that was broken off is gone on with: a file whose bytes have
-arrived already is made again, to know that they are the same, and not sent again.
+arrived already is made again, to know that they are the same, and not sent again. Only what an export has
+sent is ever taken away: others may have something below the same address.
 """
 
 from __future__ import annotations
@@ -21,7 +22,16 @@ from nanobanana_batch.exports.options import Options
 from nanobanana_batch.exports.place import Place
 from nanobanana_batch.exports.registry import FORMATS
 from nanobanana_batch.exports.storage import Storage
-from nanobanana_batch.exports.target import MADE_BY, RECORD, Target, refuse_other_options
+from nanobanana_batch.exports.tally import Tally
+from nanobanana_batch.exports.target import (
+    MADE_BY,
+    RECORD,
+    Target,
+    Told,
+    counts_of,
+    is_as_made,
+    refuse_other_options,
+)
 from nanobanana_batch.files.disk import Disk
 
 _BUILDING = ".export.part.json"
@@ -67,10 +77,15 @@ class FarTarget:
     def is_up_to_date(self, plan: str) -> bool:
         """Whether the export of before has all of this plan and nothing else."""
         record = self._told(RECORD)
-        return bool(record) and record.get("plan") == plan and record.get("sizes") == self._sizes()
+        return record.get("plan") == plan and is_as_made(record.get("sizes", {}), self._sizes())
+
+    def told(self) -> Told | None:
+        """What the export that is there says of itself."""
+        record = self._told(RECORD)
+        return Told(record.get("splits", {}), record.get("left_out", {})) if record else None
 
     @contextmanager
-    def built(self, options: Mapping[str, str], plan: str) -> Iterator[Path]:
+    def built(self, options: Mapping[str, str], plan: str, tally: Tally) -> Iterator[Path]:
         """A folder to make files in, one at a time; when the block ends well, the export is whole.
 
         Raises:
@@ -83,10 +98,13 @@ class FarTarget:
         with TemporaryDirectory(prefix="export-") as folder:
             self._options, self._plan = options, plan
             yield Path(folder)
-        for name in self._sizes().keys() - self._written:
+        for name in (self._sizes().keys() & self._arrived.keys()) - self._written:
             self._storage.remove(name)
         arrived = {name: self._arrived[name] for name in sorted(self._written)}
-        self._tell(RECORD, options, plan, {"sizes": self._sizes(), "arrived": arrived})
+        sizes = {name: size for name, size in self._sizes().items() if name in arrived}
+        splits, left_out = counts_of(tally)
+        also = {"sizes": sizes, "arrived": arrived, "splits": splits, "left_out": left_out}
+        self._tell(RECORD, options, plan, also)
         self._storage.remove(_BUILDING)
 
     def send(self, name: str, file: Path) -> None:
@@ -96,7 +114,8 @@ class FarTarget:
         self._written.add(name)
         if self._arrived.get(name) == digest and self._there.get(name) == file.stat().st_size:
             return
-        self._arrived.pop(name, None)
+        self._arrived[name] = ""  # known as ours from here on, whatever happens
+        self._note(self._options, self._plan)
         self._storage.send(name, file)
         self._arrived[name] = digest
         self._note(self._options, self._plan)
@@ -151,6 +170,8 @@ def target_of(options: Options, *, is_file: bool, disk: Disk) -> Target | FarTar
     Raises:
         UsageError: it is an address, and the format only goes to folders, or it is none.
     """
+    if not options.out or "\0" in options.out:
+        raise UsageError("--out has to be a path.")
     if "://" not in options.out:
         return Target(options.out, is_file=is_file, disk=disk)
     if not FORMATS[options.format].goes_far:

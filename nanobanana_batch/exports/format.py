@@ -31,6 +31,16 @@ class Layout:
     """Sentences of the format's own."""
 
 
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a format has found before anything was written."""
+
+    plan: str = ""
+    """A hash of what else decides what will be in the export."""
+    splits: Mapping[str, int] | None = None
+    """Samples by part, where these are no pictures; None: each picture is one."""
+
+
 class Takes(Enum):
     """What its samples are."""
 
@@ -76,8 +86,8 @@ class Wants(Protocol):
 class LooksFirst(Protocol):
     """A format that has to see all samples before anything is written."""
 
-    def look(self, samples: Samples, options: Options) -> str:
-        """Look at them; returns a hash of what else decides what will be in the export, or nothing.
+    def look(self, samples: Samples, options: Options) -> Looked:
+        """Look at them.
 
         Raises:
             UsageError: they do not fit, or an option names what they do not have.

@@ -71,7 +71,8 @@ def push(folder: Path, repo: str, message: str) -> Pushed:
     hides_bars = not sys.stderr.isatty() and not are_progress_bars_disabled()
     if hides_bars:
         disable_progress_bars()
-    parts = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    parts = sorted(f"{path.name}/**" for path in folder.iterdir() if path.is_dir())
+    shards = sorted({f"{path.name.rpartition('-')[0]}-*.tar" for path in folder.glob("*-*.tar")})
     try:
         full = api.create_repo(repo, repo_type="dataset", private=True, exist_ok=True).repo_id
         done = api.upload_folder(
@@ -80,7 +81,7 @@ def push(folder: Path, repo: str, message: str) -> Pushed:
             folder_path=folder,
             commit_message=message,
             ignore_patterns=[RECORD],
-            delete_patterns=[f"{name}/**" for name in parts],
+            delete_patterns=[*parts, *shards],
         )
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else 0

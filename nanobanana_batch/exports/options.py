@@ -146,7 +146,7 @@ def read_split(text: str) -> tuple[tuple[str, float], ...]:
             raise _no_split(text)
         parts[name] = _share(share.strip(), text)
     whole = sum(parts.values())
-    if not whole:
+    if not 0 < whole < float("inf"):
         raise _no_split(text)
     return tuple((name, share / whole) for name, share in parts.items())
 

@@ -8,6 +8,7 @@ where that is asked for.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -16,7 +17,7 @@ from nanobanana_batch.errors import UsageError
 from nanobanana_batch.exports.caption import Caption
 from nanobanana_batch.exports.columns import Column, Type
 from nanobanana_batch.exports.features import BYTES, Feature, arrow_schema
-from nanobanana_batch.exports.format import Layout, Takes
+from nanobanana_batch.exports.format import Layout, Looked, Takes
 from nanobanana_batch.exports.options import MAX_BYTES, Encoding, Options
 from nanobanana_batch.exports.pairs import JudgedPair, Pairs
 from nanobanana_batch.exports.parquet import ROW_GROUP, refuse_without_pyarrow
@@ -47,23 +48,23 @@ class Preferences:
         """It needs pyarrow."""
         refuse_without_pyarrow(options)
 
-    def look(self, samples: Samples, options: Options) -> str:
+    def look(self, samples: Samples, options: Options) -> Looked:
         """Find the pairs; a column of numbers there has to be."""
         Caption(options.caption, samples.columns)
         by = _column(options.by, samples.columns)
         with Pairs(samples, by, ties=options.ties) as pairs:
-            digest, count = hashlib.sha256(), 0
+            digest, counts = hashlib.sha256(), Counter[str]()
             for pair in pairs.of(None):
                 digest.update(f"{pair.first.key} {pair.second.key} {pair.label}\n".encode())
-                count += 1
-            if not count:
+                counts[pair.first.split] += 1
+            if not counts:
                 wanted = f"two numbers in {shown(options.by)}" if options.by else "a judgement"
                 raise UsageError(
                     f"No two of {len(samples):,} pictures have the same prompt and {wanted} that differs.",
                     hint="Rate them in a gallery that was opened with --serve, or name a column with --by."
                     " Of rows with several images only the first counts without --images all.",
                 )
-        return digest.hexdigest()[:16]
+        return Looked(digest.hexdigest()[:16], counts)
 
     def write(self, samples: Samples, place: Place, options: Options) -> Layout:
         """Part by part, shard by shard."""

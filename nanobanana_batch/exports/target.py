@@ -3,30 +3,35 @@
 Whoever looks sees the export of before, or the new one. A build that was killed is gone on with: what it has
 placed is there by its whole content, and what it has not is written now. Only an export that was made in the
 same way is replaced, and one that is as it would be is left alone, with its time stamps: Make looks at those.
+What people have put into one, or have written into its card, is never thrown away.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from nanobanana_batch.errors import FolderInUse, UsageError
+from nanobanana_batch.exports.card import CARD
 from nanobanana_batch.exports.embedding import Change
 from nanobanana_batch.exports.place import Place
+from nanobanana_batch.exports.tally import Tally
 from nanobanana_batch.files.disk import Disk, as_disk_failure, same_content, write_atomically
 from nanobanana_batch.files.lock import LOCK_NAME, only_writer
 from nanobanana_batch.files.plain import open_own
+from nanobanana_batch.wording import shown
 
 RECORD = ".export.json"
 """In each export, or beside it as `.<name>.export.json`: what it was made of, and how."""
 MADE_BY = "nanobanana-batch export"
-_MOST_RECORD_BYTES = 1 << 20
+_MOST_RECORD_BYTES = 1 << 30
+_OF_DESKTOPS = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+"""What programs that show folders put there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +42,12 @@ class Record:
     options: Mapping[str, str]
     plan: str
     """A hash of all that was to be in it."""
-    files: str
-    """A hash of the names and sizes of its files; without a folder of its own: these themselves."""
+    files: Mapping[str, int]
+    """Names, with `/`, and sizes of its files."""
+    splits: Mapping[str, int] = field(default_factory=dict)
+    """Samples by part."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """What it has not, by reason."""
 
 
 class Target:
@@ -53,6 +62,11 @@ class Target:
     def building(self) -> Path:
         """Where it is built."""
         return self.path.with_name(f"{self.path.name}.part")
+
+    @property
+    def _before(self) -> Path:
+        """Where the one of before is, while the new one takes its place."""
+        return self.path.with_name(f"{self.path.name}.before")
 
     @property
     def shown(self) -> str:
@@ -82,18 +96,24 @@ class Target:
     def is_up_to_date(self, plan: str) -> bool:
         """Whether the export of before has all of this plan and nothing else."""
         record = self._record()
-        return record is not None and record.plan == plan and record.files == self._listed()
+        return record is not None and record.plan == plan and is_as_made(record.files, self._files())
+
+    def told(self) -> Told | None:
+        """What the export that is there says of itself."""
+        record = self._record()
+        return None if record is None else Told(record.splits, record.left_out)
 
     @contextmanager
-    def built(self, options: Mapping[str, str], plan: str) -> Iterator[Path]:
+    def built(self, options: Mapping[str, str], plan: str, tally: Tally) -> Iterator[Path]:
         """A folder to build in; when the block ends well, what is in it takes its place.
 
         Raises:
             FolderInUse: another process builds the same export.
-            UsageError: it cannot be made there.
+            UsageError: it cannot be made there, or people have put something into the one of before.
             DiskFailed: the disk is full or refuses.
         """
         building = self.building
+        self._refuse_own()
         try:
             self._disk.make_folder(building)
         except OSError as error:
@@ -102,7 +122,7 @@ class Target:
             self._keep_only(plan)
             yield building
             try:
-                self._take_place(options, plan)
+                self._take_place(options, plan, tally)
             except OSError as error:
                 raise as_disk_failure(error, f"making {self.path.name}") from error
 
@@ -130,15 +150,38 @@ class Target:
                 _remove(path)
         note.write_text(plan, "utf-8")
 
-    def _take_place(self, options: Mapping[str, str], plan: str) -> None:
+    def _refuse_own(self) -> None:
+        """What people have added to an export, or have written into its card, would be gone with it."""
+        for path, marks in ((self.building, (RECORD, LOCK_NAME)), (self._before, (RECORD,))):
+            if not _is_empty(path) and not any(os.path.lexists(path / mark) for mark in marks):
+                raise UsageError(
+                    f"{path} is there, and was not made by an export; nothing was written.",
+                    hint="Give another --out, or move it away: an export is built there.",
+                )
+        record = None if self._is_file else self._record()
+        if record is None:
+            return
+        files = self._files()
+        own = sorted(name for name in files if name not in record.files)
+        if files.get(CARD, record.files.get(CARD)) != record.files.get(CARD):
+            own.insert(0, CARD)
+        if own:
+            more = f" and {len(own) - 1:,} more" if len(own) > 1 else ""
+            raise UsageError(
+                f"In {self.path} somebody has changed or added {shown(own[0])}{more}; nothing was written.",
+                hint="Move that away, or give another --out.",
+            )
+
+    def _take_place(self, options: Mapping[str, str], plan: str, tally: Tally) -> None:
         (self.building / RECORD).unlink(missing_ok=True)
         if self._is_file:
-            self._take_places(options, plan)
+            self._take_places(options, plan, tally)
             return
-        record = Record(MADE_BY, options, plan, _listing(self.building))
+        self._refuse_own()
+        record = Record(MADE_BY, options, plan, _listing(self.building), *counts_of(tally))
         write_atomically(self._disk, self.building / RECORD, [_as_bytes(record)])
         self._disk.sync_folder(self.building)
-        before = self.path.with_name(f"{self.path.name}.before")
+        before = self._before
         _remove(before)
         if os.path.lexists(self.path):
             self._disk.replace(self.path, before)
@@ -147,44 +190,39 @@ class Target:
         self._disk.sync_folder(self.path.parent)
         _remove(before)
 
-    def _take_places(self, options: Mapping[str, str], plan: str) -> None:
+    def _take_places(self, options: Mapping[str, str], plan: str, tally: Tally) -> None:
         names = sorted(path.name for path in self.building.iterdir() if path.name != LOCK_NAME)
         before = self._names_before()
         for name in names:
             if name not in before and os.path.lexists(self.path.with_name(name)):
                 raise UsageError(f"{self.path.with_name(name)} is there already; nothing was written.")
         # Whatever happens from here on, all of these are known as ours, and as not up to date.
-        self._write_record(options, "", self._listing_of(before | set(names)))
+        self._write_record(Record(MADE_BY, options, "", self._sizes_of(before | set(names))))
         for name in names:
             built, target = self.building / name, self.path.with_name(name)
             if not same_content(built, target):
                 self._disk.replace(built, target)
         for name in before - set(names):
             self._disk.remove(self.path.with_name(name))
-        self._write_record(options, plan, self._listing_of(names))
+        self._write_record(Record(MADE_BY, options, plan, self._sizes_of(names), *counts_of(tally)))
         shutil.rmtree(self.building)
 
-    def _write_record(self, options: Mapping[str, str], plan: str, files: str) -> None:
-        record = Record(MADE_BY, options, plan, files)
+    def _write_record(self, record: Record) -> None:
         write_atomically(self._disk, self._record_path(), [_as_bytes(record)])
 
     def _names_before(self) -> set[str]:
         """The files of an export that has no folder of its own."""
         record = self._record()
-        lines = record.files.split("\n") if record else []
-        return {line.rpartition("\t")[0] for line in lines if "/" not in line}
+        return {name for name in record.files if name and "/" not in name} if record else set()
 
-    def _listed(self) -> str:
-        return self._listing_of(self._names_before()) if self._is_file else _listing(self.path)
+    def _files(self) -> dict[str, int]:
+        return self._sizes_of(self._names_before()) if self._is_file else _listing(self.path)
 
-    def _listing_of(self, names: Iterable[str]) -> str:
-        return "\n".join(f"{name}\t{_size(self.path.with_name(name))}" for name in sorted(names))
+    def _sizes_of(self, names: Iterable[str]) -> dict[str, int]:
+        return {name: _size(self.path.with_name(name)) for name in sorted(names)}
 
     def _is_empty_folder(self) -> bool:
-        try:
-            return not self._is_file and not any(self.path.iterdir())
-        except OSError:
-            return False
+        return not self._is_file and self.path.is_dir() and _is_empty(self.path)
 
     def _record_path(self) -> Path:
         return self.path.with_name(f".{self.path.name}{RECORD}") if self._is_file else self.path / RECORD
@@ -195,8 +233,22 @@ class Target:
                 record = Record(**json.loads(file.read(_MOST_RECORD_BYTES)))
         except (OSError, ValueError, TypeError, RecursionError):
             return None
-        is_ours = record.made_by == MADE_BY and isinstance(record.options, dict)
+        parts = (record.options, record.files, record.splits, record.left_out)
+        is_ours = record.made_by == MADE_BY and all(isinstance(part, dict) for part in parts)
         return record if is_ours else None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What was told of an export when it was made."""
+
+    splits: Mapping[str, int]
+    left_out: Mapping[str, int]
+
+
+def is_as_made(made: Mapping[str, int], there: Mapping[str, int]) -> bool:
+    """Whether all files of an export are there still; its card may be in a person's words by now."""
+    return all(name in there and (name == CARD or there[name] == size) for name, size in made.items())
 
 
 def refuse_other_options(where: str, before: Mapping[str, str], options: Mapping[str, str]) -> None:
@@ -215,22 +267,34 @@ def refuse_other_options(where: str, before: Mapping[str, str], options: Mapping
 
 
 def _as_bytes(record: Record) -> bytes:
-    return (json.dumps(asdict(record), indent=2, ensure_ascii=False) + "\n").encode()
+    text = json.dumps(asdict(record), indent=2, ensure_ascii=False) + "\n"
+    return text.encode("utf-8", "surrogatepass")  # names on disks may be no text
 
 
-def _listing(folder: Path) -> str:
-    """A hash over the names and sizes of all files, whatever the order in which a disk lists them."""
-    found = []
+def counts_of(tally: Tally) -> tuple[dict[str, int], dict[str, int]]:
+    """Samples by part, and what was left out by reason."""
+    left_out = {why.value: count for why, count in tally.left_out.items()}
+    return dict(tally.written), left_out
+
+
+def _listing(folder: Path) -> dict[str, int]:
+    """All files and their sizes, whatever the order in which a disk lists them."""
+    found = {}
     for parent, _, names in os.walk(folder):
         for name in names:
             path = os.path.join(parent, name)
-            place = os.path.relpath(path, folder)
-            if place not in (RECORD, LOCK_NAME):
-                found.append(f"{place}\0{os.lstat(path).st_size}\n")
-    digest = hashlib.sha256()
-    for line in sorted(found):
-        digest.update(line.encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
+            place = os.path.relpath(path, folder).replace(os.sep, "/")
+            if name not in _OF_DESKTOPS and place not in (RECORD, LOCK_NAME):
+                found[place] = os.lstat(path).st_size
+    return dict(sorted(found.items()))
+
+
+def _is_empty(path: Path) -> bool:
+    """Whether nothing is there that could be lost."""
+    try:
+        return not os.path.lexists(path) or not any(path.iterdir())
+    except OSError:
+        return False
 
 
 def _size(path: Path) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nanobanana_batch.errors import UsageError
 from nanobanana_batch.exports.ahead import ahead
 from nanobanana_batch.exports.caption import Caption
-from nanobanana_batch.exports.format import Layout, Takes
+from nanobanana_batch.exports.format import Layout, Looked, Takes
 from nanobanana_batch.exports.options import Options
 from nanobanana_batch.exports.place import Place
 from nanobanana_batch.exports.recode import Recoding
@@ -24,7 +24,7 @@ class WebDataset:
     def check(self, options: Options) -> None:
         """Any go together."""
 
-    def look(self, samples: Samples, options: Options) -> str:
+    def look(self, samples: Samples, options: Options) -> Looked:
         """Samples of one data set have the same keys: their pictures are of one kind."""
         Caption(options.caption, samples.columns)
         endings = sorted({sample.ending for sample in samples}) if options.convert is None else []
@@ -33,7 +33,7 @@ class WebDataset:
                 f"There are {' and '.join(endings)} images; all samples of a WebDataset have the same keys.",
                 hint="Add --convert jpg, --convert png or --convert webp.",
             )
-        return ""
+        return Looked()
 
     def write(self, samples: Samples, place: Place, options: Options) -> Layout:
         """Part by part, so that one shard is open at a time."""

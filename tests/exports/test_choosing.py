@@ -75,6 +75,47 @@ def test_placeholders_are_refused_and_else_marked(tmp_path: Path) -> None:
     assert "placeholders" in yaml.safe_load(text.split("---\n")[1])["tags"]
 
 
+@pytest.mark.parametrize("format", ["parquet", "jsonl"])
+def test_variables_may_be_called_as_what_only_exports_have(tmp_path: Path, format: str) -> None:
+    """Neither takes the other's place, nor its type."""
+    told = {"placeholder": "a {name}", "other_images": "none", "var_other_images": "nor here"}
+    run = make_folder(tmp_path / "out", [Made("a", variables=told, pictures=2)])
+    nb.export(run, format, tmp_path / "set", practice=True)
+    if format == "jsonl":
+        row = json.loads((tmp_path / "set").read_text("utf-8"))
+        assert row["other_images"] == "images/a~2.png"
+        assert row["var_other_images_"] == "none"
+        assert row["var_other_images"] == "nor here"
+    else:
+        from pyarrow.parquet import read_table
+
+        row = read_table(next((tmp_path / "set/data").iterdir())).to_pylist()[0]
+        assert {name: row[name] for name in told} == told
+    assert row["placeholder"] == "a {name}"
+    assert row["placeholder_"] is False
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ({"link": "hrad"}, "--link 'hrad'"),
+        ({"images": "every"}, "--images 'every'"),
+        ({"noted": "yes"}, "--noted 'yes'"),
+        ({"split": "train=1e308,test=1e308"}, "--split"),
+        ({"out": ""}, "--out has to be a path"),
+        ({"out": "a\0b"}, "--out has to be a path"),
+    ],
+)
+def test_what_a_program_says_is_looked_at(
+    run: Path, tmp_path: Path, how: dict[str, str], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the command line does by itself: a word that is none means nothing else by chance."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(nb.UsageError, match=told):
+        nb.export(run, **{"format": "imagefolder", "out": "set", **how})  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_export_of_nothing_is_refused(tmp_path: Path) -> None:
     """With the reason; nothing is written."""
     run = make_folder(tmp_path / "out", [Made("r", end="failed")])

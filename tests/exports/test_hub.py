@@ -68,6 +68,13 @@ def test_what_is_no_part_of_it_any_more_goes(hub: Hub, small: Path, tmp_path: Pa
     assert hub.files == {**files(tmp_path / "set"), "LICENSE": b"mine"}
 
 
+def test_shards_of_an_earlier_push_go_too(hub: Hub, small: Path, tmp_path: Path) -> None:
+    """Those of a WebDataset stand in no folder, and the card names them by their beginning."""
+    hub.files = {"train-000007.tar": b"stale", "notes-1.txt": b"mine"}
+    nb.export(small, "webdataset", tmp_path / "set", push_to_hub="pictures")
+    assert hub.files == {**files(tmp_path / "set"), "notes-1.txt": b"mine"}
+
+
 @pytest.mark.parametrize("is_there", [False, True], ids=["nothing yet", "the export"])
 @pytest.mark.parametrize("format", ["imagefolder", "parquet"])
 def test_a_dry_run_says_exactly_what_would_be_sent(

@@ -173,6 +173,22 @@ def test_its_neighbours_are_not_its_own(s3: Any, run: Path) -> None:
     assert names(s3, "data/cats-and-dogs/") == ["x.tar"]
 
 
+def test_what_others_have_put_below_the_address_stays(s3: Any, tmp_path: Path) -> None:
+    """Another export, or a holiday: only what an export has sent is replaced or removed."""
+    run = make(tmp_path / "run", [Made(f"r{n}", (picture(n, size=(60, 40)),)) for n in range(4)])
+    export(run, "webdataset", OUT, max_size="9KB")
+    s3.put_object(Bucket="bucket", Key="data/cats/v2/train-000000.tar", Body=b"another")
+    s3.put_object(Bucket="bucket", Key="data/cats/holiday.txt", Body=b"mine")
+    assert not export(run, "webdataset", OUT, max_size="9KB").is_new
+    for n in range(2):
+        (run / f"images/r{n}.png").write_bytes(b"changed")
+    done = export(run, "webdataset", OUT, max_size="9KB")
+    again = export(run, "webdataset", OUT, max_size="9KB")
+    assert (done.samples, again.samples, again.is_new) == (2, 2, False)
+    assert {"v2/train-000000.tar", "holiday.txt"} < set(names(s3))
+    assert "train-000002.tar" not in names(s3)
+
+
 @pytest.mark.parametrize(
     ("out", "told"),
     [

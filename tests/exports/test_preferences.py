@@ -129,6 +129,17 @@ def test_all_images_of_a_row_can_be_compared(run: Path, tmp_path: Path) -> None:
     assert all(Image.open(io.BytesIO(rows[0][name])).format == "JPEG" for name in ("jpg_0", "jpg_1"))
 
 
+def test_what_is_counted_are_pairs(run: Path, tmp_path: Path) -> None:
+    """Before they are written, then, and whenever it is asked again."""
+    rate(run, {"c1": 3, "c2": 5, "c3": 3, "bird": 1, "d1": 4})
+    told = [export(run, "preferences", tmp_path / "out", dry_run=how) for how in (True, False, False)]
+    assert [(one.is_new, one.samples, one.splits) for one in told] == [
+        (False, 2, {"train": 2}),
+        (True, 2, {"train": 2}),
+        (False, 2, {"train": 2}),
+    ]
+
+
 def test_a_column_of_numbers_can_say_it(run: Path, tmp_path: Path) -> None:
     """Higher is better; what is no number says nothing, and people are not asked."""
     rate(run, {"c1": 1, "c2": 5})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,63 @@ def test_what_is_no_export_is_refused(small: Path, tmp_path: Path, kind: str) ->
     assert hashes(mine) == before
 
 
+@pytest.mark.parametrize("name", ["LICENSE", "train/r0.npz", "v2/.export.json"])
+def test_what_people_have_added_is_not_thrown_away(small: Path, tmp_path: Path, name: str) -> None:
+    """A licence, what a trainer has cached, another export: nothing is written while it is there."""
+    nb.export(small, "imagefolder", tmp_path / "set")
+    added = tmp_path / "set" / name
+    added.parent.mkdir(exist_ok=True)
+    added.write_text("mine")
+    (tmp_path / "set/.DS_Store").write_text("a desktop's")
+    before = hashes(tmp_path / "set")
+    assert not nb.export(small, "imagefolder", tmp_path / "set").is_new
+    finish(small, 6, Made("late"))
+    with pytest.raises(nb.UsageError, match=f"changed or added '{name}'; nothing was written"):
+        nb.export(small, "imagefolder", tmp_path / "set")
+    assert hashes(tmp_path / "set") == before
+    added.unlink()
+    assert nb.export(small, "imagefolder", tmp_path / "set").samples == 6
+
+
+def test_a_card_that_a_person_has_edited_stays(small: Path, tmp_path: Path) -> None:
+    """It names no licence by itself: that is for people to write into it."""
+    nb.export(small, "parquet", tmp_path / "set")
+    card = tmp_path / "set/README.md"
+    card.write_text(card.read_text("utf-8").replace("---\n", "---\nlicense: mit\n", 1), "utf-8")
+    assert not nb.export(small, "parquet", tmp_path / "set").is_new
+    finish(small, 6, Made("late"))
+    with pytest.raises(nb.UsageError, match=r"README\.md"):
+        nb.export(small, "parquet", tmp_path / "set")
+    assert "license: mit" in card.read_text("utf-8")
+
+
+@pytest.mark.parametrize("ending", ["part", "before"])
+@pytest.mark.parametrize("format", ["imagefolder", "csv"])
+def test_a_neighbour_of_the_same_name_is_not_built_over(
+    small: Path, tmp_path: Path, ending: str, format: str
+) -> None:
+    """Where an export is built, and where the one of before stands meanwhile, may be somebody's work."""
+    mine = tmp_path / f"set.{ending}"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("years of work")
+    with pytest.raises(nb.UsageError, match="was not made by an export"):
+        nb.export(small, format, tmp_path / "set")
+    assert (mine / "thesis.txt").read_text() == "years of work"
+
+
+def test_what_is_told_again_is_what_was_written(small: Path, tmp_path: Path) -> None:
+    """Also of a picture that was found to be changed only when it was read."""
+    file = small / "images/r1.png"
+    time, data = file.stat().st_mtime_ns, bytearray(file.read_bytes())
+    data[-20] ^= 1
+    file.write_bytes(data)
+    os.utime(file, ns=(time, time))
+    first = nb.export(small, "parquet", tmp_path / "set")
+    again = nb.export(small, "parquet", tmp_path / "set")
+    assert (first.is_new, again.is_new, first.samples) == (True, False, 4)
+    assert (again.samples, again.splits, again.left_out) == (4, first.splits, first.left_out)
+
+
 def test_an_empty_folder_is_taken(small: Path, tmp_path: Path) -> None:
     """Nothing in it can be lost."""
     (tmp_path / "set").mkdir()
@@ -168,6 +226,7 @@ def test_remains_of_another_export_are_not_taken_over(small: Path, tmp_path: Pat
     part = tmp_path / "set.part"
     (part / "train").mkdir(parents=True)
     (part / "train/stale.png").write_bytes(b"x")
+    (part / ".export.json").write_text("another plan")
     nb.export(small, "imagefolder", tmp_path / "set")
     assert not (tmp_path / "set/train/stale.png").exists()
 

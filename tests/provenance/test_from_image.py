@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tarfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from click.testing import CliRunner
@@ -218,6 +221,73 @@ def test_who_says_so_writes_into_signed_ones_too(tmp_path: Path) -> None:
         assert done.not_embedded == {}
     one, two = (tmp_path / name / "train" / "signed.jpg" for name in ("one", "two"))
     assert one.read_bytes() == two.read_bytes() != SIGNED["jpeg"]
+
+
+PICTURES = {
+    "png": encoded(photo(1)),
+    "jpeg": encoded(photo(2), "JPEG"),
+    "webp": encoded(photo(3), "WEBP"),
+    "clear": encoded(photo(4).convert("RGBA"), "WEBP", lossless=True),
+    "few": encoded(photo(5).quantize(16)),
+}
+
+
+def in_shards(folder: Path) -> dict[str, bytes]:
+    """The pictures of a WebDataset, by their keys."""
+    found = {}
+    for path in folder.glob("*.tar"):
+        with tarfile.open(path) as shard:
+            for member in shard:
+                key, _, ending = member.name.partition(".")
+                file = shard.extractfile(member)
+                if ending not in ("txt", "json") and file is not None:
+                    found[key] = file.read()
+    return found
+
+
+def beside_captions(folder: Path) -> dict[str, bytes]:
+    """The pictures of a folder for trainers, by their names."""
+    return {path.stem: path.read_bytes() for path in (folder / "train").iterdir() if path.suffix != ".txt"}
+
+
+@pytest.mark.parametrize("convert", [None, "jpg", "png", "webp"])
+@pytest.mark.parametrize(
+    ("format", "read"),
+    [("webdataset", in_shards), ("captions", beside_captions)],
+    ids=["webdataset", "captions"],
+)
+def test_what_was_drawn_anew_says_it_too(
+    tmp_path: Path,
+    format: str,
+    read: Callable[[Path], dict[str, bytes]],
+    convert: Literal["jpg", "png", "webp"] | None,
+) -> None:
+    """The record goes in last; a picture has the pixels that it has without one, and the row comes back."""
+    is_mixed = convert is None and format == "webdataset"
+    names = ["png", "few"] if is_mixed else list(PICTURES)
+    rows = [Made(name, PICTURES[name], Request(MODEL, f"{PROMPTS[1]} {name}")) for name in names]
+    folder = saved_run(tmp_path / "run", rows)
+    export(folder, format, tmp_path / "plain", convert=convert)
+    done = export(folder, format, tmp_path / "told", convert=convert, embed_metadata=True)
+    assert done.not_embedded == {}
+    plain, told = read(tmp_path / "plain"), read(tmp_path / "told")
+    assert plain.keys() == told.keys() == set(names)
+    for row in rows:
+        assert pixels(told[row.id]) == pixels(plain[row.id])
+        assert record_in(plain[row.id]) is None
+        copy = tmp_path / row.id
+        copy.write_bytes(told[row.id])
+        again = CliRunner().invoke(commands, ["from-image", "--format", "jsonl", str(copy)])
+        assert json.loads(again.stdout)["prompt"] == row.request.prompt
+
+
+@pytest.mark.parametrize("format", ["edits", "preferences", "csv", "jsonl", "sheet"])
+def test_formats_without_copies_of_single_pictures_refuse_it(tmp_path: Path, format: str) -> None:
+    """By the option's name, before anything is written."""
+    folder = saved_run(tmp_path / "run", [Made("one", PICTURES["png"])])
+    with pytest.raises(nb.UsageError, match=f"{format} has no use for --embed-metadata"):
+        export(folder, format, tmp_path / "out.pdf", embed_metadata=True)
+    assert not (tmp_path / "out.pdf").exists()
 
 
 def test_parquet_has_it_in_its_bytes(tmp_path: Path) -> None:
