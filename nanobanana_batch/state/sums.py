@@ -298,7 +298,7 @@ def owed(reader: Reader) -> dict[str, Owed]:
         name: Owed(*next(reader.each(_ONE_OWED.format(which=which, credits=credits))))
         for name, (which, credits) in _OWED.items()
     }
-    return {**found, "lost": Owed(*next(reader.each(_LOST)))}
+    return {**found, ImagePhase.LOST.value: Owed(*next(reader.each(_LOST)))}
 
 
 def waiting(reader: Reader) -> Iterator[Waiting]:

@@ -147,7 +147,7 @@ def test_a_limit_of_patience_is_given_by_hand_wherever_it_stands(monkeypatch: py
 def test_every_option_has_its_variables(name: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither is taken for a misspelt one; an empty variable says nothing."""
     for option in options(commands.commands[name]):
-        monkeypatch.setenv(f"NANOBANANA_BATCH_{name.upper()}_{option.upper()}", "")
+        monkeypatch.setenv(f"NANOBANANA_BATCH_{name.replace('-', '_').upper()}_{option.upper()}", "")
     assert "warning" not in run("models").err
 
 
