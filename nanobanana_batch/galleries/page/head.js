@@ -61,7 +61,7 @@
       const all = totals.practice === totals.rows;
       found.push([
         "is-practice",
-        `${all ? "All of these are" : `Of these ${words.counted(totals.practice, "row")} ${totals.practice === 1 ? "is" : "are"}`} placeholders: drawn by the practice service on a person's own machine, by no model, and not paid for.`,
+        `${all ? "All of these are" : `Of these, ${words.counted(totals.practice, "row")} ${totals.practice === 1 ? "has" : "have"}`} placeholders: drawn by the practice service on a person's own machine, by no model, and not paid for.`,
       ]);
     }
     if (spent.practice && spent.practice < spent.used) {
