@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -43,6 +44,7 @@ MOST_IN_ONE_FILE = 500
 _VERSION = 1
 """Of the data."""
 _DIGITS = 16
+_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,9 +194,9 @@ def _write_data(out: Path, found: Gathered, summary: dict[str, Any]) -> str:
             digest.update(content)
         name = digest.hexdigest()[:_DIGITS]
         final = out / DATA / name
-        if final.is_dir() and not final.is_symlink():
-            shutil.rmtree(temporary)
-        else:
+        if not _is_same(final, temporary):
+            if os.path.lexists(final):
+                shutil.rmtree(final)
             temporary.rename(final)
     except OSError as error:
         raise as_disk_failure(error, f"writing {out / DATA}") from error
@@ -202,6 +204,31 @@ def _write_data(out: Path, found: Gathered, summary: dict[str, Any]) -> str:
         shutil.rmtree(temporary, ignore_errors=True)
     _write(final / "summary.js", call("summary", 0, summary))
     return name
+
+
+def _is_same(there: Path, new: Path) -> bool:
+    """Whether a folder has these very data: its name alone is a promise of whoever made it.
+
+    What stands in it runs in the page, and a served page may write.
+    """
+    if there.is_symlink() or not there.is_dir():
+        return False
+    names = os.listdir(new)
+    if set(os.listdir(there)) - {"summary.js"} != set(names):
+        return False
+    return all(_is_plain(there / name) and _equal(there / name, new / name) for name in names)
+
+
+def _is_plain(path: Path) -> bool:
+    return stat.S_ISREG(path.lstat().st_mode)
+
+
+def _equal(one: Path, other: Path) -> bool:
+    with one.open("rb") as first, other.open("rb") as second:
+        while (piece := first.read(_AT_ONCE)) == second.read(_AT_ONCE):
+            if not piece:
+                return True
+    return False
 
 
 def _remove_other_data(folder: Path, kept: str) -> None:

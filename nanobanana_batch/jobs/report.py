@@ -22,7 +22,10 @@ def make_report(paths: Sequence[Path]) -> Report:
         UsageError, FolderRefused: one is no output folder.
         StateFailed: the state of one is gone or damaged.
     """
-    folders = [find(path) for path in dict.fromkeys(paths)]
+    once: dict[Path, Path] = {}
+    for path in paths:
+        once.setdefault(path.resolve(), path)
+    folders = [find(path) for path in once.values()]
     names = names_of([folder.path for folder in folders])
     looked = [
         Looked(folder, name, priced_standing(folder)) for folder, name in zip(folders, names, strict=True)

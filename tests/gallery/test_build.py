@@ -342,6 +342,28 @@ def test_a_folder_that_may_not_be_written_to(folder: Path) -> None:
     folder.chmod(0o700)
 
 
+def test_data_that_somebody_else_has_put_there_are_made_anew(folder: Path, tmp_path: Path) -> None:
+    """They run in the page; that their folder has the right name says nothing."""
+    nb.gallery(folder)
+    (place,) = (folder / "gallery/data").iterdir()
+    before = {file.name: file.read_bytes() for file in place.iterdir()}
+    (tmp_path / "mine.js").write_bytes(before["find-0.js"])
+    for name, poison in (
+        ("items-0.js", lambda path: path.write_text("alert(1)")),
+        ("items-1.js", lambda path: path.write_text("alert(1)")),
+        ("index-0.js", lambda path: None),
+        ("find-0.js", lambda path: path.symlink_to(tmp_path / "mine.js")),
+        ("find-0.js", os.mkfifo),
+    ):
+        (place / name).unlink(missing_ok=True)
+        poison(place / name)
+        nb.gallery(folder)
+        after = {file.name: file.read_bytes() for file in place.iterdir()}
+        assert after.keys() == before.keys()
+        assert all(after[name] == before[name] for name in before if name != "summary.js")
+        assert not any(file.is_symlink() for file in place.iterdir())
+
+
 def test_two_at_once(folder: Path) -> None:
     """The second one says so, and changes nothing."""
     nb.gallery(folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MADE_OF_TEXT = (
     "[...document.querySelectorAll('b, img')].some((e) => e.textContent === 'ink' || /[/=]x$/.test(e.src))"
 )
+CONTRAST = Path(__file__).with_name("contrast.js")
 STYLES, CITIES = ("ink", "photo"), ("Tokyo", "Lagos", "Lima")
 
 
@@ -273,6 +274,24 @@ def test_keyboard_alone(opened: Opened) -> None:
     page.wait_for_selector(".matrix")
 
 
+def test_the_keyboard_stays_where_it_is(opened: Opened) -> None:
+    """Who gives a star by Tab and Enter goes on to the verdict from there, and not from the beginning."""
+    page = opened.at("item=1")
+    page.wait_for_selector("dialog[open] .star")
+    page.focus(".star >> nth=2")
+    page.keyboard.press("Enter")
+    page.wait_for_selector('.star[aria-pressed="true"]')
+    page.wait_for_function("() => document.activeElement.getAttribute('aria-pressed') === 'true'")
+    page.focus(".note-text")
+    page.keyboard.type("so")
+    page.evaluate("Gallery.showSingle()")
+    page.wait_for_function("() => document.activeElement.value === 'so'")
+    page.keyboard.press("Escape")
+    page.wait_for_function("() => Gallery.item(1).rating_note === 'so'")
+    page.evaluate("localStorage.clear()")
+    page.keyboard.press("Escape")
+
+
 def test_all_that_is_known_is_told(opened: Opened) -> None:
     """And why there is no image, and what that cost."""
     page = opened.at("item=14")
@@ -301,6 +320,19 @@ def test_light_and_dark(opened: Opened, browser: Browser) -> None:
     night = Opened(context.new_page(), opened.file)
     assert night.at().evaluate(back) == dark
     night.is_clean()
+    context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_texts_can_be_read(browser: Browser, folder: Path, scheme: Literal["light", "dark"]) -> None:
+    """In every view, as WCAG AA has it: four and a half to one."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, color_scheme=scheme)
+    seen = Opened(context.new_page(), folder / "gallery/index.html")
+    for view in ("", "f.status=refused", "view=table", "view=compare", "item=0", "item=14"):
+        page = seen.at(view)
+        page.wait_for_selector("dialog[open] .panel" if "item" in view else ".tile.known, .empty")
+        assert page.evaluate(CONTRAST.read_text("utf-8")) == [], view
+    seen.is_clean()
     context.close()
 
 

@@ -152,6 +152,16 @@ def test_a_folder_without_rows_or_log_has_a_report(tmp_path: Path) -> None:
     assert nb.report(silent, out=tmp_path / "r.html").page == tmp_path / "r.html"
 
 
+def test_a_folder_that_is_named_twice_is_counted_once(tmp_path: Path) -> None:
+    """However it is named; its money would be told twice, else."""
+    make_night(tmp_path / "other", [Row("r")])
+    night = make_night(tmp_path / "night", [Row("r")])
+    (tmp_path / "link").symlink_to(night)
+    found = make_report([night, tmp_path / "other", tmp_path / "other/../night", tmp_path / "link"])
+    assert [folder.name for folder in found.folders] == ["night", "other"]
+    assert found.sums.credits_used == 8.0
+
+
 def test_placeholders_are_told_as_practice(tmp_path: Path) -> None:
     """A service on this machine has drawn them."""
     practice = make_night(tmp_path / "p", [Row("r", tries=(Try(),))], provider="evolink@127.0.0.1")

@@ -8,7 +8,7 @@ import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 from click.testing import CliRunner
@@ -24,6 +24,7 @@ from tests.report.nights import Row, Try, bad_night, log_line, make_night, write
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+CONTRAST = Path(__file__).parents[1] / "gallery/contrast.js"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 HOSTILE = (
     "</title></style><script>document.title='stolen'</script><img src=x onerror=alert(1)>\"'&\u202eab\x1b"
@@ -89,6 +90,19 @@ def test_a_browser_shows_it_without_an_error_a_request_or_a_script(browser: Brow
     page.close()
     assert said == []
     assert asked == [hostile.as_uri()]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_texts_can_be_read(browser: Browser, tmp_path: Path, scheme: Literal["light", "dark"]) -> None:
+    """As WCAG AA has it, also on the darkest cell of what is refused."""
+    made = nb.report(bad_night(tmp_path / "night"), out=tmp_path / "r.html").page
+    assert made
+    page = browser.new_page(color_scheme=scheme)
+    page.goto(made.as_uri())
+    assert page.locator("td.h5").count()
+    assert page.evaluate(CONTRAST.read_text("utf-8")) == []
+    assert "4 reserved besides" in page.inner_text("header")
+    page.close()
 
 
 def test_every_chart_has_a_title_and_a_table(hostile: Path) -> None:

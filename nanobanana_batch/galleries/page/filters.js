@@ -159,7 +159,8 @@
 
   function group(column) {
     const isUsed = column.name in Gallery.state.filters || column.name in Gallery.state.ranges;
-    const isFirst = ["status", "rating", "verdict", "model", ...Gallery.summary.variables].includes(column.name);
+    const isSaid = ["rating", "verdict"].includes(column.name) && Gallery.differs(column); // else it says only that nobody did
+    const isFirst = isSaid || ["status", "model", ...Gallery.summary.variables].includes(column.name);
     const isOpen = open.get(column.name) ?? (isUsed || isFirst);
     const details = el(
       "details.group",

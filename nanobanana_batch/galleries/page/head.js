@@ -48,9 +48,9 @@
     if (!isWhole) found.push(stat(words.number(totals.credits), "charged so far for these rows"));
     const wasted = LOST.reduce((sum, status) => sum + (totals.credits_by_status[status] || 0), 0);
     if (wasted) found.push(stat(words.number(wasted), isWhole ? "of them for rows without an image" : "of these for rows without an image", { kind: ".is-failed" }));
-    if (spent.reserved) found.push(stat(words.number(spent.reserved), "reserved for images to come", { kind: ".is-running" }));
+    if (spent.reserved) found.push(stat(words.number(spent.reserved), "reserved, to come", { kind: ".is-running" }));
     if (spent.being_sent) found.push(stat(words.number(spent.being_sent), "being sent just now", { kind: ".is-running" }));
-    if (spent.unknown) found.push(stat(words.number(spent.unknown), "perhaps, of requests without an answer", { kind: ".is-unknown" }));
+    if (spent.unknown) found.push(stat(words.number(spent.unknown), "perhaps, unanswered", { kind: ".is-unknown" }));
     return found;
   }
 
@@ -61,7 +61,7 @@
       const all = totals.practice === totals.rows;
       found.push([
         "is-practice",
-        `${all ? "All of these are" : `${words.counted(totals.practice, "row")} of these are`} placeholders: drawn by the practice service on a person's own machine, by no model, and not paid for.`,
+        `${all ? "All of these are" : `Of these, ${words.counted(totals.practice, "row")} ${totals.practice === 1 ? "has" : "have"}`} placeholders: drawn by the practice service on a person's own machine, by no model, and not paid for.`,
       ]);
     }
     if (spent.practice && spent.practice < spent.used) {
@@ -117,7 +117,7 @@
         el("p.head-when", { text: `${made} · as of ${words.time(summary.as_of)}` }),
         ...(summary.inline ? [] : [el("p.head-when", {}, el("a", { href: "report.html", text: "How the runs went" }))]),
       ),
-      el("div.stats", {}, ...statuses(summary), el("span.stats-gap", {}), ...money(summary)),
+      el("div.stats", {}, el("div.stats-group", {}, ...statuses(summary)), el("div.stats-group", {}, ...money(summary))),
       share(totals),
       ...notes(summary).map(([kind, text]) => el(`p.head-note${kind ? `.${kind}` : ""}`, { text, dir: "auto" })),
       ...[reasons(totals)].filter(Boolean),

@@ -56,7 +56,7 @@
 
   function note(number, record) {
     const area = el("textarea.note-text", { rows: 2, placeholder: "A note (n)", "aria-label": "A note on this image", maxlength: 20000, dir: "auto" });
-    area.value = record.rating_note || "";
+    area.value = draft?.item === number ? draft.text : record.rating_note || "";
     area.addEventListener("input", () => (draft = { item: number, text: area.value }));
     area.addEventListener("change", endDraft);
     area.addEventListener("keydown", (event) => {

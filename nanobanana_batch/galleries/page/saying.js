@@ -185,7 +185,7 @@
   }
 
   window.addEventListener("beforeunload", (event) => {
-    if (canSave && (ratings.size || unsavedChoices.size)) event.preventDefault();
+    if ((canSave || isFull) && (ratings.size || unsavedChoices.size)) event.preventDefault();
   });
 
   // --- given out as files ---------------------------------------------------------------------------------------

@@ -129,8 +129,13 @@
     );
   }
 
+  // Where the keyboard is among what can be reached; -1: nowhere.
+  const reachable = () => [...Gallery.parts.single.querySelectorAll("a, button, input, textarea")];
+  const place = () => reachable().indexOf(document.activeElement);
+
   function render(number, record) {
     const { single } = Gallery.parts;
+    const was = shown === number ? place() : -1;
     shown = number;
     const image = el("div.stage-image", {}, picture(record));
     image.classList.toggle("is-whole", isWhole);
@@ -156,7 +161,7 @@
       el("div.single-body", {}, el("div.stage-box", {}, button("left", "The one before (←)", () => Gallery.step(-1), { class: "button go-left" }), image, button("right", "The next one (→)", () => Gallery.step(1), { class: "button go-right" })), panel),
     );
     if (!single.open) single.showModal();
-    single.focus();
+    (reachable()[was] || single).focus({ preventScroll: was >= 0 });
     prepare(number);
     Gallery.tell("opened", number, record);
   }
