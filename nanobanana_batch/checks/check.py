@@ -12,6 +12,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -29,7 +30,7 @@ from nanobanana_batch.checks.scores import Scorer
 from nanobanana_batch.checks.table import Line
 from nanobanana_batch.collection.entries import Collection, Entry, Picture
 from nanobanana_batch.defaults import NEAR_BITS
-from nanobanana_batch.errors import ImageRejected, UsageError
+from nanobanana_batch.errors import UsageError
 from nanobanana_batch.fidelity import unlike
 from nanobanana_batch.files.disk import Disk, write_atomically
 from nanobanana_batch.files.folder import CHECKS_NAME
@@ -273,10 +274,10 @@ def _asked(scorer: Scorer, picture: Picture, row: scores.Row, name: str) -> dict
     try:
         with os.fdopen(open_own(picture.file), "rb") as file, opened(file.read()) as image:
             upright = ImageOps.exif_transpose(in_8_bits(image)).convert("RGB")
-        return scorer.score(upright, row)
-    except ImageRejected as error:
-        scorer.fail(name, error)
-    except Exception as error:  # a person's own function may raise anything
+        return scorer.score(upright, deepcopy(row))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a person's own function may raise anything, and leave by `sys.exit`
         scorer.fail(name, error)
     return None
 

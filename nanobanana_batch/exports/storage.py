@@ -25,6 +25,9 @@ _WORDS = (
     (FileNotFoundError, "there is no such bucket"),
     (TimeoutError, "it does not answer"),
 )
+_REFUSED = (PermissionError, FileNotFoundError)
+"""What is so each time: nobody need try again before something else was said."""
+_WITHOUT_KEYS = ("NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError")
 
 
 class Storage:
@@ -54,6 +57,7 @@ class Storage:
         self._path = path
         self._parts = _IN_PARTS.get(scheme, {})
         self._files = _filesystem(scheme)
+        self._has_sent = False
 
     def sizes(self) -> dict[str, int]:
         """All that is there: names, with `/`, and bytes.
@@ -97,6 +101,7 @@ class Storage:
             self._files.put_file(str(file), f"{self._path}/{name}", **self._parts)
             if self._files.info(f"{self._path}/{name}")["size"] != file.stat().st_size:
                 raise OSError("it has another size than was sent")
+            self._has_sent = True
 
     def write(self, name: str, data: bytes) -> None:
         """A small object.
@@ -106,6 +111,7 @@ class Storage:
         """
         with self._failing(f"take {name}"):
             self._files.pipe_file(f"{self._path}/{name}", data)
+            self._has_sent = True
 
     def remove(self, name: str) -> None:
         """An object that need not be there.
@@ -124,6 +130,13 @@ class Storage:
         try:
             yield
         except Exception as error:
+            is_without_keys = type(error).__name__ in _WITHOUT_KEYS
+            if not self._has_sent and (is_without_keys or isinstance(error, _REFUSED)):
+                raise UsageError(
+                    f"{self.address} could not {doing}: {_kind(error)}; nothing was sent.",
+                    hint="Keys, a profile and the region come from where the library looks: its environment"
+                    " variables (AWS_…, GOOGLE_…) and files.",
+                ) from error
             raise RunStopped(
                 f"{self.address} could not {doing}: {_kind(error)}.",
                 hint="See to it, then run the same command again: what has arrived is not sent twice.",
@@ -147,6 +160,8 @@ def _kind(error: BaseException) -> str:
     for kind, words in _WORDS:
         if isinstance(error, kind):
             return words
+    if type(error).__name__ in _WITHOUT_KEYS:
+        return "there are no keys for it"
     cause: Any = error.__cause__ or error
     code = getattr(cause, "response", {}).get("Error", {}).get("Code")
     return f"{type(cause).__name__} {code}" if code else type(cause).__name__
