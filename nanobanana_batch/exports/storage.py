@@ -163,5 +163,6 @@ def _kind(error: BaseException) -> str:
     if type(error).__name__ in _WITHOUT_KEYS:
         return "there are no keys for it"
     cause: Any = error.__cause__ or error
-    code = getattr(cause, "response", {}).get("Error", {}).get("Code")
+    response = getattr(cause, "response", None)  # errors of connections have one, too, which is None
+    code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
     return f"{type(cause).__name__} {code}" if code else type(cause).__name__

@@ -280,6 +280,21 @@ def test_keys_that_expire_on_the_way_stop_the_export(
     assert export(run, "webdataset", OUT).is_new
 
 
+def test_a_connection_that_breaks_in_the_middle_is_told(
+    s3: Any, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its kind; it has the name of a response, and none."""
+    exceptions = pytest.importorskip("botocore.exceptions")
+
+    def breaks(*_: object, **__: object) -> None:
+        raise exceptions.ConnectionClosedError(endpoint_url=f"http://127.0.0.1/{SECRET}")
+
+    monkeypatch.setattr("s3fs.S3FileSystem.put_file", breaks)
+    with pytest.raises(RunStopped, match="ConnectionClosedError") as stopped:
+        export(run, "webdataset", OUT)
+    assert SECRET not in str(stopped.value)
+
+
 def test_other_formats_go_to_folders(run: Path) -> None:
     """Of ten thousand small files no storage makes a whole."""
     with pytest.raises(UsageError, match="a folder of this machine only"):
