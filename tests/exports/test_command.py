@@ -64,7 +64,7 @@ def test_every_format_is_there_and_in_the_pages(name: str) -> None:
         (("--format", "tfrecord", "--out", "set"), "tfrecord"),
         (("--format", "csv", "--out", "t.csv", "--split", "train=9,test=1"), "no use for --split"),
         (("--format", "parquet", "--out", "set", "--max-size", "big"), "500MB"),
-        (("--format", "parquet", "--out", "set", "--only", "nice"), "--only nice"),
+        (("--format", "parquet", "--out", "set", "--only", "nice"), "--only 'nice'"),
         (("--format", "parquet", "--out", "set", "--where", "style=ink"), "nothing is called 'style'"),
         (("nowhere", "--format", "parquet", "--out", "set"), "nowhere"),
         (("--format", "parquet"), "--out"),
