@@ -11,7 +11,8 @@ import pickle
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -29,9 +30,9 @@ from nanobanana_batch.checks.scores import Scorer
 from nanobanana_batch.checks.table import Line
 from nanobanana_batch.collection.entries import Collection, Entry, Picture
 from nanobanana_batch.defaults import NEAR_BITS
-from nanobanana_batch.errors import ImageRejected, UsageError
+from nanobanana_batch.errors import UsageError
 from nanobanana_batch.fidelity import unlike
-from nanobanana_batch.files.disk import Disk, write_atomically
+from nanobanana_batch.files.disk import Disk, as_disk_failure, write_atomically
 from nanobanana_batch.files.folder import CHECKS_NAME
 from nanobanana_batch.files.plain import open_own
 from nanobanana_batch.files.standing import Stands
@@ -273,10 +274,10 @@ def _asked(scorer: Scorer, picture: Picture, row: scores.Row, name: str) -> dict
     try:
         with os.fdopen(open_own(picture.file), "rb") as file, opened(file.read()) as image:
             upright = ImageOps.exif_transpose(in_8_bits(image)).convert("RGB")
-        return scorer.score(upright, row)
-    except ImageRejected as error:
-        scorer.fail(name, error)
-    except Exception as error:  # a person's own function may raise anything
+        return scorer.score(upright, deepcopy(row))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a person's own function may raise anything, and leave by `sys.exit`
         scorer.fail(name, error)
     return None
 
@@ -313,8 +314,13 @@ class _Spool:
         self._others: dict[str, None] = {}
 
     def add(self, line: Line) -> None:
-        """One more."""
-        pickle.dump(line, self._file, pickle.HIGHEST_PROTOCOL)
+        """One more.
+
+        Raises:
+            DiskFailed: the disk is full or refuses.
+        """
+        with _failing():
+            pickle.dump(line, self._file, pickle.HIGHEST_PROTOCOL)
         self._others.update(dict.fromkeys(line.scores))
         self._count += 1
 
@@ -327,10 +333,20 @@ class _Spool:
         return self._count
 
     def __iter__(self) -> Iterator[Line]:
-        self._file.seek(0)
+        with _failing():
+            self._file.seek(0)
         for _ in range(self._count):
             yield pickle.load(self._file)
 
     def close(self) -> None:
         """Give the disk its room back."""
-        self._file.close()
+        with suppress(OSError):  # what is still to be written has failed before
+            self._file.close()
+
+
+@contextmanager
+def _failing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise as_disk_failure(error, "keeping what was found") from error

@@ -60,7 +60,7 @@ class Scorer:
         self.names = self.names or tuple(scores)
         return {name: f"{scores[name]:.6g}" for name in self.names}
 
-    def fail(self, image: str, error: Exception) -> None:
+    def fail(self, image: str, error: BaseException) -> None:
         """Count a picture that it could not score."""
         self.failed += 1
         words = " ".join(str(error).split())[:200]
@@ -91,7 +91,9 @@ def _loaded(spec: str) -> Scorer:
         sys.path.insert(0, "")
     try:
         function = getattr(importlib.import_module(found[1]), found[2])
-    except Exception as error:  # a module of a person's own may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a module of a person's own may raise anything, and leave by `sys.exit`
         raise UsageError(f"--score {spec} cannot be imported: {type(error).__name__}: {error}.") from error
     if not callable(function):
         raise UsageError(f"--score {spec} is no function, but {type(function).__name__}.")

@@ -100,9 +100,9 @@ def _chosen(
         return
     if not entry.pictures:
         tally.left_out[Why.NO_IMAGE] += 1
-    has_one = False
+    has_one, wants = False, format if isinstance(format, Wants) else None
     for picture in entry.pictures:
-        why = _why_not(entry, picture, selection, format, options)
+        why = _why_not(entry, picture, selection, format, wants, options)
         if why is None and has_one and options.images == "first":
             why = Why.OTHER_IMAGES
         if why is None:
@@ -113,12 +113,17 @@ def _chosen(
 
 
 def _why_not(
-    entry: Entry, picture: Picture, selection: Selection, format: Format, options: Options
+    entry: Entry,
+    picture: Picture,
+    selection: Selection,
+    format: Format,
+    wants: Wants | None,
+    options: Options,
 ) -> Why | None:
     if not selection.takes(entry, picture):
         return Why.NOT_SELECTED
     if format.takes is Takes.PICTURES and picture.stands in _UNFIT:
         return _UNFIT[picture.stands]
-    if isinstance(format, Wants) and (why := format.why_not(entry)):
+    if wants is not None and (why := wants.why_not(entry)):
         return why
     return Why.NOTED if entry.note and not options.noted else None

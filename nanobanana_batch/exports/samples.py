@@ -10,7 +10,7 @@ import os
 import pickle
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -21,6 +21,7 @@ from nanobanana_batch.exports.leaving_out import LeftOut, Why
 from nanobanana_batch.exports.sample import Sample
 from nanobanana_batch.exports.tally import Tally
 from nanobanana_batch.exports.watch import Watch
+from nanobanana_batch.files.disk import as_disk_failure
 from nanobanana_batch.files.plain import open_own
 
 
@@ -116,21 +117,38 @@ class Spool:
     """Chosen samples on disk, in a file without a name: only who wrote it reads it."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = TemporaryFile(dir=folder)  # noqa: SIM115 - closed by `close`
+        try:
+            self._file = TemporaryFile(dir=folder)  # noqa: SIM115 - closed by `close`
+        except OSError:  # nobody may write there, which is told of the export, if it is to be written
+            self._file = TemporaryFile()  # noqa: SIM115
         self._ends = array("q", [0])
 
     def add(self, key: str, entry: Entry, picture: Picture | None) -> None:
-        """One more."""
+        """One more.
+
+        Raises:
+            DiskFailed: the disk is full or refuses.
+        """
         data = pickle.dumps((key, entry, picture), pickle.HIGHEST_PROTOCOL)
-        self._file.write(data)
+        with self._failing():
+            self._file.write(data)
         self._ends.append(self._ends[-1] + len(data))
 
     def __iter__(self) -> Iterator[tuple[str, Entry, Picture | None]]:
         """All, from the first on; several walks do not disturb each other."""
-        self._file.flush()
+        with self._failing():
+            self._file.flush()
         for begin, end in pairwise(self._ends):
             yield pickle.loads(os.pread(self._file.fileno(), end - begin, begin))
 
     def close(self) -> None:
         """Give the disk its room back."""
-        self._file.close()
+        with suppress(OSError):  # what is still to be written has failed before
+            self._file.close()
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise as_disk_failure(error, "keeping what was chosen") from error

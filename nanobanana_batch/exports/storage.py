@@ -25,8 +25,9 @@ _WORDS = (
     (FileNotFoundError, "there is no such bucket"),
     (TimeoutError, "it does not answer"),
 )
-_NAMED = {"NoCredentialsError": "no keys were found (AWS_ACCESS_KEY_ID and the like, or a profile)"}
-"""What cannot be imported where the library is not installed."""
+_REFUSED = (PermissionError, FileNotFoundError)
+"""What is so each time: nobody need try again before something else was said."""
+_WITHOUT_KEYS = ("NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError")
 
 
 class Storage:
@@ -56,6 +57,7 @@ class Storage:
         self._path = path
         self._parts = _IN_PARTS.get(scheme, {})
         self._files = _filesystem(scheme)
+        self._has_sent = False
 
     def sizes(self) -> dict[str, int]:
         """All that is there: names, with `/`, and bytes.
@@ -99,6 +101,7 @@ class Storage:
             self._files.put_file(str(file), f"{self._path}/{name}", **self._parts)
             if self._files.info(f"{self._path}/{name}")["size"] != file.stat().st_size:
                 raise OSError("it has another size than was sent")
+            self._has_sent = True
 
     def write(self, name: str, data: bytes) -> None:
         """A small object.
@@ -108,6 +111,7 @@ class Storage:
         """
         with self._failing(f"take {name}"):
             self._files.pipe_file(f"{self._path}/{name}", data)
+            self._has_sent = True
 
     def remove(self, name: str) -> None:
         """An object that need not be there.
@@ -126,6 +130,13 @@ class Storage:
         try:
             yield
         except Exception as error:
+            is_without_keys = type(error).__name__ in _WITHOUT_KEYS
+            if not self._has_sent and (is_without_keys or isinstance(error, _REFUSED)):
+                raise UsageError(
+                    f"{self.address} could not {doing}: {_kind(error)}; nothing was sent.",
+                    hint="Keys, a profile and the region come from where the library looks: its environment"
+                    " variables (AWS_…, GOOGLE_…) and files.",
+                ) from error
             raise RunStopped(
                 f"{self.address} could not {doing}: {_kind(error)}.",
                 hint="See to it, then run the same command again: what has arrived is not sent twice.",
@@ -149,8 +160,9 @@ def _kind(error: BaseException) -> str:
     for kind, words in _WORDS:
         if isinstance(error, kind):
             return words
+    if type(error).__name__ in _WITHOUT_KEYS:
+        return "there are no keys for it (AWS_ACCESS_KEY_ID and the like, or a profile)"
     cause: Any = error.__cause__ or error
-    if type(cause).__name__ in _NAMED:
-        return _NAMED[type(cause).__name__]
-    code = getattr(cause, "response", {}).get("Error", {}).get("Code")
+    response = getattr(cause, "response", None)  # errors of connections have one, too, which is None
+    code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
     return f"{type(cause).__name__} {code}" if code else type(cause).__name__

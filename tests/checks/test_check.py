@@ -180,6 +180,14 @@ def taken(image, row):
     return {"mean": 1}
 def mode(image, row):
     return {"is_rgb": image.mode == "RGB" and 1, "style": len(row["style"])}
+def leaves(image, row):
+    name = row.pop("id")
+    calls.append(name)
+    row.clear()
+    if name == "two":
+        raise SystemExit(7)
+    return 1
+leaves.version = 1
 number = 5
 """
 
@@ -247,6 +255,19 @@ def test_what_is_no_score_is_counted_and_told(folder: Path, calls: list[str]) ->
     assert finding.first == ("judge_of_mine:torn: images/one.png: RuntimeError: no memory",)
 
 
+def test_a_function_that_ends_the_program_or_empties_its_row_harms_nobody(
+    folder: Path, calls: list[str]
+) -> None:
+    """It has failed for that picture; the table is written, and what it said of the others is remembered."""
+    checked = nb.check(folder, score=["judge_of_mine:leaves", "judge_of_mine:two"])
+    (finding,) = (finding for finding in checked.findings if finding.kind is Kind.SCORE)
+    assert (finding.count, finding.first[0].rpartition(": ")[0][-10:]) == (1, "SystemExit")
+    assert lines(folder)["one"]["length"]
+    calls.clear()
+    nb.check(folder, score="judge_of_mine:leaves")
+    assert calls == ["two"]
+
+
 @pytest.mark.parametrize("name", ["wild", "taken"])
 def test_names_of_scores_are_few_and_free(folder: Path, calls: list[str], name: str) -> None:
     """The same for all pictures, and none of ours."""
@@ -295,6 +316,7 @@ def test_the_same_picture_of_two_rows_has_two_scores(tmp_path: Path, calls: list
         ("judge_of_mine:number", "is no function"),
         ("no_such_module_at_all:x", "No module named"),
         ("broken_of_mine:x", "SyntaxError"),
+        ("leaving_of_mine:x", "SystemExit"),
     ],
 )
 def test_what_cannot_be_asked_is_said_at_once(
@@ -302,6 +324,7 @@ def test_what_cannot_be_asked_is_said_at_once(
 ) -> None:
     """Before any picture is looked at."""
     (tmp_path / "broken_of_mine.py").write_text("def")
+    (tmp_path / "leaving_of_mine.py").write_text("raise SystemExit(0)")
     with pytest.raises(nb.UsageError, match=words):
         nb.check(folder, score=spec)
     assert not (folder / "checks.csv").exists()

@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +224,75 @@ def test_a_server_that_is_gone_is_told_without_keys(
     assert SECRET not in said
     assert "AKIA" not in said
     assert "same command again" in said
+
+
+def test_nothing_was_sent_where_nobody_is_let_in(s3: Any, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wrong or no keys, no bucket: exit 2, and the sentence says where keys come from."""
+    said = []
+    with monkeypatch.context() as patch:
+        patch.setattr(storage.Storage, "_failing", denied(storage.Storage._failing))
+        said.append(refusal(run, OUT))
+    assert names(s3) == []
+    said.append(refusal(run, "s3://nobody/x"))
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    said.append(refusal(run, OUT))
+    for told, words in zip(said, ("access is denied", "no such bucket", "no keys"), strict=True):
+        assert words in told
+        assert "nothing was sent" in told
+        assert "AWS_" in told
+        assert SECRET not in told
+
+
+def refusal(run: Path, out: str) -> str:
+    with pytest.raises(UsageError) as refused:
+        export(run, "webdataset", out)
+    assert refused.value.exit_code == 2
+    return str(refused.value)
+
+
+def denied(failing: Any) -> Any:
+    """Whatever is asked of the storage is refused, as `s3fs` says it."""
+
+    @contextmanager
+    def fails(self: Any, doing: str) -> Iterator[None]:
+        with failing(self, doing):
+            raise PermissionError(f"The key {SECRET} does not exist in our records.")
+            yield
+
+    return fails
+
+
+def test_keys_that_expire_on_the_way_stop_the_export(
+    s3: Any, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit 3: something is there already, and the same command goes on."""
+
+    def expired(*_: object, **__: object) -> None:
+        raise PermissionError("ExpiredToken")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("s3fs.S3FileSystem.put_file", expired)
+        with pytest.raises(RunStopped, match="access is denied"):
+            export(run, "webdataset", OUT)
+    assert export(run, "webdataset", OUT).is_new
+
+
+def test_a_connection_that_breaks_in_the_middle_is_told(
+    s3: Any, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its kind; it has the name of a response, and none."""
+    exceptions = pytest.importorskip("botocore.exceptions")
+
+    def breaks(*_: object, **__: object) -> None:
+        raise exceptions.ConnectionClosedError(endpoint_url=f"http://127.0.0.1/{SECRET}")
+
+    monkeypatch.setattr("s3fs.S3FileSystem.put_file", breaks)
+    with pytest.raises(RunStopped, match="ConnectionClosedError") as stopped:
+        export(run, "webdataset", OUT)
+    assert SECRET not in str(stopped.value)
 
 
 def test_other_formats_go_to_folders(run: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -255,6 +256,30 @@ def test_a_full_disk_leaves_the_export_of_before(
         with pytest.raises(nb.DiskFailed, match="full"):
             nb.export(small, "imagefolder", tmp_path / "set")
     assert hashes(tmp_path / "set") == before
+
+
+@pytest.mark.parametrize("job", ["export", "check"])
+def test_a_disk_that_is_full_before_anything_is_written_is_one_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, job: str
+) -> None:
+    """What was chosen or found is kept on disk first: exit 3, as everywhere, and no error of the system's."""
+    run = make_folder(tmp_path / "out", [Made(f"r{n}", prompt="x" * 8000) for n in range(40)])
+    before = hashes(run)
+    monkeypatch.setattr("nanobanana_batch.checks.table.other_columns", many)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (70_000, limits[1]))
+    try:
+        with pytest.raises(nb.DiskFailed) as told:
+            nb.export(run, "imagefolder", tmp_path / "set") if job == "export" else nb.check(run)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert told.value.exit_code == 3
+    assert hashes(run) == before
+
+
+def many(_: object) -> dict[str, str]:
+    """Scores of a person's own."""
+    return {"told": "x" * 8000}
 
 
 def test_a_folder_that_nobody_may_write_to_is_told(small: Path, tmp_path: Path) -> None:

@@ -44,8 +44,8 @@
 
   function marks(record) {
     const found = [];
-    const { practice, rows } = Gallery.summary.totals;
-    if (record.practice && record.thumb && practice < rows) // of all of them the head says it found.push(el("span.mark.is-practice", { text: "placeholder" }));
+    const { practice, rows } = Gallery.summary.totals; // where all are placeholders, the head says so
+    if (record.practice && record.thumb && practice < rows) found.push(el("span.mark.is-practice", { text: "placeholder" }));
     if (record.stands) found.push(el("span.mark.is-warned", { text: record.stands }));
     if (record.verdict) found.push(el(`span.mark.is-${record.verdict}`, { text: record.verdict === "accepted" ? "✓" : "✕", title: record.verdict }));
     if (record.rating) found.push(el("span.mark.is-rated", { text: "★".repeat(record.rating), title: `rated ${record.rating}` }));
