@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from nanobanana_batch.model import Kind
-from nanobanana_batch.state.lifecycle import (
+from nanobanana_batch.state.lifecycle import ImagePhase, (
     FAILURES,
     GIVEN_UP,
     RUNNING,
@@ -289,7 +289,7 @@ def owed(reader: Reader) -> dict[str, Owed]:
         name: Owed(*next(reader.each(_ONE_OWED.format(which=which, credits=credits))))
         for name, (which, credits) in _OWED.items()
     }
-    return {**found, "lost": Owed(*next(reader.each(_LOST)))}
+    return {**found, ImagePhase.LOST.value: Owed(*next(reader.each(_LOST)))}
 
 
 def waiting(reader: Reader) -> Iterator[Waiting]:
