@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from nanobanana_batch.model import Kind
-from nanobanana_batch.state.lifecycle import ImagePhase, (
+from nanobanana_batch.state.lifecycle import (
     FAILURES,
     GIVEN_UP,
     RUNNING,
