@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -190,7 +191,15 @@ def _reasons(tally: Tally) -> str:
 
 
 def _spool_folder(target: Target | FarTarget) -> Path:
-    """Where there is room: beside the export, or else where temporary files go."""
-    if isinstance(target, Target) and target.path.parent.is_dir():
-        return target.path.parent
+    """Where there is room: beside the export, or else where temporary files go.
+
+    Raises:
+        UsageError: the export has no place there.
+    """
+    if isinstance(target, Target) and (beside := target.path.parent).is_dir():
+        if not os.access(beside, os.W_OK | os.X_OK):
+            raise UsageError(
+                f"This user may not write to {beside}.", hint="--out PATH puts the export elsewhere."
+            )
+        return beside
     return Path(gettempdir())

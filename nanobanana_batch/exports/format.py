@@ -123,9 +123,9 @@ def refuse_unused(format: Format, options: Options) -> None:
         raise UsageError("--embed-in-signed says more of --embed-metadata, which is not given.")
 
 
-def missing_extra(error: ModuleNotFoundError, extra: str, format: str) -> UsageError:
+def missing_extra(error: ModuleNotFoundError, extra: str, what: str) -> UsageError:
     """The error where a library of an extra is not installed."""
     return UsageError(
-        f"--format {format} needs {error.name}.",
+        f"{what} needs {error.name}.",
         hint=f"`pip install 'nanobanana-batch[{extra}]'` installs it.",
     )

@@ -41,7 +41,7 @@ def check_repo(repo: str) -> None:
     try:
         import huggingface_hub  # noqa: F401
     except ModuleNotFoundError as error:
-        raise missing_extra(error, "hub", "with --push-to-hub") from error
+        raise missing_extra(error, "hub", "--push-to-hub") from error
 
 
 def measured(folder: Path, repo: str) -> Pushed:

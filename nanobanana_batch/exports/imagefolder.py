@@ -105,7 +105,8 @@ class Metadata:
             import pyarrow as pa
             from pyarrow.parquet import ParquetWriter
         except ModuleNotFoundError as error:
-            raise missing_extra(error, "parquet", "imagefolder with a column of nothing but dates") from error
+            what = "--format imagefolder with a column of nothing but dates"
+            raise missing_extra(error, "parquet", what) from error
 
         names = [Feature(name, "string") for name in self._files]
         schema = arrow_schema([*names, *features_of(self._columns, ())]).remove_metadata()

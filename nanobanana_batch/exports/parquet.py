@@ -6,7 +6,7 @@ Which sample stands in which shard follows from what was saved, before anything 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,8 @@ RowOf = Callable[[Sample], dict[str, Any]]
 """Makes the row of a sample, or says `LeftOut`."""
 ROW_GROUP = 100
 """What the Hub's viewer reads at a time."""
+_GROUP_BYTES = 100_000_000
+"""So much of a row group is in memory, some four times over; large pictures make smaller ones."""
 
 
 class Parquet:
@@ -77,7 +79,7 @@ def refuse_without_pyarrow(options: Options) -> None:
     try:
         import pyarrow.parquet  # noqa: F401
     except ModuleNotFoundError as error:
-        raise missing_extra(error, "parquet", options.format) from error
+        raise missing_extra(error, "parquet", f"--format {options.format}") from error
 
 
 def _size(sample: Sample) -> int:
@@ -107,28 +109,63 @@ def write_shard(
     part: Iterator[Sample],
     row: RowOf,
 ) -> int:
+    """Write one file of samples; returns how many bytes its rows take."""
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for sample in part:
+            made = None
+            with samples.written(sample):
+                made = row(sample)
+            if made is not None:
+                yield made
+
+    return write_rows(place, name, schema, rows())
+
+
+def write_rows(place: Place, name: str, schema: pa.Schema, rows: Iterable[dict[str, Any]]) -> int:
     """Write one file, a row group at a time; returns how many bytes its rows take."""
     import pyarrow as pa
     from pyarrow.parquet import ParquetWriter
 
-    size = 0
+    bytes_of_pictures = {
+        f"{field.name}.bytes" if pa.types.is_struct(field.type) else field.name
+        for field in schema
+        if pa.types.is_struct(field.type) or pa.types.is_binary(field.type)
+    }
     texts = [field.name for field in schema if not pa.types.is_struct(field.type)]
-    pictures = [field.name for field in schema if pa.types.is_struct(field.type)]
-    codecs = dict.fromkeys((*texts, *(f"{name}.path" for name in pictures)), "SNAPPY")
-    codecs |= {f"{name}.bytes": "NONE" for name in pictures}  # they are compressed already
+    texts = [name for name in texts if name not in bytes_of_pictures]
+    paths = [f"{field.name}.path" for field in schema if pa.types.is_struct(field.type)]
+    codecs = dict.fromkeys((*texts, *paths), "SNAPPY")
+    codecs |= dict.fromkeys(bytes_of_pictures, "NONE")  # they are compressed already
+    size = 0
     with (
         place.file(name) as file,
         ParquetWriter(
             file, schema, compression=codecs, use_dictionary=texts, write_statistics=texts
         ) as writer,
     ):
-        while listed := list(islice(part, ROW_GROUP)):
-            rows = []
-            for sample in listed:
-                with samples.written(sample):
-                    rows.append(row(sample))
-            if rows:
-                table = pa.Table.from_pylist(rows, schema)
-                writer.write_table(table, row_group_size=ROW_GROUP)
-                size += table.nbytes
+        for group in _groups(rows):
+            table = pa.Table.from_pylist(group, schema)
+            group.clear()
+            writer.write_table(table, row_group_size=ROW_GROUP)
+            size += table.nbytes
+            del table  # before the next ones are read
     return size
+
+
+def _groups(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    group: list[dict[str, Any]] = []
+    size = 0
+    for row in rows:
+        group.append(row)
+        size += sum(_weight(value) for value in row.values())
+        if len(group) == ROW_GROUP or size >= _GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _weight(value: Any) -> int:
+    held = value.get("bytes") if isinstance(value, dict) else value
+    return len(held) if isinstance(held, bytes) else 0

@@ -20,7 +20,7 @@ from nanobanana_batch.exports.features import BYTES, Feature, arrow_schema
 from nanobanana_batch.exports.format import Layout, Looked, Takes
 from nanobanana_batch.exports.options import MAX_BYTES, Encoding, Options
 from nanobanana_batch.exports.pairs import JudgedPair, Pairs
-from nanobanana_batch.exports.parquet import ROW_GROUP, refuse_without_pyarrow
+from nanobanana_batch.exports.parquet import refuse_without_pyarrow, write_rows
 from nanobanana_batch.exports.place import Place
 from nanobanana_batch.exports.recode import Recoding
 from nanobanana_batch.exports.sample import Sample
@@ -77,7 +77,7 @@ class Preferences:
                 for number, length in enumerate(shards):
                     name = f"data/{split}-{number:05d}-of-{len(shards):05d}.parquet"
                     rows = _rows(samples, islice(part, length), caption, recoding)
-                    sizes[split] += _write(place, name, rows)
+                    sizes[split] += write_rows(place, name, arrow_schema(_FEATURES), rows)
             notes = pairs.notes()
         return Layout(
             features=_FEATURES,
@@ -110,19 +110,6 @@ def _told(sample: Sample, side: str) -> dict[str, str]:
     entry = sample.entry
     values = (sample.key, entry.request.model, sample.picture.sha256, entry.row_key)
     return {f"{name}_{side}": value for name, value in zip(_OF_EACH, values, strict=True)}
-
-
-def _write(place: Place, name: str, rows: Iterator[dict[str, Any]]) -> int:
-    import pyarrow as pa
-    from pyarrow.parquet import ParquetWriter
-
-    schema, size = arrow_schema(_FEATURES), 0
-    with place.file(name) as file, ParquetWriter(file, schema, compression="SNAPPY") as writer:
-        while listed := list(islice(rows, ROW_GROUP)):
-            table = pa.Table.from_pylist(listed, schema)
-            writer.write_table(table, row_group_size=ROW_GROUP)
-            size += table.nbytes
-    return size
 
 
 def _shard_lengths(pairs: Iterator[JudgedPair], most_bytes: int) -> list[int]:

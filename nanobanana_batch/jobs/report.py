@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -48,6 +49,10 @@ def place_of(paths: Sequence[Path], out: Path | None) -> Path:
         raise UsageError(f"{place} is a folder, where the report belongs.", hint="Name a file: --out FILE.")
     if out is not None and not place.parent.is_dir():
         raise UsageError(f"There is no folder {place.parent}.")
+    if place.parent.is_dir() and not os.access(place.parent, os.W_OK | os.X_OK):
+        raise UsageError(
+            f"This user may not write to {place.parent}.", hint="--out FILE puts the report elsewhere."
+        )
     return place
 
 

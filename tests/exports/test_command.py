@@ -95,3 +95,20 @@ def test_edits_of_a_run_without_sources_say_what_is_missing(command: Run) -> Non
     code, _, err = command("out", "--format", "edits", "--out", "set")
     assert code == 2
     assert "Edits are rows with a local source image: images, images_from or from of a manifest." in err
+
+
+@pytest.mark.parametrize(
+    ("library", "words", "said"),
+    [
+        ("pyarrow.parquet", ("parquet",), "--format parquet needs pyarrow.parquet. `pip install"),
+        ("huggingface_hub", ("csv", "--push-to-hub", "me/x"), "--push-to-hub needs huggingface_hub. `pip"),
+    ],
+)
+def test_what_is_not_installed_is_told_with_what_needs_it(
+    command: Run, monkeypatch: pytest.MonkeyPatch, library: str, words: tuple[str, ...], said: str
+) -> None:
+    """And how it is installed."""
+    monkeypatch.setitem(sys.modules, library, None)
+    code, _, err = command("out", "--out", "set", "--format", *words)
+    assert code == 2
+    assert said in err

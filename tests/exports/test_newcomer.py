@@ -36,8 +36,8 @@ def test_from_a_run_to_the_first_batch_in_five_lines(tmp_path: Path) -> None:
     """Two for the shell, three of Python."""
     make_starter(tmp_path / "pictures")
     (shell,), (python,) = blocks("README.md", "Train on it"), blocks("README.md", "Train on it", "python")
-    lines = [*shell.split("\n"), *python.split("\n")]
-    assert len(list(filter(None, lines))) == 5
+    lines = [line for line in (shell + python).splitlines() if line]
+    assert len(lines) == 5
     for line in shell.splitlines():
         done = carried_out(line, tmp_path / "pictures")
         assert done.returncode == 0, done.stderr

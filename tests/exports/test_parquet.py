@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 import nanobanana_batch as nb
-from tests.exports.finished import Made, make_folder
+from nanobanana_batch.exports import parquet
+from tests.exports.finished import Made, make_folder, picture
 from tests.exports.test_imagefolder import equals
 
 CALLED = {"image": "var_image"}
@@ -81,6 +82,18 @@ def test_row_groups_have_a_hundred_rows(tmp_path: Path) -> None:
     nb.export(run, "parquet", tmp_path / "set")
     found = pq.ParquetFile(tmp_path / "set/data/train-00000-of-00001.parquet").metadata
     assert [found.row_group(number).num_rows for number in range(found.num_row_groups)] == [100, 100, 10]
+
+
+def test_large_pictures_make_smaller_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is in memory at a time does not grow with the weight of a picture."""
+    monkeypatch.setattr(parquet, "_GROUP_BYTES", 250_000)
+    data = [picture(f"{number}") + b"0" * 100_000 for number in range(7)]
+    run = make_folder(tmp_path / "out", [Made(f"r{number}", data=each) for number, each in enumerate(data)])
+    nb.export(run, "parquet", tmp_path / "set")
+    found = pq.ParquetFile(tmp_path / "set/data/train-00000-of-00001.parquet")
+    groups = range(found.metadata.num_row_groups)
+    assert [found.metadata.row_group(number).num_rows for number in groups] == [3, 3, 1]
+    assert [row["bytes"] for row in found.read()["image"].to_pylist()] == data
 
 
 def test_paths_may_stand_in_the_place_of_bytes(run: Path, rows: Sequence[Made], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,6 +37,16 @@ def test_no_folder_is_told(name: str, tmp_path: Path) -> None:
     """In the same words everywhere."""
     with pytest.raises(nb.UsageError, match=r"^No output folder is named\.$"):
         FUNCTIONS[name]([], tmp_path)
+
+
+@pytest.mark.parametrize("name", ["report", "export"])
+def test_a_folder_of_another_user_is_told_with_a_way_out(
+    name: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which folder it is, not which of our files."""
+    monkeypatch.setattr(os, "access", lambda path, mode, **how: Path(path) != tmp_path)
+    with pytest.raises(nb.UsageError, match=f"^This user may not write to {tmp_path}\\. --out "):
+        FUNCTIONS[name](folder, tmp_path)
 
 
 def test_one_text_is_one_choice(folder: Path) -> None:
