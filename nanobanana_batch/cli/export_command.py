@@ -102,7 +102,7 @@ from nanobanana_batch.exports.registry import FORMATS
 @no_progress
 @quiet
 @as_json_flag
-def export(folders: tuple[Path, ...], no_progress: bool, quiet: bool, json_: bool, **options: Any) -> int:
+def export(folders: tuple[Path, ...], no_progress: bool, quiet: bool, json_: bool, **options: Any) -> None:
     """Make a data set, a table or a contact sheet.
 
     Images with their prompts and variables, in the order of the manifest; only whole images, as they were
@@ -117,4 +117,3 @@ def export(folders: tuple[Path, ...], no_progress: bool, quiet: bool, json_: boo
         show(as_json(done))
     elif not quiet:
         show(exported_text(done))
-    return done.exit_code

@@ -35,4 +35,4 @@ def exported_text(done: Exported) -> str:
     if pushed := done.pushed:
         sent = f"sent to {pushed.url}" if pushed.url else f"would be sent to the data set {pushed.repo}"
         lines.append(f"  {counted(pushed.files, 'file')} ({bytes_text(pushed.bytes)}) {sent}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *done.remarks])

@@ -75,7 +75,7 @@ def gallery(
         made = make(folders, out=out, only=only, where=where, one_file=one_file, progress=progress)
     if json_:
         show(as_json(made))
-    elif not quiet or made.not_readable:
+    elif not quiet or made.not_readable or made.remarks:
         show(_told(made), err=True)
     if serve:
         _serve(made.path, folders, port)
@@ -96,4 +96,4 @@ def _told(made: GalleryMade) -> str:
     told += f"; thumbnails made: {made.thumbnails_made:,}, kept: {made.thumbnails_kept:,}"
     if made.not_readable:
         told += f"\n{counted(made.not_readable, 'image')} cannot be shown; the page says why"
-    return told
+    return "\n".join([told, *made.remarks])

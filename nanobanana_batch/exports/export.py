@@ -23,6 +23,7 @@ from nanobanana_batch.exports.format import Format, Layout, Looked, LooksFirst, 
 from nanobanana_batch.exports.hub import Pushed, check_repo, measured, push
 from nanobanana_batch.exports.leaving_out import Why
 from nanobanana_batch.exports.options import Options
+from nanobanana_batch.exports.place import Place
 from nanobanana_batch.exports.registry import load
 from nanobanana_batch.exports.samples import Samples, Spool
 from nanobanana_batch.exports.tally import Tally
@@ -53,7 +54,8 @@ class Exported:
     """Pictures into which nothing was written, by reason; they are in the export as they are."""
     pushed: Pushed | None = None
     """What went to the Hub, or would; None: nothing was to."""
-    exit_code: int = field(default=0)
+    remarks: tuple[str, ...] = ()
+    """Of values of `where` that nothing has: probably a slip."""
 
 
 def export(
@@ -67,47 +69,32 @@ def export(
         FolderRefused, StateFailed: a folder cannot be read.
         DiskFailed: the disk is full or refuses; the export of before is untouched.
     """
-    format, disk, watch = load(options.format), Disk(), watch or Nobody()
-    refuse_unused(format, options)
-    format.check(options)
-    target = target_of(options, is_file=format.is_file, disk=disk)
-    if options.push_to_hub:
-        _check_push(format, target, options)
-    target.refuse_foreign(options.as_text())
+    format, watch = load(options.format), watch or Nobody()
+    target = _place_for(format, options)
     collection = Collection(folders)
     columns, selection = _columns(collection, format, options), _selection(collection, options)
     tally = Tally(manifests=collection.manifests, folders=collection.names)
+    change = change_of(options, tally)
     with closing(Spool(_spool_folder(target))) as spool:
         chosen = choose(collection, selection, format, options, columns, spool, tally, watch)
         _refuse_placeholders(chosen, options)
         paths = [folder.path for folder in collection.folders]
-        change = change_of(options, tally)
         samples = Samples(spool, chosen.sides, options.splits, columns, tally, watch, paths, change)
         if not len(samples):
             raise UsageError(
                 f"There is nothing to export{_reasons(tally)}.",
-                hint=_what_to_look_at(options, tally),
+                hint=" ".join([*selection.idle(), _what_to_look_at(options, tally)]).strip(),
             )
         looked = format.look(samples, options) if isinstance(format, LooksFirst) else Looked()
         plan = f"{chosen.plan} {looked.plan}".strip()
-        place, pushed = None, None
         is_new = not dry_run and not target.is_up_to_date(plan)
-        if is_new:
-            with target.built(options.as_text(), plan, tally) as folder:
-                place = target.place(folder, change)
-                watch.begin("written", len(samples))
-                layout = format.write(samples, place, options)
-                if not tally.written.total():
-                    raise UsageError(f"No picture could be exported{_reasons(tally)}.")
-                if not format.is_file:
-                    place.put(CARD, card(samples, options, layout or Layout()).encode())
+        place = _written(samples, format, target, options, plan, tally, watch) if is_new else None
+        pushed = None
         if options.push_to_hub and isinstance(target, Target):
             pushed = _pushed(samples, format, target, options, plan, dry_run=dry_run)
-    if is_new:
-        told = Told(*counts_of(tally))
-    else:
-        planned = looked.splits or {name: samples.planned(name) for name in samples.splits}
-        told = (None if dry_run else target.told()) or Told(planned, counts_of(tally)[1])
+    planned = looked.splits or {name: samples.planned(name) for name in samples.splits}
+    earlier = None if is_new or dry_run else target.told()
+    told = Told(*counts_of(tally)) if is_new else earlier or Told(planned, counts_of(tally)[1])
     return Exported(
         path=target.shown,
         format=options.format,
@@ -120,7 +107,40 @@ def export(
         pushed=pushed,
         copied_instead_of_linked=place.copied_instead if place else 0,
         not_embedded=dict(tally.not_embedded),
+        remarks=tuple(selection.idle()),
     )
+
+
+def _place_for(format: Format, options: Options) -> Target | FarTarget:
+    """Where it goes; what is wrong with the options, or stands there already, is told before any work."""
+    refuse_unused(format, options)
+    format.check(options)
+    target = target_of(options, is_file=format.is_file, disk=Disk())
+    if options.push_to_hub:
+        _check_push(format, target, options)
+    target.refuse_foreign(options.as_text())
+    return target
+
+
+def _written(
+    samples: Samples,
+    format: Format,
+    target: Target | FarTarget,
+    options: Options,
+    plan: str,
+    tally: Tally,
+    watch: Watch,
+) -> Place:
+    """All files of it, the card last."""
+    with target.built(options.as_text(), plan, tally) as folder:
+        place = target.place(folder, samples.change)
+        watch.begin("written", len(samples))
+        layout = format.write(samples, place, options)
+        if not tally.written.total():
+            raise UsageError(f"No picture could be exported{_reasons(tally)}.")
+        if not format.is_file:
+            place.put(CARD, card(samples, options, layout or Layout()).encode())
+    return place
 
 
 def _pushed(

@@ -71,6 +71,8 @@ class GalleryMade:
     thumbnails_kept: int
     not_readable: int
     """Images that cannot be shown; the page says why."""
+    remarks: tuple[str, ...] = ()
+    """Of values of `where` that nothing has: probably a slip."""
 
 
 def build(order: Order, progress: Progress = lambda done, total: None) -> GalleryMade:
@@ -99,7 +101,7 @@ def build(order: Order, progress: Progress = lambda done, total: None) -> Galler
         _write(out / INDEX_NAME, pages.page(f"{DATA}/{data}", spool.count))
         _remove_other_data(out / DATA, data)
         thumbs.keep_only(_hex(found.keys))
-        return _made(out / INDEX_NAME, found)
+        return _made(out / INDEX_NAME, found, selection)
 
 
 def _place(order: Order, collection: Collection) -> Path:
@@ -129,7 +131,7 @@ def _in_one_file(
         pictures = {key: file for key in _hex(found.keys) if (file := thumbs.file(key)).is_file()}
         content = pages.one_file([call("summary", 0, summary), *scripts], pictures)
         _write(out, content)
-        return _made(out, found)
+        return _made(out, found, selection)
 
 
 def _hex(keys: Iterable[bytes]) -> dict[str, None]:
@@ -246,7 +248,8 @@ def _write(path: Path, content: bytes) -> None:
     write_atomically(Disk(), path, [content])
 
 
-def _made(path: Path, found: Gathered) -> GalleryMade:
+def _made(path: Path, found: Gathered, selection: Selection) -> GalleryMade:
     told: Mapping[str, Any] = found.totals.told()
     images = found.totals.images
-    return GalleryMade(path, told["rows"], images, found.made, found.kept, found.totals.not_readable)
+    broken, remarks = found.totals.not_readable, tuple(selection.idle())
+    return GalleryMade(path, told["rows"], images, found.made, found.kept, broken, remarks)

@@ -98,9 +98,9 @@ def test_variables_may_be_called_as_what_only_exports_have(tmp_path: Path, forma
 @pytest.mark.parametrize(
     ("how", "told"),
     [
-        ({"link": "hrad"}, "--link 'hrad'"),
-        ({"images": "every"}, "--images 'every'"),
-        ({"noted": "yes"}, "--noted 'yes'"),
+        ({"link": "hrad"}, "link: 'hrad'"),
+        ({"images": "every"}, "images: 'every'"),
+        ({"noted": "yes"}, "noted: 'yes'"),
         ({"split": "train=1e308,test=1e308"}, "--split"),
         ({"out": ""}, "--out has to be a path"),
         ({"out": "a\0b"}, "--out has to be a path"),

@@ -33,6 +33,14 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     return run
 
 
+def test_a_value_that_nothing_has_is_told(command: Run) -> None:
+    """It was probably misspelt; what has the others is exported all the same."""
+    words = ("out", "--format", "jsonl", "--out", "set.jsonl", "--where", "id=a,bb")
+    code, out, _ = command(*words)
+    assert (code, "1 sample written" in out) == (0, True)
+    assert "nothing has id = 'bb'; there it is 'a', 'b'" in out
+
+
 def test_it_says_what_was_written_and_what_was_not(command: Run) -> None:
     """In a few lines; with --json for programs, and with -q nothing at all."""
     words = ("out", "--format", "imagefolder", "--out", "set")

@@ -429,6 +429,7 @@ def test_no_rows_are_a_gallery_too(folder: Path) -> None:
     """An empty selection is no error: the next run may fill it."""
     made = nb.gallery(folder, where=["prompt~nobody"])
     assert (made.rows, made.images) == (0, 0)
+    assert "nothing has prompt ~ 'nobody'" in made.remarks[0]
     assert data(folder / "gallery").keys() == {"summary"}
 
 
