@@ -159,7 +159,6 @@ def refuse_mixing(folder: Path, providers: Iterable[str], provider: str) -> None
     Raises:
         UsageError: one of these has made images of the other kind in the folder.
     """
-
     others = [name for name in providers if is_practice(name) != is_practice(provider)]
     if others:
         way = _way_to(others[0])

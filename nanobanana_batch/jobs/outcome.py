@@ -98,7 +98,6 @@ def _made(session: Session) -> Outcome:
 
 
 def _outcome(session: Session, worked: Worked) -> Outcome:
-
     look = Look(session.folder.path)
     results = session.folder.path / RESULTS_NAME
     if session.store.meta("manifest") is not None:
