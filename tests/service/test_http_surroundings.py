@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import resource
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager, suppress
 
 import httpx
 import pytest
 
 from nanobanana_batch.errors import LinkFailed
-from nanobanana_batch.files.descriptors import open_now
 from nanobanana_batch.providers.base import NotSent, Unknown
 from nanobanana_batch.providers.http import LinkHttp, NoReply, NothingSent, Timeouts
 from nanobanana_batch.providers.link_rules import LinkRules
 from nanobanana_batch.providers.transports import Steps
 from nanobanana_batch.providers.watch import Secret, Watch
+from tests.service.no_descriptors import no_descriptors
 from tests.service.test_http_paid import BODY, QUICK, Raising, Seen, client, no_http, provider, send, serving
 
 BASE_URL = "https://api.nanobanana.test"
@@ -105,17 +104,6 @@ async def test_what_a_proxy_does_before_the_request_left_leaves_nothing_in_doubt
             read = await opened.read_many(["task-0"])
     assert isinstance(outcome, NotSent), outcome
     assert read.failure
-
-
-@contextmanager
-def no_descriptors() -> Iterator[None]:
-    """Not one more file or connection can be opened."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (open_now(), hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.anyio

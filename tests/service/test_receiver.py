@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import random
-import resource
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import anyio
 import httpx
@@ -18,6 +16,7 @@ from anyio.abc import SocketStream
 from nanobanana_batch.engine.callback_urls import callback_token
 from nanobanana_batch.errors import RunStopped, UsageError
 from nanobanana_batch.receiver import MOST_BODY_BYTES, Address, parse_address, receiving
+from tests.service.no_descriptors import no_descriptors
 
 pytestmark = pytest.mark.anyio
 TOKEN = callback_token("nb-1")
@@ -332,23 +331,6 @@ async def test_a_system_without_connections_to_give_is_waited_for() -> None:
             assert hints == []
         assert status(await ask(port, post(f"/{'0' * 32}"))) == 204
     assert sorted(hints)[0] == "0" * 32
-
-
-@contextmanager
-def no_descriptors() -> Iterator[None]:
-    """Nothing more can be opened in this process."""
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    taken: list[int] = []
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/dev/fd"))) + 1, before[1]))
-    try:
-        with suppress(OSError):
-            while True:
-                taken.append(os.dup(0))
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
-        for one in taken:
-            os.close(one)
 
 
 async def test_garbage_does_not_reach_the_run() -> None:
