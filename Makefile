@@ -9,25 +9,28 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 pytho
 BIN := .venv/bin
 # One word for the shell, whatever a file is called; after `--` it is no option either.
 quoted = '$(subst ','\'',$(1))'
-INSTALLED := .venv/installed-$(shell cksum pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
+PINS := $(shell cksum pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
+# What runs need; and, with it, what the tests load exports with, which is four times as much.
+RUNNABLE := .venv/runnable-$(PINS)
+INSTALLED := .venv/installed-$(PINS)
 
 .PHONY: run test lint browser bench campaign night mutate between fuzz-state audit clean FORCE
 .PRECIOUS: outputs/%/results.csv
 
-run: $(INSTALLED) ## make the images of MANIFEST (embedded service: no key, no cost)
+run: $(RUNNABLE) ## make the images of MANIFEST (embedded service: no key, no cost)
 	$(BIN)/nanobanana-batch run --provider $(PROVIDER) $(RUN_FLAGS) -- $(call quoted,$(MANIFEST))
 
 # A target like any other: `make outputs/parti/results.csv`. The program itself knows best whether there
 # is something to do (a table behind the manifest, a deleted image), so it is always asked; it sends
 # nothing and leaves the file untouched when there is not, and fails while rows are incomplete.
-outputs/%/results.csv: manifests/%.yaml $(INSTALLED) FORCE
+outputs/%/results.csv: manifests/%.yaml $(RUNNABLE) FORCE
 	$(BIN)/nanobanana-batch run --out $(call quoted,outputs/$*) --provider $(PROVIDER) $(RUN_FLAGS) -- $(call quoted,$<)
 
-outputs/%/results.csv: manifests/%.csv $(INSTALLED) FORCE
+outputs/%/results.csv: manifests/%.csv $(RUNNABLE) FORCE
 	$(BIN)/nanobanana-batch run --out $(call quoted,outputs/$*) --provider $(PROVIDER) $(RUN_FLAGS) -- $(call quoted,$<)
 
 # All steps of a chain, in the order of their names; a step that is not complete ends it.
-pipelines/%: $(INSTALLED) FORCE
+pipelines/%: $(RUNNABLE) FORCE
 	for step in $(call quoted,$@)/*.yaml; do \
 	  $(BIN)/nanobanana-batch run --provider $(PROVIDER) $(RUN_FLAGS) -- "$$step" || exit; \
 	done
@@ -101,13 +104,17 @@ clean: ## the environment and caches; outputs stay
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(RUNNABLE): pyproject.toml constraints.txt
 ifeq ($(PYTHON),)
 	@echo "Python 3.11 or newer is needed; name it with: make PYTHON=/path/to/python3" >&2; exit 1
 endif
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
 	  { echo "This Python has no venv module (on Debian: apt-get install python3-venv)" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@rm -f .venv/runnable-* && touch $@
+
+$(INSTALLED): $(RUNNABLE)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@rm -f .venv/installed-* && touch $@
 FORCE:

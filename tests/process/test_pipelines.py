@@ -80,7 +80,7 @@ def made(tmp_path: Path, target: str, *names: str, fails_at: str = "nothing") ->
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    given = [f"BIN={program.parent}", "INSTALLED=", "RUN_FLAGS=--limit 2", f"PYTHON={sys.executable}"]
+    given = [f"BIN={program.parent}", "RUNNABLE=", "RUN_FLAGS=--limit 2", f"PYTHON={sys.executable}"]
     ended = subprocess.run(["make", target, *given], cwd=tmp_path, capture_output=True, check=False)
     calls = said.read_text().split("\n\n")[:-1] if said.exists() else []
     return ended.returncode, [call.splitlines() for call in calls]
