@@ -10,7 +10,7 @@ BIN := .venv/bin
 # One word for the shell, whatever a file is called; after `--` it is no option either.
 quoted = '$(subst ','\'',$(1))'
 PINS := $(shell cksum pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
-# What runs need; and, with it, what the tests load exports with, which is four times as much.
+# What runs need; and, with it, what the tests load exports with, which is several times as much.
 RUNNABLE := .venv/runnable-$(PINS)
 INSTALLED := .venv/installed-$(PINS)
 
