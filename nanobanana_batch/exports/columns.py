@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from nanobanana_batch.collection.columns import OF_CHECK, OF_VARIABLE, cell, column_of
 from nanobanana_batch.exports.sample import Sample
+from nanobanana_batch.model import REQUEST_FIELDS
 from nanobanana_batch.results import AFTER_VARIABLES, BEFORE_VARIABLES
 
 Value = str | int | float | bool | None
@@ -54,19 +55,7 @@ PLACEHOLDER, OTHER_IMAGES = "\0placeholder", "\0other_images"
 """What only exports have; a variable may be called as what stands behind the first sign, and no more."""
 _WHOLE = ("variant", "image_number", "width", "height", "size_bytes", "rating", "attempts")
 _TYPES = dict.fromkeys(_WHOLE, Type.WHOLE) | {"credits": Type.NUMBER, PLACEHOLDER: Type.TRUTH}
-_BEFORE = (
-    "id",
-    "prompt",
-    "model",
-    "aspect_ratio",
-    "resolution",
-    "images",
-    "output_format",
-    "web_search",
-    "image_search",
-    "thinking_level",
-    "variant",
-)
+_BEFORE = ("id", *REQUEST_FIELDS, "variant")
 _AFTER = ("image_number", "width", "height", "sha256", "duplicate_of", "note", "provider", "row_key")
 _JUDGED = ("rating", "verdict", "rating_note")
 
