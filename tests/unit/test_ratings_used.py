@@ -99,6 +99,16 @@ def test_a_file_that_cannot_be_read_does_not_fail_a_run(first: Path) -> None:
     assert "  ratings: " in standing_text(standing(find(first)))
 
 
+@pytest.mark.parametrize("name", ["ratings.csv", "preferences.csv", "checks.csv", "report.html"])
+def test_what_people_have_made_of_these_files_keeps_nobody_from_collecting(first: Path, name: str) -> None:
+    """A link is not followed, and no reason to leave images where they are that were paid for."""
+    before = write_results(find(first), Disk()).read_bytes()
+    first.joinpath(name).symlink_to("/etc/passwd")
+    told: list[str] = []
+    assert write_results(find(first), Disk(), None, told.append).read_bytes() == before
+    assert [("symbolic link" in line) for line in told] == ([True] if name == "ratings.csv" else [])
+
+
 def test_status_says_how_many_are_rated(first: Path) -> None:
     """And how many pairs; nothing where nobody has said anything."""
     assert standing(find(first)).ratings is None
