@@ -10,6 +10,7 @@ from nanobanana_batch.collection.entries import names_of
 from nanobanana_batch.errors import UsageError
 from nanobanana_batch.files.disk import Disk, write_atomically
 from nanobanana_batch.files.folder import REPORT_NAME, find
+from nanobanana_batch.files.plain import refuse_foreign
 from nanobanana_batch.jobs.outlook import priced_standing
 from nanobanana_batch.reports.gather import Looked, gather
 from nanobanana_batch.reports.page import pieces
@@ -39,11 +40,14 @@ def place_of(paths: Sequence[Path], out: Path | None) -> Path:
 
     Raises:
         UsageError: it is not known where it belongs, there is no such folder, or one is in the way.
+        FolderRefused: a link or a pipe bears its name in the folder.
     """
     if out is None and len(set(paths)) > 1:
         raise UsageError(
             "A report of several folders belongs to none of them.", hint="Say where: --out FILE."
         )
+    if out is None:
+        refuse_foreign(paths[0], (REPORT_NAME,))
     place = paths[0] / REPORT_NAME if out is None else out
     if place.is_dir():
         raise UsageError(f"{place} is a folder, where the report belongs.", hint="Name a file: --out FILE.")
