@@ -2,8 +2,8 @@
 
     python -m benchmarks.row [--rows N] [--in-flight 64,256,1024] [--image-bytes N] [--rounds N] [--json FILE]
 
-The stub server in C stands on one core, the client on the other where there are two. Everything that makes a
-run durable is on. The loop beside it (aiohttp, the fastest sensible library) sends the same requests, reads each
+The stub server in C stands on one core, the client on the other where there are two. All that makes a run
+durable is on. The loop beside it (aiohttp, the fastest sensible library) sends the same requests, reads each
 task once and writes each image to a file of its own without syncing it or remembering anything.
 """
 
