@@ -194,6 +194,10 @@ BELOW: dict[str, set[str]] = {
     | {"defaults", "pricing", "estimates", "jobs.connection", "jobs.order", "jobs.pilot"}
     | {"jobs.shards"},
     "jobs.shards": {"errors", "files", "state"},
+    "jobs.merge": {"wording", "errors", "files", "state", "results"}
+    | {"jobs.audit", "jobs.connection", "jobs.outlook"},
+    "jobs.procs": {"errors", "steady", "model", "files", "state", "engine", "sharing"}
+    | {"jobs.merge", "jobs.order", "jobs.outcome", "jobs.run", "jobs.shards"},
     "jobs.prices": {"errors", "model", "catalog", "providers", "pricing", "jobs.connection"},
     "jobs.told": {"errors", "engine", "live", "jobs.outcome"},
     "jobs.outlook": {"errors", "files", "state", "providers", "pricing", "estimates", "results", "live"}
