@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +53,11 @@ class Merged:
     def credits_used(self) -> float:
         """By all folders."""
         return sum(standing.credits_used for standing in self.standings)
+
+    @property
+    def credits_reserved(self) -> float:
+        """For what is paid for and not there yet."""
+        return sum(standing.credits_reserved for standing in self.standings)
 
     @property
     def exit_code(self) -> int:
@@ -107,7 +112,7 @@ def refuse_paid_twice(folders: Sequence[Folder]) -> None:
     if twice:
         raise UsageError(
             f"{twice:,} rows were paid for in more than one of these folders, for {amount(total)} credits"
-            f" more than once each: {'; '.join(shown)}{'; …' if twice > len(shown) else ''}. Nothing was written.",
+            f" more than once each: {'; '.join(shown)}{'; …' * (twice > len(shown))}. Nothing was written.",
             hint="They are not parts of one division of a manifest. Merge those that are.",
         )
 
@@ -157,7 +162,8 @@ def _pieces(folders: Sequence[Folder], readers: Sequence[Reader], home: Path) ->
         reader.meta(SHARD) for reader in readers
     )
     together = heapq.merge(*rows, key=lambda row: row[:2]) if are_parts else itertools.chain(*rows)
-    lines = itertools.chain([column_names(variables, (_FOLDER,))], (cells for *_, cells in together))
+    names = column_names(variables, (_FOLDER,))
+    lines: Iterator[Sequence[object]] = itertools.chain([names], (cells for *_, cells in together))
     while piece := list(itertools.islice(lines, _ROWS_AT_ONCE)):
         yield written(piece)
 
@@ -177,12 +183,3 @@ def _rows(
         if cells[others]:
             cells[others] = "|".join(f"{way}/{path}" for path in str(cells[others]).split("|"))
         yield position, number, [*cells, way]
-
-
-def together(standings: Iterable[Standing]) -> dict[str, int]:
-    """Rows of several folders by status."""
-    counts: dict[str, int] = {}
-    for standing in standings:
-        for status, count in standing.counts.items():
-            counts[status] = counts.get(status, 0) + count
-    return counts

@@ -212,7 +212,7 @@ BELOW: dict[str, set[str]] = {
     | {"files", "state", "manifest", "engine", "live", "screen", "results", "exports", "galleries"}
     | {"jobs.audit", "jobs.connection", "jobs.order", "jobs.outcome", "jobs.outlook", "jobs.plan"}
     | {"jobs.retry", "jobs.run", "jobs.session", "jobs.told", "jobs.report", "reports"}
-    | {"checks", "provenance"},
+    | {"checks", "provenance", "jobs.merge", "jobs.procs"},
     "__main__": {"cli"},
     "cli": {"wording", "errors", "commands", "visible", "model", "files", "state", "catalog", "engine"}
     | {"collection"}
@@ -220,7 +220,7 @@ BELOW: dict[str, set[str]] = {
     | {"galleries", "defaults", "api", "project_file", "jobs.starter"}
     | {"jobs.audit", "jobs.connection", "jobs.doctor", "jobs.order", "jobs.outcome", "jobs.outlook"}
     | {"jobs.pilot", "jobs.plan", "jobs.prices", "jobs.rebuild", "jobs.retry", "jobs.run", "jobs.session"}
-    | {"jobs.told"}
+    | {"jobs.told", "jobs.merge"}
     | {"checks", "provenance"},
 }
 """Each room and whom it may know; `cli` and what composes the rooms stand at the end."""

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from nanobanana_batch.engine.tally import Tally
     from nanobanana_batch.jobs.outcome import Outcome
 
-STARTS = 4
-"""So often a shard is started whose process is killed."""
+MOST_KILLS = 5
+"""A shard whose process is killed more often is not started again."""
 _LONGEST_LINE = 64 << 20
 _IN_USE_S = 20.0
 """Processes of a run that was killed end within seconds: so long their folders are waited for."""
@@ -95,7 +95,7 @@ class _Shard:
     """One of them, as far as it has come."""
 
     shard: Shard
-    starts: int = 0
+    kills: int = 0
     process: Process | None = None
     counts: Counts | None = None
     outcome: Outcome | None = None
@@ -173,7 +173,8 @@ class _Crew:
             if code == FolderInUse.exit_code and not self.is_stopping and _may_wait(each):
                 await anyio.sleep(_LOOK_S)
                 continue
-            if code >= 0 or self.is_stopping or each.starts >= STARTS:
+            each.kills += code < 0
+            if code >= 0 or self.is_stopping or each.kills > MOST_KILLS:
                 break
             self.tally.announce(f"shard {each.shard} was ended by signal {-code}; it is started again.")
         if each.outcome is None:
@@ -188,7 +189,6 @@ class _Crew:
 
         import anyio
 
-        each.starts += 1
         each.outcome = each.error = None
         command = [sys.executable, "-m", "nanobanana_batch.jobs.procs.child"]
         process = await anyio.open_process(
