@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -187,16 +190,8 @@ def test_what_cannot_be_is_told_before_anything_is_sent(it: Bench, flags: list[s
 
 def test_where_one_process_cannot_begin_none_sends(it: Bench) -> None:
     """The folder of the second one is another manifest's part."""
-    wrong = cli(
-        "run",
-        str(it.manifest),
-        *it.where,
-        "--shard",
-        "1/2",
-        "--out",
-        str(it.out / "shard-2-of-2"),
-        cwd=it.folder,
-    )
+    other = ("--shard", "1/2", "--out", str(it.out / "shard-2-of-2"))
+    wrong = cli("run", str(it.manifest), *it.where, *other, cwd=it.folder)
     assert wrong.returncode == 0, wrong.stderr
     before = paid(it)
     done = it.finish("--procs", "2")
@@ -208,12 +203,65 @@ def test_where_one_process_cannot_begin_none_sends(it: Bench) -> None:
 def test_folders_in_which_the_same_row_was_paid_for_are_not_merged(it: Bench) -> None:
     """That is money: it is told, with the credits, and no table is written."""
     for name in ("a", "b"):
-        assert (
-            cli("run", str(it.manifest), *it.where, "--limit", "3", "--out", name, cwd=it.folder).returncode
-            == 0
-        )
+        made = cli("run", str(it.manifest), *it.where, "--limit", "3", "--out", name, cwd=it.folder)
+        assert made.returncode == 0, made.stderr
     done = cli("merge", "a", "b", *it.where[:2], cwd=it.folder)
     assert done.returncode == 2
     assert "3 rows were paid for in more than one of these folders" in done.stderr
     assert "row-0 in a (" in done.stderr
     assert not (it.folder / "results.csv").exists()
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "shards.md").read_text(encoding="utf-8")
+SKYLINES = (
+    'name: skylines\ndefaults: {model: nano-banana-beta}\nmatrix: {n: [1, 2, 3, 4, 5, 6]}\nprompt: "{n}"\n'
+)
+
+
+def recipe(kind: str) -> str:
+    """What the page shows of a kind, at the embedded service."""
+    (found,) = re.findall(rf"^```{kind}\n(.*?)^```$", PAGE, re.M | re.S)
+    return found.replace("--concurrency 16", "--concurrency 16 --provider local")
+
+
+def typed(*words: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """As in a shell that finds this program."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, **variables}
+    return subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def test_the_recipe_for_make_makes_all_shards(tmp_path: Path) -> None:
+    """And one table of them; with nothing to do it does nothing."""
+    (tmp_path / "skylines.yaml").write_text(SKYLINES)
+    (tmp_path / "Makefile").write_text(recipe("make"))
+    made = typed("make", "-k", "-j2", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    rows = results(tmp_path / "outputs" / "skylines")
+    assert [row["status"] for row in rows] == ["completed"] * 6
+
+
+def test_the_recipe_for_slurm_makes_each_shard(tmp_path: Path) -> None:
+    """What Slurm starts, with the number that it gives."""
+    (tmp_path / "skylines.yaml").write_text(SKYLINES)
+    (tmp_path / "shards.sh").write_text(recipe("bash"))
+    for number in ("1", "2", "3", "4"):
+        done = typed("bash", "shards.sh", cwd=tmp_path, SLURM_ARRAY_TASK_ID=number)
+        assert done.returncode == 0, done.stderr
+    folders = sorted(map(str, (tmp_path / "outputs" / "skylines").glob("shard-*")))
+    assert typed("nanobanana-batch", "merge", *folders, cwd=tmp_path).returncode == 0
+    assert len(results(tmp_path / "outputs" / "skylines")) == 6
+
+
+def test_a_limit_that_is_one_shards_alone_is_told(it: Bench) -> None:
+    """Nobody else knows of it; all together may spend more."""
+    done = cli("run", str(it.manifest), *it.where, "--shard", "1/4", "--max-credits", "500", cwd=it.folder)
+    assert "--max-credits 500 is the limit of shard 1/4 alone; all 4 together may cost 2000" in done.stderr
+
+
+def test_the_folder_in_which_shards_stand_is_told_from_one_of_them(it: Bench) -> None:
+    """With what to name instead."""
+    assert it.finish("--procs", "2", "--limit", "2").returncode == 0
+    done = cli("status", str(it.out), cwd=it.folder)
+    assert done.returncode == 2
+    assert "It holds the folders of shards" in done.stderr
