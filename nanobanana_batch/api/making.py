@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nanobanana_batch.engine.signals import Interrupts
     from nanobanana_batch.engine.tally import Tally
     from nanobanana_batch.jobs.audit import Audit
+    from nanobanana_batch.jobs.order import Order
     from nanobanana_batch.jobs.outcome import Outcome
     from nanobanana_batch.jobs.plan import Plan
 
@@ -73,6 +74,7 @@ def run(
     progress: Progress = True,
     pilot: int | None = None,
     limit: int | None = None,
+    procs: int | None = None,
     **options: Unpack[RunOptions],
 ) -> Outcome:
     """Make what the manifest asks for and is not made yet; call it again to go on: nothing is paid for twice.
@@ -81,7 +83,8 @@ def run(
     local-unified), or a profile file. `progress`: True shows it on standard error, in a notebook as a bar;
     False only logs what is announced (logger `nanobanana_batch`); a function is called with a `Live`, in a
     thread of its own, at most once a second. `pilot`: only so many rows that show every value of every
-    factor; `limit`: only the first rows.
+    factor; `limit`: only the first rows. `procs`: in so many processes, each with a folder of its own in
+    `out`; limits are those of all together [one, this one].
 
     Not all rows completed is no error: see `Outcome.counts`, `stop_reason` and `failures`.
 
@@ -97,14 +100,10 @@ def run(
         Interrupted: a person has interrupted it, and what was paid for is collected.
         TypeError: there is no option of that name.
     """
-    from nanobanana_batch.jobs.run import run as make
-
     said = given(options, RunOptions, "run")
     settings, hooks = _settings(said, pilot, limit), hooks_of(said)
     with ordered(manifest, name, out, provider, said) as order:
-        return drive(
-            lambda tally, interrupts: make(order, settings, tally, pilot, interrupts), progress, hooks
-        )
+        return drive(_job(order, settings, pilot, procs), progress, hooks)
 
 
 async def run_async(
@@ -116,6 +115,7 @@ async def run_async(
     progress: Progress = True,
     pilot: int | None = None,
     limit: int | None = None,
+    procs: int | None = None,
     **options: Unpack[RunOptions],
 ) -> Outcome:
     """As `run`, for a program with an event loop (asyncio or trio), which goes on meanwhile.
@@ -126,14 +126,10 @@ async def run_async(
     Raises:
         UsageError, FolderInUse, RunStopped, ServiceFailed, TypeError: as `run`.
     """
-    from nanobanana_batch.jobs.run import run as make
-
     said = given(options, RunOptions, "run_async")
     settings, hooks = _settings(said, pilot, limit), hooks_of(said)
     with ordered(manifest, name, out, provider, said) as order:
-        return await drive_async(
-            lambda tally, interrupts: make(order, settings, tally, pilot, interrupts), progress, hooks
-        )
+        return await drive_async(_job(order, settings, pilot, procs), progress, hooks)
 
 
 def retry(
@@ -197,6 +193,19 @@ def audit(
 
         drive(work, progress)
     return make_audit(find(path), now)
+
+
+def _job(
+    order: Order, settings: Settings, pilot: int | None, procs: int | None
+) -> Callable[[Tally, Interrupts], Outcome]:
+    """What a run does, in this process or in several."""
+    from nanobanana_batch.jobs.procs.run import run_in_processes
+    from nanobanana_batch.jobs.run import run as make
+
+    if procs is None:
+        return lambda tally, interrupts: make(order, settings, tally, pilot, interrupts)
+    several = count("procs", procs)
+    return lambda tally, interrupts: run_in_processes(order, settings, tally, several, pilot, interrupts)
 
 
 def _ids(rows: Sequence[str] | None) -> tuple[str, ...]:

@@ -60,6 +60,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("Is every request, credit and file explained:", "audit outputs/skylines"),
         ("Fetch what is paid for and missing; nothing is paid again:", "audit outputs/skylines --repair"),
     ),
+    "merge": (
+        ("All shards of a manifest as one:", "merge out/shard-1-of-2 out/shard-2-of-2"),
+        ("Folders from anywhere, with one table:", "merge monday tuesday --out week"),
+    ),
     "check": (
         ("Is every image whole, as asked for, and no other one again:", "check outputs/skylines"),
         ("Two runs as one, with a score of your own:", "check runs/a runs/b --score judge:aesthetic"),

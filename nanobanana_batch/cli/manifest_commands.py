@@ -92,6 +92,11 @@ _MANIFEST_OPTIONS = (
         is_flag=True,
         help="Keep state.sqlite3 on a network file system: two runs on it may pay twice.",
     ),
+    click.option(
+        "--shard",
+        metavar="I/N",
+        help="Only the I-th of N parts of the manifest, in a folder of its own.  [default: all of it]",
+    ),
 )
 
 
@@ -183,6 +188,12 @@ def plan(
     help="Only N rows, with every value of the matrix and of each field: what will the others cost?",
 )
 @click.option(
+    "--procs",
+    type=Whole(1),
+    metavar="N",
+    help="In N processes, each with a shard in a folder of its own; limits are those of all together.",
+)
+@click.option(
     "--on-unknown",
     default=defaults.ON_UNKNOWN,
     show_default=True,
@@ -210,6 +221,7 @@ def run(
     provider: str,
     limit: int | None,
     pilot: int | None,
+    procs: int | None,
     dry_run: bool,
     manner: Manner,
     **options: Any,
@@ -230,4 +242,4 @@ def run(
         made = make_plan(manifest, rows=rows, **where, **options)
         show(as_json(made) if manner.json else plan_text.plan_text(made))
         return 0
-    return work(manner, lambda progress: make(manifest, progress=progress, **where, **options))
+    return work(manner, lambda progress: make(manifest, progress=progress, procs=procs, **where, **options))

@@ -23,6 +23,7 @@ from nanobanana_batch.state.ledger import LastTold, refuse_less_known
 from nanobanana_batch.state.lifecycle import (
     FAILURES,
     GIVEN_UP,
+    PAID,
     RUNNING,
     STATUS_OF_PHASE,
     UNANSWERED,
@@ -47,6 +48,7 @@ from nanobanana_batch.state.prices import (
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.schema import APPLICATION_ID, VERSION, refuse_foreign_parts, see_as_current
 from nanobanana_batch.state.scope import EVERY_ROW, Scope
+from nanobanana_batch.state.shards import shard_of_folder
 from nanobanana_batch.state.soundness import blamed_on_state, names_what_no_run_names, texts, understood
 from nanobanana_batch.state.twins import HAS_TWINS, Twins, legacy_twins
 
@@ -266,6 +268,12 @@ SELECT attempts.attempt, rows.row_key, rows.id, attempts.phase,
 FROM {ATTEMPTS} JOIN rows USING (row)
 LEFT JOIN images ON images.attempt = attempts.attempt AND images.number = 1
 ORDER BY attempts.attempt
+"""
+_PAID_KEYS = f"""
+{SHARES}
+SELECT rows.row_key, rows.id, total(coalesce({SHARE.used}, {SHARE.reserved}, {SHARE.expected}))
+FROM {ATTEMPTS} JOIN rows USING (row) WHERE attempts.phase IN ({in_sql(PAID | UNANSWERED)})
+GROUP BY rows.row_key ORDER BY rows.row_key
 """
 _SAVED = f"""
 SELECT images.path, images.size_bytes, images.sha256, images.file_time, images.attempt,
@@ -517,6 +525,21 @@ class Reader:
         roster.keep_ids(self._ask)
         return Comparison(self._db, roster, max_attempts)
 
+    def positions_in_order(self) -> Iterator[int]:
+        """The place in the manifest of each of `rows`, streamed."""
+        query = "SELECT position FROM rows WHERE position IS NOT NULL ORDER BY position"
+        for (position,) in self._db.execute(query):
+            yield int(position)
+
+    def paid_keys(self) -> Iterator[tuple[str, str, float]]:
+        """Rows that were paid for, or may have been: key, id and credits, in the order of their keys."""
+        for key, id_, credits in self._db.execute(_PAID_KEYS):
+            yield str(key), str(id_), float(credits)
+
+    def has_sent(self) -> bool:
+        """Whether anything was ever sent for the folder."""
+        return bool(self._ask("SELECT 1 FROM requests LIMIT 1"))
+
     def each(self, query: str) -> Iterator[tuple[Any, ...]]:
         """What a query of this room's other readers finds, streamed."""
         return self._db.execute(query)
@@ -576,7 +599,11 @@ def open_reader(path: Path, told: LastTold | None = None) -> Iterator[Reader]:
             hint=rebuild_hint(told[3]),
         )
     if not is_there:
-        raise UsageError(f"{path.parent} is not an output folder of this program: it has no {path.name}.")
+        hint = ""
+        if path.parent.is_dir() and any(shard_of_folder(each) for each in os.listdir(path.parent)):
+            hint = "It holds the folders of shards: name one of them, or all of them where that is possible."
+        message = f"{path.parent} is not an output folder of this program: it has no {path.name}."
+        raise UsageError(message, hint=hint)
     # SQLite wants to write beside what it reads; where it cannot, nobody else is expected to write either.
     is_fixed = not os.access(path.parent, os.W_OK) and not _log_bytes(path)
     mode = "ro&immutable=1" if is_fixed else "ro"
