@@ -29,7 +29,7 @@ ORPHANS = RUNNING | {Phase.EXPIRED}
 """Paid for, without an image."""
 IN_FLIGHT = RUNNING | {Phase.INTENT}
 """A run that goes on is at work on it."""
-_AT_ONCE = 1000
+_AT_ONCE = 250
 
 
 class Sums(NamedTuple):
