@@ -9,6 +9,7 @@ PNG of one pixel of its own. A million rows take some five minutes and 7 GB.
 from __future__ import annotations
 
 import argparse
+import csv
 import hashlib
 import os
 import struct
@@ -57,6 +58,17 @@ def finished_folder(folder: Path, rows: int, *, with_files: bool = True) -> Path
             store.apply([fact for row in some for fact in _facts(store, folder, row, with_files=with_files)])
         store.close()
     return folder
+
+
+def write_manifest(path: Path, rows: int) -> Path:
+    """The table that asks for these rows, and for nothing that such a folder does not have."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(("prompt", "model", "aspect_ratio", "colour"))
+        for draft in _drafts(rows):
+            asked = draft.request
+            table.writerow((asked.prompt, asked.model, asked.aspect_ratio, dict(draft.variables)["colour"]))
+    return path
 
 
 def pixel(number: int) -> bytes:
