@@ -65,7 +65,7 @@ def _name(words: Iterable[str]) -> str:
     return " ".join(("nanobanana-batch", *words))
 
 
-def _took(words: Sequence[str]) -> tuple[float, float]:
+def _took(words: list[str]) -> tuple[float, float]:
     """Wall time and CPU of a process, in ms; what it prints goes nowhere."""
     began = time.perf_counter()
     nowhere = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_WRONLY, 0) for fd in (1, 2)]
