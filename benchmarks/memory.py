@@ -119,7 +119,7 @@ def _taken(name: str, rows: int, words: Sequence[str]) -> Taken:
     _, status, used = os.wait4(process.pid, 0)
     took_s = time.monotonic() - began
     cpu_s = used.ru_utime + used.ru_stime
-    code = os.waitstatus_to_exitcode(status)
+    code = process.returncode = os.waitstatus_to_exitcode(status)
     return Taken(name, rows, round(used.ru_maxrss / 1024, 1), round(cpu_s, 2), round(took_s, 2), code)
 
 
