@@ -11,6 +11,8 @@
 What is in `__all__` is public; everything else may change without a word. docs/python.md says more.
 """
 
+__version__ = "0.1.0"
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nanobanana_batch.api.checking import check, from_image

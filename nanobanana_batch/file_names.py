@@ -24,6 +24,8 @@ RESERVED = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _NOT_IN_FILE_NAMES = 'names of files have none of / \\ : * ? " < > | and no control characters'
+_PLAIN = re.compile(r"images/[a-z0-9][a-z0-9_-]{5,99}(~[0-9]{1,9})?\.(png|jpg|webp)", re.ASCII)
+"""What nearly all images are called: no more has to be asked (names that Windows reserves are shorter)."""
 _ENDING = re.compile(r"(?P<stem>.+?)(~[0-9]{1,9})?\.(png|jpg|webp)", re.DOTALL)
 
 
@@ -51,6 +53,8 @@ def is_stem(text: str) -> bool:
 
 def is_image_path(path: str) -> bool:
     """Whether it is that of an image of a run: one name in the image folder, with `/`."""
+    if _PLAIN.fullmatch(path):
+        return True
     folder, slash, name = path.partition("/")
     found = _ENDING.fullmatch(name)
     return folder == IMAGE_FOLDER and bool(slash) and found is not None and is_stem(found["stem"])

@@ -6,10 +6,8 @@ matter: `visible`.
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 
 _LONGEST_SHOWN = 80
 _LONGEST_COMPARED = 200
@@ -37,6 +35,8 @@ def closest(word: str, allowed: Iterable[str]) -> str:
     key = word.strip().casefold()
     if key in folded:
         return folded[key]
+    import difflib
+
     found = difflib.get_close_matches(key[:_LONGEST_COMPARED], folded, 1, _ALIKE) if len(key) > 2 else []
     return folded[found[0]] if found else ""
 
@@ -114,6 +114,8 @@ def rough_duration_text(seconds: float) -> str:
 
 def time_text(now_s: float, in_s: float) -> str:
     """The time of day in so many seconds (`now_s` in Unix seconds); empty where nobody can mean that."""
+    from datetime import datetime
+
     try:
         at = datetime.fromtimestamp(now_s + in_s)
     except (ValueError, OverflowError, OSError):
@@ -126,6 +128,8 @@ def clock_text(at_s: float, now_s: float, *, seconds: bool = False) -> str:
 
     Further off than six days with its date; `?` where no clock shows it.
     """
+    from datetime import datetime
+
     try:
         at, now = datetime.fromtimestamp(at_s), datetime.fromtimestamp(now_s)
     except (ValueError, OverflowError, OSError):

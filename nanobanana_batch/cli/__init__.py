@@ -7,24 +7,11 @@ import sys
 
 import click
 
+from nanobanana_batch import __version__
 from nanobanana_batch.cli import interrupts, streams
-from nanobanana_batch.cli.check_command import check
-from nanobanana_batch.cli.completion_command import completion
-from nanobanana_batch.cli.doctor_command import doctor
-from nanobanana_batch.cli.export_command import export
-from nanobanana_batch.cli.folder_commands import audit, results, retry, status
-from nanobanana_batch.cli.from_image_command import from_image
-from nanobanana_batch.cli.gallery_command import gallery
-from nanobanana_batch.cli.init_command import init
-from nanobanana_batch.cli.manifest_commands import plan, run
-from nanobanana_batch.cli.merge_command import merge
-from nanobanana_batch.cli.our_command import OurProgram
-from nanobanana_batch.cli.prices_command import prices
-from nanobanana_batch.cli.report_command import report
-from nanobanana_batch.cli.schema_command import schema
-from nanobanana_batch.cli.service_commands import models, serve
+from nanobanana_batch.cli.listing import Commands
+from nanobanana_batch.cli.our_program import OurProgram
 from nanobanana_batch.cli.show import show
-from nanobanana_batch.cli.text import unexpected_text
 from nanobanana_batch.errors import NanobananaError, OutputFailed, RunStopped, UsageError, system_words
 
 EPILOG = """
@@ -37,40 +24,17 @@ nothing sent; 3 stopped early, run it again later; 4 folder in use; 130 interrup
 
 @click.group(
     cls=OurProgram,
+    commands=Commands(),
     epilog=EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(package_name="nanobanana-batch")
+@click.version_option(__version__)
 def commands() -> None:
     """Make images in bulk with the Nanobanana image API.
 
     A manifest of prompts becomes a folder of verified images and a results.csv. Interrupt it at any
     time and run the same command again: no row is paid for twice, and no paid image is lost.
     """
-
-
-for command in (
-    init,
-    plan,
-    run,
-    status,
-    retry,
-    results,
-    gallery,
-    report,
-    check,
-    export,
-    from_image,
-    audit,
-    merge,
-    doctor,
-    serve,
-    models,
-    prices,
-    schema,
-    completion,
-):
-    commands.add_command(command)
 
 
 def main() -> None:
@@ -104,6 +68,8 @@ def _exit_code() -> int:
         _say(system_words(error))
         return UsageError.exit_code
     except Exception as error:
+        from nanobanana_batch.cli.text import unexpected_text
+
         _say(unexpected_text(error))
         return RunStopped.exit_code
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nanobanana_batch.cli.defaults.in_force import config_option, refuse_another_way, settings_of
-from nanobanana_batch.cli.examples import examples
 from nanobanana_batch.cli.headings import OTHER, headings
+from nanobanana_batch.cli.our_program import OurContext, write_examples
 from nanobanana_batch.cli.show import show
+from nanobanana_batch.cli.streams import quiet_libraries
 
 if TYPE_CHECKING:
     Records = list[tuple[str, str]]
@@ -19,6 +20,8 @@ _ABOUT_PAYING = frozenset({"plan", "run", "retry"})
 
 class OurCommand(click.Command):
     """One command of ours: it has `--config`, options under headings, and examples."""
+
+    context_class = OurContext
 
     def __init__(self, *args: Any, **attributes: Any) -> None:
         super().__init__(*args, **attributes)
@@ -30,6 +33,7 @@ class OurCommand(click.Command):
         if self.name in _ABOUT_PAYING and (told := _of_file(ctx)):
             show(told, err=True)
         refuse_another_way(ctx)
+        quiet_libraries()
         return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -48,20 +52,7 @@ class OurCommand(click.Command):
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """What a person would type."""
         super().format_epilog(ctx, formatter)
-        _write_examples(self.name or "", formatter)
-
-
-class OurProgram(click.Group):
-    """All commands together, in the order in which a person needs them."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """As they were added."""
-        return list(self.commands)
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Where to begin, and what the exit codes mean."""
-        _write_examples("", formatter)
-        super().format_epilog(ctx, formatter)
+        write_examples(self.name or "", formatter)
 
 
 def _of_file(context: click.Context) -> str:
@@ -73,14 +64,3 @@ def _of_file(context: click.Context) -> str:
 
 def _heading(param: click.Parameter, known: dict[str, str]) -> str:
     return next((known[name] for name in param.opts if name in known), OTHER)
-
-
-def _write_examples(command: str, formatter: click.HelpFormatter) -> None:
-    told = examples(command)
-    if not told:
-        return
-    with formatter.section("Examples"):
-        for purpose, line in told:
-            formatter.write_text(purpose)
-            with formatter.indentation():  # one piece, however wide: it is there to be pasted
-                formatter.write(f"{'':>{formatter.current_indent}}{line}\n")

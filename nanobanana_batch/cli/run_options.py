@@ -9,13 +9,14 @@ from typing import Any, TypeVar
 import click
 
 from nanobanana_batch import defaults
-from nanobanana_batch.api.values import read_seconds
 from nanobanana_batch.cli.options import Whole
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def _seconds(_: click.Context, option: click.Parameter, value: str | None) -> float | None:
+    from nanobanana_batch.api.values import read_seconds
+
     try:
         return None if value is None else read_seconds(value)
     except ValueError as error:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import codecs
 import errno
 import io
-import logging
 import os
 import select
 import sys
@@ -35,8 +34,6 @@ def secure() -> bool:
     go into that file: into the state, for one.
     """
     _occupy()
-    # What libraries log, links and all, goes to standard error where nobody else listens.
-    logging.getLogger().addHandler(logging.NullHandler())
     codecs.register_error(_ESCAPES, _escaped)
     if sys.stdin is None:
         sys.stdin = open(0, closefd=False)  # noqa: SIM115 - it lives as long as the process
@@ -46,6 +43,16 @@ def secure() -> bool:
     if is_own:
         sys.stderr = _text(_Told(2), sys.stderr)
     return is_own
+
+
+def quiet_libraries() -> None:
+    """What libraries log, links and all, goes to standard error where nobody else listens: now somebody does.
+
+    Call it before anything of theirs is carried out.
+    """
+    import logging  # a page of help needs none of it
+
+    logging.getLogger().addHandler(logging.NullHandler())
 
 
 @contextmanager

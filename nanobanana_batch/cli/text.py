@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
-import shutil
 import sys
-import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nanobanana_batch.cli.dress import Verbatim, width_of, wrapped
-from nanobanana_batch.model import AS
 from nanobanana_batch.visible import visible_line
 from nanobanana_batch.wording import amount, counted, cut
 
@@ -31,6 +27,8 @@ NARROWEST = 24
 
 def as_json(value: Any) -> str:
     """A dataclass, or a list of them, as indented JSON."""
+    import json  # pages of help need none of it, nor of the other libraries that are imported below
+
     text = json.dumps(_plain(value), indent=2, ensure_ascii=False)
     # A byte of a file's name that is no text: as such it would not be JSON any more.
     return Verbatim(re.sub("[\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text))
@@ -38,11 +36,15 @@ def as_json(value: Any) -> str:
 
 def as_json_line(value: Any) -> str:
     """The same on one line."""
+    import json
+
     return json.dumps(json.loads(as_json(value)), ensure_ascii=True)
 
 
 def unexpected_text(error: BaseException) -> str:
     """An error that nobody foresaw: its kind and where it arose; its words may hold a link or a key."""
+    import traceback
+
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     frames = traceback.extract_tb(error.__traceback__)
@@ -119,6 +121,8 @@ def _hanging(first: str, text: str) -> list[str]:
 
 def screen_width() -> int:
     """Characters in a line; a usual number where nobody is looking."""
+    import shutil
+
     return shutil.get_terminal_size((120, 24)).columns
 
 
@@ -164,6 +168,8 @@ def _is_number(cell: str) -> bool:
 
 
 def _plain(value: Any) -> Any:
+    from nanobanana_batch.model import AS
+
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
             field.name: _plain(field.metadata.get(AS, lambda told: told)(getattr(value, field.name)))

@@ -25,7 +25,7 @@ _LEADS_AWAY = (
 _SECOND_NAME = "it is the same file as another one (a hard link)"
 
 
-def open_own(path: Path, flags: int = os.O_RDONLY) -> int:
+def open_own(path: Path | str, flags: int = os.O_RDONLY) -> int:
     """A descriptor of a file that is our own: what bears its name is no link and a regular file.
 
     Where `flags` make the file, nobody else may read it. For writing it has no second name, either: that
@@ -117,7 +117,7 @@ def _mode(path: Path) -> int | None:
         return None
 
 
-def _regular(fd: int, path: Path) -> int:
+def _regular(fd: int, path: Path | str) -> int:
     mode = os.fstat(fd).st_mode
     if stat.S_ISREG(mode):
         return fd

@@ -7,8 +7,10 @@ has its file, and the file still has the bytes that were saved.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,18 +21,17 @@ from nanobanana_batch.files.folder import Folder
 from nanobanana_batch.files.lock import is_held
 from nanobanana_batch.files.standing import Look, Stands
 from nanobanana_batch.jobs.connection import CONNECTION, LAST, way_to
-from nanobanana_batch.model import request_from_json
-from nanobanana_batch.state.lifecycle import GIVEN_UP, PAID, RUNNING, UNANSWERED, Phase
-from nanobanana_batch.state.reader import AttemptReport, open_reader
+from nanobanana_batch.model import Request
+from nanobanana_batch.state import accounts
+from nanobanana_batch.state.accounts import FilesFound, Sums
+from nanobanana_batch.state.lifecycle import GIVEN_UP, UNANSWERED, Phase
+from nanobanana_batch.state.reader import AttemptReport, Reader, open_reader
 
 if TYPE_CHECKING:
     from nanobanana_batch.engine.signals import Interrupts
     from nanobanana_batch.engine.tally import Tally
     from nanobanana_batch.jobs.connection import Connection
     from nanobanana_batch.jobs.outcome import Outcome
-
-_ORPHANS = RUNNING | {Phase.EXPIRED}
-_IN_FLIGHT = RUNNING | {Phase.INTENT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,30 +96,28 @@ def make_audit(folder: Folder, now: Connection | None = None) -> Audit:
         commands = FolderCommands(folder.path, way)
         look = Look(folder.path, verify=True)
         look.kept = reader.kept_images()
-        return _audited(folder, commands, look, list(reader.attempts()), was_running=was_running)
-
-
-def _audited(
-    folder: Folder, commands: FolderCommands, look: Look, attempts: list[AttemptReport], *, was_running: bool
-) -> Audit:
-    is_running = was_running or is_held(folder.path)
-    in_flight = [attempt for attempt in attempts if is_running and attempt.phase in _IN_FLIGHT]
-    at_rest = [attempt for attempt in attempts if not is_running or attempt.phase not in _IN_FLIGHT]
-    saved = [attempt for attempt in attempts if attempt.phase is Phase.SAVED]
-    files = _files(folder.path)
+        with reader.one_moment():
+            sums, twice = accounts.sums(reader), tuple(_paid_twice(reader))
+            without_image = tuple(accounts.unexplained(reader))
+            unlike_others = (*_same_bytes(reader), *_not_as_asked(reader))
+        damaged = tuple(_damaged(commands, look, reader))
+        found = FilesFound(reader, _files(folder.path))
+        strays = () if was_running else tuple(_strays(found))
     # A run places a file before it writes that down: only when none is going on, a file can be a stray.
-    owned = {file.path for attempt in attempts for file in attempt.saved_images}
-    strays = [] if is_running else _strays(files, owned)
-    findings = [
-        *_paid_twice(attempts),
-        *_without_image(commands, at_rest),
-        *_damaged(commands, look, attempts),
-        *strays,
-        *_same_bytes(saved),
-        *_not_as_asked(saved),
-    ]
-    totals = _totals(attempts, len(files))
-    return Audit(str(folder.path), totals, tuple(findings), len(in_flight) if is_running else None)
+    is_running = was_running or is_held(folder.path)
+    at_rest = [one for one in without_image if not is_running or one.phase not in accounts.IN_FLIGHT]
+    return Audit(
+        str(folder.path),
+        _totals(sums, found.count),
+        (
+            *twice,
+            *_without_image(commands, at_rest),
+            *damaged,
+            *(() if is_running else strays),
+            *unlike_others,
+        ),
+        sums.in_flight if is_running else None,
+    )
 
 
 def repair_folder(
@@ -182,7 +181,7 @@ def _finding(kind: str, attempt: AttemptReport, words: tuple[str, str]) -> Findi
 def _without_image(commands: FolderCommands, attempts: Iterable[AttemptReport]) -> Iterable[Finding]:
     """What was, or may have been, paid for and has nothing to show for it."""
     for attempt in attempts:
-        if attempt.phase in _ORPHANS:
+        if attempt.phase in accounts.ORPHANS:
             yield _finding("orphan", attempt, _orphan(commands, attempt.phase))
         if attempt.phase in UNANSWERED:
             yield _finding("unknown", attempt, _unknown(commands, has_left=attempt.has_left))
@@ -200,27 +199,20 @@ def _resent(times: int) -> tuple[str, str]:
     )
 
 
-def _paid_twice(attempts: Iterable[AttemptReport]) -> Iterable[Finding]:
-    paid: dict[str, list[AttemptReport]] = {}
-    for attempt in attempts:
-        if attempt.phase in PAID:
-            paid.setdefault(attempt.row_key, []).append(attempt)
-    for several in paid.values():
-        if len(several) > 1:
-            tasks = ", ".join(str(attempt.task_id) for attempt in several)
-            yield Finding(
-                "duplicate", several[0].id, f"paid {len(several)} times ({tasks})", "see who asked for it"
-            )
+def _paid_twice(reader: Reader) -> Iterator[Finding]:
+    for id_, tasks in accounts.paid_several_times(reader):
+        yield Finding(
+            "duplicate", id_, f"paid {len(tasks)} times ({', '.join(tasks)})", "see who asked for it"
+        )
 
 
-def _damaged(commands: FolderCommands, look: Look, attempts: Iterable[AttemptReport]) -> Iterable[Finding]:
+def _damaged(commands: FolderCommands, look: Look, reader: Reader) -> Iterator[Finding]:
     words = _damage_words(commands)
-    for attempt in attempts:
-        for file in attempt.saved_images:
-            found = look.at(*file)
-            if found in words:
-                detail, advice = words[found]
-                yield Finding(found.name.lower(), file.path, f"the image of {attempt.id} {detail}", advice)
+    for id_, file in accounts.saved_files(reader):
+        found = look.at(*file)
+        if found in words:
+            detail, advice = words[found]
+            yield Finding(found.name.lower(), file.path, f"the image of {id_} {detail}", advice)
 
 
 def _damage_words(commands: FolderCommands) -> dict[Stands, tuple[str, str]]:
@@ -241,60 +233,63 @@ def _damage_words(commands: FolderCommands) -> dict[Stands, tuple[str, str]]:
     }
 
 
-def _files(folder: Path) -> list[str]:
+def _files(folder: Path) -> Iterator[str]:
     """Everything below the images that is no folder; what this user may not list is left out."""
-    images = folder / IMAGE_FOLDER
-    found = (Path(place) / name for place, _, names in os.walk(images) for name in names)
-    links = (Path(place) / name for place, names, _ in os.walk(images) for name in names)
-    linked = (path for path in links if path.is_symlink())
-    return sorted(path.relative_to(folder).as_posix() for path in (*found, *linked))
+    waiting = [IMAGE_FOLDER]
+    while waiting:
+        place = waiting.pop()
+        with suppress(OSError), os.scandir(folder / place) as entries:
+            for entry in entries:
+                path = f"{place}/{entry.name}"
+                if _is_folder(entry):
+                    waiting.append(path)
+                else:
+                    yield path
 
 
-def _strays(files: Iterable[str], owned: set[str]) -> Iterable[Finding]:
-    for path in files:
-        if path not in owned:
-            yield Finding("stray", path, "no row owns this file", "yours to keep or to remove")
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:
+        return False
 
 
-def _same_bytes(saved: Iterable[AttemptReport]) -> Iterable[Finding]:
-    first: dict[str | None, AttemptReport] = {}
-    for attempt in saved:
-        other = first.setdefault(attempt.sha256, attempt)
-        if other is not attempt and other.row_key != attempt.row_key:
-            detail = f"has the very bytes of {other.id}"
+def _strays(found: FilesFound) -> Iterator[Finding]:
+    for path in found.strays():
+        yield Finding("stray", path, "no row owns this file", "yours to keep or to remove")
+
+
+def _same_bytes(reader: Reader) -> Iterator[Finding]:
+    for id_, other in accounts.same_bytes(reader):
+        detail = f"has the very bytes of {other}"
+        yield Finding("same_bytes", id_, detail, "look at both; the provider may have mixed them up")
+
+
+def _not_as_asked(reader: Reader) -> Iterator[Finding]:
+    for id_, *shape in accounts.shapes(reader):
+        if note := _unlike(*shape):
             yield Finding(
-                "same_bytes", attempt.id, detail, "look at both; the provider may have mixed them up"
+                "not_as_asked", id_, note, "kept; ask the provider what was charged, or change the row"
             )
 
 
-def _not_as_asked(saved: Iterable[AttemptReport]) -> Iterable[Finding]:
-    for attempt in saved:
-        if attempt.width is None or attempt.height is None:
-            continue
-        if note := unlike(request_from_json(attempt.request), attempt.width, attempt.height):
-            yield Finding(
-                "not_as_asked", attempt.id, note, "kept; ask the provider what was charged, or change the row"
-            )
+@lru_cache(maxsize=4096)
+def _unlike(resolution: str | None, aspect_ratio: str | None, width: int, height: int) -> str:
+    """Many rows ask for the same, and get the same."""
+    return unlike(Request("", "", aspect_ratio=aspect_ratio, resolution=resolution), width, height)
 
 
 def _is_given_up(attempt: AttemptReport) -> bool:
     return attempt.phase is Phase.FAILED and attempt.error_code == GIVEN_UP
 
 
-def _totals(attempts: list[AttemptReport], files: int) -> Totals:
-    accepted = [attempt for attempt in attempts if attempt.is_accepted]
-    ended = [attempt for attempt in accepted if attempt.phase in (Phase.FAILED, Phase.REFUSED)]
-    refunded = [attempt for attempt in ended if not attempt.is_spent]
-    spent = [attempt for attempt in accepted if attempt.is_spent]
+def _totals(sums: Sums, files: int) -> Totals:
     return Totals(
-        attempts=len(attempts),
-        accepted=len(accepted),
-        saved=sum(attempt.phase is Phase.SAVED for attempt in attempts),
+        attempts=sums.attempts,
+        accepted=sums.accepted,
+        saved=sums.saved,
         files=files,
-        credits_reserved=sum(attempt.credits_reserved or 0.0 for attempt in accepted),
-        credits_used=sum(
-            attempt.credits_reserved or 0.0 if attempt.credits_used is None else attempt.credits_used
-            for attempt in spent
-        ),
-        credits_refunded=sum(attempt.credits_reserved or 0.0 for attempt in refunded),
+        credits_reserved=sums.credits_reserved,
+        credits_used=sums.credits_used,
+        credits_refunded=sums.credits_refunded,
     )

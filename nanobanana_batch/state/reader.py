@@ -267,7 +267,7 @@ SELECT attempts.attempt, rows.row_key, rows.id, attempts.phase,
        images.phase = '{ImagePhase.SAVED}', {_OTHER_FILES}
 FROM {ATTEMPTS} JOIN rows USING (row)
 LEFT JOIN images ON images.attempt = attempts.attempt AND images.number = 1
-ORDER BY attempts.attempt
+WHERE {{condition}} ORDER BY attempts.attempt
 """
 _PAID_KEYS = f"""
 {SHARES}
@@ -392,14 +392,15 @@ class Reader:
         """The names of all providers to which something was sent."""
         return [str(found[0]) for found in self._db.execute("SELECT DISTINCT provider FROM requests")]
 
-    def attempts(self) -> Iterator[AttemptReport]:
-        """Every attempt, in the order of their intents, streamed.
+    def attempts(self, condition: str = "TRUE") -> Iterator[AttemptReport]:
+        """Every attempt for which this SQL holds, in the order of their intents, streamed.
 
         Raises:
             StateFailed: one of them is damaged, or names an image as no run does.
         """
         with understood("images"):
-            for attempt, row_key, id_, phase, *rest, is_saved, others in self._db.execute(_ATTEMPTS):
+            query = _ATTEMPTS.format(condition=condition)
+            for attempt, row_key, id_, phase, *rest, is_saved, others in self._db.execute(query):
                 path, sha256, size_bytes, file_time, *_ = rest
                 if path is not None and not is_image_path(path):
                     raise StateFailed(f"The state file names an image {path!r}, as no run does.")
@@ -543,6 +544,12 @@ class Reader:
     def each(self, query: str) -> Iterator[tuple[Any, ...]]:
         """What a query of this room's other readers finds, streamed."""
         return self._db.execute(query)
+
+    def keep_beside(self, table: str, paths: Iterable[bytes]) -> int:
+        """Paths as a temporary table of this name, which queries see beside the state's; says how many."""
+        self._db.execute(f"CREATE TEMP TABLE {table} (path BLOB NOT NULL)")
+        query = f"INSERT INTO temp.{table} VALUES (?)"
+        return self._db.executemany(query, ((path,) for path in paths)).rowcount
 
     def _ask(self, query: str, *values: object) -> list[Any]:
         return self._db.execute(query, values).fetchall()

@@ -146,7 +146,7 @@ def test_a_run_that_was_begun_elsewhere_loses_nothing_in_a_locale_without_its_na
 def test_what_libraries_log_is_not_shown() -> None:
     """It may quote a link; what matters of it reaches us as an error."""
     code = (
-        "import logging; from nanobanana_batch.cli import streams; streams.secure();"
+        "import logging; from nanobanana_batch.cli import streams; streams.quiet_libraries();"
         "logging.getLogger('asyncio').error('Task exception was never retrieved: https://a.test/x?sig=1')"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import errno
+import gc
 import hashlib
 import sqlite3
+import tracemalloc
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
 
+from benchmarks.finished import finished_folder
 from nanobanana_batch.cli.text import audit_text
 from nanobanana_batch.engine.settings import Settings
-from nanobanana_batch.errors import LinkFailed
+from nanobanana_batch.errors import LinkFailed, StateFailed
 from nanobanana_batch.files import standing as looking
 from nanobanana_batch.files.folder import STATE_NAME, Folder, find
 from nanobanana_batch.files.lock import only_writer
@@ -295,3 +298,76 @@ def test_an_audit_sees_files_below_folders(tmp_path: Path) -> None:
     (folder / "images" / "more").mkdir()
     (folder / "images" / "more" / "b.png").write_bytes(b"x")
     assert kinds(folder) == ["stray"]
+
+
+def peak_of_audit(folder: Path) -> int:
+    """The most bytes that Python has had at once for it."""
+    gc.collect()
+    tracemalloc.start()
+    assert make_audit(find(folder)).findings == ()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+def test_an_audit_takes_no_more_memory_for_more_rows(tmp_path: Path) -> None:
+    """Requests, files and their names are not kept: a list of them took 1.5 KB a row."""
+    small = finished_folder(tmp_path / "small", 1500)
+    large = finished_folder(tmp_path / "large", 6000)
+    peak_of_audit(small)  # what is imported and compiled once
+    assert peak_of_audit(large) - peak_of_audit(small) < 400_000
+
+
+def test_every_image_of_many_is_looked_at(tmp_path: Path) -> None:
+    """They are asked for some at a time, and an attempt's images may fall on both sides of the cut."""
+    folder = finished_folder(tmp_path / "out", 2100)
+    with closing(sqlite3.connect(folder / STATE_NAME)) as db:
+        with db:
+            db.execute(
+                "INSERT INTO images SELECT 1000, 2, phase, links, dies_at, stem, 'images/second.png',"
+                " media_type, width, height, size_bytes, sha256 || 'x', file_time, saved_at"
+                " FROM images WHERE attempt = 1000"
+            )
+        paths = [path for (path,) in db.execute("SELECT path FROM images ORDER BY attempt, number")]
+    gone = [paths[number] for number in (0, 998, 999, 1000, 1001, 2100)]
+    for path in gone:
+        (folder / path).unlink(missing_ok=True)
+    assert "images/second.png" in gone
+    found = [one.what for one in make_audit(find(folder)).findings if one.kind == "missing"]
+    assert found == gone
+
+
+def test_strays_are_told_in_the_order_of_their_names_whatever_they_are_called(tmp_path: Path) -> None:
+    """Also a name that is no text, a link and what stands in folders below; a folder itself is none."""
+    folder = done_folder(tmp_path, 1)
+    images = folder / "images"
+    (images / "deep" / "deeper").mkdir(parents=True)
+    names = ("deep/deeper/x", "deep.png", "z.png", "é.png", "\udcff.png", "\uffee.png", "🦊.png")
+    for name in names:
+        (images / name).write_bytes(b"x")
+    (images / "link").symlink_to(images / "deep")
+    found = make_audit(find(folder))
+    strays = [one.what for one in found.findings if one.kind == "stray"]
+    assert strays == sorted(f"images/{name}" for name in (*names, "link"))
+    assert found.totals.files == 1 + len(strays)
+
+
+def test_a_phase_that_there_is_not_is_a_damaged_state(tmp_path: Path) -> None:
+    """No question for rows in known phases would find its attempt, and the money would go unexplained."""
+    path = folder_with(tmp_path / "out", ("Accepted",))
+    with closing(sqlite3.connect(path / STATE_NAME)) as db, db:
+        db.execute("UPDATE attempts SET phase = 'paid'")
+    with pytest.raises(StateFailed, match="no run writes"):
+        audited(path)
+
+
+def test_a_row_that_is_paid_twice_is_told_with_all_its_tasks(tmp_path: Path) -> None:
+    """In the order of the first payments; a first attempt that failed was paid back, and is none."""
+    path = folder_with(
+        tmp_path / "out", ("Accepted", "Expired"), ("Accepted", "Failed"), ("Accepted", "Expired")
+    )
+    with closing(Store(path / STATE_NAME)) as store:
+        for row, attempt in ((3, 4), (2, 5), (1, 6)):
+            store.apply([intent(row, attempt=attempt, number=2), fact(path, "Accepted", attempt)])
+    twice = [one for one in audited(path)[1].findings if one.kind == "duplicate"]
+    assert [one.detail for one in twice] == ["paid 2 times (task-1, task-6)", "paid 2 times (task-3, task-4)"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -12,6 +13,8 @@ import pytest
 from nanobanana_batch.cli import commands
 from nanobanana_batch.cli.examples import EXAMPLES
 from nanobanana_batch.cli.headings import OTHER, headings
+from nanobanana_batch.cli.listing import LISTED
+from tests.saved_run import Made, saved_run
 
 COMMANDS = sorted(commands.commands)
 ALL_EXAMPLES = [line for told in EXAMPLES.values() for _, line in told]
@@ -90,3 +93,65 @@ def test_the_program_runs_as_a_module() -> None:
     )
     assert asked.returncode == 2
     assert asked.stderr.startswith("Usage: python -m nanobanana_batch run")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_says_of_a_command_what_its_own_page_says(name: str) -> None:
+    """It is written down in a second place, so that the list can be shown without any command."""
+    assert LISTED[name].summary == commands.commands[name].get_short_help_str(1000)
+    assert commands.commands[name].name == name
+
+
+def test_the_list_stands_in_the_order_in_which_people_need_the_commands() -> None:
+    """With what each does, which is cut where the screen is narrow."""
+    told = [line.split()[0] for line in sections(page(""))["Commands"][1:] if line.startswith("  ")]
+    assert told == list(commands.commands)
+    assert commands.get_command(click.Context(commands), "no-such") is None
+
+
+HEAVY = {
+    *("nanobanana_batch.model", "nanobanana_batch.api", "nanobanana_batch.jobs", "nanobanana_batch.state"),
+    *("nanobanana_batch.catalog", "nanobanana_batch.engine", "nanobanana_batch.cli.text"),
+    *("sqlite3", "logging", "importlib.metadata", "email", "difflib", "shutil", "ssl", "asyncio"),
+    *("pydantic", "yaml", "anyio", "httpx", "aiohttp", "pandas", "numpy", "PIL", "pyarrow", "tqdm"),
+}
+MERELY_OURS = {"nanobanana_batch.cli.text", "shutil", "difflib", "logging"}
+"""What a command's own page may need, which the list of commands does not."""
+
+
+def loaded_by(*words: str) -> set[str]:
+    """The modules that a process of the command line has imported when it ends."""
+    program = (
+        "import contextlib, io, sys; sys.argv = ['nanobanana-batch', *sys.argv[1:]]\n"
+        "from nanobanana_batch.cli import commands\n"
+        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit, Exception):\n"
+        "    commands.main()\n"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("words", [("--help",), (), ("--version",)], ids=lambda words: " ".join(words))
+def test_a_page_that_lists_the_commands_reads_none_of_them(words: tuple[str, ...]) -> None:
+    """Most of what a command takes to start is what it imports."""
+    loaded = loaded_by(*words)
+    assert loaded & HEAVY == set()
+    assert [name for name in loaded if name.endswith(("_command", "_commands"))] == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_page_of_a_command_needs_nothing_that_works(name: str) -> None:
+    """Neither models of data nor libraries for them: only how it is called and what it can be told."""
+    assert loaded_by(name, "--help") & (HEAVY - MERELY_OURS) == set()
+
+
+def test_a_look_at_a_folder_loads_no_library_for_images_tables_or_the_network(tmp_path: Path) -> None:
+    """`status` is asked often, and by programs."""
+    saved_run(tmp_path / "out", [Made("one", None)])
+    loaded = loaded_by("status", str(tmp_path / "out"))
+    assert "nanobanana_batch.results" in loaded
+    assert (
+        loaded & {"pandas", "numpy", "PIL", "pyarrow", "httpx", "aiohttp", "anyio", "asyncio", "tqdm"}
+        == set()
+    )
