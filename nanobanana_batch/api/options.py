@@ -76,6 +76,8 @@ class RunOptions(ProviderOptions, PaceOptions, total=False):
     - `callback_url`: where the provider can call this machine when a task has ended, over https [nowhere]
     - `callback_listen`: `"HOST:PORT"` where these calls arrive [127.0.0.1:8080]
     - `as_copy`: go on in a copy of a folder, or in one that was moved to another machine; once [False]
+    - `journal`: a folder that outlives this machine, or `s3://BUCKET/NAME`, where each payment is told before
+      it is made [none]
     """
 
     format: str | None
@@ -92,6 +94,7 @@ class RunOptions(ProviderOptions, PaceOptions, total=False):
     callback_url: str | None
     callback_listen: str | None
     as_copy: bool
+    journal: AnyPath | None
 
 
 class RetryOptions(ProviderOptions, PaceOptions, total=False):

@@ -128,6 +128,7 @@ def order_of(manifest: Given, out: Any, provider: str, options: Mapping[str, Any
         called=manifest.called,
         allow_outside=tuple(map(Path, _several(options.get("allow_outside", ())))),
         as_copy="as_copy" in options,
+        journal=None if "journal" not in options else os.fspath(options["journal"]),
     )
 
 

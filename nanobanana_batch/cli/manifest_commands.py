@@ -200,6 +200,11 @@ def plan(
     metavar="HOST:PORT",
     help="Where your front sends these calls to.  [default: 127.0.0.1:8080]",
 )
+@click.option(
+    "--journal",
+    metavar="DIR|s3://BUCKET/NAME",
+    help="Tell each payment there before it is made, so that another machine can go on where this one dies.",
+)
 @as_copy
 @debug
 @click.option("--dry-run", is_flag=True, help="Only say what it would do, as plan does; send nothing.")

@@ -58,6 +58,8 @@ class Order:
     """Folders beside the manifest's and the working directory that it may read from."""
     as_copy: bool = False
     """The person knows that the output folder was worked on in another place, too."""
+    journal: str | None = None
+    """Where what is paid is told beside the folder; None: where the folder remembers, if it does."""
 
 
 def open_ordered(order: Order) -> Manifest:

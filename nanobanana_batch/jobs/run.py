@@ -17,6 +17,7 @@ from nanobanana_batch.files.folder import Folder, create, make, was_worked_on
 from nanobanana_batch.files.lock import only_writer
 from nanobanana_batch.files.proof import refuse_unspeakable
 from nanobanana_batch.jobs.connection import CONNECTION, CheckedConnection, prepare
+from nanobanana_batch.jobs.journaling import joined
 from nanobanana_batch.jobs.opening import opened
 from nanobanana_batch.jobs.order import (
     _OR_LOCAL,
@@ -83,15 +84,17 @@ def run(
             with before_sending():
                 make(path, disk)
             locks.enter_context(only_writer(path))
-        folder = _ready_to_write(order, manifest, disk, locks, worked_on=worked_on)
-        store = locks.enter_context(opened(folder, disk, as_copy=order.as_copy))
+        folder = folder_of(order, manifest)  # under the lock: nobody can put the state elsewhere any more
+        far = joined(folder, order.journal, {"manifest": manifest.name}, disk, tally.announce)
+        _make_ready_to_write(folder, disk, locks, worked_on=worked_on)
+        store = locks.enter_context(opened(folder, disk, as_copy=order.as_copy, far=far))
         refuse_mixing(path, store.providers(), line.name)
         store.take_manifest(roster, name=manifest.name, variables=manifest.variables)
         store.remember(CONNECTION, order.connection.as_text())
         notice_lost_files(store, path)
         refusal = _too_dear(folder, line, settings, tally)
         session = Session(
-            store, disk, folder, line, settings, tally, order.callback_route, refusal, interrupts
+            store, disk, folder, line, settings, tally, order.callback_route, refusal, interrupts, far
         )
         interrupts.raise_if_came()
         outcome = worked(session)
@@ -114,16 +117,12 @@ def _refuse_or_warn(
     refuse_parents(manifest, folder_of(order, manifest), line.name)
 
 
-def _ready_to_write(
-    order: Order, manifest: Manifest, disk: Disk, locks: ExitStack, *, worked_on: bool
-) -> Folder:
-    """The order's folder, which is locked, with what a run needs in it; its state is locked, too."""
-    folder = folder_of(order, manifest)  # under the lock: nobody can put the state elsewhere any more
+def _make_ready_to_write(folder: Folder, disk: Disk, locks: ExitStack, *, worked_on: bool) -> None:
+    """What a run needs is in a folder that is locked; its state is locked, too."""
     with before_sending():
         create(folder, disk, worked_on=worked_on)
     if folder.state_folder != folder.path:
         locks.enter_context(only_writer(folder.state_folder))
-    return folder
 
 
 def _piloted(roster: Roster, manifest: Manifest, settings: Settings, tally: Tally, rows: int) -> Settings:

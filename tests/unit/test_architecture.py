@@ -117,6 +117,8 @@ BELOW: dict[str, set[str]] = {
     "catalog": {"wording", "errors", "model"},
     "user_folders": set(),
     "provider_names": set(),
+    "object_storage": {"errors", "wording"},
+    "journals": {"errors", "wording", "files", "state", "object_storage"},
     "spreadsheets": set(),
     "collection": {
         "errors",
@@ -152,7 +154,7 @@ BELOW: dict[str, set[str]] = {
     | {"spreadsheets", "collection"},
     "estimates": {"errors", "model", "state", "pricing"},
     "exports": {"errors", "wording", "file_names", "visible", "model", "files", "results", "collection"}
-    | {"provenance"},
+    | {"provenance", "object_storage"},
     "galleries": {"errors", "model", "files", "collection", "file_names"},
     "reports": {
         "errors",
@@ -173,20 +175,23 @@ BELOW: dict[str, set[str]] = {
     "jobs.connection": {"defaults", "errors", "model", "catalog", "files", "pricing", "providers", "service"}
     | {"provider_names"},
     "jobs.session": {"errors", "commands", "model", "files", "state", "providers", "engine", "receiver"}
+    | {"journals"}
     | {"estimates", "live", "jobs.connection"},
     "jobs.starter": {"errors"},
-    "jobs.opening": {"errors", "file_names", "files", "state"},
+    "jobs.opening": {"errors", "file_names", "files", "state", "journals", "jobs.journaling"},
+    "jobs.journaling": {"errors", "wording", "files", "state", "journals", "jobs.rebuild"},
     "jobs.rebuild": {"errors", "model", "files", "state"},
     "jobs.pilot": {"errors", "model", "state", "engine", "pricing", "estimates"},
     "jobs.order": {"errors", "problems", "model", "files", "state", "manifest", "providers"}
     | {"provider_names", "jobs.connection", "jobs.session"},
     "jobs.outcome": {"errors", "model", "files", "state", "results", "pricing", "providers"}
     | {"provider_names", "jobs.connection", "jobs.session", "jobs.pilot"},
-    "jobs.collect": {"errors", "files", "state", "engine"}
+    "jobs.collect": {"errors", "files", "state", "engine", "jobs.journaling"}
     | {"jobs.connection", "jobs.session", "jobs.opening", "jobs.order", "jobs.outcome"},
     "jobs.retry": {"errors", "model", "files", "state", "engine"}
     | {"jobs.connection", "jobs.collect", "jobs.outcome"},
     "jobs.run": {"wording", "errors", "files", "state", "manifest", "engine", "estimates", "receiver"}
+    | {"jobs.journaling"}
     | {"jobs.connection", "jobs.session", "jobs.opening", "jobs.order", "jobs.outcome", "jobs.pilot"},
     "jobs.plan": {"wording", "errors", "model", "files", "state", "manifest", "catalog", "providers"}
     | {"defaults", "pricing", "estimates", "jobs.connection", "jobs.order", "jobs.pilot"},
