@@ -24,6 +24,7 @@ _GATHER_S = 0.25
 _KEPT_WITHIN_S = 30.0
 """Who is about to send waits no longer, and sends later: well within the time that one sending may take."""
 _LONGEST_PAUSE_S = 10.0
+_LOOK_S = 1.0
 _ABOUT = "journal"
 
 
@@ -67,14 +68,15 @@ class Surviving:
         self._log = log
         self._longest_s = longest_s
         self._is_failing = False
-        self._is_over = far is None
+        self._over = anyio.Event()
+        """Nothing is written any more."""
         self._news = anyio.Event()
         self._asked = anyio.Event()
 
     async def passed(self) -> None:
         """Return when it can be written, as far as is known, or when someone asks to stop."""
         while self._is_failing and not self._stop.asked:
-            await self._heard(_LONGEST_PAUSE_S)
+            await self._stop.sleep(_LOOK_S)
 
     async def kept(self) -> bool:
         """Whether all that is on disk by now survives this machine, too; waits for that, but not for long."""
@@ -83,13 +85,13 @@ class Surviving:
         goal = self._far.told
         self._asked.set()
         with anyio.move_on_after(_KEPT_WITHIN_S):
-            while self._far.kept < goal and not self._is_failing and not self._is_over:
+            while self._far.kept < goal and not self._is_failing and not self._over.is_set():
                 await self._news.wait()
         return self._far.kept >= goal
 
     def close(self) -> None:
         """Let `run` end; what is not told yet is told when the folder is closed."""
-        self._is_over = True
+        self._over.set()
         self._asked.set()
 
     async def run(self) -> None:
@@ -97,12 +99,12 @@ class Surviving:
         try:
             await self._write_on()
         finally:
-            self._is_over = True
+            self._over.set()
             self._say_news()
 
     async def _write_on(self) -> None:
         failures, since = 0, 0.0
-        while self._far is not None and not self._is_over:
+        while self._far is not None and not self._over.is_set():
             with anyio.move_on_after(_GATHER_S):
                 await self._asked.wait()
             self._asked = anyio.Event()
@@ -131,7 +133,7 @@ class Surviving:
         self._log("journal_failed", reason=error.message, for_s=round(failing_s))
         self._say_news()
         if isinstance(error, Superseded):
-            self._is_over = True
+            self._over.set()
             self._stop.ask(error.message, needs_change=True)
         elif failing_s > self._longest_s:
             self._stop.ask(
@@ -148,12 +150,8 @@ class Surviving:
             )
 
     async def _pause(self, failures: int) -> None:
-        if not self._is_over:
-            await anyio.sleep(backoff_s(failures, first_s=0.5, longest_s=_LONGEST_PAUSE_S))
-
-    async def _heard(self, seconds: float) -> None:
-        with anyio.move_on_after(seconds):
-            await self._news.wait()
+        with anyio.move_on_after(backoff_s(failures, first_s=0.5, longest_s=_LONGEST_PAUSE_S)):
+            await self._over.wait()
 
     def _say_news(self) -> None:
         self._news.set()

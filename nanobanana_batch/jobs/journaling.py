@@ -17,7 +17,7 @@ from nanobanana_batch.journals.journal import FarJournal, is_told
 from nanobanana_batch.journals.place import place_of
 from nanobanana_batch.journals.slots import Slots
 from nanobanana_batch.state.reader import open_reader
-from nanobanana_batch.state.rebuild import JOURNAL, LEFT_BEHIND
+from nanobanana_batch.state.rebuild import JOURNAL, LEFT_BEHIND, known_before
 from nanobanana_batch.state.store import Store
 from nanobanana_batch.wording import shown
 
@@ -119,6 +119,8 @@ def _bring_back(
         write_atomically(disk, path, far.lines())
         os.chmod(path, OWN_FILE)
     made = make_anew(folder, disk, {JOURNAL: slots.journal, _ADDRESS: slots.address, LEFT_BEHIND: "yes"})
+    if made.before is not None:
+        far.found.extend(known_before(folder.state, made.before))
     machine = shown(slots.before.machine) if slots.before else "another machine"
     before = f" The state of before is kept as {made.before}." if made.before else ""
     say(
@@ -144,6 +146,7 @@ def begin_to_tell(far: FarJournal, store: Store, folder: Folder) -> None:
     for name, value in ((_ADDRESS, far.address), (JOURNAL, far.journal)):
         if store.meta(name) != value:
             store.remember(name, value)
+    store.apply(far.found)
 
 
 def tell_the_rest(far: FarJournal) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nanobanana_batch.files.payments import lines as told_lines
 from nanobanana_batch.journals.slots import Slots, parts_of
+from nanobanana_batch.state.facts import Fact
 from nanobanana_batch.state.ledger import Chain, chain_told
 
 
@@ -24,6 +25,8 @@ class FarJournal:
         self.kept = 0
         """How many of these survive this machine."""
         self._sent_until = 0
+        self.found: list[Fact] = []
+        """What the folder knew and the journal did not: to be written down when the state is open."""
 
     @property
     def address(self) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from nanobanana_batch.errors import StateFailed
 from nanobanana_batch.file_names import is_stem
-from nanobanana_batch.model import Request, RowStatus, request_as_json
+from nanobanana_batch.model import Kind, Request, RowStatus, TaskMade, request_as_json
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.ledger import Chain, is_sending, understand
 from nanobanana_batch.state.lifecycle import STATUS_OF_PHASE, ImagePhase, Phase, RequestPhase, in_sql
@@ -61,6 +61,12 @@ WHERE name = '{JOURNAL}' AND main.meta.value = before.value AND main.meta.value 
 _NOT_PAID = (RequestPhase.INTENT, RequestPhase.NOT_SENT, RequestPhase.REJECTED, RequestPhase.REFUSED)
 _NEVER_SENT = f" AND phase NOT IN ({in_sql(_NOT_PAID)})"
 """A row whose request could not even be made is rejected, too, and waits for nobody."""
+_TASKS_BEFORE = f"""
+SELECT requests.request, known.task_id, NULL, known.credits_reserved, known.estimated_s, known.accepted_at
+FROM main.requests CROSS JOIN old.requests AS known USING (idempotency_key)
+WHERE main.requests.phase IN ({in_sql((RequestPhase.INTENT, RequestPhase.UNKNOWN))})
+  AND known.task_id IS NOT NULL AND known.accepted_at IS NOT NULL AND requests.kind != '{Kind.DIRECT}'
+"""
 # Where requests and images were one table each attempt had one of both.
 _LINKS_BEFORE_V5 = """
 UPDATE images SET links = (
@@ -120,6 +126,25 @@ def rebuild(
         return _rebuilt(path, lines, old if old is not None and _is_ours(old) else None, known or {})
     except sqlite3.Error as error:
         raise StateFailed(f"A state cannot be made at {path}: {error}.") from error
+
+
+def known_before(state: Path, before: Path) -> list[facts.Accepted]:
+    """Tasks of requests of which a new state does not know what became, as the one of before knows them.
+
+    Raises:
+        StateFailed: one of the two cannot be read.
+    """
+    if not _is_ours(before):
+        return []
+    try:
+        with closing(sqlite3.connect(state)) as db:
+            db.execute("ATTACH ? AS old", (os.fsencode(before),))
+            if db.execute("PRAGMA old.user_version").fetchone()[0] < 5:
+                return []
+            found = db.execute(_TASKS_BEFORE).fetchall()
+    except sqlite3.Error as error:
+        raise StateFailed(f"The state {before} cannot be read: {error}.") from error
+    return [facts.Accepted(number, TaskMade(*task), at) for number, *task, at in found]
 
 
 def _rebuilt(
