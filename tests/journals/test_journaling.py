@@ -207,7 +207,7 @@ def test_images_that_are_on_another_machine_are_fetched_again(one: Machine, two:
 
 def test_what_cannot_be_told_at_the_end_is_an_error(one: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else another machine would go on without it."""
-    monkeypatch.setattr(journaling.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(journaling, "_PAUSE_S", 0.0)
 
     def fails(place: SharedFolder, name: str, data: bytes) -> bool:
         if b'"fact"' in data:

@@ -44,10 +44,10 @@ def world(folder: Path, rows: int = 6, **settings: object) -> World:
     made = World(night(folder / "out", provider, rows, **settings), place)
     submit = provider.submit
 
-    async def watched(body: bytes, key: str) -> SubmitOutcome:
+    async def watched(body: bytes, idempotency_key: str) -> SubmitOutcome:
         made.sent_at.append(anyio.current_time())
-        made.untold += [] if key in place.text else [key]
-        return await submit(body, key)
+        made.untold += [] if idempotency_key in place.text else [idempotency_key]
+        return await submit(body, idempotency_key)
 
     provider.submit = watched  # type: ignore[method-assign]
     made.night.far = far
