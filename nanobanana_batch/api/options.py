@@ -78,6 +78,7 @@ class RunOptions(ProviderOptions, PaceOptions, total=False):
     - `as_copy`: go on in a copy of a folder, or in one that was moved to another machine; once [False]
     - `journal`: a folder that outlives this machine, or `s3://BUCKET/NAME`, where each payment is told before
       it is made [none]
+    - `shard`: only one part of several, `"1/4"`, each in a folder of its own [the whole manifest]
     """
 
     format: str | None
@@ -95,6 +96,7 @@ class RunOptions(ProviderOptions, PaceOptions, total=False):
     callback_listen: str | None
     as_copy: bool
     journal: AnyPath | None
+    shard: str | None
 
 
 class RetryOptions(ProviderOptions, PaceOptions, total=False):

@@ -17,7 +17,7 @@ from nanobanana_batch.files.folder import Folder, create, make, was_worked_on
 from nanobanana_batch.files.lock import only_writer
 from nanobanana_batch.files.proof import refuse_unspeakable
 from nanobanana_batch.jobs.connection import CONNECTION, CheckedConnection, prepare
-from nanobanana_batch.jobs.journaling import joined
+from nanobanana_batch.jobs.journaling import joined, part
 from nanobanana_batch.jobs.opening import opened
 from nanobanana_batch.jobs.order import (
     _OR_LOCAL,
@@ -31,6 +31,7 @@ from nanobanana_batch.jobs.order import (
 from nanobanana_batch.jobs.outcome import Outcome, worked
 from nanobanana_batch.jobs.pilot import Projection, choose_pilot, project
 from nanobanana_batch.jobs.session import Session, notice_lost_files
+from nanobanana_batch.jobs.shards import refuse_another_division, refuse_another_part
 from nanobanana_batch.manifest import Manifest
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.roster import Roster
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from nanobanana_batch.engine.settings import Settings
     from nanobanana_batch.engine.signals import Interrupts
     from nanobanana_batch.engine.tally import Tally
+    from nanobanana_batch.journals.journal import FarJournal
+    from nanobanana_batch.sharing.link import Link
 
 
 def run(
@@ -49,10 +52,12 @@ def run(
     tally: Tally,
     pilot: int | None = None,
     interrupts: Interrupts | None = None,
+    link: Link | None = None,
 ) -> Outcome:
     """Make what the manifest asks for and is not made yet, or only a pilot of so many rows.
 
-    `interrupts`: where the wish to stop comes from, if not from signals of this process.
+    `interrupts`: where the wish to stop comes from, if not from signals of this process. `link`: to who
+    shares the limits of the settings among several runs; without one all of them are this run's.
 
     Raises:
         UsageError: something is wrong with the order; nothing was sent.
@@ -70,6 +75,7 @@ def run(
     settings = fitted(replace(settings, asks_resting=False), tally, callbacks=callbacks)
     line = _connected(order, settings)
     path = folder_of(order, manifest).path
+    refuse_another_division(path, order.shard)
     worked_on = was_worked_on(path)
     with ExitStack() as locks:
         # The lock first where there is a folder: a second process leaves at once, however long the manifest.
@@ -80,25 +86,49 @@ def run(
         _refuse_or_warn(order, manifest, roster, line, tally)
         if pilot is not None:
             settings = _piloted(roster, manifest, settings, tally, pilot)
+        if order.shard is not None:
+            roster.keep(order.shard)
         if not is_locked:
             with before_sending():
                 make(path, disk)
             locks.enter_context(only_writer(path))
         folder = folder_of(order, manifest)  # under the lock: nobody can put the state elsewhere any more
-        far = joined(folder, order.journal, {"manifest": manifest.name}, disk, tally.announce)
+        far = _journal(order, manifest, folder, disk, tally)
         _make_ready_to_write(folder, disk, locks, worked_on=worked_on)
         store = locks.enter_context(opened(folder, disk, as_copy=order.as_copy, far=far))
         refuse_mixing(path, store.providers(), line.name)
+        with open_reader(folder.state) as reader:
+            refuse_another_part(path, reader, order.shard)
         store.take_manifest(roster, name=manifest.name, variables=manifest.variables)
         store.remember(CONNECTION, order.connection.as_text())
         notice_lost_files(store, path)
-        refusal = _too_dear(folder, line, settings, tally)
+        cost = _known_cost(folder, line, settings, tally)
         session = Session(
-            store, disk, folder, line, settings, tally, order.callback_route, refusal, interrupts, far
+            store,
+            disk,
+            folder,
+            line,
+            settings,
+            tally,
+            order.callback_route,
+            _too_dear(cost, settings.max_credits),
+            interrupts,
+            link,
+            None if cost is None or cost.unpriced else cost.spent + cost.credits,
+            far,
         )
         interrupts.raise_if_came()
         outcome = worked(session)
         return outcome if pilot is None else replace(outcome, projection=_projection(session))
+
+
+def _journal(order: Order, manifest: Manifest, folder: Folder, disk: Disk, tally: Tally) -> FarJournal | None:
+    """Each shard has a journal of its own, below the address that all of them are given."""
+    address, run = order.journal, {"manifest": manifest.name}
+    if order.shard is not None:
+        run["shard"] = str(order.shard)
+        address = address and part(address, order.shard.folder_name)
+    return joined(folder, address, run, disk, tally.announce)
 
 
 def _connected(order: Order, settings: Settings) -> CheckedConnection:
@@ -132,17 +162,20 @@ def _piloted(roster: Roster, manifest: Manifest, settings: Settings, tally: Tall
     return replace(settings, scope=Scope(only=pilot.positions))
 
 
-def _too_dear(folder: Folder, line: CheckedConnection, settings: Settings, tally: Tally) -> str:
-    """Why nothing new is paid for, where it is known before that the limit will not do."""
-    limit = settings.max_credits
-    if limit is None:
-        return ""
+def _known_cost(folder: Folder, line: CheckedConnection, settings: Settings, tally: Tally) -> Cost | None:
+    """What the rows to make will cost, and what the folder has cost; None where nobody limits that."""
+    if settings.max_credits is None:
+        return None
     if line.prices.note:
         tally.say_once(f"warning: {line.prices.note}")
     with open_reader(folder.state, folder.told()) as reader:
         rows = reader.to_pay(settings.scope, settings.max_attempts)
-        cost = Prices(seen_by(reader), line.prices).cost(rows)
-    if not rows or not cost.is_over(limit):
+        return Prices(seen_by(reader), line.prices).cost(rows)
+
+
+def _too_dear(cost: Cost | None, limit: float | None) -> str:
+    """Why nothing new is paid for, where it is known before that the limit will not do."""
+    if cost is None or limit is None or not cost.rows or not cost.is_over(limit):
         return ""
     before = f", and this folder has cost {amount(cost.spent)} before" if cost.spent else ""
     return (

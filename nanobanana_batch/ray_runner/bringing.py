@@ -1,4 +1,4 @@
-"""A shard's folder is brought to a place that outlives its machine, and fetched back by who goes on with it."""
+"""A shard's folder is brought where it outlives its machine, and fetched back by who goes on with it."""
 
 from __future__ import annotations
 

@@ -42,4 +42,6 @@ class RayLink:
             raise LinkLost("the process that shares the limits has ended", is_for_good=True) from error
         except (RayError, TimeoutError) as error:
             self._said.extendleft(reversed(said))
-            raise LinkLost(f"no answer of the process that shares the limits: {type(error).__name__}") from error
+            raise LinkLost(
+                f"no answer of the process that shares the limits: {type(error).__name__}"
+            ) from error

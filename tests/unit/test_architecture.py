@@ -116,6 +116,7 @@ BELOW: dict[str, set[str]] = {
     "project_file": {"errors", "files"},
     "catalog": {"wording", "errors", "model"},
     "user_folders": set(),
+    "sharing": set(),
     "provider_names": set(),
     "object_storage": {"errors", "wording"},
     "journals": {"errors", "wording", "files", "state", "object_storage"},
@@ -149,7 +150,7 @@ BELOW: dict[str, set[str]] = {
     },
     "providers": {"wording", "errors", "steady", "model", "files", "catalog", "pricing", "provider_names"},
     "engine": {"wording", "errors", "commands", "steady", "model", "fidelity", "files", "state", "providers"}
-    | {"defaults", "provider_names"},
+    | {"defaults", "provider_names", "sharing"},
     "results": {"errors", "model", "fidelity", "files", "state", "estimates", "live"}
     | {"spreadsheets", "collection"},
     "estimates": {"errors", "model", "state", "pricing"},
@@ -175,8 +176,7 @@ BELOW: dict[str, set[str]] = {
     "jobs.connection": {"defaults", "errors", "model", "catalog", "files", "pricing", "providers", "service"}
     | {"provider_names"},
     "jobs.session": {"errors", "commands", "model", "files", "state", "providers", "engine", "receiver"}
-    | {"journals"}
-    | {"estimates", "live", "jobs.connection"},
+    | {"estimates", "live", "sharing", "journals", "jobs.connection"},
     "jobs.starter": {"errors"},
     "jobs.opening": {"errors", "file_names", "files", "state", "journals", "jobs.journaling"},
     "jobs.journaling": {"errors", "wording", "files", "state", "journals", "jobs.rebuild"},
@@ -191,10 +191,12 @@ BELOW: dict[str, set[str]] = {
     "jobs.retry": {"errors", "model", "files", "state", "engine"}
     | {"jobs.connection", "jobs.collect", "jobs.outcome"},
     "jobs.run": {"wording", "errors", "files", "state", "manifest", "engine", "estimates", "receiver"}
-    | {"jobs.journaling"}
-    | {"jobs.connection", "jobs.session", "jobs.opening", "jobs.order", "jobs.outcome", "jobs.pilot"},
+    | {"jobs.connection", "jobs.session", "jobs.opening", "jobs.order", "jobs.outcome", "jobs.pilot"}
+    | {"jobs.shards", "jobs.journaling", "journals", "sharing"},
     "jobs.plan": {"wording", "errors", "model", "files", "state", "manifest", "catalog", "providers"}
-    | {"defaults", "pricing", "estimates", "jobs.connection", "jobs.order", "jobs.pilot"},
+    | {"defaults", "pricing", "estimates", "jobs.connection", "jobs.order", "jobs.pilot"}
+    | {"jobs.shards"},
+    "jobs.shards": {"errors", "files", "state"},
     "jobs.prices": {"errors", "model", "catalog", "providers", "pricing", "jobs.connection"},
     "jobs.told": {"errors", "engine", "live", "jobs.outcome"},
     "jobs.outlook": {"errors", "files", "state", "providers", "pricing", "estimates", "results", "live"}
@@ -210,6 +212,8 @@ BELOW: dict[str, set[str]] = {
     | {"jobs.audit", "jobs.connection", "jobs.order", "jobs.outcome", "jobs.outlook", "jobs.plan"}
     | {"jobs.retry", "jobs.run", "jobs.session", "jobs.told", "jobs.report", "reports"}
     | {"checks", "provenance"},
+    "ray_runner": {"errors", "model", "files", "state", "sharing", "engine", "object_storage"}
+    | {"jobs.connection", "jobs.order", "jobs.outcome", "jobs.run", "manifest", "providers"},
     "__main__": {"cli"},
     "cli": {"wording", "errors", "commands", "visible", "model", "files", "state", "catalog", "engine"}
     | {"collection"}
