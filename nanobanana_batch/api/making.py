@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
@@ -10,17 +10,27 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 from nanobanana_batch import defaults
 from nanobanana_batch.api.driving import drive, drive_async
 from nanobanana_batch.api.options import AnyPath, AuditOptions, RetryOptions, RunOptions
-from nanobanana_batch.api.orders import connection_of, given, hooks_of, ordered, settings_of, terms_of
+from nanobanana_batch.api.orders import (
+    connection_of,
+    fleet_of,
+    given,
+    hooks_of,
+    ordered,
+    settings_of,
+    terms_of,
+)
 from nanobanana_batch.api.values import count, one_of
 from nanobanana_batch.errors import UsageError
 
 if TYPE_CHECKING:
+    from nanobanana_batch.api.driving import Job
     from nanobanana_batch.api.rows import Manifest
     from nanobanana_batch.api.watching import Progress
     from nanobanana_batch.engine.settings import Settings
     from nanobanana_batch.engine.signals import Interrupts
     from nanobanana_batch.engine.tally import Tally
     from nanobanana_batch.jobs.audit import Audit
+    from nanobanana_batch.jobs.order import Order
     from nanobanana_batch.jobs.outcome import Outcome
     from nanobanana_batch.jobs.plan import Plan
 
@@ -97,14 +107,10 @@ def run(
         Interrupted: a person has interrupted it, and what was paid for is collected.
         TypeError: there is no option of that name.
     """
-    from nanobanana_batch.jobs.run import run as make
-
     said = given(options, RunOptions, "run")
     settings, hooks = _settings(said, pilot, limit), hooks_of(said)
     with ordered(manifest, name, out, provider, said) as order:
-        return drive(
-            lambda tally, interrupts: make(order, settings, tally, pilot, interrupts), progress, hooks
-        )
+        return drive(_job(order, settings, pilot, said), progress, hooks)
 
 
 async def run_async(
@@ -126,14 +132,22 @@ async def run_async(
     Raises:
         UsageError, FolderInUse, RunStopped, ServiceFailed, TypeError: as `run`.
     """
-    from nanobanana_batch.jobs.run import run as make
-
     said = given(options, RunOptions, "run_async")
     settings, hooks = _settings(said, pilot, limit), hooks_of(said)
     with ordered(manifest, name, out, provider, said) as order:
-        return await drive_async(
-            lambda tally, interrupts: make(order, settings, tally, pilot, interrupts), progress, hooks
-        )
+        return await drive_async(_job(order, settings, pilot, said), progress, hooks)
+
+
+def _job(order: Order, settings: Settings, pilot: int | None, said: Mapping[str, Any]) -> Job:
+    """What a run does: by itself, or as shards on a cluster."""
+    from nanobanana_batch.jobs.run import run as make
+
+    fleet = fleet_of(said)
+    if fleet is None:
+        return lambda tally, interrupts: make(order, settings, tally, pilot, interrupts)
+    from nanobanana_batch.ray_runner.driver import run as make_afar
+
+    return lambda tally, interrupts: make_afar(order, settings, tally, pilot, interrupts, fleet)
 
 
 def retry(

@@ -46,7 +46,7 @@ class Limiter:
         return (grant if self._now() >= self._settled_at else _as_before(told, grant)).as_json()
 
     def ended(self, shard: int, counts: Counts, committed: float) -> None:
-        """A shard has ended: what its folder has cost counts, and its part of the rest is free."""
+        """A shard has ended before this one knew of it: what its folder may have cost counts."""
         self._counts[shard] = {**counts, "in_flight": 0, "in_flight_allowed": 0}
         last = Report(shard, f"ended-{self._incarnation}", committed=committed, is_finished=True)
         self._coordinator.exchange(last, self._now())
@@ -54,7 +54,7 @@ class Limiter:
     def look(self) -> Look:
         """What is known; what was said is told once."""
         said, self._said = tuple(self._said), []
-        return Look(self._incarnation, dict(self._counts), said, bool(self._key))
+        return Look(self._incarnation, dict(self._counts), said, bool(self._key), self._coordinator.leases)
 
     def stop(self, reason: str) -> None:
         """Nobody sends anything new."""

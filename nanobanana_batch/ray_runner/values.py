@@ -75,6 +75,8 @@ class Look:
     said: tuple[str, ...] = ()
     """What shards have said since the look before."""
     has_key: bool = False
+    leases: Mapping[int, float] = field(default_factory=dict)
+    """Credits that each shard has paid or may pay."""
 
 
 def counts_of(tally: Tally) -> dict[str, float]:
