@@ -78,8 +78,8 @@ class RunOptions(ProviderOptions, PaceOptions, total=False):
     - `as_copy`: go on in a copy of a folder, or in one that was moved to another machine; once [False]
     - `journal`: a folder that outlives this machine, or `s3://BUCKET/NAME`, where each payment is told before
       it is made [none]
-    - `ray`: make it as `shards` parts on the Ray cluster at this address: `"auto"`, or `"here"` for one of this
-      machine; needs `journal` [this process]
+    - `ray`: make it as `shards` parts on the Ray cluster at this address, `"auto"`, or `"here"` for one of
+      this machine; needs `journal` [this process]
     - `shards`: how many parts, with `ray`
     - `bring_to`: a folder, or `s3://BUCKET/NAME`, where the folder of each part goes when it ends [nowhere]
     - `shard`: only one part of several, `"1/4"`, each in a folder of its own [the whole manifest]

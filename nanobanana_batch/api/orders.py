@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nanobanana_batch.jobs.order import Order
     from nanobanana_batch.jobs.plan import PlannedRequest, PlannedRow, Terms
     from nanobanana_batch.live.hooks import Hooks
+    from nanobanana_batch.ray_runner.fleet import Fleet
     from nanobanana_batch.state.shards import Shard
 
 
@@ -170,6 +171,25 @@ def settings_of(options: Mapping[str, Any]) -> Settings:
         first_contact_s=outage_s if "max_outage" in options else defaults.FIRST_CONTACT_S,
         stuck_after_s=seconds("stuck_after", options.get("stuck_after", defaults.STUCK_AFTER_S)),
     )
+
+
+def fleet_of(options: Mapping[str, Any]) -> Fleet | None:
+    """On which cluster a run is made, and as how many parts; None: by this process.
+
+    Raises:
+        UsageError: one is said without the other.
+    """
+    from nanobanana_batch.ray_runner.fleet import Fleet
+
+    address, shards, bring_to = (options.get(name) for name in ("ray", "shards", "bring_to"))
+    if address is None:
+        if shards is not None or bring_to is not None:
+            raise UsageError("--shards and --bring-to need --ray: which cluster makes them.")
+        return None
+    if shards is None:
+        raise UsageError("--ray needs --shards: into how many parts the manifest is divided.")
+    bring_to = None if bring_to is None else os.fspath(bring_to)
+    return Fleet(str(address), count("shards", shards), bring_to)
 
 
 def hooks_of(options: Mapping[str, Any]) -> Hooks:

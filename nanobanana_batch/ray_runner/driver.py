@@ -19,6 +19,7 @@ from nanobanana_batch.jobs.connection import api_key, is_embedded
 from nanobanana_batch.jobs.order import OUTPUTS, Order, open_ordered
 from nanobanana_batch.ray_runner import cluster
 from nanobanana_batch.ray_runner.bringing import check
+from nanobanana_batch.ray_runner.fleet import Fleet
 from nanobanana_batch.ray_runner.together import together
 from nanobanana_batch.ray_runner.values import Assignment, Counts, Ended, Look, add_up, counts_of
 from nanobanana_batch.sharing.values import Limits
@@ -32,17 +33,6 @@ if TYPE_CHECKING:
 
 _LOOK_S = 0.5
 _ANSWERS_WITHIN_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Fleet:
-    """Where shards are made, and how many there are."""
-
-    address: str
-    """Of the cluster; `cluster.HERE` for one of this machine."""
-    shards: int
-    bring_to: str | None = None
-    """Where each shard's folder goes when it ends; None: it stays where it was made."""
 
 
 def run(

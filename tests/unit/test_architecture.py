@@ -211,7 +211,7 @@ BELOW: dict[str, set[str]] = {
     | {"files", "state", "manifest", "engine", "live", "screen", "results", "exports", "galleries"}
     | {"jobs.audit", "jobs.connection", "jobs.order", "jobs.outcome", "jobs.outlook", "jobs.plan"}
     | {"jobs.retry", "jobs.run", "jobs.session", "jobs.told", "jobs.report", "reports"}
-    | {"checks", "provenance"},
+    | {"checks", "provenance", "ray_runner"},
     "ray_runner": {"errors", "model", "files", "state", "sharing", "engine", "object_storage"}
     | {"jobs.connection", "jobs.order", "jobs.outcome", "jobs.run", "manifest", "providers"},
     "__main__": {"cli"},
