@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nanobanana_batch.api.folder import Row, RunFolder, open_run
     from nanobanana_batch.api.gallery import gallery
     from nanobanana_batch.api.making import audit, plan, retry, run, run_async
+    from nanobanana_batch.api.merging import merge
     from nanobanana_batch.api.options import AuditOptions, ExportOptions, RetryOptions, RunOptions
     from nanobanana_batch.api.report import report
     from nanobanana_batch.checks.report import Checked
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from nanobanana_batch.exports.export import Exported
     from nanobanana_batch.galleries.build import GalleryMade
     from nanobanana_batch.jobs.audit import Audit
+    from nanobanana_batch.jobs.merge import Merged
     from nanobanana_batch.jobs.outcome import Outcome
     from nanobanana_batch.jobs.plan import Plan
     from nanobanana_batch.live.snapshot import Live
@@ -65,6 +67,7 @@ __all__ = [
     "KeyProblem",
     "Live",
     "ManifestError",
+    "Merged",
     "NanobananaError",
     "Outcome",
     "Plan",
@@ -88,6 +91,7 @@ __all__ = [
     "export",
     "from_image",
     "gallery",
+    "merge",
     "open_run",
     "plan",
     "report",
@@ -104,11 +108,13 @@ _HOMES = {
     "api.folder": ("Row", "RunFolder", "open_run"),
     "api.gallery": ("gallery",),
     "api.making": ("audit", "plan", "retry", "run", "run_async"),
+    "api.merging": ("merge",),
     "api.options": ("AuditOptions", "ExportOptions", "RetryOptions", "RunOptions"),
     "exports.export": ("Exported",),
     "api.report": ("report",),
     "galleries.build": ("GalleryMade",),
     "jobs.audit": ("Audit",),
+    "jobs.merge": ("Merged",),
     "jobs.outcome": ("Outcome",),
     "jobs.plan": ("Plan",),
     "live.snapshot": ("Live",),

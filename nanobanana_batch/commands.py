@@ -25,6 +25,8 @@ class FolderCommands:
     folder: Path | str
     way: tuple[str, ...] = ()
     """None where the folder leads there by itself."""
+    others: tuple[Path, ...] = ()
+    """More folders, of the other parts of the same run."""
 
     def status(self, *options: str) -> str:
         """How it stands."""
@@ -40,16 +42,25 @@ class FolderCommands:
 
     def retry(self, only: str) -> str:
         """Pay again for the rows that ended so."""
-        return command("retry", self.folder, "--only", only, *self.way)
+        told = command("retry", self.folder, "--only", only, *self.way)
+        return f"{told} (and likewise for the other shards)" if self.others else told
 
     def gallery(self) -> str:
         """Look at what was made."""
+        if self.others:
+            return command("gallery", self.folder, *self.others, "--out", f"{self._home}-gallery")
         return command("gallery", self.folder)
 
     def export(self, *options: str) -> str:
         """A data set of it, in the working directory; the kind that needs no extra."""
-        name = f"{os.path.basename(os.path.abspath(self.folder))}-dataset"
-        return command("export", self.folder, "--format", "imagefolder", "--out", name, *options)
+        whole = self._home if self.others else self.folder
+        name = f"{os.path.basename(os.path.abspath(whole))}-dataset"
+        places = (self.folder, *self.others)
+        return command("export", *places, "--format", "imagefolder", "--out", name, *options)
+
+    @property
+    def _home(self) -> str:
+        return os.path.dirname(os.fspath(self.folder))
 
 
 def rebuild_hint(folder: Path) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
@@ -23,7 +23,6 @@ from nanobanana_batch.api.values import count, one_of
 from nanobanana_batch.errors import UsageError
 
 if TYPE_CHECKING:
-    from nanobanana_batch.api.driving import Job
     from nanobanana_batch.api.rows import Manifest
     from nanobanana_batch.api.watching import Progress
     from nanobanana_batch.engine.settings import Settings
@@ -83,6 +82,7 @@ def run(
     progress: Progress = True,
     pilot: int | None = None,
     limit: int | None = None,
+    procs: int | None = None,
     **options: Unpack[RunOptions],
 ) -> Outcome:
     """Make what the manifest asks for and is not made yet; call it again to go on: nothing is paid for twice.
@@ -91,7 +91,8 @@ def run(
     local-unified), or a profile file. `progress`: True shows it on standard error, in a notebook as a bar;
     False only logs what is announced (logger `nanobanana_batch`); a function is called with a `Live`, in a
     thread of its own, at most once a second. `pilot`: only so many rows that show every value of every
-    factor; `limit`: only the first rows.
+    factor; `limit`: only the first rows. `procs`: in so many processes, each with a folder of its own in
+    `out`; limits are those of all together [one, this one].
 
     Not all rows completed is no error: see `Outcome.counts`, `stop_reason` and `failures`.
 
@@ -110,7 +111,7 @@ def run(
     said = given(options, RunOptions, "run")
     settings, hooks = _settings(said, pilot, limit), hooks_of(said)
     with ordered(manifest, name, out, provider, said) as order:
-        return drive(_job(order, settings, pilot, said), progress, hooks)
+        return drive(_job(order, settings, pilot, procs, said), progress, hooks)
 
 
 async def run_async(
@@ -122,6 +123,7 @@ async def run_async(
     progress: Progress = True,
     pilot: int | None = None,
     limit: int | None = None,
+    procs: int | None = None,
     **options: Unpack[RunOptions],
 ) -> Outcome:
     """As `run`, for a program with an event loop (asyncio or trio), which goes on meanwhile.
@@ -135,19 +137,7 @@ async def run_async(
     said = given(options, RunOptions, "run_async")
     settings, hooks = _settings(said, pilot, limit), hooks_of(said)
     with ordered(manifest, name, out, provider, said) as order:
-        return await drive_async(_job(order, settings, pilot, said), progress, hooks)
-
-
-def _job(order: Order, settings: Settings, pilot: int | None, said: Mapping[str, Any]) -> Job:
-    """What a run does: by itself, or as shards on a cluster."""
-    from nanobanana_batch.jobs.run import run as make
-
-    fleet = fleet_of(said)
-    if fleet is None:
-        return lambda tally, interrupts: make(order, settings, tally, pilot, interrupts)
-    from nanobanana_batch.ray_runner.driver import run as make_afar
-
-    return lambda tally, interrupts: make_afar(order, settings, tally, pilot, interrupts, fleet)
+        return await drive_async(_job(order, settings, pilot, procs, said), progress, hooks)
 
 
 def retry(
@@ -211,6 +201,24 @@ def audit(
 
         drive(work, progress)
     return make_audit(find(path), now)
+
+
+def _job(
+    order: Order, settings: Settings, pilot: int | None, procs: int | None, said: Mapping[str, Any]
+) -> Callable[[Tally, Interrupts], Outcome]:
+    """What a run does: in this process, in several, or on a cluster."""
+    from nanobanana_batch.jobs.run import run as make
+
+    if (fleet := fleet_of(said, procs)) is not None:
+        from nanobanana_batch.ray_runner.driver import run as make_afar
+
+        return lambda tally, interrupts: make_afar(order, settings, tally, pilot, interrupts, fleet)
+    if procs is None:
+        return lambda tally, interrupts: make(order, settings, tally, pilot, interrupts)
+    from nanobanana_batch.jobs.procs.run import run_in_processes
+
+    several = count("procs", procs)
+    return lambda tally, interrupts: run_in_processes(order, settings, tally, several, pilot, interrupts)
 
 
 def _ids(rows: Sequence[str] | None) -> tuple[str, ...]:

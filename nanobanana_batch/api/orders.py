@@ -173,7 +173,7 @@ def settings_of(options: Mapping[str, Any]) -> Settings:
     )
 
 
-def fleet_of(options: Mapping[str, Any]) -> Fleet | None:
+def fleet_of(options: Mapping[str, Any], procs: int | None) -> Fleet | None:
     """On which cluster a run is made, and as how many parts; None: by this process.
 
     Raises:
@@ -186,6 +186,8 @@ def fleet_of(options: Mapping[str, Any]) -> Fleet | None:
         if shards is not None or bring_to is not None:
             raise UsageError("--shards and --bring-to need --ray: which cluster makes them.")
         return None
+    if procs is not None:
+        raise UsageError("--ray and --procs: give one of them; --shards says how many parts --ray makes.")
     if shards is None:
         raise UsageError("--ray needs --shards: into how many parts the manifest is divided.")
     bring_to = None if bring_to is None else os.fspath(bring_to)

@@ -17,6 +17,7 @@ from nanobanana_batch.cli.from_image_command import from_image
 from nanobanana_batch.cli.gallery_command import gallery
 from nanobanana_batch.cli.init_command import init
 from nanobanana_batch.cli.manifest_commands import plan, run
+from nanobanana_batch.cli.merge_command import merge
 from nanobanana_batch.cli.our_command import OurProgram
 from nanobanana_batch.cli.prices_command import prices
 from nanobanana_batch.cli.report_command import report
@@ -61,6 +62,7 @@ for command in (
     export,
     from_image,
     audit,
+    merge,
     doctor,
     serve,
     models,

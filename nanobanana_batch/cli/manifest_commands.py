@@ -188,6 +188,12 @@ def plan(
     help="Only N rows, with every value of the matrix and of each field: what will the others cost?",
 )
 @click.option(
+    "--procs",
+    type=Whole(1),
+    metavar="N",
+    help="In N processes, each with a shard in a folder of its own; limits are those of all together.",
+)
+@click.option(
     "--on-unknown",
     default=defaults.ON_UNKNOWN,
     show_default=True,
@@ -231,6 +237,7 @@ def run(
     provider: str,
     limit: int | None,
     pilot: int | None,
+    procs: int | None,
     dry_run: bool,
     manner: Manner,
     **options: Any,
@@ -251,4 +258,4 @@ def run(
         made = make_plan(manifest, rows=rows, **where, **options)
         show(as_json(made) if manner.json else plan_text.plan_text(made))
         return 0
-    return work(manner, lambda progress: make(manifest, progress=progress, **where, **options))
+    return work(manner, lambda progress: make(manifest, progress=progress, procs=procs, **where, **options))

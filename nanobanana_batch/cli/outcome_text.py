@@ -30,7 +30,8 @@ _LONGEST_REASON = 120
 
 def outcome_text(outcome: Outcome) -> str:
     """How a run ended, where its results are, and what to do if something is left."""
-    commands = FolderCommands(outcome.folder, outcome.way)
+    first, *others = outcome.shards or (outcome.folder,)
+    commands = FolderCommands(first, outcome.way, tuple(others))
     counts = {status.value: count for status, count in outcome.counts.items()}
     done = counts.pop("completed")
     left = _several({name: count for name, count in counts.items() if count})
@@ -76,7 +77,7 @@ def outcome_text(outcome: Outcome) -> str:
         lines.append("Run the same command again to go on.")
     lines += sentences(outcome.files, commands)
     lines += _projection_lines(outcome)
-    lines += [f"Images:  {outcome.folder}/images", f"Results: {outcome.results}"]
+    lines += [f"Images:  {outcome.folder}{'/shard-*' * bool(others)}/images", f"Results: {outcome.results}"]
     if done:
         marked = ["--practice"] if outcome.is_practice else []
         lines += [f"Look:    {commands.gallery()}", f"Export:  {commands.export(*marked)}"]

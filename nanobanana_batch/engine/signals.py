@@ -16,13 +16,19 @@ from typing import Protocol
 import anyio
 from anyio.abc import TaskStatus
 
-from nanobanana_batch.engine.run import Run
 from nanobanana_batch.engine.tally import Tally
 from nanobanana_batch.engine.work import Stop
 
 _HEARD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LOOK_S = 0.1
 """How often it is looked whether another thread has asked."""
+
+
+class Stoppable(Protocol):
+    """What is asked a second time."""
+
+    def stop_now(self) -> None:
+        """Leave everything where it is."""
 
 
 class Interrupts(Protocol):
@@ -40,7 +46,12 @@ class Interrupts(Protocol):
         """
 
     async def listen(
-        self, run: Run, stop: Stop, tally: Tally, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+        self,
+        run: Stoppable,
+        stop: Stop,
+        tally: Tally,
+        *,
+        task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
     ) -> None:
         """Hand each wish to the run while it is at work, until cancelled."""
 
@@ -48,7 +59,7 @@ class Interrupts(Protocol):
 class _Wish:
     """What it means to a run that it is asked to stop, and asked again."""
 
-    def __init__(self, run: Run, stop: Stop, tally: Tally) -> None:
+    def __init__(self, run: Stoppable, stop: Stop, tally: Tally) -> None:
         self._run, self._stop, self._tally = run, stop, tally
         self._was_asked = False
 
@@ -75,7 +86,12 @@ class Signals:
         """Nothing to do: before the work, Python raises where it is."""
 
     async def listen(
-        self, run: Run, stop: Stop, tally: Tally, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+        self,
+        run: Stoppable,
+        stop: Stop,
+        tally: Tally,
+        *,
+        task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
     ) -> None:
         """Turn signals into the wish to stop, until cancelled."""
         wish = _Wish(run, stop, tally)
@@ -111,7 +127,12 @@ class FromThread:
             raise KeyboardInterrupt
 
     async def listen(
-        self, run: Run, stop: Stop, tally: Tally, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+        self,
+        run: Stoppable,
+        stop: Stop,
+        tally: Tally,
+        *,
+        task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
     ) -> None:
         """Look for it, until cancelled."""
         wish, heard = _Wish(run, stop, tally), 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 _TROUBLES_KEPT = 3
@@ -138,6 +138,11 @@ class Tally:
         self.waited_s[about] = self.waited_s.get(about, 0.0) + max(self.now() - hold.since, 0.0)
         if not self._holds:
             self.announce(text)
+
+    def stand_for(self, holds: Iterable[Hold], last_sent_at: float | None) -> None:
+        """Show what holds up several runs that are told as one; the first of each kind counts."""
+        self._holds = {hold.about: hold for hold in reversed(list(holds))}
+        self._sent_at = {} if last_sent_at is None else {0: last_sent_at}
 
     def stops(self, text: str) -> None:
         """Nothing more is submitted, for this reason; what is in flight is being collected."""

@@ -62,6 +62,8 @@ class Outcome:
     """How long, in seconds, each thing has held the run up: `quota`, `wait`, `submit`, `read`, `fetch`, …"""
     way_here: tuple[str, ...] = ()
     """The options that name the provider of this run, though the folder leads there by itself."""
+    shards: tuple[Path, ...] = ()
+    """The folders of the parts that it was made in; empty where it was made in one."""
     way: tuple[str, ...] = ()
     """The options by which another command on the folder reaches the provider that this one has reached."""
 

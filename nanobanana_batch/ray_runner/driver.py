@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 from nanobanana_batch.errors import UsageError
 from nanobanana_batch.jobs.connection import api_key, is_embedded
 from nanobanana_batch.jobs.order import OUTPUTS, Order, open_ordered
+from nanobanana_batch.jobs.procs.counts import Counts, show_together
 from nanobanana_batch.ray_runner import cluster
 from nanobanana_batch.ray_runner.bringing import check
 from nanobanana_batch.ray_runner.fleet import Fleet
 from nanobanana_batch.ray_runner.together import together
-from nanobanana_batch.ray_runner.values import Assignment, Counts, Ended, Look, add_up, counts_of
+from nanobanana_batch.ray_runner.values import Assignment, Ended, Look
 from nanobanana_batch.sharing.values import Limits
 from nanobanana_batch.state.shards import Shard
 
@@ -66,7 +67,7 @@ def run(
     if interrupted and hasattr(interrupts, "came"):
         with suppress(AttributeError):
             interrupts.came = True  # type: ignore[misc]
-    return together(_home(order, jobs), driver.ended, interrupted=interrupted)
+    return together(_home(order, jobs), driver.ended, interrupted=interrupted, say=tally.announce)
 
 
 def _assigned(
@@ -141,6 +142,7 @@ class _Driver:
     _committed: dict[int, float] = field(default_factory=dict)
     _limiter_was: str = ""
     _stop: str = ""
+    _said: set[str] = field(default_factory=set)
 
     def start(self, jobs: list[Assignment]) -> None:
         """Hand all of them out; Ray begins as many as there are places for."""
@@ -184,15 +186,13 @@ class _Driver:
         with suppress(self.ray.exceptions.RayError, TimeoutError):
             look = self.ray.get(self.limiter.look.remote(), timeout=_ANSWERS_WITHIN_S)
             self._hear(look)
-        add_up(self.tally, self._counts)
+        show_together(self.tally, list(self._counts.values()))
 
     def _note(self, ended: Ended) -> None:
         self.ended[ended.number] = ended
         number = ended.number
         if number in self._counts:
-            self._counts[number] = {**self._counts[number], "in_flight": 0, "in_flight_allowed": 0}
-        if ended.outcome is not None:
-            self._counts[number] = _final(self._counts.get(number), ended.outcome)
+            self._counts[number] = _over(self._counts[number], ended)
         self.tally.announce(f"shard {number} has ended{_how(ended)}.")
 
     def _hear(self, look: Look) -> None:
@@ -209,29 +209,24 @@ class _Driver:
         self._limiter_was = look.incarnation
         self._counts |= {number: counts for number, counts in look.counts.items() if number not in self.ended}
         self._committed |= look.leases
-        self.tally.is_going = True
-        for text in look.said:
-            self.tally.announce(text)
+        for number, text in look.said:
+            self._say(number, text)
+
+    def _say(self, number: int, text: str) -> None:
+        """What all of them say is said once; that they stop is said by who has asked them."""
+        is_known = text in self._said
+        self._said.add(text)
+        if not is_known and not (self._stop and text.startswith("Stopping: ")):
+            self.tally.announce(f"shard {number}: {text}")
 
 
-def _final(counts: Counts | None, outcome: Outcome) -> Counts:
-    """The counts of a shard that has ended, from its own state."""
-    from nanobanana_batch.engine.tally import Tally
-    from nanobanana_batch.model import RowStatus
-
-    known = counts or counts_of(Tally())
-    return {
-        **known,
-        "total": outcome.rows,
-        "completed": outcome.counts[RowStatus.COMPLETED],
-        "failed": outcome.counts[RowStatus.FAILED],
-        "refused": outcome.counts[RowStatus.REFUSED],
-        "expired": outcome.counts[RowStatus.EXPIRED],
-        "unknown": outcome.counts[RowStatus.UNKNOWN],
-        "credits": outcome.credits_used,
-        "in_flight": 0,
-        "in_flight_allowed": 0,
-    }
+def _over(counts: Counts, ended: Ended) -> Counts:
+    """The counts of a shard that has ended, from its own state as far as that tells them."""
+    told = {**counts, "in_flight": 0, "in_flight_allowed": 0, "holds": [], "is_stopping": False}
+    if ended.outcome is None:
+        return told
+    known = {status.value: count for status, count in ended.outcome.counts.items() if status.value in counts}
+    return {**told, **known, "total": ended.outcome.rows, "credits": ended.outcome.credits_used}
 
 
 def _how(ended: Ended) -> str:

@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from nanobanana_batch.ray_runner.values import Counts, Look
+from nanobanana_batch.jobs.procs.counts import Counts
+from nanobanana_batch.ray_runner.values import Look
 from nanobanana_batch.sharing.coordinator import Coordinator
 from nanobanana_batch.sharing.link import EVERY_S
 from nanobanana_batch.sharing.values import Grant, Limits, Report
@@ -34,20 +35,20 @@ class Limiter:
         self._settled_at = now() + _SETTLES_S if is_restarted else now()
         self._incarnation = secrets.token_hex(8)
         self._counts: dict[int, Counts] = {}
-        self._said: list[str] = []
+        self._said: list[tuple[int, str]] = []
         self._key = ""
 
     def exchange(self, report: str, counts: Counts, said: list[str]) -> str:
         """A shard says how it stands; the answer is its grant. Both as JSON."""
         told = Report.from_json(report)
         self._counts[told.shard] = counts
-        self._said = [*self._said, *(f"shard {told.shard}: {text}" for text in said)][-_MOST_SAID:]
+        self._said = [*self._said, *((told.shard, text) for text in said)][-_MOST_SAID:]
         grant = self._coordinator.exchange(told, self._now())
         return (grant if self._now() >= self._settled_at else _as_before(told, grant)).as_json()
 
     def ended(self, shard: int, counts: Counts, committed: float) -> None:
         """A shard has ended before this one knew of it: what its folder may have cost counts."""
-        self._counts[shard] = {**counts, "in_flight": 0, "in_flight_allowed": 0}
+        self._counts[shard] = counts
         last = Report(shard, f"ended-{self._incarnation}", committed=committed, is_finished=True)
         self._coordinator.exchange(last, self._now())
 

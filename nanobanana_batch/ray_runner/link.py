@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 
-from nanobanana_batch.ray_runner.values import counts_of
+from nanobanana_batch.jobs.procs.counts import counts_of
 from nanobanana_batch.sharing.link import LinkLost
 from nanobanana_batch.sharing.values import Grant, Report
 

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from nanobanana_batch import errors
 from nanobanana_batch.errors import NanobananaError, RunStopped, UsageError
+from nanobanana_batch.files.folder import find
+from nanobanana_batch.jobs.merge import refuse_paid_twice, write_merged
 from nanobanana_batch.jobs.outcome import Outcome
-from nanobanana_batch.model import RowStatus
+from nanobanana_batch.jobs.procs.together import together as as_one
 from nanobanana_batch.ray_runner.values import Ended, Refused
-from nanobanana_batch.state.reader import Failure
-
-_SUMMED = ("rows", "credits_used", "credits_reserved", "same_bytes", "not_as_asked")
 
 
-def together(home: Path, ended: Mapping[int, Ended], *, interrupted: bool) -> Outcome:
-    """The end of all.
+def together(
+    home: Path, ended: Mapping[int, Ended], *, interrupted: bool, say: Callable[[str], None]
+) -> Outcome:
+    """The end of all; results.csv of all of them where this machine sees their folders.
 
     Raises:
         NanobananaError: some shard has ended with an error; the others have gone on to their end.
@@ -26,49 +26,34 @@ def together(home: Path, ended: Mapping[int, Ended], *, interrupted: bool) -> Ou
     refused = {number: each.refused for number, each in ended.items() if each.refused is not None}
     if refused:
         raise _as_one(refused)
-    outcomes = [each.outcome for _, each in sorted(ended.items()) if each.outcome is not None]
-    stopped = [outcome for outcome in outcomes if outcome.stop_reason]
-    sums = {name: sum(getattr(outcome, name) for outcome in outcomes) for name in _SUMMED}
-    return replace(
-        outcomes[0],
-        folder=home,
-        results=home,
-        counts={status: sum(outcome.counts[status] for outcome in outcomes) for status in RowStatus},
-        elsewhere=_added(outcome.elsewhere for outcome in outcomes),
-        had_work=any(outcome.had_work for outcome in outcomes),
-        stop_reason=stopped[0].stop_reason if stopped else "",
-        needs_change=any(outcome.needs_change for outcome in stopped),
-        interrupted=interrupted,
-        failures=_failures(outcomes),
-        **sums,
-    )
+    several = [each for _, each in sorted(ended.items())]
+    _write_results(home, several, say)
+    outcomes = [each.outcome for each in several if each.outcome is not None]
+    return replace(as_one(home, [each.folder for each in several], outcomes), interrupted=interrupted)
 
 
-def _added(several: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    total: Counter[str] = Counter()
-    for each in several:
-        total.update(each)
-    return dict(total)
-
-
-def _failures(outcomes: list[Outcome]) -> list[Failure]:
-    """The most frequent reason first."""
-    total: dict[tuple[object, ...], Failure] = {}
-    for failure in (failure for outcome in outcomes for failure in outcome.failures):
-        key = (failure.status, failure.code, failure.message)
-        before = total.get(key)
-        total[key] = failure if before is None else replace(before, rows=before.rows + failure.rows)
-    return sorted(total.values(), key=lambda failure: -failure.rows)
+def _write_results(home: Path, several: list[Ended], say: Callable[[str], None]) -> None:
+    here = [find(each.folder) for each in several if each.folder.is_dir()]
+    if len(here) == len(several) and all(folder.state.is_file() for folder in here):
+        refuse_paid_twice(here)
+        write_merged(here, home)
+    else:
+        say(
+            f"Not all folders of the shards are on this machine: {home / 'results.csv'} is not written. Where"
+            " all of them are, `nanobanana-batch merge` writes one."
+        )
 
 
 def _as_one(refused: Mapping[int, Refused]) -> NanobananaError:
-    number, first = min(refused.items())
-    kind = getattr(errors, first.kind, RunStopped)
-    also = f" ({len(refused)} shards)" if len(refused) > 1 else ""
-    plain = kind if kind.__init__ is NanobananaError.__init__ else _plain(kind)
-    return plain(f"shard {number}{also}: {first.message}", hint=first.hint)
+    """What may have cost something comes first."""
+    number, worst = min(refused.items(), key=lambda each: (_kind(each[1]) is UsageError, each[0]))
+    also = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
+    return _kind(worst)(f"shard {number}{also}: {worst.message}", hint=worst.hint)
 
 
-def _plain(kind: type[NanobananaError]) -> type[NanobananaError]:
+def _kind(refused: Refused) -> type[NanobananaError]:
     """One with the same exit code that takes a sentence."""
-    return UsageError if issubclass(kind, UsageError) else RunStopped
+    kind = getattr(errors, refused.kind, RunStopped)
+    if issubclass(kind, UsageError):
+        return UsageError
+    return errors.FolderInUse if issubclass(kind, errors.FolderInUse) else RunStopped

@@ -7,24 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nanobanana_batch.engine.settings import Settings
-from nanobanana_batch.engine.tally import Tally
 from nanobanana_batch.jobs.order import Order
 from nanobanana_batch.jobs.outcome import Outcome
-
-SUMMED = (
-    "total",
-    "completed",
-    "failed",
-    "refused",
-    "expired",
-    "unknown",
-    "in_flight",
-    "in_flight_allowed",
-    "images",
-    "credits",
-)
-"""What of a shard's `Tally` adds up over all of them."""
-Counts = Mapping[str, float]
+from nanobanana_batch.jobs.procs.counts import Counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,20 +57,8 @@ class Look:
     incarnation: str
     counts: Mapping[int, Counts] = field(default_factory=dict)
     """By the number of the shard."""
-    said: tuple[str, ...] = ()
-    """What shards have said since the look before."""
+    said: tuple[tuple[int, str], ...] = ()
+    """What shards have said since the look before, by their numbers."""
     has_key: bool = False
     leases: Mapping[int, float] = field(default_factory=dict)
     """Credits that each shard has paid or may pay."""
-
-
-def counts_of(tally: Tally) -> dict[str, float]:
-    """What is told of a shard."""
-    return {name: getattr(tally, name) for name in SUMMED}
-
-
-def add_up(tally: Tally, counts: Mapping[int, Counts]) -> None:
-    """Show all shards as one run."""
-    for name in SUMMED:
-        total = sum(each[name] for each in counts.values())
-        setattr(tally, name, total if name == "credits" else int(total))

@@ -9,7 +9,6 @@ counts as paid until another process has read its state, and says what that is.
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -18,6 +17,9 @@ from nanobanana_batch.sharing.values import Grant, Limits, Prices, Report
 _ROUNDING = 1e-6
 _WINDOW_S = 10.0
 """What was taken in so long says how much passes just now."""
+_KEPT_S = 75.0
+_ENOUGH = 5.0
+"""Requests that a share is long enough for to see whether it is used."""
 _GROWS_PER_S = 0.02
 """By this share of what passed when some shard was last told to slow down, all may send more again."""
 _FREE_AT = 2.0
@@ -45,7 +47,7 @@ class _Known:
     troubled_since: float | None = None
     is_slower: bool = False
     """It has just been told to slow down, or once more."""
-    taken: deque[tuple[float, int]] = field(default_factory=deque)
+    taken: list[tuple[float, int]] = field(default_factory=list)
     """When, and how many requests were taken by then."""
 
     @property
@@ -58,14 +60,11 @@ class _Known:
         held = self.report.held_to_per_min
         return self.per_min_of_late(now) if held is None else held
 
-    def per_min_of_late(self, now: float) -> float:
-        """Requests a minute that were taken from it."""
-        while len(self.taken) > 1 and self.taken[1][0] <= now - _WINDOW_S:
-            self.taken.popleft()
-        if not self.taken:
-            return 0.0
-        (since, before), (_, latest) = self.taken[0], self.taken[-1]
-        return 60.0 * (latest - before) / max(now - since, 1.0)
+    def per_min_of_late(self, now: float, window_s: float = _WINDOW_S) -> float:
+        """Requests a minute that were taken from it in so long."""
+        earlier = [(at, count) for at, count in self.taken if at <= now - window_s]
+        since, before = earlier[-1] if earlier else self.taken[0]
+        return 60.0 * (self.taken[-1][1] - before) / max(now - since, 1.0)
 
 
 class Coordinator:
@@ -119,10 +118,9 @@ class Coordinator:
         self._was_priced = self._was_priced or self._refuse_too_dear()
         if self._stop or (missing := self._missing):
             why = self._stop or f"{missing} of {self._limits.shards} shards are not ready yet"
-            credits = known.credits = self._nothing_more(report) or 0.0
             return Grant(
                 self._concurrency_of(known, now),
-                credits=None if self._limits.max_credits is None else credits,
+                credits=self._nothing_more(report),
                 why=why,
                 stop=self._stop,
             )
@@ -158,6 +156,8 @@ class Coordinator:
         known.concurrency = max(report.concurrency, report.in_flight)
         known.per_min = report.per_min or 0.0
         known.taken.append((now, report.accepted))
+        while known.taken[1:2] and known.taken[1][0] <= now - _KEPT_S:
+            known.taken.pop(0)
         for kind, price in report.prices.items():
             self._prices[kind] = max(price, self._prices.get(kind, 0.0))
         return known
@@ -245,7 +245,7 @@ class Coordinator:
 
     def _per_min_of(self, known: _Known, now: float) -> float | None:
         """Its share of what the person allows and of what the provider takes; 0: nothing just now."""
-        senders = [each for each in self._active(now) if each.report.rows_left or each is known]
+        senders = {each.report.shard: each for each in [*self._active(now), known]}.values()
         share: float | None = None
         if (total := self._limits.per_min) is not None:
             wanted = {each.report.shard: self._wanted_per_min(each, now) for each in senders}
@@ -261,9 +261,12 @@ class Coordinator:
 
     def _wanted_per_min(self, known: _Known, now: float) -> float:
         """What it could use of the rate; all of it, unless it has not come near its share of late."""
-        used, share = known.per_min_of_late(now), known.report.per_min or 0.0
-        is_told = len(known.taken) > 1 and now - known.taken[0][0] >= _WINDOW_S
-        if not is_told or used >= _NEAR_ITS_SHARE * share:
+        share = known.report.per_min or 0.0
+        window_s = max(_WINDOW_S, 60.0 * _ENOUGH / max(share, _ROUNDING))
+        if now - known.taken[0][0] < window_s:
+            return math.inf
+        used = known.per_min_of_late(now, window_s)
+        if used >= _NEAR_ITS_SHARE * share:
             return math.inf
         least = (self._limits.per_min or 0.0) / (4 * max(len(self._shards), 1))
         return max(_SPARE * used, least)
@@ -301,7 +304,7 @@ class Coordinator:
         given = given if given >= least - _ROUNDING else 0.0
         cap = report.committed + given
         known.credits = max(known.credits, cap)
-        comes_back = any(each.report.in_flight or each.credits > each.report.committed for each in others)
+        comes_back = any(each.report.refundable or each.credits > each.report.committed for each in others)
         return cap, bool(wanted and not given and not comes_back)
 
     def _may_find_out(self, known: _Known, now: float) -> bool:

@@ -24,7 +24,7 @@ class _Told:
 
     def as_json(self) -> str:
         """One JSON object, on one line."""
-        return json.dumps(asdict(self), allow_nan=True)  # type: ignore[call-overload, no-any-return]
+        return json.dumps(asdict(self), allow_nan=True)  # type: ignore[call-overload]
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -54,6 +54,8 @@ class Report(_Told):
     """The credits that it obeys just now: the last that it was granted."""
     could_use: float = 0.0
     """Credits beyond `committed` that it could pay soon, had it leave to."""
+    refundable: float = 0.0
+    """Credits of `committed` that come back where tasks fail that run."""
     next_price: float | None = None
     """What its next request costs; None: nobody knows that yet."""
     is_first: bool = False

@@ -23,6 +23,7 @@ from nanobanana_batch.state.ledger import LastTold, refuse_less_known
 from nanobanana_batch.state.lifecycle import (
     FAILURES,
     GIVEN_UP,
+    PAID,
     RUNNING,
     STATUS_OF_PHASE,
     UNANSWERED,
@@ -266,6 +267,12 @@ SELECT attempts.attempt, rows.row_key, rows.id, attempts.phase,
 FROM {ATTEMPTS} JOIN rows USING (row)
 LEFT JOIN images ON images.attempt = attempts.attempt AND images.number = 1
 ORDER BY attempts.attempt
+"""
+_PAID_KEYS = f"""
+{SHARES}
+SELECT rows.row_key, rows.id, total(coalesce({SHARE.used}, {SHARE.reserved}, {SHARE.expected}))
+FROM {ATTEMPTS} JOIN rows USING (row) WHERE attempts.phase IN ({in_sql(PAID | UNANSWERED)})
+GROUP BY rows.row_key ORDER BY rows.row_key
 """
 _SAVED = f"""
 SELECT images.path, images.size_bytes, images.sha256, images.file_time, images.attempt,
@@ -516,6 +523,17 @@ class Reader:
         roster.follow(Twins(self._ask, legacy))
         roster.keep_ids(self._ask)
         return Comparison(self._db, roster, max_attempts)
+
+    def positions_in_order(self) -> Iterator[int]:
+        """The place in the manifest of each of `rows`, streamed."""
+        query = "SELECT position FROM rows WHERE position IS NOT NULL ORDER BY position"
+        for (position,) in self._db.execute(query):
+            yield int(position)
+
+    def paid_keys(self) -> Iterator[tuple[str, str, float]]:
+        """Rows that were paid for, or may have been: key, id and credits, in the order of their keys."""
+        for key, id_, credits in self._db.execute(_PAID_KEYS):
+            yield str(key), str(id_), float(credits)
 
     def has_sent(self) -> bool:
         """Whether anything was ever sent for the folder."""

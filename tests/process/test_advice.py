@@ -332,7 +332,7 @@ _PACKAGE = Path(nanobanana_batch.__file__).parent
 _HELPERS = {"repair", "retry", "status", "audit", "gallery", "export"}
 _NAMES = (
     "run|plan|retry|status|results|audit|doctor|prices|models|serve|schema"
-    "|gallery|report|check|export|from-image"
+    "|gallery|report|check|export|merge|from-image"
 )
 _WHOLE = re.compile(rf"`{PROGRAM} ({_NAMES})\b")
 _PART = re.compile(rf"`(({_NAMES}) [^`]*|run|retry|status|results|audit|doctor)`")

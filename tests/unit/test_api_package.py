@@ -30,6 +30,7 @@ FUNCTIONS = (
     "export",
     "from_image",
     "gallery",
+    "merge",
     "open_run",
     "plan",
     "report",
@@ -120,6 +121,7 @@ ON_SCREEN = {"help", "config", "no_progress", "json_", "quiet", "verbose"}
         ("export", parameters(nb.export, ExportOptions), set[str]()),
         ("gallery", parameters(nb.gallery), {"serve", "port"}),
         ("report", parameters(nb.report), set[str]()),
+        ("merge", parameters(nb.merge), set[str]()),
     ],
 )
 def test_each_option_of_a_command_is_one_of_its_function(

@@ -197,6 +197,10 @@ BELOW: dict[str, set[str]] = {
     | {"defaults", "pricing", "estimates", "jobs.connection", "jobs.order", "jobs.pilot"}
     | {"jobs.shards"},
     "jobs.shards": {"errors", "files", "state"},
+    "jobs.merge": {"wording", "errors", "files", "state", "results"}
+    | {"jobs.audit", "jobs.connection", "jobs.outlook"},
+    "jobs.procs": {"errors", "steady", "model", "files", "state", "engine", "sharing"}
+    | {"jobs.merge", "jobs.order", "jobs.outcome", "jobs.run", "jobs.shards"},
     "jobs.prices": {"errors", "model", "catalog", "providers", "pricing", "jobs.connection"},
     "jobs.told": {"errors", "engine", "live", "jobs.outcome"},
     "jobs.outlook": {"errors", "files", "state", "providers", "pricing", "estimates", "results", "live"}
@@ -211,9 +215,9 @@ BELOW: dict[str, set[str]] = {
     | {"files", "state", "manifest", "engine", "live", "screen", "results", "exports", "galleries"}
     | {"jobs.audit", "jobs.connection", "jobs.order", "jobs.outcome", "jobs.outlook", "jobs.plan"}
     | {"jobs.retry", "jobs.run", "jobs.session", "jobs.told", "jobs.report", "reports"}
-    | {"checks", "provenance", "ray_runner"},
-    "ray_runner": {"errors", "model", "files", "state", "sharing", "engine", "object_storage"}
-    | {"jobs.connection", "jobs.order", "jobs.outcome", "jobs.run", "manifest", "providers"},
+    | {"checks", "provenance", "jobs.merge", "jobs.procs", "ray_runner"},
+    "ray_runner": {"errors", "model", "files", "state", "sharing", "engine", "object_storage", "providers"}
+    | {"jobs.connection", "jobs.merge", "jobs.order", "jobs.outcome", "jobs.procs", "jobs.run"},
     "__main__": {"cli"},
     "cli": {"wording", "errors", "commands", "visible", "model", "files", "state", "catalog", "engine"}
     | {"collection"}
@@ -221,7 +225,7 @@ BELOW: dict[str, set[str]] = {
     | {"galleries", "defaults", "api", "project_file", "jobs.starter"}
     | {"jobs.audit", "jobs.connection", "jobs.doctor", "jobs.order", "jobs.outcome", "jobs.outlook"}
     | {"jobs.pilot", "jobs.plan", "jobs.prices", "jobs.rebuild", "jobs.retry", "jobs.run", "jobs.session"}
-    | {"jobs.told"}
+    | {"jobs.told", "jobs.merge"}
     | {"checks", "provenance"},
 }
 """Each room and whom it may know; `cli` and what composes the rooms stand at the end."""

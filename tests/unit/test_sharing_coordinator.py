@@ -42,6 +42,7 @@ class Shard:
             committed=self.committed,
             cap=self.grant.credits or 0.0,
             could_use=self.rows * (self.price or 1.0),
+            refundable=PRICE * self.in_flight,
             next_price=self.price,
             is_first=self.is_first,
             estimated=self.estimated,
@@ -170,7 +171,8 @@ def test_it_is_told_when_no_more_credits_will_come() -> None:
             each.ask(now)
             each.pay()
     assert one.committed + two.committed == 20.0
-    assert one.in_flight and two.in_flight
+    assert one.in_flight
+    assert two.in_flight
     assert not one.ask(10.0).is_all
     one.in_flight = two.in_flight = 0
     one.ask(11.0)

@@ -111,6 +111,11 @@ class Budget:
         return None if self._asked is None else self._price(*self._asked)
 
     @property
+    def refundable(self) -> float:
+        """What comes back where all fails that moves."""
+        return sum(cost for attempt, cost in self._costs.items() if attempt not in self._held)
+
+    @property
     def prices(self) -> dict[PriceClass, float]:
         """What replies have said."""
         return {kind: price for kind, price in self._known.items() if kind in self._confirmed}
@@ -363,7 +368,7 @@ class Budget:
     def _stop_if_hopeless(self, price: float | None, is_quiet: bool) -> None:
         """Nothing that moves could make room: not even if all of it failed and was refunded."""
         assert self._limit is not None
-        refundable = sum(cost for attempt, cost in self._costs.items() if attempt not in self._held)
+        refundable = self.refundable
         is_moving = self._slots.moving > 0 or not is_quiet
         least = self._dearest if price is None else price
         if is_moving and self.committed - refundable + least <= self._limit + _ROUNDING:

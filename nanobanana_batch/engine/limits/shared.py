@@ -152,6 +152,7 @@ class _Asking:
             committed=budget.committed,
             cap=self._grant.credits or 0.0,
             could_use=could_use if budget.waiting or price is not None else 0.0,
+            refundable=budget.refundable,
             next_price=price,
             is_first=budget.is_first,
             prices=_by_key(budget.prices),

@@ -1,0 +1,185 @@
+"""Several output folders told as one: one results.csv, and whether a row was paid for in two of them."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nanobanana_batch.errors import UsageError
+from nanobanana_batch.files.disk import Disk, write_atomically
+from nanobanana_batch.files.folder import POINTER_NAME, RESULTS_NAME, STATE_NAME, Folder, find
+from nanobanana_batch.files.standing import Look
+from nanobanana_batch.jobs.audit import Audit, make_audit
+from nanobanana_batch.jobs.outlook import priced_standing
+from nanobanana_batch.results import Standing, cells_of, column_names, stands, written
+from nanobanana_batch.state.reader import Reader, open_reader
+from nanobanana_batch.state.shards import SHARD
+from nanobanana_batch.wording import amount
+
+if TYPE_CHECKING:
+    from nanobanana_batch.jobs.connection import Connection
+
+_FOLDER = "folder"
+_ROWS_AT_ONCE = 1000
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """Output folders as one."""
+
+    results: Path
+    """The results of all of them, in manifest order where they are parts of one manifest."""
+    standings: tuple[Standing, ...]
+    audits: tuple[Audit, ...]
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return sum(standing.rows for standing in self.standings)
+
+    @property
+    def completed(self) -> int:
+        """How many of them have an image."""
+        return sum(standing.counts.get("completed", 0) for standing in self.standings)
+
+    @property
+    def credits_used(self) -> float:
+        """By all folders."""
+        return sum(standing.credits_used for standing in self.standings)
+
+    @property
+    def credits_reserved(self) -> float:
+        """For what is paid for and not there yet."""
+        return sum(standing.credits_reserved for standing in self.standings)
+
+    @property
+    def exit_code(self) -> int:
+        """0 only where every row completed and there is nothing left to explain."""
+        return 0 if self.completed == self.rows and not any(audit.findings for audit in self.audits) else 1
+
+
+def merge(paths: Sequence[Path], out: Path | None, now: Connection) -> Merged:
+    """Write the results of several folders into one table, and say how all of them stand. `now`: a provider.
+
+    `out`: a folder for the table; the one that all of them stand in, if it is not given.
+
+    Raises:
+        UsageError: one is no output folder, a row was paid for in two, or the table has no place.
+        StateFailed: the state of one is gone or damaged.
+        DiskFailed: the table cannot be written.
+    """
+    folders = [find(path) for path in paths]
+    for folder in folders:
+        if not folder.state.is_file():
+            raise UsageError(f"{folder.path} is no output folder: it has no state.")
+    refuse_paid_twice(folders)
+    results = write_merged(folders, _home(folders, out))
+    return Merged(
+        results,
+        tuple(priced_standing(folder, now) for folder in folders),
+        tuple(make_audit(folder, now) for folder in folders),
+    )
+
+
+def refuse_paid_twice(folders: Sequence[Folder]) -> None:
+    """The same row in two folders was paid for in both: that is money, and not two rows.
+
+    Memory does not grow with the rows.
+
+    Raises:
+        UsageError: there are such rows; they are told, with what they have cost.
+    """
+    with ExitStack() as stack:
+        readers = [stack.enter_context(open_reader(one.state, one.told())) for one in folders]
+        paid = heapq.merge(*(_paid(reader, number) for number, reader in enumerate(readers)))
+        twice, total, shown = 0, 0.0, list[str]()
+        for _, found in itertools.groupby(paid, key=lambda each: each[0]):
+            same = list(found)
+            if len(same) < 2:
+                continue
+            twice += 1
+            total += sum(credits for *_, credits in same[1:])
+            if len(shown) < _SHOWN:
+                places = " and ".join(f"{folders[place].path} ({amount(cost)})" for _, place, _, cost in same)
+                shown.append(f"{same[0][2]} in {places}")
+    if twice:
+        raise UsageError(
+            f"{twice:,} rows were paid for in more than one of these folders, for {amount(total)} credits"
+            f" more than once each: {'; '.join(shown)}{'; …' * (twice > len(shown))}. Nothing was written.",
+            hint="They are not parts of one division of a manifest. Merge those that are.",
+        )
+
+
+def write_merged(folders: Sequence[Folder], home: Path) -> Path:
+    """Write results.csv of several folders, whose images it names as they are called from there.
+
+    Raises:
+        UsageError: it has no place there.
+        StateFailed, DiskFailed: as `write_results`.
+    """
+    path = home / RESULTS_NAME
+    if path.is_dir() or not home.is_dir():
+        raise UsageError(f"{path} cannot be written: there is no place for it.")
+    if (home / STATE_NAME).exists() or (home / POINTER_NAME).exists():
+        raise UsageError(
+            f"{home} is an output folder itself, and has a {RESULTS_NAME} of its own.",
+            hint="Give another one with --out.",
+        )
+    with ExitStack() as stack:
+        readers = [stack.enter_context(open_reader(one.state, one.told())) for one in folders]
+        write_atomically(Disk(), path, _pieces(folders, readers, home))
+    return path
+
+
+def _paid(reader: Reader, number: int) -> Iterator[tuple[str, int, str, float]]:
+    for key, id_, credits in reader.paid_keys():
+        yield key, number, id_, credits
+
+
+def _home(folders: Sequence[Folder], out: Path | None) -> Path:
+    if out is not None:
+        return out
+    homes = {folder.path.resolve().parent for folder in folders}
+    if len(homes) != 1:
+        raise UsageError("These folders do not stand in one folder: say with --out where the table belongs.")
+    return folders[0].path.parent
+
+
+def _pieces(folders: Sequence[Folder], readers: Sequence[Reader], home: Path) -> Iterator[bytes]:
+    variables = list(dict.fromkeys(name for reader in readers for name in reader.variables()))
+    rows = [
+        _rows(number, folder, reader, variables, home)
+        for number, (folder, reader) in enumerate(zip(folders, readers, strict=True))
+    ]
+    are_parts = len({reader.meta("manifest") for reader in readers}) == 1 and all(
+        reader.meta(SHARD) for reader in readers
+    )
+    together = heapq.merge(*rows, key=lambda row: row[:2]) if are_parts else itertools.chain(*rows)
+    names = column_names(variables, (_FOLDER,))
+    lines: Iterator[Sequence[object]] = itertools.chain([names], (cells for *_, cells in together))
+    while piece := list(itertools.islice(lines, _ROWS_AT_ONCE)):
+        yield written(piece)
+
+
+def _rows(
+    number: int, folder: Folder, reader: Reader, variables: list[str], home: Path
+) -> Iterator[tuple[int, int, list[object]]]:
+    """Each row's place in the manifest, the number of its folder, and its cells."""
+    look = Look(folder.path)
+    look.kept = reader.kept_images()
+    names = column_names(variables)
+    way = os.path.relpath(folder.path, home)
+    image, others = names.index("image"), names.index("other_images")
+    for position, row in zip(reader.positions_in_order(), reader.rows(), strict=True):
+        cells = cells_of(row, variables, stands(row, look))
+        cells[image] = None if cells[image] is None else f"{way}/{cells[image]}"
+        if cells[others]:
+            cells[others] = "|".join(f"{way}/{path}" for path in str(cells[others]).split("|"))
+        yield position, number, [*cells, way]

@@ -1,0 +1,290 @@
+"""Starts a process for each shard, answers what each may do, shows all of them as one run, and ends as one.
+
+A process that is killed is started again: its state knows what it has paid for. Whoever kills this process
+ends the others, too, and the same command goes on with all of them.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import pickle
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nanobanana_batch.errors import FolderInUse, NanobananaError, RunStopped, UsageError, before_sending
+from nanobanana_batch.files.disk import Disk
+from nanobanana_batch.files.folder import find, make
+from nanobanana_batch.files.lock import only_writer
+from nanobanana_batch.jobs.merge import refuse_paid_twice, write_merged
+from nanobanana_batch.jobs.order import Order, folder_of, open_ordered
+from nanobanana_batch.jobs.procs.child import Task
+from nanobanana_batch.jobs.procs.counts import Counts, show_together
+from nanobanana_batch.jobs.procs.together import together
+from nanobanana_batch.jobs.shards import refuse_another_division
+from nanobanana_batch.sharing.coordinator import Coordinator
+from nanobanana_batch.sharing.values import Limits, Report
+from nanobanana_batch.state.shards import Shard
+from nanobanana_batch.steady import steady_s
+
+if TYPE_CHECKING:
+    from anyio.abc import ByteReceiveStream, ByteSendStream, Process
+
+    from nanobanana_batch.engine.settings import Settings
+    from nanobanana_batch.engine.signals import Interrupts
+    from nanobanana_batch.engine.tally import Tally
+    from nanobanana_batch.jobs.outcome import Outcome
+
+MOST_KILLS = 5
+"""A shard whose process is killed more often is not started again."""
+_LONGEST_LINE = 64 << 20
+_IN_USE_S = 20.0
+"""Processes of a run that was killed end within seconds: so long their folders are waited for."""
+_LOOK_S = 1.0
+
+
+def run_in_processes(
+    order: Order,
+    settings: Settings,
+    tally: Tally,
+    count: int,
+    pilot: int | None = None,
+    interrupts: Interrupts | None = None,
+) -> Outcome:
+    """Make what the manifest asks for in so many processes, each with a folder of its own in the order's.
+
+    Raises:
+        UsageError: something is wrong with the order; nothing was sent.
+        FolderInUse: another run works on one of the folders.
+        RunStopped: a shard could not go on; the others have.
+    """
+    import anyio
+
+    from nanobanana_batch.engine.signals import Signals
+
+    _refuse_impossible(order, settings, count)
+    manifest = open_ordered(order)
+    home = folder_of(replace(order, state_dir=None), manifest).path
+    refuse_another_division(home / Shard(1, count).folder_name, Shard(1, count))
+    with before_sending():
+        make(home, Disk())
+    with only_writer(home):
+        crew = _Crew(order, settings, tally, pilot, home, count)
+        anyio.run(crew.work, interrupts or Signals())
+        return crew.ended()
+
+
+def _refuse_impossible(order: Order, settings: Settings, count: int) -> None:
+    if order.shard is not None:
+        raise UsageError("--procs and --shard: give one of them; --procs makes all shards.")
+    if order.callback_route is not None:
+        raise UsageError("--procs and --callback-url: several processes cannot listen at one address.")
+    if count > settings.concurrency:
+        raise UsageError(
+            f"--procs {count} is more than --concurrency {settings.concurrency}: each needs an image to make."
+        )
+
+
+@dataclass(slots=True)
+class _Shard:
+    """One of them, as far as it has come."""
+
+    shard: Shard
+    kills: int = 0
+    process: Process | None = None
+    counts: Counts | None = None
+    outcome: Outcome | None = None
+    error: tuple[int, str] | None = None
+    """Exit code, and why."""
+    waits_since: float | None = None
+    """Since when its folder is in use by another process."""
+
+
+@dataclass(slots=True)
+class _Crew:
+    """All processes of one run."""
+
+    order: Order
+    settings: Settings
+    tally: Tally
+    pilot: int | None
+    home: Path
+    count: int
+    coordinator: Coordinator = field(init=False)
+    shards: list[_Shard] = field(init=False)
+    is_stopping: bool = False
+
+    def __post_init__(self) -> None:
+        limits = Limits(
+            self.count,
+            self.settings.concurrency,
+            self.settings.submits_per_min,
+            self.settings.max_credits,
+            waits_for_all=True,
+        )
+        self.coordinator = Coordinator(limits)
+        self.shards = [_Shard(Shard(number, self.count)) for number in range(1, self.count + 1)]
+        self.tally.credits_cap = self.settings.max_credits
+
+    # --- processes ---------------------------------------------------------------------------------------
+
+    async def work(self, interrupts: Interrupts) -> None:
+        """Start all, and wait for all."""
+        import anyio
+
+        from nanobanana_batch.engine.work import Stop
+
+        stop = Stop()
+        async with anyio.create_task_group() as listening:
+            await listening.start(interrupts.listen, self, stop, self.tally)
+            listening.start_soon(self._pass_on, stop)
+            async with anyio.create_task_group() as group:
+                for each in self.shards:
+                    group.start_soon(self._see_through, each)
+            listening.cancel_scope.cancel()
+
+    def stop_now(self) -> None:
+        """The second wish to stop."""
+        self._signal()
+
+    async def _pass_on(self, stop: Any) -> None:
+        """The first."""
+        await stop.hurried()
+        self.is_stopping = True
+        self._signal()
+
+    def _signal(self) -> None:
+        for each in self.shards:
+            if each.process is not None and each.process.returncode is None:
+                with suppress(ProcessLookupError):
+                    each.process.send_signal(signal.SIGINT)
+
+    async def _see_through(self, each: _Shard) -> None:
+        """Until it has ended by itself."""
+        import anyio
+
+        while True:
+            code = await self._one_life(each)
+            if code == FolderInUse.exit_code and not self.is_stopping and _may_wait(each):
+                await anyio.sleep(_LOOK_S)
+                continue
+            each.kills += code < 0
+            if code >= 0 or self.is_stopping or each.kills > MOST_KILLS:
+                break
+            self.tally.announce(f"shard {each.shard} was ended by signal {-code}; it is started again.")
+        if each.outcome is None:
+            why = f"it was ended by signal {-code}" if code < 0 else f"it ended with {code}"
+            each.error = each.error or (130 if self.is_stopping else RunStopped.exit_code, why)
+            self.coordinator.gone(each.shard.number)
+            self.coordinator.stop(f"shard {each.shard}: {each.error[1]}")
+
+    async def _one_life(self, each: _Shard) -> int:
+        """Of one process; its exit code, or minus the signal that has ended it."""
+        import subprocess
+
+        import anyio
+
+        each.outcome = each.error = None
+        command = [sys.executable, "-m", "nanobanana_batch.jobs.procs.child"]
+        process = await anyio.open_process(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None, start_new_session=True
+        )
+        each.process = process
+        order = replace(self.order, out=self.home / each.shard.folder_name, shard=each.shard)
+        async with process:
+            with _closed_is_closed():
+                assert process.stdin is not None
+                assert process.stdout is not None
+                await process.stdin.send(Task(order, self.settings, self.pilot).as_line())
+                if self.is_stopping:
+                    process.send_signal(signal.SIGINT)
+                await self._hear(each, process.stdout, process.stdin)
+            return await process.wait()
+
+    async def _hear(self, each: _Shard, stream: ByteReceiveStream, answer: ByteSendStream) -> None:
+        from anyio import EndOfStream, IncompleteRead
+        from anyio.streams.buffered import BufferedByteReceiveStream
+
+        lines = BufferedByteReceiveStream(stream)
+        with suppress(EndOfStream, IncompleteRead):
+            while True:
+                kind, value = json.loads(await lines.receive_until(b"\n", _LONGEST_LINE))
+                await self._note(each, kind, value, answer)
+
+    async def _note(self, each: _Shard, kind: str, value: Any, answer: ByteSendStream) -> None:
+        match kind:
+            case "report":
+                grant = self.coordinator.exchange(Report.from_json(value), steady_s())
+                await answer.send(grant.as_json().encode() + b"\n")
+            case "counts":
+                each.counts = value
+                show_together(self.tally, [one.counts for one in self.shards if one.counts is not None])
+            case "say":
+                self._say(each, value)
+            case "trouble":
+                self.tally.troubles.append((self.tally.now(), value))
+                self.tally.troubled(value)
+            case "error":
+                each.error = (int(value[0]), str(value[1]))
+            case "outcome":
+                each.outcome = pickle.loads(base64.b64decode(value))
+
+    def _say(self, each: _Shard, text: str) -> None:
+        """What all of them say is said once; that they stop is said by who has asked them."""
+        if text.startswith("warning: "):
+            self.tally.say_once(text)
+        elif not (self.is_stopping and text.startswith("Stopping: ")):
+            self.tally.announce(f"shard {each.shard}: {text}")
+
+    # --- the end -----------------------------------------------------------------------------------------
+
+    def ended(self) -> Outcome:
+        """How all of them have ended, as one; their results are one table.
+
+        Raises:
+            NanobananaError: one of them could not go on.
+        """
+        folders = [find(self.home / each.shard.folder_name) for each in self.shards]
+        made = [folder for folder in folders if folder.state.is_file()]
+        if len(made) == len(folders):
+            refuse_paid_twice(made)
+            write_merged(made, self.home)
+        if failed := [each for each in self.shards if each.error is not None]:
+            raise _worst(failed)
+        outcomes = [each.outcome for each in self.shards if each.outcome is not None]
+        return together(self.home, [folder.path for folder in folders], outcomes)
+
+
+def _may_wait(each: _Shard) -> bool:
+    now = steady_s()
+    each.waits_since = now if each.waits_since is None else each.waits_since
+    return now - each.waits_since < _IN_USE_S
+
+
+_RANK = (RunStopped.exit_code, FolderInUse.exit_code, UsageError.exit_code)
+"""What may have cost something comes first."""
+
+
+def _worst(failed: list[_Shard]) -> BaseException:
+    errors = {each.shard: each.error for each in failed if each.error is not None}
+    if any(code == 130 for code, _ in errors.values()):
+        return KeyboardInterrupt()
+    code = min((code for code, _ in errors.values()), key=lambda each: (*_RANK, each).index(each))
+    texts = dict.fromkeys(text for own, text in errors.values() if own == code)
+    shard = next(shard for shard, (own, _) in errors.items() if own == code)
+    kind: type[NanobananaError] = {2: UsageError, 4: FolderInUse}.get(code, RunStopped)
+    return kind(f"shard {shard}: {next(iter(texts))}")
+
+
+@contextmanager
+def _closed_is_closed() -> Iterator[None]:
+    """A process that is gone hears nothing; how it has ended its exit code says."""
+    from anyio import BrokenResourceError, ClosedResourceError
+
+    with suppress(BrokenResourceError, ClosedResourceError, BrokenPipeError, ConnectionResetError):
+        yield
