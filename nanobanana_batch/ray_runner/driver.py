@@ -50,7 +50,7 @@ def run(
         UsageError: something is wrong with the order, or there is no such cluster; nothing was sent.
         RunStopped: a shard cannot go on, or its workers have died too often; what was paid for is told.
     """
-    jobs, key = _assigned(order, settings, pilot, fleet)
+    jobs, key = assigned(order, settings, pilot, fleet)
     limits = Limits(
         fleet.shards,
         settings.concurrency,
@@ -70,7 +70,7 @@ def run(
     return together(_home(order, jobs), driver.ended, interrupted=interrupted, say=tally.announce)
 
 
-def _assigned(
+def assigned(
     order: Order, settings: Settings, pilot: int | None, fleet: Fleet
 ) -> tuple[list[Assignment], str]:
     """What each shard is to do, and the provider's key, which is in none of it."""
