@@ -74,6 +74,7 @@ bench: $(INSTALLED) ## figures, by hand
 
 campaign: $(INSTALLED) ## an hour of kills, crowds and interrupts, judged by the service's ledger
 	$(BIN)/python -m tests.campaign.kill --kills 1000
+	$(BIN)/python -m tests.campaign.kill_shards --kills 100
 	$(BIN)/python -m tests.campaign.crowd --pairs 50 --step 0.01
 	$(BIN)/python -m tests.campaign.fuzz_service --examples 300
 	$(BIN)/python -m tests.campaign.fuzz_manifest --examples 20000

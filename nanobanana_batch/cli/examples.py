@@ -23,8 +23,6 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("Placeholders, for nothing and without a key:", "run skylines.yaml --provider local"),
         ("A few rows first, that say what the others will cost:", "run skylines.yaml --pilot 20"),
         ("A night, of which the costs are limited:", "run skylines.yaml --max-credits 5000"),
-        ("In four processes of this machine:", "run skylines.yaml --procs 4"),
-        ("One part of four, the others on other machines:", "run skylines.yaml --shard 1/4"),
     ),
     "status": (
         ("How many images are there, and what they have cost:", "status outputs/skylines"),
@@ -63,10 +61,8 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("Fetch what is paid for and missing; nothing is paid again:", "audit outputs/skylines --repair"),
     ),
     "merge": (
-        (
-            "All shards of a manifest as one:",
-            "merge out/shard-1-of-2 out/shard-2-of-2",
-        ),
+        ("All shards of a manifest as one:", "merge out/shard-1-of-2 out/shard-2-of-2"),
+        ("Folders from anywhere, with one table:", "merge monday tuesday --out week"),
     ),
     "check": (
         ("Is every image whole, as asked for, and no other one again:", "check outputs/skylines"),

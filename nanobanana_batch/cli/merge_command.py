@@ -23,7 +23,7 @@ from nanobanana_batch.cli.text import as_json
 @last_provider
 @as_json_flag
 def merge(folders: tuple[Path, ...], out: Path | None, provider: str, json_: bool) -> int:
-    """Write the results of several output FOLDERs into one results.csv.
+    """Tell several output FOLDERs as one, with one results.csv.
 
     Says how all of them stand, and what an audit of each finds. Shards of one manifest are in its order.
     Folders in which the same row was paid for are refused, and what that has cost is told. Exit 0 only if

@@ -36,6 +36,7 @@ from nanobanana_batch.manifest import Manifest
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.scope import Scope
+from nanobanana_batch.state.shards import Shard
 from nanobanana_batch.wording import amount, money_text
 
 if TYPE_CHECKING:
@@ -102,6 +103,8 @@ def run(
         store.take_manifest(roster, name=manifest.name, variables=manifest.variables)
         store.remember(CONNECTION, order.connection.as_text())
         notice_lost_files(store, path)
+        if link is None and order.shard is not None:
+            _tell_whose_limit(order.shard, settings, tally)
         cost = _known_cost(folder, line, settings, tally)
         session = Session(
             store,
@@ -160,6 +163,15 @@ def _piloted(roster: Roster, manifest: Manifest, settings: Settings, tally: Tall
     pilot = choose_pilot(roster, manifest.factor_names, rows)
     tally.announce(f"Pilot: {pilot.text(len(roster))}.")
     return replace(settings, scope=Scope(only=pilot.positions))
+
+
+def _tell_whose_limit(shard: Shard, settings: Settings, tally: Tally) -> None:
+    """Nobody knows here what the other shards spend."""
+    if settings.max_credits is not None and shard.of > 1:
+        tally.say_once(
+            f"warning: --max-credits {amount(settings.max_credits)} is the limit of shard {shard} alone; all"
+            f" {shard.of} together may cost {amount(shard.of * settings.max_credits)}."
+        )
 
 
 def _known_cost(folder: Folder, line: CheckedConnection, settings: Settings, tally: Tally) -> Cost | None:

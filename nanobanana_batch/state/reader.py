@@ -48,6 +48,7 @@ from nanobanana_batch.state.prices import (
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.schema import APPLICATION_ID, VERSION, refuse_foreign_parts, see_as_current
 from nanobanana_batch.state.scope import EVERY_ROW, Scope
+from nanobanana_batch.state.shards import shard_of_folder
 from nanobanana_batch.state.soundness import blamed_on_state, names_what_no_run_names, texts, understood
 from nanobanana_batch.state.twins import HAS_TWINS, Twins, legacy_twins
 
@@ -598,7 +599,11 @@ def open_reader(path: Path, told: LastTold | None = None) -> Iterator[Reader]:
             hint=rebuild_hint(told[3]),
         )
     if not is_there:
-        raise UsageError(f"{path.parent} is not an output folder of this program: it has no {path.name}.")
+        hint = ""
+        if path.parent.is_dir() and any(shard_of_folder(each) for each in os.listdir(path.parent)):
+            hint = "It holds the folders of shards: name one of them, or all of them where that is possible."
+        message = f"{path.parent} is not an output folder of this program: it has no {path.name}."
+        raise UsageError(message, hint=hint)
     # SQLite wants to write beside what it reads; where it cannot, nobody else is expected to write either.
     is_fixed = not os.access(path.parent, os.W_OK) and not _log_bytes(path)
     mode = "ro&immutable=1" if is_fixed else "ro"

@@ -12,7 +12,6 @@ import argparse
 import os
 import random
 import signal
-import subprocess
 import tempfile
 import time
 from contextlib import suppress
@@ -24,6 +23,7 @@ from nanobanana_batch.service.options import Faults
 from tests.process.harness import bench, small_manifest, wrong_hashes
 
 _LATENCY_S = 0.4
+_TYPED_AGAIN = 5
 _FAULTS = Faults(lost_reply_after=0.05, fail_task=0.05, fail_code="invalid_parameters", seed=3)
 
 
@@ -71,10 +71,11 @@ def campaign(folder: Path, *, rows: int, procs: int, kills: int, seed: int) -> V
                 process, of_runs = it.start(*flags), of_runs + 1
             done += 1
         _, said = process.communicate(timeout=300)
-        while process.returncode not in (0, 1):  # too many kills of one shard: a person types it again
-            process = subprocess.Popen(["true"]) if done > 10 * kills else it.start(*flags)
+        for _ in range(_TYPED_AGAIN):  # too many kills of one shard: a person types it again
+            if process.returncode in (0, 1):
+                break
+            process = it.start(*flags)
             _, said = process.communicate(timeout=300)
-            done += 10
         frame = read_results(it.out)
         counts = frame["status"].value_counts()
         paid, held = it.bodies_paid(), int(counts.get("unknown", 0))

@@ -145,10 +145,3 @@ def _occupy_standard_streams() -> None:
 def _end_as_if_interrupted_twice() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # two of the same kind may arrive as one
         os.kill(os.getpid(), number)
-
-
-if __name__ == "__main__":
-    # Pickled values name their classes by the module that everybody else imports.
-    from nanobanana_batch.jobs.procs.child import main as start
-
-    start()

@@ -190,7 +190,7 @@ class _Crew:
         import anyio
 
         each.outcome = each.error = None
-        command = [sys.executable, "-m", "nanobanana_batch.jobs.procs.child"]
+        command = [sys.executable, "-m", "nanobanana_batch.jobs.procs"]
         process = await anyio.open_process(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None, start_new_session=True
         )

@@ -1,0 +1,267 @@
+"""A manifest in several folders, by several processes: judged by what the service was asked to charge for."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nanobanana_batch.service.ledger import read_ledger
+from tests.campaign.kill_shards import campaign, children
+from tests.process.harness import Bench, bench, cli, small_manifest
+
+ROWS = 24
+
+
+@pytest.fixture
+def it(tmp_path: Path) -> Iterator[Bench]:
+    """A service, and a manifest of a few rows."""
+    with bench(tmp_path, small_manifest(tmp_path, ROWS), latency_s=0.2) as found:
+        yield found
+
+
+def results(folder: Path) -> list[dict[str, str]]:
+    """The lines of a results.csv."""
+    with (folder / "results.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def paid(it: Bench) -> int:
+    """Requests that were charged for."""
+    return len(read_ledger(it.data).tasks)
+
+
+def test_shards_on_their_own_make_each_row_once_and_are_merged_in_order(it: Bench) -> None:
+    """Each in its folder below the manifest's; together they have what one run has."""
+    for number in (2, 1):
+        done = cli("run", str(it.manifest), *it.where, "--shard", f"{number}/2", cwd=it.folder)
+        assert done.returncode == 0, done.stderr
+    assert paid(it) == ROWS
+    home = it.folder / "outputs" / "small"
+    folders = sorted(str(each) for each in home.glob("shard-*"))
+    merged = cli("merge", *folders, *it.where[:2], cwd=it.folder)
+    assert merged.returncode == 0, merged.stderr
+    assert f"{ROWS} of {ROWS} rows completed in 2 folders" in merged.stdout
+    rows = results(home)
+    assert [row["id"] for row in rows] == [f"row-{n}" for n in range(ROWS)]
+    assert all((home / row["image"]).is_file() for row in rows)
+    assert {row["folder"] for row in rows} == {"shard-1-of-2", "shard-2-of-2"}
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "told"),
+    [
+        (["--shard", "1/2"], ["--shard", "1/3"], "divided by 2"),
+        (["--shard", "1/2"], [], "divided by 2"),
+        (["--shard", "1/2"], ["--procs", "3"], "divided by 2"),
+        ([], ["--shard", "1/2"], "worked on without --shard"),
+        (["--shard", "1/2", "--out", "o"], ["--shard", "2/2", "--out", "o"], "was worked on for shard 1/2"),
+        (["--shard", "1/2", "--out", "o"], ["--out", "o"], "was worked on for shard 1/2"),
+        (["--out", "o"], ["--shard", "1/2", "--out", "o"], "worked on for all of its manifest"),
+    ],
+)
+def test_what_would_pay_rows_in_two_folders_is_refused(
+    it: Bench, first: list[str], then: list[str], told: str
+) -> None:
+    """With what to do; `plan` says the same, and nothing is sent."""
+    begun = cli("run", str(it.manifest), *it.where, *first, cwd=it.folder)
+    assert begun.returncode == 0, begun.stderr
+    before = paid(it)
+    done = cli("run", str(it.manifest), *it.where, *then, cwd=it.folder)
+    assert done.returncode == 2
+    assert told in done.stderr
+    if "--procs" not in then:
+        planned = cli("plan", str(it.manifest), *it.where, *then, cwd=it.folder)
+        assert told in planned.stderr
+    assert paid(it) == before
+
+
+def test_a_state_that_was_made_anew_is_not_of_another_shard(it: Bench) -> None:
+    """It remembers no shard; its rows tell."""
+    done = cli("run", str(it.manifest), *it.where, "--shard", "1/2", "--out", "o", cwd=it.folder)
+    assert done.returncode == 0, done.stderr
+    (it.folder / "o" / "state.sqlite3").unlink()
+    cli("audit", "o", "--rebuild", cwd=it.folder)
+    before = paid(it)
+    wrong = cli("run", str(it.manifest), *it.where, "--shard", "2/2", "--out", "o", cwd=it.folder)
+    assert wrong.returncode == 2
+    assert "rows that are not in it" in wrong.stderr
+    right = cli("run", str(it.manifest), *it.where, "--shard", "1/2", "--out", "o", cwd=it.folder)
+    assert right.returncode == 0, right.stderr
+    assert paid(it) == before
+
+
+def test_the_first_rows_are_those_of_the_whole_manifest(it: Bench) -> None:
+    """All shards together make what one run with the same limit makes."""
+    for number in (1, 2, 3):
+        limited = ("--shard", f"{number}/3", "--limit", "7")
+        assert cli("run", str(it.manifest), *it.where, *limited, cwd=it.folder).returncode == 0
+    assert paid(it) == 7
+
+
+def test_processes_make_all_rows_and_end_as_one(it: Bench) -> None:
+    """A single outcome, one table in manifest order, and nothing to do the next time."""
+    done = it.finish("--procs", "2")
+    assert done.returncode == 0, done.stderr
+    assert f"{ROWS} of {ROWS} rows completed." in done.stderr
+    assert [row["id"] for row in results(it.out)] == [f"row-{n}" for n in range(ROWS)]
+    again = it.finish("--procs", "2")
+    assert "nothing was sent" in again.stderr
+    assert paid(it) == ROWS
+
+
+def test_all_processes_together_stay_within_what_may_be_spent(it: Bench) -> None:
+    """A folder of each; the limit is that of all. The next run knows what all of them have cost."""
+    first = it.finish("--procs", "2", "--limit", "2")
+    assert first.returncode == 0, first.stderr
+    price = sum(float(row["credits"] or 0) for row in results(it.out)) / 2
+    done = it.finish("--procs", "2", "--max-credits", str(8 * price), "--limit", "8")
+    assert done.returncode == 0, done.stderr
+    refused = it.finish("--procs", "2", "--max-credits", str(10 * price))
+    assert refused.returncode == 3
+    assert "is not enough" in refused.stderr
+    assert paid(it) == 8
+
+
+def test_one_interrupt_collects_in_all_processes(it: Bench) -> None:
+    """Who interrupts the run has asked each of them; afterwards none is left, and the run goes on."""
+    process = it.start("--procs", "2", "--concurrency", "2")
+    while paid(it) < 3:
+        assert process.poll() is None
+        time.sleep(0.02)
+    started = children(process.pid)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert said.count("Stopping: nothing more is submitted") == 1
+    assert not any(Path(f"/proc/{pid}").exists() for pid in started)
+    rows = results(it.out)
+    assert sum(row["status"] == "completed" for row in rows) == paid(it)
+    assert it.finish("--procs", "2").returncode == 0
+    assert paid(it) == ROWS
+
+
+def test_a_process_that_is_killed_is_started_again(it: Bench) -> None:
+    """And pays for nothing twice."""
+    process = it.start("--procs", "2", "--concurrency", "4")
+    while paid(it) < 5:
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.kill(children(process.pid)[0], signal.SIGKILL)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert "was ended by signal 9; it is started again" in said
+    assert set(it.bodies_paid().values()) == {1}
+    assert paid(it) == ROWS
+
+
+def test_kills_of_shards_and_of_the_run_pay_nothing_twice_and_lose_nothing(tmp_path: Path) -> None:
+    """The short form of the campaign."""
+    found = campaign(tmp_path, rows=60, procs=2, kills=4, seed=5)
+    assert found.kills >= 4
+    assert found.paid_twice == 0, found
+    assert found.lost == 0, found
+    assert found.completed + found.failed + found.held == found.rows == 60
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--procs", "2", "--shard", "1/2"], "give one of them"),
+        (["--procs", "5", "--concurrency", "4"], "--procs 5 is more than --concurrency 4"),
+        (["--shard", "3/2"], "is no shard such as 1/4"),
+    ],
+)
+def test_what_cannot_be_is_told_before_anything_is_sent(it: Bench, flags: list[str], told: str) -> None:
+    """With exit 2."""
+    done = it.finish(*flags)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert paid(it) == 0
+
+
+def test_where_one_process_cannot_begin_none_sends(it: Bench) -> None:
+    """The folder of the second one is another manifest's part."""
+    other = ("--shard", "1/2", "--out", str(it.out / "shard-2-of-2"))
+    wrong = cli("run", str(it.manifest), *it.where, *other, cwd=it.folder)
+    assert wrong.returncode == 0, wrong.stderr
+    before = paid(it)
+    done = it.finish("--procs", "2")
+    assert done.returncode == 2, done.stderr
+    assert "was worked on for shard 1/2" in done.stderr
+    assert paid(it) == before
+
+
+def test_folders_in_which_the_same_row_was_paid_for_are_not_merged(it: Bench) -> None:
+    """That is money: it is told, with the credits, and no table is written."""
+    for name in ("a", "b"):
+        made = cli("run", str(it.manifest), *it.where, "--limit", "3", "--out", name, cwd=it.folder)
+        assert made.returncode == 0, made.stderr
+    done = cli("merge", "a", "b", *it.where[:2], cwd=it.folder)
+    assert done.returncode == 2
+    assert "3 rows were paid for in more than one of these folders" in done.stderr
+    assert "row-0 in a (" in done.stderr
+    assert not (it.folder / "results.csv").exists()
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "shards.md").read_text(encoding="utf-8")
+SKYLINES = (
+    'name: skylines\ndefaults: {model: nano-banana-beta}\nmatrix: {n: [1, 2, 3, 4, 5, 6]}\nprompt: "{n}"\n'
+)
+
+
+def recipe(kind: str) -> str:
+    """What the page shows of a kind, at the embedded service."""
+    (found,) = re.findall(rf"^```{kind}\n(.*?)^```$", PAGE, re.M | re.S)
+    return found.replace("--concurrency 16", "--concurrency 16 --provider local")
+
+
+def typed(*words: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """As in a shell that finds this program."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, **variables}
+    return subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def test_the_recipe_for_make_makes_all_shards(tmp_path: Path) -> None:
+    """And one table of them; with nothing to do it does nothing."""
+    (tmp_path / "skylines.yaml").write_text(SKYLINES)
+    (tmp_path / "Makefile").write_text(recipe("make"))
+    made = typed("make", "-k", "-j2", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    rows = results(tmp_path / "outputs" / "skylines")
+    assert [row["status"] for row in rows] == ["completed"] * 6
+
+
+def test_the_recipe_for_slurm_makes_each_shard(tmp_path: Path) -> None:
+    """What Slurm starts, with the number that it gives."""
+    (tmp_path / "skylines.yaml").write_text(SKYLINES)
+    (tmp_path / "shards.sh").write_text(recipe("bash"))
+    for number in ("1", "2", "3", "4"):
+        done = typed("bash", "shards.sh", cwd=tmp_path, SLURM_ARRAY_TASK_ID=number)
+        assert done.returncode == 0, done.stderr
+    folders = sorted(map(str, (tmp_path / "outputs" / "skylines").glob("shard-*")))
+    assert typed("nanobanana-batch", "merge", *folders, cwd=tmp_path).returncode == 0
+    assert len(results(tmp_path / "outputs" / "skylines")) == 6
+
+
+def test_a_limit_that_is_one_shards_alone_is_told(it: Bench) -> None:
+    """Nobody else knows of it; all together may spend more."""
+    done = cli("run", str(it.manifest), *it.where, "--shard", "1/4", "--max-credits", "500", cwd=it.folder)
+    assert "--max-credits 500 is the limit of shard 1/4 alone; all 4 together may cost 2000" in done.stderr
+
+
+def test_the_folder_in_which_shards_stand_is_told_from_one_of_them(it: Bench) -> None:
+    """With what to name instead."""
+    assert it.finish("--procs", "2", "--limit", "2").returncode == 0
+    done = cli("status", str(it.out), cwd=it.folder)
+    assert done.returncode == 2
+    assert "It holds the folders of shards" in done.stderr
