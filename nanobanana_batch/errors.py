@@ -12,7 +12,8 @@ NanobananaError
 |- FolderInUse           exit 4: another process works on this output folder
 |- RunStopped            exit 3: stopped early, the same command resumes
 |  |- StateFailed        the state file cannot be read or written
-|  `- DiskFailed         the disk is full or refuses to write
+|  |- DiskFailed         the disk is full or refuses to write
+|  `- Superseded         another process has taken the run's journal over
 |- OutputFailed          what was asked for cannot be written to standard output
 |- ServiceFailed         the embedded service did not start or went away
 |- ImageRejected         bytes that are not the whole image they claim to be
@@ -170,6 +171,10 @@ class StateFailed(RunStopped):
 
 class DiskFailed(RunStopped):
     """The disk is full or failing: paying for more images would lose them."""
+
+
+class Superseded(RunStopped):
+    """Another process has taken the run's journal over: this one pays for nothing more."""
 
 
 class OutputFailed(NanobananaError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 from nanobanana_batch import defaults
 from nanobanana_batch.api.driving import drive, drive_async
 from nanobanana_batch.api.options import AnyPath, AuditOptions, RetryOptions, RunOptions
-from nanobanana_batch.api.orders import connection_of, given, hooks_of, ordered, settings_of, terms_of
+from nanobanana_batch.api.orders import (
+    connection_of,
+    fleet_of,
+    given,
+    hooks_of,
+    ordered,
+    settings_of,
+    terms_of,
+)
 from nanobanana_batch.api.values import count, one_of
 from nanobanana_batch.errors import UsageError
 
@@ -103,7 +111,7 @@ def run(
     said = given(options, RunOptions, "run")
     settings, hooks = _settings(said, pilot, limit), hooks_of(said)
     with ordered(manifest, name, out, provider, said) as order:
-        return drive(_job(order, settings, pilot, procs), progress, hooks)
+        return drive(_job(order, settings, pilot, procs, said), progress, hooks)
 
 
 async def run_async(
@@ -129,7 +137,7 @@ async def run_async(
     said = given(options, RunOptions, "run_async")
     settings, hooks = _settings(said, pilot, limit), hooks_of(said)
     with ordered(manifest, name, out, provider, said) as order:
-        return await drive_async(_job(order, settings, pilot, procs), progress, hooks)
+        return await drive_async(_job(order, settings, pilot, procs, said), progress, hooks)
 
 
 def retry(
@@ -196,14 +204,19 @@ def audit(
 
 
 def _job(
-    order: Order, settings: Settings, pilot: int | None, procs: int | None
+    order: Order, settings: Settings, pilot: int | None, procs: int | None, said: Mapping[str, Any]
 ) -> Callable[[Tally, Interrupts], Outcome]:
-    """What a run does, in this process or in several."""
-    from nanobanana_batch.jobs.procs.run import run_in_processes
+    """What a run does: in this process, in several, or on a cluster."""
     from nanobanana_batch.jobs.run import run as make
 
+    if (fleet := fleet_of(said, procs)) is not None:
+        from nanobanana_batch.ray_runner.driver import run as make_afar
+
+        return lambda tally, interrupts: make_afar(order, settings, tally, pilot, interrupts, fleet)
     if procs is None:
         return lambda tally, interrupts: make(order, settings, tally, pilot, interrupts)
+    from nanobanana_batch.jobs.procs.run import run_in_processes
+
     several = count("procs", procs)
     return lambda tally, interrupts: run_in_processes(order, settings, tally, several, pilot, interrupts)
 

@@ -76,6 +76,12 @@ class RunOptions(ProviderOptions, PaceOptions, total=False):
     - `callback_url`: where the provider can call this machine when a task has ended, over https [nowhere]
     - `callback_listen`: `"HOST:PORT"` where these calls arrive [127.0.0.1:8080]
     - `as_copy`: go on in a copy of a folder, or in one that was moved to another machine; once [False]
+    - `journal`: a folder that outlives this machine, or `s3://BUCKET/NAME`, where each payment is told before
+      it is made [none]
+    - `ray`: make it as `shards` parts on the Ray cluster at this address, `"auto"`, or `"here"` for one of
+      this machine; needs `journal` [this process]
+    - `shards`: how many parts, with `ray`
+    - `bring_to`: a folder, or `s3://BUCKET/NAME`, where the folder of each part goes when it ends [nowhere]
     - `shard`: only one part of several, `"1/4"`, each in a folder of its own [the whole manifest]
     """
 
@@ -93,6 +99,10 @@ class RunOptions(ProviderOptions, PaceOptions, total=False):
     callback_url: str | None
     callback_listen: str | None
     as_copy: bool
+    journal: AnyPath | None
+    ray: str | None
+    shards: int | None
+    bring_to: AnyPath | None
     shard: str | None
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nanobanana_batch.jobs.order import Order
     from nanobanana_batch.jobs.plan import PlannedRequest, PlannedRow, Terms
     from nanobanana_batch.live.hooks import Hooks
+    from nanobanana_batch.ray_runner.fleet import Fleet
     from nanobanana_batch.state.shards import Shard
 
 
@@ -129,6 +130,7 @@ def order_of(manifest: Given, out: Any, provider: str, options: Mapping[str, Any
         called=manifest.called,
         allow_outside=tuple(map(Path, _several(options.get("allow_outside", ())))),
         as_copy="as_copy" in options,
+        journal=None if "journal" not in options else os.fspath(options["journal"]),
         shard=_shard(options.get("shard")),
     )
 
@@ -169,6 +171,27 @@ def settings_of(options: Mapping[str, Any]) -> Settings:
         first_contact_s=outage_s if "max_outage" in options else defaults.FIRST_CONTACT_S,
         stuck_after_s=seconds("stuck_after", options.get("stuck_after", defaults.STUCK_AFTER_S)),
     )
+
+
+def fleet_of(options: Mapping[str, Any], procs: int | None) -> Fleet | None:
+    """On which cluster a run is made, and as how many parts; None: by this process.
+
+    Raises:
+        UsageError: one is said without the other.
+    """
+    from nanobanana_batch.ray_runner.fleet import Fleet
+
+    address, shards, bring_to = (options.get(name) for name in ("ray", "shards", "bring_to"))
+    if address is None:
+        if shards is not None or bring_to is not None:
+            raise UsageError("--shards and --bring-to need --ray: which cluster makes them.")
+        return None
+    if procs is not None:
+        raise UsageError("--ray and --procs: give one of them; --shards says how many parts --ray makes.")
+    if shards is None:
+        raise UsageError("--ray needs --shards: into how many parts the manifest is divided.")
+    bring_to = None if bring_to is None else os.fspath(bring_to)
+    return Fleet(str(address), count("shards", shards), bring_to)
 
 
 def hooks_of(options: Mapping[str, Any]) -> Hooks:

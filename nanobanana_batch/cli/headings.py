@@ -11,7 +11,8 @@ _COMMON = {
     "What to show": "--rows --show-request --out-csv --for-spreadsheets --verify --refresh --watch",
     "What to set right": "--repair --rebuild",
     "Provider and key": "--provider --base-url --key-file --callback-url --callback-listen",
-    "Where it is kept": "--out --state-dir --risk-network-filesystem --as-copy",
+    "Where it is kept": "--out --state-dir --risk-network-filesystem --journal --as-copy",
+    "Many machines": "--ray --shards --bring-to",
     "Money and failures": "--max-credits --max-attempts --max-failures --on-unknown",
     "Pace and patience": "--concurrency --submit-concurrency --rate --max-outage --on-daily-quota"
     " --stuck-after",

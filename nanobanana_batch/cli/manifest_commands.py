@@ -211,6 +211,22 @@ def plan(
     metavar="HOST:PORT",
     help="Where your front sends these calls to.  [default: 127.0.0.1:8080]",
 )
+@click.option(
+    "--journal",
+    metavar="DIR|s3://BUCKET/NAME",
+    help="Tell each payment there before it is made, so that another machine can go on where this one dies.",
+)
+@click.option(
+    "--ray",
+    metavar="ADDRESS",
+    help="Make it as --shards parts on the Ray cluster there: auto finds it, here is one of this machine.",
+)
+@click.option("--shards", type=Whole(1), metavar="N", help="How many parts --ray makes of the manifest.")
+@click.option(
+    "--bring-to",
+    metavar="DIR|s3://BUCKET/NAME",
+    help="Where the folder of each part goes when --ray has made it.",
+)
 @as_copy
 @debug
 @click.option("--dry-run", is_flag=True, help="Only say what it would do, as plan does; send nothing.")

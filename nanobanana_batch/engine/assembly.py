@@ -29,6 +29,7 @@ from nanobanana_batch.engine.parts import Collecting, Files, Pacing, Record, Spe
 from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.engine.stages.answers import Answers
 from nanobanana_batch.engine.stems import Stems
+from nanobanana_batch.engine.surviving import Far, Surviving
 from nanobanana_batch.engine.tally import Tally
 from nanobanana_batch.engine.trouble import Patience
 from nanobanana_batch.engine.unfinished import unfinished
@@ -55,6 +56,8 @@ class Machine:
     """Unix seconds."""
     steady: Callable[[], float] = steady_s
     """Seconds that nobody sets."""
+    far: Far | None = None
+    """Where what is about to be paid is told, beside the folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,8 @@ def assemble(
     owed = Owed(_patience(settings), slots, stop, tally, log, commands, clock.now)
     after = (budget.note, owed.note, counts.note, ages.note, lambda fact: log_fact(log, fact))
     journal = Journal(store, machine.blocking, after=after)
-    record = Record(store, journal, machine.blocking, tally, log, clock, ages)
+    surviving = Surviving(machine.far, machine.blocking, stop, tally, log, longest_s=settings.max_outage_s)
+    record = Record(store, journal, surviving, machine.blocking, tally, log, clock, ages)
     quota = DailyQuota(settings.on_daily_quota, settings.max_outage_s, stop, tally, log, clock.now)
     wire = _wire(settings, provider, callbacks, record, stop, quota)
     pacing = _pacing(settings, wire, SubmitPace(slots, tally, log))

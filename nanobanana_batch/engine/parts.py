@@ -24,6 +24,7 @@ from nanobanana_batch.engine.limits.space import Space
 from nanobanana_batch.engine.limits.submit_pace import SubmitPace
 from nanobanana_batch.engine.owed import Owed
 from nanobanana_batch.engine.stems import Stems
+from nanobanana_batch.engine.surviving import Surviving
 from nanobanana_batch.engine.tally import Tally
 from nanobanana_batch.engine.work import FirstLook, Stop
 from nanobanana_batch.files.disk import Disk
@@ -39,6 +40,8 @@ class Record:
     store: Store
     """To read; facts go by the journal."""
     journal: Journal
+    surviving: Surviving
+    """Of these facts, those that a place elsewhere knows."""
     blocking: Blocking
     tally: Tally
     log: Log

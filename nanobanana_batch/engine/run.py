@@ -139,10 +139,12 @@ class Run:
         """The journal outlives the stages: what a stage still writes while being cancelled is written."""
         async with anyio.create_task_group() as group:
             group.start_soon(self._record.journal.run)
+            group.start_soon(self._record.surviving.run)
             try:
                 yield
             finally:
                 self._record.journal.close()
+                self._record.surviving.close()
 
     async def _feed(self, submits: MemoryObjectSendStream[RowToSend | Work]) -> None:
         await take_over(self._settings, self._wire, self._record, self._files.folder)

@@ -21,7 +21,6 @@ from nanobanana_batch.exports.embedding import Change
 from nanobanana_batch.exports.options import Options
 from nanobanana_batch.exports.place import Place
 from nanobanana_batch.exports.registry import FORMATS
-from nanobanana_batch.exports.storage import Storage
 from nanobanana_batch.exports.tally import Tally
 from nanobanana_batch.exports.target import (
     MADE_BY,
@@ -33,6 +32,7 @@ from nanobanana_batch.exports.target import (
     refuse_other_options,
 )
 from nanobanana_batch.files.disk import Disk
+from nanobanana_batch.object_storage import Storage
 
 _BUILDING = ".export.part.json"
 """There while an export is being sent: what has arrived."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from nanobanana_batch.errors import UsageError
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import find, held
 from nanobanana_batch.jobs.connection import CONNECTION, LAST, Connection, prepare, remembered
+from nanobanana_batch.jobs.journaling import joined
 from nanobanana_batch.jobs.opening import opened
 from nanobanana_batch.jobs.order import refuse_mixing
 from nanobanana_batch.jobs.outcome import Outcome, worked
@@ -77,8 +79,11 @@ def resume(
             )
         connection = remembered(reader.meta(CONNECTION), now)
     line = prepare(connection, settings.paid_at_once, needs_key=False)
-    with held(folder), opened(folder, disk, as_copy=as_copy) as store:
-        session = Session(store, disk, folder, line, settings, tally, interrupts=interrupts)
+    with ExitStack() as stack:
+        stack.enter_context(held(folder))
+        far = joined(folder, None, {}, disk, tally.announce)
+        store = stack.enter_context(opened(folder, disk, as_copy=as_copy, far=far))
+        session = Session(store, disk, folder, line, settings, tally, interrupts=interrupts, far=far)
         if now.provider != LAST:
             refuse_mixing(folder.path, store.providers(), line.name)
         look_at_files(store, folder.path)

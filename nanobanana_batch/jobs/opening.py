@@ -15,6 +15,8 @@ from nanobanana_batch.files.folder import Folder, make
 from nanobanana_batch.files.log import LOG_NAME, last_intent
 from nanobanana_batch.files.payments import PAYMENTS_NAME, Payments
 from nanobanana_batch.files.proof import prove_writable, refuse_unspeakable
+from nanobanana_batch.jobs.journaling import Both, begin_to_tell, tell_the_rest
+from nanobanana_batch.journals.journal import FarJournal
 from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.soundness import understood
 from nanobanana_batch.state.store import Store
@@ -25,14 +27,18 @@ _MOST_PLACES = 50
 
 
 @contextmanager
-def opened(folder: Folder, disk: Disk, *, as_copy: bool = False) -> Iterator[Store]:
+def opened(
+    folder: Folder, disk: Disk, *, as_copy: bool = False, far: FarJournal | None = None
+) -> Iterator[Store]:
     """The folder's store; the name of a new state file survives power loss before anything is paid for.
 
-    `as_copy`: a person knows that the folder was worked on elsewhere, and may be again. Hold the lock.
+    `as_copy`: a person knows that the folder was worked on elsewhere, and may be again. `far`: what is told
+    is told there, too. Hold the lock.
 
     Raises:
         UsageError: a place of the run does not keep what is written to it; nothing was sent.
         FolderRefused: it is a copy of a folder of another machine.
+        RunStopped: `far` cannot be told what is known, or not what came last.
         StateFailed: the state is damaged, or knows less than was told of what was sent.
         BadSurroundings: in this locale no file can have the name of an image that is paid for.
     """
@@ -41,13 +47,17 @@ def opened(folder: Folder, disk: Disk, *, as_copy: bool = False) -> Iterator[Sto
     prove_writable(folder, disk)
     last = last_intent(folder.path) if folder.state.exists() else None
     with Payments(folder.path, disk) as payments:
-        store = Store(folder.state, payments)
+        store = Store(folder.state, payments if far is None else Both(payments, far))
         try:
+            if far is not None:
+                begin_to_tell(far, store, folder)
             _refuse_less_than_log(folder, last, store.last_attempt)
             _note_place(store, folder, as_copy=as_copy)
             disk.sync_folder(folder.state_folder)
             refuse_unspeakable(known.stem for phase in Phase for known in store.open_attempts(phase))
             yield store
+            if far is not None:
+                tell_the_rest(far)
         finally:
             store.close()
 

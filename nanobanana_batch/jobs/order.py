@@ -59,6 +59,8 @@ class Order:
     """Folders beside the manifest's and the working directory that it may read from."""
     as_copy: bool = False
     """The person knows that the output folder was worked on in another place, too."""
+    journal: str | None = None
+    """Where what is paid is told beside the folder; None: where the folder remembers, if it does."""
     shard: Shard | None = None
     """Which part of the manifest is to be made; None: all of it."""
 

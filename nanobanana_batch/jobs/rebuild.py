@@ -11,7 +11,7 @@ from pathlib import Path
 from nanobanana_batch.errors import StateFailed, UsageError
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import STATE_NAME, Folder, find, held, make
-from nanobanana_batch.files.payments import PAYMENTS_NAME, lines
+from nanobanana_batch.files.payments import PAYMENTS_NAME, Told, lines
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.rebuild import copied, rebuild
@@ -47,29 +47,39 @@ def rebuild_folder(path: Path, disk: Disk) -> Rebuilt | None:
                 f"{path} has no {PAYMENTS_NAME} that tells of payments; a state cannot be made.",
                 hint="Bring back a copy of the state, or give another folder with --out.",
             )
-        if _knows_all(folder):
-            return None
-        old = _copied(folder)
-        new = folder.state.with_name(f".{STATE_NAME}.new")
+        return None if knows_all(folder, folder.told()) else make_anew(folder, disk, {})
+
+
+def make_anew(folder: Folder, disk: Disk, known: Mapping[str, str]) -> Rebuilt:
+    """Make a state of what is told in the folder, in the place of what is there; hold its lock.
+
+    `known`: what it remembers beside that.
+
+    Raises:
+        StateFailed: what was told is damaged; nothing was changed.
+    """
+    old = _copied(folder)
+    new = folder.state.with_name(f".{STATE_NAME}.new")
+    _remove(new)
+    try:
+        counts = rebuild(new, lines(folder.path), old, known)
+    except BaseException:
         _remove(new)
-        try:
-            counts = rebuild(new, lines(path), old)
-        except BaseException:
-            _remove(new)
-            if old is not None:
-                _remove(old)
-            raise
-        _remove(folder.state)
-        disk.replace(new, folder.state)
-        disk.sync_folder(folder.state_folder)
-    return Rebuilt(path, counts, old)
+        if old is not None:
+            _remove(old)
+        raise
+    _remove(folder.state)
+    disk.replace(new, folder.state)
+    disk.sync_folder(folder.state_folder)
+    return Rebuilt(folder.path, counts, old)
 
 
-def _knows_all(folder: Folder) -> bool:
+def knows_all(folder: Folder, told: Told | None) -> bool:
+    """Whether the folder has a state that can be used, and knows all that was told."""
     if not folder.state.is_file() or not folder.state.stat().st_size:
         return False
     try:
-        with open_reader(folder.state, folder.told()) as reader:
+        with open_reader(folder.state, told) as reader:
             reader.checked_version()
     except StateFailed:
         return False

@@ -17,6 +17,7 @@ from nanobanana_batch.files.folder import Folder, create, make, was_worked_on
 from nanobanana_batch.files.lock import only_writer
 from nanobanana_batch.files.proof import refuse_unspeakable
 from nanobanana_batch.jobs.connection import CONNECTION, CheckedConnection, prepare
+from nanobanana_batch.jobs.journaling import joined, part
 from nanobanana_batch.jobs.opening import opened
 from nanobanana_batch.jobs.order import (
     _OR_LOCAL,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from nanobanana_batch.engine.settings import Settings
     from nanobanana_batch.engine.signals import Interrupts
     from nanobanana_batch.engine.tally import Tally
+    from nanobanana_batch.journals.journal import FarJournal
     from nanobanana_batch.sharing.link import Link
 
 
@@ -91,8 +93,10 @@ def run(
             with before_sending():
                 make(path, disk)
             locks.enter_context(only_writer(path))
-        folder = _ready_to_write(order, manifest, disk, locks, worked_on=worked_on)
-        store = locks.enter_context(opened(folder, disk, as_copy=order.as_copy))
+        folder = folder_of(order, manifest)  # under the lock: nobody can put the state elsewhere any more
+        far = _journal(order, manifest, folder, disk, tally)
+        _make_ready_to_write(folder, disk, locks, worked_on=worked_on)
+        store = locks.enter_context(opened(folder, disk, as_copy=order.as_copy, far=far))
         refuse_mixing(path, store.providers(), line.name)
         with open_reader(folder.state) as reader:
             refuse_another_part(path, reader, order.shard)
@@ -114,10 +118,20 @@ def run(
             interrupts,
             link,
             None if cost is None or cost.unpriced else cost.spent + cost.credits,
+            far,
         )
         interrupts.raise_if_came()
         outcome = worked(session)
         return outcome if pilot is None else replace(outcome, projection=_projection(session))
+
+
+def _journal(order: Order, manifest: Manifest, folder: Folder, disk: Disk, tally: Tally) -> FarJournal | None:
+    """Each shard has a journal of its own, below the address that all of them are given."""
+    address, run = order.journal, {"manifest": manifest.name}
+    if order.shard is not None:
+        run["shard"] = str(order.shard)
+        address = address and part(address, order.shard.folder_name)
+    return joined(folder, address, run, disk, tally.announce)
 
 
 def _connected(order: Order, settings: Settings) -> CheckedConnection:
@@ -136,16 +150,12 @@ def _refuse_or_warn(
     refuse_parents(manifest, folder_of(order, manifest), line.name)
 
 
-def _ready_to_write(
-    order: Order, manifest: Manifest, disk: Disk, locks: ExitStack, *, worked_on: bool
-) -> Folder:
-    """The order's folder, which is locked, with what a run needs in it; its state is locked, too."""
-    folder = folder_of(order, manifest)  # under the lock: nobody can put the state elsewhere any more
+def _make_ready_to_write(folder: Folder, disk: Disk, locks: ExitStack, *, worked_on: bool) -> None:
+    """What a run needs is in a folder that is locked; its state is locked, too."""
     with before_sending():
         create(folder, disk, worked_on=worked_on)
     if folder.state_folder != folder.path:
         locks.enter_context(only_writer(folder.state_folder))
-    return folder
 
 
 def _piloted(roster: Roster, manifest: Manifest, settings: Settings, tally: Tally, rows: int) -> Settings:

@@ -18,11 +18,13 @@ from nanobanana_batch.files.folder import Folder
 from nanobanana_batch.files.log import LOG_NAME, Log, RunLog
 from nanobanana_batch.files.standing import Look, Stands
 from nanobanana_batch.jobs.connection import CONNECTION, CheckedConnection, way_to
+from nanobanana_batch.journals.journal import FarJournal
 from nanobanana_batch.live.file import told_beside
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.sharing.link import Link, LinkLost
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.reader import KEPT_IMAGES, Reader, open_reader
+from nanobanana_batch.state.rebuild import LEFT_BEHIND
 from nanobanana_batch.state.scope import Scope
 from nanobanana_batch.state.store import Store
 
@@ -87,6 +89,8 @@ class Session:
     """To who shares the person's limits among several runs; None: this one has all of them."""
     estimated: float | None = None
     """Credits that the folder will have cost when all is made, as far as that is known."""
+    far: FarJournal | None = None
+    """Where what is paid is told, beside the folder."""
 
     @property
     def commands(self) -> FolderCommands:
@@ -173,12 +177,15 @@ def notice_lost_files(store: Store, folder: Path) -> None:
         elif look.is_back(file.path, file.size_bytes, file.sha256):
             found.append(facts.Found(file.attempt, file.number))
     store.apply(found)
-    if len(lost) == saved > 1:
+    is_known = bool(store.meta(LEFT_BEHIND))
+    if len(lost) == saved > 1 and not is_known:
         raise UsageError(
             f"All {saved} images of {folder} are gone; nothing was sent.",
             hint=f"Bring them back, or let {FolderCommands(folder).repair()} fetch what the provider has.",
         )
     store.apply(lost)
+    if is_known:
+        store.remember(LEFT_BEHIND, "")
 
 
 _FETCHED_ANEW = "fetched_anew"
@@ -300,7 +307,7 @@ def _drive(session: Session, stop: Stop, log: Log) -> None:
                 _patience(session),
                 provider,
                 session.store,
-                Machine(session.folder, session.disk),
+                Machine(session.folder, session.disk, far=session.far),
                 Person(stop, session.tally, log, session.commands),
                 listed_price=session.line.prices.price,
                 callbacks=callbacks,

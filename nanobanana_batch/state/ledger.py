@@ -76,6 +76,7 @@ _IMAGES = """
 SELECT attempts.request, images.* FROM images JOIN attempts USING (attempt)
 ORDER BY attempts.request, attempts.attempt, images.number
 """
+_CHAIN = b'"chain":"'
 _ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -240,6 +241,16 @@ def understand(line: bytes) -> Told:
         known["task"] = TaskMade(**{name: entry[name] for name, _ in _TASK_FIELDS if name in entry})
     known = {field.name: None for field in fields(kind) if field.default is MISSING} | known
     return Told(kind(**known), None, b"")
+
+
+def chain_told(line: bytes) -> Chain | None:
+    """How much was told before this line, if it says that."""
+    if _CHAIN not in line:
+        return None
+    try:
+        return understand(line).chain
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
 
 
 def _entry(fact: Fact) -> dict[str, Any]:

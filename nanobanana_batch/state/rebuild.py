@@ -11,23 +11,27 @@ import hashlib
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 from nanobanana_batch.errors import StateFailed
 from nanobanana_batch.file_names import is_stem
-from nanobanana_batch.model import Request, RowStatus, request_as_json
+from nanobanana_batch.model import Kind, Request, RowStatus, TaskMade, request_as_json
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.ledger import Chain, is_sending, understand
-from nanobanana_batch.state.lifecycle import STATUS_OF_PHASE, ImagePhase, Phase
+from nanobanana_batch.state.lifecycle import STATUS_OF_PHASE, ImagePhase, Phase, RequestPhase, in_sql
 from nanobanana_batch.state.opening import refuse_foreign_journal
 from nanobanana_batch.state.schema import bring_up_to_date, refuse_foreign_tables
 from nanobanana_batch.state.soundness import refuse_unsound
 from nanobanana_batch.state.twins import HAS_TWINS, legacy_twins
 from nanobanana_batch.state.writers import WRITERS
 
+JOURNAL = "journal"
+"""Under which a state remembers what tells its journal from any other."""
+LEFT_BEHIND = "left_behind"
+"""Under which a state that was made of a journal remembers that its images may be on another machine."""
 _NOT_UNDERSTOOD = (
     ValueError,
     TypeError,
@@ -49,6 +53,19 @@ UPDATE requests SET (body, fingerprint) = (
 """
 _UNTOLD = """
 SELECT count(*) FROM old.{paid} WHERE idempotency_key NOT IN (SELECT idempotency_key FROM main.requests)
+"""
+_SAME_JOURNAL = f"""
+SELECT 1 FROM main.meta JOIN old.meta AS before USING (name)
+WHERE name = '{JOURNAL}' AND main.meta.value = before.value AND main.meta.value != ''
+"""
+_NOT_PAID = (RequestPhase.INTENT, RequestPhase.NOT_SENT, RequestPhase.REJECTED, RequestPhase.REFUSED)
+_NEVER_SENT = f" AND phase NOT IN ({in_sql(_NOT_PAID)})"
+"""A row whose request could not even be made is rejected, too, and waits for nobody."""
+_TASKS_BEFORE = f"""
+SELECT requests.request, known.task_id, NULL, known.credits_reserved, known.estimated_s, known.accepted_at
+FROM main.requests CROSS JOIN old.requests AS known USING (idempotency_key)
+WHERE main.requests.phase IN ({in_sql((RequestPhase.INTENT, RequestPhase.UNKNOWN))})
+  AND known.task_id IS NOT NULL AND known.accepted_at IS NOT NULL AND requests.kind != '{Kind.DIRECT}'
 """
 # Where requests and images were one table each attempt had one of both.
 _LINKS_BEFORE_V5 = """
@@ -93,21 +110,46 @@ def copied(state: Path, copy: Path) -> bool:
     return True
 
 
-def rebuild(path: Path, lines: Iterable[bytes], old: Path | None) -> Counter[RowStatus]:
+def rebuild(
+    path: Path, lines: Iterable[bytes], old: Path | None, known: Mapping[str, str] | None = None
+) -> Counter[RowStatus]:
     """Make a state file at a free path; says how its requests stand, by the status of their rows.
 
-    `old`: what is left of the state, to take rows from if it is one of ours, and sound.
+    `old`: what is left of the state, to take rows from if it is one of ours, and sound. `known`: what the new
+    one remembers beside that. Where the old one remembers the same journal, it may know of requests that are
+    told nowhere: nobody sends one before it is told there.
 
     Raises:
         StateFailed: a line is damaged, or one is missing: rows would be paid for again.
     """
     try:
-        return _rebuilt(path, lines, old if old is not None and _is_ours(old) else None)
+        return _rebuilt(path, lines, old if old is not None and _is_ours(old) else None, known or {})
     except sqlite3.Error as error:
         raise StateFailed(f"A state cannot be made at {path}: {error}.") from error
 
 
-def _rebuilt(path: Path, lines: Iterable[bytes], old: Path | None) -> Counter[RowStatus]:
+def known_before(state: Path, before: Path) -> list[facts.Accepted]:
+    """Tasks of requests of which a new state does not know what became, as the one of before knows them.
+
+    Raises:
+        StateFailed: one of the two cannot be read.
+    """
+    if not _is_ours(before):
+        return []
+    try:
+        with closing(sqlite3.connect(state)) as db:
+            db.execute("ATTACH ? AS old", (os.fsencode(before),))
+            if db.execute("PRAGMA old.user_version").fetchone()[0] < 5:
+                return []
+            found = db.execute(_TASKS_BEFORE).fetchall()
+    except sqlite3.Error as error:
+        raise StateFailed(f"The state {before} cannot be read: {error}.") from error
+    return [facts.Accepted(number, TaskMade(*task), at) for number, *task, at in found]
+
+
+def _rebuilt(
+    path: Path, lines: Iterable[bytes], old: Path | None, known: Mapping[str, str]
+) -> Counter[RowStatus]:
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         bring_up_to_date(db)
         if old is not None:
@@ -118,11 +160,12 @@ def _rebuilt(path: Path, lines: Iterable[bytes], old: Path | None) -> Counter[Ro
         if old is not None:
             _take_twins(db)
         db.execute("INSERT OR IGNORE INTO meta VALUES (?, '')", (HAS_TWINS,))
+        db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", known.items())
         _replayed(db, lines)
         if old is not None:
             (version,) = db.execute("PRAGMA old.user_version").fetchone()
             paid = "requests" if version > 4 else "attempts"
-            _refuse_foreign_lines(db, paid)
+            _refuse_foreign_lines(db, paid, version)
             db.execute(_FROM_OLD.format(paid=paid))
             db.execute(LINKS if version > 4 else _LINKS_BEFORE_V5)
         db.execute(_WITHOUT_LINKS)
@@ -143,13 +186,14 @@ def _take_twins(db: sqlite3.Connection) -> None:
         db.executemany("INSERT OR IGNORE INTO twins VALUES (?, ?)", list(legacy_twins(db)))
 
 
-def _refuse_foreign_lines(db: sqlite3.Connection, paid: str) -> None:
+def _refuse_foreign_lines(db: sqlite3.Connection, paid: str, version: int) -> None:
     """What the old state has sent has to be told, or one of the two is of another folder.
 
     Raises:
         StateFailed: it is not.
     """
-    (untold,) = db.execute(_UNTOLD.format(paid=paid)).fetchone()
+    never_sent = _NEVER_SENT if version > 4 and db.execute(_SAME_JOURNAL).fetchone() else ""
+    (untold,) = db.execute(_UNTOLD.format(paid=paid) + never_sent).fetchone()
     if untold:
         raise StateFailed(
             f"The state knows {untold:,} paid requests of which payments.jsonl does not tell: one of the two"

@@ -168,6 +168,11 @@ class Store:
             self._db.close()
 
     @property
+    def chain(self) -> Chain:
+        """How much it has told of."""
+        return self._chain
+
+    @property
     def last_attempt(self) -> int:
         """The greatest number that an attempt has, or has been given; 0: none."""
         return self._last_attempt

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from nanobanana_batch import object_storage as storage
 from nanobanana_batch.api.exporting import export
 from nanobanana_batch.errors import RunStopped, UsageError
-from nanobanana_batch.exports import storage
 from tests.exports.runs import Made, make, picture
 
 SECRET = "wJalrXUtnFEMI-not-a-real-one"
@@ -74,7 +74,7 @@ class Sent:
     """What is sent, and when it is to break."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, dies_after: int = 1000) -> None:
-        from nanobanana_batch.exports.storage import Storage
+        from nanobanana_batch.object_storage import Storage
 
         self.names: list[str] = []
         send = Storage.send

@@ -16,6 +16,7 @@ from nanobanana_batch.engine.callbacks import Callbacks
 from nanobanana_batch.engine.journal import Blocking, in_place
 from nanobanana_batch.engine.run import Run
 from nanobanana_batch.engine.settings import Settings
+from nanobanana_batch.engine.surviving import Far
 from nanobanana_batch.engine.tally import Tally
 from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.file_names import IMAGE_FOLDER
@@ -53,6 +54,8 @@ class Night:
     tally: Tally = field(default_factory=Tally)
     took_s: float = 0.0
     now: Callable[[], float] = anyio.current_time
+    far: Far | None = None
+    """Where payments are told, beside the folder; `make_store` has to tell it."""
     listed_price: Callable[[Request], float | None] = lambda request: None
     make_callbacks: Callable[[Tally, Log], Callbacks] | None = None
     callbacks: Callbacks | None = None
@@ -124,7 +127,7 @@ class Night:
             self.settings,
             self.provider,
             store,
-            Machine(folder, self.disk, self.blocking, wall=self.now, steady=anyio.current_time),
+            Machine(folder, self.disk, self.blocking, wall=self.now, steady=anyio.current_time, far=self.far),
             Person(self.stop, self.tally, self.log),
             listed_price=self.listed_price,
             callbacks=self.callbacks,

@@ -118,6 +118,8 @@ BELOW: dict[str, set[str]] = {
     "user_folders": set(),
     "sharing": set(),
     "provider_names": set(),
+    "object_storage": {"errors", "wording"},
+    "journals": {"errors", "wording", "files", "state", "object_storage"},
     "spreadsheets": set(),
     "collection": {
         "errors",
@@ -153,7 +155,7 @@ BELOW: dict[str, set[str]] = {
     | {"spreadsheets", "collection"},
     "estimates": {"errors", "model", "state", "pricing"},
     "exports": {"errors", "wording", "file_names", "visible", "model", "files", "results", "collection"}
-    | {"provenance"},
+    | {"provenance", "object_storage"},
     "galleries": {"errors", "model", "files", "collection", "file_names"},
     "reports": {
         "errors",
@@ -174,22 +176,23 @@ BELOW: dict[str, set[str]] = {
     "jobs.connection": {"defaults", "errors", "model", "catalog", "files", "pricing", "providers", "service"}
     | {"provider_names"},
     "jobs.session": {"errors", "commands", "model", "files", "state", "providers", "engine", "receiver"}
-    | {"estimates", "live", "sharing", "jobs.connection"},
+    | {"estimates", "live", "sharing", "journals", "jobs.connection"},
     "jobs.starter": {"errors"},
-    "jobs.opening": {"errors", "file_names", "files", "state"},
+    "jobs.opening": {"errors", "file_names", "files", "state", "journals", "jobs.journaling"},
+    "jobs.journaling": {"errors", "wording", "files", "state", "journals", "jobs.rebuild"},
     "jobs.rebuild": {"errors", "model", "files", "state"},
     "jobs.pilot": {"errors", "model", "state", "engine", "pricing", "estimates"},
     "jobs.order": {"errors", "problems", "model", "files", "state", "manifest", "providers"}
     | {"provider_names", "jobs.connection", "jobs.session"},
     "jobs.outcome": {"errors", "model", "files", "state", "results", "pricing", "providers"}
     | {"provider_names", "jobs.connection", "jobs.session", "jobs.pilot"},
-    "jobs.collect": {"errors", "files", "state", "engine"}
+    "jobs.collect": {"errors", "files", "state", "engine", "jobs.journaling"}
     | {"jobs.connection", "jobs.session", "jobs.opening", "jobs.order", "jobs.outcome"},
     "jobs.retry": {"errors", "model", "files", "state", "engine"}
     | {"jobs.connection", "jobs.collect", "jobs.outcome"},
     "jobs.run": {"wording", "errors", "files", "state", "manifest", "engine", "estimates", "receiver"}
     | {"jobs.connection", "jobs.session", "jobs.opening", "jobs.order", "jobs.outcome", "jobs.pilot"}
-    | {"jobs.shards", "sharing"},
+    | {"jobs.shards", "jobs.journaling", "journals", "sharing"},
     "jobs.plan": {"wording", "errors", "model", "files", "state", "manifest", "catalog", "providers"}
     | {"defaults", "pricing", "estimates", "jobs.connection", "jobs.order", "jobs.pilot"}
     | {"jobs.shards"},
@@ -212,7 +215,9 @@ BELOW: dict[str, set[str]] = {
     | {"files", "state", "manifest", "engine", "live", "screen", "results", "exports", "galleries"}
     | {"jobs.audit", "jobs.connection", "jobs.order", "jobs.outcome", "jobs.outlook", "jobs.plan"}
     | {"jobs.retry", "jobs.run", "jobs.session", "jobs.told", "jobs.report", "reports"}
-    | {"checks", "provenance", "jobs.merge", "jobs.procs"},
+    | {"checks", "provenance", "jobs.merge", "jobs.procs", "ray_runner"},
+    "ray_runner": {"errors", "model", "files", "state", "sharing", "engine", "object_storage", "providers"}
+    | {"jobs.connection", "jobs.merge", "jobs.order", "jobs.outcome", "jobs.procs", "jobs.run"},
     "__main__": {"cli"},
     "cli": {"wording", "errors", "commands", "visible", "model", "files", "state", "catalog", "engine"}
     | {"collection"}

@@ -68,7 +68,7 @@ class _Repetition(Enum):
     AFTER_TROUBLE = "the provider is in trouble: after a while, as one of few"
 
 
-_HELD_BACK = NotSent("held back: the provider has asked to wait just now")
+_HELD_BACK = NotSent("held back: the provider has asked to wait just now, or the journal is not written")
 """While a request is written to the disk another one may be answered."""
 
 
@@ -327,6 +327,7 @@ class Submitter:
 
         Who had to wait for the whole provider queues up anew: nobody makes up for a pause in one burst.
         """
+        await self._record.surviving.passed()
         if not work.failed_submits:
             await self._pacing.rate.passed(self._wire.stop)
         wanted_at = anyio.current_time()
@@ -346,7 +347,7 @@ class Submitter:
             work.is_intended = True
             await self._record.journal.record(self._dated(work, fact), *intents[1:])
             outcome: SubmitOutcome = _HELD_BACK
-            if self._wire.gate.is_open:
+            if await self._record.surviving.kept() and self._wire.gate.is_open:
                 work.posted_at = anyio.current_time()
                 outcome = await self._wire.provider.submit(work.body, work.idempotency_key)
                 self._pacing.sections.answered(section, outcome)

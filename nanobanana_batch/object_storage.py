@@ -7,8 +7,9 @@ only, since addresses, signatures and accounts stand in such texts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -30,33 +31,46 @@ _REFUSED = (PermissionError, FileNotFoundError)
 _WITHOUT_KEYS = ("NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError")
 
 
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What storage is used for: `option` gives its address, `what` goes there; as a person is told."""
+
+    option: str
+    what: str
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What the library of each scheme is told more."""
+
+
+EXPORTS = Use("--out", "exports")
+
+
 class Storage:
     """One address, such as `s3://bucket/name`."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, use: Use = EXPORTS) -> None:
         """Look at the address; nothing is asked yet.
 
         Raises:
-            UsageError: it is none that an export can go to, or the library for it is not installed.
+            UsageError: it is none that such things can go to, or the library for it is not installed.
         """
         scheme, _, path = address.partition("://")
         path = path.strip("/")
         if scheme not in SCHEMES:
             known = ", ".join(f"{name}://" for name in SCHEMES)
-            raise UsageError(f"--out {shown(scheme)}://...: exports go to a path, or to {known}.")
+            raise UsageError(f"{use.option} {shown(scheme)}://...: {use.what} go to a path, or to {known}.")
         bucket, _, name = path.partition("/")
         if "@" in bucket or any(sign in path for sign in "?#"):
             raise UsageError(
-                f"--out {scheme}://... has more in it than a bucket and a name.",
+                f"{use.option} {scheme}://... has more in it than a bucket and a name.",
                 hint="Keys belong in the environment, as the library reads them.",
             )
         if not bucket or not name or any(part in ("", ".", "..") for part in path.split("/")):
-            raise UsageError(f"--out {shown(address)} has to be {scheme}://BUCKET/NAME.")
+            raise UsageError(f"{use.option} {shown(address)} has to be {scheme}://BUCKET/NAME.")
         self.address = f"{scheme}://{path}"
         self.name = path.rpartition("/")[2]
         self._path = path
         self._parts = _IN_PARTS.get(scheme, {})
-        self._files = _filesystem(scheme)
+        self._files = _filesystem(scheme, use)
         self._has_sent = False
 
     def sizes(self) -> dict[str, int]:
@@ -113,6 +127,20 @@ class Storage:
             self._files.pipe_file(f"{self._path}/{name}", data)
             self._has_sent = True
 
+    def create(self, name: str, data: bytes) -> bool:
+        """A small object under a name that nothing has; False, and nothing changes, where something has it.
+
+        Raises:
+            RunStopped: it was not taken, or nobody knows whether it was.
+        """
+        with self._failing(f"take {name}"):
+            try:
+                self._files.pipe_file(f"{self._path}/{name}", data, mode="create")
+            except FileExistsError:
+                return False
+            self._has_sent = True
+        return True
+
     def remove(self, name: str) -> None:
         """An object that need not be there.
 
@@ -143,17 +171,18 @@ class Storage:
             ) from error
 
 
-def _filesystem(scheme: str) -> Any:
+def _filesystem(scheme: str, use: Use) -> Any:
     library, extra = SCHEMES[scheme]
     try:
         import_module(library)
         fsspec = import_module("fsspec")
     except ModuleNotFoundError as error:
         raise UsageError(
-            f"Exports to {scheme}:// need {error.name}.",
+            f"{use.what.capitalize()} to {scheme}:// need {error.name}.",
             hint=f"`pip install 'nanobanana-batch[{extra}]'` installs it.",
         ) from error
-    return fsspec.filesystem(scheme, use_listings_cache=False, skip_instance_cache=True)
+    told = use.settings.get(scheme, {})
+    return fsspec.filesystem(scheme, use_listings_cache=False, skip_instance_cache=True, **told)
 
 
 def _kind(error: BaseException) -> str:

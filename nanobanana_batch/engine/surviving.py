@@ -1,0 +1,158 @@
+"""Nothing is sent before a place that survives this machine knows that it is about to be.
+
+Facts go there in the order in which they were written down here, in groups: while one is on its way the next
+gather. Only who is about to send waits for them. What else is known is told a little later: an answer that
+is lost with its machine is found again by the key of its request, which was told.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import anyio
+
+from nanobanana_batch.engine.journal import Blocking
+from nanobanana_batch.engine.limits.pace import backoff_s
+from nanobanana_batch.engine.tally import Tally
+from nanobanana_batch.engine.work import Stop
+from nanobanana_batch.errors import NanobananaError, Superseded
+from nanobanana_batch.files.log import Log
+from nanobanana_batch.wording import duration_text
+
+_GATHER_S = 0.25
+"""So long facts gather that nobody waits for: each group is a request to the storage, which costs."""
+_KEPT_WITHIN_S = 30.0
+"""Who is about to send waits no longer, and sends later: well within the time that one sending may take."""
+_LONGEST_PAUSE_S = 10.0
+_LOOK_S = 1.0
+_ABOUT = "journal"
+
+
+class Far(Protocol):
+    """A journal elsewhere; see `journals.journal`."""
+
+    @property
+    def told(self) -> int:
+        """How many times something was told."""
+
+    @property
+    def kept(self) -> int:
+        """How many of these survive this machine."""
+
+    def write(self) -> None:
+        """Let all that was told by now survive; blocking.
+
+        Raises:
+            NanobananaError: it cannot be written, or another process is the writer now.
+        """
+
+
+class Surviving:
+    """The engine's way to a journal elsewhere; `run` has to be running while anybody waits."""
+
+    def __init__(
+        self,
+        far: Far | None,
+        blocking: Blocking,
+        stop: Stop,
+        tally: Tally,
+        log: Log,
+        *,
+        longest_s: float,
+    ) -> None:
+        """`far`: None where there is none. `longest_s`: so long it may fail in a row."""
+        self._far = far
+        self._blocking = blocking
+        self._stop = stop
+        self._tally = tally
+        self._log = log
+        self._longest_s = longest_s
+        self._is_failing = False
+        self._over = anyio.Event()
+        """Nothing is written any more."""
+        self._news = anyio.Event()
+        self._asked = anyio.Event()
+
+    async def passed(self) -> None:
+        """Return when it can be written, as far as is known, or when someone asks to stop."""
+        while self._is_failing and not self._stop.asked:
+            await self._stop.sleep(_LOOK_S)
+
+    async def kept(self) -> bool:
+        """Whether all that is on disk by now survives this machine, too; waits for that, but not for long."""
+        if self._far is None:
+            return True
+        goal = self._far.told
+        self._asked.set()
+        with anyio.move_on_after(_KEPT_WITHIN_S):
+            while self._far.kept < goal and not self._is_failing and not self._over.is_set():
+                await self._news.wait()
+        return self._far.kept >= goal
+
+    def close(self) -> None:
+        """Let `run` end; what is not told yet is told when the folder is closed."""
+        self._over.set()
+        self._asked.set()
+
+    async def run(self) -> None:
+        """Write until `close`, or until somebody else is the writer."""
+        try:
+            await self._write_on()
+        finally:
+            self._over.set()
+            self._say_news()
+
+    async def _write_on(self) -> None:
+        failures, since = 0, 0.0
+        while self._far is not None and not self._over.is_set():
+            with anyio.move_on_after(_GATHER_S):
+                await self._asked.wait()
+            self._asked = anyio.Event()
+            if self._far.kept == self._far.told:
+                continue
+            since = since if failures else anyio.current_time()
+            error = await self._written(self._far)
+            failures = failures + 1 if error else 0
+            if error is not None:
+                self._note(error, anyio.current_time() - since)
+                await self._pause(failures)
+
+    async def _written(self, far: Far) -> NanobananaError | None:
+        try:
+            await self._blocking(far.write)
+        except NanobananaError as error:
+            return error
+        if self._is_failing:
+            self._is_failing = False
+            self._tally.all_well(_ABOUT, "The journal is written again.")
+        self._say_news()
+        return None
+
+    def _note(self, error: NanobananaError, failing_s: float) -> None:
+        self._is_failing = True
+        self._log("journal_failed", reason=error.message, for_s=round(failing_s))
+        self._say_news()
+        if isinstance(error, Superseded):
+            self._over.set()
+            self._stop.ask(error.message, needs_change=True)
+        elif failing_s > self._longest_s:
+            self._stop.ask(
+                f"The journal cannot be written for {duration_text(failing_s)} now"
+                f" ({error.message.rstrip('.')}); nothing is paid for without it. Run the same command again"
+                " when it can."
+            )
+        else:
+            self._tally.trouble(
+                f"The journal cannot be written ({error.message.rstrip('.')}); nothing new is paid for"
+                " meanwhile, what is paid for is collected.",
+                _ABOUT,
+                gives_up_in_s=max(0.0, self._longest_s - failing_s),
+            )
+
+    async def _pause(self, failures: int) -> None:
+        with anyio.move_on_after(backoff_s(failures, first_s=0.5, longest_s=_LONGEST_PAUSE_S)):
+            await self._over.wait()
+
+    def _say_news(self) -> None:
+        self._news.set()
+        self._news = anyio.Event()

@@ -1,0 +1,253 @@
+"""Gives each shard to the cluster, shows all of them as one run, and waits for them.
+
+Where the driver dies Ray ends its tasks. The same command goes on: each shard stands in its folder, or in its
+journal, and who is still at work on one is found out by the folder's lock or by the journal.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nanobanana_batch.errors import UsageError
+from nanobanana_batch.jobs.connection import api_key, is_embedded
+from nanobanana_batch.jobs.order import OUTPUTS, Order, open_ordered
+from nanobanana_batch.jobs.procs.counts import Counts, show_together
+from nanobanana_batch.ray_runner import cluster
+from nanobanana_batch.ray_runner.bringing import check
+from nanobanana_batch.ray_runner.fleet import Fleet
+from nanobanana_batch.ray_runner.together import together
+from nanobanana_batch.ray_runner.values import Assignment, Ended, Look
+from nanobanana_batch.sharing.values import Limits
+from nanobanana_batch.state.shards import Shard
+
+if TYPE_CHECKING:
+    from nanobanana_batch.engine.settings import Settings
+    from nanobanana_batch.engine.signals import Interrupts
+    from nanobanana_batch.engine.tally import Tally
+    from nanobanana_batch.jobs.outcome import Outcome
+
+_LOOK_S = 0.5
+_ANSWERS_WITHIN_S = 5.0
+
+
+def run(
+    order: Order,
+    settings: Settings,
+    tally: Tally,
+    pilot: int | None,
+    interrupts: Interrupts,
+    fleet: Fleet,
+) -> Outcome:
+    """Make what the manifest asks for, as shards on a cluster; all together keep to the settings' limits.
+
+    Raises:
+        UsageError: something is wrong with the order, or there is no such cluster; nothing was sent.
+        RunStopped: a shard cannot go on, or its workers have died too often; what was paid for is told.
+    """
+    jobs, key = assigned(order, settings, pilot, fleet)
+    limits = Limits(
+        fleet.shards,
+        settings.concurrency,
+        settings.submits_per_min,
+        settings.max_credits,
+        waits_for_all=settings.max_credits is not None,
+    )
+    with cluster.connected(fleet.address) as ray:
+        _refuse_too_few_places(ray, limits)
+        driver = _Driver(ray, cluster.started_limiter(ray, limits), key, tally)
+        driver.start(jobs)
+        with _interrupted_by_signals():
+            interrupted = driver.wait(lambda: interrupts.came)
+    if interrupted and hasattr(interrupts, "came"):
+        with suppress(AttributeError):
+            interrupts.came = True  # type: ignore[misc]
+    return together(_home(order, jobs), driver.ended, interrupted=interrupted, say=tally.announce)
+
+
+def assigned(
+    order: Order, settings: Settings, pilot: int | None, fleet: Fleet
+) -> tuple[list[Assignment], str]:
+    """What each shard is to do, and the provider's key, which is in none of it."""
+    from nanobanana_batch.providers.profile import load_profile
+
+    if order.journal is None:
+        raise UsageError(
+            "--ray needs --journal: a place that all machines reach, and that outlives each of them.",
+            hint="--journal s3://BUCKET/NAME, or a shared folder.",
+        )
+    if order.spool is not None or order.shard is not None or order.callback_route is not None:
+        raise UsageError("--ray takes a manifest that is a file, without --shard and --callback-url.")
+    if fleet.bring_to is not None:
+        check(fleet.bring_to)
+    manifest = open_ordered(order)
+    home = (order.out or OUTPUTS / manifest.name).absolute()
+    profile = load_profile(order.connection.provider)
+    needs_key = not is_embedded(order.connection.provider)
+    key = api_key(order.connection, profile) if needs_key else ""
+    whole = replace(
+        order,
+        manifest=order.manifest.absolute(),
+        journal=_absolute(order.journal),
+        state_dir=order.state_dir and order.state_dir.absolute(),
+        allow_outside=tuple(path.absolute() for path in order.allow_outside),
+    )
+    shards = [Shard(number, fleet.shards) for number in range(1, fleet.shards + 1)]
+    bring_to = fleet.bring_to and _absolute(fleet.bring_to)
+    variable = profile.key_env if needs_key else ""
+    return [
+        Assignment(
+            replace(whole, shard=shard, out=home / shard.folder_name), settings, pilot, variable, bring_to
+        )
+        for shard in shards
+    ], key
+
+
+def _absolute(place: str) -> str:
+    return place if "://" in place else str(Path(place).absolute())
+
+
+def _home(order: Order, jobs: list[Assignment]) -> Path:
+    out = jobs[0].order.out
+    assert out is not None
+    return order.out or out.parent
+
+
+def _refuse_too_few_places(ray: Any, limits: Limits) -> None:
+    """Where credits are limited nobody sends before all have said what they have cost."""
+    if limits.waits_for_all and (places := cluster.places(ray)) < limits.shards:
+        raise UsageError(
+            f"With --max-credits all {limits.shards} shards have to be at work at the same time, and the"
+            f" cluster has {places} CPUs; nothing was sent.",
+            hint=f"Give --shards {max(places, 1)}, or add nodes.",
+        )
+
+
+@dataclass
+class _Driver:
+    """The tasks of one run, and what is known of them."""
+
+    ray: Any
+    limiter: Any
+    key: str
+    tally: Tally
+    ended: dict[int, Ended] = field(default_factory=dict)
+    _waiting: dict[Any, str] = field(default_factory=dict)
+    _counts: dict[int, Counts] = field(default_factory=dict)
+    _committed: dict[int, float] = field(default_factory=dict)
+    _limiter_was: str = ""
+    _stop: str = ""
+    _said: set[str] = field(default_factory=set)
+
+    def start(self, jobs: list[Assignment]) -> None:
+        """Hand all of them out; Ray begins as many as there are places for."""
+        self.limiter.take_key.remote(self.key)
+        for job in jobs:
+            name = f"shard {job.order.shard}"
+            self._waiting[cluster.started_shard(self.ray, name, job, self.limiter)] = name
+        self.tally.announce(f"{len(jobs)} shards, {cluster.places(self.ray)} at a time on the cluster.")
+
+    def wait(self, came: Callable[[], bool]) -> bool:
+        """Until all have ended; says whether a person has asked to stop meanwhile.
+
+        Raises:
+            KeyboardInterrupt: asked twice: the tasks end with this process, and the next run goes on.
+        """
+        interrupted = False
+        while self._waiting:
+            try:
+                self._look()
+                if came() and not interrupted:
+                    raise KeyboardInterrupt
+            except KeyboardInterrupt:
+                if interrupted:
+                    raise
+                interrupted = True
+                self._ask_to_stop()
+        return interrupted
+
+    def _ask_to_stop(self) -> None:
+        self._stop = "Interrupted."
+        self.limiter.stop.remote(self._stop)
+        self.tally.interrupted(
+            "Stopping: nothing more is submitted, what is paid for is being collected."
+            " Interrupt again to stop at once."
+        )
+
+    def _look(self) -> None:
+        done, _ = self.ray.wait(list(self._waiting), num_returns=1, timeout=_LOOK_S)
+        for task in done:
+            self._note(cluster.result_of(self.ray, task, self._waiting.pop(task)))
+        with suppress(self.ray.exceptions.RayError, TimeoutError):
+            look = self.ray.get(self.limiter.look.remote(), timeout=_ANSWERS_WITHIN_S)
+            self._hear(look)
+        show_together(self.tally, list(self._counts.values()))
+
+    def _note(self, ended: Ended) -> None:
+        self.ended[ended.number] = ended
+        number = ended.number
+        if number in self._counts:
+            self._counts[number] = _over(self._counts[number], ended)
+        self.tally.announce(f"shard {number} has ended{_how(ended)}.")
+
+    def _hear(self, look: Look) -> None:
+        if self._limiter_was not in ("", look.incarnation):
+            self.tally.announce("Who shares the limits was started again.")
+            for number in self.ended:
+                self.limiter.ended.remote(
+                    number, self._counts.get(number, {}), self._committed.get(number, 0.0)
+                )
+            if self._stop:
+                self.limiter.stop.remote(self._stop)
+        if not look.has_key:
+            self.limiter.take_key.remote(self.key)
+        self._limiter_was = look.incarnation
+        self._counts |= {number: counts for number, counts in look.counts.items() if number not in self.ended}
+        self._committed |= look.leases
+        for number, text in look.said:
+            self._say(number, text)
+
+    def _say(self, number: int, text: str) -> None:
+        """What all of them say is said once; that they stop is said by who has asked them."""
+        is_known = text in self._said
+        self._said.add(text)
+        if not is_known and not (self._stop and text.startswith("Stopping: ")):
+            self.tally.announce(f"shard {number}: {text}")
+
+
+def _over(counts: Counts, ended: Ended) -> Counts:
+    """The counts of a shard that has ended, from its own state as far as that tells them."""
+    told = {**counts, "in_flight": 0, "in_flight_allowed": 0, "holds": [], "is_stopping": False}
+    if ended.outcome is None:
+        return told
+    known = {status.value: count for status, count in ended.outcome.counts.items() if status.value in counts}
+    return {**told, **known, "total": ended.outcome.rows, "credits": ended.outcome.credits_used}
+
+
+def _how(ended: Ended) -> str:
+    if ended.refused is not None:
+        return f": {ended.refused.message}"
+    return f": {ended.outcome.stop_reason}" if ended.outcome and ended.outcome.stop_reason else ""
+
+
+@contextmanager
+def _interrupted_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP ask as Ctrl-C does, where this is the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

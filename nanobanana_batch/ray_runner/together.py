@@ -1,0 +1,59 @@
+"""How several shards have ended, as the end of one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from nanobanana_batch import errors
+from nanobanana_batch.errors import NanobananaError, RunStopped, UsageError
+from nanobanana_batch.files.folder import find
+from nanobanana_batch.jobs.merge import refuse_paid_twice, write_merged
+from nanobanana_batch.jobs.outcome import Outcome
+from nanobanana_batch.jobs.procs.together import together as as_one
+from nanobanana_batch.ray_runner.values import Ended, Refused
+
+
+def together(
+    home: Path, ended: Mapping[int, Ended], *, interrupted: bool, say: Callable[[str], None]
+) -> Outcome:
+    """The end of all; results.csv of all of them where this machine sees their folders.
+
+    Raises:
+        NanobananaError: some shard has ended with an error; the others have gone on to their end.
+    """
+    refused = {number: each.refused for number, each in ended.items() if each.refused is not None}
+    if refused:
+        raise _as_one(refused)
+    several = [each for _, each in sorted(ended.items())]
+    _write_results(home, several, say)
+    outcomes = [each.outcome for each in several if each.outcome is not None]
+    return replace(as_one(home, [each.folder for each in several], outcomes), interrupted=interrupted)
+
+
+def _write_results(home: Path, several: list[Ended], say: Callable[[str], None]) -> None:
+    here = [find(each.folder) for each in several if each.folder.is_dir()]
+    if len(here) == len(several) and all(folder.state.is_file() for folder in here):
+        refuse_paid_twice(here)
+        write_merged(here, home)
+    else:
+        say(
+            f"Not all folders of the shards are on this machine: {home / 'results.csv'} is not written. Where"
+            " all of them are, `nanobanana-batch merge` writes one."
+        )
+
+
+def _as_one(refused: Mapping[int, Refused]) -> NanobananaError:
+    """What may have cost something comes first."""
+    number, worst = min(refused.items(), key=lambda each: (_kind(each[1]) is UsageError, each[0]))
+    also = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
+    return _kind(worst)(f"shard {number}{also}: {worst.message}", hint=worst.hint)
+
+
+def _kind(refused: Refused) -> type[NanobananaError]:
+    """One with the same exit code that takes a sentence."""
+    kind = getattr(errors, refused.kind, RunStopped)
+    if issubclass(kind, UsageError):
+        return UsageError
+    return errors.FolderInUse if issubclass(kind, errors.FolderInUse) else RunStopped

@@ -1,0 +1,1 @@
+"""Runs on a real Ray cluster of several nodes on this machine."""

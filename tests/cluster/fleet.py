@@ -1,0 +1,132 @@
+"""A cluster of several nodes, a service with its ledger, and runs on them as processes of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nanobanana_batch.results import read_results
+from tests.process.harness import KEY, Bench, bench, small_manifest, wrong_hashes
+
+CPUS = 2
+"""Of a node: so many shards at a time."""
+_NODE = {"num_cpus": CPUS, "object_store_memory": 80 << 20}
+_LONGEST_S = 240.0
+
+
+@dataclass
+class Machines:
+    """Nodes that die and are replaced; the head has no place for a shard."""
+
+    cluster: Any
+    nodes: list[Any] = field(default_factory=list)
+
+    def add(self, count: int = 1) -> None:
+        """So many nodes more."""
+        self.nodes += [self.cluster.add_node(**_NODE) for _ in range(count)]
+
+    def kill(self, count: int = 1) -> None:
+        """So many nodes, and all processes there, at once and without a word."""
+        for node in self.nodes[:count]:
+            self.cluster.remove_node(node, allow_graceful=False)
+        del self.nodes[:count]
+
+
+@contextmanager
+def machines(count: int) -> Iterator[Machines]:
+    """A head and so many nodes."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    from ray.cluster_utils import Cluster
+
+    head = {"num_cpus": 0, "object_store_memory": 80 << 20, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    try:
+        made = Machines(cluster)
+        made.add(count)
+        yield made
+    finally:
+        cluster.shutdown()
+
+
+@dataclass
+class Fleet:
+    """One run of a manifest on the machines."""
+
+    bench: Bench
+    machines: Machines
+    shards: int
+    name: str
+    rows: int
+
+    @property
+    def out(self) -> Path:
+        return self.bench.folder / f"out-{self.name}"
+
+    @property
+    def journal(self) -> Path:
+        return self.bench.folder / f"journal-{self.name}"
+
+    def told(self, fact: str) -> int:
+        """How often a fact is told in the journals of all shards."""
+        parts = [path.read_bytes() for path in self.journal.glob("shard-*/*.jsonl")]
+        return b"".join(parts).count(f'"fact":"{fact}"'.encode())
+
+    def start(self, *flags: str) -> subprocess.Popen[str]:
+        """The driver, as a process."""
+        manifest = small_manifest(self.bench.folder, self.rows, self.name).absolute()
+        words = ["run", str(manifest), "--out", str(self.out), *self.bench.where]
+        words += ["--ray", self.machines.cluster.address, "--shards", str(self.shards)]
+        words += ["--journal", str(self.journal), "--concurrency", "6", *flags]
+        environment = {**os.environ, "EVOLINK_API_KEY": KEY}
+        return subprocess.Popen(
+            [sys.executable, "-m", "nanobanana_batch", *words],
+            env=environment,
+            cwd=self.bench.folder,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    def images(self, home: Path | None = None) -> int:
+        """Whole images of completed rows in the folders of all shards."""
+        folders = sorted((home or self.out).glob(f"shard-*-of-{self.shards}"))
+        assert [name for folder in folders for name in wrong_hashes(folder)] == []
+        return sum(int((read_results(folder)["status"] == "completed").sum()) for folder in folders)
+
+
+def ended(driver: subprocess.Popen[str]) -> tuple[int, str]:
+    """Its exit code, and what it has said."""
+    _, err = driver.communicate(timeout=_LONGEST_S)
+    assert "Traceback" not in err, err
+    assert KEY not in err
+    return driver.returncode, err
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    """Wait for something that other processes do."""
+    end = time.monotonic() + _LONGEST_S
+    while not is_so():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.05)
+
+
+@contextmanager
+def service(folder: Path, *, latency_s: float) -> Iterator[Bench]:
+    """It remembers no keys: whatever is sent once more is paid for once more, and stands in its ledger."""
+    manifest = small_manifest(folder, 1)
+    with bench(folder, manifest, latency_s=latency_s, idempotency="ignored") as running:
+        yield running
+
+
+def key_is_told(session: Path) -> list[str]:
+    """Files of the cluster in which the provider's key stands."""
+    files = (path for path in session.rglob("*") if path.is_file() and not path.is_symlink())
+    return [str(path) for path in files if KEY.encode() in path.read_bytes()]
