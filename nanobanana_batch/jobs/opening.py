@@ -25,10 +25,13 @@ _MOST_PLACES = 50
 
 
 @contextmanager
-def opened(folder: Folder, disk: Disk, *, as_copy: bool = False) -> Iterator[Store]:
+def opened(
+    folder: Folder, disk: Disk, *, as_copy: bool = False, is_checked_later: bool = False
+) -> Iterator[Store]:
     """The folder's store; the name of a new state file survives power loss before anything is paid for.
 
     `as_copy`: a person knows that the folder was worked on elsewhere, and may be again. Hold the lock.
+    `is_checked_later`: as `Store` says.
 
     Raises:
         UsageError: a place of the run does not keep what is written to it; nothing was sent.
@@ -41,7 +44,7 @@ def opened(folder: Folder, disk: Disk, *, as_copy: bool = False) -> Iterator[Sto
     prove_writable(folder, disk)
     last = last_intent(folder.path) if folder.state.exists() else None
     with Payments(folder.path, disk) as payments:
-        store = Store(folder.state, payments)
+        store = Store(folder.state, payments, is_checked_later=is_checked_later)
         try:
             _refuse_less_than_log(folder, last, store.last_attempt)
             _note_place(store, folder, as_copy=as_copy)

@@ -6,6 +6,7 @@ and leaves the deciding to them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -27,9 +28,10 @@ from nanobanana_batch.jobs.order import (
     refuse_mixing,
     refuse_parents,
 )
-from nanobanana_batch.jobs.outcome import Outcome, worked
+from nanobanana_batch.jobs.outcome import Outcome, done_before, worked
 from nanobanana_batch.jobs.pilot import Projection, choose_pilot, project
 from nanobanana_batch.jobs.session import Session, notice_lost_files
+from nanobanana_batch.jobs.unchanged import Making, as_before
 from nanobanana_batch.manifest import Manifest
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.roster import Roster
@@ -63,8 +65,9 @@ def run(
     from nanobanana_batch.engine.signals import Signals
     from nanobanana_batch.receiver import CONNECTIONS
 
-    disk, interrupts = Disk(), interrupts or Signals()
-    manifest = open_ordered(order)
+    disk, interrupts, making = Disk(), interrupts or Signals(), Making(order)
+    with making.noted():
+        manifest = open_ordered(order)
     callbacks = CONNECTIONS if order.callback_route else 0
     settings = fitted(replace(settings, asks_resting=False), tally, callbacks=callbacks)
     line = _connected(order, settings)
@@ -75,24 +78,36 @@ def run(
         is_locked = path.is_dir()
         if is_locked:
             locks.enter_context(only_writer(path))
-        roster = locks.enter_context(expanded(manifest, interrupts.raise_if_came))
-        _refuse_or_warn(order, manifest, roster, line, tally)
-        if pilot is not None:
+        known = as_before(order, folder_of(order, manifest)) if is_locked and pilot is None else None
+        roster = None
+        if known is None:
+            with making.noted():
+                roster = locks.enter_context(expanded(manifest, interrupts.raise_if_came))
+            refuse_unspeakable(roster.ids())
+        warnings = manifest.warnings if known is None else known
+        _refuse_or_warn(order, manifest, warnings, line, tally)
+        if roster is not None and pilot is not None:
             settings = _piloted(roster, manifest, settings, tally, pilot)
         if not is_locked:
             with before_sending():
                 make(path, disk)
             locks.enter_context(only_writer(path))
         folder = _ready_to_write(order, manifest, disk, locks, worked_on=worked_on)
-        store = locks.enter_context(opened(folder, disk, as_copy=order.as_copy))
+        is_known = known is not None
+        store = locks.enter_context(opened(folder, disk, as_copy=order.as_copy, is_checked_later=is_known))
         refuse_mixing(path, store.providers(), line.name)
-        store.take_manifest(roster, name=manifest.name, variables=manifest.variables)
+        session = Session(
+            store, disk, folder, line, settings, tally, order.callback_route, interrupts=interrupts
+        )
+        if roster is not None:
+            made_from = making.text(warnings) if pilot is None else ""
+            store.take_manifest(roster, name=manifest.name, variables=manifest.variables, made_from=made_from)
+        elif store.meta(CONNECTION) == order.connection.as_text() and (done := done_before(session)):
+            return done
+        store.check()
         store.remember(CONNECTION, order.connection.as_text())
         notice_lost_files(store, path)
-        refusal = _too_dear(folder, line, settings, tally)
-        session = Session(
-            store, disk, folder, line, settings, tally, order.callback_route, refusal, interrupts
-        )
+        session = replace(session, refusal=_too_dear(folder, line, settings, tally))
         interrupts.raise_if_came()
         outcome = worked(session)
         return outcome if pilot is None else replace(outcome, projection=_projection(session))
@@ -106,10 +121,9 @@ def _connected(order: Order, settings: Settings) -> CheckedConnection:
 
 
 def _refuse_or_warn(
-    order: Order, manifest: Manifest, roster: Roster, line: CheckedConnection, tally: Tally
+    order: Order, manifest: Manifest, warnings: Sequence[str], line: CheckedConnection, tally: Tally
 ) -> None:
-    refuse_unspeakable(roster.ids())
-    for warning in manifest.warnings:
+    for warning in warnings:
         tally.say_once(f"warning: {warning}")
     refuse_parents(manifest, folder_of(order, manifest), line.name)
 
