@@ -64,7 +64,7 @@ def as_before(order: Order, folder: Folder) -> tuple[str, ...] | None:
 
 
 def warnings_if_same(order: Order, made_from: str) -> tuple[str, ...] | None:
-    """The same for what `Making.text` has said; the state may be somebody else's, and anything stand there."""
+    """The same for what `Making.text` has said; in a state of somebody else's anything may stand there."""
     try:
         known = json.loads(made_from or "{}")
         files = {str(path): (str(led_to), str(sha256)) for path, (led_to, sha256) in known["files"].items()}

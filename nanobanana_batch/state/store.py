@@ -114,7 +114,7 @@ FROM rows LEFT JOIN attempts ON attempts.attempt = rows.attempt LEFT JOIN twins 
 WHERE rows.row = ?
 """
 _REPEATED = f"""
-SELECT rows.row FROM attempts JOIN rows ON rows.attempt = attempts.attempt
+SELECT rows.row FROM attempts CROSS JOIN rows ON rows.row = attempts.row AND rows.attempt = attempts.attempt
 WHERE attempts.phase != '{Phase.SAVED}' AND attempts.phase IN ({{phases}}) AND {{scope}} AND number > ?
   AND coalesce(error_code = ?, ? IS NULL)
   AND (? IS NULL OR (retryable = 1 AND {TASKS_OF_ROW} < ?))
