@@ -85,6 +85,16 @@ def request_as_json(request: Request) -> str:
     return f"{before}{encode_basestring(request.prompt)}{after}"
 
 
+def written(request: Request, variant: int) -> tuple[str, str, str]:
+    """A row's key as the only one of its kind, its request as JSON, and the same without its prompt."""
+    key_before, key_after, before, after, bare = _around_prompt(
+        _BESIDE_PROMPT(request), _extra_as_json(request), variant
+    )
+    canonical = f"{key_before}{encode_basestring_ascii(request.prompt)}{key_after}"
+    key = f"{ROW_KEY_VERSION}-{hashlib.sha256(canonical.encode()).hexdigest()}"
+    return key, f"{before}{encode_basestring(request.prompt)}{after}", bare
+
+
 def variables_as_json(variables: tuple[tuple[str, str], ...]) -> str:
     """A row's variables as a JSON object."""
     pairs = [f"{encode_basestring(name)}: {encode_basestring(text)}" for name, text in variables]
@@ -177,6 +187,12 @@ def _hashed_around_prompt(
         separators=(",", ":"),
     )
     return _split(canonical, '"prompt":')
+
+
+@lru_cache(_REMEMBERED)
+def _around_prompt(beside: tuple[Any, ...], extra: str, variant: int) -> tuple[str, str, str, str, str]:
+    before, after = _stored_around_prompt(beside, extra)
+    return *_hashed_around_prompt(beside, extra, variant, 0), before, after, f'{before}""{after}'
 
 
 def _without_prompt(beside: tuple[Any, ...]) -> Request:

@@ -147,6 +147,11 @@ class Manifest:
         """How many rows there are, exactly; sources are read through, products are not enumerated."""
         return sum(grid.count() for grid in self._grids)
 
+    def has_at_most(self, rows: int) -> bool:
+        """Whether it is certain, without counting them, that there are no more rows than this."""
+        known = [grid.most() for grid in self._grids]
+        return None not in known and sum(filter(None, known)) <= rows
+
     def tally(self, names: tuple[str, ...]) -> Counter[tuple[str, ...]]:
         """How many rows have which texts under these names, "" for none; products are not enumerated."""
         return sum((grid.tally(names) for grid in self._grids), Counter())

@@ -23,10 +23,10 @@ from nanobanana_batch.model import (
     Draft,
     LocalImage,
     Row,
-    request_as_json,
     request_from_json,
     row_key,
     variables_as_json,
+    written,
 )
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state.clashes import DERIVED, NAMED, SUGGESTED, Clashes, FoldId, NameRow, mark_of
@@ -44,6 +44,9 @@ CREATE TABLE roster (
     id TEXT, is_named INTEGER, request TEXT, variant INTEGER, variables TEXT, source TEXT, base_key TEXT
 )
 """
+# What rows ask for beside their prompts; most have it in common, so that questions about it are asked of few.
+_KINDS = "CREATE TABLE kinds (request TEXT, rows INTEGER, first INTEGER)"
+_KINDS_KEPT = 10_000
 _INDEXES = (
     "CREATE INDEX roster_marks ON roster (mark)",
     "CREATE INDEX roster_folded ON roster (folded)",
@@ -53,7 +56,7 @@ _TWINS = """
 SELECT position, row_key, id, request, variant FROM roster
 WHERE (mark = ? AND row_key = ?) OR base_key = ? ORDER BY position
 """
-_FILES = "roster, json_each(roster.request, '$.files')"
+_FILES = "kinds, json_each(kinds.request, '$.files')"
 _KNOWN_IDS = "SELECT row_key, id FROM rows WHERE row_key IN (SELECT value FROM json_each(?))"
 _ASKED_AT_ONCE = 1000
 _TAKE_KEY = "UPDATE roster SET mark = ?, row_key = ?, base_key = ? WHERE position = ?"
@@ -69,6 +72,8 @@ class Roster:
         for setting in ("page_size = 16384", f"cache_size = -{_CACHE_KIB}", "journal_mode = OFF"):
             self._db.execute(f"PRAGMA {setting}")
         self._db.execute(_TABLE)
+        self._db.execute(_KINDS)
+        self._kinds: dict[str, list[int]] = {}
         self._count = 0
         self._digest = hashlib.sha256()
 
@@ -106,6 +111,7 @@ class Roster:
         self._db.executemany(
             f"INSERT INTO roster VALUES ({', '.join('?' * 11)}, NULL)", self._columns(drafts)
         )
+        self._write_kinds()
         for index in _INDEXES:
             self._db.execute(index)
         if self._has_repeats():
@@ -212,17 +218,17 @@ class Roster:
         query = (
             "SELECT value ->> 'name', value ->> 'path', value ->> 'sha256', value ->> 'size_bytes',"
             f" value ->> 'media_type' FROM {_FILES} GROUP BY value ->> 'sha256'"
-            " ORDER BY min(position) LIMIT ?"
+            " ORDER BY min(first) LIMIT ?"
         )
         return [LocalImage(*columns) for columns in self._db.execute(query, (limit,))]
 
     def edits(self) -> tuple[int, int]:
         """How many rows edit images, and how many addresses of images these name, each once."""
         (rows,) = self._db.execute(
-            "SELECT count(*) FROM roster WHERE json_array_length(request, '$.images') > 0"
+            "SELECT coalesce(sum(rows), 0) FROM kinds WHERE json_array_length(request, '$.images') > 0"
         ).fetchone()
         (links,) = self._db.execute(
-            "SELECT count(DISTINCT value) FROM roster, json_each(roster.request, '$.images')"
+            "SELECT count(DISTINCT value) FROM kinds, json_each(kinds.request, '$.images')"
             " WHERE value LIKE 'http%://%'"
         ).fetchone()
         return int(rows), int(links)
@@ -231,7 +237,7 @@ class Roster:
         """How many rows have each combination of request fields; an empty text where one is not given."""
         paths = [f"$.{name}" for name in (*names, "-", "-")]  # of two paths or more it makes a list
         marks = ", ".join("?" for _ in paths)
-        query = f"SELECT json_extract(request, {marks}) AS found, count(*) FROM roster GROUP BY found"
+        query = f"SELECT json_extract(request, {marks}) AS found, sum(rows) FROM kinds GROUP BY found"
         counts: Counter[tuple[str, ...]] = Counter()
         for found, count in self._db.execute(query, paths):
             counts[tuple(_as_text(value) for value in json.loads(found)[: len(names)])] += count
@@ -239,7 +245,7 @@ class Roster:
 
     def kinds(self) -> Counter[PriceClass]:
         """How many rows there are of each kind that costs the same."""
-        return counted(self._db.execute(f"SELECT {KIND}, count(*) FROM roster AS rows {BY_KIND}"))
+        return counted(self._db.execute(f"SELECT {KIND}, sum(rows.rows) FROM kinds AS rows {BY_KIND}"))
 
     def columns(self) -> Iterator[tuple[object, ...]]:
         """As `rows`, but as stored: row_key, position, id, request, variant, variables, source."""
@@ -267,10 +273,11 @@ class Roster:
     def _columns(self, drafts: Iterable[Draft]) -> Iterator[tuple[object, ...]]:
         """Each row as if no other wanted its key or its id."""
         for draft in drafts:
-            key = row_key(draft.request, draft.variant)
+            key, request, kind = written(draft.request, draft.variant)
             id_ = self._name_row(draft, key) if draft.id is None else draft.id
-            request, variables = request_as_json(draft.request), variables_as_json(draft.variables)
+            variables = variables_as_json(draft.variables)
             self._note(key, id_, request, variables, draft.source)
+            self._count_kind(kind)
             yield (
                 self._count,
                 mark_of(key),
@@ -285,6 +292,20 @@ class Roster:
                 draft.source,
             )
             self._count += 1
+
+    def _count_kind(self, kind: str) -> None:
+        known = self._kinds.get(kind)
+        if known is not None:
+            known[0] += 1
+            return
+        if len(self._kinds) >= _KINDS_KEPT:
+            self._write_kinds()
+        self._kinds[kind] = [1, self._count]
+
+    def _write_kinds(self) -> None:
+        found = ((kind, rows, first) for kind, (rows, first) in self._kinds.items())
+        self._db.executemany("INSERT INTO kinds VALUES (?, ?, ?)", found)
+        self._kinds.clear()
 
     def _note(self, *parts: Any) -> None:
         self._digest.update("\0".join((*parts, "")).encode())

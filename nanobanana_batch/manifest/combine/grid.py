@@ -18,6 +18,7 @@ from nanobanana_batch.errors import Problem, UsageError
 from nanobanana_batch.manifest.combine.axes import Axes, Excluded, Held, Included
 from nanobanana_batch.manifest.combine.product import Entangled, Product, drawn
 from nanobanana_batch.manifest.form.block import Block, Entry, Picked, SourceRow
+from nanobanana_batch.manifest.form.table_source import TableRows
 from nanobanana_batch.manifest.words.template import Value, as_text
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.wording import closest, shown
@@ -107,6 +108,14 @@ class Grid:
             (found.product.total if numbers is None else len(numbers)) * _variants(base)
             for _, base, found, numbers in self._shares(ProblemLog())
         )
+
+    def most(self) -> int | None:
+        """A number that its rows do not exceed, found without reading them; None: they have to be counted."""
+        block = self.block
+        if not isinstance(block.source, TableRows) or block.factors or block.include:
+            return None
+        is_once = "variants" not in block.row_names and "variants" not in block.defaults
+        return block.source.most_rows() if is_once else None
 
     def tally(self, names: Sequence[str]) -> Counter[_Texts]:
         """How many rows have which texts under these names; products are counted and not enumerated."""

@@ -16,7 +16,9 @@ from nanobanana_batch.manifest.form.block import Block, Given, ListedRows, Sourc
 from nanobanana_batch.manifest.form.forms import Entries, Form
 from nanobanana_batch.manifest.form.template_uses import names_asked_for
 from nanobanana_batch.manifest.form.where import Condition, read_where
+from nanobanana_batch.manifest.read.delimited import TextTable
 from nanobanana_batch.manifest.read.folders import PictureFolder
+from nanobanana_batch.manifest.read.lines import TextLines
 from nanobanana_batch.manifest.read.nodes import Map, Node, Scalar, place
 from nanobanana_batch.manifest.read.origin import ENDINGS, PROMPTS, SHEETS, kind_of, no_table, open_table
 from nanobanana_batch.manifest.read.table import Header, Table
@@ -65,6 +67,10 @@ class TableRows:
                 if (cell := cells[index]) and (isinstance(cell, tuple) or not cell.isspace())
             }
             yield SourceRow(f"{prefix}{number}", values, literal_prompt=True)
+
+    def most_rows(self) -> int | None:
+        """A number that they do not exceed, where one is found fast."""
+        return self.table.most_rows() if isinstance(self.table, TextTable | TextLines) else None
 
     def idle(self) -> Iterator[tuple[str, str]]:
         """What `where` asks for and no row has, and how rows were read, by place; known once all were."""
