@@ -13,7 +13,7 @@ from enum import StrEnum
 from functools import lru_cache
 from json.encoder import encode_basestring, encode_basestring_ascii
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 REQUEST_FIELDS = (
     "prompt",
@@ -85,14 +85,9 @@ def request_as_json(request: Request) -> str:
     return f"{before}{encode_basestring(request.prompt)}{after}"
 
 
-def written(request: Request, variant: int) -> tuple[str, str, str]:
-    """A row's key as the only one of its kind, its request as JSON, and the same without its prompt."""
-    key_before, key_after, before, after, bare = _around_prompt(
-        _BESIDE_PROMPT(request), _extra_as_json(request), variant
-    )
-    canonical = f"{key_before}{encode_basestring_ascii(request.prompt)}{key_after}"
-    key = f"{ROW_KEY_VERSION}-{hashlib.sha256(canonical.encode()).hexdigest()}"
-    return key, f"{before}{encode_basestring(request.prompt)}{after}", bare
+def around(request: Request, variant: int = 1) -> Around:
+    """What a request has around its prompt."""
+    return _around_prompt(_BESIDE_PROMPT(request), _extra_as_json(request), variant)
 
 
 def variables_as_json(variables: tuple[tuple[str, str], ...]) -> str:
@@ -124,6 +119,41 @@ class Draft:
     variables: tuple[tuple[str, str], ...] = ()
     suggested_id: str = ""
     """What the manifest would call it, if it has no name: a number is added where that is taken."""
+
+    @property
+    def prompt(self) -> str:
+        """What it shows."""
+        return self.request.prompt
+
+
+class Around(NamedTuple):
+    """What is written around the prompts of requests that differ in nothing else."""
+
+    key_before: str
+    key_after: str
+    before: str
+    after: str
+    bare: str
+    """The request as JSON, without its prompt."""
+
+    def written(self, prompt: str) -> tuple[str, str]:
+        """The key of a row with this prompt, as the only one of its kind, and its request as JSON."""
+        canonical = f"{self.key_before}{encode_basestring_ascii(prompt)}{self.key_after}"
+        key = f"{ROW_KEY_VERSION}-{hashlib.sha256(canonical.encode()).hexdigest()}"
+        return key, f"{self.before}{encode_basestring(prompt)}{self.after}"
+
+
+class PlainDraft(NamedTuple):
+    """A draft without variants, of which much is known from others; for tables of millions of rows."""
+
+    source: str
+    around: Around
+    prompt: str
+    id: str | None
+    variables: tuple[tuple[str, str], ...]
+
+    variant = 1
+    suggested_id = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,9 +220,9 @@ def _hashed_around_prompt(
 
 
 @lru_cache(_REMEMBERED)
-def _around_prompt(beside: tuple[Any, ...], extra: str, variant: int) -> tuple[str, str, str, str, str]:
+def _around_prompt(beside: tuple[Any, ...], extra: str, variant: int) -> Around:
     before, after = _stored_around_prompt(beside, extra)
-    return *_hashed_around_prompt(beside, extra, variant, 0), before, after, f'{before}""{after}'
+    return Around(*_hashed_around_prompt(beside, extra, variant, 0), before, after, f'{before}""{after}')
 
 
 def _without_prompt(beside: tuple[Any, ...]) -> Request:

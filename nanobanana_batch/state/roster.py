@@ -22,11 +22,12 @@ from nanobanana_batch.errors import BadSurroundings
 from nanobanana_batch.model import (
     Draft,
     LocalImage,
+    PlainDraft,
     Row,
+    around,
     request_from_json,
     row_key,
     variables_as_json,
-    written,
 )
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state.clashes import DERIVED, NAMED, SUGGESTED, Clashes, FoldId, NameRow, mark_of
@@ -47,6 +48,7 @@ CREATE TABLE roster (
 # What rows ask for beside their prompts; most have it in common, so that questions about it are asked of few.
 _KINDS = "CREATE TABLE kinds (request TEXT, rows INTEGER, first INTEGER)"
 _KINDS_KEPT = 10_000
+_NOTED_AT_ONCE = 5000
 _INDEXES = (
     "CREATE INDEX roster_marks ON roster (mark)",
     "CREATE INDEX roster_folded ON roster (folded)",
@@ -93,7 +95,7 @@ class Roster:
         """Changes when any row, its place, its id, its variables or the paths of its files change."""
         return self._digest.hexdigest()
 
-    def add_all(self, drafts: Iterable[Draft], problems: ProblemLog) -> None:
+    def add_all(self, drafts: Iterable[Draft | PlainDraft], problems: ProblemLog) -> None:
         """Take the rows in manifest order; an id that is taken is reported and its row left out.
 
         Raises:
@@ -106,7 +108,7 @@ class Roster:
             message = f"The rows cannot be kept in a temporary file ({error}); nothing was sent."
             raise BadSurroundings(message, hint=hint) from error
 
-    def _add_all(self, drafts: Iterable[Draft], problems: ProblemLog) -> None:
+    def _add_all(self, drafts: Iterable[Draft | PlainDraft], problems: ProblemLog) -> None:
         self._db.execute("BEGIN")
         self._db.executemany(
             f"INSERT INTO roster VALUES ({', '.join('?' * 11)}, NULL)", self._columns(drafts)
@@ -118,7 +120,7 @@ class Roster:
             self._count -= Clashes(self._db, self._name_row, self._fold_id, problems).settle()
             self._digest = hashlib.sha256()
             for key, _, id_, request, _, variables, source in self.columns():
-                self._note(key, id_, request, variables, source)
+                self._note((key, id_, request, variables, source))
         self._db.execute("COMMIT")
 
     def follow(self, twins: Twins) -> None:
@@ -270,18 +272,25 @@ class Roster:
             pairs = tuple(json.loads(variables).items())
             yield Row(position, key, id_, request_from_json(request), variant, pairs, source)
 
-    def _columns(self, drafts: Iterable[Draft]) -> Iterator[tuple[object, ...]]:
+    def _columns(self, drafts: Iterable[Draft | PlainDraft]) -> Iterator[tuple[object, ...]]:
         """Each row as if no other wanted its key or its id."""
-        for draft in drafts:
-            key, request, kind = written(draft.request, draft.variant)
-            id_ = self._name_row(draft, key) if draft.id is None else draft.id
+        name_row, fold_id, count_kind = self._name_row, self._fold_id, self._count_kind
+        noted: list[str] = []
+        for position, draft in enumerate(drafts):
+            is_plain = isinstance(draft, PlainDraft)
+            beside = draft.around if is_plain else around(draft.request, draft.variant)
+            key, request = beside.written(draft.prompt)
+            id_ = name_row(draft, key) if draft.id is None else draft.id
             variables = variables_as_json(draft.variables)
-            self._note(key, id_, request, variables, draft.source)
-            self._count_kind(kind)
+            noted += (key, id_, request, variables, draft.source)
+            if len(noted) >= _NOTED_AT_ONCE:
+                self._note(noted)
+                noted.clear()
+            count_kind(beside.bare, position)
             yield (
-                self._count,
+                position,
                 mark_of(key),
-                hash(self._fold_id(id_)),
+                hash(fold_id(id_)),
                 key,
                 0,
                 id_,
@@ -291,23 +300,24 @@ class Roster:
                 variables,
                 draft.source,
             )
-            self._count += 1
+            self._count = position + 1
+        self._note(noted)
 
-    def _count_kind(self, kind: str) -> None:
+    def _count_kind(self, kind: str, position: int) -> None:
         known = self._kinds.get(kind)
         if known is not None:
             known[0] += 1
             return
         if len(self._kinds) >= _KINDS_KEPT:
             self._write_kinds()
-        self._kinds[kind] = [1, self._count]
+        self._kinds[kind] = [1, position]
 
     def _write_kinds(self) -> None:
         found = ((kind, rows, first) for kind, (rows, first) in self._kinds.items())
         self._db.executemany("INSERT INTO kinds VALUES (?, ?, ?)", found)
         self._kinds.clear()
 
-    def _note(self, *parts: Any) -> None:
+    def _note(self, parts: Iterable[Any]) -> None:
         self._digest.update("\0".join((*parts, "")).encode())
 
     def _has_repeats(self) -> bool:
@@ -318,7 +328,7 @@ class Roster:
         return False
 
 
-def _source_of_id(draft: Draft) -> int:
+def _source_of_id(draft: Draft | PlainDraft) -> int:
     if draft.id is not None:
         return NAMED
     return SUGGESTED if draft.suggested_id else DERIVED

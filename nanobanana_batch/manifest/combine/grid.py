@@ -38,6 +38,9 @@ class Point(NamedTuple):
     levels: tuple[int, ...]
 
 
+_ONLY = Point(None, ())
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _RowProduct:
     """The combinations of all rows for which the same entries hold."""
@@ -101,6 +104,23 @@ class Grid:
             for part, levels in product if numbers is None else map(product.nth, numbers):
                 point = Point(parts[part], levels)
                 yield row, point, self._values(base, point)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether each row of its source is one combination, and none is taken out."""
+        block = self.block
+        return not (block.factors or block.include or block.exclude or block.sample)
+
+    def plain_cells(self, source: TableRows, log: ProblemLog) -> Iterator[tuple[str, Sequence[Value]]]:
+        """The place and the cells of each row of such a block; unreadable ones go to `log`."""
+        total = 0
+        for total, found in enumerate(source.cells(log), 1):  # noqa: B007
+            yield found
+        self._total = total
+
+    def cell(self, row: SourceRow) -> tuple[SourceRow, Point, dict[str, Value]]:
+        """The one combination of a row of such a block, as `cells` gives it."""
+        return row, _ONLY, {**self._defaults, **row.values}
 
     def count(self) -> int:
         """How many rows the block gives, variants included."""
