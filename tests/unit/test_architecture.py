@@ -175,19 +175,22 @@ BELOW: dict[str, set[str]] = {
     "jobs.session": {"errors", "commands", "model", "files", "state", "providers", "engine", "receiver"}
     | {"estimates", "live", "jobs.connection"},
     "jobs.starter": {"errors"},
+    "jobs.results_mark": {"errors", "files", "state", "jobs.session"},
+    "jobs.unchanged": {"errors", "files", "state", "jobs.order"},
     "jobs.opening": {"errors", "file_names", "files", "state"},
     "jobs.rebuild": {"errors", "model", "files", "state"},
     "jobs.pilot": {"errors", "model", "state", "engine", "pricing", "estimates"},
     "jobs.order": {"errors", "problems", "model", "files", "state", "manifest", "providers"}
     | {"provider_names", "jobs.connection", "jobs.session"},
     "jobs.outcome": {"errors", "model", "files", "state", "results", "pricing", "providers"}
-    | {"provider_names", "jobs.connection", "jobs.session", "jobs.pilot"},
+    | {"provider_names", "jobs.connection", "jobs.session", "jobs.pilot", "jobs.results_mark"},
     "jobs.collect": {"errors", "files", "state", "engine"}
     | {"jobs.connection", "jobs.session", "jobs.opening", "jobs.order", "jobs.outcome"},
     "jobs.retry": {"errors", "model", "files", "state", "engine"}
     | {"jobs.connection", "jobs.collect", "jobs.outcome"},
     "jobs.run": {"wording", "errors", "files", "state", "manifest", "engine", "estimates", "receiver"}
-    | {"jobs.connection", "jobs.session", "jobs.opening", "jobs.order", "jobs.outcome", "jobs.pilot"},
+    | {"jobs.connection", "jobs.session", "jobs.opening", "jobs.order", "jobs.outcome", "jobs.pilot"}
+    | {"jobs.unchanged"},
     "jobs.plan": {"wording", "errors", "model", "files", "state", "manifest", "catalog", "providers"}
     | {"defaults", "pricing", "estimates", "jobs.connection", "jobs.order", "jobs.pilot"},
     "jobs.prices": {"errors", "model", "catalog", "providers", "pricing", "jobs.connection"},
