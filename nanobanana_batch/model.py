@@ -151,9 +151,8 @@ class PlainDraft(NamedTuple):
     prompt: str
     id: str | None
     variables: tuple[tuple[str, str], ...]
-
-    variant = 1
-    suggested_id = ""
+    variant: int = 1
+    suggested_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

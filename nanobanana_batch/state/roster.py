@@ -277,8 +277,7 @@ class Roster:
         name_row, fold_id, count_kind = self._name_row, self._fold_id, self._count_kind
         noted: list[str] = []
         for position, draft in enumerate(drafts):
-            is_plain = isinstance(draft, PlainDraft)
-            beside = draft.around if is_plain else around(draft.request, draft.variant)
+            beside = draft.around if isinstance(draft, PlainDraft) else around(draft.request, draft.variant)
             key, request = beside.written(draft.prompt)
             id_ = name_row(draft, key) if draft.id is None else draft.id
             variables = variables_as_json(draft.variables)

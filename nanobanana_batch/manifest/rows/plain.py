@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
+from typing import cast
 
 from nanobanana_batch.catalog import PROMPT_LIMIT, PromptFault, prompt_fault
 from nanobanana_batch.file_names import is_plain_id
 from nanobanana_batch.manifest.combine.grid import Grid
 from nanobanana_batch.manifest.form.table_source import TableRows
+from nanobanana_batch.manifest.read.delimited import TextTable
+from nanobanana_batch.manifest.read.lines import TextLines
 from nanobanana_batch.manifest.rows.settle import Settler
 from nanobanana_batch.manifest.words.names import SETTINGS
 from nanobanana_batch.manifest.words.template import Value
@@ -35,19 +38,21 @@ class PlainRows:
         self._names = [name for name in SETTINGS if name in columns]
         self._settings = _getter([columns[name] for name in self._names])
         self._variables: list[tuple[str, int]] = []
-        self._known: dict[Sequence[Value], Around | None] = {}
+        self._known: dict[tuple[str, ...], Around | None] = {}
+        self._may_be_lists = not isinstance(source.table, TextTable | TextLines)
 
     def carrying(self, variables: Sequence[str], columns: Mapping[str, int]) -> PlainRows:
         """With these variables, as far as there are columns for them."""
         self._variables = [(name, columns[name]) for name in variables if name in columns]
         return self
 
-    def draft(self, source: str, cells: Sequence[Value]) -> PlainDraft | None:
+    def draft(self, source: str, found: Sequence[Value]) -> PlainDraft | None:
         """The row, if it is such a one."""
-        prompt, id_ = cells[self._prompt], cells[self._id] if self._id >= 0 else ""
-        if not (isinstance(prompt, str) and isinstance(id_, str) and _is_plain(prompt)):
+        if self._may_be_lists and not all(isinstance(cell, str) for cell in found):
             return None
-        if id_ and not is_plain_id(id_):
+        cells = cast(Sequence[str], found)
+        prompt, id_ = cells[self._prompt], cells[self._id] if self._id >= 0 else ""
+        if not _is_plain(prompt) or (id_ and not is_plain_id(id_)):
             return None
         settings = self._settings(cells)
         known = self._known[settings] if settings in self._known else self._learnt(settings)
@@ -56,7 +61,7 @@ class PlainRows:
         variables = [(name, c) for name, at in self._variables if (c := cells[at]) and not c.isspace()]
         return PlainDraft(source, known, prompt, id_ or None, tuple(variables))
 
-    def _learnt(self, settings: Sequence[Value]) -> Around | None:
+    def _learnt(self, settings: tuple[str, ...]) -> Around | None:
         given = {n: c for n, c in zip(self._names, settings, strict=True) if c and not c.isspace()}
         request, findings = self._settler.settle({**self._defaults, **given}, "a prompt")
         if len(self._known) >= _KNOWN:
@@ -88,8 +93,8 @@ def _is_plain(prompt: str) -> bool:
     return "{" not in prompt and "__" not in prompt
 
 
-def _getter(indexes: Sequence[int]) -> Callable[[Sequence[Value]], Sequence[Value]]:
-    """The cells in these columns, as a tuple."""
+def _getter(indexes: Sequence[int]) -> Callable[[Sequence[str]], tuple[str, ...]]:
+    """The cells in these columns."""
     if not indexes:
         return lambda cells: ()
     if len(indexes) == 1:
