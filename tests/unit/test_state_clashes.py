@@ -21,7 +21,7 @@ Taken = tuple[list[tuple[str, str, str]], list[str], str]
 
 def first_word(draft: Draft | PlainDraft, key: str) -> str:
     """A derived id with few digits of the key, so that many clash, also with each other's numbers."""
-    return draft.request.prompt + key[3:4].translate(str.maketrans("01234567", "--------", "89abcdef"))
+    return draft.prompt + key[3:4].translate(str.maketrans("01234567", "--------", "89abcdef"))
 
 
 def one_by_one(drafts: list[Draft]) -> Taken:
