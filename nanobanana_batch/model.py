@@ -11,6 +11,7 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from functools import lru_cache
+from json.decoder import scanstring
 from json.encoder import encode_basestring, encode_basestring_ascii
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -98,6 +99,19 @@ def variables_as_json(variables: tuple[tuple[str, str], ...]) -> str:
 
 def request_from_json(text: str) -> Request:
     """The request that `request_as_json` stored."""
+    if isinstance(text, str) and text.startswith(_PROMPT_FIRST):
+        # Rows differ in their prompts, which stand first, and share nearly everything else.
+        prompt, end = scanstring(text, len(_PROMPT_FIRST))
+        like = _without_its_prompt(text[end:])
+        if not like.prompt:
+            return Request(like.model, prompt, *_behind_prompt(like))
+    return _whole_request(text)
+
+
+_PROMPT_FIRST = '{"prompt": "'
+
+
+def _whole_request(text: str) -> Request:
     found = json.loads(text)
     found["images"] = tuple(found.get("images", ()))
     found["files"] = tuple(LocalImage(**file) for file in found.get("files", ()))
@@ -186,7 +200,14 @@ def row_key(request: Request, variant: int, occurrence: int = 0) -> str:
 # once for many rows. In JSON a quote inside of a text is escaped, so a field's name is found beyond doubt.
 _BESIDE = tuple(field.name for field in fields(Request) if field.name not in ("prompt", "extra"))
 _BESIDE_PROMPT = attrgetter(*_BESIDE)
+_behind_prompt = attrgetter(*(field.name for field in fields(Request)[2:]))
 _REMEMBERED = 256
+
+
+@lru_cache(_REMEMBERED)
+def _without_its_prompt(rest: str) -> Request:
+    """What a stored request says behind its prompt."""
+    return _whole_request(f'{_PROMPT_FIRST}"{rest}')
 
 
 def _extra_as_json(request: Request) -> str:

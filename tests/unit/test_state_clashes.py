@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanobanana_batch.manifest import fold_id
-from nanobanana_batch.model import Draft, PlainDraft, LocalImage, Request, request_as_json, request_from_json, row_key
+from nanobanana_batch.model import (
+    Draft,
+    LocalImage,
+    PlainDraft,
+    Request,
+    request_as_json,
+    request_from_json,
+    row_key,
+)
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state import clashes, roster
 from nanobanana_batch.state.roster import Roster

@@ -14,7 +14,7 @@ from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.engine.tally import Tally
 from nanobanana_batch.errors import StateFailed
 from nanobanana_batch.jobs import run as run_job
-from nanobanana_batch.jobs.order import Order
+from nanobanana_batch.jobs.order import Order, expanded
 from nanobanana_batch.jobs.outcome import Outcome
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.state import store as store_module
@@ -45,7 +45,7 @@ class Folder:
         self.provider = Watched(latency_s=0.0, submit_s=0.0, offers={"poll_interval_s": 0.01})
         self.connected = put_in_their_place(self.provider, patch)
         self.expanded: list[int] = []
-        patch.setattr(run_job, "expanded", self._counting(run_job.expanded))
+        patch.setattr(run_job, "expanded", self._counting(expanded))
 
     def write(self, *prompts: str) -> None:
         lines = [f"row-{n},{prompt},nano-banana-beta\n" for n, prompt in enumerate(prompts)]
