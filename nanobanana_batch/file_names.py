@@ -23,6 +23,7 @@ RESERVED = re.compile(
     r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3])\s*(\..*)?",
     re.IGNORECASE | re.DOTALL,
 )
+_PLAIN_ID = re.compile(r"(?!con|prn|aux|nul|com|lpt)[a-z0-9][a-z0-9_-]{0,100}", re.IGNORECASE | re.ASCII)
 _NOT_IN_FILE_NAMES = 'names of files have none of / \\ : * ? " < > | and no control characters'
 _PLAIN = re.compile(r"images/[a-z0-9][a-z0-9_-]{5,99}(~[0-9]{1,9})?\.(png|jpg|webp)", re.ASCII)
 """What nearly all images are called: no more has to be asked (names that Windows reserves are shorter)."""
@@ -44,6 +45,11 @@ def id_fault(text: str, most_bytes: int = MAX_ID_BYTES) -> str:
         return "Windows reserves this name"
     size = len(text.encode())
     return f"it has {size} bytes; at most {most_bytes} are allowed" if size > most_bytes else ""
+
+
+def is_plain_id(text: str) -> bool:
+    """Whether it is an id beyond doubt: short, of ASCII letters, digits and dashes, like no reserved name."""
+    return _PLAIN_ID.fullmatch(text) is not None
 
 
 def is_stem(text: str) -> bool:

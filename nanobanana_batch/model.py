@@ -11,9 +11,10 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from functools import lru_cache
+from json.decoder import scanstring
 from json.encoder import encode_basestring, encode_basestring_ascii
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 REQUEST_FIELDS = (
     "prompt",
@@ -85,6 +86,11 @@ def request_as_json(request: Request) -> str:
     return f"{before}{encode_basestring(request.prompt)}{after}"
 
 
+def around(request: Request, variant: int = 1) -> Around:
+    """What a request has around its prompt."""
+    return _around_prompt(_BESIDE_PROMPT(request), _extra_as_json(request), variant)
+
+
 def variables_as_json(variables: tuple[tuple[str, str], ...]) -> str:
     """A row's variables as a JSON object."""
     pairs = [f"{encode_basestring(name)}: {encode_basestring(text)}" for name, text in variables]
@@ -93,6 +99,19 @@ def variables_as_json(variables: tuple[tuple[str, str], ...]) -> str:
 
 def request_from_json(text: str) -> Request:
     """The request that `request_as_json` stored."""
+    if isinstance(text, str) and text.startswith(_PROMPT_FIRST):
+        # Rows differ in their prompts, which stand first, and share nearly everything else.
+        prompt, end = scanstring(text, len(_PROMPT_FIRST))
+        like = _without_its_prompt(text[end:])
+        if not like.prompt:
+            return Request(like.model, prompt, *_behind_prompt(like))
+    return _whole_request(text)
+
+
+_PROMPT_FIRST = '{"prompt": "'
+
+
+def _whole_request(text: str) -> Request:
     found = json.loads(text)
     found["images"] = tuple(found.get("images", ()))
     found["files"] = tuple(LocalImage(**file) for file in found.get("files", ()))
@@ -114,6 +133,40 @@ class Draft:
     variables: tuple[tuple[str, str], ...] = ()
     suggested_id: str = ""
     """What the manifest would call it, if it has no name: a number is added where that is taken."""
+
+    @property
+    def prompt(self) -> str:
+        """What it shows."""
+        return self.request.prompt
+
+
+class Around(NamedTuple):
+    """What is written around the prompts of requests that differ in nothing else."""
+
+    key_before: str
+    key_after: str
+    before: str
+    after: str
+    bare: str
+    """The request as JSON, without its prompt."""
+
+    def written(self, prompt: str) -> tuple[str, str]:
+        """The key of a row with this prompt, as the only one of its kind, and its request as JSON."""
+        canonical = f"{self.key_before}{encode_basestring_ascii(prompt)}{self.key_after}"
+        key = f"{ROW_KEY_VERSION}-{hashlib.sha256(canonical.encode()).hexdigest()}"
+        return key, f"{self.before}{encode_basestring(prompt)}{self.after}"
+
+
+class PlainDraft(NamedTuple):
+    """A draft without variants, of which much is known from others; for tables of millions of rows."""
+
+    source: str
+    around: Around
+    prompt: str
+    id: str | None
+    variables: tuple[tuple[str, str], ...]
+    variant: int = 1
+    suggested_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +200,14 @@ def row_key(request: Request, variant: int, occurrence: int = 0) -> str:
 # once for many rows. In JSON a quote inside of a text is escaped, so a field's name is found beyond doubt.
 _BESIDE = tuple(field.name for field in fields(Request) if field.name not in ("prompt", "extra"))
 _BESIDE_PROMPT = attrgetter(*_BESIDE)
+_behind_prompt = attrgetter(*(field.name for field in fields(Request)[2:]))
 _REMEMBERED = 256
+
+
+@lru_cache(_REMEMBERED)
+def _without_its_prompt(rest: str) -> Request:
+    """What a stored request says behind its prompt."""
+    return _whole_request(f'{_PROMPT_FIRST}"{rest}')
 
 
 def _extra_as_json(request: Request) -> str:
@@ -177,6 +237,12 @@ def _hashed_around_prompt(
         separators=(",", ":"),
     )
     return _split(canonical, '"prompt":')
+
+
+@lru_cache(_REMEMBERED)
+def _around_prompt(beside: tuple[Any, ...], extra: str, variant: int) -> Around:
+    before, after = _stored_around_prompt(beside, extra)
+    return Around(*_hashed_around_prompt(beside, extra, variant, 0), before, after, f'{before}""{after}')
 
 
 def _without_prompt(beside: tuple[Any, ...]) -> Request:

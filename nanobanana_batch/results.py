@@ -111,12 +111,16 @@ class Standing:
 
 
 def write_results(
-    folder: Folder, disk: Disk, look: Look | None = None, say: Callable[[str], None] | None = None
+    folder: Folder,
+    disk: Disk,
+    look: Look | None = None,
+    say: Callable[[str], None] | None = None,
+    see: Callable[[bytes], None] = lambda piece: None,
 ) -> Path:
     """Write results.csv from the state and return its path; an unchanged file keeps its time stamp.
 
     `look`: with what the images are looked at. `say`: is told why it has no ratings where ratings.csv
-    cannot be read; without it that is an error.
+    cannot be read; without it that is an error. `see`: is shown what is written, piece by piece.
 
     Raises:
         UsageError: a folder is in the way, the state knows no manifest, or ratings.csv cannot be read.
@@ -127,8 +131,14 @@ def write_results(
     with open_reader(folder.state, folder.told()) as reader:
         _refuse_without_manifest(reader, path)
         pieces = csv_pieces(reader, look or Look(folder.path), _judgements(folder, say))
-        write_atomically(disk, path, pieces)
+        write_atomically(disk, path, _shown(pieces, see))
     return path
+
+
+def _shown(pieces: Iterable[bytes], see: Callable[[bytes], None]) -> Iterator[bytes]:
+    for piece in pieces:
+        see(piece)
+        yield piece
 
 
 def _judgements(folder: Folder, say: Callable[[str], None] | None = None) -> Judgements | None:

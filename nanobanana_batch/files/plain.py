@@ -15,6 +15,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from nanobanana_batch.errors import FolderRefused
+from nanobanana_batch.files.contents import noting
 
 OWN_FILE, OWN_FOLDER = 0o600, 0o700
 _IN_THE_WAY = "Move it away; it is no folder, so no image of a run is in it."
@@ -57,8 +58,9 @@ def open_input(path: Path) -> int:
 
 
 def reading(path: Path) -> BufferedReader:
-    """As `open_input`, as a stream."""
-    return os.fdopen(open_input(path), "rb")
+    """As `open_input`, as a stream; whoever notes what is read is told of it."""
+    contents = noting()
+    return os.fdopen(open_input(path), "rb") if contents is None else contents.stream(open_input(path), path)
 
 
 def refuse_foreign(folder: Path, files: Iterable[str], folders: Iterable[str] = ()) -> None:

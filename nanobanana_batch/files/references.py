@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nanobanana_batch.errors import ImageRejected
+from nanobanana_batch.files.contents import note
 from nanobanana_batch.files.formats import Format, identify
 from nanobanana_batch.files.plain import reading
 
@@ -95,6 +96,8 @@ class References:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
             known = self._known[key] = _read_or_reason(path, limit_bytes)
+            if isinstance(known, Reference):
+                note(path, known.sha256)
         if isinstance(known, str):
             raise ImageRejected(known)
         return known

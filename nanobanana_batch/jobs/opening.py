@@ -28,12 +28,17 @@ _MOST_PLACES = 50
 
 @contextmanager
 def opened(
-    folder: Folder, disk: Disk, *, as_copy: bool = False, far: FarJournal | None = None
+    folder: Folder,
+    disk: Disk,
+    *,
+    as_copy: bool = False,
+    is_checked_later: bool = False,
+    far: FarJournal | None = None,
 ) -> Iterator[Store]:
     """The folder's store; the name of a new state file survives power loss before anything is paid for.
 
     `as_copy`: a person knows that the folder was worked on elsewhere, and may be again. `far`: what is told
-    is told there, too. Hold the lock.
+    is told there, too. `is_checked_later`: as `Store` says. Hold the lock.
 
     Raises:
         UsageError: a place of the run does not keep what is written to it; nothing was sent.
@@ -47,7 +52,8 @@ def opened(
     prove_writable(folder, disk)
     last = last_intent(folder.path) if folder.state.exists() else None
     with Payments(folder.path, disk) as payments:
-        store = Store(folder.state, payments if far is None else Both(payments, far))
+        told = payments if far is None else Both(payments, far)
+        store = Store(folder.state, told, is_checked_later=is_checked_later and far is None)
         try:
             if far is not None:
                 begin_to_tell(far, store, folder)

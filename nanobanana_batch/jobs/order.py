@@ -13,7 +13,7 @@ from nanobanana_batch.files.folder import Folder, choose
 from nanobanana_batch.jobs.connection import Connection
 from nanobanana_batch.jobs.session import CallbackRoute
 from nanobanana_batch.manifest import Beside, Manifest, derive_id, fold_id, open_manifest
-from nanobanana_batch.model import Draft
+from nanobanana_batch.model import Draft, PlainDraft
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.provider_names import is_practice
 from nanobanana_batch.state.reader import open_reader
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 MAX_ROWS = 5_000_000
 """A longer manifest is meant to be sampled: to check each row and to keep its state would take hours."""
 OUTPUTS = Path("outputs")
+_ROWS_AT_ONCE = 100
 _OR_LOCAL = "or try --provider local, which needs none and costs nothing"
 
 
@@ -112,14 +113,14 @@ def _no_local_images(profile: Profile) -> str:
 
 @contextmanager
 def expanded(manifest: Manifest, at_each: Callable[[], None] = lambda: None) -> Iterator[Roster]:
-    """All rows of a manifest, read and checked; `at_each` of them may raise, to end that.
+    """All rows of a manifest, read and checked; `at_each` hundred of them may raise, to end that.
 
     Raises:
         TooManyRows: a run does not take so many; none was read.
         ManifestError: rows have problems; all of them are listed.
         UsageError: it has no rows.
     """
-    rows = manifest.count()
+    rows = 0 if manifest.has_at_most(MAX_ROWS) else manifest.count()
     if rows > MAX_ROWS:
         raise TooManyRows(
             f"{manifest.path} has {rows:,} rows; a run takes at most {MAX_ROWS:,}, so nothing was sent.",
@@ -128,7 +129,7 @@ def expanded(manifest: Manifest, at_each: Callable[[], None] = lambda: None) -> 
         )
     problems = manifest.problem_log()
     with Roster(derive_id, fold_id) as roster:
-        roster.add_all(_each(manifest.drafts(problems, keeps_named=True), at_each), problems)
+        roster.add_all(_each(manifest.light_drafts(problems), at_each), problems)
         problems.raise_if_any()
         if not len(roster):
             hint = "`where` and `exclude` leave none of those that there are." if manifest.is_narrowed else ""
@@ -137,9 +138,10 @@ def expanded(manifest: Manifest, at_each: Callable[[], None] = lambda: None) -> 
         yield roster
 
 
-def _each(drafts: Iterator[Draft], call: Callable[[], None]) -> Iterator[Draft]:
-    for draft in drafts:
-        call()
+def _each(drafts: Iterator[Draft | PlainDraft], call: Callable[[], None]) -> Iterator[Draft | PlainDraft]:
+    for number, draft in enumerate(drafts):
+        if not number % _ROWS_AT_ONCE:
+            call()
         yield draft
 
 

@@ -12,12 +12,21 @@ from nanobanana_batch.files.folder import RESULTS_NAME
 from nanobanana_batch.files.standing import Files, Look
 from nanobanana_batch.jobs.connection import named
 from nanobanana_batch.jobs.pilot import Projection
-from nanobanana_batch.jobs.session import Session, Worked, keep_changed, work
+from nanobanana_batch.jobs.results_mark import Written, results_are_current
+from nanobanana_batch.jobs.session import (
+    Session,
+    Worked,
+    count_up,
+    has_work,
+    is_all_there,
+    keep_changed,
+    work,
+)
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.pricing.earlier import remember_prices
 from nanobanana_batch.provider_names import is_practice
 from nanobanana_batch.results import write_results
-from nanobanana_batch.state.last_run import remembered_end
+from nanobanana_batch.state.last_run import ENDED, has_ended, remembered_end
 from nanobanana_batch.state.reader import Failure, open_reader
 
 if TYPE_CHECKING:
@@ -82,13 +91,32 @@ def worked(session: Session) -> Outcome:
 
     Raises:
         RunStopped: the state or the disk fails; that is remembered as the end, too."""
+    written = Written(session)
     with remembered_end(session.store, session.settings.scope) as say:
-        outcome = _made(session)
+        outcome = _made(session, written)
         say(outcome.exit_code, outcome.stop_reason)
+    written.remember(outcome.files)
     return outcome
 
 
-def _made(session: Session) -> Outcome:
+def done_before(session: Session) -> Outcome | None:
+    """How it ended, if there is nothing to do and results.csv says so already: nothing is written then.
+
+    None: there may be something to do.
+    """
+    store, scope = session.store, session.settings.scope
+    ended = has_ended(store.meta(ENDED), scope)
+    if ended is None or not is_all_there(store, session.folder.path) or has_work(session):
+        return None
+    if not results_are_current(session):
+        return None
+    with open_reader(session.folder.state) as reader:
+        count_up(session.tally, reader, scope)
+    outcome = _told(session, Worked(False, "", False, False), Files())
+    return outcome if outcome.exit_code == ended.exit_code else None
+
+
+def _made(session: Session, written: Written) -> Outcome:
     worked = work(session)
     with after_sending():
         if kept := keep_changed(session.store, session.folder.path):
@@ -96,14 +124,13 @@ def _made(session: Session) -> Outcome:
                 f"Images that were changed and could not be fetched anew: {kept:,}. The files are kept as"
                 " they are, and not paid for again."
             )
-        return _outcome(session, worked)
+        look = Look(session.folder.path)
+        if session.store.meta("manifest") is not None:
+            write_results(session.folder, session.disk, look, written.say, written.see)
+        return _told(session, worked, look.files)
 
 
-def _outcome(session: Session, worked: Worked) -> Outcome:
-    look = Look(session.folder.path)
-    results = session.folder.path / RESULTS_NAME
-    if session.store.meta("manifest") is not None:
-        write_results(session.folder, session.disk, look, session.tally.say_once)
+def _told(session: Session, worked: Worked, files: Files) -> Outcome:
     settings, line = session.settings, session.line
     with open_reader(session.folder.state) as reader:
         counts = reader.counts(settings.scope)
@@ -113,7 +140,7 @@ def _outcome(session: Session, worked: Worked) -> Outcome:
             remember_prices(line.name, reader.prices())
     return Outcome(
         folder=session.folder.path,
-        results=results,
+        results=session.folder.path / RESULTS_NAME,
         rows=sum(counts.values()),
         counts=counts,
         credits_used=credits.used,
@@ -129,7 +156,7 @@ def _outcome(session: Session, worked: Worked) -> Outcome:
         credits_per_usd=line.prices.credits_per_usd,
         is_free=line.is_embedded,
         is_practice=is_practice(line.name),
-        files=look.files,
+        files=files,
         waited_s=session.tally.waited(),
         way=session.commands.way,
         way_here=named(line.connection),

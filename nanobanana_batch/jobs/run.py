@@ -6,6 +6,7 @@ and leaves the deciding to them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -28,10 +29,11 @@ from nanobanana_batch.jobs.order import (
     refuse_mixing,
     refuse_parents,
 )
-from nanobanana_batch.jobs.outcome import Outcome, worked
+from nanobanana_batch.jobs.outcome import Outcome, done_before, worked
 from nanobanana_batch.jobs.pilot import Projection, choose_pilot, project
 from nanobanana_batch.jobs.session import Session, notice_lost_files
 from nanobanana_batch.jobs.shards import refuse_another_division, refuse_another_part
+from nanobanana_batch.jobs.unchanged import Making, as_before
 from nanobanana_batch.manifest import Manifest
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.roster import Roster
@@ -70,8 +72,9 @@ def run(
     from nanobanana_batch.engine.signals import Signals
     from nanobanana_batch.receiver import CONNECTIONS
 
-    disk, interrupts = Disk(), interrupts or Signals()
-    manifest = open_ordered(order)
+    disk, interrupts, making = Disk(), interrupts or Signals(), Making(order)
+    with making.noted():
+        manifest = open_ordered(order)
     callbacks = CONNECTIONS if order.callback_route else 0
     settings = fitted(replace(settings, asks_resting=False), tally, callbacks=callbacks)
     line = _connected(order, settings)
@@ -83,12 +86,10 @@ def run(
         is_locked = path.is_dir()
         if is_locked:
             locks.enter_context(only_writer(path))
-        roster = locks.enter_context(expanded(manifest, interrupts.raise_if_came))
-        _refuse_or_warn(order, manifest, roster, line, tally)
-        if pilot is not None:
-            settings = _piloted(roster, manifest, settings, tally, pilot)
-        if order.shard is not None:
-            roster.keep(order.shard)
+        may_be_known = is_locked and pilot is None
+        roster, warnings = _rows(order, manifest, making, interrupts, locks, may_be_known=may_be_known)
+        _refuse_or_warn(order, manifest, warnings, line, tally)
+        settings = _narrowed(roster, order, manifest, settings, tally, pilot)
         if not is_locked:
             with before_sending():
                 make(path, disk)
@@ -96,16 +97,12 @@ def run(
         folder = folder_of(order, manifest)  # under the lock: nobody can put the state elsewhere any more
         far = _journal(order, manifest, folder, disk, tally)
         _make_ready_to_write(folder, disk, locks, worked_on=worked_on)
-        store = locks.enter_context(opened(folder, disk, as_copy=order.as_copy, far=far))
+        store = locks.enter_context(
+            opened(folder, disk, as_copy=order.as_copy, is_checked_later=roster is None, far=far)
+        )
         refuse_mixing(path, store.providers(), line.name)
         with open_reader(folder.state) as reader:
             refuse_another_part(path, reader, order.shard)
-        store.take_manifest(roster, name=manifest.name, variables=manifest.variables)
-        store.remember(CONNECTION, order.connection.as_text())
-        notice_lost_files(store, path)
-        if link is None and order.shard is not None:
-            _tell_whose_limit(order.shard, settings, tally)
-        cost = _known_cost(folder, line, settings, tally)
         session = Session(
             store,
             disk,
@@ -114,15 +111,55 @@ def run(
             settings,
             tally,
             order.callback_route,
-            _too_dear(cost, settings.max_credits),
-            interrupts,
-            link,
-            None if cost is None or cost.unpriced else cost.spent + cost.credits,
-            far,
+            interrupts=interrupts,
+            link=link,
+            far=far,
         )
+        if roster is not None:
+            made_from = making.text(warnings) if pilot is None else ""
+            store.take_manifest(roster, name=manifest.name, variables=manifest.variables, made_from=made_from)
+        elif _may_be_done(session, order) and (done := done_before(session)):
+            return done
+        session = _ready(session, order)
         interrupts.raise_if_came()
         outcome = worked(session)
         return outcome if pilot is None else replace(outcome, projection=_projection(session))
+
+
+def _rows(
+    order: Order,
+    manifest: Manifest,
+    making: Making,
+    interrupts: Interrupts,
+    locks: ExitStack,
+    *,
+    may_be_known: bool,
+) -> tuple[Roster | None, Sequence[str]]:
+    """The manifest's rows, and what there is to say of them; None instead where the state has the very same."""
+    if may_be_known and (warnings := as_before(order, folder_of(order, manifest))) is not None:
+        return None, warnings
+    with making.noted():
+        roster = locks.enter_context(expanded(manifest, interrupts.raise_if_came))
+    refuse_unspeakable(roster.ids())
+    return roster, manifest.warnings
+
+
+def _narrowed(
+    roster: Roster | None,
+    order: Order,
+    manifest: Manifest,
+    settings: Settings,
+    tally: Tally,
+    pilot: int | None,
+) -> Settings:
+    """What the run is about: a pilot's rows, or one shard's; rows of a state are so already."""
+    if roster is None:
+        return settings
+    if pilot is not None:
+        settings = _piloted(roster, manifest, settings, tally, pilot)
+    if order.shard is not None:
+        roster.keep(order.shard)
+    return settings
 
 
 def _journal(order: Order, manifest: Manifest, folder: Folder, disk: Disk, tally: Tally) -> FarJournal | None:
@@ -142,10 +179,9 @@ def _connected(order: Order, settings: Settings) -> CheckedConnection:
 
 
 def _refuse_or_warn(
-    order: Order, manifest: Manifest, roster: Roster, line: CheckedConnection, tally: Tally
+    order: Order, manifest: Manifest, warnings: Sequence[str], line: CheckedConnection, tally: Tally
 ) -> None:
-    refuse_unspeakable(roster.ids())
-    for warning in manifest.warnings:
+    for warning in warnings:
         tally.say_once(f"warning: {warning}")
     refuse_parents(manifest, folder_of(order, manifest), line.name)
 
@@ -172,6 +208,24 @@ def _tell_whose_limit(shard: Shard, settings: Settings, tally: Tally) -> None:
             f"warning: --max-credits {amount(settings.max_credits)} is the limit of shard {shard} alone; all"
             f" {shard.of} together may cost {amount(shard.of * settings.max_credits)}."
         )
+
+
+def _may_be_done(session: Session, order: Order) -> bool:
+    """Who shares limits with others tells them that it is idle; and how a service is reached is remembered."""
+    return session.link is None and session.store.meta(CONNECTION) == order.connection.as_text()
+
+
+def _ready(session: Session, order: Order) -> Session:
+    """Its state is whole and knows which files are gone; it is said what all of it may cost."""
+    store, settings = session.store, session.settings
+    store.check()
+    store.remember(CONNECTION, order.connection.as_text())
+    notice_lost_files(store, session.folder.path)
+    if session.link is None and order.shard is not None:
+        _tell_whose_limit(order.shard, settings, session.tally)
+    cost = _known_cost(session.folder, session.line, settings, session.tally)
+    estimated = None if cost is None or cost.unpriced else cost.spent + cost.credits
+    return replace(session, refusal=_too_dear(cost, settings.max_credits), estimated=estimated)
 
 
 def _known_cost(folder: Folder, line: CheckedConnection, settings: Settings, tally: Tally) -> Cost | None:

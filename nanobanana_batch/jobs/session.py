@@ -188,6 +188,23 @@ def notice_lost_files(store: Store, folder: Path) -> None:
         store.remember(LEFT_BEHIND, "")
 
 
+def is_all_there(store: Store, folder: Path) -> bool:
+    """Whether each saved image is a file as it was saved, and none that was lost is back.
+
+    Then `notice_lost_files` has nothing to notice.
+    """
+    if _attempts_in(store.meta(_FETCHED_ANEW)):
+        return False
+    look = Look(folder, most_bytes=0)
+    for file in store.saved_files():
+        if file.is_saved:
+            if look.at(file.path, file.size_bytes, file.sha256, file.file_time) is not Stands.AS_SAVED:
+                return False
+        elif look.is_back(file.path, file.size_bytes, file.sha256):
+            return False
+    return True
+
+
 _FETCHED_ANEW = "fetched_anew"
 """Name under which the state remembers for which attempts a repair fetches the image beside another file."""
 

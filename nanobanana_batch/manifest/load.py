@@ -34,7 +34,7 @@ from nanobanana_batch.manifest.rows.remarks import Remarks, Skipped, SkippedRow
 from nanobanana_batch.manifest.rows.settle import Settler
 from nanobanana_batch.manifest.words.names import ROW_NAMES, as_name, field_elsewhere, offers_prompts
 from nanobanana_batch.manifest.words.template import as_text, names_in
-from nanobanana_batch.model import Draft
+from nanobanana_batch.model import Draft, PlainDraft
 from nanobanana_batch.problems import FindPaths, ProblemLog
 from nanobanana_batch.wording import closest, did_you_mean, shown
 
@@ -143,9 +143,20 @@ class Manifest:
         drafts = itertools.chain.from_iterable(map(expander.drafts, self._grids))
         return filter(None, itertools.islice(drafts, limit))
 
+    def light_drafts(self, problems: ProblemLog) -> Iterator[Draft | PlainDraft]:
+        """As `drafts` with all that are named, for who reads very many: most of them as `PlainDraft`."""
+        self._remarks = Remarks()
+        expander = Expander(self._settler, self.variables, problems, self._remarks, keeps_named=True)
+        return filter(None, itertools.chain.from_iterable(map(expander.light_drafts, self._grids)))
+
     def count(self) -> int:
         """How many rows there are, exactly; sources are read through, products are not enumerated."""
         return sum(grid.count() for grid in self._grids)
+
+    def has_at_most(self, rows: int) -> bool:
+        """Whether it is certain, without counting them, that there are no more rows than this."""
+        known = [grid.most() for grid in self._grids]
+        return None not in known and sum(filter(None, known)) <= rows
 
     def tally(self, names: tuple[str, ...]) -> Counter[tuple[str, ...]]:
         """How many rows have which texts under these names, "" for none; products are not enumerated."""

@@ -12,12 +12,12 @@ import sqlite3
 from collections.abc import Callable
 
 from nanobanana_batch.errors import Problem
-from nanobanana_batch.model import Draft, request_from_json, row_key
+from nanobanana_batch.model import Draft, PlainDraft, request_from_json, row_key
 from nanobanana_batch.problems import ProblemLog
 
 DERIVED, SUGGESTED, NAMED = 0, 1, 2
 """Where a row's id comes from: its prompt, a person, or its manifest, which only suggests it."""
-NameRow = Callable[[Draft, str], str]
+NameRow = Callable[[Draft | PlainDraft, str], str]
 """(draft, row key) -> a readable id for a row that has none."""
 FoldId = Callable[[str], str]
 """id -> the form in which ids are compared."""

@@ -13,7 +13,7 @@ from nanobanana_batch.state.reader import Reader
 from nanobanana_batch.state.scope import EVERY_ROW, Scope
 from nanobanana_batch.state.store import Store
 
-_NAME = "ended"
+ENDED = "ended"
 """Under which the state remembers it."""
 _INTERRUPTED = 130
 
@@ -70,8 +70,18 @@ def remembered_end(store: Store, scope: Scope = EVERY_ROW) -> Iterator[Say]:
 
 def last_run(reader: Reader) -> LastRun | None:
     """The last run on a folder, as far as it is remembered."""
+    return _understood(reader.meta(ENDED))
+
+
+def has_ended(text: str | None, scope: Scope) -> LastRun | None:
+    """The run that a state remembers as its last one, if that came to its end and was about these rows."""
+    found = _understood(text)
+    return found if found is not None and found.ended is not None and found.scope == scope else None
+
+
+def _understood(text: str | None) -> LastRun | None:
     try:
-        known = json.loads(reader.meta(_NAME) or "{}")
+        known = json.loads(text or "{}")
         began, ended, reason = known["began"], known.get("ended"), str(known.get("reason", ""))
         for moment in filter(None, (began, ended)):
             datetime.fromisoformat(moment)
@@ -94,7 +104,7 @@ def last_run(reader: Reader) -> LastRun | None:
 
 
 def _remember(store: Store, run: LastRun) -> None:
-    store.remember(_NAME, json.dumps(asdict(run)))
+    store.remember(ENDED, json.dumps(asdict(run)))
 
 
 def _now() -> str:

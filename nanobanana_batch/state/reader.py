@@ -219,9 +219,11 @@ _OTHER_FILES = f"""
 (SELECT json_group_array(json_array(number, path, size_bytes, sha256, file_time)) FROM images AS file
  WHERE file.attempt = attempts.attempt AND file.number > 1 AND file.phase = '{ImagePhase.SAVED}')
 """
+# What was sent leads to its rows: most rows of a large manifest may have nothing, and need not be looked at.
+_LATEST_SENT = "attempts CROSS JOIN rows ON rows.row = attempts.row AND rows.attempt = attempts.attempt"
 _SAVED_MAIN = f"""
-FROM rows JOIN attempts ON attempts.attempt = rows.attempt
-JOIN images ON images.attempt = attempts.attempt AND images.number = 1
+FROM {_LATEST_SENT}
+CROSS JOIN images ON images.attempt = attempts.attempt AND images.number = 1
 WHERE rows.position IS NOT NULL AND attempts.phase = '{Phase.SAVED}'
 """
 # The bytes that several rows share are few, and found once: asked for row by row this takes quadratic time.
@@ -280,9 +282,12 @@ SELECT images.path, images.size_bytes, images.sha256, images.file_time, images.a
        rows.attempt = attempts.attempt AND rows.position IS NOT NULL AND attempts.phase = '{Phase.SAVED}'
 FROM images JOIN attempts USING (attempt) JOIN rows USING (row) WHERE images.phase = '{ImagePhase.SAVED}'
 """
-_PHASES = """
-SELECT attempts.phase, count(*) FROM rows LEFT JOIN attempts ON attempts.attempt = rows.attempt
-WHERE rows.position IS NOT NULL AND {scope} GROUP BY attempts.phase
+_PHASES = f"""
+SELECT attempts.phase, count(*) FROM {_LATEST_SENT}
+WHERE rows.position IS NOT NULL AND {{scope}} GROUP BY attempts.phase
+"""
+_NOTHING_SENT = """
+SELECT count(*) FROM rows WHERE rows.position IS NOT NULL AND rows.attempt IS NULL AND {scope}
 """
 _IS_GIVEN_UP = f"attempts.error_code = '{GIVEN_UP}'"
 _CREDITS = f"""
@@ -315,7 +320,7 @@ FROM {_LATEST} WHERE rows.row_key = ?
 _FAILURES = f"""
 SELECT attempts.phase, coalesce(attempts.error_code, ''), count(*), rows.id, attempts.error_message,
        min(rows.position)
-FROM attempts JOIN rows ON rows.attempt = attempts.attempt
+FROM {_LATEST_SENT}
 WHERE attempts.phase != '{Phase.SAVED}' AND attempts.phase IN ({in_sql(FAILURES)}) AND {{scope}}
 GROUP BY attempts.phase, attempts.error_code ORDER BY count(*) DESC, min(rows.position)
 """
@@ -335,9 +340,8 @@ _UPLOAD = """
 SELECT url FROM uploads WHERE provider = ? AND sha256 = ? AND deleted_at IS NULL AND missed_at IS NULL
 AND expires_at > ? ORDER BY expires_at DESC LIMIT 1
 """
-_LEFT = """
-SELECT attempts.phase, count(*) FROM rows JOIN attempts ON attempts.attempt = rows.attempt
-WHERE rows.position IS NULL GROUP BY attempts.phase
+_LEFT = f"""
+SELECT attempts.phase, count(*) FROM {_LATEST_SENT} WHERE rows.position IS NULL GROUP BY attempts.phase
 """
 
 
@@ -447,6 +451,8 @@ class Reader:
         counts = dict.fromkeys(RowStatus, 0)
         for phase, count in self._db.execute(_PHASES.format(scope=scope.condition), (scope.value,)):
             counts[_status(phase)] += count
+        query = _NOTHING_SENT.format(scope=scope.condition)
+        counts[RowStatus.PENDING] += self._db.execute(query, (scope.value,)).fetchone()[0]
         return counts
 
     def positions(self, ids: Iterable[str]) -> dict[str, int]:

@@ -22,8 +22,9 @@ from nanobanana_batch.errors import BadSurroundings
 from nanobanana_batch.model import (
     Draft,
     LocalImage,
+    PlainDraft,
     Row,
-    request_as_json,
+    around,
     request_from_json,
     row_key,
     variables_as_json,
@@ -45,6 +46,10 @@ CREATE TABLE roster (
     id TEXT, is_named INTEGER, request TEXT, variant INTEGER, variables TEXT, source TEXT, base_key TEXT
 )
 """
+# What rows ask for beside their prompts; most have it in common, so that questions about it are asked of few.
+_KINDS = "CREATE TABLE kinds (request TEXT, rows INTEGER, first INTEGER)"
+_KINDS_KEPT = 10_000
+_NOTED_AT_ONCE = 5000
 _INDEXES = (
     "CREATE INDEX roster_marks ON roster (mark)",
     "CREATE INDEX roster_folded ON roster (folded)",
@@ -54,7 +59,7 @@ _TWINS = """
 SELECT position, row_key, id, request, variant FROM roster
 WHERE (mark = ? AND row_key = ?) OR base_key = ? ORDER BY position
 """
-_FILES = "roster, json_each(roster.request, '$.files')"
+_FILES = "kinds, json_each(kinds.request, '$.files')"
 _KNOWN_IDS = "SELECT row_key, id FROM rows WHERE row_key IN (SELECT value FROM json_each(?))"
 _ASKED_AT_ONCE = 1000
 _TAKE_KEY = "UPDATE roster SET mark = ?, row_key = ?, base_key = ? WHERE position = ?"
@@ -70,6 +75,8 @@ class Roster:
         for setting in ("page_size = 16384", f"cache_size = -{_CACHE_KIB}", "journal_mode = OFF"):
             self._db.execute(f"PRAGMA {setting}")
         self._db.execute(_TABLE)
+        self._db.execute(_KINDS)
+        self._kinds: dict[str, list[int]] = {}
         self._count = 0
         self._digest = hashlib.sha256()
         self.shard: Shard | None = None
@@ -91,7 +98,7 @@ class Roster:
         """Changes when any row, its place, its id, its variables or the paths of its files change."""
         return self._digest.hexdigest()
 
-    def add_all(self, drafts: Iterable[Draft], problems: ProblemLog) -> None:
+    def add_all(self, drafts: Iterable[Draft | PlainDraft], problems: ProblemLog) -> None:
         """Take the rows in manifest order; an id that is taken is reported and its row left out.
 
         Raises:
@@ -104,18 +111,19 @@ class Roster:
             message = f"The rows cannot be kept in a temporary file ({error}); nothing was sent."
             raise BadSurroundings(message, hint=hint) from error
 
-    def _add_all(self, drafts: Iterable[Draft], problems: ProblemLog) -> None:
+    def _add_all(self, drafts: Iterable[Draft | PlainDraft], problems: ProblemLog) -> None:
         self._db.execute("BEGIN")
         self._db.executemany(
             f"INSERT INTO roster VALUES ({', '.join('?' * 11)}, NULL)", self._columns(drafts)
         )
+        self._write_kinds()
         for index in _INDEXES:
             self._db.execute(index)
         if self._has_repeats():
             self._count -= Clashes(self._db, self._name_row, self._fold_id, problems).settle()
             self._digest = hashlib.sha256()
             for key, _, id_, request, _, variables, source in self.columns():
-                self._note(key, id_, request, variables, source)
+                self._note((key, id_, request, variables, source))
         self._db.execute("COMMIT")
 
     def keep(self, shard: Shard) -> None:
@@ -228,17 +236,17 @@ class Roster:
         query = (
             "SELECT value ->> 'name', value ->> 'path', value ->> 'sha256', value ->> 'size_bytes',"
             f" value ->> 'media_type' FROM {_FILES} GROUP BY value ->> 'sha256'"
-            " ORDER BY min(position) LIMIT ?"
+            " ORDER BY min(first) LIMIT ?"
         )
         return [LocalImage(*columns) for columns in self._db.execute(query, (limit,))]
 
     def edits(self) -> tuple[int, int]:
         """How many rows edit images, and how many addresses of images these name, each once."""
         (rows,) = self._db.execute(
-            "SELECT count(*) FROM roster WHERE json_array_length(request, '$.images') > 0"
+            "SELECT coalesce(sum(rows), 0) FROM kinds WHERE json_array_length(request, '$.images') > 0"
         ).fetchone()
         (links,) = self._db.execute(
-            "SELECT count(DISTINCT value) FROM roster, json_each(roster.request, '$.images')"
+            "SELECT count(DISTINCT value) FROM kinds, json_each(kinds.request, '$.images')"
             " WHERE value LIKE 'http%://%'"
         ).fetchone()
         return int(rows), int(links)
@@ -247,7 +255,7 @@ class Roster:
         """How many rows have each combination of request fields; an empty text where one is not given."""
         paths = [f"$.{name}" for name in (*names, "-", "-")]  # of two paths or more it makes a list
         marks = ", ".join("?" for _ in paths)
-        query = f"SELECT json_extract(request, {marks}) AS found, count(*) FROM roster GROUP BY found"
+        query = f"SELECT json_extract(request, {marks}) AS found, sum(rows) FROM kinds GROUP BY found"
         counts: Counter[tuple[str, ...]] = Counter()
         for found, count in self._db.execute(query, paths):
             counts[tuple(_as_text(value) for value in json.loads(found)[: len(names)])] += count
@@ -255,7 +263,7 @@ class Roster:
 
     def kinds(self) -> Counter[PriceClass]:
         """How many rows there are of each kind that costs the same."""
-        return counted(self._db.execute(f"SELECT {KIND}, count(*) FROM roster AS rows {BY_KIND}"))
+        return counted(self._db.execute(f"SELECT {KIND}, sum(rows.rows) FROM kinds AS rows {BY_KIND}"))
 
     def columns(self) -> Iterator[tuple[object, ...]]:
         """As `rows`, but as stored: row_key, position, id, request, variant, variables, source."""
@@ -280,17 +288,24 @@ class Roster:
             pairs = tuple(json.loads(variables).items())
             yield Row(position, key, id_, request_from_json(request), variant, pairs, source)
 
-    def _columns(self, drafts: Iterable[Draft]) -> Iterator[tuple[object, ...]]:
+    def _columns(self, drafts: Iterable[Draft | PlainDraft]) -> Iterator[tuple[object, ...]]:
         """Each row as if no other wanted its key or its id."""
-        for draft in drafts:
-            key = row_key(draft.request, draft.variant)
-            id_ = self._name_row(draft, key) if draft.id is None else draft.id
-            request, variables = request_as_json(draft.request), variables_as_json(draft.variables)
-            self._note(key, id_, request, variables, draft.source)
+        name_row, fold_id, count_kind = self._name_row, self._fold_id, self._count_kind
+        noted: list[str] = []
+        for position, draft in enumerate(drafts):
+            beside = draft.around if isinstance(draft, PlainDraft) else around(draft.request, draft.variant)
+            key, request = beside.written(draft.prompt)
+            id_ = name_row(draft, key) if draft.id is None else draft.id
+            variables = variables_as_json(draft.variables)
+            noted += (key, id_, request, variables, draft.source)
+            if len(noted) >= _NOTED_AT_ONCE:
+                self._note(noted)
+                noted.clear()
+            count_kind(beside.bare, position)
             yield (
-                self._count,
+                position,
                 mark_of(key),
-                hash(self._fold_id(id_)),
+                hash(fold_id(id_)),
                 key,
                 0,
                 id_,
@@ -300,9 +315,24 @@ class Roster:
                 variables,
                 draft.source,
             )
-            self._count += 1
+            self._count = position + 1
+        self._note(noted)
 
-    def _note(self, *parts: Any) -> None:
+    def _count_kind(self, kind: str, position: int) -> None:
+        known = self._kinds.get(kind)
+        if known is not None:
+            known[0] += 1
+            return
+        if len(self._kinds) >= _KINDS_KEPT:
+            self._write_kinds()
+        self._kinds[kind] = [1, position]
+
+    def _write_kinds(self) -> None:
+        found = ((kind, rows, first) for kind, (rows, first) in self._kinds.items())
+        self._db.executemany("INSERT INTO kinds VALUES (?, ?, ?)", found)
+        self._kinds.clear()
+
+    def _note(self, parts: Iterable[Any]) -> None:
         self._digest.update("\0".join((*parts, "")).encode())
 
     def _has_repeats(self) -> bool:
@@ -313,7 +343,7 @@ class Roster:
         return False
 
 
-def _source_of_id(draft: Draft) -> int:
+def _source_of_id(draft: Draft | PlainDraft) -> int:
     if draft.id is not None:
         return NAMED
     return SUGGESTED if draft.suggested_id else DERIVED

@@ -11,7 +11,7 @@ import os
 import sqlite3
 import threading
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,6 +102,9 @@ class SavedFile:
     is_saved: bool
 
 
+MADE_FROM, MADE_DIGEST = "made from", "made from it"
+"""Under which a state remembers what has decided its manifest's rows, and the digest of these rows."""
+
 _NEW = """
 SELECT row, position, row_key, id, request, 1, stem, base_key FROM rows LEFT JOIN twins USING (row_key)
 WHERE position > ? AND {scope} AND attempt IS NULL ORDER BY position LIMIT ?
@@ -112,7 +115,7 @@ FROM rows LEFT JOIN attempts ON attempts.attempt = rows.attempt LEFT JOIN twins 
 WHERE rows.row = ?
 """
 _REPEATED = f"""
-SELECT rows.row FROM attempts JOIN rows ON rows.attempt = attempts.attempt
+SELECT rows.row FROM attempts CROSS JOIN rows ON rows.row = attempts.row AND rows.attempt = attempts.attempt
 WHERE attempts.phase != '{Phase.SAVED}' AND attempts.phase IN ({{phases}}) AND {{scope}} AND number > ?
   AND coalesce(error_code = ?, ? IS NULL)
   AND (? IS NULL OR (retryable = 1 AND {TASKS_OF_ROW} < ?))
@@ -141,8 +144,10 @@ class Store:
     being synced. It sees what was committed before it was asked.
     """
 
-    def __init__(self, path: Path, witness: Witness | None = None) -> None:
+    def __init__(self, path: Path, witness: Witness | None = None, *, is_checked_later: bool = False) -> None:
         """Open it, or make it.
+
+        `is_checked_later`: its pages and values are looked at by `check`, or when something is written.
 
         Raises:
             StateFailed: it is damaged or a stranger's, or knows less than the witness tells.
@@ -153,7 +158,7 @@ class Store:
         with _as_state_failure(path):
             if not os.path.lexists(path):
                 _create(path)
-            self._db = _connect(path)
+            self._db, self._is_checked = _connect(path, is_checked_later=is_checked_later)
             self._reads = _connect_to_read(path)
             found = self._reads.execute("SELECT coalesce(max(attempt), 0) FROM attempts").fetchone()
             self._last_attempt = int(found[0])
@@ -166,6 +171,19 @@ class Store:
         with _as_state_failure(self._path), self._lock, self._reading:
             self._reads.close()
             self._db.close()
+
+    def check(self) -> None:
+        """Look at every page and value, unless that was done: a page that is missing could hide a payment.
+
+        Raises:
+            StateFailed: it is damaged, or holds what no run writes.
+        """
+        if self._is_checked:
+            return
+        with _as_state_failure(self._path), self._lock:
+            _refuse_damage(self._db, self._path)
+            refuse_unsound(self._db)
+        self._is_checked = True
 
     @property
     def chain(self) -> Chain:
@@ -188,6 +206,8 @@ class Store:
         Raises:
             StateFailed: the disk failed, or a fact does not follow from its attempt's phase.
         """
+        if not batch:
+            return
         chain, lines = told(self._chain, batch)
         with self._transaction(lines):
             for fact in batch:
@@ -196,8 +216,12 @@ class Store:
                 self._db.execute("INSERT INTO told VALUES (?, ?, ?)", (chain.number, chain.sent, chain.mark))
         self._chain = chain
 
-    def take_manifest(self, roster: Roster, *, name: str, variables: Sequence[str]) -> None:
+    def take_manifest(
+        self, roster: Roster, *, name: str, variables: Sequence[str], made_from: str = ""
+    ) -> None:
         """Make the roster's rows the current manifest; facts about rows that left it stay.
+
+        `made_from`: all that has decided these rows, for who wants to know whether it would give them again.
 
         Raises:
             StateFailed: the disk failed; the earlier manifest stays the current one.
@@ -206,8 +230,12 @@ class Store:
         known[HAS_TWINS] = ""
         if roster.shard is not None:
             known[SHARD] = str(roster.shard)
+        beside = {MADE_FROM: made_from, MADE_DIGEST: roster.digest}
         if all(self.meta(key) == value for key, value in known.items()):
+            self._keep(beside)
             return
+        self.check()
+        known |= beside
         if self.meta(HAS_TWINS) is None and (found := self._legacy_twins()):
             with self._transaction():
                 self._db.executemany("INSERT OR IGNORE INTO twins VALUES (?, ?)", found)
@@ -216,6 +244,22 @@ class Store:
             roster.keep_ids(self._read)
         with _as_state_failure(self._path), self._lock, roster.beside(self._path) as db:
             take(db, known)
+
+    def _keep(self, values: Mapping[str, str]) -> None:
+        if any(self.meta(name) != value for name, value in values.items()):
+            with self._transaction():
+                self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
+
+    def made_from(self) -> str:
+        """What `take_manifest` was told when it took the rows of the current manifest; empty: nothing."""
+        if self.meta(MADE_DIGEST) != self.meta("digest"):  # an older program has taken another one
+            return ""
+        return self.meta(MADE_FROM) or ""
+
+    @property
+    def told_so_far(self) -> str:
+        """Another one after each fact of what became of a paid request."""
+        return f"{self._chain.number} {self._chain.mark.hex()}"
 
     def _legacy_twins(self) -> list[tuple[str, str]]:
         with _as_state_failure(self._path), self._reading:
@@ -399,6 +443,7 @@ class Store:
         try:
             refuse_less_known(self._db, VERSION, known)
             if (Chain() if known is None else Chain(*known[:3])) != self._chain:
+                self.check()
                 witness.rewrite(told_anew(self._db, self._chain))
         except BaseException:
             self._reads.close()
@@ -415,6 +460,7 @@ class Store:
     @contextmanager
     def _transaction(self, lines: bytes = b"") -> Iterator[None]:
         """The witness is told the lines in the end: what they tell is on disk then, and not acted on yet."""
+        self.check()
         with _as_state_failure(self._path), self._lock:
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -445,7 +491,8 @@ def _create(path: Path) -> None:
     os.replace(new, path)
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, *, is_checked_later: bool) -> tuple[sqlite3.Connection, bool]:
+    """A connection, and whether all that is in the file was looked at."""
     if path.stat().st_size < _HEADER_BYTES:  # SQLite takes a file of 0 or 1 byte for a new one
         raise StateFailed(
             f"The state file {path} is empty: it was damaged.",
@@ -455,10 +502,12 @@ def _connect(path: Path) -> sqlite3.Connection:
     refuse_foreign_journal(path)
     db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
     try:
-        refuse_foreign_tables(db)  # first: what looks for damage carries out the checks of the tables
-        _refuse_damage(db, path)
-        bring_up_to_date(db)
-        refuse_unsound(db)
+        # First: what looks for damage carries out the checks of the tables.
+        is_checked = refuse_foreign_tables(db) < VERSION or not is_checked_later
+        if is_checked:
+            _refuse_damage(db, path)
+            bring_up_to_date(db)
+            refuse_unsound(db)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
         db.execute("PRAGMA synchronous = FULL")
@@ -466,7 +515,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     except BaseException:
         db.close()
         raise
-    return db
+    return db, is_checked
 
 
 def _connect_to_read(path: Path) -> sqlite3.Connection:

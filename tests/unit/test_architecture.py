@@ -178,6 +178,8 @@ BELOW: dict[str, set[str]] = {
     "jobs.session": {"errors", "commands", "model", "files", "state", "providers", "engine", "receiver"}
     | {"estimates", "live", "sharing", "journals", "jobs.connection"},
     "jobs.starter": {"errors"},
+    "jobs.results_mark": {"errors", "files", "state", "jobs.session"},
+    "jobs.unchanged": {"errors", "files", "state", "jobs.order"},
     "jobs.opening": {"errors", "file_names", "files", "state", "journals", "jobs.journaling"},
     "jobs.journaling": {"errors", "wording", "files", "state", "journals", "jobs.rebuild"},
     "jobs.rebuild": {"errors", "model", "files", "state"},
@@ -185,14 +187,14 @@ BELOW: dict[str, set[str]] = {
     "jobs.order": {"errors", "problems", "model", "files", "state", "manifest", "providers"}
     | {"provider_names", "jobs.connection", "jobs.session"},
     "jobs.outcome": {"errors", "model", "files", "state", "results", "pricing", "providers"}
-    | {"provider_names", "jobs.connection", "jobs.session", "jobs.pilot"},
+    | {"provider_names", "jobs.connection", "jobs.session", "jobs.pilot", "jobs.results_mark"},
     "jobs.collect": {"errors", "files", "state", "engine", "jobs.journaling"}
     | {"jobs.connection", "jobs.session", "jobs.opening", "jobs.order", "jobs.outcome"},
     "jobs.retry": {"errors", "model", "files", "state", "engine"}
     | {"jobs.connection", "jobs.collect", "jobs.outcome"},
     "jobs.run": {"wording", "errors", "files", "state", "manifest", "engine", "estimates", "receiver"}
     | {"jobs.connection", "jobs.session", "jobs.opening", "jobs.order", "jobs.outcome", "jobs.pilot"}
-    | {"jobs.shards", "jobs.journaling", "journals", "sharing"},
+    | {"jobs.shards", "jobs.journaling", "journals", "sharing", "jobs.unchanged"},
     "jobs.plan": {"wording", "errors", "model", "files", "state", "manifest", "catalog", "providers"}
     | {"defaults", "pricing", "estimates", "jobs.connection", "jobs.order", "jobs.pilot"}
     | {"jobs.shards"},

@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanobanana_batch.manifest import fold_id
-from nanobanana_batch.model import Draft, LocalImage, Request, request_as_json, request_from_json, row_key
+from nanobanana_batch.model import (
+    Draft,
+    LocalImage,
+    PlainDraft,
+    Request,
+    request_as_json,
+    request_from_json,
+    row_key,
+)
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state import clashes, roster
 from nanobanana_batch.state.roster import Roster
@@ -19,9 +27,9 @@ Taken = tuple[list[tuple[str, str, str]], list[str], str]
 """(key, id, source) of each row, problems, digest."""
 
 
-def first_word(draft: Draft, key: str) -> str:
+def first_word(draft: Draft | PlainDraft, key: str) -> str:
     """A derived id with few digits of the key, so that many clash, also with each other's numbers."""
-    return draft.request.prompt + key[3:4].translate(str.maketrans("01234567", "--------", "89abcdef"))
+    return draft.prompt + key[3:4].translate(str.maketrans("01234567", "--------", "89abcdef"))
 
 
 def one_by_one(drafts: list[Draft]) -> Taken:

@@ -18,6 +18,7 @@ from nanobanana_batch.errors import Problem, UsageError
 from nanobanana_batch.manifest.combine.axes import Axes, Excluded, Held, Included
 from nanobanana_batch.manifest.combine.product import Entangled, Product, drawn
 from nanobanana_batch.manifest.form.block import Block, Entry, Picked, SourceRow
+from nanobanana_batch.manifest.form.table_source import TableRows
 from nanobanana_batch.manifest.words.template import Value, as_text
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.wording import closest, shown
@@ -35,6 +36,9 @@ class Point(NamedTuple):
 
     added_by: Included | None
     levels: tuple[int, ...]
+
+
+_ONLY = Point(None, ())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,12 +105,37 @@ class Grid:
                 point = Point(parts[part], levels)
                 yield row, point, self._values(base, point)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether each row of its source is one combination, and none is taken out."""
+        block = self.block
+        return not (block.factors or block.include or block.exclude or block.sample)
+
+    def plain_cells(self, source: TableRows, log: ProblemLog) -> Iterator[tuple[str, Sequence[Value]]]:
+        """The place and the cells of each row of such a block; unreadable ones go to `log`."""
+        total = 0
+        for total, found in enumerate(source.cells(log), 1):  # noqa: B007
+            yield found
+        self._total = total
+
+    def cell(self, row: SourceRow) -> tuple[SourceRow, Point, dict[str, Value]]:
+        """The one combination of a row of such a block, as `cells` gives it."""
+        return row, _ONLY, {**self._defaults, **row.values}
+
     def count(self) -> int:
         """How many rows the block gives, variants included."""
         return sum(
             (found.product.total if numbers is None else len(numbers)) * _variants(base)
             for _, base, found, numbers in self._shares(ProblemLog())
         )
+
+    def most(self) -> int | None:
+        """A number that its rows do not exceed, found without reading them; None: they have to be counted."""
+        block = self.block
+        if not isinstance(block.source, TableRows) or block.factors or block.include:
+            return None
+        is_once = "variants" not in block.row_names and "variants" not in block.defaults
+        return block.source.most_rows() if is_once else None
 
     def tally(self, names: Sequence[str]) -> Counter[_Texts]:
         """How many rows have which texts under these names; products are counted and not enumerated."""

@@ -15,6 +15,7 @@ from pathlib import PurePosixPath
 from nanobanana_batch.catalog import Finding
 from nanobanana_batch.collection.judgements import CAN_SAY, Judgements, judgements_if_any
 from nanobanana_batch.errors import Problem, StateFailed, UsageError
+from nanobanana_batch.files.contents import read_otherwise
 from nanobanana_batch.files.folder import Folder, find
 from nanobanana_batch.files.lock import is_held
 from nanobanana_batch.manifest.form.block import Given, ListedRows, Picked, Source, SourceRow
@@ -70,6 +71,7 @@ class ParentRows:
 
     def rows(self, log: ProblemLog) -> Iterator[SourceRow]:
         """One row for each completed one that passes `where`, in the order of the other manifest."""
+        read_otherwise()
         try:
             with open_reader(self.parent.folder.state) as reader, reader.one_moment():
                 if tuple(reader.variables()) == self.variables:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shlex
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
 
@@ -16,7 +16,9 @@ from nanobanana_batch.manifest.form.block import Block, Given, ListedRows, Sourc
 from nanobanana_batch.manifest.form.forms import Entries, Form
 from nanobanana_batch.manifest.form.template_uses import names_asked_for
 from nanobanana_batch.manifest.form.where import Condition, read_where
+from nanobanana_batch.manifest.read.delimited import TextTable
 from nanobanana_batch.manifest.read.folders import PictureFolder
+from nanobanana_batch.manifest.read.lines import TextLines
 from nanobanana_batch.manifest.read.nodes import Map, Node, Scalar, place
 from nanobanana_batch.manifest.read.origin import ENDINGS, PROMPTS, SHEETS, kind_of, no_table, open_table
 from nanobanana_batch.manifest.read.table import Header, Table
@@ -30,6 +32,7 @@ from nanobanana_batch.manifest.words.names import (
     not_sent,
     perhaps_meant,
 )
+from nanobanana_batch.manifest.words.template import Value
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.wording import closest, shown
 
@@ -53,18 +56,30 @@ class TableRows:
 
     def rows(self, log: ProblemLog) -> Iterator[SourceRow]:
         """One row for each one that passes `where`; an empty cell gives nothing."""
-        prefix, columns, where = self.table.row_prefix, self.columns, self.where
+        return itertools.starmap(self.row, self.cells(log))
+
+    def cells(self, log: ProblemLog) -> Iterator[tuple[str, Sequence[Value]]]:
+        """The place and the cells of each row that passes `where`."""
+        prefix, where = self.table.row_prefix, self.where
         for number, cells in self.table.rows(self.header, log, self.inner):
             # Each one is asked, to know of each what rows have.
             held = [condition.holds(cells[index]) for index, condition in where]
             if not all(held):
                 continue
-            values = {
-                name: cell
-                for name, index in columns
-                if (cell := cells[index]) and (isinstance(cell, tuple) or not cell.isspace())
-            }
-            yield SourceRow(f"{prefix}{number}", values, literal_prompt=True)
+            yield f"{prefix}{number}", cells
+
+    def row(self, source: str, cells: Sequence[Value]) -> SourceRow:
+        """What these cells give."""
+        values = {
+            name: cell
+            for name, index in self.columns
+            if (cell := cells[index]) and (isinstance(cell, tuple) or not cell.isspace())
+        }
+        return SourceRow(source, values, literal_prompt=True)
+
+    def most_rows(self) -> int | None:
+        """A number that they do not exceed, where one is found fast."""
+        return self.table.most_rows() if isinstance(self.table, TextTable | TextLines) else None
 
     def idle(self) -> Iterator[tuple[str, str]]:
         """What `where` asks for and no row has, and how rows were read, by place; known once all were."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from nanobanana_batch.errors import Problem
 from nanobanana_batch.manifest.read.encoding import BadLine, BadLines, Lines, Unusable
 from nanobanana_batch.manifest.read.short_rows import ShortRows
-from nanobanana_batch.manifest.read.table import CHANGED, Header, named_header, opened
+from nanobanana_batch.manifest.read.table import CHANGED, Header, most_lines, named_header, opened
 from nanobanana_batch.manifest.words.names import ROW_NAMES, as_name, slip_of
 from nanobanana_batch.problems import ProblemLog
 
@@ -82,6 +82,10 @@ class TextTable:
                 found = self._short.fitted(f"{self.file}:{line}", cells, log)
                 if found is not None and any(found):
                     yield line, found
+
+    def most_rows(self) -> int | None:
+        """A number that they do not exceed, found faster than by reading them; None: it cannot be read."""
+        return most_lines(self._path)
 
     def notes(self) -> Iterator[str]:
         """What was made of rows that do not fit the header."""

@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from nanobanana_batch.catalog import IMAGE_ENDINGS
 from nanobanana_batch.errors import Problem
+from nanobanana_batch.files.contents import read_otherwise
 from nanobanana_batch.files.plain import reading
 from nanobanana_batch.manifest.read.encoding import MAX_LINE, control_fault, is_utf16, not_utf8
 from nanobanana_batch.manifest.read.reach import Reach
@@ -141,6 +142,7 @@ class PictureFolder:
         return str(PurePosixPath(*parts[:fixed])) if fixed else ""
 
     def _names(self) -> list[str]:
+        read_otherwise()
         found: Iterable[str]
         if _has_wildcard(self._name):
             parts = PurePosixPath(self._name).parts
@@ -183,6 +185,7 @@ def is_text_file(name: str) -> bool:
 
 
 def _files_of(folder: Path) -> list[str]:
+    read_otherwise()
     with os.scandir(folder) as entries:
         # A link that leads nowhere is told where it is read.
         found = [entry.name for entry in entries if not entry.name.startswith(".") and not entry.is_dir()]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nanobanana_batch.errors import Problem
 from nanobanana_batch.manifest.read.encoding import Unusable, sound_lines
-from nanobanana_batch.manifest.read.table import Header, opened
+from nanobanana_batch.manifest.read.table import Header, most_lines, opened
 from nanobanana_batch.manifest.words.names import field_written_otherwise
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.wording import counted
@@ -46,6 +46,10 @@ class TextLines:
             log.add(Problem(self.file, str(error)))
         except OSError as error:
             log.add(Problem(self.file, f"cannot be read: {error.strerror or error}"))
+
+    def most_rows(self) -> int | None:
+        """A number that they do not exceed, found faster than by reading them; None: it cannot be read."""
+        return most_lines(self._path)
 
     def notes(self) -> Iterator[str]:
         """What was left out of lines, and whether they are probably something else."""

@@ -11,11 +11,13 @@ from typing import IO, Protocol
 
 from nanobanana_batch.errors import Problem
 from nanobanana_batch.files.plain import reading
+from nanobanana_batch.manifest.read.encoding import Unusable
 from nanobanana_batch.manifest.read.unpack import unpacked
 from nanobanana_batch.manifest.words.names import as_name
 from nanobanana_batch.manifest.words.template import Value
 from nanobanana_batch.problems import ProblemLog
 
+_AT_ONCE = 1 << 20
 CHANGED = "the table's columns changed while it was read"
 
 
@@ -76,6 +78,18 @@ def named_header(names: Sequence[str], place: str) -> Header:
         Problem(place, f"the column {name!r} stands there twice") for name, n in counts.items() if n > 1
     ]
     return Header(names, (place,) * len(names), problems=tuple(problems))
+
+
+def most_lines(path: Path) -> int | None:
+    """A number that the lines of a file do not exceed, however it ends them; None: it cannot be read."""
+    try:
+        with opened(path) as stream:
+            ends = sum(
+                piece.count(b"\n") + piece.count(b"\r") for piece in iter(lambda: stream.read(_AT_ONCE), b"")
+            )
+    except (OSError, Unusable):
+        return None
+    return ends + 1
 
 
 @contextmanager

@@ -14,6 +14,8 @@ from nanobanana_batch.manifest.combine.grid import MAX_VARIANTS, Grid, Point, va
 from nanobanana_batch.manifest.form.block import Block, SourceRow
 from nanobanana_batch.manifest.form.skips import EMPTY, OPTIONS, TOO_LONG
 from nanobanana_batch.manifest.form.styles import STYLE, styled
+from nanobanana_batch.manifest.form.table_source import TableRows
+from nanobanana_batch.manifest.rows.plain import plain_rows
 from nanobanana_batch.manifest.rows.remarks import Remarks, SkippedRow
 from nanobanana_batch.manifest.rows.settle import Settler
 from nanobanana_batch.manifest.words.ids import portable, word
@@ -26,7 +28,7 @@ from nanobanana_batch.manifest.words.template import (
     texts_of,
     unknown_name,
 )
-from nanobanana_batch.model import Draft
+from nanobanana_batch.model import Draft, PlainDraft
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.wording import shown
 
@@ -95,6 +97,20 @@ class Expander:
         """Rows in order, for each its combinations, for each its variants; `None` for a bad one."""
         for row, point, values in grid.cells(self._log):
             yield from self._variants(_Cell(grid.block, row, values, grid, point))
+
+    def light_drafts(self, grid: Grid) -> Iterator[Draft | PlainDraft | None]:
+        """The same, those of plain rows as `PlainDraft`, which takes half the time."""
+        plain, source = plain_rows(grid, self._variables, self._settler), grid.block.source
+        if plain is None or not isinstance(source, TableRows):
+            yield from self.drafts(grid)
+            return
+        for place, cells in grid.plain_cells(source, self._log):
+            draft = plain.draft(place, cells)
+            if draft is not None:
+                yield draft
+            else:
+                row, point, values = grid.cell(source.row(place, cells))
+                yield from self._variants(_Cell(grid.block, row, values, grid, point))
 
     def _variants(self, cell: _Cell) -> Iterator[Draft | None]:
         count = 1

@@ -90,6 +90,10 @@ class Settler:
         )
         return request, findings
 
+    def has_own(self, names: Collection[str]) -> bool:
+        """Whether a setting of some model's own is among these names."""
+        return self._own.has(names)
+
     def _settle_settings(self, key: tuple[Value | None, ...]) -> _Settled:
         texts = {name: as_text(value).strip() for name, value in zip(SETTINGS, key, strict=True) if value}
         findings: list[Finding] = []
@@ -180,6 +184,10 @@ class OwnSettings:
         self._words = frozenset(words)
         self._warnings = warnings
         self._warned: set[tuple[str, str]] = set()
+
+    def has(self, names: Collection[str]) -> bool:
+        """Whether some model takes one of these names."""
+        return any(name in names for name in self._takers)
 
     def read(self, values: Mapping[str, Value], model: str, rules: ModelRules | None) -> Own:
         """What these values ask of this model, and what is wrong with it; an empty text asks for nothing."""

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from nanobanana_batch.file_names import FORBIDDEN, MAX_ID_BYTES, RESERVED
-from nanobanana_batch.model import Draft
+from nanobanana_batch.model import Draft, PlainDraft
 
 _SLUG_LENGTH = 40
 
@@ -33,6 +33,8 @@ def portable(text: str) -> str:
 
 def fold_id(id: str) -> str:
     """The form in which two ids are compared: file systems may ignore case and Unicode form."""
+    if id.isascii():  # which has no other form
+        return id.lower()
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", id).casefold())
 
 
@@ -67,10 +69,10 @@ def _shortened(name: str) -> str:
     return (cut if len(cut) > _SLUG_LENGTH // 2 else name[:_SLUG_LENGTH]).rstrip("-.")
 
 
-def derive_id(draft: Draft, row_key: str) -> str:
+def derive_id(draft: Draft | PlainDraft, row_key: str) -> str:
     """A readable name for a row without one: what it shows, and ten digits of what it is."""
     if draft.suggested_id:
         return draft.suggested_id
     variant = f"-v{draft.variant}" if draft.variant > 1 else ""
     digits = row_key.partition("-")[2][:10]
-    return f"{slug(draft.request.prompt) or 'row'}{variant}-{digits}"
+    return f"{slug(draft.prompt) or 'row'}{variant}-{digits}"
