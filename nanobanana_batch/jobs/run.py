@@ -135,7 +135,7 @@ def _rows(
     *,
     may_be_known: bool,
 ) -> tuple[Roster | None, Sequence[str]]:
-    """The manifest's rows, and what there is to say of them; None instead where the state has the very same."""
+    """The manifest's rows, and what there is to say of them; None where the state has the very same."""
     if may_be_known and (warnings := as_before(order, folder_of(order, manifest))) is not None:
         return None, warnings
     with making.noted():
@@ -211,7 +211,7 @@ def _tell_whose_limit(shard: Shard, settings: Settings, tally: Tally) -> None:
 
 
 def _may_be_done(session: Session, order: Order) -> bool:
-    """Who shares limits with others tells them that it is idle; and how a service is reached is remembered."""
+    """Who shares limits has to say that it is idle, and how a service is reached has to be remembered."""
     return session.link is None and session.store.meta(CONNECTION) == order.connection.as_text()
 
 

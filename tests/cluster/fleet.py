@@ -52,7 +52,7 @@ def machines(count: int) -> Iterator[Machines]:
         made.add(count)
         yield made
     finally:
-        cluster.shutdown()
+        cluster.shutdown()  # type: ignore[no-untyped-call]
 
 
 @dataclass
