@@ -7,8 +7,6 @@ later, at the end of the run, and in the next run.
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,29 +16,32 @@ import anyio.abc
 
 from nanobanana_batch.engine.limits.pace import LONGEST_HOLD_S, Gate, Rate, backoff_s, outage_pause_s
 from nanobanana_batch.engine.limits.submit_pace import SubmitPace
+from nanobanana_batch.engine.limits.task_times import TaskKind, TaskTimes
 from nanobanana_batch.engine.owed import Owed
 from nanobanana_batch.engine.parts import Collecting, Record, Spending, Wire
 from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.engine.stages.jobs import give_slots_back
 from nanobanana_batch.engine.stages.shown import ready, show
+from nanobanana_batch.engine.stages.turns import Turns
 from nanobanana_batch.engine.work import Work
 from nanobanana_batch.model import Kind
 from nanobanana_batch.providers.base import Decision, TaskReport, TasksRead, TaskState
 from nanobanana_batch.state import facts
 from nanobanana_batch.wording import duration_text
 
-_LONGEST_INTERVAL_S = 15.0
-_LONGEST_FIRST_WAIT_S = 60.0
 _LONGEST_PAUSE_S = 30.0
 """After reads that failed: they cost nothing, and links are waiting."""
-_SHARE_OF_ESTIMATE = 0.8
-"""Of the time that the provider expects a task to take, until it is read for the first time."""
+_SLACK = 1.01
+"""Moments of reads are so many intervals apart: what was read a little late is due at the next one still."""
+_FILL = 0.75
+"""Of a read's tasks there are so many, if all that run are read, before there are more moments."""
 _TICKS = 4
-"""Parts of the shortest interval at whose ends tasks are read together."""
-_MOST_COMPANY = 8
-"""So many tasks, or all that run where these are fewer, are worth a read of their own."""
-_LONGEST_FOR_COMPANY, _LONGEST_WHILE_HELD = 0.75, 3.0
-"""Shortest intervals that a task waits for others to be read with; second: while nothing new may be sent."""
+"""Parts of an interval at whose ends what is to be read again after a failure is read together."""
+_SHARE_OF_AGE_TOLD = 0.01
+"""Of how long a task took that is told to have ended, it waits for others of which that is told."""
+_LONGEST_TOLD_S, _SHORTEST_TOLD_S = 0.5, 0.01
+_WHILE_HELD = 3.0
+"""So many intervals lie between two reads of a task while nothing new may be sent: a free slot is of no use."""
 _UNCLEAR_READS = 3
 """So often in a row a task that is over may show no link, or not be known, before that counts."""
 _UNCLEAR_TRIES = 7
@@ -77,9 +78,8 @@ class Waiter:
         self._on_results = on_results
         self._owed: Owed = self._collecting.owed
         self._interval_s = self._wire.provider.capabilities.poll_interval_s
-        self._due: list[tuple[float, int, Work]] = []
-        self._order = itertools.count(1)
-        self._wake = anyio.Event()
+        self._turns = Turns()
+        self._times = TaskTimes(self._interval_s)
         self._reads = anyio.Semaphore(self._settings.read_concurrency)
         self._rate = Rate(self._wire.provider.capabilities.reads_per_s)
         self._pause = Gate()
@@ -87,27 +87,47 @@ class Waiter:
 
     def add(self, work: Work) -> None:
         """Watch a task that was just accepted."""
-        work.since, work.failed_reads = anyio.current_time(), 0
-        expected = (work.estimated_s or 0.0) * _SHARE_OF_ESTIMATE
-        wait_s = min(max(expected, self._interval_s), _LONGEST_FIRST_WAIT_S)
-        self._look_in(work, max(wait_s, self._patience_s()))
+        work.since = now = anyio.current_time()
+        work.failed_reads = 0
+        first_s = self._times.first_look_s(kind_of(work), work.estimated_s, self._turns.late_s)
+        self._turns.put(work, self._at_moment(now + max(first_s, self._patience_s()), now + first_s / 2))
         if self._wire.callbacks is not None and self._wire.callbacks.watch(work):
             self.hint(work)
 
     def hint(self, work: Work) -> None:
         """Someone says that a task has ended: read it at once, unless it is just being read."""
         if work.look:
-            self._look_in(work, 0.0)
+            now = anyio.current_time()
+            wait_s = min(max((now - work.since) * _SHARE_OF_AGE_TOLD, _SHORTEST_TOLD_S), _LONGEST_TOLD_S)
+            self._put(work, math.ceil(now / wait_s) * wait_s)
 
     def look_now(self, work: Work) -> None:
         """Read a task of an earlier run."""
         if self._wire.callbacks is not None:
             self._wire.callbacks.watch(work)
-        self._look_in(work, 0.0)
+        self._put(work, anyio.current_time())
 
     def look_after(self, work: Work, seconds: float) -> None:
         """Read a task again in so many seconds, at the earliest when the provider's interval is over."""
-        self._look_in(work, max(seconds, self._interval_s))
+        tick_s = self._interval_s / _TICKS
+        at = anyio.current_time() + max(seconds, self._interval_s)
+        self._put(work, math.ceil(at / tick_s) * tick_s)
+
+    def _put(self, work: Work, at: float) -> None:
+        """At that moment, but never sooner after its last read than the provider asks."""
+        self._turns.put(work, max(at, work.read_at + self._interval_s))
+
+    def _at_moment(self, wanted: float, earliest: float) -> float:
+        """The moment before, or after it where that would be too early."""
+        tick_s = self._between_moments_s()
+        at = math.floor(wanted / tick_s) * tick_s
+        return at if at >= earliest else at + tick_s
+
+    def _between_moments_s(self) -> float:
+        """One moment an interval, twice as many where that many more reads are filled."""
+        offered, every_s = self._wire.provider.capabilities, self._interval_s * _SLACK
+        most = min(self._spending.slots.running / (offered.read_at_once * _FILL), offered.reads_per_s * every_s)
+        return every_s / 2.0 ** math.floor(math.log2(max(most, 1.0)))
 
     def leave(self, work: Work) -> facts.GivenUp | None:
         """It does not come for now: set aside, its status in the state stays as it is.
@@ -153,7 +173,7 @@ class Waiter:
             readers.start_soon(self._look_aside_regularly)
             readers.start_soon(self._look_at_failing_when_hurried)
             while True:
-                await self._until_due()
+                await self._turns.come()
                 await self._rate.passed()
                 await self._reads.acquire()
                 if not (self._pause.is_open and self._trouble.is_open):
@@ -182,57 +202,14 @@ class Waiter:
     async def _look_at_failing_when_hurried(self) -> None:
         """Who interrupts does not wait for the next try of what has failed so far: it comes now."""
         await self._wire.stop.hurried()
-        for work in [work for _, look, work in self._due if work.look == look]:
+        for work in list(self._turns.waiting()):
             if work.failed_downloads or work.failed_reads or work.unclear_reads:
-                self._look_in(work, 0.0)
-
-    def _look_in(self, work: Work, seconds: float) -> None:
-        """Not before that time; on the next tick after it, so that tasks are read together."""
-        tick_s = self._interval_s / _TICKS
-        at = math.ceil((anyio.current_time() + seconds) / tick_s) * tick_s
-        work.look = next(self._order)
-        heapq.heappush(self._due, (at, work.look, work))
-        self._wake.set()
-
-    async def _until_due(self) -> None:
-        while True:
-            self._wake = anyio.Event()
-            while self._due and self._due[0][2].look != self._due[0][1]:
-                heapq.heappop(self._due)  # it was given another turn since
-            wait = self._due[0][0] - anyio.current_time() if self._due else math.inf
-            if wait > 0:
-                with anyio.move_on_after(wait):
-                    await self._wake.wait()
-            elif self._are_worth_a_read(-wait):
-                return
-            else:
-                await anyio.sleep(self._interval_s / _TICKS)
-
-    def _are_worth_a_read(self, first_s: float) -> bool:
-        """Whether enough are due; `first_s`: for how long the first of them has been.
-
-        While nothing new may be sent, a slot that becomes free is of no use: there is time for more of them.
-        """
-        now = anyio.current_time()
-        is_hurry = self._wire.gate.is_open or self._wire.stop.asked
-        if first_s >= self._interval_s * (_LONGEST_FOR_COMPANY if is_hurry else _LONGEST_WHILE_HELD):
-            return True
-        enough = min(self._spending.slots.running, self._wire.provider.capabilities.read_at_once)
-        enough = min(enough, _MOST_COMPANY) if is_hurry else enough
-        due = (1 for at, look, work in self._due if at <= now and work.look == look)
-        return sum(itertools.islice(due, enough)) >= enough
+                self._put(work, anyio.current_time())
 
     def _take_due(self) -> list[Work]:
         """Up to one read's worth."""
-        now, most = anyio.current_time(), self._wire.provider.capabilities.read_at_once
-        batch: list[Work] = []
-        while self._due and self._due[0][0] <= now and len(batch) < most:
-            _, look, work = heapq.heappop(self._due)
-            if work.look == look:
-                work.look = 0
-                if not self._hand_on(work):
-                    batch.append(work)
-        return batch
+        taken = self._turns.take(self._wire.provider.capabilities.read_at_once)
+        return [work for work in taken if not self._hand_on(work)]
 
     def _hand_on(self, work: Work) -> bool:
         """Nothing is to be asked of what stands in a file of the folder: its images are tried again."""
@@ -241,6 +218,9 @@ class Waiter:
         return bool(work.results)
 
     async def _read(self, batch: list[Work]) -> None:
+        now = anyio.current_time()
+        for work in batch:
+            work.read_at = now
         try:
             read = await self._wire.provider.read_many([work.task_id for work in batch])
         finally:
@@ -319,15 +299,28 @@ class Waiter:
             return self._unclear(work, "the provider knows no such task", is_over=True)
         if report is None:
             return self._not_read(work, read)
+        if report.state is TaskState.COMPLETED:
+            self._learn(work)
         work.failed_reads = work.failed_since_interrupt = 0
         match report.state:
             case TaskState.FAILED:
                 return self._failed(work, report)
             case TaskState.WORKING:
+                work.worked_at = work.read_at
                 return self._still_working(work)
             case TaskState.UNCLEAR if not report.is_finished:
                 return self._unclear(work, report.words, is_over=False)
         return self._finished(work, report)
+
+    def _learn(self, work: Work) -> None:
+        """How long it took, if nothing but its own work has kept it."""
+        if work.is_old or work.has_ended:
+            return
+        work.has_ended = True
+        if not work.failed_reads and not work.unclear_reads:
+            after = max(work.worked_at - work.since, 0.0)
+            before = (work.hinted_at or work.read_at) - work.since
+            self._times.ended(kind_of(work), before if work.hinted_at else after, before)
 
     def _failed(self, work: Work, report: TaskReport) -> facts.Fact | None:
         code, message, now = report.error_code, report.error_message, self._record.now()
@@ -378,10 +371,16 @@ class Waiter:
         return None
 
     def _look_at_usual_pace(self, work: Work) -> None:
-        age_s, longest_s = anyio.current_time() - work.since, max(_LONGEST_INTERVAL_S, self._interval_s)
-        wait_s = min(max(self._interval_s, age_s * 0.1), longest_s)
-        hinted, work.hinted = work.hinted, False
-        self._look_in(work, self._interval_s if hinted else max(wait_s, self._patience_s()))
+        """Counted from when it was asked about; one that is answered slowly is asked about less often."""
+        now, hinted, work.hinted = anyio.current_time(), work.hinted, False
+        wait_s = self._times.interval_s(kind_of(work), now - work.since)
+        if not (self._wire.gate.is_open or self._wire.stop.asked):
+            wait_s = max(wait_s, self._interval_s * _WHILE_HELD)
+        wait_s = self._interval_s if hinted else max(wait_s, self._patience_s())
+        earliest = max(work.read_at + self._interval_s, now + min(now - work.read_at, self._interval_s))
+        tick_s = self._between_moments_s()
+        at = round((work.read_at + wait_s * _SLACK) / tick_s) * tick_s
+        self._turns.put(work, max(at, earliest))
 
     def _is_stuck(self, work: Work) -> bool:
         """A person who gives tasks up means those that were slow in an earlier run, too."""
@@ -476,6 +475,11 @@ class Waiter:
         settings = self._settings
         is_waited_for = work.again_after_s <= settings.max_outage_s
         return is_waited_for and settings.may_try_again(work, self._record.store.tasks_of(work.row))
+
+
+def kind_of(work: Work) -> TaskKind:
+    """By what tasks differ in how long they take."""
+    return work.model, work.resolution
 
 
 def _of_each_row(work: Work, end: facts.Fact) -> list[tuple[Work, facts.Fact]]:
