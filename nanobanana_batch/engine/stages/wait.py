@@ -170,10 +170,11 @@ class Waiter:
     async def run(self) -> None:
         """Read what is due, and now and then what is set aside, until cancelled."""
         async with anyio.create_task_group() as readers:
+            offered = self._wire.provider.capabilities
             readers.start_soon(self._look_aside_regularly)
             readers.start_soon(self._look_at_failing_when_hurried)
             while True:
-                await self._turns.come()
+                await self._turns.come(offered.read_at_once, 1.0 / offered.reads_per_s)
                 await self._rate.passed()
                 await self._reads.acquire()
                 if not (self._pause.is_open and self._trouble.is_open):
