@@ -238,7 +238,11 @@ async def _go(folder: Path, provider: Timed, rows: int, settings: Settings, has_
                 group.start_soon(provider.call_back)
             await Run(parts).go()
             group.cancel_scope.cancel()
-        return Ran(anyio.current_time() - began, time.process_time() - cpu, parts.counts.completed if hasattr(parts.counts, "completed") else -1)
+        return Ran(
+            anyio.current_time() - began,
+            time.process_time() - cpu,
+            parts.counts.completed if hasattr(parts.counts, "completed") else -1,
+        )
     finally:
         store.close()
 

@@ -59,7 +59,7 @@ class Work(OpenAttempt):
     """Number of its turn among those that wait to be read; 0: it does not wait."""
     hinted: bool = False
     """A callback came for it."""
-    hinted_at: float = 0.0
+    called_at: float = 0.0
     """Loop time at which the first one came that no read has belied; 0: none."""
     read_at: float = -math.inf
     """Loop time at which it was last asked about."""

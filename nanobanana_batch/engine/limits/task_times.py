@@ -16,10 +16,10 @@ _ENOUGH = 5
 """So many tell more than the provider's estimate."""
 _MOST_KINDS = 256
 """The one that was met first is forgotten when there are more."""
-_EARLY = 0.05
+_EARLY = 0.1
 """Share of tasks that may end before the first look; where reads are late, more in proportion, but not"""
 _MOST_EARLY = 0.3
-_SHARE_OF_ESTIMATE = 0.25
+_SHARE_OF_ESTIMATE = 0.33
 """Of the provider's estimate, until the first look; it may be much too long."""
 _LONGEST_UNLEARNT_S, _LONGEST_LEARNT_S = 15.0, 600.0
 """Until the first look."""

@@ -39,7 +39,7 @@ class Turns:
         self._at[at].append((work.look, work))
 
     async def come(self, most: int, near_s: float) -> None:
-        """Return when it is someone's turn; fewer than `most` wait for those who are due so soon after them."""
+        """Return when it is someone's turn; fewer than `most` wait for who is due so soon after them."""
         while not self._is_someones() or self._is_worth_waiting(most, near_s):
             self._wake = anyio.Event()
             wait_s = self._moments[0] - anyio.current_time() if self._moments else float("inf")
@@ -47,9 +47,7 @@ class Turns:
                 await self._wake.wait()
 
     def _is_worth_waiting(self, most: int, near_s: float) -> bool:
-        return (
-            len(self._due) < most and bool(self._moments) and self._moments[0] - self._due[0][0] <= near_s
-        )
+        return len(self._due) < most and bool(self._moments) and self._moments[0] - self._due[0][0] <= near_s
 
     def take(self, most: int) -> list[Work]:
         """Up to so many whose turn it is, the first that were due in front; they have none any more."""

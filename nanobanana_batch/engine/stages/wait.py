@@ -7,41 +7,26 @@ later, at the end of the run, and in the next run.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 
 import anyio
 import anyio.abc
 
-from nanobanana_batch.engine.limits.pace import LONGEST_HOLD_S, Gate, Rate, backoff_s, outage_pause_s
+from nanobanana_batch.engine.limits.pace import Rate, backoff_s
 from nanobanana_batch.engine.limits.submit_pace import SubmitPace
-from nanobanana_batch.engine.limits.task_times import TaskKind, TaskTimes
 from nanobanana_batch.engine.owed import Owed
 from nanobanana_batch.engine.parts import Collecting, Record, Spending, Wire
 from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.engine.stages.jobs import give_slots_back
+from nanobanana_batch.engine.stages.read_trouble import ReadTrouble
+from nanobanana_batch.engine.stages.schedule import Schedule
 from nanobanana_batch.engine.stages.shown import ready, show
-from nanobanana_batch.engine.stages.turns import Turns
 from nanobanana_batch.engine.work import Work
 from nanobanana_batch.model import Kind
 from nanobanana_batch.providers.base import Decision, TaskReport, TasksRead, TaskState
 from nanobanana_batch.state import facts
-from nanobanana_batch.wording import duration_text
 
-_LONGEST_PAUSE_S = 30.0
-"""After reads that failed: they cost nothing, and links are waiting."""
-_SLACK = 1.01
-"""Moments of reads are so many intervals apart: what was read a little late is due at the next one still."""
-_FILL = 0.75
-"""Of a read's tasks there are so many, if all that run are read, before there are more moments."""
-_TICKS = 4
-"""Parts of an interval at whose ends what is to be read again after a failure is read together."""
-_SHARE_OF_AGE_TOLD = 0.01
-"""Of how long a task took that is told to have ended, it waits for others of which that is told."""
-_LONGEST_TOLD_S, _SHORTEST_TOLD_S = 0.5, 0.01
-_WHILE_HELD = 3.0
-"""So many intervals lie between two reads of a task while nothing new may be sent: a free slot is of no use."""
 _UNCLEAR_READS = 3
 """So often in a row a task that is over may show no link, or not be known, before that counts."""
 _UNCLEAR_TRIES = 7
@@ -78,56 +63,37 @@ class Waiter:
         self._on_results = on_results
         self._owed: Owed = self._collecting.owed
         self._interval_s = self._wire.provider.capabilities.poll_interval_s
-        self._turns = Turns()
-        self._times = TaskTimes(self._interval_s)
+        self._schedule = Schedule(
+            wire.provider.capabilities,
+            spending.slots,
+            is_held=lambda: not (wire.gate.is_open or wire.stop.asked),
+        )
         self._reads = anyio.Semaphore(self._settings.read_concurrency)
         self._rate = Rate(self._wire.provider.capabilities.reads_per_s)
-        self._pause = Gate()
-        self._trouble = Gate()
+        self._trouble = ReadTrouble(wire, record)
 
     def add(self, work: Work) -> None:
         """Watch a task that was just accepted."""
-        work.since = now = anyio.current_time()
-        work.failed_reads = 0
-        first_s = self._times.first_look_s(kind_of(work), work.estimated_s, self._turns.late_s)
-        self._turns.put(work, self._at_moment(now + max(first_s, self._patience_s()), now + first_s / 2))
+        work.since, work.failed_reads = anyio.current_time(), 0
+        self._schedule.first(work, self._patience_s())
         if self._wire.callbacks is not None and self._wire.callbacks.watch(work):
             self.hint(work)
 
     def hint(self, work: Work) -> None:
         """Someone says that a task has ended: read it at once, unless it is just being read."""
         if work.look:
-            now = anyio.current_time()
-            wait_s = min(max((now - work.since) * _SHARE_OF_AGE_TOLD, _SHORTEST_TOLD_S), _LONGEST_TOLD_S)
-            self._put(work, math.ceil(now / wait_s) * wait_s)
+            work.called_at = work.called_at or anyio.current_time()
+            self._schedule.told(work)
 
     def look_now(self, work: Work) -> None:
         """Read a task of an earlier run."""
         if self._wire.callbacks is not None:
             self._wire.callbacks.watch(work)
-        self._put(work, anyio.current_time())
+        self._schedule.soon(work)
 
     def look_after(self, work: Work, seconds: float) -> None:
         """Read a task again in so many seconds, at the earliest when the provider's interval is over."""
-        tick_s = self._interval_s / _TICKS
-        at = anyio.current_time() + max(seconds, self._interval_s)
-        self._put(work, math.ceil(at / tick_s) * tick_s)
-
-    def _put(self, work: Work, at: float) -> None:
-        """At that moment, but never sooner after its last read than the provider asks."""
-        self._turns.put(work, max(at, work.read_at + self._interval_s))
-
-    def _at_moment(self, wanted: float, earliest: float) -> float:
-        """The moment before, or after it where that would be too early."""
-        tick_s = self._between_moments_s()
-        at = math.floor(wanted / tick_s) * tick_s
-        return at if at >= earliest else at + tick_s
-
-    def _between_moments_s(self) -> float:
-        """One moment an interval, twice as many where that many more reads are filled."""
-        offered, every_s = self._wire.provider.capabilities, self._interval_s * _SLACK
-        most = min(self._spending.slots.running / (offered.read_at_once * _FILL), offered.reads_per_s * every_s)
-        return every_s / 2.0 ** math.floor(math.log2(max(most, 1.0)))
+        self._schedule.after(work, seconds)
 
     def leave(self, work: Work) -> facts.GivenUp | None:
         """It does not come for now: set aside, its status in the state stays as it is.
@@ -170,26 +136,17 @@ class Waiter:
     async def run(self) -> None:
         """Read what is due, and now and then what is set aside, until cancelled."""
         async with anyio.create_task_group() as readers:
-            offered = self._wire.provider.capabilities
             readers.start_soon(self._look_aside_regularly)
             readers.start_soon(self._look_at_failing_when_hurried)
             while True:
-                await self._turns.come(offered.read_at_once, 1.0 / offered.reads_per_s)
+                await self._schedule.come()
                 await self._rate.passed()
                 await self._reads.acquire()
-                if not (self._pause.is_open and self._trouble.is_open):
-                    await self._wire.stop.unless_hurried(self._pause_is_over)
-                if batch := self._take_due():
+                await self._trouble.over()
+                if batch := [work for work in self._schedule.take() if not self._hand_on(work)]:
                     readers.start_soon(self._read, batch)
                 else:
                     self._reads.release()
-
-    async def _pause_is_over(self) -> None:
-        await self._pause.passed()
-        if self._wire.breaker.is_open:
-            await self._wire.outage.life_or(self._trouble.passed)
-        else:
-            await self._trouble.passed()
 
     async def _look_aside_regularly(self) -> None:
         every_s = self._settings.revisit_s
@@ -203,14 +160,9 @@ class Waiter:
     async def _look_at_failing_when_hurried(self) -> None:
         """Who interrupts does not wait for the next try of what has failed so far: it comes now."""
         await self._wire.stop.hurried()
-        for work in list(self._turns.waiting()):
+        for work in list(self._schedule.waiting()):
             if work.failed_downloads or work.failed_reads or work.unclear_reads:
-                self._put(work, anyio.current_time())
-
-    def _take_due(self) -> list[Work]:
-        """Up to one read's worth."""
-        taken = self._turns.take(self._wire.provider.capabilities.read_at_once)
-        return [work for work in taken if not self._hand_on(work)]
+                self._schedule.soon(work)
 
     def _hand_on(self, work: Work) -> bool:
         """Nothing is to be asked of what stands in a file of the folder: its images are tried again."""
@@ -227,57 +179,11 @@ class Waiter:
         finally:
             self._reads.release()
         self._rate.charge(read.requests - 1)
-        self._note(read)
+        self._trouble.note(read)
         await self._follow(batch, read)
         for work in batch:
             if not (work.is_expired and work.has_slot):  # else it is being fetched, which decides about it
                 self._collecting.first_look.at(work)
-
-    def _note(self, read: TasksRead) -> None:
-        if read.is_reply:
-            self._wire.outage.contact()
-        if read.reports or read.absent or not read.failure:
-            self._wire.outage.worked("read")
-        else:
-            # Where submits wait for the provider as well, they ask it, and what they learn ends this pause.
-            is_asked = self._wire.breaker.is_open and not self._wire.stop.asked
-            share, shortest_s = (0.3, 5.0) if is_asked else (0.15, 1.0)
-            lasting_s = self._wire.outage.lasting_s("read")
-            pause_s = outage_pause_s(
-                lasting_s, share=share, shortest_s=shortest_s, longest_s=_LONGEST_PAUSE_S
-            )
-            self._trouble.hold(min(pause_s, max(self._wire.outage.left_s("read"), 0.0)))
-        if not read.failure:
-            self._record.tally.all_well("read")
-            return
-        if not self._is_told_to_wait(read):
-            self._record.tally.trouble(
-                f"asking how images stand fails: {read.failure}",
-                "read",
-                gives_up_in_s=self._wire.outage.left_s("read"),
-            )
-        if read.stop:
-            self._wire.stop.ask(
-                f"The provider does not say how the images stand that it makes ({read.failure})."
-            )
-        elif not read.reports and not read.absent and self._wire.outage.failed("read"):
-            self._wire.stop.ask(f"The provider cannot be reached ({read.failure}).")
-
-    def _is_told_to_wait(self, read: TasksRead) -> bool:
-        """All reads wait, new requests too; not for as long as an absurd wait says, since links die."""
-        if not read.retry_after_s:
-            return False
-        wait_s = self._wire.outage.cut(min(read.retry_after_s, LONGEST_HOLD_S), "read")
-        self._pause.hold(wait_s)
-        self._wire.gate.hold_briefly(wait_s)
-        said = duration_text(wait_s)
-        self._record.log(
-            "reads_wait", seconds=round(wait_s, 1), asked_s=read.retry_after_s, said=read.failure
-        )
-        self._record.tally.trouble(
-            f"asking how images stand fails: {read.failure}; asked again in {said}", "read"
-        )
-        return True
 
     async def _follow(self, batch: list[Work], read: TasksRead) -> None:
         """Write all ends of one read in one go, then act on them."""
@@ -301,7 +207,7 @@ class Waiter:
         if report is None:
             return self._not_read(work, read)
         if report.state is TaskState.COMPLETED:
-            self._learn(work)
+            self._schedule.ended(work)
         work.failed_reads = work.failed_since_interrupt = 0
         match report.state:
             case TaskState.FAILED:
@@ -312,16 +218,6 @@ class Waiter:
             case TaskState.UNCLEAR if not report.is_finished:
                 return self._unclear(work, report.words, is_over=False)
         return self._finished(work, report)
-
-    def _learn(self, work: Work) -> None:
-        """How long it took, if nothing but its own work has kept it."""
-        if work.is_old or work.has_ended:
-            return
-        work.has_ended = True
-        if not work.failed_reads and not work.unclear_reads:
-            after = max(work.worked_at - work.since, 0.0)
-            before = (work.hinted_at or work.read_at) - work.since
-            self._times.ended(kind_of(work), before if work.hinted_at else after, before)
 
     def _failed(self, work: Work, report: TaskReport) -> facts.Fact | None:
         code, message, now = report.error_code, report.error_message, self._record.now()
@@ -372,16 +268,11 @@ class Waiter:
         return None
 
     def _look_at_usual_pace(self, work: Work) -> None:
-        """Counted from when it was asked about; one that is answered slowly is asked about less often."""
-        now, hinted, work.hinted = anyio.current_time(), work.hinted, False
-        wait_s = self._times.interval_s(kind_of(work), now - work.since)
-        if not (self._wire.gate.is_open or self._wire.stop.asked):
-            wait_s = max(wait_s, self._interval_s * _WHILE_HELD)
-        wait_s = self._interval_s if hinted else max(wait_s, self._patience_s())
-        earliest = max(work.read_at + self._interval_s, now + min(now - work.read_at, self._interval_s))
-        tick_s = self._between_moments_s()
-        at = round((work.read_at + wait_s * _SLACK) / tick_s) * tick_s
-        self._turns.put(work, max(at, earliest))
+        was_told, work.hinted, work.called_at = work.hinted, False, 0.0
+        if was_told:
+            self._schedule.soon(work)  # the read may have left before the end
+        else:
+            self._schedule.again(work, self._patience_s())
 
     def _is_stuck(self, work: Work) -> bool:
         """A person who gives tasks up means those that were slow in an earlier run, too."""
@@ -476,11 +367,6 @@ class Waiter:
         settings = self._settings
         is_waited_for = work.again_after_s <= settings.max_outage_s
         return is_waited_for and settings.may_try_again(work, self._record.store.tasks_of(work.row))
-
-
-def kind_of(work: Work) -> TaskKind:
-    """By what tasks differ in how long they take."""
-    return work.model, work.resolution
 
 
 def _of_each_row(work: Work, end: facts.Fact) -> list[tuple[Work, facts.Fact]]:
