@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import heapq
 import io
+import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
@@ -91,9 +92,11 @@ class Timed:
     """Is called with a task's key when it ends."""
     done_at: dict[str, float] = field(default_factory=dict)
     read_at: list[float] = field(default_factory=list)
+    read_cpu_s: list[float] = field(default_factory=list)
+    """What this process had used by then."""
     reads: int = 0
     """Tasks that were asked about, each time."""
-    closest_s: float = float("inf")
+    closest_s: float = math.inf
     """Between two reads of a task."""
     _last_read: dict[str, float] = field(default_factory=dict)
     _ends: list[tuple[float, str]] = field(default_factory=list)
@@ -135,7 +138,7 @@ class Timed:
         """Tell of each end at once, until cancelled."""
         while True:
             self._more = anyio.Event()
-            wait_s = self._ends[0][0] - anyio.current_time() if self._ends else float("inf")
+            wait_s = self._ends[0][0] - anyio.current_time() if self._ends else math.inf
             if wait_s > 0:
                 with anyio.move_on_after(wait_s):
                     await self._more.wait()
@@ -147,9 +150,10 @@ class Timed:
     async def read_many(self, task_ids: Collection[str]) -> TasksRead:
         now = anyio.current_time()
         self.read_at.append(now)
+        self.read_cpu_s.append(time.process_time())
         self.reads += len(task_ids)
         for id_ in task_ids:
-            self.closest_s = min(self.closest_s, now - self._last_read.get(id_, float("-inf")))
+            self.closest_s = min(self.closest_s, now - self._last_read.get(id_, -math.inf))
             self._last_read[id_] = now
         await anyio.sleep(_READ_S / 2)
         reports = {id_: self._told(id_) for id_ in task_ids}
@@ -191,25 +195,28 @@ class _Unsynced(Disk):
         pass
 
 
-@dataclass(frozen=True)
-class Ran:
-    """How a run went."""
+def run(
+    folder: Path,
+    provider: Timed,
+    rows: int,
+    settings: Settings,
+    *,
+    callbacks: bool = False,
+    until_s: float = math.inf,
+) -> float:
+    """One run of so many rows; returns the virtual seconds that it took, `until_s` at most.
 
-    took_s: float
-    """Virtual seconds."""
-    cpu_s: float
-    completed: int
-
-
-def run(folder: Path, provider: Timed, rows: int, settings: Settings, *, callbacks: bool = False) -> Ran:
-    """One run of so many rows to its end, in virtual time; stops after `until_s`, if that is given."""
+    Raises:
+        SystemExit: it ended before that, and not all rows are completed.
+    """
     clock = trio.testing.MockClock(autojump_threshold=0)
-    return anyio.run(
-        _go, folder, provider, rows, settings, callbacks, backend="trio", backend_options={"clock": clock}
-    )
+    how = {"backend": "trio", "backend_options": {"clock": clock}}
+    return anyio.run(_go, folder, provider, rows, settings, callbacks, until_s, **how)  # type: ignore[arg-type]
 
 
-async def _go(folder: Path, provider: Timed, rows: int, settings: Settings, has_callbacks: bool) -> Ran:
+async def _go(
+    folder: Path, provider: Timed, rows: int, settings: Settings, has_callbacks: bool, until_s: float
+) -> float:
     (folder / IMAGE_FOLDER).mkdir(parents=True)
     stop, tally = Stop(), Tally()
     callbacks = Callbacks(_FRONT, tally, NO_LOG) if has_callbacks else None
@@ -232,19 +239,24 @@ async def _go(folder: Path, provider: Timed, rows: int, settings: Settings, has_
             Person(stop, tally),
             callbacks=callbacks,
         )
-        began, cpu = anyio.current_time(), time.process_time()
+        began, engine = anyio.current_time(), Run(parts)
         async with anyio.create_task_group() as group:
             if callbacks is not None:
                 group.start_soon(provider.call_back)
-            await Run(parts).go()
+            group.start_soon(_stop_after, engine, until_s)
+            await engine.go()
             group.cancel_scope.cancel()
-        return Ran(
-            anyio.current_time() - began,
-            time.process_time() - cpu,
-            parts.counts.completed if hasattr(parts.counts, "completed") else -1,
-        )
+        took_s = anyio.current_time() - began
+        if took_s < until_s and tally.completed != rows:
+            raise SystemExit(f"{tally.completed} of {rows} rows are completed: {stop.reason}")
+        return took_s
     finally:
         store.close()
+
+
+async def _stop_after(engine: Run, seconds: float) -> None:
+    await anyio.sleep(seconds)
+    engine.stop_now()
 
 
 def _take_rows(store: Store, rows: int) -> None:

@@ -22,6 +22,8 @@ _SLACK = 1.01
 """Moments are so many intervals apart: what was read a little late is due at the next one still."""
 _FILL = 0.75
 """Of a read's tasks there are so many, if all that run are read, before there are more moments."""
+_MOST_SKIPPED = 4
+"""Who is to be read more seldom is read at every second moment, or every fourth."""
 _PARTS = 4
 """Of an interval; at the end of each what is to be read again after a failure is read together."""
 _SHARE_OF_AGE_TOLD = 0.01
@@ -63,7 +65,7 @@ class Schedule:
         """A task was made just now; `patience_s`: someone else may tell of its end for so long."""
         now = anyio.current_time()
         wait_s = self._times.first_look_s(_kind_of(work), work.estimated_s, self._turns.late_s)
-        at = self._moment_before(now + max(wait_s, patience_s), now + wait_s / 2)
+        at = self._moment_before(now + max(wait_s, patience_s), now + max(wait_s / 2, patience_s))
         self._turns.put(work, at)
 
     def again(self, work: Work, patience_s: float) -> None:
@@ -72,10 +74,9 @@ class Schedule:
         wait_s = max(self._times.interval_s(_kind_of(work), now - work.since), patience_s)
         if self._is_held():
             wait_s = max(wait_s, self._interval_s * _WHILE_HELD)
-        earliest = now + min(now - work.read_at, self._interval_s)
-        apart_s = self._apart_s() * _power_of_two(wait_s / self._interval_s)
-        at = round((work.read_at + wait_s * _SLACK) / apart_s) * apart_s
-        self._put(work, max(at, earliest))
+        answered_s = min(now - work.read_at, self._interval_s)
+        earliest = max(work.read_at + self._interval_s, now + answered_s)
+        self._turns.put(work, self._next_moment(work.read_at, wait_s, earliest))
 
     def told(self, work: Work) -> None:
         """Someone says that it has ended."""
@@ -101,6 +102,14 @@ class Schedule:
         apart_s = self._apart_s()
         at = math.floor(wanted / apart_s) * apart_s
         return at if at >= earliest else at + apart_s
+
+    def _next_moment(self, after: float, wait_s: float, earliest: float) -> float:
+        """The nearest where tasks are read at all moments; else a rarer one, to share that as well."""
+        apart_s = self._apart_s()
+        skipped = _power_of_two(min(wait_s / self._interval_s, _MOST_SKIPPED))
+        wanted, step_s = after + wait_s * _SLACK + apart_s / 2, apart_s * skipped
+        at = math.floor(wanted / step_s) * step_s
+        return max(at + step_s if skipped > 1 and at < earliest else at, earliest)
 
     def _apart_s(self) -> float:
         """Between two moments: an interval; half of it where twice as many reads are filled, and so on."""
