@@ -97,7 +97,7 @@ class Many:
 
 
 def ideal_s(times_s: Sequence[float], slots: int) -> float:
-    """How long it takes if each task begins when a slot is free, and a slot is free when its task has ended."""
+    """The exact list schedule: each task begins when a slot is free, which is when another has ended."""
     free = [0.0] * slots
     for took_s in times_s:
         heapq.heapreplace(free, free[0] + took_s)
@@ -163,7 +163,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    found = [*slots(given.seeds), many()]
+    found: list[Slots | Many] = [*slots(given.seeds), many()]
     print(*found, sep="\n")
     if given.json:
         lines = [{**asdict(one), "is_met": one.is_met} for one in found]

@@ -186,7 +186,10 @@ class Timed:
 
 
 class _Unsynced(Disk):
-    """Power does not fail here."""
+    """Power does not fail here, and there is room for the images of all that run."""
+
+    def free_bytes(self, path: Path) -> int:
+        return 1 << 50
 
     def sync(self, fd: int) -> None:
         pass
