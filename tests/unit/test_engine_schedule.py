@@ -22,7 +22,7 @@ from nanobanana_batch.providers.base import Capabilities, SubmitOutcome, TasksRe
 from tests.unit.beside import within
 from tests.unit.fake_provider import FakeProvider, FakeTask
 from tests.unit.night import NEVER_S, Night
-from tests.unit.wire import BAD_GATEWAY, slow
+from tests.unit.wire import BAD_GATEWAY, Task, failed, slow
 
 DONE = RowStatus.COMPLETED
 
@@ -149,15 +149,13 @@ def test_an_outage_at_the_beginning_is_not_learnt_from(tmp_path: Path) -> None:
 
 def test_tasks_that_fail_at_once_do_not_make_the_others_be_read_sooner(tmp_path: Path) -> None:
     """A third is refused after a second: only what an image took is learnt."""
-    from tests.unit.wire import failed
-
     provider = Various(median_s=60.0, estimate_s=60.0)
 
-    def refuse(n: int, task: FakeTask) -> object:
+    def refuse(n: int, task: FakeTask) -> Task | None:
         is_refused = int(task.id.removeprefix("task-")) % 3 == 0
         return failed(task.id, "content_policy_violation", "no") if is_refused else None
 
-    provider.on_read = refuse  # type: ignore[assignment]
+    provider.on_read = refuse
     it = night(tmp_path, provider, 150, concurrency=16)
     it.run(within(NEVER_S))
     made = [task for n, task in enumerate(provider.tasks.values()) if n >= 60 and n % 3]

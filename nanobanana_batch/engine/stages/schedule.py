@@ -29,7 +29,7 @@ _PARTS = 4
 _SHARE_OF_AGE_TOLD = 0.01
 """Of how long a task took that is told to have ended, it waits for others of which that is told."""
 _LONGEST_TOLD_S, _SHORTEST_TOLD_S = 0.5, 0.01
-_WHILE_HELD = 3.0
+_WHILE_HELD = 4.0
 """So many intervals lie between two reads of a task while a free slot is of no use."""
 
 
