@@ -19,6 +19,7 @@ from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.model import RowStatus, TaskMade
 from nanobanana_batch.providers.base import Capabilities, SubmitOutcome, TasksRead
+from nanobanana_batch.providers.http import Reply
 from tests.unit.beside import within
 from tests.unit.fake_provider import FakeProvider, FakeTask
 from tests.unit.night import NEVER_S, Night
@@ -83,7 +84,7 @@ def test_ends_are_seen_soon_whatever_the_provider_expects(tmp_path: Path, estima
 def test_no_task_is_read_closer_than_the_provider_asks(tmp_path: Path, interval_s: float) -> None:
     """Reads that take up to four seconds, fail now and then, and are told to slow down; also a stop."""
     provider = Various(estimate_s=20.0, interval_s=interval_s, read_s=4.0)
-    answers = {2: slow(20.0), 7: BAD_GATEWAY, 9: "no reply"}
+    answers: dict[int, Reply | str] = {2: slow(20.0), 7: BAD_GATEWAY, 9: "no reply"}
     provider.on_batch = lambda n: answers.get(n % 12)
     it = night(tmp_path, provider, 60, concurrency=20)
 

@@ -56,11 +56,10 @@ def test_another_turn_takes_the_place_of_the_last() -> None:
         turns.put(one, now + 1.0)
         turns.put(other, now + 60.0)
         assert sorted(each.attempt for each in turns.waiting()) == [1, 2]
-        taken = []
-        for _ in range(2):
+        for attempt, after_s in ((1, 1.0), (2, 60.0)):
             await turns.come(9, 0.0)
-            taken += [(each.attempt, anyio.current_time() - now) for each in turns.take(9)]
-        assert taken == [(1, pytest.approx(1.0)), (2, pytest.approx(60.0))]
+            assert anyio.current_time() == pytest.approx(now + after_s)
+            assert [each.attempt for each in turns.take(9)] == [attempt]
         assert list(turns.waiting()) == []
 
     in_virtual_time(check)
