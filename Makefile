@@ -65,6 +65,7 @@ lint: $(INSTALLED)
 bench: $(INSTALLED) ## figures, by hand
 	$(BIN)/python -m benchmarks.parti
 	$(BIN)/python -m benchmarks.polling
+	$(BIN)/python -m benchmarks.slots
 	$(BIN)/python -m benchmarks.pace
 	$(BIN)/python -m benchmarks.manifest
 	$(BIN)/python -m benchmarks.kinds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, fields
@@ -58,6 +59,14 @@ class Work(OpenAttempt):
     """Number of its turn among those that wait to be read; 0: it does not wait."""
     hinted: bool = False
     """A callback came for it."""
+    called_at: float = 0.0
+    """Loop time at which the first one came that no read has belied; 0: none."""
+    read_at: float = -math.inf
+    """Loop time at which it was last asked about."""
+    worked_at: float = -math.inf
+    """The same of the last time that it was still working."""
+    has_ended: bool = False
+    """A read has shown its end."""
     is_reported: bool = False
     """A person was told that it seems stuck."""
     since: float = 0.0

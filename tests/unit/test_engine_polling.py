@@ -172,11 +172,11 @@ def test_a_read_without_sense_changes_nothing(tmp_path: Path) -> None:
     assert set(provider.paid().values()) == {1}
 
 
-def test_a_task_that_is_said_to_have_ended_late_is_not_read_before_it_can_have(tmp_path: Path) -> None:
-    """The provider expects forty seconds: the first look is after most of that."""
+def test_an_estimate_puts_off_the_first_look_by_a_part_of_it_only(tmp_path: Path) -> None:
+    """The provider expects forty seconds: it may be wrong by half, so the first look is after a third."""
     provider = Reader(latency_s=40.0)
     it = night(tmp_path, provider, 1)
     it.run(interrupted_at(DAY_S))
     assert it.statuses() == [DONE]
-    assert provider.read_times[0] >= 32.0
-    assert len(provider.read_times) <= 4
+    assert 10.0 <= provider.read_times[0] <= 14.0
+    assert len(provider.read_times) <= 12

@@ -7,40 +7,26 @@ later, at the end of the run, and in the next run.
 
 from __future__ import annotations
 
-import heapq
-import itertools
-import math
 from collections.abc import Callable
 from dataclasses import replace
 
 import anyio
 import anyio.abc
 
-from nanobanana_batch.engine.limits.pace import LONGEST_HOLD_S, Gate, Rate, backoff_s, outage_pause_s
+from nanobanana_batch.engine.limits.pace import Rate, backoff_s
 from nanobanana_batch.engine.limits.submit_pace import SubmitPace
 from nanobanana_batch.engine.owed import Owed
 from nanobanana_batch.engine.parts import Collecting, Record, Spending, Wire
 from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.engine.stages.jobs import give_slots_back
+from nanobanana_batch.engine.stages.read_trouble import ReadTrouble
+from nanobanana_batch.engine.stages.schedule import Schedule
 from nanobanana_batch.engine.stages.shown import ready, show
 from nanobanana_batch.engine.work import Work
 from nanobanana_batch.model import Kind
 from nanobanana_batch.providers.base import Decision, TaskReport, TasksRead, TaskState
 from nanobanana_batch.state import facts
-from nanobanana_batch.wording import duration_text
 
-_LONGEST_INTERVAL_S = 15.0
-_LONGEST_FIRST_WAIT_S = 60.0
-_LONGEST_PAUSE_S = 30.0
-"""After reads that failed: they cost nothing, and links are waiting."""
-_SHARE_OF_ESTIMATE = 0.8
-"""Of the time that the provider expects a task to take, until it is read for the first time."""
-_TICKS = 4
-"""Parts of the shortest interval at whose ends tasks are read together."""
-_MOST_COMPANY = 8
-"""So many tasks, or all that run where these are fewer, are worth a read of their own."""
-_LONGEST_FOR_COMPANY, _LONGEST_WHILE_HELD = 0.75, 3.0
-"""Shortest intervals that a task waits for others to be read with; second: while nothing new may be sent."""
 _UNCLEAR_READS = 3
 """So often in a row a task that is over may show no link, or not be known, before that counts."""
 _UNCLEAR_TRIES = 7
@@ -77,37 +63,37 @@ class Waiter:
         self._on_results = on_results
         self._owed: Owed = self._collecting.owed
         self._interval_s = self._wire.provider.capabilities.poll_interval_s
-        self._due: list[tuple[float, int, Work]] = []
-        self._order = itertools.count(1)
-        self._wake = anyio.Event()
+        self._schedule = Schedule(
+            wire.provider.capabilities,
+            spending.slots,
+            is_held=lambda: not (wire.gate.is_open or wire.stop.asked),
+        )
         self._reads = anyio.Semaphore(self._settings.read_concurrency)
         self._rate = Rate(self._wire.provider.capabilities.reads_per_s)
-        self._pause = Gate()
-        self._trouble = Gate()
+        self._trouble = ReadTrouble(wire, record)
 
     def add(self, work: Work) -> None:
         """Watch a task that was just accepted."""
         work.since, work.failed_reads = anyio.current_time(), 0
-        expected = (work.estimated_s or 0.0) * _SHARE_OF_ESTIMATE
-        wait_s = min(max(expected, self._interval_s), _LONGEST_FIRST_WAIT_S)
-        self._look_in(work, max(wait_s, self._patience_s()))
+        self._schedule.first(work, self._patience_s())
         if self._wire.callbacks is not None and self._wire.callbacks.watch(work):
             self.hint(work)
 
     def hint(self, work: Work) -> None:
         """Someone says that a task has ended: read it at once, unless it is just being read."""
         if work.look:
-            self._look_in(work, 0.0)
+            work.called_at = work.called_at or anyio.current_time()
+            self._schedule.told(work)
 
     def look_now(self, work: Work) -> None:
         """Read a task of an earlier run."""
         if self._wire.callbacks is not None:
             self._wire.callbacks.watch(work)
-        self._look_in(work, 0.0)
+        self._schedule.soon(work)
 
     def look_after(self, work: Work, seconds: float) -> None:
         """Read a task again in so many seconds, at the earliest when the provider's interval is over."""
-        self._look_in(work, max(seconds, self._interval_s))
+        self._schedule.after(work, seconds)
 
     def leave(self, work: Work) -> facts.GivenUp | None:
         """It does not come for now: set aside, its status in the state stays as it is.
@@ -153,22 +139,14 @@ class Waiter:
             readers.start_soon(self._look_aside_regularly)
             readers.start_soon(self._look_at_failing_when_hurried)
             while True:
-                await self._until_due()
+                await self._schedule.come()
                 await self._rate.passed()
                 await self._reads.acquire()
-                if not (self._pause.is_open and self._trouble.is_open):
-                    await self._wire.stop.unless_hurried(self._pause_is_over)
-                if batch := self._take_due():
+                await self._trouble.over()
+                if batch := [work for work in self._schedule.take() if not self._hand_on(work)]:
                     readers.start_soon(self._read, batch)
                 else:
                     self._reads.release()
-
-    async def _pause_is_over(self) -> None:
-        await self._pause.passed()
-        if self._wire.breaker.is_open:
-            await self._wire.outage.life_or(self._trouble.passed)
-        else:
-            await self._trouble.passed()
 
     async def _look_aside_regularly(self) -> None:
         every_s = self._settings.revisit_s
@@ -182,57 +160,9 @@ class Waiter:
     async def _look_at_failing_when_hurried(self) -> None:
         """Who interrupts does not wait for the next try of what has failed so far: it comes now."""
         await self._wire.stop.hurried()
-        for work in [work for _, look, work in self._due if work.look == look]:
+        for work in list(self._schedule.waiting()):
             if work.failed_downloads or work.failed_reads or work.unclear_reads:
-                self._look_in(work, 0.0)
-
-    def _look_in(self, work: Work, seconds: float) -> None:
-        """Not before that time; on the next tick after it, so that tasks are read together."""
-        tick_s = self._interval_s / _TICKS
-        at = math.ceil((anyio.current_time() + seconds) / tick_s) * tick_s
-        work.look = next(self._order)
-        heapq.heappush(self._due, (at, work.look, work))
-        self._wake.set()
-
-    async def _until_due(self) -> None:
-        while True:
-            self._wake = anyio.Event()
-            while self._due and self._due[0][2].look != self._due[0][1]:
-                heapq.heappop(self._due)  # it was given another turn since
-            wait = self._due[0][0] - anyio.current_time() if self._due else math.inf
-            if wait > 0:
-                with anyio.move_on_after(wait):
-                    await self._wake.wait()
-            elif self._are_worth_a_read(-wait):
-                return
-            else:
-                await anyio.sleep(self._interval_s / _TICKS)
-
-    def _are_worth_a_read(self, first_s: float) -> bool:
-        """Whether enough are due; `first_s`: for how long the first of them has been.
-
-        While nothing new may be sent, a slot that becomes free is of no use: there is time for more of them.
-        """
-        now = anyio.current_time()
-        is_hurry = self._wire.gate.is_open or self._wire.stop.asked
-        if first_s >= self._interval_s * (_LONGEST_FOR_COMPANY if is_hurry else _LONGEST_WHILE_HELD):
-            return True
-        enough = min(self._spending.slots.running, self._wire.provider.capabilities.read_at_once)
-        enough = min(enough, _MOST_COMPANY) if is_hurry else enough
-        due = (1 for at, look, work in self._due if at <= now and work.look == look)
-        return sum(itertools.islice(due, enough)) >= enough
-
-    def _take_due(self) -> list[Work]:
-        """Up to one read's worth."""
-        now, most = anyio.current_time(), self._wire.provider.capabilities.read_at_once
-        batch: list[Work] = []
-        while self._due and self._due[0][0] <= now and len(batch) < most:
-            _, look, work = heapq.heappop(self._due)
-            if work.look == look:
-                work.look = 0
-                if not self._hand_on(work):
-                    batch.append(work)
-        return batch
+                self._schedule.soon(work)
 
     def _hand_on(self, work: Work) -> bool:
         """Nothing is to be asked of what stands in a file of the folder: its images are tried again."""
@@ -241,62 +171,19 @@ class Waiter:
         return bool(work.results)
 
     async def _read(self, batch: list[Work]) -> None:
+        now = anyio.current_time()
+        for work in batch:
+            work.read_at = now
         try:
             read = await self._wire.provider.read_many([work.task_id for work in batch])
         finally:
             self._reads.release()
         self._rate.charge(read.requests - 1)
-        self._note(read)
+        self._trouble.note(read)
         await self._follow(batch, read)
         for work in batch:
             if not (work.is_expired and work.has_slot):  # else it is being fetched, which decides about it
                 self._collecting.first_look.at(work)
-
-    def _note(self, read: TasksRead) -> None:
-        if read.is_reply:
-            self._wire.outage.contact()
-        if read.reports or read.absent or not read.failure:
-            self._wire.outage.worked("read")
-        else:
-            # Where submits wait for the provider as well, they ask it, and what they learn ends this pause.
-            is_asked = self._wire.breaker.is_open and not self._wire.stop.asked
-            share, shortest_s = (0.3, 5.0) if is_asked else (0.15, 1.0)
-            lasting_s = self._wire.outage.lasting_s("read")
-            pause_s = outage_pause_s(
-                lasting_s, share=share, shortest_s=shortest_s, longest_s=_LONGEST_PAUSE_S
-            )
-            self._trouble.hold(min(pause_s, max(self._wire.outage.left_s("read"), 0.0)))
-        if not read.failure:
-            self._record.tally.all_well("read")
-            return
-        if not self._is_told_to_wait(read):
-            self._record.tally.trouble(
-                f"asking how images stand fails: {read.failure}",
-                "read",
-                gives_up_in_s=self._wire.outage.left_s("read"),
-            )
-        if read.stop:
-            self._wire.stop.ask(
-                f"The provider does not say how the images stand that it makes ({read.failure})."
-            )
-        elif not read.reports and not read.absent and self._wire.outage.failed("read"):
-            self._wire.stop.ask(f"The provider cannot be reached ({read.failure}).")
-
-    def _is_told_to_wait(self, read: TasksRead) -> bool:
-        """All reads wait, new requests too; not for as long as an absurd wait says, since links die."""
-        if not read.retry_after_s:
-            return False
-        wait_s = self._wire.outage.cut(min(read.retry_after_s, LONGEST_HOLD_S), "read")
-        self._pause.hold(wait_s)
-        self._wire.gate.hold_briefly(wait_s)
-        said = duration_text(wait_s)
-        self._record.log(
-            "reads_wait", seconds=round(wait_s, 1), asked_s=read.retry_after_s, said=read.failure
-        )
-        self._record.tally.trouble(
-            f"asking how images stand fails: {read.failure}; asked again in {said}", "read"
-        )
-        return True
 
     async def _follow(self, batch: list[Work], read: TasksRead) -> None:
         """Write all ends of one read in one go, then act on them."""
@@ -319,11 +206,14 @@ class Waiter:
             return self._unclear(work, "the provider knows no such task", is_over=True)
         if report is None:
             return self._not_read(work, read)
+        if report.state is TaskState.COMPLETED:
+            self._schedule.ended(work)
         work.failed_reads = work.failed_since_interrupt = 0
         match report.state:
             case TaskState.FAILED:
                 return self._failed(work, report)
             case TaskState.WORKING:
+                work.worked_at = work.read_at
                 return self._still_working(work)
             case TaskState.UNCLEAR if not report.is_finished:
                 return self._unclear(work, report.words, is_over=False)
@@ -378,10 +268,11 @@ class Waiter:
         return None
 
     def _look_at_usual_pace(self, work: Work) -> None:
-        age_s, longest_s = anyio.current_time() - work.since, max(_LONGEST_INTERVAL_S, self._interval_s)
-        wait_s = min(max(self._interval_s, age_s * 0.1), longest_s)
-        hinted, work.hinted = work.hinted, False
-        self._look_in(work, self._interval_s if hinted else max(wait_s, self._patience_s()))
+        was_told, work.hinted, work.called_at = work.hinted, False, 0.0
+        if was_told:
+            self._schedule.soon(work)  # the read may have left before the end
+        else:
+            self._schedule.again(work, self._patience_s())
 
     def _is_stuck(self, work: Work) -> bool:
         """A person who gives tasks up means those that were slow in an earlier run, too."""
