@@ -14,7 +14,8 @@ import pytest
 
 from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.providers import transports
-from nanobanana_batch.providers.http import LinkHttp, Timeouts
+from nanobanana_batch.providers.http import Timeouts
+from nanobanana_batch.providers.link_http import LinkHttp
 from nanobanana_batch.providers.link_rules import LinkRules, is_public, refuse_link, rules_for
 from nanobanana_batch.providers.profile import load_profile
 from nanobanana_batch.providers.tasks.values import in_path

@@ -17,7 +17,8 @@ import pytest
 from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.model import TaskMade
 from nanobanana_batch.providers.base import KeyMemory, KeyQuestion, TaskReport, TasksRead, TaskState
-from nanobanana_batch.providers.http import LinkHttp, Timeouts
+from nanobanana_batch.providers.http import Timeouts
+from nanobanana_batch.providers.link_http import LinkHttp
 from nanobanana_batch.providers.link_rules import LinkRules
 from nanobanana_batch.providers.profile import check_address, load_profile
 from nanobanana_batch.providers.tasks.api import TaskApi, open_task_api
