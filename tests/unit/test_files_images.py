@@ -258,8 +258,8 @@ def test_a_body_larger_than_any_image_is_rejected_before_it_is_written(
     assert names(folder) == ["cat.png"]
 
 
-def test_write_last_is_write_and_finish(folder: Path) -> None:
+def test_an_image_in_one_piece_is_saved_by_one_call(folder: Path) -> None:
     """A small image needs one call."""
     with ImageFile(Disk(), folder, "cat", MOST_PIXELS) as file:
-        image = file.write_last(picture())
+        image = file.finish(picture())
     assert (folder / image.path).read_bytes() == picture()
