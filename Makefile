@@ -71,6 +71,7 @@ bench: $(INSTALLED) ## figures, by hand
 	$(BIN)/python -m benchmarks.exports
 	$(BIN)/python -m benchmarks.gallery
 	$(BIN)/python -m benchmarks.checks
+	$(BIN)/python -m benchmarks.downloads
 
 campaign: $(INSTALLED) ## an hour of kills, crowds and interrupts, judged by the service's ledger
 	$(BIN)/python -m tests.campaign.kill --kills 1000

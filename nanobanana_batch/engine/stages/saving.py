@@ -50,9 +50,11 @@ class Saver:
                     entry.turn = anyio.Event()
                 else:
                     await self._save_group()
-        if isinstance(entry.found, BaseException):
-            raise entry.found
-        return entry.found
+        found = entry.found
+        assert found is not None
+        if isinstance(found, BaseException):
+            raise found
+        return found
 
     async def _save_group(self) -> None:
         """All that wait; then it is the turn of the first of those that have come meanwhile."""
