@@ -75,6 +75,7 @@ bench: $(INSTALLED) ## figures, by hand
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.soak --minutes 5
+	$(BIN)/python -m benchmarks.downloads
 
 campaign: $(INSTALLED) ## an hour of kills, crowds and interrupts, judged by the service's ledger
 	$(BIN)/python -m tests.campaign.kill --kills 1000

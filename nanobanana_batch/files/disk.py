@@ -14,8 +14,10 @@ from pathlib import Path
 
 from nanobanana_batch.errors import DiskFailed
 from nanobanana_batch.files.plain import open_own
+from nanobanana_batch.files.renaming import rename_unless_taken
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+_NEW_FILE = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
 
 
@@ -57,8 +59,11 @@ class Disk:
             os.fsencode(path)
         except UnicodeEncodeError as error:
             raise OSError(errno.EILSEQ, os.strerror(errno.EILSEQ)) from error
-        self.remove(path)
-        return os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o666)
+        try:
+            return os.open(path, _NEW_FILE, 0o666)
+        except FileExistsError:
+            self.remove(path)
+            return os.open(path, _NEW_FILE, 0o666)
 
     def write(self, fd: int, data: bytes | memoryview) -> None:
         """Write all of `data`; a short write is continued."""
@@ -81,6 +86,8 @@ class Disk:
     def place(self, source: Path, target: Path) -> bool:
         """Give `source` the name `target` unless something has it already; says whether it did."""
         try:
+            if rename_unless_taken(source, target):
+                return True
             os.link(source, target)
         except FileExistsError:
             return False

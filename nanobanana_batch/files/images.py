@@ -8,12 +8,13 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from nanobanana_batch.errors import ImageRejected, SameImage
+from nanobanana_batch.errors import DiskFailed, ImageRejected, SameImage
 from nanobanana_batch.file_names import IMAGE_FOLDER
 from nanobanana_batch.files.disk import Disk, as_disk_failure, same_content
 from nanobanana_batch.files.formats import Format, identify
@@ -81,34 +82,32 @@ class ImageFile:
             ImageRejected: the body is larger than any image of the contract.
             DiskFailed: the disk is full or refuses.
         """
-        self._size += len(data)
-        if self._size > MAX_IMAGE_BYTES:
-            raise ImageRejected(f"the body is larger than {MAX_IMAGE_BYTES} bytes")
-        try:
-            if self._fd is None:
-                self._fd = self._disk.create(self._temporary)
-            self._disk.write(self._fd, data)
-        except OSError as error:
-            raise as_disk_failure(error, f"saving {self._stem}") from error
-        self._hash.update(data)
+        self._count(data)
+        self._append(data)
 
-    def write_last(self, data: bytes) -> Image:
-        """`write`, then `finish`, as one blocking call."""
-        self.write(data)
-        return self.finish()
-
-    def finish(self) -> Image:
-        """Check, sync and name the file.
+    def finish(self, last: bytes = b"") -> Image:
+        """Append the last bytes, check, sync and name the file, and sync the name.
 
         Raises:
             SameImage: it is one of those that it is not to be; nothing is kept.
             ImageRejected: it is not one whole image; nothing is kept.
             DiskFailed: the disk is full or refuses; nothing is kept.
         """
-        found = self._check()
-        self._refuse_monster(found)
-        if self._hash.hexdigest() in self._but_not:
-            raise SameImage("it is the very image that another one of this row is")
+        (found,) = finish_together([(self, last)])
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def named(self, last: bytes) -> Image:
+        """As `finish`, but for the name: until `sync_names` power loss can take that."""
+        if self._fd is None:  # it came in one piece: what is no image does not even touch the disk
+            self._count(last)
+            found = self._accepted(last)
+            self._append(last)
+        else:
+            if last:
+                self.write(last)
+            found = self._accepted(None)
         try:
             path = self._name(found.extension)
         except OSError as error:
@@ -123,8 +122,42 @@ class ImageFile:
             file_time=_time_of(path),
         )
 
+    def sync_names(self) -> None:
+        """Make all names in the folder survive power loss, those of other images too.
+
+        Raises:
+            DiskFailed: the disk refuses.
+        """
+        try:
+            self._disk.sync_folder(self._folder)
+        except OSError as error:
+            raise as_disk_failure(error, f"saving {self._stem}") from error
+
+    def _count(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > MAX_IMAGE_BYTES:
+            raise ImageRejected(f"the body is larger than {MAX_IMAGE_BYTES} bytes")
+        self._hash.update(data)
+
+    def _append(self, data: bytes) -> None:
+        try:
+            if self._fd is None:
+                self._fd = self._disk.create(self._temporary)
+            self._disk.write(self._fd, data)
+        except OSError as error:
+            raise as_disk_failure(error, f"saving {self._stem}") from error
+
+    def _accepted(self, whole: bytes | None) -> Format:
+        """What it is; `whole`: all of its bytes, where they are not in the file yet."""
+        found = self._check() if whole is None else identify(memoryview(whole))
+        self._refuse_monster(found)
+        if self._hash.hexdigest() in self._but_not:
+            raise SameImage("it is the very image that another one of this row is")
+        return found
+
     def _check(self) -> Format:
-        if self._fd is None or not self._size:
+        assert self._fd is not None
+        if not self._size:
             raise ImageRejected("the body is empty")
         try:
             with mmap.mmap(self._fd, 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
@@ -146,21 +179,49 @@ class ImageFile:
         fd, self._fd = self._fd, None  # a close that fails has closed all the same
         try:
             self._disk.close(fd)
-            target = self._place(extension)
-            self._disk.sync_folder(self._folder)
-        finally:
+            target, is_moved = self._place(extension)
+        except BaseException:
+            self._disk.remove(self._temporary)
+            raise
+        if not is_moved:
             self._disk.remove(self._temporary)
         return target
 
-    def _place(self, extension: str) -> Path:
-        """Never over another file: the same bytes are ours from before a crash, others get a neighbour."""
+    def _place(self, extension: str) -> tuple[Path, bool]:
+        """Never over another file: the same bytes are ours from before a crash, others get a neighbour.
+
+        With it: whether the name was given to the file just now.
+        """
         number = 1
         while True:
             suffix = "" if number == 1 else f"~{number}"
             target = self._folder / f"{self._stem}{suffix}.{extension}"
-            if self._disk.place(self._temporary, target) or same_content(self._temporary, target):
-                return target
+            if self._disk.place(self._temporary, target):
+                return target, True
+            if same_content(self._temporary, target):
+                return target, False
             number += 1
+
+
+def finish_together(ends: Sequence[tuple[ImageFile, bytes]]) -> list[Image | Exception]:
+    """`ImageFile.finish` of several images of one folder, whose names are synced together, after the last.
+
+    Blocks. In the place of each image that cannot be finished stands its error.
+    """
+    found = [_named_or_error(file, last) for file, last in ends]
+    if any(isinstance(each, Image) for each in found):
+        try:
+            ends[0][0].sync_names()
+        except DiskFailed as error:
+            return [error if isinstance(each, Image) else each for each in found]
+    return found
+
+
+def _named_or_error(file: ImageFile, last: bytes) -> Image | Exception:
+    try:
+        return file.named(last)
+    except (ImageRejected, DiskFailed, SameImage, OSError) as error:
+        return error
 
 
 def _time_of(path: Path) -> float | None:

@@ -11,30 +11,24 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, BinaryIO, cast
 
-import aiohttp
 import anyio
 import httpx
 
-from nanobanana_batch.errors import LinkFailed
-from nanobanana_batch.providers.bodies import ASKED_FOR, BadCoding, unpacked
-from nanobanana_batch.providers.link_rules import LinkRules
+from nanobanana_batch.providers.bodies import ASKED_FOR, unpacked
+from nanobanana_batch.providers.failure_words import failure_words as _words
 from nanobanana_batch.providers.profile import Address
-from nanobanana_batch.providers.tasks.encoding import USER_AGENT
 from nanobanana_batch.providers.transports import PooledTransport, Steps, own_transport
-from nanobanana_batch.providers.watch import Seen, Watch, link_route
+from nanobanana_batch.providers.watch import Seen, Watch
 
-PIECE_BYTES = 1 << 20
 MAX_REPLY_BYTES = 16 << 20
 _LONGEST_CAUSE = 40_000
 """Characters of a traceback; a longer one quotes what came."""
-_DEAD = {403, 404, 410}
-_LINK_REDIRECTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,116 +231,6 @@ class FreeHttp(_Client):
             return await self._reply(seen, Steps(), method, path, content=content, headers=headers)
 
 
-class LinkHttp:
-    """Downloads from hosts that are not the provider's: without the key, redirects are followed.
-
-    Where to is judged anew for each of them, by the rules.
-    """
-
-    def __init__(self, timeouts: Timeouts, watch: Watch, rules: LinkRules = LinkRules.HTTPS) -> None:
-        self._timeouts = timeouts
-        self._watch = watch
-        self._client = httpx.AsyncClient(
-            headers={"Accept": "image/*", "Accept-Encoding": "identity", "User-Agent": USER_AGENT},
-            timeout=httpx.Timeout(timeouts.read_s, connect=timeouts.connect_s),
-            transport=PooledTransport(rules),
-            follow_redirects=False,
-            cookies=_no_cookies(),
-        )
-
-    @asynccontextmanager
-    async def open(self, url: str) -> AsyncIterator[LinkBody]:
-        """Open a download.
-
-        Raises:
-            LinkFailed: no connection, or a status other than 200.
-        """
-        with self._watch.exchange("GET", link_route(url)) as seen:
-            async with AsyncExitStack() as stack:
-                response = await self._response(url, stack)
-                seen.status = response.status_code
-                if response.status_code != 200:
-                    dead = response.status_code in _DEAD
-                    raise LinkFailed(f"the link answered HTTP {response.status_code}", dead=dead)
-                try:
-                    yield LinkBody(response, self._timeouts.link_s, self._watch)
-                finally:
-                    seen.received_bytes = response.num_bytes_downloaded
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-        await self._client.aclose()
-
-    async def _response(self, url: str, stack: AsyncExitStack) -> httpx.Response:
-        steps = Steps()
-        try:
-            async with steps.closing_what_failed():
-                with anyio.fail_after(self._timeouts.free_s):
-                    response = await self._followed(url, steps)
-                    stack.push_async_callback(response.aclose)
-                    return response
-        except LinkFailed:
-            raise
-        except TimeoutError as error:
-            raise LinkFailed("the link's host did not answer in time") from error
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError) as error:
-            # In whatever form, these quote the link, or the part of it that they do not like.
-            raise LinkFailed(f"the link cannot be opened: it is malformed ({type(error).__name__})") from None
-        except Exception as error:
-            raise LinkFailed(f"the link cannot be opened: {self._watch.words(_words(error))}") from None
-
-    async def _followed(self, url: str, steps: Steps) -> httpx.Response:
-        """What a link leads to in the end; of a redirect the head is read, and never the body."""
-        request = self._client.build_request("GET", url, extensions={"trace": steps})
-        for _ in range(_LINK_REDIRECTS + 1):
-            response = await self._client.send(request, stream=True)
-            if response.next_request is None:
-                return response
-            await response.aclose()
-            request = response.next_request
-        raise LinkFailed(f"the link redirects more than {_LINK_REDIRECTS} times")
-
-
-class LinkBody:
-    """The body of an opened link; see `base.Body`."""
-
-    def __init__(self, response: httpx.Response, deadline_s: float, watch: Watch) -> None:
-        self._response = response
-        self._deadline_s = deadline_s
-        self._watch = watch
-        announced = response.headers.get("content-length", "")
-        self.size_bytes: int | None = int(announced) if announced.isdecimal() else None
-
-    async def pieces(self) -> AsyncGenerator[bytes, None]:
-        """The bytes in pieces of about 1 MiB.
-
-        Raises:
-            LinkFailed: it broke off, took longer than its deadline, or has not the length that was announced.
-        """
-        deadline = anyio.current_time() + self._deadline_s
-        waiting, total = bytearray(), 0
-        try:
-            async with aclosing(_chunks(self._response)) as chunks:
-                async for chunk in chunks:
-                    waiting += chunk
-                    total += len(chunk)
-                    if anyio.current_time() > deadline:
-                        raise LinkFailed(f"the download took longer than {self._deadline_s:g} s")
-                    if len(waiting) >= PIECE_BYTES:
-                        yield bytes(waiting)
-                        waiting.clear()
-        except LinkFailed:
-            raise
-        except Exception as error:
-            why = self._watch.words(_words(error))
-            raise LinkFailed(f"the download broke off after {total} bytes: {why}") from None
-        on_the_wire = self._response.num_bytes_downloaded
-        if self.size_bytes is not None and on_the_wire != self.size_bytes:
-            raise LinkFailed(f"the download has {on_the_wire} bytes, {self.size_bytes} were announced")
-        if waiting:
-            yield bytes(waiting)
-
-
 async def _whole(response: httpx.Response, seen: Seen, watch: Watch) -> Reply:
     """The whole reply; a key that the provider echoes ends here."""
     seen.status, secret = response.status_code, watch.secret
@@ -385,28 +269,3 @@ def _no_cookies() -> CookieJar:
 
 def _listed(error: Exception) -> type[Exception]:
     return next(kind for kind in NOTHING_SENT if isinstance(error, kind))
-
-
-def _words(error: BaseException) -> str:
-    """In aiohttp's own words, where it is behind it: its bridge calls nearly all a connect timeout."""
-    if isinstance(error.__cause__, aiohttp.ClientError):
-        error = error.__cause__
-    if isinstance(error, BadCoding):
-        return str(error)
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return "the connection was not made in time"  # its own words hold the whole link
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return f"the connection was not made: {error}"
-    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    why = _system_word(error)
-    return said if why in said else f"{said} ({why})"
-
-
-def _system_word(error: BaseException) -> str:
-    """What the operating system said at the bottom of it, such as "Too many open files"."""
-    word = ""
-    while error is not None:
-        word = getattr(error, "strerror", None) or word
-        inner = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else None
-        error = inner or error.__cause__ or error.__context__  # type: ignore[assignment]
-    return word

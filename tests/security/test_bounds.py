@@ -80,7 +80,7 @@ def saved(folder: Path, body: bytes, resolution: str | None = "4K") -> None:
     """As after a download."""
     (folder / "images").mkdir(exist_ok=True)
     with ImageFile(Disk(), folder, "a", most_pixels(resolution)) as file:
-        file.write_last(body)
+        file.finish(body)
 
 
 @pytest.mark.parametrize(

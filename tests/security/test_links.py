@@ -7,15 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from nanobanana_batch.errors import LinkFailed
-from nanobanana_batch.providers import transports
-from nanobanana_batch.providers.http import LinkHttp, Timeouts
+from nanobanana_batch.providers import link_http
+from nanobanana_batch.providers.http import Timeouts
+from nanobanana_batch.providers.link_http import LinkHttp
 from nanobanana_batch.providers.link_rules import LinkRules, is_public, refuse_link, rules_for
+from nanobanana_batch.providers.link_ways import LinkAnswer, LinkWay
 from nanobanana_batch.providers.profile import load_profile
 from nanobanana_batch.providers.tasks.values import in_path
 from nanobanana_batch.providers.watch import Secret, Watch
@@ -156,14 +157,20 @@ async def test_a_redirect_is_judged_like_a_link(monkeypatch: pytest.MonkeyPatch,
     """Each one anew: inside, or out of the encrypted."""
     asked: list[str] = []
 
-    def answer(request: httpx.Request) -> httpx.Response:
-        asked.append(str(request.url))
-        return httpx.Response(302, headers={"Location": target})
+    class Redirecting(LinkAnswer, LinkWay):
+        status, received_bytes, codings = 302, 0, ()
 
-    def transport(*_: Any) -> httpx.AsyncBaseTransport:
-        return httpx.MockTransport(answer)
+        def header(self, name: str) -> str:
+            return target if name == "Location" else ""
 
-    monkeypatch.setattr(transports, "_pooled_transport", transport)
+        async def get(self, url: str) -> LinkAnswer:
+            asked.append(url)
+            return self
+
+        async def aclose(self) -> None:
+            pass
+
+    monkeypatch.setattr(link_http, "way_of_links", lambda *_: Redirecting())
     said = await fetched("https://pictures.example.com/a.png", LinkRules.HTTPS)
     assert "links: " in said
     assert asked == ["https://pictures.example.com/a.png"]

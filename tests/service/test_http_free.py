@@ -17,7 +17,8 @@ import pytest
 from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.model import TaskMade
 from nanobanana_batch.providers.base import KeyMemory, KeyQuestion, TaskReport, TasksRead, TaskState
-from nanobanana_batch.providers.http import LinkHttp, Timeouts
+from nanobanana_batch.providers.http import Timeouts
+from nanobanana_batch.providers.link_http import LinkHttp
 from nanobanana_batch.providers.link_rules import LinkRules
 from nanobanana_batch.providers.profile import check_address, load_profile
 from nanobanana_batch.providers.tasks.api import TaskApi, open_task_api
@@ -705,6 +706,39 @@ async def test_a_link_is_asked_for_as_it_is_spelt(where: str) -> None:
         url = f"{storage.url}{path}" if where == "link" else f"{links.url}/image.png"
         assert await download("http://127.0.0.1:9", url) == b"image"
     assert storage.seen[0].line.split(" ")[1] == path
+
+
+@pytest.mark.anyio
+async def test_a_redirect_to_a_path_of_the_same_host_is_followed_as_it_is_spelt() -> None:
+    """Also where two slashes stand in it, of which joining addresses makes one."""
+    path = "/a%20b//x%2By/c.png?sig=a%2Bb%2Fc%3D"
+
+    async def answer(request: Seen, writer: asyncio.StreamWriter) -> None:
+        is_first = request.line.split(" ")[1] == "/image.png"
+        reply = send(302, b"", f"Location: {path}\r\n") if is_first else send(200, b"image")
+        await reply(request, writer)
+
+    async with serving(answer) as links:
+        assert await download("http://127.0.0.1:9", f"{links.url}/image.png") == b"image"
+        assert [request.line.split(" ")[1] for request in links.seen] == ["/image.png", path]
+
+
+@pytest.mark.anyio
+async def test_what_no_address_may_hold_is_encoded_and_a_fragment_is_not_sent() -> None:
+    """As a browser does."""
+    async with serving(send(200, b"image")) as links:
+        assert await download("http://127.0.0.1:9", f"{links.url}/ein Bär.png?a=ü#part") == b"image"
+        assert links.seen[0].line.split(" ")[1] == "/ein%20B%C3%A4r.png?a=%C3%BC"
+
+
+@pytest.mark.anyio
+async def test_links_of_one_host_share_a_connection() -> None:
+    """A body that was read to its end frees it."""
+    async with serving(send(200, b"image")) as links, provider("http://127.0.0.1:9") as opened:
+        for number in range(3):
+            async with opened.open_link(f"{links.url}/{number}.png") as body:
+                assert [piece async for piece in body.pieces()] == [b"image"]
+        assert links.connections == 1
 
 
 @pytest.mark.anyio

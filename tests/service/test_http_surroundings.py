@@ -12,7 +12,8 @@ import pytest
 
 from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.providers.base import NotSent, Unknown
-from nanobanana_batch.providers.http import LinkHttp, NoReply, NothingSent, Timeouts
+from nanobanana_batch.providers.http import NoReply, NothingSent, Timeouts
+from nanobanana_batch.providers.link_http import LinkHttp
 from nanobanana_batch.providers.link_rules import LinkRules
 from nanobanana_batch.providers.transports import Steps
 from nanobanana_batch.providers.watch import Secret, Watch

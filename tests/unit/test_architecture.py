@@ -333,8 +333,8 @@ def test_the_service_shares_nothing_with_the_client() -> None:
 @pytest.mark.parametrize(
     ("library", "allowed"),
     [
-        ("httpx", ("providers.http", "providers.transports")),
-        ("aiohttp", ("providers.http", "providers.transports")),
+        ("httpx", ("providers.http", "providers.link_http", "providers.link_ways", "providers.transports")),
+        ("aiohttp", ("providers.failure_words", "providers.link_ways", "providers.transports")),
         ("httpx_aiohttp", ("providers.transports",)),
         ("certifi", ("providers.trust",)),
         ("resource", ("files.descriptors",)),

@@ -9,9 +9,12 @@ import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
+import anyio
 import pytest
 
+from nanobanana_batch.engine.journal import Blocking, in_place
 from nanobanana_batch.engine.limits.space import RESERVE_BYTES
 from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.files.disk import Disk, write_atomically
@@ -102,6 +105,15 @@ class ForgetfulDisk(Disk):
                 (target / name).write_bytes(self.synced.get(inode, b""))
 
 
+T = TypeVar("T")
+
+
+async def in_slow_thread(call: Callable[[], T]) -> T:
+    """Takes a while, in which other images come: they are saved together then."""
+    await anyio.sleep(0.5)
+    return call()
+
+
 def night_on(disk: ForgetfulDisk, provider: FakeProvider, settings: Settings | None = None) -> Night:
     """A run as the pipeline opens it: folders made, the state's name synced."""
     folder = Folder(disk.root, disk.root)
@@ -122,12 +134,15 @@ def _is_whole(path: Path, sha256: str) -> bool:
     return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256
 
 
-def cut_and_survive(tmp_path: Path, at: int, without: str = "") -> tuple[bool, Path, FakeProvider]:
+def cut_and_survive(
+    tmp_path: Path, at: int, blocking: Blocking = in_place
+) -> tuple[bool, Path, FakeProvider]:
     """Run until power fails at the n-th disk operation; whether it did, what survived, who was asked."""
     root, provider = tmp_path / f"{at}", FakeProvider(latency_s=1.0)
     root.mkdir()
-    disk = ForgetfulDisk(root, without=without)
+    disk = ForgetfulDisk(root)
     it = night_on(disk, provider)
+    it.blocking = blocking
     disk.left = at
     with suppress(PowerCut, BaseExceptionGroup):
         it.run()
@@ -135,12 +150,15 @@ def cut_and_survive(tmp_path: Path, at: int, without: str = "") -> tuple[bool, P
     return reached, disk.survivors(tmp_path / f"{at}-after"), provider
 
 
-def test_power_loss_at_any_disk_operation_neither_pays_twice_nor_lies(tmp_path: Path) -> None:
+@pytest.mark.parametrize("blocking", [in_place, in_slow_thread], ids=["one by one", "together"])
+def test_power_loss_at_any_disk_operation_neither_pays_twice_nor_lies(
+    tmp_path: Path, blocking: Blocking
+) -> None:
     """For every n: what the state calls completed is there, and the next run completes the rest."""
     at = 0
     while True:
         at += 1
-        reached, survived, provider = cut_and_survive(tmp_path, at)
+        reached, survived, provider = cut_and_survive(tmp_path, at, blocking)
         assert lies(survived) == [], f"power cut at operation {at}"
         if not reached:
             break

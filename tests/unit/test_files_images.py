@@ -15,7 +15,7 @@ from PIL import Image as Picture
 
 from nanobanana_batch.errors import DiskFailed, ImageRejected
 from nanobanana_batch.file_names import IMAGE_FOLDER
-from nanobanana_batch.files import images
+from nanobanana_batch.files import images, renaming
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.images import ImageFile, stem_is_taken
 from nanobanana_batch.model import Image
@@ -178,6 +178,7 @@ def test_without_hard_links_nothing_is_overwritten_either(
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(renaming, "_renameat2", lambda: None)
     (folder / IMAGE_FOLDER / "cat.png").write_bytes(b"somebody's work")
     image = saved(folder, picture())
     assert image.path == "images/cat~2.png"
@@ -258,8 +259,8 @@ def test_a_body_larger_than_any_image_is_rejected_before_it_is_written(
     assert names(folder) == ["cat.png"]
 
 
-def test_write_last_is_write_and_finish(folder: Path) -> None:
+def test_an_image_in_one_piece_is_saved_by_one_call(folder: Path) -> None:
     """A small image needs one call."""
     with ImageFile(Disk(), folder, "cat", MOST_PIXELS) as file:
-        image = file.write_last(picture())
+        image = file.finish(picture())
     assert (folder / image.path).read_bytes() == picture()

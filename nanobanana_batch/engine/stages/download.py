@@ -20,6 +20,7 @@ from nanobanana_batch.engine.limits.space import Space
 from nanobanana_batch.engine.parts import Collecting, Files, Record
 from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.engine.stages.results import image_of_results, release
+from nanobanana_batch.engine.stages.saving import Saver
 from nanobanana_batch.engine.trouble import DISK, host_of
 from nanobanana_batch.engine.work import Stop, Work
 from nanobanana_batch.errors import DiskFailed, ImageRejected, LinkFailed, SameImage
@@ -78,6 +79,7 @@ class Downloader:
         self._collecting = collecting
         self._waiting = waiting
         self._on_missing = on_missing
+        self._saver = Saver(record.blocking)
         self._queue: list[tuple[float, int, Work]] = []
         self._order = itertools.count()
         self._arrived = anyio.Event()
@@ -184,7 +186,7 @@ class Downloader:
                     if last:
                         await self._record.blocking(lambda data=last: file.write(data))  # type: ignore[misc]
                     last = piece
-                return await self._record.blocking(lambda: file.write_last(last))
+                return await self._saver.finish(file, last)
 
     def _fetch_fewer(self, began_at: float) -> bool:
         """This process may not open as many files as it wants to: half as many images at once.

@@ -37,13 +37,13 @@ from nanobanana_batch.providers.base import (
 from nanobanana_batch.providers.http import (
     FilesHttp,
     FreeHttp,
-    LinkHttp,
     NoReply,
     NothingSent,
     PaidHttp,
     Reply,
     Timeouts,
 )
+from nanobanana_batch.providers.link_http import LinkHttp
 from nanobanana_batch.providers.link_rules import rules_for
 from nanobanana_batch.providers.profile import Address, Profile, files_address, identity
 from nanobanana_batch.providers.tasks.encoding import SUBMIT_ROUTE, account_headers, encode, submit_headers
