@@ -13,6 +13,8 @@ import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import lru_cache
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, cast
 
 import httpx
@@ -49,14 +51,15 @@ class FreshPosts:
     """POSTs to one address, `at_once` at most, each on a connection that nothing was sent on before."""
 
     def __init__(self, url: str, headers: Mapping[str, str], at_once: int, connect_s: float) -> None:
+        at = httpx.URL(url)
         self._url = url
-        self._headers = {"Accept": "*/*", "Connection": "keep-alive", **headers}
+        self._host, self._port = at.raw_host.decode(), at.port or (443 if at.scheme == "https" else 80)
+        self._between_addresses_s = None if _is_address(self._host) else _BETWEEN_ADDRESSES_S
+        self._tls = tls_context() if at.scheme == "https" else None
+        always = {"Host": at.netloc.decode(), "Accept": "*/*", "Connection": "keep-alive"}
+        self._headers = _lines({**always, **headers})
         self._connect_s = connect_s
         self._free = asyncio.Semaphore(at_once)
-        at = httpx.URL(url)
-        self._host, self._port = at.raw_host.decode(), at.port or (443 if at.scheme == "https" else 80)
-        self._host_header = at.netloc.decode()
-        self._tls = tls_context() if at.scheme == "https" else None
 
     async def post(
         self,
@@ -113,7 +116,7 @@ class FreshPosts:
                     self._host,
                     self._port,
                     ssl=self._tls,
-                    happy_eyeballs_delay=_BETWEEN_ADDRESSES_S,
+                    happy_eyeballs_delay=self._between_addresses_s,
                 )
         except TimeoutError as error:
             raise NotConnected("the connection was not made in time") from error
@@ -122,13 +125,27 @@ class FreshPosts:
         return cast("asyncio.WriteTransport", connection)
 
     def _head(self, route: str, headers: Mapping[str, str], size_bytes: int) -> bytes:
-        fields = {"Host": self._host_header, **self._headers, **headers, "Content-Length": str(size_bytes)}
-        for value in fields.values():
-            if not _FIELD.fullmatch(value):
-                raise ValueError("a header of the request holds what no header can hold")
-        target = httpx.URL(f"{self._url}{route}").raw_path.decode("ascii")
-        lines = [f"POST {target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
-        return "\r\n".join([*lines, "", ""]).encode("ascii")
+        own = _lines({**headers, "Content-Length": str(size_bytes)})
+        return f"POST {_target(self._url, route)} HTTP/1.1\r\n{self._headers}{own}\r\n".encode("ascii")
+
+
+@lru_cache
+def _target(url: str, route: str) -> str:
+    return httpx.URL(f"{url}{route}").raw_path.decode("ascii")
+
+
+def _lines(headers: Mapping[str, str]) -> str:
+    if not all(_FIELD.fullmatch(value) for value in headers.values()):
+        raise ValueError("a header of the request holds what no header can hold")
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 class _Reply(asyncio.Protocol):
@@ -141,8 +158,11 @@ class _Reply(asyncio.Protocol):
         self._most_bytes = most_bytes
         self._parser = HttpResponseParser(self)
         self._parser.set_dangerous_leniencies(
-            lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_optional_lf_after_cr=True
-        )
+            lenient_headers=True,
+            lenient_chunked_length=True,
+            lenient_optional_cr_before_lf=True,
+            lenient_optional_lf_after_cr=True,
+        )  # nothing follows a reply here, so that nothing can be hidden behind one
         self._headers: Headers = []
         self._pieces: list[bytes] = []
         self._left_bytes = most_bytes
@@ -187,21 +207,25 @@ class _Reply(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """A line of the head; those that follow a body are left out."""
         if not self._has_head:
-            self._headers.append((name, value))
+            self._headers.append((name, value.strip(b" \t")))
 
     def on_headers_complete(self) -> None:
-        """What only says "wait" is followed by another head."""
+        """What only says "wait" is followed by another head; another reply behind the first is nobody's."""
         status = self._parser.get_status_code()
-        if status < _WAIT:
-            raise BadReply(f"the reply has the status {status}, which means nothing")
+        if self.is_over:
+            return
         if _WAIT <= status < _REPLY and status != _SWITCHED:
             self._headers.clear()
-            return
-        self._has_head = True
-        self._heard(status, self._headers)
+        elif why := _refusal(status, self._headers):
+            self._ends(BadReply(why))
+        else:
+            self._has_head = True
+            self._heard(status, self._headers)
 
     def on_body(self, data: bytes) -> None:
         """Some of the body."""
+        if self.is_over:
+            return
         self._pieces.append(data)
         self._left_bytes -= len(data)
         if self._left_bytes < 0:
@@ -223,6 +247,27 @@ class _Reply(asyncio.Protocol):
         return bool(names & {b"content-length", b"transfer-encoding"})
 
 
+def _refusal(status: int, headers: Headers) -> str:
+    """Why this is no head of a reply to what was sent; empty where it is one."""
+    if status < _WAIT or status == _SWITCHED:
+        return f"the reply has the status {status}, which nobody asked for"
+    if any(b"\0" in value for _, value in headers):
+        return "a header of the reply holds what no header can hold"
+    sent_as = [value.lower() for name, value in headers if name.lower() == b"transfer-encoding"]
+    return "" if sent_as in ([], [b"chunked"]) else "the reply is sent in a way that nobody asked for"
+
+
 def texts(headers: Sequence[tuple[bytes, bytes]]) -> Mapping[str, str]:
-    """Headers by lower-case name, those of the same name together, decoded as httpx does."""
-    return dict(httpx.Headers(list(headers)).items())
+    """Headers by lower-case name, those of the same name together."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        key, text = name.decode("latin-1").lower(), _text(value)
+        found[key] = f"{found[key]}, {text}" if key in found else text
+    return found
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")

@@ -2,9 +2,9 @@
 
 Paid requests go without kept connections: a fresh connection tells exactly whether anything was sent,
 where a kept one may have been closed by the server in the same moment. Straight to the provider that is
-`fresh_posts`, through a proxy httpx's own transport. Reads and downloads, which cost nothing, go over aiohttp's pool, which stays fast with
-hundreds of connections where httpx's own does not. The errors of that bridge are never asked
-whether something was sent: it reports a lost reply as a connect timeout.
+`fresh_posts`, through a proxy httpx's own transport. Reads and downloads, which cost nothing, go over
+aiohttp's pool, which stays fast with hundreds of connections where httpx's own does not. The errors of
+that bridge are never asked whether something was sent: it reports a lost reply as a connect timeout.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import httpx
 
 from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.providers.bodies import ASKED_FOR, BadCoding, unpacked
-from nanobanana_batch.providers.fresh_posts import FreshPosts, Headers, NotConnected, texts
+from nanobanana_batch.providers.fresh_posts import BadReply, FreshPosts, Headers, NotConnected, texts
 from nanobanana_batch.providers.link_rules import LinkRules
 from nanobanana_batch.providers.profile import Address
 from nanobanana_batch.providers.proxies import proxy_for
@@ -433,7 +433,7 @@ def _words(error: BaseException) -> str:
     """In aiohttp's own words, where it is behind it: its bridge calls nearly all a connect timeout."""
     if isinstance(error.__cause__, aiohttp.ClientError):
         error = error.__cause__
-    if isinstance(error, BadCoding):
+    if isinstance(error, BadCoding | BadReply):
         return str(error)
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return "the connection was not made in time"  # its own words hold the whole link
