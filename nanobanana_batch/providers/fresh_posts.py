@@ -12,18 +12,14 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import httpx
 from httptools import HttpResponseParser
 
 from nanobanana_batch.providers.trust import tls_context
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 _MOST_HEAD_BYTES = 100 << 10
 """Of the heads of a reply together, those that only say "wait" included (h11 takes as much)."""
@@ -81,31 +77,25 @@ class FreshPosts:
         request = self._head(route, headers, len(body)) + body
         reply = _Reply(heard, most_bytes)
         ends_at = asyncio.get_running_loop().time() + within_s
-        async with self._connected(reply, ends_at) as connection, asyncio.timeout_at(ends_at):
-            connection.write(request)  # from here on it may have been sent
-            return await reply.whole()
-
-    @asynccontextmanager
-    async def _connected(self, reply: _Reply, ends_at: float) -> AsyncIterator[asyncio.WriteTransport]:
-        async with self._free_one(ends_at):
+        await self._turn(ends_at)
+        try:
             connection = await self._connect(reply, ends_at)
             try:
-                yield connection
+                async with asyncio.timeout_at(ends_at):
+                    connection.write(request)  # from here on it may have been sent
+                    return await reply.whole()
             finally:
                 reply.is_over = True
                 connection.abort()
+        finally:
+            self._free.release()
 
-    @asynccontextmanager
-    async def _free_one(self, ends_at: float) -> AsyncIterator[None]:
+    async def _turn(self, ends_at: float) -> None:
         try:
             async with asyncio.timeout_at(ends_at):
                 await self._free.acquire()
         except TimeoutError as error:
             raise NotConnected("there was no free connection") from error
-        try:
-            yield
-        finally:
-            self._free.release()
 
     async def _connect(self, reply: _Reply, ends_at: float) -> asyncio.WriteTransport:
         loop = asyncio.get_running_loop()

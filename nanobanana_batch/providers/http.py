@@ -378,8 +378,8 @@ class LinkBody:
 
 def _hear(status: int, headers: Mapping[str, str], seen: Seen, watch: Watch) -> None:
     """The head of a reply; a key that the provider echoes ends here."""
-    seen.status, secret = status, watch.secret
-    seen.headers = {name.lower(): secret.removed(value) for name, value in headers.items()}
+    seen.status = status
+    seen.headers = watch.secret.removed_from_all({name.lower(): value for name, value in headers.items()})
     seen.request_id = seen.headers.get("x-request-id")
     watch.clock.hear(seen.headers)
 
