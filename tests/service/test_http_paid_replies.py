@@ -19,6 +19,7 @@ from nanobanana_batch.providers.http import NoReply, NothingSent, Timeouts
 from tests.process.tls_world import AUTHORITY, CERTIFICATE, HOST
 from tests.service.test_http_paid import (
     BODY,
+    KEY,
     QUICK,
     Answer,
     Seen,
@@ -172,6 +173,20 @@ async def test_the_head_of_a_cut_reply_is_kept() -> None:
     assert head is not None
     assert head.status == 429
     assert head.headers == {"retry-after": "7", "x-two": "a, b", "content-length": "9"}
+
+
+@every_way
+@pytest.mark.anyio
+async def test_a_key_that_a_header_repeats_ends_here() -> None:
+    """However it is written there, and in each header that has it; the others stay as they are."""
+    headers = (
+        f"X-Request-Id: req-1\r\nX-Echo: Bearer {KEY}\r\nX-Hex: {KEY.encode().hex()}\r\nX-Plain: yes\r\n"
+    )
+    async with serving(send(headers=headers)) as server, client(server.url) as paid:
+        told = (await paid.post("/v1", BODY, {})).headers
+    assert told["x-echo"] == "Bearer [key]"
+    assert told["x-hex"] == "[key]"
+    assert (told["x-request-id"], told["x-plain"]) == ("req-1", "yes")
 
 
 @every_way

@@ -318,7 +318,8 @@ def test_the_service_shares_nothing_with_the_client() -> None:
 @pytest.mark.parametrize(
     ("library", "allowed"),
     [
-        ("httpx", ("providers.http", "providers.transports")),
+        ("httpx", ("providers.http", "providers.transports", "providers.fresh_posts")),
+        ("httptools", ("providers.fresh_posts",)),
         ("aiohttp", ("providers.http", "providers.transports")),
         ("httpx_aiohttp", ("providers.transports",)),
         ("certifi", ("providers.trust",)),
