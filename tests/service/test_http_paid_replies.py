@@ -161,6 +161,16 @@ async def test_what_is_no_whole_reply_is_none(said: bytes) -> None:
         assert len(server.seen) == 1
 
 
+@pytest.mark.anyio
+@pytest.mark.usefixtures("straight")
+@pytest.mark.parametrize("kind", ["a head without end", "a name without end", "heads without end"])
+async def test_a_head_without_end_does_not_fill_the_memory(kind: str) -> None:
+    """It is cut off at a size that no head needs, and not where the server stops."""
+    async with serving(saying(NOT_WHOLE[kind], closes=False)) as server, client(server.url) as paid:
+        with pytest.raises(NoReply, match="head of the reply is larger"):
+            await paid.post("/v1", BODY, {})
+
+
 @every_way
 @pytest.mark.anyio
 async def test_the_head_of_a_cut_reply_is_kept() -> None:
