@@ -35,12 +35,12 @@ def log_fact(log: Log, fact: Fact) -> None:
         del fields["task"]
         told = {name: getattr(fact.task, name) for name in fact.task.__slots__}
         fields |= {name: value for name, value in told.items() if value not in (None, "", False)}
-    log(_event_of(type(fact)), **fields)
+    log(_event_of(type(fact).__name__), **fields)
 
 
 @cache
-def _event_of(kind: type[Fact]) -> str:
-    return _SNAKE.sub("_", kind.__name__).lower()
+def _event_of(name: str) -> str:
+    return _SNAKE.sub("_", name).lower()
 
 
 class Blocking(Protocol):

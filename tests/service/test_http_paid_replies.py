@@ -201,6 +201,17 @@ async def test_a_key_that_a_header_repeats_ends_here() -> None:
 
 @every_way
 @pytest.mark.anyio
+async def test_a_body_without_end_is_cut_off_while_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not once the whole of it is in memory."""
+    monkeypatch.setattr(http, "MAX_REPLY_BYTES", 100)
+    answer = saying(OK + b"Content-Length: 500\r\n\r\n" + b"x" * 101, closes=False)
+    async with serving(answer) as server, client(server.url) as paid:
+        with pytest.raises(NoReply, match="larger"):
+            await paid.post("/v1", BODY, {})
+
+
+@every_way
+@pytest.mark.anyio
 async def test_what_swells_is_cut_off_where_no_reply_is_larger(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousandth of it is on the wire."""
     monkeypatch.setattr(http, "MAX_REPLY_BYTES", 1_000_000)
