@@ -27,6 +27,8 @@ def visible(text: str) -> str:
 
     The joiners of emoji, of Persian and of Indian scripts (U+200C, U+200D) stay.
     """
+    if text.isascii() and text.isprintable():
+        return text
     return _PERHAPS_MARKS.sub(_without_heaps, _UNSEEN.sub(_escape, text))
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from functools import cache
 from typing import Protocol, TypeVar
 
 import anyio
@@ -34,7 +35,12 @@ def log_fact(log: Log, fact: Fact) -> None:
         del fields["task"]
         told = {name: getattr(fact.task, name) for name in fact.task.__slots__}
         fields |= {name: value for name, value in told.items() if value not in (None, "", False)}
-    log(_SNAKE.sub("_", type(fact).__name__).lower(), **fields)
+    log(_event_of(type(fact).__name__), **fields)
+
+
+@cache
+def _event_of(name: str) -> str:
+    return _SNAKE.sub("_", name).lower()
 
 
 class Blocking(Protocol):

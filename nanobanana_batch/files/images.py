@@ -32,7 +32,8 @@ _BYTES_BESIDE = 16 << 20
 
 def stem_is_taken(folder: Path, stem: str) -> bool:
     """Whether a file of the image folder already has this name with any of our extensions."""
-    return any(os.path.lexists(folder / IMAGE_FOLDER / f"{stem}.{extension}") for extension in EXTENSIONS)
+    path = os.path.join(folder, IMAGE_FOLDER, stem)
+    return any(os.path.lexists(f"{path}.{extension}") for extension in EXTENSIONS)
 
 
 class ImageFile:

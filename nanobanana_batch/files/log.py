@@ -179,8 +179,7 @@ def _line(event: str, fields: Mapping[str, object]) -> bytes:
 
 
 def _encoded(value: object) -> bytes:
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=_text, separators=(",", ":"))
-    return visible(text).encode("utf-8", "replace") + b"\n"
+    return visible(_JSON.encode(value)).encode("utf-8", "replace") + b"\n"
 
 
 def _plain(value: object) -> object:
@@ -200,3 +199,7 @@ def _text(value: object) -> str:
     if isinstance(value, BaseException):
         return f"{type(value).__name__}: {value}"
     return str(value)
+
+
+_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_text, separators=(",", ":"))
+"""Made once: `json.dumps` makes one for each line."""

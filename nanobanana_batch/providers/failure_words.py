@@ -5,13 +5,14 @@ from __future__ import annotations
 import aiohttp
 
 from nanobanana_batch.providers.bodies import BadCoding
+from nanobanana_batch.providers.fresh_posts import BadReply
 
 
 def failure_words(error: BaseException) -> str:
     """In aiohttp's own words, where it is behind it: its bridge calls nearly all a connect timeout."""
     if isinstance(error.__cause__, aiohttp.ClientError):
         error = error.__cause__
-    if isinstance(error, BadCoding):
+    if isinstance(error, BadCoding | BadReply):
         return str(error)
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return "the connection was not made in time"  # its own words hold the whole link

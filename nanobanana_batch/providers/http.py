@@ -1,17 +1,17 @@
 """Requests and replies over HTTP: a paid request is sent at most once, on a connection of its own.
 
-Paid requests go over httpx's own transport without kept connections: a fresh connection tells
-exactly whether anything was sent, where a kept one may have been closed by the server in the same
-moment. Reads and downloads, which cost nothing, go over aiohttp's pool, which stays fast with
-hundreds of connections where httpx's own does not. The errors of that bridge are never asked
-whether something was sent: it reports a lost reply as a connect timeout.
+Paid requests go without kept connections: a fresh connection tells exactly whether anything was sent,
+where a kept one may have been closed by the server in the same moment. Straight to the provider that is
+`fresh_posts`, through a proxy httpx's own transport. Reads and downloads, which cost nothing, go over
+aiohttp's pool, which stays fast with hundreds of connections where httpx's own does not. The errors of
+that bridge are never asked whether something was sent: it reports a lost reply as a connect timeout.
 """
 
 from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -22,7 +22,9 @@ import httpx
 
 from nanobanana_batch.providers.bodies import ASKED_FOR, unpacked
 from nanobanana_batch.providers.failure_words import failure_words as _words
+from nanobanana_batch.providers.fresh_posts import FreshPosts, Headers, NotConnected, texts
 from nanobanana_batch.providers.profile import Address
+from nanobanana_batch.providers.proxies import proxy_for
 from nanobanana_batch.providers.transports import PooledTransport, Steps, own_transport
 from nanobanana_batch.providers.watch import Seen, Watch
 
@@ -95,7 +97,10 @@ class _Client:
         async with steps.closing_what_failed():
             with anyio.fail_after(self._deadline_s):
                 async with self._client.stream(method, url, extensions=told, **content) as response:
-                    return await _whole(response, seen, self._watch)
+                    _hear(response.status_code, response.headers, seen, self._watch)
+                    return await _put_together(
+                        _chunks(response), seen, self._watch, lambda: response.num_bytes_downloaded
+                    )
 
     @contextmanager
     def _or_no_reply(self, seen: Seen) -> Iterator[None]:
@@ -118,7 +123,10 @@ class _Client:
 
 
 class PaidHttp(_Client):
-    """Sends paid requests, `at_once` at most: each once, on a fresh connection, with a total deadline."""
+    """Sends paid requests, `at_once` at most: each once, on a fresh connection, with a total deadline.
+
+    Where a proxy is in the way httpx leads through it; else there is a shorter one.
+    """
 
     def __init__(
         self, address: Address, headers: Mapping[str, str], at_once: int, timeouts: Timeouts, watch: Watch
@@ -133,6 +141,9 @@ class PaidHttp(_Client):
             cookies=_no_cookies(),
         )
         super().__init__(address.url, client, watch, timeouts.paid_s)
+        self._straight: FreshPosts | None = None
+        if proxy_for(address.url) is None:
+            self._straight = FreshPosts(address.url, _asking(headers), at_once, timeouts.connect_s)
 
     async def post(self, route: str, body: bytes, headers: Mapping[str, str]) -> Reply:
         """Send once and read the whole reply.
@@ -141,14 +152,32 @@ class PaidHttp(_Client):
             NothingSent: it is certain that nothing was sent.
             NoReply: anything else that is not a complete reply.
         """
+        with self._watch.exchange("POST", route, len(body)) as seen:
+            if self._straight is None:
+                return await self._post(seen, route, body, headers)
+            with self._or_no_reply(seen):
+                return await self._post_straight(self._straight, seen, route, body, headers)
+
+    async def _post(self, seen: Seen, route: str, body: bytes, headers: Mapping[str, str]) -> Reply:
         steps = Steps()
-        with (
-            self._watch.exchange("POST", route, len(body)) as seen,
-            self._or_nothing_sent(steps),
-            self._or_no_reply(seen),
-            self._or_not_connected(),
-        ):
+        with self._or_nothing_sent(steps), self._or_no_reply(seen), self._or_not_connected():
             return await self._reply(seen, steps, "POST", route, content=body, headers=headers)
+
+    async def _post_straight(
+        self, straight: FreshPosts, seen: Seen, route: str, body: bytes, headers: Mapping[str, str]
+    ) -> Reply:
+        def heard(status: int, lines: Headers) -> None:
+            _hear(status, texts(lines), seen, self._watch)
+
+        try:
+            packed = await straight.post(
+                route, body, headers, heard, within_s=self._deadline_s, most_bytes=MAX_REPLY_BYTES
+            )
+        except NotConnected as error:
+            why = error.__cause__ if isinstance(error.__cause__, Exception) else error
+            raise NothingSent(f"{error}: {self._words(why)}") from self._shown(why)
+        codings = seen.headers.get("content-encoding", "").split(",")
+        return await _put_together(unpacked(codings, _whole(packed)), seen, self._watch)
 
     @contextmanager
     def _or_not_connected(self) -> Iterator[None]:
@@ -231,21 +260,34 @@ class FreeHttp(_Client):
             return await self._reply(seen, Steps(), method, path, content=content, headers=headers)
 
 
-async def _whole(response: httpx.Response, seen: Seen, watch: Watch) -> Reply:
-    """The whole reply; a key that the provider echoes ends here."""
-    seen.status, secret = response.status_code, watch.secret
-    headers = seen.headers = {name.lower(): secret.removed(value) for name, value in response.headers.items()}
-    seen.request_id = headers.get("x-request-id")
-    watch.clock.hear(headers)
+def _hear(status: int, headers: Mapping[str, str], seen: Seen, watch: Watch) -> None:
+    """The head of a reply; a key that the provider echoes ends here."""
+    seen.status = status
+    seen.headers = watch.secret.removed_from_all({name.lower(): value for name, value in headers.items()})
+    seen.request_id = seen.headers.get("x-request-id")
+    watch.clock.hear(seen.headers)
+
+
+async def _put_together(
+    chunks: AsyncGenerator[bytes, None],
+    seen: Seen,
+    watch: Watch,
+    on_the_wire: Callable[[], int] = lambda: 0,
+) -> Reply:
+    """The whole reply, without a key; `on_the_wire`: how many bytes of its body have come so far."""
     body = bytearray()
-    async with aclosing(_chunks(response)) as chunks:
+    async with aclosing(chunks):
         async for chunk in chunks:
             body += chunk
             seen.received_bytes = len(body)
-            if max(len(body), response.num_bytes_downloaded) > MAX_REPLY_BYTES:
+            if max(len(body), on_the_wire()) > MAX_REPLY_BYTES:
                 raise NoReply(f"the reply is larger than {MAX_REPLY_BYTES} bytes", _head(seen))
-    seen.body = secret.removed_from_body(bytes(body))
-    return Reply(response.status_code, headers, seen.body)
+    seen.body = watch.secret.removed_from_body(bytes(body))
+    return Reply(seen.status or 0, seen.headers, seen.body)
+
+
+async def _whole(body: bytes) -> AsyncGenerator[bytes, None]:
+    yield body
 
 
 def _head(seen: Seen) -> Reply | None:

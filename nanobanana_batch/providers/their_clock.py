@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 from nanobanana_batch.steady import steady_s
 
@@ -41,8 +42,9 @@ class TheirClock:
         return None if self._ahead is None else self._steady() + self._ahead
 
 
+@lru_cache(maxsize=64)
 def http_date(text: str) -> float | None:
-    """Unix seconds of a time as HTTP writes it."""
+    """Unix seconds of a time as HTTP writes it; most replies of a second write the same."""
     try:
         return parsedate_to_datetime(text[:_LONGEST_HEADER]).timestamp()
     except (ValueError, TypeError, OverflowError):

@@ -89,9 +89,11 @@ def _context(named: Authorities) -> ssl.SSLContext:
     if named.folder is not None and not _has_certificates(named.folder):
         raise _unusable(named, "no folder with certificates under their hashes (see `openssl rehash`)")
     try:
-        return ssl.create_default_context(cafile=named.file, capath=named.folder)
+        context = ssl.create_default_context(cafile=named.file, capath=named.folder)
     except OSError as error:
         raise _unusable(named, _why(error)) from error
+    context.set_alpn_protocols(["http/1.1"])  # no way here speaks another
+    return context
 
 
 def _has_certificates(folders: str | None) -> bool:

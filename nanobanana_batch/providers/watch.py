@@ -33,20 +33,33 @@ class Secret:
     def __init__(self, key: str) -> None:
         # A shorter one could not be told from other text.
         spellings = _spellings(key) if len(key) >= _SHORTEST_SECRET else []
+        self._least = len(key)
+        """Characters of any spelling: each writes a character of the key as one or more."""
         self._in_text = [re.compile(spelling) for spelling in spellings]
         self._in_bytes = [re.compile(spelling.encode()) for spelling in spellings]
 
     def removed(self, text: str) -> str:
         """The text with `REMOVED` in the key's place."""
+        if len(text) < self._least:
+            return text
         for spelling in self._in_text:
             text = spelling.sub(REMOVED, text)
         return text
 
     def removed_from(self, data: bytes) -> bytes:
         """The same for bytes."""
+        if len(data) < self._least:
+            return data
         for spelling in self._in_bytes:
             data = spelling.sub(REMOVED.encode(), data)
         return data
+
+    def removed_from_all(self, texts: Mapping[str, str]) -> dict[str, str]:
+        """The same for many short texts, such as the headers of a reply, by their names."""
+        together = "\n".join(texts.values())
+        if any(spelling.search(together) for spelling in self._in_text):
+            return {name: self.removed(text) for name, text in texts.items()}
+        return dict(texts)
 
     def removed_from_body(self, body: bytes) -> bytes:
         """The same for what will be decoded: also from what that gives, whatever it was made of."""
@@ -149,7 +162,7 @@ class Watch:
             status=seen.status,
             ms=round((time.perf_counter() - began) * 1000, 1),
             request_id=self.secret.removed(shown_id(seen.request_id)) if seen.request_id else None,
-            failure=self.words(failure),
+            failure=self.words(failure) if failure else "",
             sent_bytes=seen.sent_bytes,
             received_bytes=seen.received_bytes,
             body=_shown(seen.body) if self._debug else None,

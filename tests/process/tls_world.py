@@ -18,6 +18,8 @@ BASE_URL = f"https://{HOST}"
 _FOLDER = Path(__file__).parent / "tls"
 AUTHORITY = _FOLDER / "ca.pem"
 """Who has signed the provider's certificate; its key is lost, and the server's is of no use elsewhere."""
+CERTIFICATE = _FOLDER / "server.pem"
+"""With its key."""
 AUTH = ("somebody", "proxy-password-71f0c2")
 
 
@@ -43,7 +45,7 @@ def proxied(service_url: str, *, needs_auth: bool = False) -> Iterator[Proxy]:
     port = urlsplit(service_url).port
     assert port is not None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(_FOLDER / "server.pem")
+    context.load_cert_chain(CERTIFICATE)
 
     def front(client: socket.socket) -> None:
         with context.wrap_socket(client, server_side=True) as inner:

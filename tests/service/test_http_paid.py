@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,6 +19,7 @@ from nanobanana_batch.providers import http
 from nanobanana_batch.providers.base import Listing, NotSent, Rejected, Unknown
 from nanobanana_batch.providers.http import NOTHING_SENT, NoReply, NothingSent, PaidHttp, Reply, Timeouts
 from nanobanana_batch.providers.profile import check_address, load_profile
+from nanobanana_batch.providers.proxies import Proxy
 from nanobanana_batch.providers.tasks.api import TaskApi, open_task_api
 
 KEY = "canary-key-91b2"
@@ -44,6 +46,30 @@ async def list_since(opened: TaskApi, since: float) -> Listing:
     """What the list shows of tasks since a Unix time, for a provider that does not tell its own."""
     return await opened.list_recent(time.time() - since, go)
 
+
+WAYS = ("straight", "around")
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each of the two: straight to the address, and httpx's, which otherwise leads through a proxy."""
+    return take_way(str(request.param), monkeypatch)
+
+
+@pytest.fixture
+def around(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Only httpx's."""
+    return take_way("around", monkeypatch)
+
+
+def take_way(way: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Let paid requests go this way; `around` as if there was a proxy, which there is not."""
+    proxy = None if way == "straight" else Proxy("http", "proxy.test", 80)
+    monkeypatch.setattr(http, "proxy_for", lambda url: proxy)
+    return way
+
+
+every_way = pytest.mark.usefixtures("way")
 
 Answer = Callable[[Seen, asyncio.StreamWriter], Awaitable[None]]
 
@@ -95,10 +121,10 @@ async def read_request(reader: asyncio.StreamReader, connection: int) -> Seen | 
 
 
 @asynccontextmanager
-async def serving(answer: Answer) -> AsyncIterator[Server]:
+async def serving(answer: Answer, tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
     """A server for the length of the block."""
     server = Server(answer)
-    listener = await asyncio.start_server(server.handle, "127.0.0.1", 0)
+    listener = await asyncio.start_server(server.handle, "127.0.0.1", 0, ssl=tls)
     server.port = listener.sockets[0].getsockname()[1]
     try:
         yield server
@@ -210,6 +236,7 @@ def closed_port() -> int:
         return port
 
 
+@every_way
 @pytest.mark.anyio
 async def test_a_refused_connection_has_sent_nothing() -> None:
     """The one case in which the same request is simply sent again."""
@@ -231,6 +258,7 @@ MISBEHAVIOURS: list[Answer] = [
 ]
 
 
+@every_way
 @pytest.mark.anyio
 @pytest.mark.parametrize("answer", MISBEHAVIOURS, ids=lambda it: str(it.__name__))
 async def test_no_whole_reply_is_unknown_and_sent_once(answer: Answer) -> None:
@@ -264,6 +292,7 @@ async def dripping_refusal(request: Seen, writer: asyncio.StreamWriter) -> None:
 REFUSALS = [send(429, b"nope", _ASKED.format("gzip")), cut_refusal, dripping_refusal]
 
 
+@every_way
 @pytest.mark.anyio
 @pytest.mark.parametrize("answer", REFUSALS, ids=["undecodable", "cut", "endless"])
 async def test_a_wait_in_the_head_of_a_reply_holds_whatever_becomes_of_its_body(answer: Answer) -> None:
@@ -284,6 +313,7 @@ async def test_a_wait_in_the_head_of_a_cut_success_is_none() -> None:
         assert (await opened.read_many(["t-1"])).retry_after_s is None
 
 
+@every_way
 @pytest.mark.anyio
 async def test_a_connection_closed_before_anything_was_read_is_unknown() -> None:
     """It was made, so bytes may have left: the far side of a proxy cannot be seen from here."""
@@ -301,6 +331,7 @@ async def test_a_connection_closed_before_anything_was_read_is_unknown() -> None
     listener.close()
 
 
+@every_way
 @pytest.mark.anyio
 @pytest.mark.parametrize("answer", [drip, silence], ids=lambda it: str(it.__name__))
 async def test_a_reply_that_never_ends_ends_at_the_deadline(answer: Answer) -> None:
@@ -311,6 +342,7 @@ async def test_a_reply_that_never_ends_ends_at_the_deadline(answer: Answer) -> N
         assert len(server.seen) == 1
 
 
+@every_way
 @pytest.mark.anyio
 async def test_a_reply_without_end_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is cut off at a size that no reply needs."""
@@ -322,6 +354,7 @@ async def test_a_reply_without_end_does_not_fill_the_memory(monkeypatch: pytest.
         assert (await paid.post("/v1", BODY, {})).body == b"x" * 100
 
 
+@every_way
 @pytest.mark.anyio
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_is_not_followed(status: int) -> None:
@@ -336,6 +369,7 @@ async def test_a_redirect_is_not_followed(status: int) -> None:
         assert other.connections == 0
 
 
+@every_way
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     "location", ["ftp://elsewhere/x", "http://[bad", "//", "\xff", "http://x:99999/", ""]
@@ -347,6 +381,7 @@ async def test_a_redirect_to_nonsense_is_unknown_too(location: str) -> None:
         assert len(server.seen) == 1
 
 
+@every_way
 @pytest.mark.anyio
 async def test_every_paid_request_has_a_connection_of_its_own() -> None:
     """A kept one may be closed by the server in the same moment, and nobody could tell what arrived."""
@@ -358,6 +393,7 @@ async def test_every_paid_request_has_a_connection_of_its_own() -> None:
         assert sorted(request.connection for request in server.seen) == list(range(17))
 
 
+@every_way
 @pytest.mark.anyio
 async def test_no_more_connections_than_paid_requests_at_once() -> None:
     """The others wait without having sent anything, and are sent once."""
@@ -377,6 +413,7 @@ async def test_no_more_connections_than_paid_requests_at_once() -> None:
     assert most == 3
 
 
+@every_way
 @pytest.mark.anyio
 async def test_a_submit_is_the_contracts_request() -> None:
     """Path, key, idempotency key and the exact bytes; the answer with its headers."""
@@ -392,6 +429,7 @@ async def test_a_submit_is_the_contracts_request() -> None:
     assert request.headers["content-type"] == "application/json"
 
 
+@every_way
 @pytest.mark.anyio
 async def test_a_cancelled_request_is_cancelled() -> None:
     """Cancellation is not swallowed, nor is it an outcome."""
@@ -466,6 +504,7 @@ def test_every_transport_error_of_httpx_is_known_here() -> None:
     assert all(NOTHING_SENT.values())
 
 
+@pytest.mark.usefixtures("around")
 @pytest.mark.anyio
 @pytest.mark.parametrize("kind", TRANSPORT_ERRORS, ids=[kind.__name__ for kind in TRANSPORT_ERRORS])
 async def test_each_transport_error_has_its_outcome(kind: type[Exception]) -> None:
@@ -474,6 +513,7 @@ async def test_each_transport_error_has_its_outcome(kind: type[Exception]) -> No
     assert await outcome_of(kind) is expected
 
 
+@pytest.mark.usefixtures("around")
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     "kind",
@@ -497,6 +537,7 @@ def test_a_reply_is_complete_or_none() -> None:
     assert Reply(200, {}, b"").body == b""
 
 
+@every_way
 @pytest.mark.anyio
 async def test_a_key_that_the_provider_repeats_ends_here() -> None:
     """Error messages are stored and shown; some providers quote the key in them."""

@@ -18,8 +18,22 @@ from nanobanana_batch.providers.link_rules import LinkRules
 from nanobanana_batch.providers.transports import Steps
 from nanobanana_batch.providers.watch import Secret, Watch
 from tests.service.no_descriptors import no_descriptors
-from tests.service.test_http_paid import BODY, QUICK, Raising, Seen, client, no_http, provider, send, serving
+from tests.service.test_http_paid import (
+    BODY,
+    QUICK,
+    Raising,
+    Seen,
+    around,
+    client,
+    every_way,
+    no_http,
+    provider,
+    send,
+    serving,
+    way,
+)
 
+__all__ = ["around", "way"]
 BASE_URL = "https://api.nanobanana.test"
 SHORT = Timeouts(connect_s=5, read_s=5, paid_s=0.5, free_s=0.5, link_s=5)
 SIGNATURE = "permission-4c1f"
@@ -107,6 +121,7 @@ async def test_what_a_proxy_does_before_the_request_left_leaves_nothing_in_doubt
     assert read.failure
 
 
+@every_way
 @pytest.mark.anyio
 async def test_without_descriptors_nothing_is_sent_and_nothing_dies() -> None:
     """A submit whose socket could not be opened is not paid for; afterwards all goes on."""
@@ -150,6 +165,7 @@ CONNECT = ("http11.send_request_headers.started", Asked(b"CONNECT"))
 POST = ("http11.send_request_headers.started", Asked(b"POST"))
 
 
+@pytest.mark.usefixtures("around")
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     ("steps", "expected"),
@@ -178,6 +194,7 @@ async def test_only_steps_of_connecting_mean_that_nothing_was_sent(
     assert caught.type is expected
 
 
+@pytest.mark.usefixtures("around")
 @pytest.mark.anyio
 async def test_the_http_library_tells_its_steps_by_these_names(
     monkeypatch: pytest.MonkeyPatch,
@@ -198,6 +215,7 @@ async def test_the_http_library_tells_its_steps_by_these_names(
     assert sent.endswith("False")
 
 
+@pytest.mark.usefixtures("around")
 @pytest.mark.anyio
 @pytest.mark.parametrize("kind", [ZeroDivisionError, AssertionError, LookupError, UnicodeError, RuntimeError])
 async def test_no_error_of_a_library_gets_through(kind: type[Exception]) -> None:

@@ -333,7 +333,17 @@ def test_the_service_shares_nothing_with_the_client() -> None:
 @pytest.mark.parametrize(
     ("library", "allowed"),
     [
-        ("httpx", ("providers.http", "providers.link_http", "providers.link_ways", "providers.transports")),
+        (
+            "httpx",
+            (
+                "providers.http",
+                "providers.fresh_posts",
+                "providers.link_http",
+                "providers.link_ways",
+                "providers.transports",
+            ),
+        ),
+        ("httptools", ("providers.fresh_posts",)),
         ("aiohttp", ("providers.failure_words", "providers.link_ways", "providers.transports")),
         ("httpx_aiohttp", ("providers.transports",)),
         ("certifi", ("providers.trust",)),
