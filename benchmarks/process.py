@@ -55,7 +55,7 @@ def carried_out(
 
 
 class _Peak:
-    """Looks again and again until the process has ended; the mark only rises, so that the last look counts."""
+    """Looks again and again until the process has ended; the mark only rises: the last look counts."""
 
     def __init__(self, pid: int) -> None:
         self._status = Path(f"/proc/{pid}/status")
