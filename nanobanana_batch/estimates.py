@@ -61,6 +61,11 @@ class Cost:
     """None: what a credit costs is not known."""
 
     @property
+    def rows(self) -> int:
+        """How many rows these are."""
+        return self.by_replies + self.by_profile + self.by_list + self.by_earlier + self.unpriced
+
+    @property
     def sources(self) -> tuple[Source, ...]:
         """Where prices came from apart from the folder itself."""
         counts = {Source.PROFILE: self.by_profile, Source.LIST: self.by_list}

@@ -76,6 +76,7 @@ class RunOptions(ProviderOptions, PaceOptions, total=False):
     - `callback_url`: where the provider can call this machine when a task has ended, over https [nowhere]
     - `callback_listen`: `"HOST:PORT"` where these calls arrive [127.0.0.1:8080]
     - `as_copy`: go on in a copy of a folder, or in one that was moved to another machine; once [False]
+    - `shard`: only one part of several, `"1/4"`, each in a folder of its own [the whole manifest]
     """
 
     format: str | None
@@ -92,6 +93,7 @@ class RunOptions(ProviderOptions, PaceOptions, total=False):
     callback_url: str | None
     callback_listen: str | None
     as_copy: bool
+    shard: str | None
 
 
 class RetryOptions(ProviderOptions, PaceOptions, total=False):

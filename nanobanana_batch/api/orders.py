@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nanobanana_batch.jobs.order import Order
     from nanobanana_batch.jobs.plan import PlannedRequest, PlannedRow, Terms
     from nanobanana_batch.live.hooks import Hooks
+    from nanobanana_batch.state.shards import Shard
 
 
 _OF_A_RUN_ALONE = frozenset(
@@ -128,7 +129,17 @@ def order_of(manifest: Given, out: Any, provider: str, options: Mapping[str, Any
         called=manifest.called,
         allow_outside=tuple(map(Path, _several(options.get("allow_outside", ())))),
         as_copy="as_copy" in options,
+        shard=_shard(options.get("shard")),
     )
+
+
+def _shard(text: str | None) -> Shard | None:
+    from nanobanana_batch.state.shards import read_shard
+
+    try:
+        return None if text is None else read_shard(str(text))
+    except ValueError as error:
+        raise UsageError(f"shard: {error}.") from error
 
 
 def settings_of(options: Mapping[str, Any]) -> Settings:

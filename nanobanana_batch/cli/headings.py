@@ -5,7 +5,7 @@ from __future__ import annotations
 OTHER = "Other options"
 
 _COMMON = {
-    "Which rows": "--only --row --limit --pilot --skip",
+    "Which rows": "--only --row --limit --pilot --skip --shard --procs",
     "What the manifest is": "--format --columns --id --defaults --variables --allow-outside"
     " --allow-unknown-model",
     "What to show": "--rows --show-request --out-csv --for-spreadsheets --verify --refresh --watch",

@@ -92,6 +92,11 @@ _MANIFEST_OPTIONS = (
         is_flag=True,
         help="Keep state.sqlite3 on a network file system: two runs on it may pay twice.",
     ),
+    click.option(
+        "--shard",
+        metavar="I/N",
+        help="Only the I-th of N parts of the manifest, in a folder of its own.  [default: all of it]",
+    ),
 )
 
 

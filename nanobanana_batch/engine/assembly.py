@@ -20,6 +20,7 @@ from nanobanana_batch.engine.limits.pace import Outage, Rate, RetryBudget
 from nanobanana_batch.engine.limits.paid_sections import PaidSections
 from nanobanana_batch.engine.limits.quota import DailyQuota
 from nanobanana_batch.engine.limits.retries import Retries
+from nanobanana_batch.engine.limits.shared import Shared
 from nanobanana_batch.engine.limits.slots import Slots
 from nanobanana_batch.engine.limits.space import Space
 from nanobanana_batch.engine.limits.submit_pace import SubmitPace
@@ -37,6 +38,8 @@ from nanobanana_batch.files.folder import Folder
 from nanobanana_batch.files.log import NO_LOG, Log
 from nanobanana_batch.model import Kind, Request
 from nanobanana_batch.providers.base import Provider
+from nanobanana_batch.sharing.link import Link
+from nanobanana_batch.sharing.values import Report
 from nanobanana_batch.state.store import Store
 from nanobanana_batch.steady import steady_s
 
@@ -120,6 +123,29 @@ def assemble(
         counts=counts,
         commands=commands,
     )
+
+
+def shared(parts: Parts, link: Link, estimated: float | None) -> Shared:
+    """What holds a run to its share of the limits; `estimated`: credits that its folder will have cost."""
+    return Shared(
+        link,
+        parts.settings,
+        parts.wire,
+        parts.spending.slots,
+        parts.spending.budget,
+        parts.pacing.rate,
+        parts.pacing.pace,
+        parts.record.tally,
+        estimated,
+    )
+
+
+def idle_report(settings: Settings, store: Store, shard: int) -> Report:
+    """What a shard says of itself that has nothing to send or to collect."""
+    slots, stop = Slots(settings.concurrency, Tally()), Stop()
+    budget = Budget(settings.max_credits, store, lambda request: None, slots, stop)
+    spent = budget.committed
+    return Report(shard, incarnation=f"idle-{shard}", committed=spent, estimated=spent, is_finished=True)
 
 
 def _wire(

@@ -18,6 +18,7 @@ from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.provider_names import is_practice
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.roster import Roster
+from nanobanana_batch.state.shards import Shard
 
 if TYPE_CHECKING:
     from nanobanana_batch.providers.profile import Profile
@@ -58,6 +59,8 @@ class Order:
     """Folders beside the manifest's and the working directory that it may read from."""
     as_copy: bool = False
     """The person knows that the output folder was worked on in another place, too."""
+    shard: Shard | None = None
+    """Which part of the manifest is to be made; None: all of it."""
 
 
 def open_ordered(order: Order) -> Manifest:
@@ -150,6 +153,8 @@ def folder_of(order: Order, manifest: Manifest) -> Folder:
             hint="Add `name: ...` to it, or give --out.",
         )
     path = order.out or OUTPUTS / manifest.name
+    if order.out is None and order.shard is not None:
+        path /= order.shard.folder_name
     return choose(path, order.state_dir, risk_network=order.risk_network_filesystem)
 
 

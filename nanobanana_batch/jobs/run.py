@@ -30,6 +30,7 @@ from nanobanana_batch.jobs.order import (
 from nanobanana_batch.jobs.outcome import Outcome, worked
 from nanobanana_batch.jobs.pilot import Projection, choose_pilot, project
 from nanobanana_batch.jobs.session import Session, notice_lost_files
+from nanobanana_batch.jobs.shards import refuse_another_division, refuse_another_part
 from nanobanana_batch.manifest import Manifest
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.roster import Roster
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from nanobanana_batch.engine.settings import Settings
     from nanobanana_batch.engine.signals import Interrupts
     from nanobanana_batch.engine.tally import Tally
+    from nanobanana_batch.sharing.link import Link
 
 
 def run(
@@ -48,10 +50,12 @@ def run(
     tally: Tally,
     pilot: int | None = None,
     interrupts: Interrupts | None = None,
+    link: Link | None = None,
 ) -> Outcome:
     """Make what the manifest asks for and is not made yet, or only a pilot of so many rows.
 
-    `interrupts`: where the wish to stop comes from, if not from signals of this process.
+    `interrupts`: where the wish to stop comes from, if not from signals of this process. `link`: to who
+    shares the limits of the settings among several runs; without one all of them are this run's.
 
     Raises:
         UsageError: something is wrong with the order; nothing was sent.
@@ -69,6 +73,7 @@ def run(
     settings = fitted(replace(settings, asks_resting=False), tally, callbacks=callbacks)
     line = _connected(order, settings)
     path = folder_of(order, manifest).path
+    refuse_another_division(path, order.shard)
     worked_on = was_worked_on(path)
     with ExitStack() as locks:
         # The lock first where there is a folder: a second process leaves at once, however long the manifest.
@@ -79,6 +84,8 @@ def run(
         _refuse_or_warn(order, manifest, roster, line, tally)
         if pilot is not None:
             settings = _piloted(roster, manifest, settings, tally, pilot)
+        if order.shard is not None:
+            roster.keep(order.shard)
         if not is_locked:
             with before_sending():
                 make(path, disk)
@@ -86,12 +93,24 @@ def run(
         folder = _ready_to_write(order, manifest, disk, locks, worked_on=worked_on)
         store = locks.enter_context(opened(folder, disk, as_copy=order.as_copy))
         refuse_mixing(path, store.providers(), line.name)
+        with open_reader(folder.state) as reader:
+            refuse_another_part(path, reader, order.shard)
         store.take_manifest(roster, name=manifest.name, variables=manifest.variables)
         store.remember(CONNECTION, order.connection.as_text())
         notice_lost_files(store, path)
-        refusal = _too_dear(folder, line, settings, tally)
+        cost = _known_cost(folder, line, settings, tally)
         session = Session(
-            store, disk, folder, line, settings, tally, order.callback_route, refusal, interrupts
+            store,
+            disk,
+            folder,
+            line,
+            settings,
+            tally,
+            order.callback_route,
+            _too_dear(cost, settings.max_credits),
+            interrupts,
+            link,
+            None if cost is None or cost.unpriced else cost.spent + cost.credits,
         )
         interrupts.raise_if_came()
         outcome = worked(session)
@@ -133,17 +152,20 @@ def _piloted(roster: Roster, manifest: Manifest, settings: Settings, tally: Tall
     return replace(settings, scope=Scope(only=pilot.positions))
 
 
-def _too_dear(folder: Folder, line: CheckedConnection, settings: Settings, tally: Tally) -> str:
-    """Why nothing new is paid for, where it is known before that the limit will not do."""
-    limit = settings.max_credits
-    if limit is None:
-        return ""
+def _known_cost(folder: Folder, line: CheckedConnection, settings: Settings, tally: Tally) -> Cost | None:
+    """What the rows to make will cost, and what the folder has cost; None where nobody limits that."""
+    if settings.max_credits is None:
+        return None
     if line.prices.note:
         tally.say_once(f"warning: {line.prices.note}")
     with open_reader(folder.state, folder.told()) as reader:
         rows = reader.to_pay(settings.scope, settings.max_attempts)
-        cost = Prices(seen_by(reader), line.prices).cost(rows)
-    if not rows or not cost.is_over(limit):
+        return Prices(seen_by(reader), line.prices).cost(rows)
+
+
+def _too_dear(cost: Cost | None, limit: float | None) -> str:
+    """Why nothing new is paid for, where it is known before that the limit will not do."""
+    if cost is None or limit is None or not cost.rows or not cost.is_over(limit):
         return ""
     before = f", and this folder has cost {amount(cost.spent)} before" if cost.spent else ""
     return (

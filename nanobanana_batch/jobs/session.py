@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from nanobanana_batch.files.standing import Look, Stands
 from nanobanana_batch.jobs.connection import CONNECTION, CheckedConnection, way_to
 from nanobanana_batch.live.file import told_beside
 from nanobanana_batch.model import RowStatus
+from nanobanana_batch.sharing.link import Link, LinkLost
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.reader import KEPT_IMAGES, Reader, open_reader
 from nanobanana_batch.state.scope import Scope
@@ -82,6 +83,10 @@ class Session:
     """Why nothing new is to be paid for; what is paid for is collected all the same."""
     interrupts: Interrupts | None = None
     """Where the wish to stop comes from; None: from signals of this process."""
+    link: Link | None = None
+    """To who shares the person's limits among several runs; None: this one has all of them."""
+    estimated: float | None = None
+    """Credits that the folder will have cost when all is made, as far as that is known."""
 
     @property
     def commands(self) -> FolderCommands:
@@ -120,6 +125,8 @@ def work(session: Session) -> Worked:
         if session.refusal:
             stop.ask(session.refusal, needs_change=True)
         had_work = has_work(session)
+        if not had_work and session.link is not None:
+            _tell_idle(session, session.link)
         if had_work:
             if session.line.key_goes:
                 session.tally.say_once(session.line.key_goes)
@@ -276,7 +283,7 @@ def has_work(session: Session) -> bool:
 def _drive(session: Session, stop: Stop, log: Log) -> None:
     import anyio
 
-    from nanobanana_batch.engine.assembly import Machine, Person, assemble
+    from nanobanana_batch.engine.assembly import Machine, Person, assemble, shared
     from nanobanana_batch.engine.run import Run
     from nanobanana_batch.engine.signals import Signals
 
@@ -301,6 +308,8 @@ def _drive(session: Session, stop: Stop, log: Log) -> None:
             engine = Run(parts)
             async with anyio.create_task_group() as group:
                 await group.start(interrupts.listen, engine, stop, session.tally)
+                if session.link is not None:
+                    await group.start(shared(parts, session.link, session.estimated).obey)
                 with after_sending():
                     await engine.go()
                 group.cancel_scope.cancel()
@@ -311,6 +320,16 @@ def _drive(session: Session, stop: Stop, log: Log) -> None:
         raise _first_of_ours(group) from group
     except OSError as error:
         raise RunStopped(system_words(error)) from error
+
+
+def _tell_idle(session: Session, link: Link) -> None:
+    """The others need not wait for this one, and what its folder has cost counts."""
+    import anyio
+
+    from nanobanana_batch.engine.assembly import idle_report
+
+    with suppress(LinkLost):
+        anyio.run(link.exchange, idle_report(session.settings, session.store, link.shard))
 
 
 def _patience(session: Session) -> Settings:

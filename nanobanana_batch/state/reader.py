@@ -517,6 +517,10 @@ class Reader:
         roster.keep_ids(self._ask)
         return Comparison(self._db, roster, max_attempts)
 
+    def has_sent(self) -> bool:
+        """Whether anything was ever sent for the folder."""
+        return bool(self._ask("SELECT 1 FROM requests LIMIT 1"))
+
     def each(self, query: str) -> Iterator[tuple[Any, ...]]:
         """What a query of this room's other readers finds, streamed."""
         return self._db.execute(query)

@@ -31,6 +31,7 @@ from nanobanana_batch.model import (
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state.clashes import DERIVED, NAMED, SUGGESTED, Clashes, FoldId, NameRow, mark_of
 from nanobanana_batch.state.prices import BY_KIND, KIND, PriceClass, counted
+from nanobanana_batch.state.shards import Shard
 from nanobanana_batch.state.twins import Read, Twins, assigned
 
 _CACHE_KIB = 8192
@@ -71,6 +72,8 @@ class Roster:
         self._db.execute(_TABLE)
         self._count = 0
         self._digest = hashlib.sha256()
+        self.shard: Shard | None = None
+        """Of which part the rows are; None: of the whole manifest."""
 
     def __enter__(self) -> Self:
         return self
@@ -114,6 +117,19 @@ class Roster:
             for key, _, id_, request, _, variables, source in self.columns():
                 self._note(key, id_, request, variables, source)
         self._db.execute("COMMIT")
+
+    def keep(self, shard: Shard) -> None:
+        """Leave out the rows of other shards; the others keep the keys, ids and places that they have.
+
+        Before `follow`: keys still say what rows ask for, and those that ask for the same stay together.
+        """
+        self._db.create_function("holds", 1, shard.holds, deterministic=True)
+        self._db.execute(
+            f"DELETE FROM roster WHERE NOT CASE WHEN base_key IS NULL THEN {shard.condition}"
+            " ELSE holds(base_key) END"
+        )
+        ((self._count,),) = self._db.execute("SELECT count(*) FROM roster").fetchall()
+        self.shard = shard
 
     def follow(self, twins: Twins) -> None:
         """Give rows that ask for the same the keys under which a state knows what was made for them."""

@@ -38,6 +38,7 @@ from nanobanana_batch.state.prices import (
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.schema import VERSION, bring_up_to_date, refuse_foreign_tables
 from nanobanana_batch.state.scope import Scope
+from nanobanana_batch.state.shards import SHARD
 from nanobanana_batch.state.soundness import (
     names_what_no_run_names,
     refuse_unsound,
@@ -198,6 +199,8 @@ class Store:
         """
         known = {"manifest": name, "variables": json.dumps(list(variables)), "digest": roster.digest}
         known[HAS_TWINS] = ""
+        if roster.shard is not None:
+            known[SHARD] = str(roster.shard)
         if all(self.meta(key) == value for key, value in known.items()):
             return
         if self.meta(HAS_TWINS) is None and (found := self._legacy_twins()):

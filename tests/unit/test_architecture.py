@@ -116,6 +116,7 @@ BELOW: dict[str, set[str]] = {
     "project_file": {"errors", "files"},
     "catalog": {"wording", "errors", "model"},
     "user_folders": set(),
+    "sharing": set(),
     "provider_names": set(),
     "spreadsheets": set(),
     "collection": {
@@ -147,7 +148,7 @@ BELOW: dict[str, set[str]] = {
     },
     "providers": {"wording", "errors", "steady", "model", "files", "catalog", "pricing", "provider_names"},
     "engine": {"wording", "errors", "commands", "steady", "model", "fidelity", "files", "state", "providers"}
-    | {"defaults", "provider_names"},
+    | {"defaults", "provider_names", "sharing"},
     "results": {"errors", "model", "fidelity", "files", "state", "estimates", "live"}
     | {"spreadsheets", "collection"},
     "estimates": {"errors", "model", "state", "pricing"},
@@ -173,7 +174,7 @@ BELOW: dict[str, set[str]] = {
     "jobs.connection": {"defaults", "errors", "model", "catalog", "files", "pricing", "providers", "service"}
     | {"provider_names"},
     "jobs.session": {"errors", "commands", "model", "files", "state", "providers", "engine", "receiver"}
-    | {"estimates", "live", "jobs.connection"},
+    | {"estimates", "live", "sharing", "jobs.connection"},
     "jobs.starter": {"errors"},
     "jobs.opening": {"errors", "file_names", "files", "state"},
     "jobs.rebuild": {"errors", "model", "files", "state"},
@@ -187,9 +188,12 @@ BELOW: dict[str, set[str]] = {
     "jobs.retry": {"errors", "model", "files", "state", "engine"}
     | {"jobs.connection", "jobs.collect", "jobs.outcome"},
     "jobs.run": {"wording", "errors", "files", "state", "manifest", "engine", "estimates", "receiver"}
-    | {"jobs.connection", "jobs.session", "jobs.opening", "jobs.order", "jobs.outcome", "jobs.pilot"},
+    | {"jobs.connection", "jobs.session", "jobs.opening", "jobs.order", "jobs.outcome", "jobs.pilot"}
+    | {"jobs.shards", "sharing"},
     "jobs.plan": {"wording", "errors", "model", "files", "state", "manifest", "catalog", "providers"}
-    | {"defaults", "pricing", "estimates", "jobs.connection", "jobs.order", "jobs.pilot"},
+    | {"defaults", "pricing", "estimates", "jobs.connection", "jobs.order", "jobs.pilot"}
+    | {"jobs.shards"},
+    "jobs.shards": {"errors", "files", "state"},
     "jobs.prices": {"errors", "model", "catalog", "providers", "pricing", "jobs.connection"},
     "jobs.told": {"errors", "engine", "live", "jobs.outcome"},
     "jobs.outlook": {"errors", "files", "state", "providers", "pricing", "estimates", "results", "live"}

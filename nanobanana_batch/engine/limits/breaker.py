@@ -63,6 +63,13 @@ class Breaker:
         return self._is_tripped or self._quota.is_used_up
 
     @property
+    def trouble(self) -> str:
+        """Why they are; empty while they are not."""
+        if self._is_tripped:
+            return f"the provider {self._reason}"
+        return "the daily quota is used up" if self._quota.is_used_up else ""
+
+    @property
     def failures(self) -> int:
         """Submits in a row without a usable answer."""
         return self._failures

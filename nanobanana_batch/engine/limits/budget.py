@@ -9,7 +9,7 @@ kind goes alone: nothing of any kind is sent before it is answered, since nobody
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import anyio
 
@@ -39,6 +39,13 @@ class Budget:
         stop: Stop,
     ) -> None:
         self._limit = limit
+        self._of_all = limit
+        """What the person allows, where this folder may have only a part of it just now."""
+        self._may_grow = False
+        """Others may leave more to this folder."""
+        self._asked: tuple[PriceClass, Request] | None = None
+        """What was asked for last."""
+        self._waiting = 0
         self._listed_price = listed_price
         self._slots = slots
         self._stop = stop
@@ -81,6 +88,42 @@ class Budget:
         """Used, reserved and unknown credits, those that are just being sent included."""
         return self._ended + sum(map(sum, (part.values() for part in self._parts)))
 
+    def share(self, credits: float, *, is_all: bool) -> None:
+        """So many credits may this folder cost, all runs together; more later, unless that is all."""
+        self._limit, self._may_grow = credits, not is_all
+        self._tell()
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for room."""
+        return self._waiting
+
+    @property
+    def is_first(self) -> bool:
+        """Whether a request is out, or waits, whose reply tells what its kind costs."""
+        if (self._unpriced | self._first) - self._held:
+            return True
+        return self._waiting > 0 and self._asked is not None and self._asked[0] not in self._confirmed
+
+    @property
+    def next_price(self) -> float | None:
+        """What a request costs as the one that was asked for last, as far as anybody says."""
+        return None if self._asked is None else self._price(*self._asked)
+
+    @property
+    def prices(self) -> dict[PriceClass, float]:
+        """What replies have said."""
+        return {kind: price for kind, price in self._known.items() if kind in self._confirmed}
+
+    def learn(self, prices: Mapping[PriceClass, float]) -> None:
+        """Replies to others have said so."""
+        for kind, price in prices.items():
+            self._known[kind] = max(price, self._known.get(kind, 0.0))
+            self._confirmed.add(kind)
+            self._price_others(kind, price)
+        if prices:
+            self._tell()
+
     @property
     def _parts(self) -> tuple[dict[int, float], ...]:
         return self._costs, self._earlier, self._anew
@@ -108,6 +151,14 @@ class Budget:
             self._anew[attempt] = price or 0.0
 
     async def _room(self, kind: PriceClass, request: Request) -> float | None:
+        self._asked = kind, request
+        self._waiting += 1
+        try:
+            return await self._room_of(kind, request)
+        finally:
+            self._waiting -= 1
+
+    async def _room_of(self, kind: PriceClass, request: Request) -> float | None:
         while not self._stop.asked:
             price = self._price(kind, request)
             if price is None and self._is_untold and self._limit is not None:
@@ -317,17 +368,22 @@ class Budget:
         least = self._dearest if price is None else price
         if is_moving and self.committed - refundable + least <= self._limit + _ROUNDING:
             return
-        if self._unpriced and self.is_finding_out():
+        if self._may_grow or (self._unpriced and self.is_finding_out()):
             return
         if price is None and self._unpriced and self.committed < self._limit - _ROUNDING:
             self._stop.ask(_IN_DOUBT, needs_change=True)
             return
         self._stop.ask(
-            f"--max-credits {amount(self._limit)} is reached: {amount(self.committed)} credits are used,"
-            f" reserved or unaccounted for in this folder, and the next request costs {_said(price)}."
+            f"--max-credits {amount(self._of_all or 0.0)} is reached{self._by_all}: {amount(self.committed)}"
+            " credits are used, reserved or unaccounted for in this folder, and the next request costs"
+            f" {_said(price)}."
             " Give a higher --max-credits to go on.",
             needs_change=True,
         )
+
+    @property
+    def _by_all(self) -> str:
+        return "" if self._limit == self._of_all else " by all shards together"
 
     async def _changes(self) -> bool:
         """Whether anything does; not for ever: the wish to stop is looked at too."""

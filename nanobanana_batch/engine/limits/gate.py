@@ -24,6 +24,8 @@ _SELDOM_S = 600.0
 """Between two lines about waits, unless one is much longer than the last that was told."""
 _MUCH = 2.0
 _ABOUT = "wait"
+_LOOK_S = 1.0
+"""How often who waits for something else than a moment looks whether somebody asks to stop."""
 
 
 class SubmitGate:
@@ -45,6 +47,7 @@ class SubmitGate:
         self._now = now
         self._written = 0
         """Replies that ask to wait and are being written down: they count from now on, not from then."""
+        self._is_paused = False
         self._news = anyio.Event()
         self._told_at = -math.inf
         self._told_s = 0.0
@@ -52,7 +55,22 @@ class SubmitGate:
     @property
     def is_open(self) -> bool:
         """Whether everybody may pass."""
-        return self._gate.is_open and not self._written
+        return self._gate.is_open and not self._written and not self._is_paused
+
+    @property
+    def left_s(self) -> float:
+        """For how long the provider asks to wait from now on."""
+        return self._gate.left_s
+
+    def pause(self, is_paused: bool) -> None:
+        """Let nobody pass until somebody says otherwise, who decides for several runs."""
+        if is_paused != self._is_paused:
+            self._is_paused = is_paused
+            self._tell_waiting()
+
+    def _tell_waiting(self) -> None:
+        self._news.set()
+        self._news = anyio.Event()
 
     @contextmanager
     def heard(self, outcome: SubmitOutcome) -> Iterator[None]:
@@ -63,8 +81,7 @@ class SubmitGate:
             yield
         finally:
             self._written -= asks
-            self._news.set()
-            self._news = anyio.Event()
+            self._tell_waiting()
 
     def hold(self, seconds: float, words: str = "") -> None:
         """A reply, in these words, asks to wait so many seconds; the run stops where it would not."""
@@ -84,8 +101,9 @@ class SubmitGate:
     async def passed(self, stop: Stop | None = None) -> None:
         """Return when the gate is open, or when someone asks to stop."""
         await self._gate.passed(stop)
-        while self._written and not (stop is not None and stop.asked):
-            await self._news.wait()
+        while (self._written or self._is_paused) and not (stop is not None and stop.asked):
+            with anyio.move_on_after(_LOOK_S):
+                await self._news.wait()
             await self._gate.passed(stop)
 
     def worked(self) -> None:

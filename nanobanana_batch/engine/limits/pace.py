@@ -35,6 +35,11 @@ class Gate:
         """Whether everybody may pass."""
         return self._open_at <= anyio.current_time()
 
+    @property
+    def left_s(self) -> float:
+        """How long it stays closed."""
+        return max(0.0, self._open_at - anyio.current_time())
+
     def hold(self, seconds: float) -> None:
         """Let nobody pass for so many seconds from now on."""
         self._open_at = max(self._open_at, anyio.current_time() + seconds)
@@ -56,6 +61,11 @@ class Rate:
     def __init__(self, per_s: float = math.inf) -> None:
         self._every_s = 1.0 / per_s
         self._next = 0.0
+
+    def share(self, per_s: float) -> None:
+        """So many a second from now on."""
+        if per_s > 0.0:
+            self._every_s = 1.0 / per_s
 
     def charge(self, count: int) -> None:
         """So many more were sent than `passed` was asked for."""

@@ -22,6 +22,8 @@ class Slots:
     def __init__(self, count: int, tally: Tally) -> None:
         self.provider = TaskBound(count)
         """What is known of how many the provider takes."""
+        self._share: int | None = None
+        """How many are this run's, where several share what the person allows."""
         self._tally = tally
         self._taken = 0
         self._unsent = 0
@@ -32,7 +34,13 @@ class Slots:
     @property
     def bound(self) -> int:
         """How many may be taken now."""
-        return self.provider.at(anyio.current_time())
+        bound = self.provider.at(anyio.current_time())
+        return bound if self._share is None else min(bound, self._share)
+
+    def share(self, count: int) -> None:
+        """So many are this run's from now on; what is taken beyond them stays taken."""
+        self._share = count
+        self._admit()
 
     @property
     def running(self) -> int:

@@ -32,6 +32,8 @@ class SubmitPace:
         self._rate = SubmitRate()
         self._line = anyio.Lock()
         self._news = anyio.Event()
+        self.accepted_so_far = 0
+        """Requests that were taken in this run."""
         self._on_wire = 0
         self._refused_at = 0
         """How many tasks ran when a request was last refused for their number."""
@@ -45,6 +47,13 @@ class SubmitPace:
     def bound(self) -> int:
         """How many tasks may run at once."""
         return self._slots.bound
+
+    @property
+    def held_to_per_min(self) -> float | None:
+        """New requests a minute that are known to pass; None while nobody asks to slow down."""
+        if self._rate.is_stuck:
+            return 0.0
+        return None if self._rate.is_free else 60.0 * self._rate.passes_per_s
 
     async def turn(self, is_void: Callable[[], bool], *, is_repeat: bool = False) -> None:
         """Return when one more request may go out, in turn, or when nobody wants that any more.
@@ -72,6 +81,7 @@ class SubmitPace:
     def accepted(self) -> None:
         """A request was taken: what the provider takes is at least this."""
         now = anyio.current_time()
+        self.accepted_so_far += 1
         self._rate.accepted(now)
         if self._slots.provider.accepted(now, self._slots.running):
             self._rate.forget(now)

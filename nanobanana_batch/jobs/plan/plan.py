@@ -13,7 +13,7 @@ from nanobanana_batch.errors import ImageRejected, TooManyRows
 from nanobanana_batch.estimates import Cost, Duration, Prices, Seen, duration
 from nanobanana_batch.files.references import size_of
 from nanobanana_batch.jobs.order import Order
-from nanobanana_batch.jobs.pilot import Pilot, choose_first, choose_pilot
+from nanobanana_batch.jobs.pilot import Pilot
 from nanobanana_batch.jobs.plan.rows import write_table
 from nanobanana_batch.jobs.plan.survey import Ground, Survey, Terms, opened, surveyed
 from nanobanana_batch.manifest import TRUE, Picked, Skipped, derive_id, fold_id
@@ -160,29 +160,26 @@ def make_plan(
     """
     terms = terms or Terms()
     try:
-        with surveyed(order, terms) as survey:
+        with surveyed(order, terms, pilot, limit) as survey:
             said = [] if table is None else write_table(survey, table, order.manifest)
-            plan = _planned(survey, first, terms, pilot, limit)
+            plan = _planned(survey, first, terms, pilot)
             where = None if table is None else str(table)
             return replace(plan, warnings=(*plan.warnings, *said), table=where)
     except TooManyRows as error:
-        if table is not None or pilot is not None or limit is not None:
+        if any(asked is not None for asked in (table, pilot, limit, order.shard)):
             raise
         with opened(order) as ground:
             return _counted(ground, first, terms, error.rows)
 
 
-def _planned(survey: Survey, first: int, terms: Terms, pilot_rows: int | None, limit: int | None) -> Plan:
+def _planned(survey: Survey, first: int, terms: Terms, pilot_rows: int | None) -> Plan:
     ground, roster, counts = survey.ground, survey.roster, survey.counts()
     to_pay = survey.to_pay()
     prices = Prices(ground.seen, ground.prices)
     cost = prices.cost(to_pay)
     ratios = roster.tally(("aspect_ratio",))
     gone = survey.comparison.gone() if survey.comparison else Counter[RowStatus]()
-    factors = ground.manifest.factor_names
-    pilot = None if limit is None else choose_first(roster, limit)
-    if pilot_rows is not None:
-        pilot = choose_pilot(roster, factors, pilot_rows)
+    shown = islice(_shown(survey, survey.pilot), first)
     return Plan(
         manifest=ground.manifest.name,
         folder=str(ground.folder.path),
@@ -199,7 +196,7 @@ def _planned(survey: Survey, first: int, terms: Terms, pilot_rows: int | None, l
         uploads=_uploads(roster),
         groups=_groups(ground, roster.kinds(), to_pay, prices),
         aspect_ratios={ratio or "-": count for (ratio,), count in ratios.most_common()},
-        pilot=_planned_pilot(survey, pilot, prices, pilot_rows) if pilot else None,
+        pilot=_planned_pilot(survey, survey.pilot, prices, pilot_rows) if survey.pilot else None,
         cost=cost,
         is_free=ground.is_free,
         max_credits=terms.max_credits,
@@ -207,7 +204,7 @@ def _planned(survey: Survey, first: int, terms: Terms, pilot_rows: int | None, l
         repeated=roster.repeated(),
         repeated_ids=tuple(roster.repeated_ids(_REPEATED_SHOWN)),
         warnings=_warnings(ground, cost),
-        first_rows=tuple(_first_row(row, status) for row, status in islice(_shown(survey, pilot), first)),
+        first_rows=tuple(_first_row(row, status) for row, status in shown),
         table=None,
     )
 

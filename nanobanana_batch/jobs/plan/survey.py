@@ -21,6 +21,8 @@ from nanobanana_batch.jobs.order import (
     refuse_mixing,
     refuse_parents,
 )
+from nanobanana_batch.jobs.pilot import Pilot, choose_first, choose_pilot
+from nanobanana_batch.jobs.shards import refuse_another_division, refuse_another_part
 from nanobanana_batch.manifest import Manifest
 from nanobanana_batch.pricing.book import PriceBook
 from nanobanana_batch.state.comparison import Comparison, Prospect
@@ -63,6 +65,8 @@ class Survey:
     roster: Roster
     comparison: Comparison | None
     """None where there is no state yet."""
+    pilot: Pilot | None = None
+    """A part of the whole manifest that is to come first."""
 
     def prospects(self) -> Iterable[Prospect]:
         """How each row stands, in manifest order; without a state this does not end."""
@@ -96,6 +100,7 @@ def opened(order: Order) -> Iterator[Ground]:
 
     manifest = open_ordered(order)
     folder = folder_of(order, manifest)
+    refuse_another_division(folder.path, order.shard)
     refuse_amnesia(folder, worked_on=was_worked_on(folder.path))
     with ExitStack() as stack:
         state = open_reader(folder.state, folder.told())
@@ -104,6 +109,8 @@ def opened(order: Order) -> Iterator[Ground]:
             name = provider_name(order.connection)
             refuse_mixing(folder.path, reader.providers() if reader else (), name)
             refuse_parents(manifest, folder, name)
+        if reader is not None:
+            refuse_another_part(folder.path, reader, order.shard)
         profile = load_profile(order.connection.provider)
         catalog, dialect = catalog_for(profile), profile.dialect
         prices = price_book(profile, order.connection.base_url)
@@ -113,8 +120,10 @@ def opened(order: Order) -> Iterator[Ground]:
 
 
 @contextmanager
-def surveyed(order: Order, terms: Terms) -> Iterator[Survey]:
-    """All rows, beside what the folder knows of them.
+def surveyed(
+    order: Order, terms: Terms, pilot: int | None = None, limit: int | None = None
+) -> Iterator[Survey]:
+    """All rows of the order, beside what the folder knows of them; and which of them come first.
 
     Raises:
         TooManyRows: a run does not take so many.
@@ -123,4 +132,14 @@ def surveyed(order: Order, terms: Terms) -> Iterator[Survey]:
     """
     with opened(order) as ground, expanded(ground.manifest) as roster:
         reader = ground.reader
-        yield Survey(ground, roster, reader.compare(roster, terms.max_attempts) if reader else None)
+        first = _first(ground, roster, pilot, limit)
+        if order.shard is not None:
+            roster.keep(order.shard)
+        yield Survey(ground, roster, reader.compare(roster, terms.max_attempts) if reader else None, first)
+
+
+def _first(ground: Ground, roster: Roster, pilot: int | None, limit: int | None) -> Pilot | None:
+    """Chosen of the whole manifest, so that all shards together make what one run would."""
+    if pilot is not None:
+        return choose_pilot(roster, ground.manifest.factor_names, pilot)
+    return None if limit is None else choose_first(roster, limit)

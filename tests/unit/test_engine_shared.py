@@ -1,0 +1,194 @@
+"""Several runs in virtual time that share one person's limits: none is passed by all of them together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+import trio.testing
+
+from nanobanana_batch.engine.assembly import shared
+from nanobanana_batch.engine.run import Run
+from nanobanana_batch.engine.settings import Settings
+from nanobanana_batch.engine.tally import Tally
+from nanobanana_batch.engine.work import Stop
+from nanobanana_batch.file_names import IMAGE_FOLDER
+from nanobanana_batch.files.folder import STATE_NAME
+from nanobanana_batch.jobs.session import count_up
+from nanobanana_batch.model import RowStatus
+from nanobanana_batch.providers.base import SubmitOutcome
+from nanobanana_batch.sharing.coordinator import Coordinator
+from nanobanana_batch.sharing.link import LinkLost
+from nanobanana_batch.sharing.values import Grant, Limits, Report
+from nanobanana_batch.state.reader import open_reader
+from nanobanana_batch.state.store import Store
+from tests.unit.night import PROMPTS, Night
+from tests.unit.test_engine_budget import Shop
+
+
+@dataclass
+class Near:
+    """A coordinator in the same process; it may be out of reach for a while."""
+
+    coordinator: Coordinator
+    shard: int
+    reports: list[Report] = field(default_factory=list)
+    lost_from_s: float = 1e9
+    lost_until_s: float = 0.0
+
+    async def exchange(self, report: Report) -> Grant:
+        """At once."""
+        now = anyio.current_time()
+        if self.lost_from_s <= now < self.lost_until_s:
+            raise LinkLost("out of reach")
+        self.reports.append(report)
+        return self.coordinator.exchange(report, now)
+
+
+@dataclass
+class Busy(Shop):
+    """Counts what runs at the same moment for all who ask it."""
+
+    most_at_once: int = 0
+    sent_at: list[float] = field(default_factory=list)
+
+    async def submit(self, body: bytes, idempotency_key: str) -> SubmitOutcome:
+        """One more."""
+        outcome = await super().submit(body, idempotency_key)
+        now = anyio.current_time()
+        self.sent_at.append(now)
+        running = sum(1 for task in self.tasks.values() if task.done_at > now)
+        self.most_at_once = max(self.most_at_once, running)
+        return outcome
+
+
+def nights(folder: Path, shop: Shop, count: int, rows: int, **settings: object) -> list[Night]:
+    """So many folders with so many rows each, at one provider."""
+    made = []
+    for number in range(1, count + 1):
+        prompts = [f"shard {number}: {prompt}" for prompt in PROMPTS[:rows]]
+        it = Night(folder / str(number), shop, prompts, Settings(**settings))  # type: ignore[arg-type]
+        it.listed_price = lambda request: 2.0
+        made.append(it)
+    return made
+
+
+def links(several: list[Night], **limits: object) -> list[Near]:
+    """Each to the same coordinator."""
+    settings = several[0].settings
+    coordinator = Coordinator(
+        Limits(
+            len(several),
+            settings.concurrency,
+            settings.submits_per_min,
+            settings.max_credits,
+            waits_for_all=True,
+        )
+    )
+    return [Near(coordinator, number) for number in range(1, len(several) + 1)]
+
+
+async def go(it: Night, link: Near) -> None:
+    """One run of one shard."""
+    it.folder.joinpath(IMAGE_FOLDER).mkdir(parents=True, exist_ok=True)
+    it.stop, it.tally = Stop(it.log), Tally()
+    store = Store(it.folder / STATE_NAME)
+    it._take_manifest(store)
+    with open_reader(it.folder / STATE_NAME) as reader:
+        count_up(it.tally, reader, it.settings.scope)
+    parts = it.parts(store)
+    async with anyio.create_task_group() as group:
+        await group.start(shared(parts, link, None).obey)
+        await Run(parts).go()
+        group.cancel_scope.cancel()
+    store.close()
+
+
+def run_together(several: list[Night], near: list[Near]) -> None:
+    """All at once, on one clock."""
+
+    async def all_of_them() -> None:
+        async with anyio.create_task_group() as group:
+            for it, link in zip(several, near, strict=True):
+                group.start_soon(go, it, link)
+
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    anyio.run(all_of_them, backend="trio", backend_options={"clock": clock})
+
+
+def completed(several: list[Night]) -> int:
+    """Rows with an image."""
+    return sum(it.statuses().count(RowStatus.COMPLETED) for it in several)
+
+
+def test_together_they_have_no_more_in_flight_than_a_person_allows(tmp_path: Path) -> None:
+    """And all rows are made."""
+    shop = Busy()
+    several = nights(tmp_path, shop, 3, 20, concurrency=10)
+    run_together(several, links(several))
+    assert completed(several) == 60
+    assert 8 <= shop.most_at_once <= 10
+
+
+def test_together_they_do_not_spend_more_than_a_person_allows(tmp_path: Path) -> None:
+    """Exactly what the limit pays for is made, and each says why it has stopped."""
+    shop = Busy()
+    several = nights(tmp_path, shop, 3, 20, max_credits=41.0)
+    run_together(several, links(several))
+    assert shop.most_spent == 40.0
+    assert completed(several) == 20
+    assert all("--max-credits 41 is reached" in it.stop.reason for it in several)
+
+
+def test_together_they_send_no_more_a_minute_than_a_person_allows(tmp_path: Path) -> None:
+    """Over any minute."""
+    shop = Busy()
+    several = nights(tmp_path, shop, 3, 20, submits_per_min=12.0)
+    run_together(several, links(several))
+    assert completed(several) == 60
+    sent = sorted(shop.sent_at)
+    assert all(sum(at <= each < at + 60.0 for each in sent) <= 16 for at in sent)
+    assert sent[-1] - sent[0] < 60 * 60 / 12 * 1.3
+
+
+def test_without_answers_it_goes_on_for_a_while_and_never_with_more(tmp_path: Path) -> None:
+    """Then it sends nothing new until there are some again; what is paid for is collected."""
+    shop = Busy()
+    (it,) = several = nights(tmp_path, shop, 1, 30, concurrency=2)
+    (link,) = near = links(several)
+    link.lost_from_s, link.lost_until_s = 10.0, 400.0
+    run_together(several, near)
+    assert completed(several) == 30
+    assert not [at for at in shop.sent_at if 32.0 < at < 400.0]
+    assert [at for at in shop.sent_at if 12.0 < at < 30.0]
+    assert [at for at in shop.sent_at if at >= 400.0]
+
+
+def test_the_last_report_frees_what_it_had(tmp_path: Path) -> None:
+    """A shard that has ended has nothing in flight, and lends nothing."""
+    several = nights(tmp_path, Busy(), 2, 5, max_credits=100.0)
+    near = links(several)
+    run_together(several, near)
+    assert all(link.reports[-1].is_finished for link in near)
+    assert near[0].coordinator.leases == {1: 10.0, 2: 10.0}
+
+
+def test_when_one_stops_the_others_send_nothing_more(tmp_path: Path) -> None:
+    """As one run would stop."""
+    shop = Busy()
+    several = nights(tmp_path, shop, 2, 30, concurrency=4)
+    near = links(several)
+
+    async def all_of_them() -> None:
+        async with anyio.create_task_group() as group:
+            for it, link in zip(several, near, strict=True):
+                group.start_soon(go, it, link)
+            await anyio.sleep(20.0)
+            several[0].stop.ask("The account is empty.")
+
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    anyio.run(all_of_them, backend="trio", backend_options={"clock": clock})
+    assert several[1].stop.reason == "The account is empty. (told by shard 1)"
+    assert not [at for at in shop.sent_at if at > 23.0]
+    assert completed(several) == len(shop.sent_at)

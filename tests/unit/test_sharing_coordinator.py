@@ -1,0 +1,303 @@
+"""One person's limits over several shards: all of them together are within the limits at every moment."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, replace
+
+import pytest
+
+from nanobanana_batch.sharing.coordinator import Coordinator
+from nanobanana_batch.sharing.values import Grant, Limits, Report
+
+PRICE = 5.0
+
+
+@dataclass
+class Shard:
+    """One that obeys, and says how it stands; `ask` is one exchange of it."""
+
+    coordinator: Coordinator
+    number: int
+    grant: Grant = Grant(per_min=0.0, credits=0.0)  # noqa: RUF009 - it is frozen
+    incarnation: int = 0
+    committed: float = 0.0
+    rows: int = 1000
+    in_flight: int = 0
+    price: float | None = PRICE
+    accepted: int = 0
+    held_to: float | None = None
+    trouble: str = ""
+    stopped: str = ""
+    hold_s: float = 0.0
+    finished: bool = False
+    is_first: bool = False
+    estimated: float | None = None
+
+    def report(self) -> Report:
+        """How it stands."""
+        return Report(
+            self.number,
+            f"{self.number}-{self.incarnation}",
+            committed=self.committed,
+            cap=self.grant.credits or 0.0,
+            could_use=self.rows * (self.price or 1.0),
+            next_price=self.price,
+            is_first=self.is_first,
+            estimated=self.estimated,
+            concurrency=self.grant.concurrency,
+            in_flight=self.in_flight,
+            wanted=self.in_flight + self.rows,
+            per_min=self.grant.per_min,
+            accepted=self.accepted,
+            held_to_per_min=self.held_to,
+            hold_s=self.hold_s,
+            trouble=self.trouble,
+            rows_left=self.rows,
+            stopped=self.stopped,
+            is_finished=self.finished,
+        )
+
+    def ask(self, now: float, *, is_lost: bool = False) -> Grant:
+        """An exchange; `is_lost`: the answer does not arrive."""
+        grant = self.coordinator.exchange(self.report(), now)
+        if not is_lost:
+            self.grant = grant
+        return grant
+
+    def pay(self) -> None:
+        """Send as much as it may."""
+        cap = self.grant.credits or 0.0
+        while self.rows and self.grant.may_send and self.committed + PRICE <= cap:
+            if self.in_flight >= self.grant.concurrency:
+                return
+            self.committed, self.rows, self.in_flight = (
+                self.committed + PRICE,
+                self.rows - 1,
+                self.in_flight + 1,
+            )
+            self.accepted += 1
+
+
+def shards(count: int, **limits: object) -> list[Shard]:
+    """So many, of one coordinator."""
+    coordinator = Coordinator(Limits(count, **{"concurrency": 12, **limits}))  # type: ignore[arg-type]
+    return [Shard(coordinator, number) for number in range(1, count + 1)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_happens_no_limit_is_passed_by_all_together(seed: int) -> None:
+    """Exchanges in any order, answers that are lost, processes that die and come back, tasks that fail."""
+    chance = random.Random(seed)
+    limit, most = 400.0, 12
+    several = shards(4, max_credits=limit, per_min=60.0)
+    now = 0.0
+    for _ in range(600):
+        now += chance.random()
+        one = chance.choice(several)
+        if chance.random() < 0.03:  # killed, and started again by somebody: its state tells what it has paid
+            one.incarnation, one.grant, one.in_flight = one.incarnation + 1, Grant(credits=0.0), 0
+        one.ask(now, is_lost=chance.random() < 0.1)
+        for each in several:
+            if chance.random() < 0.5:
+                each.pay()
+            if each.in_flight and chance.random() < 0.6:
+                each.in_flight -= 1
+                each.committed -= PRICE * (chance.random() < 0.1)  # it has failed, and is refunded
+        assert sum(each.committed for each in several) <= limit
+        assert sum(max(each.in_flight, each.grant.concurrency) for each in several) <= most
+        assert sum(each.grant.per_min or 0.0 for each in several) <= 60.0 + 1e-6
+    assert sum(each.committed for each in several) > limit - 4 * PRICE  # and nothing is left lying
+
+
+def test_tasks_in_flight_go_to_those_who_can_use_them() -> None:
+    """A shard with three rows left has three; the others have the rest."""
+    one, two = shards(2)
+    one.rows = 3
+    for now in range(4):
+        one.ask(now)
+        two.ask(now)
+    assert (one.grant.concurrency, two.grant.concurrency) == (3, 9)
+
+
+def test_a_shard_that_is_silent_loses_its_tasks_and_not_its_credits() -> None:
+    """What it may have paid counts, until another process has read its state."""
+    one, two = shards(2, max_credits=60.0)
+    for now in range(3):
+        one.ask(now)
+        two.ask(now)
+    lent = one.grant.credits
+    assert lent == 30.0
+    for now in range(3, 40):
+        two.ask(now)
+    assert two.grant.concurrency == 12
+    assert two.grant.credits == 30.0
+    one.incarnation, one.grant, one.committed, one.rows = 1, Grant(credits=0.0), 10.0, 0
+    one.ask(41.0)
+    assert two.ask(41.5).credits == 50.0
+
+
+def test_a_second_process_of_one_shard_takes_its_place() -> None:
+    """What the earlier one says from then on is not heard, and it is told to stop."""
+    one, _ = shards(2, max_credits=60.0)
+    earlier = replace(one)
+    earlier.ask(0.0)
+    one.incarnation = 1
+    one.ask(1.0)
+    told = earlier.ask(2.0)
+    assert told.stop
+    assert not told.may_send
+    assert (told.credits or 0.0) <= (earlier.grant.credits or 0.0)
+
+
+def test_what_a_coordinator_has_lent_binds_the_next_one() -> None:
+    """Who starts it again gives it what the earlier one has lent."""
+    one, _ = shards(2, max_credits=60.0)
+    one.ask(0.0)
+    later = Coordinator(Limits(2, 12, max_credits=60.0), leases=one.coordinator.leases)
+    assert one.grant.credits == 60.0
+    assert Shard(later, 2).ask(1.0).credits == 0.0
+    assert Shard(later, 1, committed=20.0).ask(2.0).credits == 40.0  # half of what is left
+
+
+def test_it_is_told_when_no_more_credits_will_come() -> None:
+    """Not while another shard may still give some back."""
+    one, two = shards(2, max_credits=20.0)
+    one.rows = two.rows = 100
+    two.ask(0.0)
+    for now in range(10):
+        for each in (one, two):
+            each.ask(now)
+            each.pay()
+    assert one.committed + two.committed == 20.0
+    assert one.in_flight and two.in_flight
+    assert not one.ask(10.0).is_all
+    one.in_flight = two.in_flight = 0
+    one.ask(11.0)
+    assert two.ask(11.0).is_all
+    assert one.ask(11.0).is_all
+
+
+def test_one_shard_at_a_time_finds_out_what_a_request_costs() -> None:
+    """For as long as nobody knows, nobody else has any credits; then all know."""
+    one, two = shards(2, max_credits=100.0)
+    one.price = two.price = None
+    assert one.ask(0.0).credits == 100.0
+    assert two.ask(0.5).credits == 0.0
+    one.price, one.committed = PRICE, PRICE
+    report = replace(one.report(), prices={"kind": PRICE})
+    one.grant = one.coordinator.exchange(report, 1.0)
+    told = two.ask(1.5)
+    assert told.prices == {"kind": PRICE}
+
+
+def test_nobody_sends_before_all_have_said_how_they_stand() -> None:
+    """Then it is known what all folders have cost."""
+    one, two = shards(2, max_credits=100.0, waits_for_all=True)
+    two.committed, two.rows, two.finished = 90.0, 0, True
+    assert not one.ask(0.0).may_send
+    two.ask(0.5)
+    told = one.ask(1.0)
+    assert told.may_send
+    assert told.credits == 10.0
+
+
+def test_what_is_known_to_cost_too_much_is_not_begun() -> None:
+    """As with one run; the sum of all shards counts."""
+    one, two = shards(2, max_credits=100.0, waits_for_all=True)
+    one.estimated = two.estimated = 60.0
+    one.ask(0.0)
+    assert "estimated at 120 credits" in two.ask(0.5).stop
+    assert not one.ask(1.0).may_send
+
+
+def test_while_one_is_in_trouble_the_others_wait_and_one_tries() -> None:
+    """Who was in it first does; once it is out of it, all go."""
+    one, two, three = shards(3)
+    for each in (one, two, three):
+        each.ask(0.0)
+    two.trouble = "the provider gives no usable answers"
+    assert two.ask(1.0).may_send
+    one.trouble = "the provider gives no usable answers"
+    told = one.ask(1.5)
+    assert not told.may_send
+    assert told.why == "shard 2 tries: the provider gives no usable answers"
+    assert not three.ask(1.6).may_send
+    two.trouble = ""
+    two.ask(3.0)
+    assert three.ask(3.1).may_send
+    assert one.ask(3.2).may_send  # its own breaker lets one request pass
+
+
+def test_another_one_tries_when_the_one_that_tried_is_gone() -> None:
+    """Else all would wait for a process that does not run."""
+    one, two, three = shards(3)
+    for each in (one, two, three):
+        each.ask(0.0)
+    one.trouble = two.trouble = "down"
+    one.ask(1.0)
+    assert not two.ask(2.0).may_send
+    one.coordinator.gone(1)
+    assert two.ask(3.0).may_send
+    assert not three.ask(3.0).may_send
+
+
+def test_when_one_is_told_to_slow_down_the_others_do_not_take_its_place() -> None:
+    """All together send what passed; more and more again, and all there is once nobody is told any more."""
+    one, two = shards(2, concurrency=1000)
+    for now in range(11):
+        one.accepted, two.accepted = one.accepted + 5, two.accepted + 5
+        one.ask(now)
+        two.ask(now)
+    assert two.grant.per_min is None
+    one.held_to = 200.0
+    one.ask(11.0)
+    told = two.ask(11.5)
+    assert told.per_min is not None
+    assert 250.0 < told.per_min <= 420.0
+    assert (two.ask(20.0).per_min or 0.0) > told.per_min
+    one.held_to = None
+    one.ask(70.0)
+    two.ask(70.0)
+    assert two.ask(71.0).per_min is None
+
+
+def test_who_is_asked_to_wait_waits_for_all() -> None:
+    """A reply to one speaks of the account."""
+    one, two = shards(2)
+    two.ask(0.0)
+    one.hold_s = 30.0
+    one.ask(1.0)
+    assert two.ask(6.0).hold_s == pytest.approx(25.0)
+    assert one.ask(6.0).hold_s == 0.0  # its own, of which it knows
+
+
+def test_when_one_stops_all_stop() -> None:
+    """As in one run: the account is empty, too many rows failed, or nothing works."""
+    one, two = shards(2)
+    two.ask(0.0)
+    one.stopped = "The key is not accepted."
+    one.ask(1.0)
+    assert two.ask(2.0).stop == "The key is not accepted. (told by shard 1)"
+
+
+def test_the_rate_goes_to_those_who_use_it() -> None:
+    """A shard that sends little leaves the rest of its share."""
+    one, two = shards(2, per_min=100.0, concurrency=1000)
+    for now in range(40):
+        two.accepted += 2 if now % 2 else 1
+        one.accepted += now % 10 == 0
+        one.ask(now)
+        two.ask(now)
+    assert (one.grant.per_min or 0.0) < 30.0
+    assert (two.grant.per_min or 0.0) > 70.0
+
+
+def test_values_go_over_a_wire_as_they_are() -> None:
+    """Also infinite ones; what is none is refused."""
+    report = replace(shards(1)[0].report(), prices={"k": 2.0})
+    assert Report.from_json(report.as_json()) == report
+    grant = Grant(3, None, 5.0, prices={"k": 1.0})
+    assert Grant.from_json(grant.as_json()) == grant
+    with pytest.raises(ValueError, match="is no Grant"):
+        Grant.from_json('{"money": 3}')
