@@ -1,4 +1,4 @@
-"""Modelled workers that ask the real coordinator of shards what they may do, as `engine/limits/shared` does."""
+"""Modelled workers that ask the real coordinator of shards what they may do, as real ones do."""
 
 from __future__ import annotations
 

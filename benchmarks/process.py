@@ -43,7 +43,7 @@ def carried_out(
         process = subprocess.Popen(
             [*pinned, *words], env=environment and {**os.environ, **environment}, stdout=output, stderr=output
         )
-        peak = _Peak(process.pid)
+        peak = Peak(process.pid)
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.monotonic() - began
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -54,16 +54,19 @@ def carried_out(
     return Ended(seconds, cpu_s, peak.mib, process.returncode, said)
 
 
-class _Peak:
+class Peak:
     """Looks again and again until the process has ended; the mark only rises: the last look counts."""
 
     def __init__(self, pid: int) -> None:
+        """Begin to look at a process (Linux)."""
         self._status = Path(f"/proc/{pid}/status")
         self.mib = 0.0
+        """The most memory that it held so far."""
         self._thread = threading.Thread(target=self._look, daemon=True)
         self._thread.start()
 
     def join(self) -> None:
+        """Wait until it has ended."""
         self._thread.join()
 
     def _look(self) -> None:

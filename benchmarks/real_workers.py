@@ -16,11 +16,17 @@ import anyio
 import trio.testing
 
 from benchmarks.account import Account, Terms, Verdict
+from nanobanana_batch.engine.assembly import Parts, shared
+from nanobanana_batch.engine.run import Run
 from nanobanana_batch.engine.settings import Settings
+from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import AccountRead, NotSent, SubmitOutcome, TasksRead
 from nanobanana_batch.providers.tasks.replies import read_submit_reply
+from nanobanana_batch.sharing.coordinator import Coordinator
+from nanobanana_batch.sharing.values import Grant, Limits, Report
+from nanobanana_batch.state.store import Store
 from tests.unit.fake_provider import FakeProvider, FakeTask
 from tests.unit.night import Night
 from tests.unit.wire import Task, slow
@@ -98,32 +104,61 @@ class Ran:
     cpu_s: float
     account: Account
     completed: int
-    facts: int = 0
 
 
 @dataclass
 class Worker(Night):
-    """A night that begins at a time of its own."""
+    """A night that begins at a time of its own, and may share limits with others."""
 
     starts_at: float = 0.0
     ended_at: float = 0.0
+    link: Near | None = None
+    joined: Parts | None = None
 
     async def work(self) -> None:
         """From its start to its end."""
         await anyio.sleep(self.starts_at)
         self.folder.joinpath("images").mkdir(parents=True)
-        await self.go(None)
+        await self.go(None if self.link is None else self._obey)
         self.ended_at = anyio.current_time()
+
+    def parts(self, store: Store) -> Parts:
+        """See `Night`."""
+        self.joined = super().parts(store)
+        return self.joined
+
+    async def _obey(self, engine: Run, stop: Stop) -> None:
+        assert self.joined is not None
+        assert self.link is not None
+        await shared(self.joined, self.link, None).obey()
+
+
+@dataclass
+class Near:
+    """A way to a coordinator in the same process, which answers at once."""
+
+    coordinator: Coordinator
+    shard: int
+
+    async def exchange(self, report: Report) -> Grant:
+        """See `sharing.link.Link`."""
+        return self.coordinator.exchange(report, anyio.current_time())
 
 
 def run(
-    folder: Path, account: Account, rows: Sequence[int], starts_at: Sequence[float], settings: Settings
+    folder: Path,
+    account: Account,
+    rows: Sequence[int],
+    starts_at: Sequence[float],
+    settings: Settings,
+    limits: Limits | None = None,
 ) -> Ran:
-    """Workers with so many rows each, all to their end.
+    """Workers with so many rows each, all to their end; `limits`: what a coordinator shares among them.
 
     Raises:
         RuntimeError: a row was not completed.
     """
+    coordinator = None if limits is None else Coordinator(limits)
     workers = [
         Worker(
             folder / f"worker-{number}",
@@ -132,6 +167,7 @@ def run(
             settings,
             Unsynced(),
             starts_at=start,
+            link=None if coordinator is None else Near(coordinator, number),
         )
         for number, (count, start) in enumerate(zip(rows, starts_at, strict=True))
     ]

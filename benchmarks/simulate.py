@@ -3,7 +3,7 @@
     python -m benchmarks.simulate [--rows N] [--workers N] [--check 4,16,64] [--check-rows N] [--json FILE]
 
 Three ways to keep an account-wide limit: each worker allows itself its part (*divided*), a coordinator gives
-out parts by what each could use (*shared*), or nobody knows of the others and each finds out by 429 (*nobody*).
+out parts by what each could use (*shared*), or each finds out by 429 and knows of nobody (*nobody*).
 One worker in eight begins an hour late, as on a queue of a cluster; an outage of an hour comes after four.
 
 Real engines are run in one virtual time as far as that goes (`real_workers`: some 400 rows a second of CPU).
@@ -129,7 +129,7 @@ def by_engines(way: str, plan: Plan) -> tuple[Figures, Seen]:
     """The real ones, and what was seen of them."""
     account = Account(plan.terms)
     per_min = _PER_WORKER_PER_MIN if way == "divided" else None
-    settings = Settings(concurrency=_CONCURRENCY, submits_per_min=per_min)
+    settings = Settings(concurrency=_concurrency(way, plan), submits_per_min=per_min)
     with tempfile.TemporaryDirectory(prefix="simulate-") as name:
         ran = real_workers.run(
             Path(name), account, plan.sizes(), plan.starts(), settings, limits_of(way, plan)
@@ -144,7 +144,7 @@ def by_model(way: str, plan: Plan, seen: Seen) -> Figures:
     world = model_workers.World(Account(plan.terms), seen, plan.seed)
     per_min = _PER_WORKER_PER_MIN if way == "divided" else None
     workers = model_workers.workers_of(
-        world, plan.sizes(), plan.starts(), concurrency=_CONCURRENCY, per_min=per_min
+        world, plan.sizes(), plan.starts(), concurrency=_concurrency(way, plan), per_min=per_min
     )
     limits = limits_of(way, plan)
     sharing = None if limits is None else Sharing(world, workers, limits)
@@ -152,9 +152,12 @@ def by_model(way: str, plan: Plan, seen: Seen) -> Figures:
     if sharing is None:
         return found
     share = sharing.cpu_s / found.took_s
-    return replace(
-        found, exchanges=sharing.exchanges, exchange_us=sharing.us_each, coordinator_share=share
-    )
+    return replace(found, exchanges=sharing.exchanges, exchange_us=sharing.us_each, coordinator_share=share)
+
+
+def _concurrency(way: str, plan: Plan) -> int:
+    """Of one worker; who shares may have all that the others leave."""
+    return _CONCURRENCY * (plan.workers if way == "shared" else 1)
 
 
 def limits_of(way: str, plan: Plan) -> Limits | None:
@@ -193,7 +196,9 @@ def lines(scale: Scale) -> Iterator[Line]:
     seen: dict[str, Seen] = {}
     for real, model, of_real in checked(sizes, each):
         seen[real.way] = of_real
-        note = f"engines {real.took_s:.0f} s, model {model.took_s:.0f} s with the hour; 429: {real.turned_away}"
+        note = (
+            f"engines {real.took_s:.0f} s, model {model.took_s:.0f} s with the hour; 429: {real.turned_away}"
+        )
         note += f" and {model.turned_away}"
         name = f"model beside {real.workers} real engines, {real.way}"
         yield at_most(name, _MOST_OFF, off(real, model), "times", note)
@@ -204,7 +209,9 @@ def lines(scale: Scale) -> Iterator[Line]:
 def _of_whole(found: Figures) -> Iterator[Line]:
     name = f"{found.rows / 1e6:g} M rows, {found.workers} workers, {found.way}"
     note = f"{found.took_s / _HOUR_S:.2f} h; {found.requests_per_row:.3f} requests a row, 429:"
-    note += f" {found.turned_away:,}, probes {found.probes:,}, back {found.back_after_s:.1f} s after the outage"
+    note += (
+        f" {found.turned_away:,}, probes {found.probes:,}, back {found.back_after_s:.1f} s after the outage"
+    )
     if found.way == "shared":
         yield at_most(f"{name}: time over ideal", _MOST_OVER_IDEAL, found.over_ideal, "times", note)
         cost = f"{found.exchanges:,} exchanges of {found.exchange_us:.0f} µs, one a second and worker"

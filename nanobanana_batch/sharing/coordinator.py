@@ -245,7 +245,7 @@ class Coordinator:
 
     def _per_min_of(self, known: _Known, now: float) -> float | None:
         """Its share of what the person allows and of what the provider takes; 0: nothing just now."""
-        senders = [each for each in self._active(now) if each.report.rows_left or each is known]
+        senders = {each.report.shard: each for each in [*self._active(now), known]}.values()
         share: float | None = None
         if (total := self._limits.per_min) is not None:
             wanted = {each.report.shard: self._wanted_per_min(each, now) for each in senders}
