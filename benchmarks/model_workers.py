@@ -239,6 +239,8 @@ class Worker:
         """The provider has answered: who waited for a trial goes at once, and reads go on."""
         self._read_all()
         self._failures, self._failing_since = 0, None
+        for request in self._parked:
+            request.wanted_at = self.world.now  # before that it was not for us to say
         self._line.extend(self._parked)
         self._parked.clear()
 
@@ -312,6 +314,7 @@ class Worker:
 
     def _send_trial(self) -> None:
         if self._trial is not None:
+            self._trial.wanted_at = self.world.now
             self._send(self._trial)
 
 

@@ -4,7 +4,7 @@
 
 Three ways to keep an account-wide limit: each worker allows itself its part (*divided*), a coordinator gives
 out parts by what each could use (*shared*), or each finds out by 429 and knows of nobody (*nobody*).
-One worker in eight begins an hour late, as on a queue of a cluster; an outage of an hour comes after four.
+One worker in eight begins an hour late, as on the queue of a cluster; the outage comes after four hours.
 
 Real engines are run in one virtual time as far as that goes (`real_workers`: some 400 rows a second of CPU).
 The whole is modelled (`model_workers`: what is real there is said at its head), from what was measured of the
@@ -37,6 +37,8 @@ _PER_WORKER_PER_MIN = 187.5
 _CONCURRENCY = 64
 _HOUR_S = 3600.0
 _ONE_IN = 8
+_OUTAGE_AT, _LATE = 0.3, 0.072
+"""Of the time that sending takes at the whole limit: four hours, and one, of ten million rows."""
 _MOST_OFF = 1.15
 """Times that the model may be away from the real engines, either way."""
 _MOST_OVER_IDEAL = 1.02
@@ -167,11 +169,13 @@ def limits_of(way: str, plan: Plan) -> Limits | None:
     return Limits(plan.workers, _CONCURRENCY * plan.workers, per_min=plan.terms.per_min)
 
 
-def checked(sizes: Sequence[int], rows_each: int) -> Iterator[tuple[Figures, Figures, Seen]]:
+def checked(
+    sizes: Sequence[int], rows_each: int, ways: Sequence[str] = WAYS
+) -> Iterator[tuple[Figures, Figures, Seen]]:
     """Engines and model side by side, with the whole outage and shortened rows."""
     for workers in sizes:
         plan = Plan(workers, rows_each * workers, 60.0, _HOUR_S, 30.0)
-        for way in WAYS:
+        for way in ways:
             real, seen = by_engines(way, plan)
             yield real, by_model(way, plan, seen), seen
 
@@ -184,8 +188,9 @@ def off(real: Figures, model: Figures) -> float:
 
 def whole(rows: int, workers: int, seen: dict[str, Seen]) -> Iterator[Figures]:
     """All rows, by the model, in each way."""
-    plan = Plan(workers, rows, 4 * _HOUR_S, _HOUR_S, _HOUR_S)
-    for way in WAYS:
+    sending_s = rows / (_PER_WORKER_PER_MIN * workers) * 60.0
+    plan = Plan(workers, rows, _OUTAGE_AT * sending_s, _HOUR_S, min(_HOUR_S, _LATE * sending_s))
+    for way in seen:
         yield by_model(way, plan, seen[way])
 
 
@@ -238,6 +243,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=64)
     parser.add_argument("--check", default="4,16,64", help="with so many real engines")
     parser.add_argument("--check-rows", type=int, default=600, help="of each of them")
+    parser.add_argument("--ways", default=",".join(WAYS))
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     print(
@@ -245,7 +251,8 @@ def main() -> None:
         "      reads    back        CPU"
     )
     found, seen = [], {}
-    for real, model, of_real in checked([int(each) for each in given.check.split(",")], given.check_rows):
+    sizes = [int(each) for each in given.check.split(",")]
+    for real, model, of_real in checked(sizes, given.check_rows, given.ways.split(",")):
         seen[real.way] = of_real
         found += [real, model]
         print(f"{_text(real)}\n{_text(model)}   {off(real, model):.2f} times", flush=True)
