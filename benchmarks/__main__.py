@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,7 +47,7 @@ def measured(one: Entry, scale: Scale) -> list[Line]:
     return [*found, *([not_measured(one.title, why)] if why or not found else [])]
 
 
-def _carried_out(words: list[str], environment: dict[str, str], longest_s: float) -> str:
+def _carried_out(words: list[str], environment: Mapping[str, str], longest_s: float) -> str:
     """Why it failed; empty where it did not. What it has started ends with it."""
     process = subprocess.Popen(
         words,

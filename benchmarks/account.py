@@ -18,7 +18,7 @@ class Verdict(Enum):
     """What becomes of a request for something new."""
 
     TAKEN = "a task is made"
-    TURNED_AWAY = "429, without a word on how long to wait"
+    TURNED_AWAY = "429"
     DOWN = "no connection"
 
 
@@ -35,6 +35,10 @@ class Terms:
     sigma: float = 0.4
     wire_s: float = 0.2
     """From a request until its reply."""
+    at_random: float = 0.0
+    """Share of new requests that are turned away for no reason."""
+    asks_s: float = 0.0
+    """For how long those that are turned away are asked to wait; 0: it says nothing of that."""
 
     @property
     def bucket(self) -> float:
@@ -55,6 +59,7 @@ class Account:
     """What was asked of it."""
 
     terms: Terms
+    dice: random.Random = field(default_factory=lambda: random.Random(1))
     tokens: float = math.inf
     at: float = 0.0
     taken: int = 0
@@ -80,9 +85,8 @@ class Account:
         if self.terms.is_down(now):
             self.refused += 1
             return Verdict.DOWN
-        more = (now - self.at) * self.terms.per_min / _MINUTE_S
-        self.tokens, self.at = min(self.terms.bucket, self.tokens + more), now
-        if self.tokens < 1.0:
+        self._fill(now)
+        if self.tokens < 1.0 or (self.terms.at_random and self.dice.random() < self.terms.at_random):
             self.turned_away += 1
             return Verdict.TURNED_AWAY
         self.tokens -= 1.0
@@ -90,6 +94,11 @@ class Account:
         if now >= self.terms.outage[1]:
             self.first_after_outage = min(self.first_after_outage, now)
         return Verdict.TAKEN
+
+    def _fill(self, now: float) -> None:
+        if self.terms.per_min < math.inf:
+            more = (now - self.at) * self.terms.per_min / _MINUTE_S
+            self.tokens, self.at = min(self.terms.bucket, self.tokens + more), now
 
     def read(self, now: float) -> bool:
         """A read of tasks; whether it is answered."""

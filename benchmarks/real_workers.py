@@ -59,7 +59,7 @@ class AtAccount(FakeProvider):
             case Verdict.DOWN:
                 return NotSent(_NOBODY)
             case Verdict.TURNED_AWAY:
-                return read_submit_reply(slow())
+                return read_submit_reply(slow(self.of.terms.asks_s or None))
             case Verdict.TAKEN:
                 task = self.make(body, idempotency_key)
                 return read_submit_reply(self.made(task, is_replay=False))

@@ -180,9 +180,9 @@ def checked(
             yield real, by_model(way, plan, seen), seen
 
 
-def off(real: Figures, model: Figures) -> float:
+def off(real: Figures, model: Figures, outage_s: float = _HOUR_S) -> float:
     """Times that the model's time is away from the engines', outage left out; at least 1."""
-    times = (model.took_s - _HOUR_S) / (real.took_s - _HOUR_S)
+    times = (model.took_s - outage_s) / (real.took_s - outage_s)
     return max(times, 1.0 / times)
 
 

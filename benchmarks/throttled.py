@@ -5,22 +5,27 @@
 The stub server in C, the real command, tasks of 2 s (lognormal, sigma 0.4). The 429 come at random, so there
 is no rate to find, and nothing to gain by sending less. *silent*: they say nothing of how long to wait. *wait
 1 s*: each asks for a second, which holds everything for that second. Interleaved; the medians of the rounds.
+The same without a machine's noise: the real engine in virtual time (`real_workers`), tasks of 15 s.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from benchmarks import real_workers
+from benchmarks.account import Account, Terms
 from benchmarks.lines import Line, Scale, at_most, noted
 from benchmarks.process import carried_out
 from benchmarks.row import KEY, command
 from benchmarks.stub import Manner, serving
+from nanobanana_batch.engine.settings import Settings
 
 _SHARE = 0.1
 _WAYS = {"none": (0.0, 0.0), "silent": (_SHARE, 0.0), "wait 1 s": (_SHARE, 1.0)}
@@ -78,9 +83,34 @@ def ratios(found: dict[str, list[Throttled]], way: str) -> tuple[float, float]:
     return seconds, requests
 
 
+def virtual(way: str, rows: int, in_flight: int) -> tuple[float, int, int]:
+    """The engine alone: virtual seconds, requests but downloads, and how many were turned away."""
+    share, wait_s = _WAYS[way]
+    account = Account(Terms(math.inf, at_random=share, asks_s=wait_s))
+    settings = Settings(concurrency=in_flight)
+    with tempfile.TemporaryDirectory(prefix="throttled-") as name:
+        ran = real_workers.run(Path(name), account, [rows], [0.0], settings)
+    return ran.took_s, account.asked, account.turned_away
+
+
+def _virtual_lines(rows: int, in_flight: int) -> Iterator[Line]:
+    quiet_s, quiet, _ = virtual("none", rows, in_flight)
+    for way in ("silent", "wait 1 s"):
+        seconds, requests, away = virtual(way, rows, in_flight)
+        name = f"the same in virtual time, {way}, {in_flight} in flight"
+        note = f"{rows} rows of 15 s in {seconds:.0f} s, {quiet_s:.0f} s without; {away} times 429"
+        note += f", {requests / quiet:.2f} times the requests"
+        if way == "silent":
+            yield at_most(name, _MOST_TIMES, seconds / quiet_s, "times", note)
+        else:
+            yield noted(name, seconds / quiet_s, "times", note)
+
+
 def lines(scale: Scale) -> Iterator[Line]:
     """See `benchmarks.lines`."""
     is_full = scale is Scale.FULL
+    for rows, in_flight in ((1000, 64), (3000, 256)) if is_full else ((30, 16),):
+        yield from _virtual_lines(rows, in_flight)
     for rows, in_flight in ((600, 64), (2000, 256)) if is_full else ((20, 16),):
         found = rounds_of(rows, in_flight, 2.0 if is_full else 0.1, 3 if is_full else 1)
         for way in ("silent", "wait 1 s"):
