@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from benchmarks.lines import Line, Scale, at_least, at_most, not_measured, noted
 
@@ -19,6 +20,7 @@ IMG2DATASET = "IMG2DATASET_PYTHON"
 """Names a Python that has img2dataset, which is no part of what the benchmarks need."""
 _MOST_MIB = 120.0
 _MOST_S = {"plan": 8.0, "first submit": 10.0, "nothing to do": 2.0, "status": 0.3}
+_MOST_REQUESTS = 1.3
 _AT_LEAST_TIMES = {"aria2c": 2.0, "img2dataset": 2.0}
 
 
@@ -38,7 +40,9 @@ def memory(scale: Scale) -> Iterator[Line]:
     with tempfile.TemporaryDirectory() as name:
         for one in module.measure(rows, Path(name) / "run"):
             note = f"{one.cpu_s:.1f} s of CPU, exit {one.exit_code}"
-            yield at_most(f"{one.name}, {rows:,} rows: memory", module.MOST_MIB, one.peak_mib, "MiB", note)
+            yield at_most(f"{one.name}, {rows:,} rows: memory", one.most_mib, one.peak_mib, "MiB", note)
+            if one.name == "audit" and scale is Scale.FULL:
+                yield at_most(f"audit, {rows:,} rows: CPU", module.AUDIT_CPU_S, one.cpu_s, "s")
 
 
 def downloads(scale: Scale) -> Iterator[Line]:
@@ -68,31 +72,65 @@ def _beside(ours_per_s: float, tool: str, files_per_s: float, why_not: str) -> L
 
 
 def manifest(scale: Scale) -> Iterator[Line]:
-    """A large CSV: plan, first submit, nothing to do, status."""
+    """A large CSV: plan, first submit, nothing to do, resumed, edited, status."""
     module = import_module("benchmarks.manifest")
     rows = 1_000_000 if scale is Scale.FULL else 200
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        table, out = module.table_of(folder / "rows.csv", rows), folder / "out"
-        words = ("run", str(table), "--out", str(out), "--provider", "local", "--limit", "5", "--no-progress")
-        planned = module.command(folder, "plan", str(table), "--out", str(folder / "none"))
-        yield from _of_command("plan", rows, planned.seconds, planned)
-        began = time.time()
-        first = module.command(folder, *words)
-        submit_s = module.first_submit_s(out / "run.log", began)
-        yield from _of_command("first submit", rows, submit_s, first)
-        before = (out / "results.csv").stat()
-        again = module.command(folder, *words)
-        yield from _of_command("nothing to do", rows, again.seconds, again)
-        after = (out / "results.csv").stat()
-        is_same = (before.st_mtime_ns, before.st_ino) == (after.st_mtime_ns, after.st_ino)
-        yield at_most("results.csv written again when nothing was to do", 0, 0 if is_same else 1, "times")
-        status = module.command(folder, "status", str(out))
-        yield from _of_command("status", rows, status.seconds, status)
+        table = module.table_of(Path(name) / "rows.csv", rows)
+        began = time.process_time()
+        module.read_alone(table)
+        read_s = time.process_time() - began
+        found = module.large_table(Path(name), table, rows)
+    plan = found.plan
+    yield from _of_command(rows, "plan", plan.seconds, plan)
+    yield noted("plan, CPU over csv.reader on the same file", plan.cpu_seconds / read_s, "times")
+    for what, begun in (("first submit", found.first), ("resumed", found.resumed), ("edited", found.edited)):
+        if begun.first_submit_s is None:
+            yield not_measured(f"{rows:,} rows, {what}", "no paid request was sent")
+        else:
+            yield from _of_command(rows, what, begun.first_submit_s, begun.whole)
+    yield from _of_command(rows, "nothing to do", found.nothing_to_do.seconds, found.nothing_to_do)
+    written = 0 if found.results_untouched else 1
+    yield at_most("results.csv written when there was nothing to do", 0, written, "times")
+    yield from _of_command(rows, "status", found.status.seconds, found.status)
 
 
-def _of_command(what: str, rows: int, seconds: float, figures: object) -> Iterator[Line]:
-    cpu_s, peak_mib = getattr(figures, "cpu_seconds", 0.0), getattr(figures, "peak_mib", 0.0)
-    name = f"{rows:,} rows, {what}"
-    yield at_most(f"{name}: wall", _MOST_S[what], seconds, "s", f"{cpu_s:.1f} s of CPU")
-    yield at_most(f"{name}: memory", _MOST_MIB, peak_mib, "MiB")
+def _of_command(rows: int, what: str, seconds: float, figures: Any) -> Iterator[Line]:
+    name, note = f"{rows:,} rows, {what}", f"{figures.cpu_seconds:.1f} s of CPU, exit {figures.exit_code}"
+    bound = _MOST_S.get(what)
+    yield noted(name, seconds, "s", note) if bound is None else at_most(name, bound, seconds, "s", note)
+    yield at_most(f"{name}: memory", _MOST_MIB, figures.peak_mib, "MiB")
+
+
+def slots(scale: Scale) -> Iterator[Line]:
+    """Wall time over the ideal list schedule of the same task times, in virtual time; and many in flight."""
+    module = import_module("benchmarks.slots")
+    if scale is Scale.QUICK:
+        yield not_measured(
+            "wall time over the ideal list schedule", "it takes a minute of CPU; `--only slots`"
+        )
+        return
+    for one in module.slots():
+        name = f"wall over ideal, {one.median_s:g} s, estimate {one.estimate}"
+        times = one.requests / one.requests_before
+        note = f"virtual time; {one.reads_a_task:.2f} reads a task, {times:.2f} times the requests of before"
+        yield at_most(name, one.target, round(one.over_ideal, 2), "times", note)
+        yield at_most(f"{name}: requests", _MOST_REQUESTS, times, "times")
+    many = module.many()
+    name = f"{many.in_flight:,} in flight"
+    yield at_most(f"{name}: CPU of waiting", many.target, many.core, "of a core", "virtual seconds")
+    yield at_most(f"{name}: reads", many.allowed_per_s, many.reads_per_s, "reads/s", "the most in a second")
+
+
+def soak(scale: Scale) -> Iterator[Line]:
+    """Does anything grow in an hour?"""
+    module = import_module("benchmarks.soak")
+    one = module.soak(60.0) if scale is Scale.FULL else module.soak(0.2, 16, 2_000, 1.0)
+    name = f"{one.minutes:g} minutes of work"
+    note = f"{one.rows:,} rows, {one.rows_a_second} a second; {one.first_mib:.0f} to {one.last_mib:.0f} MiB"
+    yield at_most(f"{name}: memory", module.MOST_MIB, one.peak_mib, "MiB", note)
+    most = module.MOST_MIB_IN_10_000_ROWS
+    yield at_most(f"{name}: its growth", most, one.mib_in_10_000_rows, "MiB/10,000 rows")
+    note = f"at most {one.most_descriptors}, and {one.most_threads} threads"
+    yield noted(f"{name}: descriptors more at the end", one.descriptors_grown, "", note)
+    yield noted(f"{name}: CPU", one.cpu_ms_a_row, "ms a row", f"exit {one.exit_code}")

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import row, simulate, throttled
+from benchmarks import row, throttled
 from benchmarks.account import Account, Terms, Verdict
 from benchmarks.lines import Scale
+from benchmarks.model_workers import Seen
 from benchmarks.process import carried_out
 from benchmarks.registry import entry
 from benchmarks.row import KEY, bare
@@ -113,7 +114,7 @@ def test_the_model_goes_as_real_engines_do(way: str) -> None:
 def test_a_limit_that_is_divided_or_shared_is_kept() -> None:
     """Nobody is turned away; where nobody knows of the others, some are."""
     plan = Plan(4, 2_000, math.inf, 0.0, 60.0)
-    seen = simulate.Seen((2.0, 3.0), 0.2, 0.0)
+    seen = Seen((2.0, 3.0), 0.2, 0.0)
     found = {way: by_model(way, plan, seen) for way in WAYS}
     assert [found[way].turned_away == 0 for way in WAYS] == [True, True, False]
     assert found["shared"].took_s < found["divided"].took_s
