@@ -3,6 +3,7 @@
 MANIFEST ?= manifests/quickstart.yaml
 PROVIDER ?= local
 RUN_FLAGS ?=
+BENCH_FLAGS ?=
 PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11,\
   $(shell $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
 
@@ -62,20 +63,8 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(INSTALLED) ## figures, by hand
-	$(BIN)/python -m benchmarks.parti
-	$(BIN)/python -m benchmarks.polling
-	$(BIN)/python -m benchmarks.slots
-	$(BIN)/python -m benchmarks.pace
-	$(BIN)/python -m benchmarks.manifest
-	$(BIN)/python -m benchmarks.kinds
-	$(BIN)/python -m benchmarks.exports
-	$(BIN)/python -m benchmarks.gallery
-	$(BIN)/python -m benchmarks.checks
-	$(BIN)/python -m benchmarks.startup
-	$(BIN)/python -m benchmarks.memory
-	$(BIN)/python -m benchmarks.soak --minutes 5
-	$(BIN)/python -m benchmarks.downloads
+bench: $(INSTALLED) ## every figure with its target and a verdict, by hand (BENCH_FLAGS=--quick: small)
+	$(BIN)/python -m benchmarks $(BENCH_FLAGS)
 
 campaign: $(INSTALLED) ## an hour of kills, crowds and interrupts, judged by the service's ledger
 	$(BIN)/python -m tests.campaign.kill --kills 1000

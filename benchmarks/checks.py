@@ -15,9 +15,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 
+from benchmarks.lines import Line, Scale, noted
 from nanobanana_batch.checks.likeness import firsts
 from nanobanana_batch.defaults import NEAR_BITS
 from tests.checks.drawn import encoded, photo
@@ -48,29 +51,58 @@ def image(number: int, side: int) -> bytes:
     return drawn(number // _COPIES, side) + str(number).encode()
 
 
-def main() -> None:
-    """Print a line a check."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=10_000)
-    parser.add_argument("--side", type=int, default=512)
-    asked = parser.parse_args()
+@dataclass(frozen=True)
+class Checked:
+    """One check of all images, as a process of its own."""
+
+    name: str
+    images: int
+    seconds: float
+    said: str
+
+
+def each(images: int, side: int) -> Iterator[Checked]:
+    """Cold, warm, and after one of them was touched."""
     with tempfile.TemporaryDirectory(prefix="checks-") as place:
-        rows = [Made(f"{number:06d}", partial(image, number, asked.side)) for number in range(asked.images)]
+        rows = [Made(f"{number:06d}", partial(image, number, side)) for number in range(images)]
         folder = saved_run(Path(place) / "run", rows)
-        size = sum(path.stat().st_size for path in (folder / "images").iterdir())
-        print(f"{asked.images:,} images, {size / 1e9:.2f} GB, {os.cpu_count()} cores", flush=True)
         for name in ("cold", "warm", "one touched"):
             if name == "one touched":
                 (folder / "images" / "000000.png").touch()
             began = time.monotonic()
             words = [sys.executable, "-c", _CHECK, str(folder)]
             done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=_LONGEST_S)
-            print(f"{name}: {time.monotonic() - began:.1f} s, {done.stdout.strip()}", flush=True)
+            yield Checked(name, images, time.monotonic() - began, done.stdout.strip())
+
+
+def near_duplicates_s(images: int) -> float:
+    """Seconds of the search among as many fingerprints of strangers."""
     chance = random.Random(1)
-    strangers = [chance.getrandbits(64) for _ in range(asked.images)]
+    strangers = [chance.getrandbits(64) for _ in range(images)]
     began = time.monotonic()
     firsts(strangers, NEAR_BITS)
-    print(f"near-duplicates among {asked.images:,} strangers: {time.monotonic() - began:.1f} s")
+    return time.monotonic() - began
+
+
+def lines(scale: Scale) -> Iterator[Line]:
+    """See `benchmarks.lines`."""
+    images, side = (10_000, 512) if scale is Scale.FULL else (10, 64)
+    for one in each(images, side):
+        yield noted(f"check of {images:,} images, {one.name}", one.seconds, "s", one.said)
+    yield noted(f"near-duplicates among {images:,} strangers", near_duplicates_s(images), "s")
+
+
+def main() -> None:
+    """Print a line a check."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, default=10_000)
+    parser.add_argument("--side", type=int, default=512)
+    asked = parser.parse_args()
+    print(f"{asked.images:,} images, {os.cpu_count()} cores", flush=True)
+    for one in each(asked.images, asked.side):
+        print(f"{one.name}: {one.seconds:.1f} s, {one.said}", flush=True)
+    took_s = near_duplicates_s(asked.images)
+    print(f"near-duplicates among {asked.images:,} strangers: {took_s:.1f} s")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import resource
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import nanobanana_batch as nb
-from tests.gallery.browser import chromium
+from benchmarks.lines import Line, Scale, not_measured, noted
+from tests.gallery.browser import NAMES, chromium
 from tests.gallery.made_run import Row, make_run, scene, showcase
 
 _SCENES = 240
@@ -125,6 +127,32 @@ def look(folder: Path) -> None:
             print(f"{name}: {page.evaluate(_ASK, changes):.0f} ms")
         used = page.evaluate("performance.memory.usedJSHeapSize")
         print(f"memory of the page: {used / 1e6:.0f} MB")
+
+
+def lines(scale: Scale) -> Iterator[Line]:
+    """See `benchmarks.lines`; the rest of the browser's figures are printed by the module itself."""
+    images = 10_000 if scale is Scale.FULL else 8
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "skylines"
+        make_run(folder, rows(images, with_images=True))
+        for how in ("cold", "warm"):
+            began, used = time.monotonic(), time.process_time()
+            nb.gallery(folder)
+            note = f"{time.process_time() - used:.1f} s of CPU"
+            yield noted(f"gallery of {images:,} images, {how}", time.monotonic() - began, "s", note)
+        if any(map(shutil.which, NAMES)):
+            yield noted("its first picture in a browser", _first_picture_s(folder) * 1e3, "ms")
+        else:
+            yield not_measured("its first picture in a browser", f"none of {', '.join(NAMES)} is here")
+
+
+def _first_picture_s(folder: Path) -> float:
+    with chromium() as browser:
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        began = time.monotonic()
+        page.goto((folder / "gallery/index.html").as_uri())
+        page.wait_for_selector("img.thumb.there, .why", timeout=60_000)
+        return time.monotonic() - began
 
 
 def main() -> None:

@@ -21,6 +21,8 @@ from pathlib import Path
 import pandas as pd
 import zstandard
 
+from benchmarks.lines import Line, Scale, noted
+
 PARTI = Path(__file__).parents[1] / "manifests" / "data" / "PartiPrompts.tsv"
 PLAN = "from nanobanana_batch.cli import main; main()"
 _ALONE = """
@@ -100,23 +102,39 @@ def by_pandas(path: Path) -> str:
     return f"import pandas as pd, pathlib; path = pathlib.Path({str(path)!r}); print(len({read}))"
 
 
-def main() -> None:
-    """Write the files, measure, print a table."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--rows", type=int, default=40_000)
-    rows = parser.parse_args().rows
+Taken = tuple[float, float, float]
+"""Seconds, seconds of CPU, MB at most."""
+
+
+def each(rows: int, kinds: int | None = None) -> Iterator[tuple[str, Taken, Taken]]:
+    """Each kind of file, or so many: what a plan of it takes, and what pandas takes."""
     folder = Path(tempfile.mkdtemp())
     given = ["--defaults", "model=nano-banana-beta", "--provider", "local", "--rows", "0"]
     try:
-        print(f"{'file':10} {'plan s':>7} {'cpu s':>6} {'MB':>5} {'pandas s':>9} {'cpu s':>6} {'MB':>5}")
-        for path in write(folder, rows):
+        for path in write(folder, rows)[:kinds]:
             *plan, said = measured(PLAN, ["plan", path.name, *given], folder)
             assert f"{rows:,} rows" in said, said
             *other, counted = measured(by_pandas(path), [], folder)
             assert int(counted) == rows, counted
-            print("{:10} {:7.2f} {:6.2f} {:5.0f} {:9.2f} {:6.2f} {:5.0f}".format(path.name, *plan, *other))
+            yield path.name, (plan[0], plan[1], plan[2]), (other[0], other[1], other[2])
     finally:
         shutil.rmtree(folder)
+
+
+def lines(scale: Scale) -> Iterator[Line]:
+    """See `benchmarks.lines`."""
+    for name, plan, pandas in each(*((40_000, None) if scale is Scale.FULL else (50, 2))):
+        note = f"plan {plan[1]:.2f} s and {plan[2]:.0f} MB, pandas {pandas[1]:.2f} s and {pandas[2]:.0f} MB"
+        yield noted(f"plan of {name}, CPU over pandas reading it", plan[1] / pandas[1], "times", note)
+
+
+def main() -> None:
+    """Write the files, measure, print a table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rows", type=int, default=40_000)
+    print(f"{'file':10} {'plan s':>7} {'cpu s':>6} {'MB':>5} {'pandas s':>9} {'cpu s':>6} {'MB':>5}")
+    for name, plan, other in each(parser.parse_args().rows):
+        print("{:10} {:7.2f} {:6.2f} {:5.0f} {:9.2f} {:6.2f} {:5.0f}".format(name, *plan, *other))
 
 
 if __name__ == "__main__":

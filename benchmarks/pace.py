@@ -16,11 +16,12 @@ import argparse
 import json
 import tempfile
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from benchmarks.lines import Line, Scale, at_least, at_most
 from tests.campaign.strict_night import Night, Plan, spend
 
 _TASK = (("task_s", (1.0, 1.0)), ("read_gap_s", 1.0))
@@ -28,6 +29,8 @@ _QUIET = Plan(time_scale=1.0, outage_s=0.0, faults=(), settings=_TASK)
 _AT_ONCE = 8
 _PER_MINUTE, _WINDOW_S, _WINDOWS = 60, 60.0, 5
 _KINDS = ("fixed", "sliding", "bucket")
+_LEAST_USED, _MOST_TIMES = 0.9, 1.3
+"""Of what is allowed; and of the time without a limit, where 429 are silent and come at random."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,25 @@ _PARTS: dict[str, Callable[[], list[Figures]]] = {
     "at-once": at_once,
     "per-minute": per_minute,
 }
+
+
+def lines(scale: Scale) -> Iterator[Line]:
+    """See `benchmarks.lines`; the small form has one run of each kind that is not for minutes."""
+    if scale is Scale.QUICK:
+        quiet = replace(_QUIET, rows=8, concurrency=8)
+        bad = replace(quiet, faults=(("rate_429", 0.1), ("retry_after_share", 0.0)))
+        yield _line(_figures("random silent, 8 at once", bad, _spent(bad), quiet=_spent(quiet)))
+        return
+    for part in _PARTS.values():
+        yield from map(_line, part())
+
+
+def _line(found: Figures) -> Line:
+    note = f"{found.rows} rows in {found.seconds:.0f} s, {found.turned_away} times 429"
+    if found.used is not None:
+        return at_least(f"{found.name}: used", _LEAST_USED, found.used, "of the limit", note)
+    assert found.times_quiet is not None
+    return at_most(f"{found.name}: time", _MOST_TIMES, found.times_quiet, "times", note)
 
 
 def main() -> None:

@@ -28,6 +28,7 @@ from typing import Any
 
 import uvicorn
 
+from benchmarks.lines import Line, Scale, at_most, noted
 from nanobanana_batch.results import read_results
 from nanobanana_batch.service.app import make_app
 from nanobanana_batch.service.faults import ExposedProtocol
@@ -39,6 +40,8 @@ _PUBLIC = "93.184.216.34"
 _READS = ("POST /v1/tasks/batch", "GET /v1/tasks/{task_id}")
 _LOOK_S = 1.0
 _STARTED_S = 30.0
+_MOST_READS_PER_S = 10.0
+"""Of the profile."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +176,35 @@ def free_port() -> int:
     return port
 
 
+def ways(rows: int, concurrency: int, latency_s: float) -> Iterator[tuple[str, Figures]]:
+    """Each way of asking, one after the other."""
+    hook = free_port()
+    back = ["--callback-url", f"https://{_FRONT}/hook", "--callback-listen", f"127.0.0.1:{hook}"]
+    for title, batch_reads, more in (("batch", True, []), ("callbacks", True, back), ("no batch", False, [])):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            options = ServiceOptions(
+                data_dir=folder / "service", port=free_port(), latency_s=latency_s, batch_reads=batch_reads
+            )
+            flags = ["--concurrency", str(concurrency), "--submit-concurrency", "32", *more]
+            yield title, measure(folder, manifest_of(folder, rows), flags, options, hook)
+
+
+def lines(scale: Scale) -> Iterator[Line]:
+    """See `benchmarks.lines`."""
+    is_full = scale is Scale.FULL
+    rows, concurrency, latency_s = (3000, 1000, 20.0) if is_full else (8, 8, 0.5)
+    for title, got in ways(rows, concurrency, latency_s):
+        reads = got.moments[-1].reads
+        name = f"{concurrency:,} in flight, {title}"
+        yield noted(
+            f"{name}: reads", reads / rows, "a row", f"{got.completed} of {rows} in {got.seconds:.0f} s"
+        )
+        if is_full:
+            _, steady, _ = got.steady(concurrency)
+            yield at_most(f"{name}: reads in steady state", _MOST_READS_PER_S, steady, "reads/s")
+
+
 def main() -> None:
     """Print a line for each way of asking."""
     parser = argparse.ArgumentParser(
@@ -182,22 +214,10 @@ def main() -> None:
     parser.add_argument("--concurrency", type=int, default=1000)
     parser.add_argument("--latency", type=float, default=20.0)
     given = parser.parse_args()
-    hook = free_port()
-    back = ["--callback-url", f"https://{_FRONT}/hook", "--callback-listen", f"127.0.0.1:{hook}"]
     print(
         "way of asking     rows/s  reads/s  requests/s   reads  reads/task  seconds   (per s: steady state)"
     )
-    for title, batch_reads, more in (("batch", True, []), ("callbacks", True, back), ("no batch", False, [])):
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            options = ServiceOptions(
-                data_dir=folder / "service",
-                port=free_port(),
-                latency_s=given.latency,
-                batch_reads=batch_reads,
-            )
-            flags = ["--concurrency", str(given.concurrency), "--submit-concurrency", "32", *more]
-            got = measure(folder, manifest_of(folder, given.rows), flags, options, hook)
+    for title, got in ways(given.rows, given.concurrency, given.latency):
         rows, reads, requests = got.steady(given.concurrency)
         asked = got.moments[-1].reads
         print(

@@ -13,20 +13,22 @@ import argparse
 import asyncio
 import json
 import os
-import resource
 import statistics
-import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import aiohttp
 
+from benchmarks.lines import Line, Scale, at_most, noted
+from benchmarks.process import PRODUCT, carried_out
 from benchmarks.stub import Manner, Stub, serving
 
 _MODEL = "gemini-3.1-flash-image-preview"
-_KEY = "benchmark-key"
+KEY = "benchmark-key"
+_MOST_MS, _MOST_SPREAD, _MOST_OF_SERVER = 1.2, 1.2, 0.5
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class RowFigures:
     cpu_ms_a_row: float
     peak_mib: float
     server_cpu_ms_a_row: float
+    server_share: float
+    """Of the core that the server has for itself: far below 1, or it is what was measured."""
 
 
 def manifest_of(folder: Path, rows: int) -> Path:
@@ -53,7 +57,7 @@ def manifest_of(folder: Path, rows: int) -> Path:
 def command(folder: Path, rows: int, in_flight: int, stub: Stub) -> list[str]:
     """The whole product."""
     return [
-        *(sys.executable, "-c", "from nanobanana_batch.cli import main; main()", "run"),
+        *(sys.executable, *PRODUCT, "run"),
         *(str(manifest_of(folder, rows)), "--out", str(folder / "out"), "--base-url", stub.base_url),
         *("--concurrency", str(in_flight), "--submit-concurrency", str(min(in_flight, 64)), "--no-progress"),
     ]
@@ -91,33 +95,34 @@ async def _all(folder: Path, rows: int, in_flight: int, base_url: str) -> None:
 
 
 def measure(way: str, rows: int, in_flight: int, image_bytes: int) -> RowFigures:
-    """One run against a server of its own."""
+    """One run against a server of its own.
+
+    Raises:
+        SystemExit: it failed, or did not ask for each row.
+    """
     cores = sorted(os.sched_getaffinity(0))
-    client = ["taskset", "-c", str(cores[-1])] if len(cores) > 1 else []
     with (
         tempfile.TemporaryDirectory() as name,
         serving(Manner(0.5, 0.4, image_bytes=image_bytes), cores[0]) as stub,
     ):
         words = {"run": command, "bare loop": bare}[way](Path(name), rows, in_flight, stub)
-        began_at = os.times()
-        process = subprocess.Popen(
-            [*client, *words],
-            env={**os.environ, "EVOLINK_API_KEY": _KEY},
-            stderr=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-        )
-        _, said = process.communicate()
-        ended = os.times()
-        if process.returncode:
-            raise SystemExit(said.decode("utf-8", "replace"))
-        cpu_s = ended.children_user + ended.children_system
-        cpu_s -= began_at.children_user + began_at.children_system
-        served_s = stub.cpu_s()
-        if stub.counts()["submits"] < rows:
-            raise SystemExit(f"{way}: only {stub.counts()['submits']} of {rows} rows were asked for")
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    took_s = ended.elapsed - began_at.elapsed
-    return RowFigures(way, in_flight, rows, took_s, cpu_s / rows * 1e3, peak, served_s / rows * 1e3)
+        ended = carried_out(words, {"EVOLINK_API_KEY": KEY}, cores[-1] if len(cores) > 1 else None)
+        if ended.exit_code:
+            raise SystemExit(ended.said)
+        served_s, asked = stub.cpu_s(), stub.counts()["submits"]
+    if asked < rows:
+        raise SystemExit(f"{way}: only {asked} of {rows} rows were asked for")
+    a_row = 1e3 / rows
+    return RowFigures(
+        way,
+        in_flight,
+        rows,
+        ended.seconds,
+        ended.cpu_s * a_row,
+        ended.peak_mib,
+        served_s * a_row,
+        served_s / ended.seconds,
+    )
 
 
 def figures(rows: int, in_flight: list[int], image_bytes: int, rounds: int) -> list[RowFigures]:
@@ -130,6 +135,25 @@ def figures(rows: int, in_flight: list[int], image_bytes: int, rounds: int) -> l
     return [
         sorted(group, key=lambda one: one.cpu_ms_a_row)[(len(group) - 1) // 2] for group in found.values()
     ]
+
+
+def lines(scale: Scale) -> Iterator[Line]:
+    """See `benchmarks.lines`."""
+    is_full = scale is Scale.FULL
+    found = figures(3000, [64, 256, 1024], 200_000, 3) if is_full else figures(40, [16, 32], 20_000, 1)
+    whole = [one for one in found if one.way == "run"]
+    loops = {one.in_flight: one for one in found if one.way != "run"}
+    for one in whole:
+        loop_ms = loops[one.in_flight].cpu_ms_a_row
+        note = f"bare aiohttp loop {loop_ms:.2f} ms, {one.cpu_ms_a_row / loop_ms:.1f} times; {one.rows} rows"
+        name = f"CPU of a row, {one.in_flight} in flight"
+        yield at_most(name, _MOST_MS, one.cpu_ms_a_row, "ms", note)
+        yield noted(f"memory, {one.in_flight} in flight", one.peak_mib, "MiB", "the most of the process")
+    costs = [one.cpu_ms_a_row for one in whole]
+    yield at_most("the dearest over the cheapest of these", _MOST_SPREAD, max(costs) / min(costs), "times")
+    busiest = max(one.server_share for one in found)
+    note = "of the core that the stub has for itself; above that it might be what is measured"
+    yield at_most("row: the stub's share of a core", _MOST_OF_SERVER, busiest, "of a core", note)
 
 
 def main() -> None:
@@ -145,11 +169,11 @@ def main() -> None:
     given = parser.parse_args()
     most = [int(each) for each in given.in_flight.split(",")]
     found = figures(given.rows, most, given.image_bytes, given.rounds)
-    print("way        in flight   rows   seconds   ms of CPU a row   of the server   peak MiB")
+    print("way        in flight   rows   seconds   ms of CPU a row   of the server   its share   peak MiB")
     for one in found:
         print(
             f"{one.way:<10}{one.in_flight:10}{one.rows:7}{one.seconds:10.1f}{one.cpu_ms_a_row:18.2f}"
-            f"{one.server_cpu_ms_a_row:16.3f}{one.peak_mib:11.0f}"
+            f"{one.server_cpu_ms_a_row:16.3f}{one.server_share:12.1%}{one.peak_mib:11.0f}"
         )
     middle = statistics.median(one.cpu_ms_a_row for one in found if one.way == "run")
     print(f"median of the runs: {middle:.2f} ms of CPU a row")

@@ -1,12 +1,12 @@
 /* A server of the image API that costs next to nothing, so that a benchmark measures the client.
  *
- *   stub PORT IMAGE.png [MEDIAN_S [SIGMA [THROTTLE [ESTIMATE]]]]
+ *   stub PORT IMAGE.png [MEDIAN_S [SIGMA [THROTTLE [ESTIMATE [RETRY_AFTER_S]]]]]
  *
  * One thread on epoll, on 127.0.0.1 only. It takes every request for an image, lets its task run for a
  * lognormal time (median, sigma; the same times in each run), answers reads of one task or of many, and gives
  * out IMAGE with a chunk of text of its own in it, so that no two images are the same file. THROTTLE is the
- * share of paid requests that are answered 429; ESTIMATE is what the service says of a task's time, in parts
- * of the median. It checks nothing: the embedded service does that. /stub/counts tells what it was asked,
+ * share of paid requests that are answered 429, and RETRY_AFTER_S the wait that it asks for then (0: it says
+ * nothing of that); ESTIMATE is what the service says of a task's time, in parts of the median. It checks nothing: the embedded service does that. /stub/counts tells what it was asked,
  * /stub/times how long each task took, in order of their requests.
  */
 #define _GNU_SOURCE
@@ -50,7 +50,7 @@ static Task *tasks;
 static size_t task_count, task_room;
 static unsigned char *image;
 static size_t image_size;
-static double median_s = 1.0, sigma = 0.0, throttle = 0.0, estimate = 1.0;
+static double median_s = 1.0, sigma = 0.0, throttle = 0.0, estimate = 1.0, retry_after_s = 0.0;
 static int port;
 static long submits, throttled, reads, reads_of_many, ids_read, downloads, accepted, others;
 static uint64_t seed = 88172645463325252ULL;
@@ -164,8 +164,10 @@ static void submit(Connection *c, const char *body) {
     submits++;
     if (throttle > 0 && uniform() < throttle) {
         const char *text = "{\"error\":{\"code\":\"rate_limit_exceeded\",\"message\":\"slower, please\"}}";
+        char wait[64] = "";
+        if (retry_after_s > 0) snprintf(wait, sizeof wait, "Retry-After: %.0f\r\n", ceil(retry_after_s));
         throttled++;
-        answer(c, "429 Too Many Requests", "Retry-After: 1\r\n", text, strlen(text));
+        answer(c, "429 Too Many Requests", wait, text, strlen(text));
         return;
     }
     if (task_count == task_room) {
@@ -354,11 +356,11 @@ static void load_image(const char *path) {
 
 int main(int count, char **words) {
     if (count < 3) {
-        fprintf(stderr, "stub PORT IMAGE.png [MEDIAN_S [SIGMA [THROTTLE [ESTIMATE]]]]\n");
+        fprintf(stderr, "stub PORT IMAGE.png [MEDIAN_S [SIGMA [THROTTLE [ESTIMATE [RETRY_AFTER_S]]]]]\n");
         return 2;
     }
-    double *options[] = {&median_s, &sigma, &throttle, &estimate};
-    for (int i = 3; i < count && i < 7; i++) *options[i - 3] = atof(words[i]);
+    double *options[] = {&median_s, &sigma, &throttle, &estimate, &retry_after_s};
+    for (int i = 3; i < count && i < 8; i++) *options[i - 3] = atof(words[i]);
     signal(SIGPIPE, SIG_IGN);
     make_crc_table();
     load_image(words[2]);

@@ -60,7 +60,13 @@ class Manner:
     sigma: float = 0.0
     throttle: float = 0.0
     estimate: float = 1.0
+    retry_after_s: float = 0.0
     image_bytes: int = 200_000
+
+    @property
+    def words(self) -> tuple[float, ...]:
+        """As the program takes them."""
+        return self.median_s, self.sigma, self.throttle, self.estimate, self.retry_after_s
 
 
 @contextmanager
@@ -73,7 +79,7 @@ def serving(manner: Manner, cpu: int | None = None) -> Iterator[Stub]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         words = [str(_compiled(folder)), "0", str(_image(folder, manner.image_bytes))]
-        words += [str(each) for each in (manner.median_s, manner.sigma, manner.throttle, manner.estimate)]
+        words += [str(each) for each in manner.words]
         pinned = [] if cpu is None else ["taskset", "-c", str(cpu)]
         with subprocess.Popen([*pinned, *words], stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
