@@ -26,6 +26,8 @@ _FREE_AT = 2.0
 """So many times that, and nobody is told to slow down: nothing is held back any more."""
 _LEAST_PER_MIN = 6.0
 """Of each shard, while all are held back: else nobody would notice that more passes."""
+_NOTHING_PER_MIN = 0.1
+"""Less than this is what sums of parts leave over, and none of the rate: a turn at that pace never comes."""
 _MUCH_SLOWER = 0.9
 _NEAR_ITS_SHARE = 0.7
 _SPARE = 1.3
@@ -250,7 +252,8 @@ class Coordinator:
         if (total := self._limits.per_min) is not None:
             wanted = {each.report.shard: self._wanted_per_min(each, now) for each in senders}
             free = total - sum(each.per_min for each in self._others(known, now))
-            share = max(0.0, min(_shared(total, wanted)[known.report.shard], free))
+            share = min(_shared(total, wanted)[known.report.shard], free)
+            share = share if share >= _NOTHING_PER_MIN else 0.0
             known.per_min = max(known.per_min, share)
         if self._slowed is None:
             return share

@@ -194,6 +194,21 @@ def test_what_took_several_requests_is_charged_for_all_of_them() -> None:
     in_virtual_time(test)
 
 
+def test_who_waits_for_a_turn_has_it_sooner_when_the_pace_becomes_faster() -> None:
+    """A shard that had next to nothing of the rate goes on when another one has ended."""
+
+    async def test() -> None:
+        rate, begin = Rate(1e-12), anyio.current_time()
+        await rate.passed()
+        async with anyio.create_task_group() as waiting:
+            waiting.start_soon(rate.passed)
+            await anyio.sleep(5.0)
+            rate.share(0.5)
+        assert anyio.current_time() - begin < 9.0
+
+    in_virtual_time(test)
+
+
 def test_repetitions_are_a_share_of_the_traffic_and_never_stuck() -> None:
     """Ten at first, then one for each five new requests, else one each ten seconds."""
 

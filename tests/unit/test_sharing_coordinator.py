@@ -295,6 +295,23 @@ def test_the_rate_goes_to_those_who_use_it() -> None:
     assert (two.grant.per_min or 0.0) > 70.0
 
 
+def test_a_rate_that_the_others_have_wholly_leaves_nothing_to_one_that_comes_late() -> None:
+    """What is left over when shares are added up is no share: a turn at that pace would never come."""
+    coordinator = Coordinator(Limits(shards=4, concurrency=40, per_min=100.0, waits_for_all=False))
+    shards = [Shard(coordinator, number) for number in range(1, 5)]
+    for now in range(3):
+        for shard in shards[:3]:
+            shard.ask(float(now))
+    grant = shards[3].ask(3.0)
+    assert grant.per_min == 0.0
+    assert not grant.may_send
+    for now in range(4, 8):
+        for shard in shards:
+            shard.ask(float(now))
+    assert shards[3].grant.may_send
+    assert (shards[3].grant.per_min or 0.0) > 1.0
+
+
 def test_values_go_over_a_wire_as_they_are() -> None:
     """Also infinite ones; what is none is refused."""
     report = replace(shards(1)[0].report(), prices={"k": 2.0})

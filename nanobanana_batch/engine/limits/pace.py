@@ -16,6 +16,8 @@ from nanobanana_batch.engine.work import Stop, no_longer_than
 
 LONGEST_HOLD_S = 900.0
 """More than this is only believed by who asks for something new: finished images have links that die."""
+_LOOK_AGAIN_S = 1.0
+"""Who waits for a turn sees within so long that the pace is another one."""
 
 
 def backoff_s(failures: int, *, first_s: float = 0.5, longest_s: float = 60.0) -> float:
@@ -61,11 +63,13 @@ class Rate:
     def __init__(self, per_s: float = math.inf) -> None:
         self._every_s = 1.0 / per_s
         self._next = 0.0
+        self._turn = anyio.Lock()
 
     def share(self, per_s: float) -> None:
-        """So many a second from now on."""
+        """So many a second from now on; who waits for a turn at a slower pace has it sooner."""
         if per_s > 0.0:
             self._every_s = 1.0 / per_s
+            self._next = min(self._next, anyio.current_time() + self._every_s)
 
     def charge(self, count: int) -> None:
         """So many more were sent than `passed` was asked for."""
@@ -73,15 +77,16 @@ class Rate:
 
     async def passed(self, stop: Stop | None = None) -> None:
         """Return when it is one's turn, or when someone asks to stop."""
-        now = anyio.current_time()
-        at = max(now, self._next)
-        self._next = at + self._every_s
-        if at <= now:
-            return
-        if stop is None:
-            await anyio.sleep(at - now)
-        else:
-            await stop.sleep(at - now)
+        async with self._turn:
+            while (wait_s := self._next - anyio.current_time()) > 0.0:
+                wait_s = min(wait_s, _LOOK_AGAIN_S)  # the pace may be another one by then
+                if stop is None:
+                    await anyio.sleep(wait_s)
+                elif stop.asked:
+                    break
+                else:
+                    await stop.sleep(wait_s)
+            self._next = max(self._next, anyio.current_time()) + self._every_s
 
 
 def outage_pause_s(lasting_s: float, *, share: float, shortest_s: float, longest_s: float) -> float:
