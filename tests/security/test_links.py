@@ -163,6 +163,9 @@ async def test_a_redirect_is_judged_like_a_link(monkeypatch: pytest.MonkeyPatch,
         def header(self, name: str) -> str:
             return target if name == "Location" else ""
 
+        async def chunks(self) -> AsyncGenerator[bytes, None]:
+            yield b""
+
         async def get(self, url: str) -> LinkAnswer:
             asked.append(url)
             return self
@@ -189,6 +192,9 @@ async def test_a_body_that_has_not_its_announced_length_is_none(received: int) -
 
         async def chunks(self) -> AsyncGenerator[bytes, None]:
             yield b"x" * received
+
+        async def aclose(self) -> None:
+            pass
 
     body = LinkBody(Short(), 5.0, Watch(Secret("")))
     with pytest.raises(LinkFailed, match="5 were announced"):
