@@ -6,7 +6,7 @@ environment names a SOCKS proxy, which aiohttp does not know, over httpx's own t
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -47,7 +47,7 @@ class LinkAnswer(Protocol):
         """Of the body, as it was on the wire."""
 
     @property
-    def codings(self) -> list[str]:
+    def codings(self) -> Sequence[str]:
         """How it says that the body is packed."""
 
     def header(self, name: str) -> str:
@@ -129,7 +129,7 @@ class _OfAiohttp:
         return self._response.content.total_bytes
 
     @property
-    def codings(self) -> list[str]:
+    def codings(self) -> Sequence[str]:
         lines = self._response.headers.getall("Content-Encoding", ())
         return [coding for line in lines for coding in line.split(",")]
 
@@ -177,11 +177,11 @@ class _OfHttpx:
         return self._response.num_bytes_downloaded
 
     @property
-    def codings(self) -> list[str]:
+    def codings(self) -> Sequence[str]:
         return self._response.headers.get_list("content-encoding", split_commas=True)
 
     def header(self, name: str) -> str:
-        return self._response.headers.get(name, "")
+        return str(self._response.headers.get(name, ""))
 
     def chunks(self) -> AsyncGenerator[bytes, None]:
         # httpx returns a generator and types it as an iterator, which cannot be closed.

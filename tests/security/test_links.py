@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
@@ -14,7 +14,7 @@ import pytest
 from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.providers import link_http
 from nanobanana_batch.providers.http import Timeouts
-from nanobanana_batch.providers.link_http import LinkHttp
+from nanobanana_batch.providers.link_http import LinkBody, LinkHttp
 from nanobanana_batch.providers.link_rules import LinkRules, is_public, refuse_link, rules_for
 from nanobanana_batch.providers.link_ways import LinkAnswer, LinkWay
 from nanobanana_batch.providers.profile import load_profile
@@ -163,6 +163,9 @@ async def test_a_redirect_is_judged_like_a_link(monkeypatch: pytest.MonkeyPatch,
         def header(self, name: str) -> str:
             return target if name == "Location" else ""
 
+        async def chunks(self) -> AsyncGenerator[bytes, None]:
+            yield b""
+
         async def get(self, url: str) -> LinkAnswer:
             asked.append(url)
             return self
@@ -174,3 +177,25 @@ async def test_a_redirect_is_judged_like_a_link(monkeypatch: pytest.MonkeyPatch,
     said = await fetched("https://pictures.example.com/a.png", LinkRules.HTTPS)
     assert "links: " in said
     assert asked == ["https://pictures.example.com/a.png"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("received", [4, 6])
+async def test_a_body_that_has_not_its_announced_length_is_none(received: int) -> None:
+    """Whatever a library makes of it: half an image is no image, and what is behind one is another's."""
+
+    class Short(LinkAnswer):
+        status, received_bytes, codings = 200, received, ()
+
+        def header(self, name: str) -> str:
+            return "5" if name == "Content-Length" else ""
+
+        async def chunks(self) -> AsyncGenerator[bytes, None]:
+            yield b"x" * received
+
+        async def aclose(self) -> None:
+            pass
+
+    body = LinkBody(Short(), 5.0, Watch(Secret("")))
+    with pytest.raises(LinkFailed, match="5 were announced"):
+        assert not [piece async for piece in body.pieces()]
