@@ -80,6 +80,7 @@ class Server:
         app = _App(self._secret, self.port, files, Saving(folders, disk or Disk())).app()
         config = uvicorn.Config(
             app,
+            http="h11",  # not whichever parser is installed
             ws="none",
             lifespan="off",
             log_config=None,

@@ -305,6 +305,26 @@ async def test_whatever_happens_to_a_request_that_was_handed_over_leaves_it_unkn
 
 @pytest.mark.anyio
 @pytest.mark.usefixtures("straight")
+@pytest.mark.parametrize("is_ours", [True, False], ids=["asyncio's", "another"])
+async def test_any_loop_can_connect(monkeypatch: pytest.MonkeyPatch, is_ours: bool) -> None:
+    """A program may have installed uvloop, which knows no pause between the addresses of a host."""
+    loop, asked = asyncio.get_running_loop(), dict[str, object]()
+    connect = loop.create_connection
+
+    async def hear(*given: Any, **more: Any) -> Any:
+        asked.update(more)
+        return await connect(*given, **more)
+
+    monkeypatch.setattr(loop, "create_connection", hear)
+    if not is_ours:
+        monkeypatch.setattr(asyncio, "BaseEventLoop", type("Other", (), {}))
+    async with serving(send()) as server, client(f"http://localhost:{server.port}") as paid:
+        assert (await paid.post("/v1", BODY, {})).status == 200
+    assert ("happy_eyeballs_delay" in asked) == is_ours
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("straight")
 async def test_who_waits_for_a_free_connection_has_sent_nothing() -> None:
     """Until its deadline; the one before it has arrived."""
     arrived = asyncio.Event()

@@ -30,7 +30,7 @@ class SubmitPace:
         self._tally = tally
         self._log = log
         self._rate = SubmitRate()
-        self._line = anyio.Lock()
+        self._line = anyio.Lock(fast_acquire=True)  # where nobody waits there is no turn to wait for
         self._news = anyio.Event()
         self.accepted_so_far = 0
         """Requests that were taken in this run."""

@@ -183,12 +183,14 @@ class Resolver:
 
     def _reopen(self, cases: list[_Case], *, in_s: float = 0.0) -> None:
         """The youngest first, then the oldest: what is shown of their keys tells most about the others."""
+        if not cases:
+            return  # as after most requests: nobody is woken to find nothing
         cases.sort(key=lambda case: case.work.attempt)
         for case in (*cases[-1:], *cases[:-1]):
             case.due, case.tries, case.looks_again = anyio.current_time() + in_s, 0, False
             case.alone_since = -math.inf if self._works_now else anyio.current_time()
             self._open.append(case)
-        if cases and self._idle.is_set():
+        if self._idle.is_set():
             self._idle = anyio.Event()
         self._wake.set()
 
