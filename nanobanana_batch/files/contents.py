@@ -49,12 +49,14 @@ class Contents:
     def take(self, path: str, sha256: str) -> None:
         """A file was read wholly."""
         self._open(path)
-        if self._whole.setdefault(os.path.abspath(path), sha256) != sha256:
-            self._is_certain = False  # it changed between two readings
+        if self._is_certain and self._whole.setdefault(os.path.abspath(path), sha256) != sha256:
+            self.leave()  # it changed between two readings
 
     def leave(self) -> None:
         """Something was read of which it cannot be told whether it is the same."""
         self._is_certain = False
+        self._opened.clear()
+        self._whole.clear()
 
     def known(self) -> Known | None:
         """All of it; None where something was not read wholly, or cannot be told."""
@@ -63,10 +65,12 @@ class Contents:
         return {path: (self._opened[path], sha256) for path, sha256 in self._whole.items()}
 
     def _open(self, path: str) -> None:
+        if not self._is_certain:
+            return
         place = os.path.abspath(path)
         led_to = os.path.realpath(path)
         if self._opened.setdefault(place, led_to) != led_to or len(self._opened) > _MOST_FILES:
-            self._is_certain = False
+            self.leave()
 
 
 _NOTING: ContextVar[Contents | None] = ContextVar("noting", default=None)

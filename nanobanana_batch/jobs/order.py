@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 MAX_ROWS = 5_000_000
 """A longer manifest is meant to be sampled: to check each row and to keep its state would take hours."""
 OUTPUTS = Path("outputs")
-_ROWS_AT_ONCE = 100
 _OR_LOCAL = "or try --provider local, which needs none and costs nothing"
 
 
@@ -113,7 +112,7 @@ def _no_local_images(profile: Profile) -> str:
 
 @contextmanager
 def expanded(manifest: Manifest, at_each: Callable[[], None] = lambda: None) -> Iterator[Roster]:
-    """All rows of a manifest, read and checked; `at_each` hundred of them may raise, to end that.
+    """All rows of a manifest, read and checked; `at_each` of them may raise, to end that.
 
     Raises:
         TooManyRows: a run does not take so many; none was read.
@@ -139,9 +138,8 @@ def expanded(manifest: Manifest, at_each: Callable[[], None] = lambda: None) -> 
 
 
 def _each(drafts: Iterator[Draft | PlainDraft], call: Callable[[], None]) -> Iterator[Draft | PlainDraft]:
-    for number, draft in enumerate(drafts):
-        if not number % _ROWS_AT_ONCE:
-            call()
+    for draft in drafts:
+        call()
         yield draft
 
 

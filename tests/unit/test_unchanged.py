@@ -308,3 +308,12 @@ def test_whatever_is_opened_while_rows_are_read_is_noted(world: Path, name: str,
     theirs = {path for path in opened if path.startswith(str(world))}
     assert str(world / name) in theirs
     assert theirs == set(json.loads(said)["files"])
+
+
+def test_of_very_many_files_nothing_is_remembered(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To look at each again is what reading them is; and no more is looked up for them."""
+    monkeypatch.setattr(contents, "_MOST_FILES", 2)
+    noted = contents.Contents()
+    for n in range(3):
+        noted.take(str(world / f"{n}.png"), "1")
+    assert noted.known() is None

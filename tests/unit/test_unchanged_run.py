@@ -21,6 +21,7 @@ from nanobanana_batch.state import store as store_module
 from nanobanana_batch.state.scope import Scope
 from tests.unit.test_pipeline import put_in_their_place
 from tests.unit.watched import Watched
+from tests.unit.wire import failed
 
 ROWS = 4
 
@@ -176,6 +177,19 @@ def test_a_run_that_is_to_do_more_does_it_and_reads_no_row_again(
     outcome = made.run()
     assert (outcome.counts[RowStatus.COMPLETED], made.expanded) == (ROWS, [1])
     assert len(made.provider.tasks) == ROWS
+
+
+def test_rows_that_may_be_tried_again_are_tried_though_nothing_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run before has ended with them as failed; a higher `--max-attempts` pays for them once more."""
+    made = Folder(tmp_path, monkeypatch)
+    made.provider.on_read = lambda n, task: failed(task.id, "service_error")
+    assert made.run(Settings(max_attempts=1)).exit_code == 1
+    assert made.run(Settings(max_attempts=1)).had_work is False
+    made.provider.on_read = lambda n, task: None
+    outcome = made.run(Settings(max_attempts=2))
+    assert (outcome.had_work, outcome.exit_code, made.expanded) == (True, 0, [1])
 
 
 def test_another_limit_is_another_question(folder: Folder) -> None:

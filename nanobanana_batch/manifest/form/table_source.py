@@ -62,10 +62,11 @@ class TableRows:
         """The place and the cells of each row that passes `where`."""
         prefix, where = self.table.row_prefix, self.where
         for number, cells in self.table.rows(self.header, log, self.inner):
-            # Each one is asked, to know of each what rows have.
-            held = [condition.holds(cells[index]) for index, condition in where]
-            if not all(held):
-                continue
+            if where:
+                # Each one is asked, to know of each what rows have.
+                held = [condition.holds(cells[index]) for index, condition in where]
+                if not all(held):
+                    continue
             yield f"{prefix}{number}", cells
 
     def row(self, source: str, cells: Sequence[Value]) -> SourceRow:

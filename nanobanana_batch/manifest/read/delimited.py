@@ -77,11 +77,16 @@ class TextTable:
             if log.total == before:
                 log.add(Problem(self.file, CHANGED))
             return
+        width = self._short.fitting
         for line, cells in records:
-            if any(cells):
-                found = self._short.fitted(f"{self.file}:{line}", cells, log)
-                if found is not None and any(found):
-                    yield line, found
+            if not any(cells):
+                continue
+            if len(cells) == width:
+                yield line, cells
+                continue
+            found = self._short.fitted(f"{self.file}:{line}", cells, log)
+            if found is not None and any(found):
+                yield line, found
 
     def most_rows(self) -> int | None:
         """A number that they do not exceed, found faster than by reading them; None: it cannot be read."""

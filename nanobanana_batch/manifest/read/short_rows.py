@@ -44,6 +44,11 @@ class ShortRows:
         self._unnamed = [index for index, name in enumerate(header) if not name]
         self._wanted = [index for index, name in enumerate(header) if name] if self._unnamed else None
 
+    @property
+    def fitting(self) -> int | None:
+        """Rows of so many cells are as `fitted` gives them; None: each has to be looked at."""
+        return len(self._header) if self._wanted is None else None
+
     def fitted(self, place: str, cells: list[str], log: ProblemLog) -> list[str] | None:
         """One cell for each column; `None` for a row that is really ragged, which is reported."""
         width = len(self._header)
