@@ -56,7 +56,7 @@ def machines(count: int) -> Iterator[Machines]:
         "include_dashboard": False,
         "_system_config": _NOTICES_DEATHS_SOON,
     }
-    cluster = Cluster(initialize_head=True, head_node_args=head)
+    cluster: Any = Cluster(initialize_head=True, head_node_args=head)
     try:
         made = Machines(cluster)
         made.add(count)
