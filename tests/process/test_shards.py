@@ -218,8 +218,6 @@ defaults: {model: nano-banana-beta}
 matrix: {n: [1, 2, 3, 4, 5, 6]}
 prompt: "{n}"
 """
-    'name: skylines\ndefaults: {model: nano-banana-beta}\nmatrix: {n: [1, 2, 3, 4, 5, 6]}\nprompt: "{n}"\n'
-)
 
 
 def recipe(kind: str) -> str:
