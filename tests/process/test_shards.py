@@ -223,7 +223,7 @@ prompt: "{n}"
 def recipe(kind: str) -> str:
     """What the page shows of a kind, at the embedded service."""
     (found,) = re.findall(rf"^```{kind}\n(.*?)^```$", PAGE, re.M | re.S)
-    return found.replace("--concurrency 16", "--concurrency 16 --provider local")
+    return str(found).replace("--concurrency 16", "--concurrency 16 --provider local")
 
 
 def typed(*words: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
