@@ -15,7 +15,7 @@ PINS := $(shell cksum pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 RUNNABLE := .venv/runnable-$(PINS)
 INSTALLED := .venv/installed-$(PINS)
 
-.PHONY: run test lint browser bench campaign night mutate between fuzz-state audit clean FORCE
+.PHONY: run test lint browser bench campaign nodes night mutate between fuzz-state audit clean FORCE
 .PRECIOUS: outputs/%/results.csv
 
 run: $(RUNNABLE) ## make the images of MANIFEST (embedded service: no key, no cost)
@@ -72,6 +72,9 @@ campaign: $(INSTALLED) ## an hour of kills, crowds and interrupts, judged by the
 	$(BIN)/python -m tests.campaign.crowd --pairs 50 --step 0.01
 	$(BIN)/python -m tests.campaign.fuzz_service --examples 300
 	$(BIN)/python -m tests.campaign.fuzz_manifest --examples 20000
+
+nodes: $(INSTALLED) ## a quarter of an hour of nodes and drivers of a Ray cluster that die, judged by the ledger
+	$(BIN)/python -m tests.campaign.kill_nodes --kills 20
 
 night: $(INSTALLED) ## some twenty minutes alone with a provider in trouble, judged by the service's ledger
 	$(BIN)/python -m tests.campaign.night

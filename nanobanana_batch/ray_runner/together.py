@@ -39,8 +39,8 @@ def _write_results(home: Path, several: list[Ended], say: Callable[[str], None])
         write_merged(here, home)
     else:
         say(
-            f"Not all folders of the shards are on this machine: {home / 'results.csv'} is not written. Where"
-            " all of them are, `nanobanana-batch merge` writes one."
+            f"Not all folders of the shards are on this machine: {home / 'results.csv'} is not written. Merge"
+            " them where all of them are."
         )
 
 

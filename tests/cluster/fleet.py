@@ -15,9 +15,14 @@ from typing import Any
 from nanobanana_batch.results import read_results
 from tests.process.harness import KEY, Bench, bench, small_manifest, wrong_hashes
 
-CPUS = 2
+CPUS = 1
 """Of a node: so many shards at a time."""
 _NODE = {"num_cpus": CPUS, "object_store_memory": 80 << 20}
+_NOTICES_DEATHS_SOON = {
+    "health_check_initial_delay_ms": 1000,
+    "health_check_period_ms": 1000,
+    "health_check_failure_threshold": 5,
+}
 _LONGEST_S = 240.0
 
 
@@ -45,8 +50,13 @@ def machines(count: int) -> Iterator[Machines]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     from ray.cluster_utils import Cluster
 
-    head = {"num_cpus": 0, "object_store_memory": 80 << 20, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
+    head = {
+        "num_cpus": 0,
+        "object_store_memory": 80 << 20,
+        "include_dashboard": False,
+        "_system_config": _NOTICES_DEATHS_SOON,
+    }
+    cluster: Any = Cluster(initialize_head=True, head_node_args=head)
     try:
         made = Machines(cluster)
         made.add(count)

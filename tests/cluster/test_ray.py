@@ -15,7 +15,7 @@ from tests.process.harness import Bench
 
 pytest.importorskip("ray", reason="Ray is not installed: `pip install nanobanana-batch[ray]`")
 pytestmark = pytest.mark.filterwarnings("ignore")
-ROWS = 24
+ROWS = 12
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +28,10 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Machines, 
 def test_machines_that_die_with_their_disks_are_replaced(fleet: tuple[Machines, Bench]) -> None:
     """All of them at once, while tasks run: another machine reads from the journal what was paid."""
     found, running = fleet
-    run = Fleet(running, found, 3, "nodes", ROWS)
+    run = Fleet(running, found, 2, "nodes", ROWS)
     before = running.tasks_paid()
     driver = run.start("--bring-to", str(running.folder / "brought"))
-    until(lambda: run.told("Accepted") >= 6)
+    until(lambda: run.told("Accepted") >= 4)
     found.kill(2)
     shutil.rmtree(run.out)
     found.add(2)
@@ -46,10 +46,10 @@ def test_machines_that_die_with_their_disks_are_replaced(fleet: tuple[Machines, 
 def test_a_driver_that_is_killed_is_started_again(fleet: tuple[Machines, Bench]) -> None:
     """Ray ends what it had begun; the same command goes on, and a node dies meanwhile."""
     found, running = fleet
-    run = Fleet(running, found, 3, "driver", ROWS)
+    run = Fleet(running, found, 2, "driver", ROWS)
     before = running.tasks_paid()
     driver = run.start()
-    until(lambda: run.told("Accepted") >= 6)
+    until(lambda: run.told("Accepted") >= 4)
     os.killpg(driver.pid, signal.SIGKILL)
     driver.communicate()
     driver = run.start()

@@ -213,9 +213,11 @@ def test_folders_in_which_the_same_row_was_paid_for_are_not_merged(it: Bench) ->
 
 
 PAGE = (Path(__file__).parents[2] / "docs" / "shards.md").read_text(encoding="utf-8")
-SKYLINES = (
-    'name: skylines\ndefaults: {model: nano-banana-beta}\nmatrix: {n: [1, 2, 3, 4, 5, 6]}\nprompt: "{n}"\n'
-)
+SKYLINES = """name: skylines
+defaults: {model: nano-banana-beta}
+matrix: {n: [1, 2, 3, 4, 5, 6]}
+prompt: "{n}"
+"""
 
 
 def recipe(kind: str) -> str:
@@ -256,7 +258,7 @@ def test_the_recipe_for_slurm_makes_each_shard(tmp_path: Path) -> None:
 def test_a_limit_that_is_one_shards_alone_is_told(it: Bench) -> None:
     """Nobody else knows of it; all together may spend more."""
     done = cli("run", str(it.manifest), *it.where, "--shard", "1/4", "--max-credits", "500", cwd=it.folder)
-    assert "--max-credits 500 is the limit of shard 1/4 alone; all 4 together may cost 2000" in done.stderr
+    assert "--max-credits 500 is the limit of shard 1/4 alone; all 4 together may cost 2,000" in done.stderr
 
 
 def test_the_folder_in_which_shards_stand_is_told_from_one_of_them(it: Bench) -> None:

@@ -353,6 +353,8 @@ def test_the_service_shares_nothing_with_the_client() -> None:
         ("fcntl", ("files.lock", "service")),
         ("click", ("cli",)),
         ("tqdm", ("screen",)),
+        ("ray", ("ray_runner",)),
+        ("fsspec", ("object_storage",)),
         ("starlette", ("service", "galleries.server")),
         ("h11", ("receiver", "service")),
         ("pyarrow", ("manifest.read.parquet", "manifest.read.parquet_bounds", "exports")),

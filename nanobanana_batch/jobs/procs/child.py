@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from nanobanana_batch.jobs.order import Order
     from nanobanana_batch.jobs.outcome import Outcome
 
-_EVERY_S = 0.5
+_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def _made(task: Task, wire: Wire) -> int:
 
 @contextmanager
 def _counted(tally: Tally, wire: Wire) -> Iterator[None]:
-    """For the length of the block what people see is told twice a second, and once more at the end."""
+    """For the length of the block what people see is told once a second, and once more at the end."""
     is_over = threading.Event()
 
     def go_on() -> None:
