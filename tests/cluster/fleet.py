@@ -62,7 +62,7 @@ def machines(count: int) -> Iterator[Machines]:
         made.add(count)
         yield made
     finally:
-        cluster.shutdown()  # type: ignore[no-untyped-call]
+        cluster.shutdown()
 
 
 @dataclass
