@@ -104,13 +104,19 @@ def run(
             store.take_manifest(roster, name=manifest.name, variables=manifest.variables, made_from=made_from)
         elif store.meta(CONNECTION) == order.connection.as_text() and (done := done_before(session)):
             return done
-        store.check()
-        store.remember(CONNECTION, order.connection.as_text())
-        notice_lost_files(store, path)
-        session = replace(session, refusal=_too_dear(folder, line, settings, tally))
-        interrupts.raise_if_came()
-        outcome = worked(session)
+        outcome = _worked(session, order, interrupts)
         return outcome if pilot is None else replace(outcome, projection=_projection(session))
+
+
+def _worked(session: Session, order: Order, interrupts: Interrupts) -> Outcome:
+    """Once every page of the state was looked at."""
+    store, folder = session.store, session.folder
+    store.check()
+    store.remember(CONNECTION, order.connection.as_text())
+    notice_lost_files(store, folder.path)
+    refusal = _too_dear(folder, session.line, session.settings, session.tally)
+    interrupts.raise_if_came()
+    return worked(replace(session, refusal=refusal))
 
 
 def _connected(order: Order, settings: Settings) -> CheckedConnection:
