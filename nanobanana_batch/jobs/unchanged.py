@@ -33,6 +33,7 @@ class Making:
     def __init__(self, order: Order) -> None:
         self._order = order
         self._contents = Contents()
+        self._program = program()  # before anything is read: it may be exchanged meanwhile
 
     @contextmanager
     def noted(self) -> Iterator[None]:
@@ -45,7 +46,12 @@ class Making:
         known = self._contents.known()
         if known is None or os.path.abspath(self._order.spool or self._order.manifest) not in known:
             return ""
-        said = {"order": _said(self._order), "program": program(), "files": known, "warnings": list(warnings)}
+        said = {
+            "order": _said(self._order),
+            "program": self._program,
+            "files": known,
+            "warnings": list(warnings),
+        }
         text = json.dumps(said)
         return text if len(text) <= _MOST_CHARS else ""
 
