@@ -81,7 +81,7 @@ class FarJournal:
             Superseded, NanobananaError: as `write`.
         """
         if known.number and is_told(folder, known):
-            for piece in parts_of(_past(folder, known)):
+            for piece in parts_of(_commits(_past(folder, known))):
                 self._slots.write(piece)
         else:
             self._slots.tell_anew(parts_of(told_lines(folder)))
@@ -101,3 +101,13 @@ def _past(folder: Path, known: Chain) -> Iterator[bytes]:
         if is_past:
             yield line
         is_past = is_past or chain_told(line) == known
+
+
+def _commits(lines: Iterator[bytes]) -> Iterator[bytes]:
+    """The lines of each commit together: a part that ended within one would be told again from its begin."""
+    commit: list[bytes] = []
+    for line in lines:
+        commit.append(line)
+        if chain_told(line) is not None:
+            yield b"".join(commit)
+            commit.clear()

@@ -216,7 +216,10 @@ class Coordinator:
     # --- what it means -----------------------------------------------------------------------------------
 
     def _why_not(self, known: _Known, now: float) -> str:
-        """While one is in trouble the others wait, and that one tries; who was in it longest does."""
+        """While one is in trouble the others wait, and that one tries; who was in it longest does.
+
+        Who finds out a price sends as well: until that is known nobody else gets credits to try with.
+        """
         troubled = [
             each
             for each in self._active(now)
@@ -226,7 +229,7 @@ class Coordinator:
         if not troubled:
             return ""
         tries = min(troubled, key=lambda each: (each.troubled_since or 0.0, each.report.shard))
-        if tries is known:
+        if tries is known or self._first == known.report.shard:
             return ""
         return f"shard {tries.report.shard} tries: {tries.report.trouble}"
 
@@ -293,22 +296,23 @@ class Coordinator:
         """
         if self._limits.max_credits is None:
             return None, False
-        report = known.report
+        report, others = known.report, list(self._others(known, now))
         elsewhere = sum(credits for shard, credits in self.leases.items() if shard != report.shard)
         room = max(0.0, self._limits.most_credits - elsewhere - report.committed)
-        wanted, least = report.could_use, report.next_price or _ROUNDING
-        if report.is_finished or not self._may_find_out(known, now):
-            wanted = 0.0
-        elif report.next_price is None and wanted:
-            wanted = room  # for all that anybody knows it costs that much
-        others = list(self._others(known, now))
-        waiting = sum(each.could_use_more for each in others)
-        given = min(wanted, room, max(room / (1 + waiting), least))
-        given = given if given >= least - _ROUNDING else 0.0
+        may_have = not report.is_finished and self._may_find_out(known, now)
+        least = report.next_price or _ROUNDING
+        if not may_have or self._first in [each.report.shard for each in others]:
+            given = 0.0  # nobody knows what is left once that one has its answer
+        elif report.is_first or report.next_price is None:
+            given = room if report.is_first or report.could_use else 0.0  # it may cost all of that
+        else:
+            waiting = sum(each.could_use_more for each in others)
+            given = min(report.could_use, room, max(room / (1 + waiting), least))
+        given = given if given > _ROUNDING and given >= least - _ROUNDING else 0.0
         cap = report.committed + given
         known.credits = max(known.credits, cap)
         comes_back = any(each.report.refundable or each.credits > each.report.committed for each in others)
-        return cap, bool(wanted and not given and not comes_back)
+        return cap, bool(may_have and report.could_use and not given and not comes_back)
 
     def _may_find_out(self, known: _Known, now: float) -> bool:
         """One at a time finds out what a kind of request costs: nobody knows what several would add to."""

@@ -23,7 +23,7 @@ from nanobanana_batch.state.lifecycle import (
 )
 from nanobanana_batch.state.prices import ATTEMPTS, SHARE, SHARES, SPENT
 from nanobanana_batch.state.reader import AttemptReport, ImageFile, Reader
-from nanobanana_batch.state.soundness import understood
+from nanobanana_batch.state.soundness import foreign, understood
 
 ORPHANS = RUNNING | {Phase.EXPIRED}
 """Paid for, without an image."""
@@ -91,7 +91,7 @@ SELECT images.attempt, images.number, images.path, images.size_bytes, images.sha
        images.phase = '{saved}', rows.id
 FROM images JOIN attempts USING (attempt) JOIN rows USING (row)
 WHERE images.attempt >= {after} AND (images.attempt, images.number) > ({after}, {number})
-  AND images.path IS NOT NULL
+  AND (images.path IS NOT NULL OR images.phase = '{saved}')
 ORDER BY images.attempt, images.number LIMIT {limit}
 """
 # Which bytes there are more than once, in whatever images, an index tells alone.
@@ -112,7 +112,8 @@ WHERE alike.row != earlier.row ORDER BY alike.attempt
 """
 _SHAPES = f"""
 SELECT rows.id, json_extract(rows.request, '$.resolution'), json_extract(rows.request, '$.aspect_ratio'),
-       images.width, images.height
+       images.width, images.height,
+       json_type(rows.request, '$.prompt') = 'text' AND json_type(rows.request, '$.model') = 'text'
 FROM attempts JOIN images ON images.attempt = attempts.attempt AND images.number = 1 JOIN rows USING (row)
 WHERE attempts.phase = '{Phase.SAVED}' AND images.width IS NOT NULL AND images.height IS NOT NULL
 ORDER BY attempts.attempt
@@ -132,7 +133,7 @@ def sums(reader: Reader) -> Sums:
     """
     *values, unheard_of = next(reader.each(_SUMS))
     if unheard_of:
-        raise StateFailed("The state file is damaged, or a stranger's: its attempts hold what no run writes.")
+        raise foreign("attempts")
     return Sums(*values)
 
 
@@ -164,8 +165,15 @@ def same_bytes(reader: Reader) -> Iterator[tuple[str, str]]:
 
 
 def shapes(reader: Reader) -> Iterator[Shape]:
-    """The sizes of all saved rows' first images, in the order of their attempts."""
-    return (Shape(*found) for found in reader.each(_SHAPES))
+    """The sizes of all saved rows' first images, in the order of their attempts.
+
+    Raises:
+        StateFailed: what was asked for one of them is no request.
+    """
+    for *shape, is_request in reader.each(_SHAPES):
+        if not is_request:
+            raise foreign("rows")
+        yield Shape(*shape)
 
 
 def saved_files(reader: Reader) -> Iterator[tuple[str, ImageFile]]:

@@ -71,7 +71,7 @@ def refuse_unsound(db: sqlite3.Connection) -> None:
             faults.append(f"phase NOT IN ({in_sql(_PHASES[table])})")
         query = f"SELECT 1 FROM main.{table} WHERE {' OR '.join(faults)} LIMIT 1"
         if faults and db.execute(query).fetchone():
-            raise _foreign(table)
+            raise foreign(table)
 
 
 @contextmanager
@@ -88,7 +88,7 @@ def blamed_on_state(db: sqlite3.Connection) -> Iterator[None]:
             refuse_unsound(db)
             for (text,) in db.execute("SELECT request FROM rows"):
                 if not _is_whole(text):
-                    raise _foreign("rows")
+                    raise foreign("rows")
         except (StateFailed, UnicodeDecodeError, sqlite3.Error) as fault:
             raise fault from error
         raise
@@ -104,7 +104,7 @@ def understood(table: str) -> Iterator[None]:
     try:
         yield
     except _NOT_UNDERSTOOD as error:
-        raise _foreign(table) from error
+        raise foreign(table) from error
 
 
 def refuse_ways_out(*names: str | None) -> None:
@@ -150,7 +150,8 @@ def _is_whole(text: str) -> bool:
         return False
 
 
-def _foreign(table: str) -> StateFailed:
+def foreign(table: str) -> StateFailed:
+    """What to tell of a table that holds what no run writes."""
     return StateFailed(
         f"The state file is damaged, or a stranger's: its {table} hold what no run writes.",
         hint="Nothing was sent. Bring back a good copy, or do not use this folder.",

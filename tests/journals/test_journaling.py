@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -114,6 +114,36 @@ def test_what_was_not_told_in_time_is_told_by_the_next_run_here(
     one.work()
     two.work()
     assert two.phases() == [Phase.ACCEPTED, Phase.INTENT]
+
+
+def test_a_telling_of_what_is_missing_that_is_cut_off_can_be_gone_on_with(
+    one: Machine, two: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it has told by then is whole commits: the same lines twice would be no telling any more."""
+    one.work([intent(1, 1)])
+    dies(one, [accepted(1), intent(2, 2)], [accepted(2), intent(3, 3)], monkeypatch=monkeypatch)
+    with monkeypatch.context() as patch:
+        patch.setattr("nanobanana_batch.journals.slots._PART_BYTES", 1)
+        patch.setattr(SharedFolder, "create", cut_off_after(facts_told=1))
+        with pytest.raises(RunStopped):
+            one.work()
+    one.work()
+    two.work()
+    assert two.phases() == [Phase.ACCEPTED, Phase.ACCEPTED, Phase.INTENT]
+
+
+def cut_off_after(facts_told: int) -> Callable[[SharedFolder, str, bytes], bool]:
+    """A journal's way to write that fails after so many parts that tell something."""
+    create, told = SharedFolder.create, 0
+
+    def fails(place: SharedFolder, name: str, data: bytes) -> bool:
+        nonlocal told
+        if b"\n{" in data and told == facts_told:
+            raise RunStopped("the storage is away.")
+        told += b"\n{" in data
+        return create(place, name, data)
+
+    return fails
 
 
 def test_what_was_never_told_was_never_sent(

@@ -357,7 +357,28 @@ def test_a_phase_that_there_is_not_is_a_damaged_state(tmp_path: Path) -> None:
     path = folder_with(tmp_path / "out", ("Accepted",))
     with closing(sqlite3.connect(path / STATE_NAME)) as db, db:
         db.execute("UPDATE attempts SET phase = 'paid'")
-    with pytest.raises(StateFailed, match="no run writes"):
+    with pytest.raises(StateFailed, match="no run writes") as refused:
+        audited(path)
+    assert "Bring back a good copy" in str(refused.value.hint)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE images SET path = NULL",
+        "UPDATE rows SET request = '{}'",
+        "UPDATE rows SET request = '{'",
+    ],
+)
+def test_a_saved_image_without_a_name_or_without_a_request_is_a_damaged_state(
+    tmp_path: Path, damage: str
+) -> None:
+    """Its file cannot be looked at, or what was asked for is not known: that is not in order."""
+    path = folder_with(tmp_path / "out", ("Accepted", "Ready", "Saved"))
+    assert audited(path)[1].findings == ()
+    with closing(sqlite3.connect(path / STATE_NAME)) as db, db:
+        db.execute(damage)
+    with pytest.raises(StateFailed):
         audited(path)
 
 

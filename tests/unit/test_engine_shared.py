@@ -194,3 +194,67 @@ def test_when_one_stops_the_others_send_nothing_more(tmp_path: Path) -> None:
     assert several[1].stop.reason == "The account is empty. (told by shard 1)"
     assert not [at for at in shop.sent_at if at > 23.0]
     assert completed(several) == len(shop.sent_at)
+
+
+def ends(several: list[Night], near: list[Near], within_s: float) -> bool:
+    """Whether all of them have ended by then."""
+    has_ended = False
+
+    async def all_of_them() -> None:
+        nonlocal has_ended
+        with anyio.move_on_after(within_s):
+            async with anyio.create_task_group() as group:
+                for it, link in zip(several, near, strict=True):
+                    group.start_soon(go, it, link)
+            has_ended = True
+
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    anyio.run(all_of_them, backend="trio", backend_options={"clock": clock})
+    return has_ended
+
+
+def test_a_run_that_never_has_an_answer_ends_and_says_why(tmp_path: Path) -> None:
+    """It has no slot to wait in until then, and sends nothing."""
+    shop = Busy()
+    several = nights(tmp_path, shop, 1, 3, max_outage_s=60.0)
+    (link,) = near = links(several)
+    link.lost_from_s, link.lost_until_s = 0.0, 1e9
+    assert ends(several, near, within_s=300.0)
+    assert "Nobody says what this shard may do" in several[0].stop.reason
+    assert not shop.sent_at
+
+
+def test_a_process_in_whose_place_another_one_works_ends(tmp_path: Path) -> None:
+    """What it has paid for it collects; nothing new has a slot."""
+    shop = Busy()
+    several = nights(tmp_path, shop, 1, 20, concurrency=2)
+    (link,) = near = links(several)
+
+    async def of_another(report: Report) -> Grant:
+        if anyio.current_time() > 5.0:
+            link.coordinator.exchange(Report(1, "another", wanted=2), anyio.current_time())
+        return link.coordinator.exchange(report, anyio.current_time())
+
+    link.exchange = of_another  # type: ignore[method-assign]
+    assert ends(several, near, within_s=600.0)
+    assert "another process works on this shard" in several[0].stop.reason
+    assert completed(several) == len(shop.sent_at) < 20
+
+
+def test_a_run_whose_shards_are_not_all_there_can_be_interrupted(tmp_path: Path) -> None:
+    """The others never come: nothing is sent, and it ends when it is asked to."""
+    several = nights(tmp_path, Busy(), 1, 3)
+    near = links(several)
+    near[0].coordinator = Coordinator(Limits(2, 10, waits_for_all=True))
+    near[0].lost_from_s, near[0].lost_until_s = 0.0, 1e9
+
+    async def interrupted() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(go, several[0], near[0])
+            await anyio.sleep(5.0)
+            several[0].stop.ask("Interrupted.", interrupted=True)
+            group.cancel_scope.deadline = anyio.current_time() + 30.0
+        assert not group.cancel_scope.cancelled_caught
+
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    anyio.run(interrupted, backend="trio", backend_options={"clock": clock})

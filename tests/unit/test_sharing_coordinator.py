@@ -193,6 +193,43 @@ def test_one_shard_at_a_time_finds_out_what_a_request_costs() -> None:
     assert told.prices == {"kind": PRICE}
 
 
+def test_while_one_finds_out_a_price_the_others_get_nothing_new() -> None:
+    """Nobody knows what its request adds, also when that is out and nothing else of it waits."""
+    one, two = shards(2, max_credits=100.0)
+    one.price, one.is_first = None, True
+    assert one.ask(0.0).credits == 100.0
+    one.rows = 0  # its only request is out
+    for now in (1.0, 1.1, 1.2):
+        one.ask(now)
+    assert two.ask(1.5).credits == 0.0
+    one.price, one.committed, one.is_first = 80.0, 80.0, False
+    one.ask(2.0)
+    one.ask(2.2)
+    assert two.ask(2.5).credits == 20.0
+
+
+def test_who_finds_out_a_price_sends_also_while_another_one_is_in_trouble() -> None:
+    """That one can try only when it is known what is left: else each would wait for the other."""
+    one, two = shards(2, max_credits=100.0)
+    one.price, one.is_first, two.trouble = None, True, "no usable answers"
+    for now in range(3):
+        one.ask(now)
+        two.ask(now + 0.5)
+    assert two.grant.may_send
+    assert two.grant.credits == 0.0
+    assert one.ask(4.0).may_send
+
+
+@pytest.mark.parametrize("spent", [60.0, 60.0 - 1e-9])
+def test_who_does_not_know_its_price_is_told_when_nothing_is_left_for_it(spent: float) -> None:
+    """It would wait for ever, and the run would not say why."""
+    one, two = shards(2, max_credits=60.0)
+    one.committed, one.rows, one.finished = spent, 0, True
+    one.ask(0.0)
+    two.price = None
+    assert two.ask(0.5).is_all
+
+
 def test_nobody_sends_before_all_have_said_how_they_stand() -> None:
     """Then it is known what all folders have cost."""
     one, two = shards(2, max_credits=100.0, waits_for_all=True)

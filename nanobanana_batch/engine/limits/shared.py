@@ -54,6 +54,7 @@ class Shared:
         try:
             while True:
                 await asking.ask()
+                asking.let_end()
                 await anyio.sleep(EVERY_S)
         finally:
             with anyio.CancelScope(shield=True), anyio.move_on_after(EVERY_S):
@@ -86,6 +87,14 @@ class _Asking:
     def pause(self, is_paused: bool) -> None:
         """Let nothing new go out, or let it go."""
         self._shared.wire.gate.pause(is_paused)
+
+    def let_end(self) -> None:
+        """Who has been asked to stop sends nothing: a slot is for what was paid for, or is given back unused.
+
+        Without one a run that was granted none would wait for it for ever.
+        """
+        if self._shared.wire.stop.asked:
+            self._shared.slots.share(self._shared.settings.concurrency)
 
     def _lost(self, error: LinkLost) -> None:
         shared = self._shared
