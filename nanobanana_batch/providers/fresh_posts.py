@@ -33,6 +33,8 @@ _WAIT, _SWITCHED, _REPLY = 100, 101, 200
 Headers = list[tuple[bytes, bytes]]
 Heard = Callable[[int, Headers], None]
 """Hears the head of a reply as soon as it is there: its status and headers, as they came."""
+Came = Callable[[int], None]
+"""Hears how many bytes more of a body have come."""
 
 
 class NotConnected(Exception):
@@ -63,6 +65,7 @@ class FreshPosts:
         body: bytes,
         headers: Mapping[str, str],
         heard: Heard,
+        came: Came,
         *,
         within_s: float,
         most_bytes: int,
@@ -75,7 +78,7 @@ class FreshPosts:
             Exception: anything else; it may have been sent.
         """
         request = self._head(route, headers, len(body)) + body
-        reply = _Reply(heard, most_bytes)
+        reply = _Reply(heard, came, most_bytes)
         ends_at = asyncio.get_running_loop().time() + within_s
         await self._turn(ends_at)
         try:
@@ -148,10 +151,11 @@ def _is_address(host: str) -> bool:
 class _Reply(asyncio.Protocol):
     """One reply, put together as it comes; what follows it is left out."""
 
-    def __init__(self, heard: Heard, most_bytes: int) -> None:
+    def __init__(self, heard: Heard, came: Came, most_bytes: int) -> None:
         self.is_over = False
         """Nobody waits for it any more, or there is no more of it to wait for."""
         self._heard = heard
+        self._came = came
         self._most_bytes = most_bytes
         self._parser = HttpResponseParser(self)
         self._parser.set_dangerous_leniencies(
@@ -224,6 +228,7 @@ class _Reply(asyncio.Protocol):
         if self.is_over:
             return
         self._pieces.append(data)
+        self._came(len(data))
         self._left_bytes -= len(data)
         if self._left_bytes < 0:
             self._ends(BadReply(f"the reply is larger than {self._most_bytes} bytes"))

@@ -169,9 +169,12 @@ class PaidHttp(_Client):
         def heard(status: int, lines: Headers) -> None:
             _hear(status, texts(lines), seen, self._watch)
 
+        def came(size: int) -> None:
+            seen.received_bytes += size
+
         try:
             packed = await straight.post(
-                route, body, headers, heard, within_s=self._deadline_s, most_bytes=MAX_REPLY_BYTES
+                route, body, headers, heard, came, within_s=self._deadline_s, most_bytes=MAX_REPLY_BYTES
             )
         except NotConnected as error:
             why = error.__cause__ if isinstance(error.__cause__, Exception) else error

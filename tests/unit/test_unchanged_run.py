@@ -93,6 +93,14 @@ def test_an_unchanged_manifest_with_nothing_to_do_leaves_every_file_as_it_is(fol
     assert outcome.credits_used == tally.credits > 0
 
 
+def test_where_a_journal_may_know_more_than_the_state_the_rows_are_read(folder: Folder) -> None:
+    """A state that is made of it has no rows; and the folder remembers that there is one."""
+    journal = str(folder.out.with_name("journal"))
+    assert folder.run(journal=journal).exit_code == 0
+    assert folder.run().exit_code == 0
+    assert folder.expanded == [1, 1]
+
+
 def test_what_a_run_says_of_its_rows_it_says_also_where_they_are_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
