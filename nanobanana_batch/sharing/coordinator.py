@@ -301,7 +301,8 @@ class Coordinator:
         room = max(0.0, self._limits.most_credits - elsewhere - report.committed)
         may_have = not report.is_finished and self._may_find_out(known, now)
         least = self._dearest if report.next_price is None else report.next_price or _ROUNDING
-        if not may_have or self._first in [each.report.shard for each in others]:
+        holding = [each.report.shard for each in others if each.credits > each.report.committed + _ROUNDING]
+        if not may_have or self._first in holding:
             given = 0.0  # nobody knows what is left once that one has its answer
         elif report.is_first or report.next_price is None:
             given = room if report.is_first or report.could_use else 0.0  # it may cost all of that

@@ -239,6 +239,18 @@ def test_who_does_not_know_its_price_is_told_when_less_is_left_than_the_dearest_
     assert two.ask(0.5).is_all
 
 
+def test_who_cannot_find_out_its_price_for_what_is_left_leaves_that_to_others() -> None:
+    """A cheap request of another shard is within the limit still."""
+    one, two = shards(2, max_credits=60.0)
+    one.price, one.committed = None, 50.0
+    one.coordinator.exchange(replace(one.report(), prices={"kind": 12.0}), 0.0)
+    for now in range(1, 4):
+        one.ask(now)
+        two.ask(now + 0.5)
+    assert one.grant.credits == 50.0
+    assert (two.grant.credits or 0.0) >= PRICE
+
+
 def test_nobody_sends_before_all_have_said_how_they_stand() -> None:
     """Then it is known what all folders have cost."""
     one, two = shards(2, max_credits=100.0, waits_for_all=True)
