@@ -300,8 +300,9 @@ class Coordinator:
         elsewhere = sum(credits for shard, credits in self.leases.items() if shard != report.shard)
         room = max(0.0, self._limits.most_credits - elsewhere - report.committed)
         may_have = not report.is_finished and self._may_find_out(known, now)
-        least = report.next_price or _ROUNDING
-        if not may_have or self._first in [each.report.shard for each in others]:
+        least = self._dearest if report.next_price is None else report.next_price or _ROUNDING
+        holding = [each.report.shard for each in others if each.credits > each.report.committed + _ROUNDING]
+        if not may_have or self._first in holding:
             given = 0.0  # nobody knows what is left once that one has its answer
         elif report.is_first or report.next_price is None:
             given = room if report.is_first or report.could_use else 0.0  # it may cost all of that
@@ -313,6 +314,11 @@ class Coordinator:
         known.credits = max(known.credits, cap)
         comes_back = any(each.report.refundable or each.credits > each.report.committed for each in others)
         return cap, bool(may_have and report.could_use and not given and not comes_back)
+
+    @property
+    def _dearest(self) -> float:
+        """What a request of unknown price may cost at least, as each shard takes it."""
+        return max(self._prices.values(), default=_ROUNDING)
 
     def _may_find_out(self, known: _Known, now: float) -> bool:
         """One at a time finds out what a kind of request costs: nobody knows what several would add to."""

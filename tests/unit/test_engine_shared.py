@@ -9,6 +9,8 @@ import anyio
 import trio.testing
 
 from nanobanana_batch.engine.assembly import shared
+from nanobanana_batch.engine.limits.budget import Budget
+from nanobanana_batch.engine.limits.slots import Slots
 from nanobanana_batch.engine.run import Run
 from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.engine.tally import Tally
@@ -16,11 +18,12 @@ from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.file_names import IMAGE_FOLDER
 from nanobanana_batch.files.folder import STATE_NAME
 from nanobanana_batch.jobs.session import count_up
-from nanobanana_batch.model import RowStatus
+from nanobanana_batch.model import Request, RowStatus
 from nanobanana_batch.providers.base import SubmitOutcome
 from nanobanana_batch.sharing.coordinator import Coordinator
 from nanobanana_batch.sharing.link import LinkLost
 from nanobanana_batch.sharing.values import Grant, Limits, Report
+from nanobanana_batch.state.prices import price_class
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.store import Store
 from tests.unit.night import PROMPTS, Night
@@ -141,6 +144,30 @@ def test_together_they_do_not_spend_more_than_a_person_allows(tmp_path: Path) ->
     told = [it.stop.reason for it in several if RowStatus.PENDING in it.statuses()]
     assert told
     assert all("--max-credits 41 is reached" in reason for reason in told)
+
+
+def test_what_is_told_of_prices_is_about_the_requests_that_wait(tmp_path: Path) -> None:
+    """Not about one that has asked after them and has gone: a dear one would wait for credits for ever."""
+    prices = {"dear": 10.0, "cheap": 1.0}
+
+    async def ask() -> tuple[float | None, list[float | None]]:
+        (it,) = nights(tmp_path, Busy(), 1, 1, max_credits=100.0)
+        it.folder.mkdir(parents=True)
+        store = Store(it.folder / STATE_NAME)
+        budget = Budget(100.0, store, lambda request: prices[request.model], Slots(4, Tally()), Stop())
+        budget.learn({price_class(Request(model, "")): price for model, price in prices.items()})
+        budget.share(1.0, is_all=False)
+        async with anyio.create_task_group() as group:
+            group.start_soon(budget.set_aside, 1, Request("dear", "a"))
+            await anyio.sleep(0.1)
+            await budget.set_aside(2, Request("cheap", "b"))
+            found = budget.next_price, budget.waiting
+            group.cancel_scope.cancel()
+        store.close()
+        return found
+
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    assert anyio.run(ask, backend="trio", backend_options={"clock": clock}) == (10.0, [10.0])
 
 
 def test_together_they_send_no_more_a_minute_than_a_person_allows(tmp_path: Path) -> None:

@@ -230,6 +230,27 @@ def test_who_does_not_know_its_price_is_told_when_nothing_is_left_for_it(spent: 
     assert two.ask(0.5).is_all
 
 
+def test_who_does_not_know_its_price_is_told_when_less_is_left_than_the_dearest_costs() -> None:
+    """It may cost as much, and its folder sends nothing for less."""
+    one, two = shards(2, max_credits=60.0)
+    one.committed, one.rows, one.finished = 55.0, 0, True
+    one.coordinator.exchange(replace(one.report(), prices={"kind": 8.0}), 0.0)
+    two.price = None
+    assert two.ask(0.5).is_all
+
+
+def test_who_cannot_find_out_its_price_for_what_is_left_leaves_that_to_others() -> None:
+    """A cheap request of another shard is within the limit still."""
+    one, two = shards(2, max_credits=60.0)
+    one.price, one.committed = None, 50.0
+    one.coordinator.exchange(replace(one.report(), prices={"kind": 12.0}), 0.0)
+    for now in range(1, 4):
+        one.ask(now)
+        two.ask(now + 0.5)
+    assert one.grant.credits == 50.0
+    assert (two.grant.credits or 0.0) >= PRICE
+
+
 def test_nobody_sends_before_all_have_said_how_they_stand() -> None:
     """Then it is known what all folders have cost."""
     one, two = shards(2, max_credits=100.0, waits_for_all=True)

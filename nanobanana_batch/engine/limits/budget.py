@@ -45,7 +45,8 @@ class Budget:
         """Others may leave more to this folder."""
         self._asked: tuple[PriceClass, Request] | None = None
         """What was asked for last."""
-        self._waiting = 0
+        self._wishes: list[tuple[PriceClass, Request]] = []
+        """What waits for room."""
         self._listed_price = listed_price
         self._slots = slots
         self._stop = stop
@@ -94,21 +95,21 @@ class Budget:
         self._tell()
 
     @property
-    def waiting(self) -> int:
-        """Requests that wait for room."""
-        return self._waiting
+    def waiting(self) -> list[float | None]:
+        """What each request that waits for room costs, as far as anybody says."""
+        return [self._price(*wish) for wish in self._wishes]
 
     @property
     def is_first(self) -> bool:
         """Whether a request is out, or waits, whose reply tells what its kind costs."""
-        if (self._unpriced | self._first) - self._held:
-            return True
-        return self._waiting > 0 and self._asked is not None and self._asked[0] not in self._confirmed
+        is_out = bool((self._unpriced | self._first) - self._held)
+        return is_out or any(kind not in self._confirmed for kind, _ in self._wishes)
 
     @property
     def next_price(self) -> float | None:
-        """What a request costs as the one that was asked for last, as far as anybody says."""
-        return None if self._asked is None else self._price(*self._asked)
+        """The least that one of those costs that wait, else the last that asked; None: nobody knows."""
+        prices = self.waiting or [None if self._asked is None else self._price(*self._asked)]
+        return None if None in prices else min(price for price in prices if price is not None)
 
     @property
     def refundable(self) -> float:
@@ -156,12 +157,12 @@ class Budget:
             self._anew[attempt] = price or 0.0
 
     async def _room(self, kind: PriceClass, request: Request) -> float | None:
-        self._asked = kind, request
-        self._waiting += 1
+        self._asked = wish = kind, request
+        self._wishes.append(wish)
         try:
             return await self._room_of(kind, request)
         finally:
-            self._waiting -= 1
+            self._wishes.remove(wish)
 
     async def _room_of(self, kind: PriceClass, request: Request) -> float | None:
         while not self._stop.asked:

@@ -153,14 +153,14 @@ class _Asking:
 
     def _with_credits(self, report: Report) -> Report:
         budget, is_stopping = self._shared.budget, self._shared.wire.stop.asked
-        price = budget.next_price
-        soon = min(report.rows_left, _AHEAD * max(report.concurrency, 1)) + budget.waiting
-        could_use = 0.0 if is_stopping else soon * (1.0 if price is None else price)
+        price, waiting = budget.next_price, budget.waiting
+        soon = min(report.rows_left, _AHEAD * max(report.concurrency, 1)) * (1.0 if price is None else price)
+        could_use = soon + sum(1.0 if each is None else each for each in waiting)
         return replace(
             report,
             committed=budget.committed,
             cap=self._grant.credits or 0.0,
-            could_use=could_use if budget.waiting or price is not None else 0.0,
+            could_use=0.0 if is_stopping or (price is None and not waiting) else could_use,
             refundable=budget.refundable,
             next_price=price,
             is_first=budget.is_first,
