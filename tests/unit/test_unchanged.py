@@ -21,6 +21,7 @@ from nanobanana_batch.jobs import unchanged
 from nanobanana_batch.jobs.connection import Connection
 from nanobanana_batch.jobs.order import Order, open_ordered
 from nanobanana_batch.jobs.unchanged import Making, warnings_if_same
+from nanobanana_batch.state.shards import Shard
 from tests.saved_run import Made, saved_run
 
 
@@ -138,6 +139,7 @@ def test_a_link_that_leads_elsewhere_is_not_the_same(world: Path, tmp_path: Path
         {"connection": Connection("local")},
         {"columns": {"prompt": "text"}},
         {"id": "{city}"},
+        {"shard": Shard(1, 2)},
     ],
     ids=lambda said: next(iter(said)),
 )
@@ -149,9 +151,9 @@ def test_an_order_that_says_something_else_is_another_one(world: Path, said: dic
 
 def test_each_part_of_an_order_decides_rows_or_is_known_not_to() -> None:
     """A part that is new has to say which."""
-    no_matter = {"out", "state_dir", "risk_network_filesystem", "callback_route", "as_copy"}
+    no_matter = {"out", "state_dir", "risk_network_filesystem", "callback_route", "as_copy", "journal"}
     decides = {"manifest", "connection", "defaults", "columns", "id", "skip", "variables", "spool", "called"}
-    decides |= {"allow_unknown_model", "format", "allow_outside"}
+    decides |= {"allow_unknown_model", "format", "allow_outside", "shard"}
     assert set(Order.__dataclass_fields__) == no_matter | decides
 
 
@@ -317,3 +319,11 @@ def test_of_very_many_files_nothing_is_remembered(world: Path, monkeypatch: pyte
     for n in range(3):
         noted.take(str(world / f"{n}.png"), "1")
     assert noted.known() is None
+
+
+def test_a_program_that_cannot_be_read_is_like_no_other(tmp_path: Path) -> None:
+    """Else one out of an archive would take what an older one has worked out for its own."""
+    (gone := tmp_path / "gone").mkdir()
+    (gone / "a.py").symlink_to("nothing")
+    for package in (tmp_path / "empty", gone):
+        assert program.program.__wrapped__(package) != program.program.__wrapped__(package)

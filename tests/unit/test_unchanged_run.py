@@ -261,5 +261,5 @@ def test_a_state_with_a_damaged_index_is_told_to_be_damaged_and_what_to_do(folde
     with state.open("r+b") as file:
         file.seek((page - 1) * size)
         file.write(b"\x55" * size)
-    with pytest.raises(StateFailed, match="(?s)is damaged.*nothing was sent. Bring back a good copy"):
+    with pytest.raises(StateFailed, match=r"(?s)is damaged.*nothing was sent. Bring back a good copy"):
         folder.run()
