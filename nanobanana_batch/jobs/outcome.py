@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from nanobanana_batch.errors import after_sending
+from nanobanana_batch.errors import StateFailed, after_sending
 from nanobanana_batch.files.folder import RESULTS_NAME
 from nanobanana_batch.files.standing import Files, Look
 from nanobanana_batch.jobs.connection import named
@@ -28,9 +27,6 @@ from nanobanana_batch.provider_names import is_practice
 from nanobanana_batch.results import write_results
 from nanobanana_batch.state.last_run import ENDED, has_ended, remembered_end
 from nanobanana_batch.state.reader import Failure, open_reader
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +98,15 @@ def worked(session: Session) -> Outcome:
 def done_before(session: Session) -> Outcome | None:
     """How it ended, if there is nothing to do and results.csv says so already: nothing is written then.
 
-    None: there may be something to do.
+    None: there may be something to do, or the state cannot be read; whoever looks at all of it tells why.
     """
+    try:
+        return _done_before(session)
+    except StateFailed:
+        return None
+
+
+def _done_before(session: Session) -> Outcome | None:
     store, scope = session.store, session.settings.scope
     ended = has_ended(store.meta(ENDED), scope)
     if ended is None or not is_all_there(store, session.folder.path) or has_work(session):

@@ -320,3 +320,11 @@ def test_of_very_many_files_nothing_is_remembered(world: Path, monkeypatch: pyte
     for n in range(3):
         noted.take(str(world / f"{n}.png"), "1")
     assert noted.known() is None
+
+
+def test_a_program_that_cannot_be_read_is_like_no_other(tmp_path: Path) -> None:
+    """Else one out of an archive would take what an older one has worked out for its own."""
+    (gone := tmp_path / "gone").mkdir()
+    (gone / "a.py").symlink_to("nothing")
+    for package in (tmp_path / "empty", gone):
+        assert program.program.__wrapped__(package) != program.program.__wrapped__(package)

@@ -256,3 +256,18 @@ def test_no_fact_is_written_to_a_state_that_nobody_has_looked_at(folder: Folder)
         db.execute("UPDATE images SET number = 7")
     with closing(store_module.Store(path, is_checked_later=True)) as store, pytest.raises(StateFailed):
         store.remember("name", "value")
+
+
+def test_a_state_with_a_damaged_index_is_told_to_be_damaged_and_what_to_do(folder: Folder) -> None:
+    """Where there is nothing to do not every page was looked at before, and one of them cannot be read."""
+    folder.run()
+    state = folder.out / "state.sqlite3"
+    with closing(sqlite3.connect(state)) as db:
+        ((page,),) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'images_sha256'")
+        ((size,),) = db.execute("PRAGMA page_size")
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with state.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\x55" * size)
+    with pytest.raises(StateFailed, match=r"(?s)is damaged.*nothing was sent. Bring back a good copy"):
+        folder.run()
