@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import re
 import signal
@@ -42,8 +43,12 @@ def paid(it: Bench) -> int:
 def test_shards_on_their_own_make_each_row_once_and_are_merged_in_order(it: Bench) -> None:
     """Each in its folder below the manifest's; together they have what one run has."""
     for number in (2, 1):
+        plan = cli("plan", str(it.manifest), *it.where, "--shard", f"{number}/2", "--json", cwd=it.folder)
+        planned = json.loads(plan.stdout)
+        before = paid(it)
         done = cli("run", str(it.manifest), *it.where, "--shard", f"{number}/2", cwd=it.folder)
         assert done.returncode == 0, done.stderr
+        assert planned["to_submit"] == planned["groups"][0]["to_submit"] == paid(it) - before
     assert paid(it) == ROWS
     home = it.folder / "outputs" / "small"
     folders = sorted(str(each) for each in home.glob("shard-*"))
