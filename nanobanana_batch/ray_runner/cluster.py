@@ -16,6 +16,8 @@ HERE = "here"
 """Instead of an address: a cluster of this machine alone, for the length of the run."""
 MOST_DEATHS = 50
 """So many times a shard is given to another worker when its own has died."""
+_CLUSTERS = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Ray's own word, whatever it is called: without it nodes have the address of the loopback."""
 _CPUS = 1.0
 """That Ray sets aside for a shard."""
 
@@ -27,6 +29,8 @@ def connected(address: str) -> Iterator[Any]:
     Raises:
         UsageError: Ray is not installed, or there is no such cluster.
     """
+    if address == HERE:
+        os.environ.setdefault(_CLUSTERS, "0")  # before Ray is read: its processes talk on the loopback only
     try:
         import ray
     except ModuleNotFoundError as error:

@@ -230,9 +230,8 @@ def _over(counts: Counts, ended: Ended) -> Counts:
 
 
 def _how(ended: Ended) -> str:
-    if ended.refused is not None:
-        return f": {ended.refused.message}"
-    return f": {ended.outcome.stop_reason}" if ended.outcome and ended.outcome.stop_reason else ""
+    why = ended.refused.message if ended.refused else ended.outcome.stop_reason if ended.outcome else ""
+    return f": {why.rstrip('.')}" if why else ""
 
 
 @contextmanager

@@ -48,6 +48,7 @@ class Machines:
 def machines(count: int) -> Iterator[Machines]:
     """A head and so many nodes."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # all of them talk on the loopback only
     from ray.cluster_utils import Cluster
 
     head = {
