@@ -49,7 +49,8 @@ CREATE TABLE roster (
 # What rows ask for beside their prompts; most have it in common, so that questions about it are asked of few.
 _KINDS = "CREATE TABLE kinds (request TEXT, rows INTEGER, first INTEGER)"
 _KINDS_LEFT = """
-CREATE VIEW kinds AS SELECT json_remove(request, '$.prompt') AS request, count(*) AS rows, min(position) AS first
+CREATE VIEW kinds AS
+SELECT json_remove(request, '$.prompt') AS request, count(*) AS rows, min(position) AS first
 FROM roster GROUP BY 1
 """
 """The same, counted when it is asked for: of the rows of a shard a plan asks, a run does not."""
