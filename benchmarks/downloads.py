@@ -120,6 +120,8 @@ def _told(tool: _Tool, spent: list[_Spent], files: int) -> Downloaded:
     if tool.missing:
         return Downloaded(tool.name, 0, 0.0, 0.0, 0.0, tool.missing)
     walls = [one.wall_s for one in spent]
+    if min(walls) <= 0:
+        return Downloaded(tool.name, 0, 0.0, 0.0, 0.0, "so few files take no longer than one")
     cpu_s = statistics.median(one.cpu_s for one in spent)
     return Downloaded(
         tool.name, files, files / min(walls), files / statistics.median(walls), cpu_s / files * 1e3

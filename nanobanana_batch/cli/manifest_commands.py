@@ -219,7 +219,8 @@ def plan(
 @click.option(
     "--ray",
     metavar="ADDRESS",
-    help="Make it as --shards parts on the Ray cluster there: auto finds it, here is one of this machine.",
+    help="Make it as --shards parts on the Ray cluster there: auto finds it, here is one of this machine."
+    " Needs --journal.",
 )
 @click.option("--shards", type=Whole(1), metavar="N", help="How many parts --ray makes of the manifest.")
 @click.option(

@@ -27,7 +27,7 @@ def merge(folders: tuple[Path, ...], out: Path | None, provider: str, json_: boo
 
     Says how all of them stand, and what an audit of each finds. Shards of one manifest are in its order.
     Folders in which the same row was paid for are refused, and what that has cost is told. Exit 0 only if
-    every row completed and everything is explained.
+    every row completed, no shard is missing and everything is explained.
     """
     from nanobanana_batch.api.merging import merge as make
     from nanobanana_batch.cli.merge_text import merged_text

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nanobanana_batch.cli.text import audit_text
-from nanobanana_batch.wording import amount, counted
+from nanobanana_batch.wording import amount, counted, in_short
 
 if TYPE_CHECKING:
     from nanobanana_batch.jobs.merge import Merged
+
+_NAMED = 10
 
 
 def merged_text(merged: Merged) -> str:
@@ -22,6 +24,8 @@ def merged_text(merged: Merged) -> str:
         counts = ", ".join(f"{count:,} {status}" for status, count in standing.counts.items() if count)
         going = "; a run is going on" if standing.is_running else ""
         lines.append(f"  {standing.folder}: {counts or 'no rows'}{going}")
+    if merged.missing:
+        lines.append(f"Not among them, and in no number here: shard {in_short(merged.missing, _NAMED)}.")
     unexplained = [audit for audit in merged.audits if audit.findings]
     lines += [audit_text(audit) for audit in unexplained]
     if not unexplained:

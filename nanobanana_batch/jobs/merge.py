@@ -19,7 +19,7 @@ from nanobanana_batch.jobs.audit import Audit, make_audit
 from nanobanana_batch.jobs.outlook import priced_standing
 from nanobanana_batch.results import Standing, cells_of, column_names, stands, written
 from nanobanana_batch.state.reader import Reader, open_reader
-from nanobanana_batch.state.shards import SHARD
+from nanobanana_batch.state.shards import SHARD, Shard, read_shard
 from nanobanana_batch.wording import amount
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ class Merged:
     """The results of all of them, in manifest order where they are parts of one manifest."""
     standings: tuple[Standing, ...]
     audits: tuple[Audit, ...]
+    missing: tuple[str, ...] = ()
+    """Shards of the same division that are not among them, as `2/4`: their rows are in no number here."""
 
     @property
     def rows(self) -> int:
@@ -61,8 +63,9 @@ class Merged:
 
     @property
     def exit_code(self) -> int:
-        """0 only where every row completed and there is nothing left to explain."""
-        return 0 if self.completed == self.rows and not any(audit.findings for audit in self.audits) else 1
+        """0 only where every row completed, no shard is missing and there is nothing left to explain."""
+        is_whole = self.completed == self.rows and not self.missing
+        return 0 if is_whole and not any(audit.findings for audit in self.audits) else 1
 
 
 def merge(paths: Sequence[Path], out: Path | None, now: Connection) -> Merged:
@@ -76,15 +79,14 @@ def merge(paths: Sequence[Path], out: Path | None, now: Connection) -> Merged:
         DiskFailed: the table cannot be written.
     """
     folders = [find(path) for path in paths]
-    for folder in folders:
-        if not folder.state.is_file():
-            raise UsageError(f"{folder.path} is no output folder: it has no state.")
     refuse_paid_twice(folders)
+    missing = _missing(folders)
     results = write_merged(folders, _home(folders, out))
     return Merged(
         results,
         tuple(priced_standing(folder, now) for folder in folders),
         tuple(make_audit(folder, now) for folder in folders),
+        missing,
     )
 
 
@@ -136,6 +138,22 @@ def write_merged(folders: Sequence[Folder], home: Path) -> Path:
         readers = [stack.enter_context(open_reader(one.state, one.told())) for one in folders]
         write_atomically(Disk(), path, _pieces(folders, readers, home))
     return path
+
+
+def _missing(folders: Sequence[Folder]) -> tuple[str, ...]:
+    """Shards of divisions of which a part is here; folders that know of no shard miss none."""
+    here: dict[tuple[str | None, int], set[int]] = {}
+    for folder in folders:
+        with open_reader(folder.state, folder.told()) as reader:
+            if text := reader.meta(SHARD):
+                shard = read_shard(text)
+                here.setdefault((reader.meta("manifest"), shard.of), set()).add(shard.number)
+    return tuple(
+        str(Shard(number, of))
+        for (_, of), numbers in here.items()
+        for number in range(1, of + 1)
+        if number not in numbers
+    )
 
 
 def _paid(reader: Reader, number: int) -> Iterator[tuple[str, int, str, float]]:

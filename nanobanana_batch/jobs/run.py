@@ -225,7 +225,9 @@ def _ready(session: Session, order: Order) -> Session:
         _tell_whose_limit(order.shard, settings, session.tally)
     cost = _known_cost(session.folder, session.line, settings, session.tally)
     estimated = None if cost is None or cost.unpriced else cost.spent + cost.credits
-    return replace(session, refusal=_too_dear(cost, settings.max_credits), estimated=estimated)
+    # Where a limit is shared, who shares it knows what all shards together cost, and refuses that.
+    refusal = _too_dear(cost, settings.max_credits) if session.link is None else ""
+    return replace(session, refusal=refusal, estimated=estimated)
 
 
 def _known_cost(folder: Folder, line: CheckedConnection, settings: Settings, tally: Tally) -> Cost | None:

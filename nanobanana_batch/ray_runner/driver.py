@@ -18,6 +18,8 @@ from nanobanana_batch.errors import UsageError
 from nanobanana_batch.jobs.connection import api_key, is_embedded
 from nanobanana_batch.jobs.order import OUTPUTS, Order, open_ordered
 from nanobanana_batch.jobs.procs.counts import Counts, show_together
+from nanobanana_batch.jobs.procs.sayings import Sayings
+from nanobanana_batch.jobs.procs.together import TOLD_BY
 from nanobanana_batch.ray_runner import cluster
 from nanobanana_batch.ray_runner.bringing import check
 from nanobanana_batch.ray_runner.fleet import Fleet
@@ -142,7 +144,12 @@ class _Driver:
     _committed: dict[int, float] = field(default_factory=dict)
     _limiter_was: str = ""
     _stop: str = ""
-    _said: set[str] = field(default_factory=set)
+    _ends: set[str] = field(default_factory=set)
+    """Why shards have ended before all is made."""
+    sayings: Sayings = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sayings = Sayings(self.tally)
 
     def start(self, jobs: list[Assignment]) -> None:
         """Hand all of them out; Ray begins as many as there are places for."""
@@ -181,11 +188,11 @@ class _Driver:
 
     def _look(self) -> None:
         done, _ = self.ray.wait(list(self._waiting), num_returns=1, timeout=_LOOK_S)
-        for task in done:
-            self._note(cluster.result_of(self.ray, task, self._waiting.pop(task)))
         with suppress(self.ray.exceptions.RayError, TimeoutError):
             look = self.ray.get(self.limiter.look.remote(), timeout=_ANSWERS_WITHIN_S)
-            self._hear(look)
+            self._hear(look)  # what a shard has said comes before its end
+        for task in done:
+            self._note(cluster.result_of(self.ray, task, self._waiting.pop(task)))
         show_together(self.tally, list(self._counts.values()))
 
     def _note(self, ended: Ended) -> None:
@@ -193,7 +200,10 @@ class _Driver:
         number = ended.number
         if number in self._counts:
             self._counts[number] = _over(self._counts[number], ended)
-        self.tally.announce(f"shard {number} has ended{_how(ended)}.")
+        why = _why(ended)
+        told = " for the same reason." if why in self._ends else f": {why}"
+        self.tally.announce(f"shard {number} has ended{told if why else '.'}")
+        self._ends.add(why)
 
     def _hear(self, look: Look) -> None:
         if self._limiter_was not in ("", look.incarnation):
@@ -210,14 +220,7 @@ class _Driver:
         self._counts |= {number: counts for number, counts in look.counts.items() if number not in self.ended}
         self._committed |= look.leases
         for number, text in look.said:
-            self._say(number, text)
-
-    def _say(self, number: int, text: str) -> None:
-        """What all of them say is said once; that they stop is said by who has asked them."""
-        is_known = text in self._said
-        self._said.add(text)
-        if not is_known and not (self._stop and text.startswith("Stopping: ")):
-            self.tally.announce(f"shard {number}: {text}")
+            self.sayings.tell(str(number), text, is_stopping=bool(self._stop))
 
 
 def _over(counts: Counts, ended: Ended) -> Counts:
@@ -229,9 +232,10 @@ def _over(counts: Counts, ended: Ended) -> Counts:
     return {**told, **known, "total": ended.outcome.rows, "credits": ended.outcome.credits_used}
 
 
-def _how(ended: Ended) -> str:
-    why = ended.refused.message if ended.refused else ended.outcome.stop_reason if ended.outcome else ""
-    return f": {why.rstrip('.')}" if why else ""
+def _why(ended: Ended) -> str:
+    if ended.refused is not None:
+        return ended.refused.message
+    return ended.outcome.stop_reason.partition(TOLD_BY)[0] if ended.outcome else ""
 
 
 @contextmanager

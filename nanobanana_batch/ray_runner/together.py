@@ -25,7 +25,7 @@ def together(
     """
     refused = {number: each.refused for number, each in ended.items() if each.refused is not None}
     if refused:
-        raise _as_one(refused)
+        raise _as_one(refused, len(ended))
     several = [each for _, each in sorted(ended.items())]
     _write_results(home, several, say)
     outcomes = [each.outcome for each in several if each.outcome is not None]
@@ -44,9 +44,11 @@ def _write_results(home: Path, several: list[Ended], say: Callable[[str], None])
         )
 
 
-def _as_one(refused: Mapping[int, Refused]) -> NanobananaError:
+def _as_one(refused: Mapping[int, Refused], of: int) -> NanobananaError:
     """What may have cost something comes first."""
     number, worst = min(refused.items(), key=lambda each: (_kind(each[1]) is UsageError, each[0]))
+    if len(refused) == of > 1 and {each.message for each in refused.values()} == {worst.message}:
+        return _kind(worst)(worst.message, hint=worst.hint)
     also = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
     return _kind(worst)(f"shard {number}{also}: {worst.message}", hint=worst.hint)
 

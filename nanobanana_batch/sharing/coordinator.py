@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from nanobanana_batch.sharing.values import Grant, Limits, Prices, Report
+from nanobanana_batch.wording import amount
 
 _ROUNDING = 1e-6
 _WINDOW_S = 10.0
@@ -86,6 +87,7 @@ class Coordinator:
         """Requests a minute that passed when some shard was last told to slow down, and when that was."""
         self._recovered_at = -math.inf
         self._stop = ""
+        self._needs_change = False
         self._was_priced = False
 
     @property
@@ -125,6 +127,7 @@ class Coordinator:
                 credits=self._nothing_more(report),
                 why=why,
                 stop=self._stop,
+                needs_change=self._needs_change,
             )
         credits, is_all = self._credits_of(known, now)
         per_min = self._per_min_of(known, now)
@@ -203,13 +206,15 @@ class Coordinator:
         """Where all that is to be made is known to cost more than may be spent, nothing is begun."""
         if self._missing or not self._limits.waits_for_all:
             return False
-        estimates = [known.report.estimated for known in self._shards.values()]
-        total = sum(estimate for estimate in estimates if estimate is not None)
-        if None not in estimates and total > self._limits.most_credits + _ROUNDING:
+        reports = [known.report for known in self._shards.values()]
+        committed = sum(report.committed for report in reports)
+        total = sum(report.committed if report.estimated is None else report.estimated for report in reports)
+        if total > max(self._limits.most_credits, committed) + _ROUNDING:
+            self._needs_change = not self._stop
             self.stop(
-                f"--max-credits {self._limits.most_credits:g} is not enough: all shards together are"
-                f" estimated at {total:g} credits. Nothing new is paid for: give a higher limit, or make a"
-                " part of the rows with --limit or --pilot."
+                f"--max-credits {amount(self._limits.most_credits)} is not enough: all shards together are"
+                f" estimated at {amount(total)} credits. Nothing new is paid for: give a higher limit, or"
+                " make a part of the rows with --limit or --pilot."
             )
         return True
 

@@ -108,6 +108,8 @@ class Grant(_Told):
     """Another shard is asked to wait for so long."""
     stop: str = ""
     """Send nothing more in this run, for this reason."""
+    needs_change: bool = False
+    """The same command again would be stopped for the same reason."""
     prices: Prices = field(default_factory=dict)
     """What the replies to all shards have said of prices."""
 

@@ -48,6 +48,12 @@ CREATE TABLE roster (
 """
 # What rows ask for beside their prompts; most have it in common, so that questions about it are asked of few.
 _KINDS = "CREATE TABLE kinds (request TEXT, rows INTEGER, first INTEGER)"
+_KINDS_LEFT = """
+CREATE VIEW kinds AS
+SELECT json_remove(request, '$.prompt') AS request, count(*) AS rows, min(position) AS first
+FROM roster GROUP BY 1
+"""
+"""The same, counted when it is asked for: of the rows of a shard a plan asks, a run does not."""
 _KINDS_KEPT = 10_000
 _NOTED_AT_ONCE = 5000
 _INDEXES = (
@@ -137,6 +143,8 @@ class Roster:
             " ELSE holds(base_key) END"
         )
         ((self._count,),) = self._db.execute("SELECT count(*) FROM roster").fetchall()
+        self._db.execute("DROP TABLE kinds")
+        self._db.execute(_KINDS_LEFT)
         self.shard = shard
 
     def follow(self, twins: Twins) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import re
 import signal
@@ -42,8 +43,12 @@ def paid(it: Bench) -> int:
 def test_shards_on_their_own_make_each_row_once_and_are_merged_in_order(it: Bench) -> None:
     """Each in its folder below the manifest's; together they have what one run has."""
     for number in (2, 1):
+        plan = cli("plan", str(it.manifest), *it.where, "--shard", f"{number}/2", "--json", cwd=it.folder)
+        planned = json.loads(plan.stdout)
+        before = paid(it)
         done = cli("run", str(it.manifest), *it.where, "--shard", f"{number}/2", cwd=it.folder)
         assert done.returncode == 0, done.stderr
+        assert planned["to_submit"] == planned["groups"][0]["to_submit"] == paid(it) - before
     assert paid(it) == ROWS
     home = it.folder / "outputs" / "small"
     folders = sorted(str(each) for each in home.glob("shard-*"))
@@ -54,6 +59,12 @@ def test_shards_on_their_own_make_each_row_once_and_are_merged_in_order(it: Benc
     assert [row["id"] for row in rows] == [f"row-{n}" for n in range(ROWS)]
     assert all((home / row["image"]).is_file() for row in rows)
     assert {row["folder"] for row in rows} == {"shard-1-of-2", "shard-2-of-2"}
+    half = cli("merge", folders[0], *it.where[:2], "--out", str(it.folder), cwd=it.folder)
+    assert half.returncode == 1
+    assert "Not among them, and in no number here: shard 2/2." in half.stdout
+    of_home = cli("merge", str(home), *it.where[:2], cwd=it.folder)
+    assert of_home.returncode == 2
+    assert "It holds the folders of shards" in of_home.stderr
 
 
 @pytest.mark.parametrize(
@@ -127,7 +138,8 @@ def test_all_processes_together_stay_within_what_may_be_spent(it: Bench) -> None
     assert done.returncode == 0, done.stderr
     refused = it.finish("--procs", "2", "--max-credits", str(10 * price))
     assert refused.returncode == 3
-    assert "is not enough" in refused.stderr
+    assert refused.stderr.count("is not enough: all shards together are estimated at") == 1
+    assert "Run the same command again" not in refused.stderr
     assert paid(it) == 8
 
 
@@ -186,6 +198,19 @@ def test_what_cannot_be_is_told_before_anything_is_sent(it: Bench, flags: list[s
     assert done.returncode == 2
     assert told in done.stderr
     assert paid(it) == 0
+
+
+def test_what_is_wrong_for_all_shards_is_told_once_and_as_of_the_run(it: Bench) -> None:
+    """A manifest with a mistake, and a limit that all of them reach."""
+    mistaken = it.folder / "mistaken.csv"
+    mistaken.write_text("prompt,model,resolution\na cat,gemini-3.1-flash-image-preview,9K\n")
+    told = cli("run", str(mistaken), *it.where, "--procs", "2", cwd=it.folder)
+    assert told.returncode == 2
+    assert "shard" not in told.stderr
+    assert told.stderr.count("9K") == 1
+    limited = it.finish("--procs", "2", "--max-credits", "30")
+    assert limited.returncode == 3
+    assert "The key in" not in limited.stderr.replace("The key in", "", 1)
 
 
 def test_where_one_process_cannot_begin_none_sends(it: Bench) -> None:

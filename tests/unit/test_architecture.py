@@ -116,7 +116,7 @@ BELOW: dict[str, set[str]] = {
     "project_file": {"errors", "files"},
     "catalog": {"wording", "errors", "model"},
     "user_folders": set(),
-    "sharing": set(),
+    "sharing": {"wording"},
     "provider_names": set(),
     "object_storage": {"errors", "wording"},
     "journals": {"errors", "wording", "files", "state", "object_storage"},

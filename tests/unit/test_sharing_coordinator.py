@@ -378,3 +378,31 @@ def test_values_go_over_a_wire_as_they_are() -> None:
     assert Grant.from_json(grant.as_json()) == grant
     with pytest.raises(ValueError, match="is no Grant"):
         Grant.from_json('{"money": 3}')
+
+
+def _with_estimates(*shards: tuple[float, float | None]) -> list[Grant]:
+    """What each gets of 100 credits that has cost so much, and will have cost so much, if known."""
+    coordinator = Coordinator(Limits(len(shards), 8, max_credits=100.0, waits_for_all=True))
+    several = [
+        Shard(coordinator, number, committed=committed, estimated=estimated)
+        for number, (committed, estimated) in enumerate(shards, 1)
+    ]
+    for each in several:
+        coordinator.exchange(each.report(), 0.0)
+    return [coordinator.exchange(each.report(), 1.0) for each in several]
+
+
+@pytest.mark.parametrize("shards", [((0.0, 60.0), (0.0, 50.0)), ((60.0, None), (10.0, 50.0))])
+def test_what_is_known_to_cost_more_than_all_may_spend_is_not_begun(
+    shards: tuple[tuple[float, float | None], ...],
+) -> None:
+    """Told as the sum, once, and as what the same command again does not help."""
+    for grant in _with_estimates(*shards):
+        assert "all shards together are estimated at 110 credits" in grant.stop
+        assert grant.needs_change
+        assert not grant.may_send
+
+
+def test_where_nothing_is_left_to_pay_a_limit_that_was_passed_before_stops_nothing() -> None:
+    """All is made; the person has since given a lower limit."""
+    assert not any(grant.stop for grant in _with_estimates((60.0, 60.0), (50.0, 50.0)))

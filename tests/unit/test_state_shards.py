@@ -67,6 +67,14 @@ def test_a_row_that_is_put_in_front_moves_no_other_one() -> None:
     assert sum(one != other for one, other in zip(new, before, strict=True)) == 1
 
 
+def test_what_a_part_asks_for_is_counted_of_its_own_rows() -> None:
+    """A plan of a shard says what that costs, and not what all of them do."""
+    for shard in shards():
+        with roster(PROMPTS, shard) as found:
+            assert found.kinds().total() == found.tally(("model",))[("model-a",)] == len(found)
+            assert found.kinds().total() < len(PROMPTS)
+
+
 def test_rows_that_ask_for_the_same_stay_together() -> None:
     """Which of them is which follows what was made; so one folder has to know all of them."""
     prompts = ["twice"] * 5

@@ -380,16 +380,17 @@ class Budget:
             self._stop.ask(_IN_DOUBT, needs_change=True)
             return
         self._stop.ask(
-            f"--max-credits {amount(self._of_all or 0.0)} is reached{self._by_all}: {amount(self.committed)}"
-            " credits are used, reserved or unaccounted for in this folder, and the next request costs"
-            f" {_said(price)}."
-            " Give a higher --max-credits to go on.",
+            f"--max-credits {amount(self._of_all or 0.0)} is reached{self._by_whom} and the next request"
+            f" costs {_said(price)}. Give a higher --max-credits to go on.",
             needs_change=True,
         )
 
     @property
-    def _by_all(self) -> str:
-        return "" if self._limit == self._of_all else " by all shards together"
+    def _by_whom(self) -> str:
+        if self._limit == self._of_all:
+            spent = f"{amount(self.committed)} credits are used, reserved or unaccounted for in this folder,"
+            return f": {spent}"
+        return " by what all shards together have used, reserved or unaccounted for,"
 
     async def _changes(self) -> bool:
         """Whether anything does; not for ever: the wish to stop is looked at too."""

@@ -126,7 +126,7 @@ class _Asking:
         if grant.may_send and not was.may_send:
             shared.wire.outage.shows_life()  # another one's request has worked
         if grant.stop:
-            shared.wire.stop.ask(grant.stop)
+            shared.wire.stop.ask(grant.stop, needs_change=grant.needs_change)
         self.pause(not grant.may_send)
 
     def _report(self) -> Report:

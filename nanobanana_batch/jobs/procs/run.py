@@ -25,6 +25,7 @@ from nanobanana_batch.jobs.merge import refuse_paid_twice, write_merged
 from nanobanana_batch.jobs.order import Order, folder_of, open_ordered
 from nanobanana_batch.jobs.procs.child import Task
 from nanobanana_batch.jobs.procs.counts import Counts, show_together
+from nanobanana_batch.jobs.procs.sayings import Sayings
 from nanobanana_batch.jobs.procs.together import together
 from nanobanana_batch.jobs.shards import refuse_another_division
 from nanobanana_batch.sharing.coordinator import Coordinator
@@ -117,6 +118,7 @@ class _Crew:
     count: int
     coordinator: Coordinator = field(init=False)
     shards: list[_Shard] = field(init=False)
+    sayings: Sayings = field(init=False)
     is_stopping: bool = False
 
     def __post_init__(self) -> None:
@@ -128,6 +130,7 @@ class _Crew:
             waits_for_all=True,
         )
         self.coordinator = Coordinator(limits)
+        self.sayings = Sayings(self.tally)
         self.shards = [_Shard(Shard(number, self.count)) for number in range(1, self.count + 1)]
         self.tally.credits_cap = self.settings.max_credits
 
@@ -225,7 +228,7 @@ class _Crew:
                 each.counts = value
                 show_together(self.tally, [one.counts for one in self.shards if one.counts is not None])
             case "say":
-                self._say(each, value)
+                self.sayings.tell(str(each.shard), value, is_stopping=self.is_stopping)
             case "trouble":
                 self.tally.troubles.append((self.tally.now(), value))
                 self.tally.troubled(value)
@@ -233,13 +236,6 @@ class _Crew:
                 each.error = (int(value[0]), str(value[1]))
             case "outcome":
                 each.outcome = pickle.loads(base64.b64decode(value))
-
-    def _say(self, each: _Shard, text: str) -> None:
-        """What all of them say is said once; that they stop is said by who has asked them."""
-        if text.startswith("warning: "):
-            self.tally.say_once(text)
-        elif not (self.is_stopping and text.startswith("Stopping: ")):
-            self.tally.announce(f"shard {each.shard}: {text}")
 
     # --- the end -----------------------------------------------------------------------------------------
 
@@ -275,10 +271,10 @@ def _worst(failed: list[_Shard]) -> BaseException:
     if any(code == 130 for code, _ in errors.values()):
         return KeyboardInterrupt()
     code = min((code for code, _ in errors.values()), key=lambda each: (*_RANK, each).index(each))
-    texts = dict.fromkeys(text for own, text in errors.values() if own == code)
-    shard = next(shard for shard, (own, _) in errors.items() if own == code)
+    shard, text = next((shard, text) for shard, (own, text) in errors.items() if own == code)
     kind: type[NanobananaError] = {2: UsageError, 4: FolderInUse}.get(code, RunStopped)
-    return kind(f"shard {shard}: {next(iter(texts))}")
+    is_of_all = len(errors) == shard.of > 1 and {each for _, each in errors.values()} == {text}
+    return kind(text if is_of_all else f"shard {shard}: {text}")
 
 
 @contextmanager

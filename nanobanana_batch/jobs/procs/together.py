@@ -16,7 +16,8 @@ from nanobanana_batch.state.reader import Failure
 if TYPE_CHECKING:
     from nanobanana_batch.jobs.outcome import Outcome
 
-_TOLD_BY = " (told by shard "
+TOLD_BY = " (told by shard "
+"""Behind the reason of a shard that stopped because another one did."""
 
 
 def together(home: Path, folders: Sequence[Path], outcomes: Sequence[Outcome]) -> Outcome:
@@ -28,7 +29,7 @@ def together(home: Path, folders: Sequence[Path], outcomes: Sequence[Outcome]) -
         counts.update(each.counts)
         elsewhere.update(each.elsewhere)
     reasons = [each.stop_reason for each in outcomes if each.stop_reason]
-    own = [reason for reason in reasons if _TOLD_BY not in reason]
+    own = [reason for reason in reasons if TOLD_BY not in reason]
     return replace(
         first,
         folder=home,
