@@ -34,14 +34,16 @@ def carried_out(
 ) -> Ended:
     """Run a command to its end, on one core if one is named (`taskset`); Linux.
 
+    What Python compiles is kept, as it is where a program is installed: else each run compiles it anew.
     The peak is read from the process itself while it lives: what the system adds up for children that have
     ended begins with the memory of who started them.
     """
     pinned = [] if cpu is None else ["taskset", "-c", str(cpu)]
+    known = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     with tempfile.TemporaryFile() as output:
         began = time.monotonic()
         process = subprocess.Popen(
-            [*pinned, *words], env=environment and {**os.environ, **environment}, stdout=output, stderr=output
+            [*pinned, *words], env={**known, **(environment or {})}, stdout=output, stderr=output
         )
         peak = Peak(process.pid)
         _, status, usage = os.wait4(process.pid, 0)

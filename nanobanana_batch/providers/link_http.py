@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -122,7 +123,8 @@ class LinkBody:
         Raises:
             LinkFailed: it broke off, took longer than its deadline, or has not the length that was announced.
         """
-        deadline = anyio.current_time() + self._deadline_s
+        now = asyncio.get_running_loop().time
+        deadline = now() + self._deadline_s
         waiting: list[bytes] = []
         size = total = 0
         try:
@@ -131,7 +133,7 @@ class LinkBody:
                     waiting.append(chunk)
                     size += len(chunk)
                     total += len(chunk)
-                    if anyio.current_time() > deadline:
+                    if now() > deadline:
                         raise LinkFailed(f"the download took longer than {self._deadline_s:g} s")
                     if size >= PIECE_BYTES:
                         yield b"".join(waiting)

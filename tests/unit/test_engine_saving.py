@@ -93,6 +93,30 @@ def test_what_comes_while_others_are_saved_goes_together(folder: Path) -> None:
     assert disk.steps.count("sync") == disk.steps.count("place") == MANY
 
 
+@pytest.mark.parametrize(("count", "ways", "seconds"), [(8, 2, 2.0), (9, 2, 1.0), (40, 5, 2.0)])
+def test_few_wait_for_those_that_are_being_saved_and_many_do_not(
+    folder: Path, count: int, ways: int, seconds: float
+) -> None:
+    """A way to a thread is for several; but a slow disk saves several groups at once where many wait."""
+    thread = SlowThread()
+    it = Savings(folder, Disk(), thread)
+
+    async def timed() -> float:
+        began_at = anyio.current_time()
+        await it.save_all(bodies(count))
+        return anyio.current_time() - began_at
+
+    took: list[float] = []
+
+    async def check() -> None:
+        took.append(await timed())
+
+    in_virtual_time(check)
+    assert thread.ways == ways
+    assert took == pytest.approx([seconds], abs=0.1)
+    assert len(names(folder)) == count
+
+
 def test_names_are_synced_behind_the_last_of_them(folder: Path) -> None:
     """An image that was named after the sync would be said to be there, and could vanish."""
     disk = WatchedDisk()

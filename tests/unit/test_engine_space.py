@@ -145,3 +145,57 @@ def test_small_images_let_more_be_in_flight(tmp_path: Path) -> None:
     it = Night(tmp_path, FakeProvider(), PROMPTS, disk=Small())
     it.run(within(120))
     assert it.statuses() == [DONE] * 30
+
+
+class CountedDisk(TwoDisks):
+    """How often it was asked for what is free."""
+
+    asked = 0
+
+    def free_bytes(self, path: Path) -> int:
+        """The same, counted."""
+        self.asked += 1
+        return super().free_bytes(path)
+
+
+def test_rows_that_go_out_together_ask_the_disk_once(tmp_path: Path) -> None:
+    """It is asked again a moment later, since others write too."""
+
+    async def check() -> None:
+        slots, disk = Slots(200, Tally()), CountedDisk(images=1 << 40, state=1 << 40)
+        space = space_on(disk, slots, Stop(), tmp_path)
+        for _ in range(100):
+            await slots.take()
+            space.hand_over()
+            assert await space.enough_for_one_more()
+        assert disk.asked == 2
+        disk.free["images"] = 1
+        await anyio.sleep(0.2)
+        await slots.take()
+        space.hand_over()
+        with anyio.move_on_after(0.5):
+            assert not await space.enough_for_one_more()
+        assert disk.asked > 2
+
+    in_virtual_time(check)
+
+
+def test_what_was_saved_since_the_disk_was_asked_is_not_free(tmp_path: Path) -> None:
+    """Where by that it does not fit, the disk decides, which is asked anew at once."""
+
+    async def check() -> None:
+        stop, slots = Stop(), Slots(4, Tally())
+        disk = CountedDisk(images=RESERVE_BYTES + (20 << 20), state=1 << 40)
+        space = space_on(disk, slots, stop, tmp_path)
+        await slots.take()
+        space.hand_over()
+        assert await space.enough_for_one_more()
+        slots.give_back()
+        disk.free["images"] -= 8 << 20
+        space.seen(8 << 20)
+        await slots.take()
+        space.hand_over()
+        assert not await space.enough_for_one_more()
+        assert (disk.asked, "76 MiB" in stop.reason) == (4, True)
+
+    in_virtual_time(check)

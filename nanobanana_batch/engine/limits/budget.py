@@ -72,7 +72,8 @@ class Budget:
         self._confirmed: set[PriceClass] = set()
         """Kinds of which a request was accepted."""
         self._known: dict[PriceClass, float] = {}
-        self._changed = anyio.Event()
+        self._changed: anyio.Event | None = None
+        """Set with the next change, where somebody waits for one."""
         self._used: dict[PriceClass, float] = {}
         """The most that finished ones of a kind have cost: more than was reserved, for some providers."""
         self._is_untold = False
@@ -394,14 +395,16 @@ class Budget:
 
     async def _changes(self) -> bool:
         """Whether anything does; not for ever: the wish to stop is looked at too."""
+        changed = self._changed = self._changed or anyio.Event()
         with anyio.move_on_after(_LOOK_AGAIN_S):
-            await self._changed.wait()
+            await changed.wait()
             return True
         return False
 
     def _tell(self) -> None:
-        self._changed.set()
-        self._changed = anyio.Event()
+        changed, self._changed = self._changed, None
+        if changed is not None:
+            changed.set()
 
 
 def _either(told: float | None, else_: float | None) -> float | None:

@@ -63,7 +63,7 @@ class Rate:
     def __init__(self, per_s: float = math.inf) -> None:
         self._every_s = 1.0 / per_s
         self._next = 0.0
-        self._turn = anyio.Lock()
+        self._turn = anyio.Lock(fast_acquire=True)
 
     def share(self, per_s: float) -> None:
         """So many a second from now on; who waits for a turn at a slower pace has it sooner."""

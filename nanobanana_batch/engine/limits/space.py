@@ -6,7 +6,10 @@ Until the first one a generous guess is used, then twice the largest seen.
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack
+
+import anyio
 
 from nanobanana_batch.engine.limits.slots import Slots
 from nanobanana_batch.engine.owed import Owed
@@ -19,6 +22,8 @@ RESERVE_BYTES = 64 << 20
 _FIRST_GUESS_BYTES = 8 << 20
 _LOOK_AGAIN_S = 1.0
 _LOOK_AT_TROUBLE_S = 5.0
+_HOLDS_FOR_S = 0.1
+"""So long what was found free counts, less what was saved since: to ask for each row takes longer than it."""
 
 
 class Space:
@@ -32,10 +37,13 @@ class Space:
         self._owed = owed
         self._largest_bytes = 0
         self._waiting: list[ExitStack] = []
+        self._free_bytes = 0
+        self._found_until = -math.inf
 
     def seen(self, size_bytes: int) -> None:
         """An image of this size was saved."""
         self._largest_bytes = max(self._largest_bytes, size_bytes)
+        self._free_bytes -= size_bytes
 
     def hand_over(self) -> None:
         """A row that has its slot waits, for someone to submit it and for space: it is not in flight.
@@ -58,17 +66,24 @@ class Space:
                     await self._stop.sleep(_LOOK_AT_TROUBLE_S)
                     continue
                 in_flight = self._slots.taken - len(self._waiting)
-                free = self._free_bytes()
-                if free >= RESERVE_BYTES + (in_flight + 1) * self._expected_bytes():
+                if self._has_room(RESERVE_BYTES + (in_flight + 1) * self._expected_bytes()):
                     return True
                 if not in_flight:
-                    self._stop.ask(f"The disk has only {free >> 20} MiB left, too little for an image.")
+                    left = self._free_bytes >> 20
+                    self._stop.ask(f"The disk has only {left} MiB left, too little for an image.")
                 await self._stop.sleep(_LOOK_AGAIN_S)
         finally:
             self._waiting.pop().close()
         return False
 
-    def _free_bytes(self) -> int:
+    def _has_room(self, bytes_: int) -> bool:
+        """By what was found last, as long as that is young and enough; else by a new look."""
+        now = anyio.current_time()
+        if now >= self._found_until or self._free_bytes < bytes_:
+            self._free_bytes, self._found_until = self._looked(), now + _HOLDS_FOR_S
+        return self._free_bytes >= bytes_
+
+    def _looked(self) -> int:
         try:
             return min(self._disk.free_bytes(place) for place in self._places)
         except OSError as error:

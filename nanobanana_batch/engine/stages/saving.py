@@ -14,6 +14,8 @@ from nanobanana_batch.model import Image
 
 _GROUPS_AT_ONCE = 4
 """A disk that takes long for a sync takes no longer for some of them at once."""
+_WORTH_A_GROUP = 8
+"""So many are saved beside others; fewer wait for those, so that a way to a thread is for several."""
 
 
 class _Entry:
@@ -45,7 +47,7 @@ class Saver:
         self._waiting.append(entry)
         with anyio.CancelScope(shield=True):
             while entry.found is None:
-                if entry.is_taken or self._groups >= _GROUPS_AT_ONCE:
+                if entry.is_taken or not self._may_begin():
                     await entry.turn.wait()
                     entry.turn = anyio.Event()
                 else:
@@ -55,6 +57,11 @@ class Saver:
         if isinstance(found, BaseException):
             raise found
         return found
+
+    def _may_begin(self) -> bool:
+        if not self._groups:
+            return True
+        return self._groups < _GROUPS_AT_ONCE and len(self._waiting) >= _WORTH_A_GROUP
 
     async def _save_group(self) -> None:
         """All that wait; then it is the turn of the first of those that have come meanwhile."""

@@ -186,16 +186,21 @@ class TaskApi:
         self._form = form_of(profile)
         self._batch = _Batch()
         self._clock = clock
+        self._capabilities = {offered: self._said(is_batch_offered=offered) for offered in (True, False)}
+        """Made once: a row asks for them five times."""
 
     @property
     def capabilities(self) -> Capabilities:
         """What the profile says."""
+        return self._capabilities[self._batch.is_offered]
+
+    def _said(self, *, is_batch_offered: bool) -> Capabilities:
         return Capabilities(
             name=self._name,
             account=self._account,
             key_lifetime_s=self._profile.idempotency_lifetime_s,
             idempotency=self._profile.idempotency,
-            read_at_once=BATCH_LIMIT if self._batch.is_offered else 1,
+            read_at_once=BATCH_LIMIT if is_batch_offered else 1,
             poll_interval_s=self._profile.poll_interval_s,
             link_lifetime_s=self._profile.link_lifetime_s,
             reads_per_s=self._profile.reads_per_s,

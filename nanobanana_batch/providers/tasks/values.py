@@ -16,6 +16,8 @@ from nanobanana_batch.providers.watch import REMOVED, without_links
 
 LONGEST_TEXT = 2000
 _LONGEST_ID = 255
+_PLAIN_ID = re.compile(rf"[\w-]{{1,{_LONGEST_ID}}}", re.ASCII)
+"""Of an id that is beyond doubt at sight, as nearly all are."""
 _LONGEST_LINK = 16384
 _MOST_CREDITS = 1e9
 _LONGEST_ESTIMATE_S = 86400.0
@@ -79,6 +81,8 @@ def as_id(value: object) -> str | None:
     """An id as text, as it came; none that could lead to another address, or that has lost a part."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value) if 0 < value < 1 << 128 else None
+    if isinstance(value, str) and _PLAIN_ID.fullmatch(value):
+        return value
     if not isinstance(value, str) or not value.strip() or len(value) > _LONGEST_ID:
         return None
     leads_elsewhere = {".", ".."} & set(re.split(r"[/\\]", value))
