@@ -18,6 +18,7 @@ from nanobanana_batch.files.proof import prove_writable, refuse_unspeakable
 from nanobanana_batch.jobs.journaling import Both, begin_to_tell, tell_the_rest
 from nanobanana_batch.journals.journal import FarJournal
 from nanobanana_batch.state.lifecycle import Phase
+from nanobanana_batch.state.reader import Reader
 from nanobanana_batch.state.soundness import understood
 from nanobanana_batch.state.store import Store
 
@@ -78,15 +79,34 @@ def _refuse_less_than_log(folder: Folder, last: int | None, known: int) -> None:
         )
 
 
-def _note_place(store: Store, folder: Folder, *, as_copy: bool) -> None:
-    """A folder that goes on in two places is paid for twice: each pays for the rows that are left.
+def refuse_copy(reader: Reader, folder: Folder, *, as_copy: bool) -> None:
+    """What `opened` refuses as a copy, without changing anything.
 
-    A machine may have another name (a container), and a folder another place, where the old one is not there
-    any more; else it is told once.
+    Raises:
+        FolderRefused: it is a copy of a folder of another machine.
+    """
+    _places(folder, reader.meta(_PLACES), as_copy=as_copy)
+
+
+def _note_place(store: Store, folder: Folder, *, as_copy: bool) -> None:
+    known, now = _places(folder, store.meta(_PLACES), as_copy=as_copy)
+    if not known or now != known[-1]:
+        others = [place for place in known if place != now]
+        store.remember(_PLACES, json.dumps([*others, now][-_MOST_PLACES:]))
+
+
+def _places(
+    folder: Folder, places: str | None, *, as_copy: bool
+) -> tuple[list[dict[str, str]], dict[str, str]]:
+    """Where it was worked on, and where it is now.
+
+    A folder that goes on in two places is paid for twice: each pays for the rows that are left. A machine may
+    have another name (a container), and a folder another place, where the old one is not there any more; else
+    it is told once.
     """
     now = {"machine": platform.node(), "path": str(folder.path.resolve())}
     with understood("meta"):
-        known = [dict(place) for place in json.loads(store.meta(_PLACES) or "[]")]
+        known = [dict(place) for place in json.loads(places or "[]")]
         is_known = not known or _is_here(known, now)
     if not is_known and not as_copy:
         raise FolderRefused(
@@ -95,9 +115,7 @@ def _note_place(store: Store, folder: Folder, *, as_copy: bool) -> None:
             " nothing was sent.",
             hint="To go on here, give --as-copy once, and do not go on there.",
         )
-    if not known or now != known[-1]:
-        others = [place for place in known if place != now]
-        store.remember(_PLACES, json.dumps([*others, now][-_MOST_PLACES:]))
+    return known, now
 
 
 def _is_here(known: list[dict[str, str]], now: dict[str, str]) -> bool:

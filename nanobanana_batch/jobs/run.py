@@ -7,11 +7,11 @@ and leaves the deciding to them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import replace
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from nanobanana_batch.errors import UsageError, before_sending
+from nanobanana_batch.errors import StateFailed, UsageError, before_sending
 from nanobanana_batch.estimates import Cost, Prices, seen_by
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import Folder, create, make, was_worked_on
@@ -19,7 +19,7 @@ from nanobanana_batch.files.lock import only_writer
 from nanobanana_batch.files.proof import refuse_unspeakable
 from nanobanana_batch.jobs.connection import CONNECTION, CheckedConnection, prepare
 from nanobanana_batch.jobs.journaling import joined, part
-from nanobanana_batch.jobs.opening import opened
+from nanobanana_batch.jobs.opening import opened, refuse_copy
 from nanobanana_batch.jobs.order import (
     _OR_LOCAL,
     Order,
@@ -77,7 +77,7 @@ def run(
         manifest = open_ordered(order)
     callbacks = CONNECTIONS if order.callback_route else 0
     settings = fitted(replace(settings, asks_resting=False), tally, callbacks=callbacks)
-    line = _connected(order, settings)
+    asked = _Asked(order, manifest, _connected(order, settings), settings, tally, pilot, interrupts, link)
     path = folder_of(order, manifest).path
     refuse_another_division(path, order.shard)
     worked_on = was_worked_on(path)
@@ -86,38 +86,19 @@ def run(
         is_locked = path.is_dir()
         if is_locked:
             locks.enter_context(only_writer(path))
-        may_be_known = is_locked and pilot is None
-        roster, warnings = _rows(order, manifest, making, interrupts, locks, may_be_known=may_be_known)
-        _refuse_or_warn(order, manifest, warnings, line, tally)
-        settings = _narrowed(roster, order, manifest, settings, tally, pilot)
+        roster, warnings = _rows(asked, making, locks, may_be_known=is_locked and pilot is None)
+        _refuse_or_warn(asked, warnings)
+        asked = _narrowed(asked, roster)
         if not is_locked:
             with before_sending():
                 make(path, disk)
             locks.enter_context(only_writer(path))
-        folder = folder_of(order, manifest)  # under the lock: nobody can put the state elsewhere any more
-        far = _journal(order, manifest, folder, disk, tally)
-        _make_ready_to_write(folder, disk, locks, worked_on=worked_on)
-        store = locks.enter_context(
-            opened(folder, disk, as_copy=order.as_copy, is_checked_later=roster is None, far=far)
-        )
-        refuse_mixing(path, store.providers(), line.name)
-        with open_reader(folder.state) as reader:
-            refuse_another_part(path, reader, order.shard)
-        session = Session(
-            store,
-            disk,
-            folder,
-            line,
-            settings,
-            tally,
-            order.callback_route,
-            interrupts=interrupts,
-            link=link,
-            far=far,
-        )
+        session = _opened(asked, disk, locks, worked_on=worked_on, is_known=roster is None)
         if roster is not None:
             made_from = making.text(warnings) if pilot is None else ""
-            store.take_manifest(roster, name=manifest.name, variables=manifest.variables, made_from=made_from)
+            session.store.take_manifest(
+                roster, name=manifest.name, variables=manifest.variables, made_from=made_from
+            )
         elif _may_be_done(session, order) and (done := done_before(session)):
             return done
         session = _ready(session, order)
@@ -126,49 +107,88 @@ def run(
         return outcome if pilot is None else replace(outcome, projection=_projection(session))
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a run was asked for, and what that was found to be."""
+
+    order: Order
+    manifest: Manifest
+    line: CheckedConnection
+    settings: Settings
+    tally: Tally
+    pilot: int | None
+    interrupts: Interrupts
+    link: Link | None
+
+
 def _rows(
-    order: Order,
-    manifest: Manifest,
-    making: Making,
-    interrupts: Interrupts,
-    locks: ExitStack,
-    *,
-    may_be_known: bool,
+    asked: _Asked, making: Making, locks: ExitStack, *, may_be_known: bool
 ) -> tuple[Roster | None, Sequence[str]]:
     """The manifest's rows, and what there is to say of them; None where the state has the very same."""
+    order, manifest = asked.order, asked.manifest
     if may_be_known and (warnings := as_before(order, folder_of(order, manifest))) is not None:
         return None, warnings
     with making.noted():
-        roster = locks.enter_context(expanded(manifest, interrupts.raise_if_came))
+        roster = locks.enter_context(expanded(manifest, asked.interrupts.raise_if_came))
     refuse_unspeakable(roster.ids())
     return roster, manifest.warnings
 
 
-def _narrowed(
-    roster: Roster | None,
-    order: Order,
-    manifest: Manifest,
-    settings: Settings,
-    tally: Tally,
-    pilot: int | None,
-) -> Settings:
+def _narrowed(asked: _Asked, roster: Roster | None) -> _Asked:
     """What the run is about: a pilot's rows, or one shard's; rows of a state are so already."""
     if roster is None:
-        return settings
-    if pilot is not None:
-        settings = _piloted(roster, manifest, settings, tally, pilot)
-    if order.shard is not None:
-        roster.keep(order.shard)
-    return settings
+        return asked
+    settings = asked.settings
+    if asked.pilot is not None:
+        settings = _piloted(roster, asked.manifest, settings, asked.tally, asked.pilot)
+    if asked.order.shard is not None:
+        roster.keep(asked.order.shard)
+    return replace(asked, settings=settings)
 
 
-def _journal(order: Order, manifest: Manifest, folder: Folder, disk: Disk, tally: Tally) -> FarJournal | None:
+def _opened(asked: _Asked, disk: Disk, locks: ExitStack, *, worked_on: bool, is_known: bool) -> Session:
+    """The folder, which is locked, with its state; both are this order's."""
+    order, line = asked.order, asked.line
+    folder = folder_of(order, asked.manifest)  # under the lock: nobody can put the state elsewhere any more
+    _refuse_anothers(asked, folder)  # before its journal is taken over from who works there
+    far = _journal(asked, folder, disk)
+    _make_ready_to_write(folder, disk, locks, worked_on=worked_on)
+    store = locks.enter_context(
+        opened(folder, disk, as_copy=order.as_copy, is_checked_later=is_known, far=far)
+    )
+    _refuse_anothers(asked, folder)  # the journal may have known more
+    return Session(
+        store,
+        disk,
+        folder,
+        line,
+        asked.settings,
+        asked.tally,
+        order.callback_route,
+        interrupts=asked.interrupts,
+        link=asked.link,
+        far=far,
+    )
+
+
+def _refuse_anothers(asked: _Asked, folder: Folder) -> None:
+    """A folder that is a copy, or was paid for otherwise than it is now asked for, is left as it is."""
+    if not folder.state.is_file():
+        return
+    with suppress(StateFailed), open_reader(folder.state) as reader:  # who opens it for work tells that
+        refuse_copy(reader, folder, as_copy=asked.order.as_copy)
+        refuse_mixing(folder.path, reader.providers(), asked.line.name)
+        refuse_another_part(folder.path, reader, asked.order.shard)
+
+
+def _journal(asked: _Asked, folder: Folder, disk: Disk) -> FarJournal | None:
     """Each shard has a journal of its own, below the address that all of them are given."""
-    address, run = order.journal, {"manifest": manifest.name}
+    order = asked.order
+    address, run = order.journal, {"manifest": asked.manifest.name}
     if order.shard is not None:
         run["shard"] = str(order.shard)
         address = address and part(address, order.shard.folder_name)
-    return joined(folder, address, run, disk, tally.announce)
+    return joined(folder, address, run, disk, asked.tally.announce)
 
 
 def _connected(order: Order, settings: Settings) -> CheckedConnection:
@@ -178,12 +198,10 @@ def _connected(order: Order, settings: Settings) -> CheckedConnection:
     return line
 
 
-def _refuse_or_warn(
-    order: Order, manifest: Manifest, warnings: Sequence[str], line: CheckedConnection, tally: Tally
-) -> None:
+def _refuse_or_warn(asked: _Asked, warnings: Sequence[str]) -> None:
     for warning in warnings:
-        tally.say_once(f"warning: {warning}")
-    refuse_parents(manifest, folder_of(order, manifest), line.name)
+        asked.tally.say_once(f"warning: {warning}")
+    refuse_parents(asked.manifest, folder_of(asked.order, asked.manifest), asked.line.name)
 
 
 def _make_ready_to_write(folder: Folder, disk: Disk, locks: ExitStack, *, worked_on: bool) -> None:
