@@ -28,6 +28,8 @@ from nanobanana_batch.files.plain import OWN_FOLDER, open_own, refuse_foreign, r
 
 STATE_NAME = "state.sqlite3"
 POINTER_NAME = "state-dir.json"
+JOURNAL_NAME = "journal-address.txt"
+"""Where its payments are told besides: the state says so, too, and may be lost."""
 OWNER_NAME = "output-dir.json"
 """Beside a state that stands elsewhere: the output folder that it was made for."""
 RESULTS_NAME = "results.csv"
@@ -48,6 +50,7 @@ _FILES = (
     *_STATE_FILES,
     f".{STATE_NAME}.new",
     POINTER_NAME,
+    JOURNAL_NAME,
     RESULTS_NAME,
     SPREADSHEET_NAME,
     PAYMENTS_NAME,
@@ -101,6 +104,15 @@ def find(path: Path) -> Folder:
     _refuse_foreign_state(path, state_folder)
     _refuse_one_in_use(path, state_folder)
     return Folder(path, state_folder)
+
+
+def journal_address(path: Path) -> str | None:
+    """Where the payments of a folder are told besides, as it says beside its state; None: it does not.
+
+    Raises:
+        UsageError: that cannot be read.
+    """
+    return (_pointer_text(path, JOURNAL_NAME) or "").strip() or None
 
 
 def _pointer_text(path: Path, name: str = POINTER_NAME) -> str | None:

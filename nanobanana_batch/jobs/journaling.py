@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nanobanana_batch.errors import RunStopped, StateFailed, Superseded, UsageError
 from nanobanana_batch.files.disk import Disk, write_atomically
-from nanobanana_batch.files.folder import Folder, make
+from nanobanana_batch.files.folder import JOURNAL_NAME, Folder, journal_address, make
 from nanobanana_batch.files.payments import PAYMENTS_NAME, Payments, Told
 from nanobanana_batch.files.plain import OWN_FILE
 from nanobanana_batch.jobs.rebuild import knows_all, make_anew
@@ -63,7 +63,7 @@ def joined(
         RunStopped: it cannot be written.
     """
     known = _remembered(folder)
-    address = address or known.get(_ADDRESS)
+    address = address or known.get(_ADDRESS) or journal_address(folder.path)
     if address is None:
         return None
     slots = Slots(place_of(address, disk), run)
@@ -130,8 +130,8 @@ def _bring_back(
     )
 
 
-def begin_to_tell(far: FarJournal, store: Store, folder: Folder) -> None:
-    """Both know the same from here on, and the state remembers where it is told.
+def begin_to_tell(far: FarJournal, store: Store, folder: Folder, disk: Disk) -> None:
+    """Both know the same from here on, and the state remembers where it is told; so does a file beside it.
 
     Raises:
         StateFailed: the folder's file of it cannot be read.
@@ -147,6 +147,10 @@ def begin_to_tell(far: FarJournal, store: Store, folder: Folder) -> None:
         if store.meta(name) != value:
             store.remember(name, value)
     store.apply(far.found)
+    if journal_address(folder.path) != far.address:
+        write_atomically(
+            disk, folder.path / JOURNAL_NAME, [f"{far.address}\n".encode("utf-8", "surrogateescape")]
+        )
 
 
 def tell_the_rest(far: FarJournal) -> None:

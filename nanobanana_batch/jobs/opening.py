@@ -57,7 +57,7 @@ def opened(
         store = Store(folder.state, told, is_checked_later=is_checked_later and far is None)
         try:
             if far is not None:
-                begin_to_tell(far, store, folder)
+                begin_to_tell(far, store, folder, disk)
             _refuse_less_than_log(folder, last, store.last_attempt)
             _note_place(store, folder, as_copy=as_copy)
             disk.sync_folder(folder.state_folder)

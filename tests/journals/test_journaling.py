@@ -17,6 +17,7 @@ from nanobanana_batch.files.payments import PAYMENTS_NAME
 from nanobanana_batch.jobs import journaling
 from nanobanana_batch.jobs.journaling import joined
 from nanobanana_batch.jobs.opening import opened
+from nanobanana_batch.jobs.rebuild import rebuild_folder
 from nanobanana_batch.jobs.session import notice_lost_files
 from nanobanana_batch.journals.place import SharedFolder
 from nanobanana_batch.journals.slots import Slots
@@ -89,6 +90,16 @@ def test_another_machine_goes_on_with_what_was_told(one: Machine, two: Machine) 
     assert "2 paid requests" in two.said[0]
     with open_reader(two.out / "state.sqlite3") as reader:
         assert [row.id for row in reader.rows()] == [f"id-{n}" for n in range(6)]
+
+
+def test_a_folder_whose_state_was_made_anew_knows_its_journal(one: Machine, two: Machine) -> None:
+    """Else it would go on untold, and who takes over the journal later would pay again."""
+    one.work([intent(1, 1)], [accepted(1)])
+    (one.out / "state.sqlite3").unlink()
+    rebuild_folder(one.out, Disk())
+    one.work([intent(2, 2)], [accepted(2)], address=None)
+    two.work()
+    assert two.phases() == [Phase.ACCEPTED, Phase.ACCEPTED]
 
 
 def test_no_prompt_and_no_link_is_told(one: Machine) -> None:
