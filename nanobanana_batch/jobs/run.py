@@ -68,15 +68,12 @@ def run(
         RunStopped: going on could pay twice or lose what is paid for.
         KeyboardInterrupt: somebody has asked to stop before anything was sent.
     """
-    from nanobanana_batch.engine.limits.descriptors import fitted
     from nanobanana_batch.engine.signals import Signals
-    from nanobanana_batch.receiver import CONNECTIONS
 
     disk, interrupts, making = Disk(), interrupts or Signals(), Making(order)
     with making.noted():
         manifest = open_ordered(order)
-    callbacks = CONNECTIONS if order.callback_route else 0
-    settings = fitted(replace(settings, asks_resting=False), tally, callbacks=callbacks)
+    settings = _fitted(order, settings, tally)
     asked = _Asked(order, manifest, _connected(order, settings), settings, tally, pilot, interrupts, link)
     path = folder_of(order, manifest).path
     refuse_another_division(path, order.shard)
@@ -119,6 +116,15 @@ class _Asked:
     pilot: int | None
     interrupts: Interrupts
     link: Link | None
+
+
+def _fitted(order: Order, settings: Settings, tally: Tally) -> Settings:
+    """What so many descriptors as this process may have are enough for."""
+    from nanobanana_batch.engine.limits.descriptors import fitted
+    from nanobanana_batch.receiver import CONNECTIONS
+
+    callbacks = CONNECTIONS if order.callback_route else 0
+    return fitted(replace(settings, asks_resting=False), tally, callbacks=callbacks)
 
 
 def _rows(

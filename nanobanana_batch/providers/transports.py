@@ -1,6 +1,7 @@
 """How requests leave this machine: the HTTP libraries' transports, through the environment's proxies.
 
-Paid requests go over httpx's own, which tells each step that it takes; free ones over aiohttp's pool.
+Paid requests through a proxy go over httpx's own, which tells each step that it takes; reads over aiohttp's
+pool.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 from yarl import URL
 
-from nanobanana_batch.providers.link_rules import LinkRules, public_sockets, refuse_link
 from nanobanana_batch.providers.profile import Address
 from nanobanana_batch.providers.proxies import Proxy, named_proxy, proxy_for
 from nanobanana_batch.providers.trust import no_tls, tls_context
@@ -44,9 +44,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
     and never fetched.
     """
 
-    def __init__(self, rules: LinkRules | None = None) -> None:
-        """`rules` say where links may lead; None for requests to an address that a person has named."""
-        self._rules = rules
+    def __init__(self) -> None:
         self._ways: dict[tuple[str, Proxy | None], httpx.AsyncBaseTransport] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -54,12 +52,8 @@ class PooledTransport(httpx.AsyncBaseTransport):
 
         Raises:
             httpx.TransportError: it could not be sent, or not be answered.
-            LinkFailed: the rules forbid where it leads; nothing was sent."""
-        if self._rules is not None:
-            refuse_link(str(request.url), self._rules)
-        # A redirected GET would go out with an empty chunked body; some hosts answer that with 403,
-        # which would count as a dead link.
-        await request.aread()
+        """
+        await request.aread()  # one without a body would go out with an empty chunked one
         return await self._for(request.url).handle_async_request(request)
 
     async def aclose(self) -> None:
@@ -71,7 +65,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
         proxy = proxy_for(str(url))
         way = (url.scheme, proxy)
         if way not in self._ways:
-            self._ways[way] = _pooled_transport(str(url), proxy, self._rules)
+            self._ways[way] = _pooled_transport(str(url), proxy)
         return self._ways[way]
 
 
@@ -128,19 +122,16 @@ def own_transport(url: str, limits: httpx.Limits) -> httpx.AsyncHTTPTransport:
     )
 
 
-def _pooled_transport(
-    url: str, proxy: Proxy | None, rules: LinkRules | None = None
-) -> httpx.AsyncBaseTransport:
+def _pooled_transport(url: str, proxy: Proxy | None) -> httpx.AsyncBaseTransport:
     """For many requests at once; aiohttp knows no SOCKS."""
     if proxy is not None and proxy.is_socks:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=_SOCKS_KEPT)
         return own_transport(url, limits)
     context = _tls(url)
-    make_socket = public_sockets(rules) if rules is not None and proxy is None else None
 
     def new_session() -> aiohttp.ClientSession:
         """No connection limit of its own (the engine bounds what is open) and no memory of cookies."""
-        connector = aiohttp.TCPConnector(limit=0, ssl=context, socket_factory=make_socket)
+        connector = aiohttp.TCPConnector(limit=0, ssl=context)
         session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
         return _spelling_as_given(session)
 
@@ -148,7 +139,7 @@ def _pooled_transport(
 
 
 def _spelling_as_given(session: aiohttp.ClientSession) -> aiohttp.ClientSession:
-    """aiohttp writes addresses anew (%2F as /), and a signature in a link may be one over its spelling."""
+    """aiohttp writes addresses anew (%2F as /), and an id in one is only the same as it was spelt."""
     send = session.request
 
     def request(method: str, url: str, **options: Any) -> Any:
