@@ -80,8 +80,9 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    """Twelve rows, nothing made."""
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """Twelve rows, nothing made, and nothing paid in any other folder."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
     (tmp_path / "skylines.yaml").write_text(MANIFEST)
     (tmp_path / "priced.yaml").write_text(PRICED)
     return Desk(tmp_path / "skylines.yaml", tmp_path / "out")

@@ -2,4 +2,5 @@
 
 from nanobanana_batch.jobs.procs.child import main
 
-main()
+if __name__ == "__main__":
+    main()
