@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,43 @@ class Machines:
 
     def kill(self, count: int = 1) -> None:
         """So many nodes, and all processes there, at once and without a word."""
+        gone = [pid for node in self.nodes[:count] for pid in _below(_pids(node))]
         for node in self.nodes[:count]:
             self.cluster.remove_node(node, allow_graceful=False)
+        for pid in filter(
+            _is_alive, gone
+        ):  # Ray leaves its workers alive for some moments, and no machine does
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        until(lambda: not any(map(_is_alive, gone)))
         del self.nodes[:count]
+
+
+def _pids(node: Any) -> list[int]:
+    return [each.process.pid for several in node.all_processes.values() for each in several]
+
+
+def _below(pids: list[int]) -> list[int]:
+    """All processes that these have started, and theirs."""
+    parents = {pid: _parent(pid) for pid in map(int, filter(str.isdecimal, os.listdir("/proc")))}
+    found: list[int] = []
+    news = set(pids)
+    while news := {pid for pid, parent in parents.items() if parent in news and pid not in found}:
+        found += sorted(news)
+    return found
+
+
+def _parent(pid: int) -> int:
+    """0: it has ended, or ends just now."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return 0 if fields[0] in "ZX" else int(fields[1])
+
+
+def _is_alive(pid: int) -> bool:
+    return bool(_parent(pid))
 
 
 @contextmanager
