@@ -59,11 +59,11 @@ def test_growth_is_told_by_rows() -> None:
 
 
 def test_a_process_that_grows_or_does_not_end_in_order_misses_its_target() -> None:
-    """Noise of a few MiB is no growth; descriptors that are never closed are."""
+    """Memory, descriptors that are never closed, another exit code."""
     steady = soak.Soak(60, 10**6, 300, 3, 80.0, 82.0, 90.0, 0.4, 40, 0, 18, 130, ())
     assert steady.is_within
     assert not replace(steady, mib_in_10_000_rows=0.6, last_mib=90.0).is_within
-    assert replace(steady, mib_in_10_000_rows=0.6).is_within
+    assert not replace(steady, mib_in_10_000_rows=0.6).is_within
     assert not replace(steady, peak_mib=120.1).is_within
     assert not replace(steady, descriptors_grown=9).is_within
     assert not replace(steady, exit_code=3).is_within
