@@ -11,7 +11,6 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from functools import lru_cache
-from json.decoder import scanstring  # type: ignore[attr-defined]
 from json.encoder import encode_basestring, encode_basestring_ascii
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -101,7 +100,7 @@ def request_from_json(text: str) -> Request:
     """The request that `request_as_json` stored."""
     if isinstance(text, str) and text.startswith(_PROMPT_FIRST):
         # Rows differ in their prompts, which stand first, and share nearly everything else.
-        prompt, end = scanstring(text, len(_PROMPT_FIRST))
+        prompt, end = _DECODER.raw_decode(text, len(_PROMPT_FIRST) - 1)
         like = _without_its_prompt(text[end:])
         if not like.prompt:
             return Request(like.model, prompt, *_behind_prompt(like))
@@ -109,6 +108,7 @@ def request_from_json(text: str) -> Request:
 
 
 _PROMPT_FIRST = '{"prompt": "'
+_DECODER = json.JSONDecoder()
 
 
 def _whole_request(text: str) -> Request:

@@ -9,14 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import signal
 import socket
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 import uvicorn
 from pydantic import ValidationError
@@ -26,6 +22,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from nanobanana_batch import serving
 from nanobanana_batch.collection.entries import Collection
 from nanobanana_batch.errors import NanobananaError, UsageError
 from nanobanana_batch.files.disk import Disk
@@ -88,17 +85,17 @@ class Server:
             server_header=False,
             timeout_graceful_shutdown=_GRACE_S,
         )
-        self._uvicorn = _Uvicorn(config)
+        self._serving = serving.Server(config)
 
     def run(self, ready: Callable[[str], None] = lambda address: None) -> None:
         """Blocks; `ready` is told the address once connections are accepted."""
-        self._uvicorn.ready = lambda: ready(self.address)
+        self._serving.ready = lambda: ready(self.address)
         with self._listener:
-            self._uvicorn.run(sockets=[self._listener])
+            self._serving.run(sockets=[self._listener])
 
     def stop(self) -> None:
         """Ends it, from another thread."""
-        self._uvicorn.should_exit = True
+        self._serving.should_exit = True
 
 
 class _App:
@@ -177,41 +174,11 @@ def _able_to_save(page: bytes) -> bytes:
     return allowed.replace(b"<html ", b'<html data-saves="yes" ', 1)
 
 
-class _Uvicorn(uvicorn.Server):
-    ready: Callable[[], None]
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.ready()
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Unlike uvicorn's, does not raise the signal again at the end: being told to end is no failure."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {one: signal.signal(one, self._end) for one in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for one, handler in before.items():
-                signal.signal(one, handler)
-
-    def _end(self, number: int, frame: FrameType | None) -> None:
-        self.force_exit = self.should_exit
-        self.should_exit = True
-
-
 def _listening(port: int) -> socket.socket:
-    # Named as TCP: any other socket asyncio leaves to Nagle's algorithm, up to 40 ms for a small reply.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((HOST, port))
+        return serving.listener(HOST, port)
     except OSError as error:
-        listener.close()
         raise UsageError(
             f"Port {port} of {HOST} cannot be had: {error.strerror}.",
             hint="Without --port any free one is taken.",
         ) from error
-    return listener

@@ -7,14 +7,12 @@ import fcntl
 import io
 import logging
 import os
-import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FrameType
 
 import uvicorn
 
@@ -22,6 +20,7 @@ from nanobanana_batch.service import data_folder
 from nanobanana_batch.service.app import make_app
 from nanobanana_batch.service.faults import ExposedProtocol
 from nanobanana_batch.service.options import ServiceError, ServiceOptions
+from nanobanana_batch.serving import Server, listener
 
 LOCK_NAME = "service.lock"
 LOG_NAME = "service.log"
@@ -37,8 +36,8 @@ def serve(options: ServiceOptions, ready: Callable[[str], None] | None = None) -
         ServiceError: the data folder or its lock, the key file or the port cannot be had.
     """
     data_folder.make(options.data_dir)
-    with _locked(options), _logging(options.data_dir), _listening(options) as listener:
-        options = dataclasses.replace(options, port=listener.getsockname()[1])
+    with _locked(options), _logging(options.data_dir), _listening(options) as sock:
+        options = dataclasses.replace(options, port=sock.getsockname()[1])
         config = uvicorn.Config(
             make_app(options),
             http=ExposedProtocol,
@@ -50,42 +49,15 @@ def serve(options: ServiceOptions, ready: Callable[[str], None] | None = None) -
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=_GRACE_S,
         )
-        server = _Server(config, options.base_url, ready)
+        server = Server(config)
+        if ready is not None:
+            server.ready = lambda: ready(options.base_url)
         if options.until_stdin_closes:
             threading.Thread(target=_end_with_stdin, args=(server,), daemon=True).start()
-        server.run(sockets=[listener])
+        server.run(sockets=[sock])
 
 
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, base_url: str, ready: Callable[[str], None] | None) -> None:
-        super().__init__(config)
-        self._base_url = base_url
-        self._ready = ready
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self._ready is not None:
-            self._ready(self._base_url)
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Unlike uvicorn's, does not raise the signal again at the end: being told to end is no failure."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {one: signal.signal(one, self._end) for one in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for one, handler in before.items():
-                signal.signal(one, handler)
-
-    def _end(self, number: int, frame: FrameType | None) -> None:
-        self.force_exit = self.should_exit
-        self.should_exit = True
-
-
-def _end_with_stdin(server: _Server) -> None:
+def _end_with_stdin(server: Server) -> None:
     while os.read(0, 4096):
         pass
     server.should_exit = True
@@ -125,16 +97,8 @@ def _logging(data_dir: Path) -> Iterator[None]:
         log.close()
 
 
-@contextmanager
-def _listening(options: ServiceOptions) -> Iterator[socket.socket]:
-    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-    # Named as TCP: any other socket asyncio leaves to Nagle's algorithm, up to 40 ms for a small reply.
-    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((options.host, options.port))
-        except OSError as exc:
-            raise ServiceError(
-                f"cannot listen on {options.host} port {options.port}: {exc.strerror}"
-            ) from exc
-        yield listener
+def _listening(options: ServiceOptions) -> socket.socket:
+    try:
+        return listener(options.host, options.port)
+    except OSError as exc:
+        raise ServiceError(f"cannot listen on {options.host} port {options.port}: {exc.strerror}") from exc

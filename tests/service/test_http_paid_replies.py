@@ -7,8 +7,6 @@ import gzip
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -17,6 +15,7 @@ from nanobanana_batch.providers import fresh_posts, http
 from nanobanana_batch.providers.base import NotSent, Unknown
 from nanobanana_batch.providers.http import NoReply, NothingSent, Timeouts
 from tests.process.tls_world import AUTHORITY, CERTIFICATE, HOST
+from tests.service.behaving import Behave, behaving
 from tests.service.test_http_paid import (
     BODY,
     KEY,
@@ -37,32 +36,6 @@ OK = b"HTTP/1.1 200 OK\r\n"
 HI = b"Content-Length: 2\r\n\r\nhi"
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n1\r\nh\r\n1\r\ni\r\n0\r\n\r\n"
 PACKED = gzip.compress(b"hi")
-
-
-Behave = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-@asynccontextmanager
-async def listening(behave: Behave) -> AsyncIterator[int]:
-    """The port of a server that does this in each connection."""
-    at_work: set[asyncio.Task[object]] = set()
-
-    async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        at_work.add(task)
-        with suppress(ConnectionError, asyncio.CancelledError):
-            await behave(reader, writer)
-        writer.close()
-
-    server = await asyncio.start_server(one, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        for task in at_work:
-            task.cancel()
-        await asyncio.gather(*at_work, return_exceptions=True)
 
 
 @pytest.fixture
@@ -234,7 +207,7 @@ async def test_a_refusal_before_the_whole_request_was_read_is_heard() -> None:
         await heard.wait()
         writer.close()
 
-    async with listening(refuse) as port, client(f"http://127.0.0.1:{port}") as paid:
+    async with behaving(refuse) as port, client(f"http://127.0.0.1:{port}") as paid:
         assert (await paid.post("/v1", bytes(8_000_000), {})).status == 413
         heard.set()
 
@@ -375,7 +348,7 @@ async def torn(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 async def test_a_handshake_that_fails_has_sent_nothing(behave: Behave) -> None:
     """What is handed over in it is no request."""
     async with (
-        listening(behave) as port,
+        behaving(behave) as port,
         client(f"https://127.0.0.1:{port}", Timeouts(connect_s=0.3)) as paid,
     ):
         with pytest.raises(NothingSent, match="connection was not made"):

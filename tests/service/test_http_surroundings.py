@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import aclosing
 
 import httpx
 import pytest
@@ -17,6 +16,7 @@ from nanobanana_batch.providers.link_http import LinkHttp
 from nanobanana_batch.providers.link_rules import LinkRules
 from nanobanana_batch.providers.transports import Steps
 from nanobanana_batch.providers.watch import Secret, Watch
+from tests.service.behaving import Behave, behaving
 from tests.service.no_descriptors import no_descriptors
 from tests.service.test_http_paid import (
     BODY,
@@ -38,39 +38,11 @@ BASE_URL = "https://api.nanobanana.test"
 SHORT = Timeouts(connect_s=5, read_s=5, paid_s=0.5, free_s=0.5, link_s=5)
 SIGNATURE = "permission-4c1f"
 
-Behave = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
 
 @pytest.fixture
 def anyio_backend() -> str:
     """What runs in production."""
     return "asyncio"
-
-
-@asynccontextmanager
-async def a_proxy(behave: Behave) -> AsyncIterator[int]:
-    """The port of one that behaves like this."""
-
-    at_work: set[asyncio.Task[object]] = set()
-
-    async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        at_work.add(task)
-        with suppress(ConnectionError, asyncio.CancelledError):
-            await behave(reader, writer)
-        writer.close()
-        with suppress(ConnectionError):
-            await writer.wait_closed()
-
-    server = await asyncio.start_server(one, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        for task in at_work:
-            task.cancel()
-        await asyncio.gather(*at_work, return_exceptions=True)
 
 
 async def hangs_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -111,7 +83,7 @@ async def test_what_a_proxy_does_before_the_request_left_leaves_nothing_in_doubt
     monkeypatch: pytest.MonkeyPatch, scheme: str, behave: Behave
 ) -> None:
     """Nothing was sent, whatever the libraries call it; and a read simply brings no news."""
-    async with a_proxy(behave) as port:
+    async with behaving(behave) as port:
         monkeypatch.setenv("ALL_PROXY", f"{scheme}://127.0.0.1:{port}")
         monkeypatch.delenv("NO_PROXY", raising=False)
         async with provider(BASE_URL, SHORT) as opened:

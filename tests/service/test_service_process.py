@@ -278,17 +278,6 @@ def test_the_light_files_load_nothing_heavy() -> None:
     assert out.stdout.strip() == "[]"
 
 
-def test_the_service_shares_nothing_with_the_client() -> None:
-    """It would agree with every mistake that it imports."""
-    folder = Path(__file__).parents[2] / "nanobanana_batch" / "service"
-    for path in folder.glob("*.py"):
-        for line in path.read_text("utf-8").splitlines():
-            if line.strip().startswith(("import ", "from ")):
-                assert "httpx" not in line, path
-                ours = "nanobanana_batch" not in line or "nanobanana_batch.service" in line
-                assert ours, f"{path}: {line}"
-
-
 @pytest.mark.parametrize(
     ("peer", "status"), [("127.0.0.1", 200), ("::1", 200), ("10.1.2.3", 404), ("8.8.8.8", 404)]
 )
