@@ -34,13 +34,39 @@ def outcome_text(outcome: Outcome) -> str:
     commands = FolderCommands(first, outcome.way, tuple(others))
     counts = {status.value: count for status, count in outcome.counts.items()}
     done = counts.pop("completed")
+    lines = [
+        *_done_lines(outcome, done, counts),
+        *_elsewhere_lines(outcome),
+        *_paid_lines(outcome, counts, commands),
+        *_image_lines(outcome),
+        *_waited_lines(outcome.waited_s),
+        *_failure_lines(outcome.failures),
+        *_again_lines(outcome, counts, commands),
+        *sentences(outcome.files, commands),
+        *_projection_lines(outcome),
+        f"Images:  {outcome.folder}{'/shard-*' * bool(others)}/images",
+        f"Results: {outcome.results}",
+    ]
+    if done:
+        marked = ["--practice"] if outcome.is_practice else []
+        lines += [f"Look:    {commands.gallery()}", f"Export:  {commands.export(*marked)}"]
+    return "\n".join(lines)
+
+
+def _done_lines(outcome: Outcome, done: int, counts: Mapping[str, int]) -> list[str]:
+    """How many rows are what, and why it ended."""
     left = _several({name: count for name, count in counts.items() if count})
     lines = [f"{done:,} of {counted(outcome.rows, 'row')} completed" + (f" ({left})" if left else "") + "."]
     if not outcome.had_work:
         lines.append("There was nothing to do; nothing was sent.")
     if outcome.stop_reason:
         lines.append(visible_line(outcome.stop_reason))
-    lines += _elsewhere_lines(outcome)
+    return lines
+
+
+def _paid_lines(outcome: Outcome, counts: Mapping[str, int], commands: FolderCommands) -> list[str]:
+    """What was paid, and what is paid for and still to come."""
+    lines = []
     if outcome.credits_used:
         used = _beside(outcome.credits_used, outcome.credits_per_usd)
         free = " (placeholders: nobody pays for them)" if outcome.is_free else ""
@@ -52,6 +78,12 @@ def outcome_text(outcome: Outcome) -> str:
             " Run the same command again soon: links die 24 hours after their image is made."
             f" If they never come: {commands.retry('running')} gives them up and pays for them again."
         )
+    return lines
+
+
+def _image_lines(outcome: Outcome) -> list[str]:
+    """What is odd about images that are there."""
+    lines = []
     if outcome.same_bytes:
         lines.append(
             f"Images that are the same file as another row's: {outcome.same_bytes:,};"
@@ -62,8 +94,12 @@ def outcome_text(outcome: Outcome) -> str:
             f"Images of another size or ratio than asked for: {outcome.not_as_asked:,};"
             " see note in the results."
         )
-    lines += _waited_lines(outcome.waited_s)
-    lines += _failure_lines(outcome.failures)
+    return lines
+
+
+def _again_lines(outcome: Outcome, counts: Mapping[str, int], commands: FolderCommands) -> list[str]:
+    """What sends rows again that have ended without an image, and when the same command goes on."""
+    lines = []
     for only in ("failed", "refused", "expired"):
         if counts.get(only):
             again = "pays for them again" if only == "expired" else "sends them again"
@@ -75,13 +111,7 @@ def outcome_text(outcome: Outcome) -> str:
         )
     if outcome.exit_code in (3, 130) and not outcome.needs_change:
         lines.append("Run the same command again to go on.")
-    lines += sentences(outcome.files, commands)
-    lines += _projection_lines(outcome)
-    lines += [f"Images:  {outcome.folder}{'/shard-*' * bool(others)}/images", f"Results: {outcome.results}"]
-    if done:
-        marked = ["--practice"] if outcome.is_practice else []
-        lines += [f"Look:    {commands.gallery()}", f"Export:  {commands.export(*marked)}"]
-    return "\n".join(lines)
+    return lines
 
 
 def _elsewhere_lines(outcome: Outcome) -> list[str]:

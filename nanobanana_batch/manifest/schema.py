@@ -351,20 +351,29 @@ def _block(names: Iterable[str]) -> Schema:
 
 
 def _block_rules() -> Schema:
-    endings = _any_case(ending.removeprefix(".") for ending in ENDINGS)
-    packed = "|".join(_any_case([ending]).replace(".", r"\.") for ending in PACKED)
-    table_fault = f"tables end in {' '.join(ENDINGS)}"
-    wanted = {"anyOf": [_PERHAPS_TEXT, _list_of(_PERHAPS_TEXT)]}
     variants = {**_WHOLE_NUMBER, "minimum": 1, "maximum": MAX_VARIANTS}
     return {
         "name": {**_FILE_NAME, "minLength": 1},
         "variants": {**variants, "type": [*variants["type"], "null"]},
         "defaults": _ref("values"),
         "rows": _list_of(_ref("row")),
+        **_table_rules(),
+        **_combination_rules(),
+        "id": {**_TEXT, **_TEMPLATE, "minLength": 1},
+        "variables": {"type": "array", "items": {**_PERHAPS_TEXT, "not": {"enum": list(ROW_NAMES)}}},
+        "blocks": _list_of(_ref("block")),
+    }
+
+
+def _table_rules() -> Schema:
+    """Of rows that stand in a file, and which of them."""
+    endings = _any_case(ending.removeprefix(".") for ending in ENDINGS)
+    packed = "|".join(_any_case([ending]).replace(".", r"\.") for ending in PACKED)
+    return {
         "table": {
             "type": "string",
             "pattern": rf"\.({endings})({packed})?$|^[^.]*$|[/\\][^.]*$",
-            "patternErrorMessage": table_fault,
+            "patternErrorMessage": f"tables end in {' '.join(ENDINGS)}",
         },
         "sheet": {**_TEXT, "minLength": 1},
         "images_from": {**_TEXT, "minLength": 1},
@@ -376,6 +385,18 @@ def _block_rules() -> Schema:
             },
             "additionalProperties": False,
         },
+        "from": {**_TEXT, "minLength": 1},
+        "columns": {**_named({}, _TEXT), **_PERHAPS_MAP},
+        "where": {
+            **_PERHAPS_MAP,
+            "additionalProperties": {"anyOf": [_PERHAPS_TEXT, _list_of(_PERHAPS_TEXT)]},
+        },
+    }
+
+
+def _combination_rules() -> Schema:
+    """Of rows that are combined from lists, and how many of them."""
+    return {
         "styles": {
             "anyOf": [
                 {"type": "string", "minLength": 1},
@@ -388,9 +409,6 @@ def _block_rules() -> Schema:
                 ),
             ]
         },
-        "from": {**_TEXT, "minLength": 1},
-        "columns": {**_named({}, _TEXT), **_PERHAPS_MAP},
-        "where": {**_PERHAPS_MAP, "additionalProperties": wanted},
         "zip": _ref("factors"),
         "matrix": _ref("factors"),
         "exclude": {**_list_of(_ref("combinations")), **_PERHAPS_LIST},
@@ -403,9 +421,6 @@ def _block_rules() -> Schema:
             ),
             **_PERHAPS_MAP,
         },
-        "id": {**_TEXT, **_TEMPLATE, "minLength": 1},
-        "variables": {"type": "array", "items": {**_PERHAPS_TEXT, "not": {"enum": list(ROW_NAMES)}}},
-        "blocks": _list_of(_ref("block")),
     }
 
 

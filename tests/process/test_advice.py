@@ -158,6 +158,18 @@ def test_tasks_that_could_not_be_read(desk: Desk, words: tuple[str, str]) -> Non
     assert desk.paid() == made
 
 
+def test_images_that_are_paid_for_and_not_fetched(desk: Desk) -> None:
+    """What the run itself says: it gives up only what is still not there, and here all is."""
+    desk.goes(faults={"rate_5xx_read": 1.0})
+    ended = desk.run("--max-outage", "1s")
+    assert ended.code == 3
+    desk.goes(faults={"rate_5xx_read": 0.0})
+    made = desk.paid()
+    assert desk.follow(ended.of("retry", "running")).code == 0
+    desk.is_whole()
+    assert desk.paid() == made
+
+
 def test_tasks_that_are_not_understood(desk: Desk) -> None:
     """The sentence that ends the run names the free way and the other; the free one does."""
     desk.server.ask("mutation", {"kind": "task", "place": "results", "change": "removed"})
@@ -311,8 +323,9 @@ SITES = {
     "jobs.audit:_orphan": "test_expired_rows, test_tasks_that_could_not_be_read",
     "jobs.audit:_unknown": "test_rows_without_an_answer",
     "jobs.audit:_damage_words": "test_an_image_that_is_not_as_it_was_saved",
-    "cli.outcome_text:outcome_text": "test_rows_that_did_not_complete,"
-    " test_a_run_says_how_its_images_are_looked_at_and_exported",
+    "cli.outcome_text:outcome_text": "test_a_run_says_how_its_images_are_looked_at_and_exported",
+    "cli.outcome_text:_again_lines": "test_rows_that_did_not_complete",
+    "cli.outcome_text:_paid_lines": "test_images_that_are_paid_for_and_not_fetched",
     "cli.plan_text:_standing_lines": "test_a_plan_of_rows_that_failed",
     "jobs.doctor:_lock": "test_a_folder_in_use",
     "engine.run:Run._leave": "test_rows_without_an_answer_that_left_the_manifest",
