@@ -27,7 +27,8 @@ from nanobanana_batch.files.standing import Files, Look, Stands
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.spreadsheets import harmless
 from nanobanana_batch.state.last_run import LastRun, last_run
-from nanobanana_batch.state.reader import BeingSent, Failure, Reader, RowReport, open_reader
+from nanobanana_batch.state.reader import Reader, open_reader
+from nanobanana_batch.state.reports import BeingSent, Failure, RowReport
 from nanobanana_batch.state.scope import EVERY_ROW
 
 if TYPE_CHECKING:

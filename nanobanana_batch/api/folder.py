@@ -21,7 +21,8 @@ from nanobanana_batch.files.plain import open_own
 from nanobanana_batch.files.standing import Look, Stands
 from nanobanana_batch.model import Request, RowStatus
 from nanobanana_batch.results import stands
-from nanobanana_batch.state.reader import Reader, RowReport, open_reader
+from nanobanana_batch.state.reader import Reader, open_reader
+from nanobanana_batch.state.reports import RowReport
 from nanobanana_batch.wording import closest, shown
 
 if TYPE_CHECKING:

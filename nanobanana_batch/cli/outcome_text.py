@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nanobanana_batch.jobs.pilot import Share
     from nanobanana_batch.live.snapshot import Live
     from nanobanana_batch.results import Standing
-    from nanobanana_batch.state.reader import Failure
+    from nanobanana_batch.state.reports import Failure
 
 _REASONS_SHOWN = 5
 _LONGEST_REASON = 120

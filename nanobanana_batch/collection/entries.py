@@ -21,7 +21,8 @@ from nanobanana_batch.files.standing import Look, Stands
 from nanobanana_batch.model import Request, RowStatus
 from nanobanana_batch.provider_names import is_practice
 from nanobanana_batch.state.made import Made, SavedPicture, made
-from nanobanana_batch.state.reader import Reader, RowReport, open_reader
+from nanobanana_batch.state.reader import Reader, open_reader
+from nanobanana_batch.state.reports import RowReport
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from nanobanana_batch.files.folder import Folder
 from nanobanana_batch.files.lock import is_held
 from nanobanana_batch.provider_names import is_practice
 from nanobanana_batch.state.last_run import last_run
-from nanobanana_batch.state.reader import BeingSent, Reader, open_reader
+from nanobanana_batch.state.reader import Reader, open_reader
+from nanobanana_batch.state.reports import BeingSent
 from nanobanana_batch.state.sums import used_by_provider
 
 

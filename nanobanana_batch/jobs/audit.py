@@ -25,7 +25,8 @@ from nanobanana_batch.model import Request
 from nanobanana_batch.state import accounts
 from nanobanana_batch.state.accounts import FilesFound, Sums
 from nanobanana_batch.state.lifecycle import GIVEN_UP, UNANSWERED, Phase
-from nanobanana_batch.state.reader import AttemptReport, Reader, open_reader
+from nanobanana_batch.state.reader import Reader, open_reader
+from nanobanana_batch.state.reports import AttemptReport
 
 if TYPE_CHECKING:
     from nanobanana_batch.engine.signals import Interrupts

@@ -26,7 +26,8 @@ from nanobanana_batch.pricing.earlier import remember_prices
 from nanobanana_batch.provider_names import is_practice
 from nanobanana_batch.results import write_results
 from nanobanana_batch.state.last_run import ENDED, has_ended, remembered_end
-from nanobanana_batch.state.reader import Failure, open_reader
+from nanobanana_batch.state.reader import open_reader
+from nanobanana_batch.state.reports import Failure
 
 
 @dataclass(frozen=True, slots=True)

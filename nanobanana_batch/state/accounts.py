@@ -22,7 +22,8 @@ from nanobanana_batch.state.lifecycle import (
     in_sql,
 )
 from nanobanana_batch.state.prices import ATTEMPTS, SHARE, SHARES, SPENT
-from nanobanana_batch.state.reader import AttemptReport, ImageFile, Reader
+from nanobanana_batch.state.reader import Reader
+from nanobanana_batch.state.reports import AttemptReport, ImageFile
 from nanobanana_batch.state.soundness import foreign, understood
 
 ORPHANS = RUNNING | {Phase.EXPIRED}

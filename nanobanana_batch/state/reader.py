@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from nanobanana_batch.commands import rebuild_hint
 from nanobanana_batch.errors import StateFailed, UsageError
 from nanobanana_batch.fidelity import unlike
 from nanobanana_batch.file_names import is_image_path
-from nanobanana_batch.model import Request, RowStatus, request_from_json
+from nanobanana_batch.model import Request, RowStatus
 from nanobanana_batch.state.comparison import REPEATED, Comparison
 from nanobanana_batch.state.journal import has_journal
 from nanobanana_batch.state.ledger import LastTold, refuse_less_known
@@ -25,7 +23,6 @@ from nanobanana_batch.state.lifecycle import (
     GIVEN_UP,
     PAID,
     RUNNING,
-    STATUS_OF_PHASE,
     UNANSWERED,
     ImagePhase,
     Phase,
@@ -45,150 +42,28 @@ from nanobanana_batch.state.prices import (
     by_kind,
     counted,
 )
+from nanobanana_batch.state.reports import (
+    AttemptReport,
+    BeingSent,
+    Credits,
+    Failure,
+    ImageFile,
+    Known,
+    RowReport,
+    SavedImage,
+    image_files,
+    sound_row,
+    status_of,
+)
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.schema import APPLICATION_ID, VERSION, refuse_foreign_parts, see_as_current
 from nanobanana_batch.state.scope import EVERY_ROW, Scope
 from nanobanana_batch.state.shards import shard_of_folder
-from nanobanana_batch.state.soundness import blamed_on_state, names_what_no_run_names, texts, understood
+from nanobanana_batch.state.soundness import blamed_on_state, texts, understood
 from nanobanana_batch.state.twins import HAS_TWINS, Twins, legacy_twins
 
 KEPT_IMAGES = "kept images"
 """Under which they are remembered."""
-
-
-@dataclass(frozen=True, slots=True)
-class RowReport:
-    """Everything that is known of one row of the current manifest; None where it is not known."""
-
-    id: str
-    row_key: str
-    status: RowStatus
-    request: Request
-    variant: int
-    variables: dict[str, str]
-    source: str
-    path: str | None
-    width: int | None
-    height: int | None
-    size_bytes: int | None
-    sha256: str | None
-    credits: float | None
-    """Of all its attempts."""
-    task_id: str | None
-    error_code: str | None
-    error_message: str | None
-    duplicate_of: str | None
-    """The id of the first row in the manifest whose image has the same bytes, if that is another row."""
-    file_time: float | None
-    """When its image file was changed last, as it was saved (Unix seconds)."""
-    other_images: tuple[ImageFile, ...] = ()
-    """What its request has made besides, as far as it is saved."""
-
-
-class ImageFile(NamedTuple):
-    """A saved image, and what its file was like then; `file_time` in Unix seconds, None: not known."""
-
-    path: str
-    size_bytes: int
-    sha256: str
-    file_time: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptReport:
-    """One attempt of any row, also of rows that left the manifest; None where a thing is not known."""
-
-    attempt: int
-    row_key: str
-    id: str
-    phase: Phase
-    path: str | None
-    sha256: str | None
-    size_bytes: int | None
-    file_time: float | None
-    """Unix seconds."""
-    width: int | None
-    height: int | None
-    task_id: str | None
-    sent: int
-    """How many of its sendings may have been paid."""
-    credits_reserved: float | None
-    """Of a job, as the next one: its share."""
-    credits_used: float | None
-    is_accepted: bool
-    """The provider has taken its request."""
-    is_spent: bool
-    """What it has cost is spent: it has ended, and was not refunded."""
-    error_code: str | None
-    error_message: str | None
-    request: str
-    """As `request_as_json` stored it."""
-    has_left: bool
-    """Its row is not in the manifest any more."""
-    saved_images: tuple[ImageFile, ...] = ()
-    """Those of its images that are saved, in order."""
-
-
-class SavedImage(NamedTuple):
-    """An image that the state counts on, and what its file was like when it was saved."""
-
-    path: str
-    size_bytes: int
-    sha256: str
-    file_time: float | None
-    """Unix seconds; None: not known."""
-    attempt: int
-    is_current: bool
-    """Whether it is one of those of a row of the current manifest that is completed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What came of a row so far, whether or not it is in the current manifest; None where it is not known."""
-
-    image: str | None
-    """Its path in the folder."""
-    task_id: str | None
-    credits: float | None
-    """Of all its attempts."""
-    error_code: str | None
-    error_message: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Rows that ended for the same reason."""
-
-    status: RowStatus
-    """Failed or refused."""
-    code: str
-    rows: int
-    first: str
-    """The id of the first of them."""
-    message: str
-    """What was said of that one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Credits:
-    """Credits over all attempts of the folder, as far as the provider told."""
-
-    reserved: float
-    """Of accepted requests that are not finished yet."""
-    used: float
-    """Of finished images and given up tasks; the reserved amount where the provider tells no other."""
-    unknown: float
-    """Of each sending without an answer, as far as its price was known."""
-
-
-@dataclass(frozen=True, slots=True)
-class BeingSent:
-    """Requests that were begun and have no answer yet."""
-
-    rows: int = 0
-    """Of the current manifest."""
-    credits: float = 0.0
-    """As far as their price was known."""
 
 
 _EACH = Share("each", "paid")
@@ -380,7 +255,7 @@ class Reader:
             StateFailed: a row is damaged.
         """
         for found in self._db.execute(_ROWS):
-            yield _sound_report(found)
+            yield sound_row(found)
 
     def row(self, id_: str) -> RowReport | None:
         """One row of the current manifest, without what it has in common with others; None: there is none.
@@ -390,7 +265,7 @@ class Reader:
         """
         position = self.positions([id_]).get(id_)
         found = None if position is None else self._db.execute(_ROW, (position,)).fetchone()
-        return None if found is None else _sound_report(found)
+        return None if found is None else sound_row(found)
 
     def providers(self) -> list[str]:
         """The names of all providers to which something was sent."""
@@ -409,7 +284,7 @@ class Reader:
                 if path is not None and not is_image_path(path):
                     raise StateFailed(f"The state file names an image {path!r}, as no run does.")
                 first = (ImageFile(path, size_bytes, sha256, file_time),) if is_saved else ()
-                values: Any = (*rest[:10], *map(bool, rest[10:12]), *rest[12:], first + _files(others))
+                values: Any = (*rest[:10], *map(bool, rest[10:12]), *rest[12:], first + image_files(others))
                 yield AttemptReport(attempt, row_key, id_, Phase(phase), *values)
 
     def saved_images(self) -> Iterator[SavedImage]:
@@ -450,7 +325,7 @@ class Reader:
         """Rows of the current manifest by status."""
         counts = dict.fromkeys(RowStatus, 0)
         for phase, count in self._db.execute(_PHASES.format(scope=scope.condition), (scope.value,)):
-            counts[_status(phase)] += count
+            counts[status_of(phase)] += count
         query = _NOTHING_SENT.format(scope=scope.condition)
         counts[RowStatus.PENDING] += self._db.execute(query, (scope.value,)).fetchone()[0]
         return counts
@@ -465,7 +340,7 @@ class Reader:
         """Rows that left the manifest after something was sent for them, by status."""
         counts = dict.fromkeys(RowStatus, 0)
         for phase, count in self._db.execute(_LEFT):
-            counts[_status(phase)] += count
+            counts[status_of(phase)] += count
         return counts
 
     def same_bytes(self) -> int:
@@ -509,7 +384,7 @@ class Reader:
         """Why rows of the current manifest failed or were refused, the most frequent reason first."""
         query = _FAILURES.format(scope=scope.condition)
         return [
-            Failure(_status(phase), code, count, id_, message or "")
+            Failure(status_of(phase), code, count, id_, message or "")
             for phase, code, count, id_, message, _ in self._db.execute(query, (scope.value,))
         ]
 
@@ -559,36 +434,6 @@ class Reader:
 
     def _ask(self, query: str, *values: object) -> list[Any]:
         return self._db.execute(query, values).fetchall()
-
-
-def _sound_report(found: tuple[Any, ...]) -> RowReport:
-    try:
-        return _row_report(found)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise StateFailed(f"The state file is damaged: nobody can read row {found[0]!r}.") from error
-
-
-def _row_report(found: tuple[Any, ...]) -> RowReport:
-    id_, key, phase, request, variant, variables, source, *rest, others = found
-    asked, texts = request_from_json(request), dict(json.loads(variables))
-    if rest[0] is not None and not is_image_path(rest[0]):
-        raise ValueError("its path leads out of the folder")
-    values = (*rest, _files(others))
-    return RowReport(id_, key, _status(phase), asked, variant, texts, source, *values)
-
-
-def _files(found: str) -> tuple[ImageFile, ...]:
-    if found == "[]":
-        return ()
-    files = tuple(ImageFile(*file) for _, *file in sorted(json.loads(found)))
-    for file in files:
-        if not is_image_path(str(file.path)):
-            raise names_what_no_run_names(file.path)
-    return files
-
-
-def _status(phase: str | None) -> RowStatus:
-    return RowStatus.PENDING if phase is None else STATUS_OF_PHASE[Phase(phase)]
 
 
 @contextmanager

@@ -28,7 +28,8 @@ from nanobanana_batch.manifest import derive_id, fold_id
 from nanobanana_batch.model import Draft, Request, RowStatus
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state.lifecycle import Phase
-from nanobanana_batch.state.reader import RowReport, open_reader
+from nanobanana_batch.state.reader import open_reader
+from nanobanana_batch.state.reports import RowReport
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.store import Store
 from tests.unit.fake_provider import FakeProvider

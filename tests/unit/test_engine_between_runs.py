@@ -14,7 +14,8 @@ from nanobanana_batch.engine.work import FirstLook
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import Capabilities, Idempotency, Unknown
 from nanobanana_batch.state.lifecycle import Phase
-from nanobanana_batch.state.reader import AttemptReport, open_reader
+from nanobanana_batch.state.reader import open_reader
+from nanobanana_batch.state.reports import AttemptReport
 from nanobanana_batch.state.store import Store
 from tests.unit.beside import stop_now_at, within
 from tests.unit.fake_provider import FakeProvider, FakeTask

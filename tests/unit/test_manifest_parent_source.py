@@ -23,7 +23,8 @@ from nanobanana_batch.manifest.form.parent_source import ParentRows
 from nanobanana_batch.model import Draft, row_key
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.results import write_results
-from nanobanana_batch.state.reader import Reader, RowReport
+from nanobanana_batch.state.reader import Reader
+from nanobanana_batch.state.reports import RowReport
 from nanobanana_batch.state.schema import VERSION
 from tests.unit.earlier_run import MODEL, Earlier, finish, make_run
 

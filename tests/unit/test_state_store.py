@@ -22,7 +22,8 @@ from nanobanana_batch.state import facts
 from nanobanana_batch.state.doubts import EARLIER_ONES, LATER_ONES, UsedKey
 from nanobanana_batch.state.facts import Fact
 from nanobanana_batch.state.lifecycle import Phase
-from nanobanana_batch.state.reader import RowReport, open_reader
+from nanobanana_batch.state.reader import open_reader
+from nanobanana_batch.state.reports import RowReport
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.schema import APPLICATION_ID, VERSION
 from nanobanana_batch.state.scope import EVERY_ROW, Scope

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from nanobanana_batch.files.folder import RESULTS_NAME
 from nanobanana_batch.files.standing import Files
 from nanobanana_batch.model import RowStatus
-from nanobanana_batch.state.reader import Failure
+from nanobanana_batch.state.reports import Failure
 
 if TYPE_CHECKING:
     from nanobanana_batch.jobs.outcome import Outcome

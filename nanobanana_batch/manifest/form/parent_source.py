@@ -29,7 +29,8 @@ from nanobanana_batch.manifest.words.template import TemplateFault, Value, compi
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.results import OF_RATINGS, cells_of, column_names, ratings_of
-from nanobanana_batch.state.reader import Reader, RowReport, open_reader
+from nanobanana_batch.state.reader import Reader, open_reader
+from nanobanana_batch.state.reports import RowReport
 from nanobanana_batch.wording import closest, shown
 
 IMAGE = "image"
