@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from nanobanana_batch.errors import UsageError
 from nanobanana_batch.files.disk import Disk, write_atomically
@@ -20,7 +20,7 @@ from nanobanana_batch.jobs.outlook import priced_standing
 from nanobanana_batch.results import Standing, cells_of, column_names, stands, written
 from nanobanana_batch.state.reader import Reader, open_reader
 from nanobanana_batch.state.shards import SHARD, Shard, read_shard
-from nanobanana_batch.wording import amount
+from nanobanana_batch.wording import amount, counted
 
 if TYPE_CHECKING:
     from nanobanana_batch.jobs.connection import Connection
@@ -28,6 +28,17 @@ if TYPE_CHECKING:
 _FOLDER = "folder"
 _ROWS_AT_ONCE = 1000
 _SHOWN = 5
+
+
+class _Paid(NamedTuple):
+    """A row that was paid for; ordered by its key."""
+
+    key: str
+    place: int
+    """Of its folder among all."""
+    id: str
+    credits: float
+    requests: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +85,12 @@ def merge(paths: Sequence[Path], out: Path | None, now: Connection) -> Merged:
     `out`: a folder for the table; the one that all of them stand in, if it is not given.
 
     Raises:
-        UsageError: one is no output folder, a row was paid for in two, or the table has no place.
+        UsageError: one is no output folder, is there twice or a copy of another one, a row was paid for in
+            two, or the table has no place.
         StateFailed: the state of one is gone or damaged.
         DiskFailed: the table cannot be written.
     """
+    _refuse_named_twice(paths)
     folders = [find(path) for path in paths]
     refuse_paid_twice(folders)
     missing = _missing(folders)
@@ -93,7 +106,7 @@ def merge(paths: Sequence[Path], out: Path | None, now: Connection) -> Merged:
 def refuse_paid_twice(folders: Sequence[Folder]) -> None:
     """The same row in two folders was paid for in both: that is money, and not two rows.
 
-    Memory does not grow with the rows.
+    Two that tell of the same payments are a folder and its copy. Memory does not grow with the rows.
 
     Raises:
         UsageError: there are such rows; they are told, with what they have cost.
@@ -102,20 +115,32 @@ def refuse_paid_twice(folders: Sequence[Folder]) -> None:
         readers = [stack.enter_context(open_reader(one.state, one.told())) for one in folders]
         paid = heapq.merge(*(_paid(reader, number) for number, reader in enumerate(readers)))
         twice, total, shown = 0, 0.0, list[str]()
-        for _, found in itertools.groupby(paid, key=lambda each: each[0]):
-            same = list(found)
+        copies: tuple[_Paid, ...] = ()
+        for _, found in itertools.groupby(paid, key=lambda each: each.key):
+            same = tuple(found)
             if len(same) < 2:
                 continue
+            if frozenset.intersection(*(each.requests for each in same)):
+                copies = copies or same
+                continue
             twice += 1
-            total += sum(credits for *_, credits in same[1:])
+            total += sum(each.credits for each in same[1:])
             if len(shown) < _SHOWN:
-                places = " and ".join(f"{folders[place].path} ({amount(cost)})" for _, place, _, cost in same)
-                shown.append(f"{same[0][2]} in {places}")
+                places = (f"{folders[each.place].path} ({amount(each.credits)})" for each in same)
+                shown.append(f"{same[0].id} in {' and '.join(places)}")
     if twice:
         raise UsageError(
-            f"{twice:,} rows were paid for in more than one of these folders, for {amount(total)} credits"
-            f" more than once each: {'; '.join(shown)}{'; …' * (twice > len(shown))}. Nothing was written.",
+            f"{counted(twice, 'row')} {'was' if twice == 1 else 'were'} paid for in more than one of these"
+            f" folders, which has cost {amount(total)} credits too many: {'; '.join(shown)}"
+            f"{'; …' * (twice > len(shown))}. Nothing was written.",
             hint="They are not parts of one division of a manifest. Merge those that are.",
+        )
+    if copies:
+        names = " and ".join(str(folders[each.place].path) for each in copies)
+        raise UsageError(
+            f"{names} tell of the same payments, as a folder and its copy do. That was paid for once."
+            " Nothing was written.",
+            hint="Give one of them: the one that was worked on last.",
         )
 
 
@@ -156,9 +181,16 @@ def _missing(folders: Sequence[Folder]) -> tuple[str, ...]:
     )
 
 
-def _paid(reader: Reader, number: int) -> Iterator[tuple[str, int, str, float]]:
-    for key, id_, credits in reader.paid_keys():
-        yield key, number, id_, credits
+def _refuse_named_twice(paths: Sequence[Path]) -> None:
+    known: dict[Path, Path] = {}
+    for path in paths:
+        if (other := known.setdefault(path.resolve(), path)) is not path:
+            raise UsageError(f"{other} and {path} are the same folder; nothing was written.")
+
+
+def _paid(reader: Reader, number: int) -> Iterator[_Paid]:
+    for key, id_, credits, requests in reader.paid_keys():
+        yield _Paid(key, number, id_, credits, requests)
 
 
 def _home(folders: Sequence[Folder], out: Path | None) -> Path:
