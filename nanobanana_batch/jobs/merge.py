@@ -51,6 +51,8 @@ class Merged:
     audits: tuple[Audit, ...]
     missing: tuple[str, ...] = ()
     """Shards of the same division that are not among them, as `2/4`: their rows are in no number here."""
+    at_odds: tuple[str, ...] = ()
+    """Manifests whose shards know different versions of it: rows are missing here, or there twice."""
 
     @property
     def rows(self) -> int:
@@ -74,8 +76,8 @@ class Merged:
 
     @property
     def exit_code(self) -> int:
-        """0 only where every row completed, no shard is missing and there is nothing left to explain."""
-        is_whole = self.completed == self.rows and not self.missing
+        """0 only where every row completed, no shard is missing or old, and nothing is left to explain."""
+        is_whole = self.completed == self.rows and not self.missing and not self.at_odds
         return 0 if is_whole and not any(audit.findings for audit in self.audits) else 1
 
 
@@ -93,13 +95,14 @@ def merge(paths: Sequence[Path], out: Path | None, now: Connection) -> Merged:
     _refuse_named_twice(paths)
     folders = [find(path) for path in paths]
     refuse_paid_twice(folders)
-    missing = _missing(folders)
+    missing, at_odds = _left_out(folders)
     results = write_merged(folders, _home(folders, out))
     return Merged(
         results,
         tuple(priced_standing(folder, now) for folder in folders),
         tuple(make_audit(folder, now) for folder in folders),
         missing,
+        at_odds,
     )
 
 
@@ -165,20 +168,35 @@ def write_merged(folders: Sequence[Folder], home: Path) -> Path:
     return path
 
 
-def _missing(folders: Sequence[Folder]) -> tuple[str, ...]:
-    """Shards of divisions of which a part is here; folders that know of no shard miss none."""
-    here: dict[tuple[str | None, int], set[int]] = {}
-    for folder in folders:
-        with open_reader(folder.state, folder.told()) as reader:
+def _left_out(folders: Sequence[Folder]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Shards of divisions of which a part is here, and manifests of which these know different versions.
+
+    Folders that know of no shard miss none.
+    """
+    with ExitStack() as stack:
+        here: dict[tuple[str, int], dict[Reader, int]] = {}
+        for folder in folders:
+            reader = stack.enter_context(open_reader(folder.state, folder.told()))
             if text := reader.meta(SHARD):
                 shard = read_shard(text)
-                here.setdefault((reader.meta("manifest"), shard.of), set()).add(shard.number)
-    return tuple(
-        str(Shard(number, of))
-        for (_, of), numbers in here.items()
-        for number in range(1, of + 1)
-        if number not in numbers
-    )
+                here.setdefault((reader.meta("manifest") or "", shard.of), {})[reader] = shard.number
+        missing, at_odds = list[str](), list[str]()
+        for (name, of), parts in here.items():
+            absent = [number for number in range(1, of + 1) if number not in parts.values()]
+            missing += [str(Shard(number, of)) for number in absent]
+            if not _fit(list(parts), is_all=not absent):
+                at_odds.append(name)
+        return tuple(missing), tuple(at_odds)
+
+
+def _fit(parts: Sequence[Reader], *, is_all: bool) -> bool:
+    """Whether each place in the manifest is in one of these at most; of all of them, in exactly one."""
+    last = -1
+    for place in heapq.merge(*(reader.positions_in_order() for reader in parts)):
+        if place == last or (is_all and place != last + 1):
+            return False
+        last = place
+    return True
 
 
 def _refuse_named_twice(paths: Sequence[Path]) -> None:

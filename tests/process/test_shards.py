@@ -162,6 +162,23 @@ def test_one_interrupt_collects_in_all_processes(it: Bench) -> None:
     assert paid(it) == ROWS
 
 
+def test_a_run_that_ignores_ctrl_c_stops_all_processes_when_it_is_asked_to_otherwise(it: Bench) -> None:
+    """A shell has `cmd &` ignore SIGINT, and all that it starts: by which it stops its processes."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process = it.start("--procs", "2", "--concurrency", "2")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    while paid(it) < 3:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert paid(it) < ROWS
+    assert sum(row["status"] == "completed" for row in results(it.out)) == paid(it)
+
+
 def test_a_process_that_is_killed_is_started_again(it: Bench) -> None:
     """And pays for nothing twice."""
     process = it.start("--procs", "2", "--concurrency", "4")
@@ -250,6 +267,23 @@ def test_the_place_of_shards_is_not_taken_for_a_folder_that_has_lost_its_state(i
     assert "o holds the folders of shards" in done.stderr
     assert "--out o/shard-1-of-2" in done.stderr
     assert paid(it) == 2
+
+
+def test_shards_of_different_versions_of_a_manifest_are_not_all_of_it(it: Bench) -> None:
+    """New rows of a shard that was not run again are in no state: all that is known is complete."""
+    run = ("run", str(it.manifest), *it.where)
+    merge = ("merge", *(f"outputs/small/shard-{number}-of-2" for number in (1, 2)), *it.where[:2])
+    for number in (1, 2):
+        assert cli(*run, "--shard", f"{number}/2", cwd=it.folder).returncode == 0
+    small_manifest(it.folder, ROWS + 8)
+    assert cli(*run, "--shard", "2/2", cwd=it.folder).returncode == 0
+    half = cli(*merge, cwd=it.folder)
+    assert half.returncode == 1
+    assert "Shards of small were made of different versions of the manifest" in half.stdout
+    assert cli(*run, "--shard", "1/2", cwd=it.folder).returncode == 0
+    whole = cli(*merge, cwd=it.folder)
+    assert (whole.returncode, "different versions" in whole.stdout) == (0, False)
+    assert paid(it) == ROWS + 8
 
 
 def test_folders_in_which_the_same_row_was_paid_for_are_not_merged(it: Bench) -> None:

@@ -84,6 +84,7 @@ def main() -> None:
     """Do what is told on standard input, and tell how it ended; the exit code is that of a run."""
     with os.fdopen(os.dup(0), "rb") as heard, os.fdopen(os.dup(1), "wb") as told:
         _occupy_standard_streams()
+        _hear_who_started_it()
         task: Task = pickle.loads(base64.b64decode(heard.readline()))
         assert task.order.shard is not None
         wire = Wire(heard, told, task.order.shard.number)
@@ -140,6 +141,13 @@ def _occupy_standard_streams() -> None:
     os.dup2(nothing, 0)
     os.close(nothing)
     os.dup2(2, 1)
+
+
+def _hear_who_started_it() -> None:
+    """It stops this process by signals, which are ignored here if a shell has started that one with `&`."""
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def _end_as_if_interrupted_twice() -> None:
