@@ -6,18 +6,18 @@ import heapq
 import itertools
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from nanobanana_batch.errors import UsageError
 from nanobanana_batch.files.disk import Disk, write_atomically
-from nanobanana_batch.files.folder import POINTER_NAME, RESULTS_NAME, STATE_NAME, Folder, find
+from nanobanana_batch.files.folder import POINTER_NAME, RESULTS_NAME, STATE_NAME, Folder, find, make
 from nanobanana_batch.files.standing import Look
 from nanobanana_batch.jobs.audit import Audit, make_audit
 from nanobanana_batch.jobs.outlook import priced_standing
-from nanobanana_batch.results import Standing, cells_of, column_names, stands, written
+from nanobanana_batch.results import BEFORE_VARIABLES, Standing, cells_of, column_names, stands, written
 from nanobanana_batch.state.reader import Reader, open_reader
 from nanobanana_batch.state.shards import SHARD, Shard, read_shard
 from nanobanana_batch.wording import amount, counted
@@ -90,7 +90,7 @@ def merge(paths: Sequence[Path], out: Path | None, now: Connection) -> Merged:
         UsageError: one is no output folder, is there twice or a copy of another one, a row was paid for in
             two, or the table has no place.
         StateFailed: the state of one is gone or damaged.
-        DiskFailed: the table cannot be written.
+        DiskFailed: the table, or the folder for it, cannot be written.
     """
     _refuse_named_twice(paths)
     folders = [find(path) for path in paths]
@@ -151,9 +151,10 @@ def write_merged(folders: Sequence[Folder], home: Path) -> Path:
     """Write results.csv of several folders, whose images it names as they are called from there.
 
     Raises:
-        UsageError: it has no place there.
+        UsageError: it has no place there, or a person's file has that name.
         StateFailed, DiskFailed: as `write_results`.
     """
+    refuse_anothers_table(home)
     path = home / RESULTS_NAME
     if path.is_dir() or not home.is_dir():
         raise UsageError(f"{path} cannot be written: there is no place for it.")
@@ -166,6 +167,21 @@ def write_merged(folders: Sequence[Folder], home: Path) -> Path:
         readers = [stack.enter_context(open_reader(one.state, one.told())) for one in folders]
         write_atomically(Disk(), path, _pieces(folders, readers, home))
     return path
+
+
+def refuse_anothers_table(home: Path) -> None:
+    """What is called results.csv there and was not written by this program is not replaced.
+
+    Raises:
+        UsageError: there is such a file.
+    """
+    ours = written([BEFORE_VARIABLES]).rstrip()
+    with suppress(OSError), (home / RESULTS_NAME).open("rb") as file:
+        if (begin := file.read(len(ours))) and begin != ours:
+            raise UsageError(
+                f"{home / RESULTS_NAME} is not a table of this program, and is not written over.",
+                hint="Move it, or give another folder with --out.",
+            )
 
 
 def _left_out(folders: Sequence[Folder]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -213,6 +229,7 @@ def _paid(reader: Reader, number: int) -> Iterator[_Paid]:
 
 def _home(folders: Sequence[Folder], out: Path | None) -> Path:
     if out is not None:
+        make(out, Disk())
         return out
     homes = {folder.path.resolve().parent for folder in folders}
     if len(homes) != 1:

@@ -286,6 +286,27 @@ def test_shards_of_different_versions_of_a_manifest_are_not_all_of_it(it: Bench)
     assert paid(it) == ROWS + 8
 
 
+def test_a_persons_own_table_is_not_written_over(it: Bench) -> None:
+    """Neither by a merge nor at the end of a run in processes, which is refused before it pays."""
+    run = ("run", str(it.manifest), *it.where, "--out", "o", "--limit", "2")
+    merge = ("merge", "o/shard-1-of-2", "o/shard-2-of-2", *it.where[:2])
+    own = it.folder / "o" / "results.csv"
+    own.parent.mkdir()
+    own.write_text("my,own\nfirst,table\n")
+    refused = cli(*run, "--procs", "2", cwd=it.folder)
+    assert (refused.returncode, "is not a table of this program" in refused.stderr) == (2, True)
+    assert paid(it) == 0
+    own.unlink()
+    assert cli(*run, "--procs", "2", cwd=it.folder).returncode == 0
+    assert "Results: o/results.csv" in cli(*merge, cwd=it.folder).stdout, "its own is written anew"
+    own.write_text("my,own\nfirst,table\n")
+    assert cli(*merge, cwd=it.folder).returncode == 2
+    assert own.read_text() == "my,own\nfirst,table\n"
+    elsewhere = cli(*merge, "--out", "new/week", cwd=it.folder)
+    assert "Results: new/week/results.csv" in elsewhere.stdout, elsewhere.stderr
+    assert results(it.folder / "new" / "week")[0]["folder"].endswith("o/shard-1-of-2")
+
+
 def test_folders_in_which_the_same_row_was_paid_for_are_not_merged(it: Bench) -> None:
     """That is money: it is told, with the credits, and no table is written."""
     for name in ("a", "b"):

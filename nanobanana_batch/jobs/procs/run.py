@@ -21,7 +21,7 @@ from nanobanana_batch.errors import FolderInUse, NanobananaError, RunStopped, Us
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import find, make
 from nanobanana_batch.files.lock import only_writer
-from nanobanana_batch.jobs.merge import refuse_paid_twice, write_merged
+from nanobanana_batch.jobs.merge import refuse_anothers_table, refuse_paid_twice, write_merged
 from nanobanana_batch.jobs.order import Order, folder_of, open_ordered
 from nanobanana_batch.jobs.procs.child import Task
 from nanobanana_batch.jobs.procs.counts import Counts, show_together
@@ -71,6 +71,7 @@ def run_in_processes(
     _refuse_impossible(order, settings, count)
     home = _home(order)
     refuse_another_division(home / Shard(1, count).folder_name, Shard(1, count))
+    refuse_anothers_table(home)
     with before_sending():
         make(home, Disk())
     with only_writer(home):
