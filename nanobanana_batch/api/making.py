@@ -73,6 +73,32 @@ def plan(
         return make_plan(order, first, terms, table, pilot, limit)
 
 
+def plan_shards(
+    manifest: Manifest,
+    procs: int,
+    *,
+    out: AnyPath | None = None,
+    provider: str = defaults.PROVIDER,
+    pilot: int | None = None,
+    limit: int | None = None,
+    rows: int = 0,
+    **options: Unpack[RunOptions],
+) -> tuple[Plan, ...]:
+    """What a run in so many processes would do: the plan of each shard, as `plan` makes it.
+
+    Raises:
+        ManifestError, UsageError, StateFailed, TypeError: as `plan`.
+    """
+    from nanobanana_batch.jobs.plan import make_plan
+    from nanobanana_batch.jobs.procs.run import orders_of_shards
+
+    said = given(options, RunOptions, "plan_shards")
+    settings, terms = settings_of(said), terms_of(said)
+    with ordered(manifest, None, out, provider, said) as order:
+        orders = orders_of_shards(order, settings, count("procs", procs))
+        return tuple(make_plan(each, rows, terms, None, pilot, limit) for each in orders)
+
+
 def run(
     manifest: Manifest,
     *,

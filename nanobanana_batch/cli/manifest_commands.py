@@ -248,6 +248,7 @@ def run(
     Run it again to resume: nothing is paid for twice.
     """
     from nanobanana_batch.api.making import plan as make_plan
+    from nanobanana_batch.api.making import plan_shards
     from nanobanana_batch.api.making import run as make
     from nanobanana_batch.cli import plan_text
 
@@ -255,6 +256,10 @@ def run(
         raise click.UsageError("--limit and --pilot: give one of them.")
     where: Any = {"out": out, "provider": provider, "limit": limit, "pilot": pilot}
     if dry_run:
+        if procs is not None:
+            plans = plan_shards(manifest, procs, **where, **options)
+            show(as_json(plans) if manner.json else plan_text.shards_text(plans))
+            return 0
         rows = _rows_shown(manner.quiet, manner.verbose, pilot or limit)
         made = make_plan(manifest, rows=rows, **where, **options)
         show(as_json(made) if manner.json else plan_text.plan_text(made))

@@ -26,6 +26,11 @@ def merged_text(merged: Merged) -> str:
         lines.append(f"  {standing.folder}: {counts or 'no rows'}{going}")
     if merged.missing:
         lines.append(f"Not among them, and in no number here: shard {in_short(merged.missing, _NAMED)}.")
+    for name in merged.at_odds:
+        lines.append(
+            f"Shards of {name} were made of different versions of the manifest: rows are missing here, or are"
+            " there twice. Run each shard again; what is there is not paid for again."
+        )
     unexplained = [audit for audit in merged.audits if audit.findings]
     lines += [audit_text(audit) for audit in unexplained]
     if not unexplained:

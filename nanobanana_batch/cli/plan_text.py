@@ -51,6 +51,19 @@ _GLOSSES = {
 }
 
 
+def shards_text(plans: Sequence[Plan]) -> str:
+    """What a run in several processes would do: each of them, then the sums."""
+    rows, to_pay = (
+        sum(counts) for counts in zip(*((plan.rows, plan.to_submit) for plan in plans), strict=True)
+    )
+    usd = plans[0].cost.credits_per_usd
+    is_known = not any(plan.cost.unpriced for plan in plans)
+    cost = priced(sum(plan.cost.credits for plan in plans), usd) if is_known else "cost not known"
+    spent = priced(sum(plan.cost.spent for plan in plans), usd)
+    together = f"All: {counted(rows, 'row')}, {to_pay:,} to pay for: {cost}; {spent} spent so far"
+    return "\n\n".join([*map(plan_text, plans), together])
+
+
 def plan_text(plan: Plan) -> str:
     """What a run would do, what it would cost, and the first rows."""
     parts = [

@@ -68,8 +68,8 @@ _MAX_CREDITS = click.option(
     "--max-credits",
     type=_POSITIVE,
     metavar="X",
-    help="Never let this folder cost more than X credits, all runs together; a run that is known to cost"
-    " more is refused.",
+    help="Send nothing more where this folder would cost more than X credits, all runs together; a run that"
+    " is known to cost more is refused. Where no price is known, one request tells it, whatever it costs.",
 )
 _OPTIONS = (
     _CONCURRENCY,

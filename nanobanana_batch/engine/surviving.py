@@ -39,6 +39,9 @@ class Far(Protocol):
     def kept(self) -> int:
         """How many of these survive this machine."""
 
+    def ask(self) -> None:
+        """Tell nothing; when that survives, nobody else was the writer."""
+
     def write(self) -> None:
         """Let all that was told by now survive; blocking.
 
@@ -88,6 +91,12 @@ class Surviving:
             while self._far.kept < goal and not self._is_failing and not self._over.is_set():
                 await self._news.wait()
         return self._far.kept >= goal
+
+    async def may_pay(self) -> bool:
+        """Whether nobody else pays for this run by now, where nothing new is to be told; waits as `kept`."""
+        if self._far is not None:
+            self._far.ask()
+        return await self.kept()
 
     def close(self) -> None:
         """Let `run` end; what is not told yet is told when the folder is closed."""

@@ -179,7 +179,7 @@ def prepare(
         KeyProblem: there is no key, or it cannot be one.
         BadSurroundings: the environment's proxies or certificates cannot be used.
     """
-    from nanobanana_batch.providers.profile import check_address, identity, load_profile
+    from nanobanana_batch.providers.profile import check_address, identity, load_profile, moved_to
     from nanobanana_batch.providers.trust import check_key_log
 
     check_key_log()
@@ -200,6 +200,8 @@ def prepare(
         )
         return replace(line, connection=connection)
     address = check_address(profile, connection.base_url)
+    if is_built_in(connection.provider):
+        profile = moved_to(profile, address)
     key = api_key(connection, profile, or_else) if needs_key else _key_at_hand(connection, profile)
     check_surroundings(address)
 

@@ -6,21 +6,21 @@ import heapq
 import itertools
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from nanobanana_batch.errors import UsageError
 from nanobanana_batch.files.disk import Disk, write_atomically
-from nanobanana_batch.files.folder import POINTER_NAME, RESULTS_NAME, STATE_NAME, Folder, find
+from nanobanana_batch.files.folder import POINTER_NAME, RESULTS_NAME, STATE_NAME, Folder, find, make
 from nanobanana_batch.files.standing import Look
 from nanobanana_batch.jobs.audit import Audit, make_audit
 from nanobanana_batch.jobs.outlook import priced_standing
-from nanobanana_batch.results import Standing, cells_of, column_names, stands, written
+from nanobanana_batch.results import BEFORE_VARIABLES, Standing, cells_of, column_names, stands, written
 from nanobanana_batch.state.reader import Reader, open_reader
 from nanobanana_batch.state.shards import SHARD, Shard, read_shard
-from nanobanana_batch.wording import amount
+from nanobanana_batch.wording import amount, counted
 
 if TYPE_CHECKING:
     from nanobanana_batch.jobs.connection import Connection
@@ -28,6 +28,17 @@ if TYPE_CHECKING:
 _FOLDER = "folder"
 _ROWS_AT_ONCE = 1000
 _SHOWN = 5
+
+
+class _Paid(NamedTuple):
+    """A row that was paid for; ordered by its key."""
+
+    key: str
+    place: int
+    """Of its folder among all."""
+    id: str
+    credits: float
+    requests: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +51,8 @@ class Merged:
     audits: tuple[Audit, ...]
     missing: tuple[str, ...] = ()
     """Shards of the same division that are not among them, as `2/4`: their rows are in no number here."""
+    at_odds: tuple[str, ...] = ()
+    """Manifests whose shards know different versions of it: rows are missing here, or there twice."""
 
     @property
     def rows(self) -> int:
@@ -63,8 +76,8 @@ class Merged:
 
     @property
     def exit_code(self) -> int:
-        """0 only where every row completed, no shard is missing and there is nothing left to explain."""
-        is_whole = self.completed == self.rows and not self.missing
+        """0 only where every row completed, no shard is missing or old, and nothing is left to explain."""
+        is_whole = self.completed == self.rows and not self.missing and not self.at_odds
         return 0 if is_whole and not any(audit.findings for audit in self.audits) else 1
 
 
@@ -74,26 +87,29 @@ def merge(paths: Sequence[Path], out: Path | None, now: Connection) -> Merged:
     `out`: a folder for the table; the one that all of them stand in, if it is not given.
 
     Raises:
-        UsageError: one is no output folder, a row was paid for in two, or the table has no place.
+        UsageError: one is no output folder, is there twice or a copy of another one, a row was paid for in
+            two, or the table has no place.
         StateFailed: the state of one is gone or damaged.
-        DiskFailed: the table cannot be written.
+        DiskFailed: the table, or the folder for it, cannot be written.
     """
+    _refuse_named_twice(paths)
     folders = [find(path) for path in paths]
     refuse_paid_twice(folders)
-    missing = _missing(folders)
+    missing, at_odds = _left_out(folders)
     results = write_merged(folders, _home(folders, out))
     return Merged(
         results,
         tuple(priced_standing(folder, now) for folder in folders),
         tuple(make_audit(folder, now) for folder in folders),
         missing,
+        at_odds,
     )
 
 
 def refuse_paid_twice(folders: Sequence[Folder]) -> None:
     """The same row in two folders was paid for in both: that is money, and not two rows.
 
-    Memory does not grow with the rows.
+    Two that tell of the same payments are a folder and its copy. Memory does not grow with the rows.
 
     Raises:
         UsageError: there are such rows; they are told, with what they have cost.
@@ -102,20 +118,32 @@ def refuse_paid_twice(folders: Sequence[Folder]) -> None:
         readers = [stack.enter_context(open_reader(one.state, one.told())) for one in folders]
         paid = heapq.merge(*(_paid(reader, number) for number, reader in enumerate(readers)))
         twice, total, shown = 0, 0.0, list[str]()
-        for _, found in itertools.groupby(paid, key=lambda each: each[0]):
-            same = list(found)
+        copies: tuple[_Paid, ...] = ()
+        for _, found in itertools.groupby(paid, key=lambda each: each.key):
+            same = tuple(found)
             if len(same) < 2:
                 continue
+            if frozenset.intersection(*(each.requests for each in same)):
+                copies = copies or same
+                continue
             twice += 1
-            total += sum(credits for *_, credits in same[1:])
+            total += sum(each.credits for each in same[1:])
             if len(shown) < _SHOWN:
-                places = " and ".join(f"{folders[place].path} ({amount(cost)})" for _, place, _, cost in same)
-                shown.append(f"{same[0][2]} in {places}")
+                places = (f"{folders[each.place].path} ({amount(each.credits)})" for each in same)
+                shown.append(f"{same[0].id} in {' and '.join(places)}")
     if twice:
         raise UsageError(
-            f"{twice:,} rows were paid for in more than one of these folders, for {amount(total)} credits"
-            f" more than once each: {'; '.join(shown)}{'; …' * (twice > len(shown))}. Nothing was written.",
+            f"{counted(twice, 'row')} {'was' if twice == 1 else 'were'} paid for in more than one of these"
+            f" folders, which has cost {amount(total)} credits too many: {'; '.join(shown)}"
+            f"{'; …' * (twice > len(shown))}. Nothing was written.",
             hint="They are not parts of one division of a manifest. Merge those that are.",
+        )
+    if copies:
+        names = " and ".join(str(folders[each.place].path) for each in copies)
+        raise UsageError(
+            f"{names} tell of the same payments, as a folder and its copy do. That was paid for once."
+            " Nothing was written.",
+            hint="Give one of them: the one that was worked on last.",
         )
 
 
@@ -123,9 +151,10 @@ def write_merged(folders: Sequence[Folder], home: Path) -> Path:
     """Write results.csv of several folders, whose images it names as they are called from there.
 
     Raises:
-        UsageError: it has no place there.
+        UsageError: it has no place there, or a person's file has that name.
         StateFailed, DiskFailed: as `write_results`.
     """
+    refuse_anothers_table(home)
     path = home / RESULTS_NAME
     if path.is_dir() or not home.is_dir():
         raise UsageError(f"{path} cannot be written: there is no place for it.")
@@ -140,29 +169,67 @@ def write_merged(folders: Sequence[Folder], home: Path) -> Path:
     return path
 
 
-def _missing(folders: Sequence[Folder]) -> tuple[str, ...]:
-    """Shards of divisions of which a part is here; folders that know of no shard miss none."""
-    here: dict[tuple[str | None, int], set[int]] = {}
-    for folder in folders:
-        with open_reader(folder.state, folder.told()) as reader:
+def refuse_anothers_table(home: Path) -> None:
+    """What is called results.csv there and was not written by this program is not replaced.
+
+    Raises:
+        UsageError: there is such a file.
+    """
+    ours = written([BEFORE_VARIABLES]).rstrip()
+    with suppress(OSError), (home / RESULTS_NAME).open("rb") as file:
+        if (begin := file.read(len(ours))) and begin != ours:
+            raise UsageError(
+                f"{home / RESULTS_NAME} is not a table of this program, and is not written over.",
+                hint="Move it, or give another folder with --out.",
+            )
+
+
+def _left_out(folders: Sequence[Folder]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Shards of divisions of which a part is here, and manifests of which these know different versions.
+
+    Folders that know of no shard miss none.
+    """
+    with ExitStack() as stack:
+        here: dict[tuple[str, int], dict[Reader, int]] = {}
+        for folder in folders:
+            reader = stack.enter_context(open_reader(folder.state, folder.told()))
             if text := reader.meta(SHARD):
                 shard = read_shard(text)
-                here.setdefault((reader.meta("manifest"), shard.of), set()).add(shard.number)
-    return tuple(
-        str(Shard(number, of))
-        for (_, of), numbers in here.items()
-        for number in range(1, of + 1)
-        if number not in numbers
-    )
+                here.setdefault((reader.meta("manifest") or "", shard.of), {})[reader] = shard.number
+        missing, at_odds = list[str](), list[str]()
+        for (name, of), parts in here.items():
+            absent = [number for number in range(1, of + 1) if number not in parts.values()]
+            missing += [str(Shard(number, of)) for number in absent]
+            if not _fit(list(parts), is_all=not absent):
+                at_odds.append(name)
+        return tuple(missing), tuple(at_odds)
 
 
-def _paid(reader: Reader, number: int) -> Iterator[tuple[str, int, str, float]]:
-    for key, id_, credits in reader.paid_keys():
-        yield key, number, id_, credits
+def _fit(parts: Sequence[Reader], *, is_all: bool) -> bool:
+    """Whether each place in the manifest is in one of these at most; of all of them, in exactly one."""
+    last = -1
+    for place in heapq.merge(*(reader.positions_in_order() for reader in parts)):
+        if place == last or (is_all and place != last + 1):
+            return False
+        last = place
+    return True
+
+
+def _refuse_named_twice(paths: Sequence[Path]) -> None:
+    known: dict[Path, Path] = {}
+    for path in paths:
+        if (other := known.setdefault(path.resolve(), path)) is not path:
+            raise UsageError(f"{other} and {path} are the same folder; nothing was written.")
+
+
+def _paid(reader: Reader, number: int) -> Iterator[_Paid]:
+    for key, id_, credits, requests in reader.paid_keys():
+        yield _Paid(key, number, id_, credits, requests)
 
 
 def _home(folders: Sequence[Folder], out: Path | None) -> Path:
     if out is not None:
+        make(out, Disk())
         return out
     homes = {folder.path.resolve().parent for folder in folders}
     if len(homes) != 1:

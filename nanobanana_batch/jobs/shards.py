@@ -46,6 +46,7 @@ def refuse_another_division(path: Path, shard: Shard | None) -> None:
     """
     home, own = (path, None) if shard is None else (path.parent, shard_of_folder(path.name))
     if shard is not None and own is None:
+        _refuse_home(path, shard)
         return  # a person has chosen the folder: nothing is known of those beside it
     if shard is not None and _was_sent_for(home):
         raise UsageError(
@@ -58,6 +59,15 @@ def refuse_another_division(path: Path, shard: Shard | None) -> None:
         raise UsageError(
             f"{home} has folders of a manifest that was divided by {of}: {_PAID_ANEW}",
             hint=f"Go on with --shard I/{of} or --procs {of}. In another folder (--out) all is paid anew.",
+        )
+
+
+def _refuse_home(path: Path, shard: Shard) -> None:
+    """A state would be missed there, although nothing is lost."""
+    if not _was_sent_for(path) and _shards_in(path):
+        raise UsageError(
+            f"{path} holds the folders of shards, and is none itself; nothing was sent.",
+            hint=f"Give the shard's own folder: --out {path / shard.folder_name}",
         )
 
 

@@ -45,6 +45,11 @@ class FarJournal:
                 self._waiting.append(lines)
                 self.told += 1
 
+    def ask(self) -> None:
+        """Tell nothing: once that survives, this process was the writer still when it was asked."""
+        with self._lock:
+            self.told += 1
+
     def write(self) -> None:
         """Let all that was told by now survive. What fails is tried by the next call, before anything else.
 
@@ -52,11 +57,11 @@ class FarJournal:
             Superseded: another process is the writer now.
             NanobananaError: it cannot be written, or nobody knows whether it was.
         """
-        if not self._sending:
+        if self._sent_until == self.kept:  # nothing has failed
             with self._lock:
                 self._sending, self._sent_until = b"".join(self._waiting), self.told
                 self._waiting.clear()
-        if self._sending:
+        if self._sent_until > self.kept:  # also where it is empty: that was asked
             self._slots.write(self._sending)
         self._sending, self.kept = b"", self._sent_until
 

@@ -176,6 +176,13 @@ def is_own_address(profile: Profile, base_url: str) -> bool:
     return profile.base_url is not None and base_url.rstrip("/") == profile.base_url.rstrip("/")
 
 
+def moved_to(profile: Profile, address: Address) -> Profile:
+    """A built-in profile at a person's own address: nobody has said of its keys what this one says."""
+    if profile.idempotency is not Idempotency.HONOURED or is_own_address(profile, address.url):
+        return profile
+    return profile.model_copy(update={"idempotency": Idempotency.UNPROVEN})
+
+
 def files_address(profile: Profile, address: Address) -> Address | None:
     """Where local files are uploaded to; None where that is not offered.
 

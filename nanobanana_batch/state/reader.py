@@ -148,7 +148,8 @@ WHERE {{condition}} ORDER BY attempts.attempt
 """
 _PAID_KEYS = f"""
 {SHARES}
-SELECT rows.row_key, rows.id, total(coalesce({SHARE.used}, {SHARE.reserved}, {SHARE.expected}))
+SELECT rows.row_key, rows.id, total(coalesce({SHARE.used}, {SHARE.reserved}, {SHARE.expected})),
+       group_concat(DISTINCT requests.idempotency_key)
 FROM {ATTEMPTS} JOIN rows USING (row) WHERE attempts.phase IN ({in_sql(PAID | UNANSWERED)})
 GROUP BY rows.row_key ORDER BY rows.row_key
 """
@@ -413,10 +414,13 @@ class Reader:
         for (position,) in self._db.execute(query):
             yield int(position)
 
-    def paid_keys(self) -> Iterator[tuple[str, str, float]]:
-        """Rows that were paid for, or may have been: key, id and credits, in the order of their keys."""
-        for key, id_, credits in self._db.execute(_PAID_KEYS):
-            yield str(key), str(id_), float(credits)
+    def paid_keys(self) -> Iterator[tuple[str, str, float, frozenset[str]]]:
+        """Rows that were paid for, or may have been, in the order of their keys.
+
+        Key, id, credits, and what the requests were known by: nobody else's are.
+        """
+        for key, id_, credits, requests in self._db.execute(_PAID_KEYS):
+            yield str(key), str(id_), float(credits), frozenset(str(requests).split(","))
 
     def has_sent(self) -> bool:
         """Whether anything was ever sent for the folder."""

@@ -58,7 +58,7 @@ def read_shard(text: str) -> Shard:
     """
     found = _TEXT.fullmatch(text.strip())
     if found is None or int(found[1]) > int(found[2]):
-        raise ValueError(f"{text!r} is no shard such as 1/4, the first of four")
+        raise ValueError(f"{text!r} is no shard such as 1/4, the first of four, or 4/4, the last")
     return Shard(int(found[1]), int(found[2]))
 
 

@@ -15,11 +15,11 @@ from nanobanana_batch.files.payments import Payments
 from nanobanana_batch.jobs.journaling import Both
 from nanobanana_batch.journals.journal import FarJournal
 from nanobanana_batch.model import RowStatus
-from nanobanana_batch.providers.base import SubmitOutcome
+from nanobanana_batch.providers.base import Idempotency, SubmitOutcome, Unknown
 from nanobanana_batch.state.store import Store
 from tests.journals.places import Memory, journal, writer
 from tests.unit.beside import stop_at
-from tests.unit.fake_provider import FakeProvider
+from tests.unit.fake_provider import FakeProvider, script
 from tests.unit.night import Night, night, paid
 
 T = TypeVar("T")
@@ -128,6 +128,38 @@ def test_who_was_taken_over_pays_for_nothing_more(tmp_path: Path) -> None:
     assert max(it.sent_at) < 31.0
     assert (set(paid(it.night)), it.untold) == ({1}, [])
     assert set(it.night.statuses()) == {DONE, RowStatus.PENDING}
+
+
+def lost_on_the_way(folder: Path) -> World:
+    """The second request never arrives, which is told before 1 s; it is repeated from 1.5 s on."""
+    it = world(folder, 2, submit_concurrency=1)
+    it.night.provider.idempotency = Idempotency.HONOURED
+    it.night.provider.on_submit = script({1: Unknown("reset")})
+    return it
+
+
+def test_who_was_taken_over_repeats_no_request_either(tmp_path: Path) -> None:
+    """It may never have arrived, and the new writer may have paid for its row under another key."""
+    it = lost_on_the_way(tmp_path)
+
+    async def beside(engine: object, stop: object) -> None:
+        await anyio.sleep(1.0)
+        writer(it.place)
+        await anyio.sleep_forever()
+
+    it.night.run(beside)
+    assert "taken over" in it.night.stop.reason
+    assert (len(it.sent_at), paid(it.night)) == (2, [1])
+    assert it.night.statuses() == [DONE, RowStatus.UNKNOWN]
+
+
+def test_a_repeat_waits_for_the_journal(tmp_path: Path) -> None:
+    """While it cannot be written nobody knows whether this is still the run that may pay."""
+    it = lost_on_the_way(tmp_path)
+    it.place.fails = at(1.0, 300.0)
+    it.night.run()
+    assert it.sent_at[2] > 300.0
+    assert (it.night.statuses(), paid(it.night)) == ([DONE] * 2, [1, 1])
 
 
 def test_a_person_who_interrupts_does_not_wait_for_the_journal(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -161,6 +162,23 @@ def test_one_interrupt_collects_in_all_processes(it: Bench) -> None:
     assert paid(it) == ROWS
 
 
+def test_a_run_that_ignores_ctrl_c_stops_all_processes_when_it_is_asked_to_otherwise(it: Bench) -> None:
+    """A shell has `cmd &` ignore SIGINT, and all that it starts: by which it stops its processes."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process = it.start("--procs", "2", "--concurrency", "2")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    while paid(it) < 3:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert paid(it) < ROWS
+    assert sum(row["status"] == "completed" for row in results(it.out)) == paid(it)
+
+
 def test_a_process_that_is_killed_is_started_again(it: Bench) -> None:
     """And pays for nothing twice."""
     process = it.start("--procs", "2", "--concurrency", "4")
@@ -225,6 +243,70 @@ def test_where_one_process_cannot_begin_none_sends(it: Bench) -> None:
     assert paid(it) == before
 
 
+def test_a_dry_run_of_several_processes_knows_what_they_have_paid_for(it: Bench) -> None:
+    """It reads the folders that they would work in, and says the sums."""
+    run = ("run", str(it.manifest), *it.where, "--out", "o", "--procs", "2")
+    before = cli(*run, "--dry-run", cwd=it.folder)
+    assert f"All: {ROWS} rows, {ROWS} to pay for: " in before.stdout, before.stderr
+    assert cli(*run, "--limit", "10", cwd=it.folder).returncode == 0
+    after = cli(*run, "--dry-run", cwd=it.folder)
+    assert f"All: {ROWS} rows, {ROWS - 10} to pay for: " in after.stdout, after.stderr
+    as_json = cli(*run, "--dry-run", "--json", cwd=it.folder)
+    assert sum(plan["to_submit"] for plan in json.loads(as_json.stdout)) == ROWS - 10
+    assert paid(it) == 10
+    refused = cli(*run, "--dry-run", "--shard", "1/2", cwd=it.folder)
+    assert (refused.returncode, "--procs and --shard" in refused.stderr) == (2, True)
+
+
+def test_the_place_of_shards_is_not_taken_for_a_folder_that_has_lost_its_state(it: Bench) -> None:
+    """Nothing is lost: the shard's own folder is named."""
+    run = ("run", str(it.manifest), *it.where, "--out", "o", "--limit", "2")
+    assert cli(*run, "--procs", "2", cwd=it.folder).returncode == 0
+    done = cli(*run, "--shard", "1/2", cwd=it.folder)
+    assert done.returncode == 2
+    assert "o holds the folders of shards" in done.stderr
+    assert "--out o/shard-1-of-2" in done.stderr
+    assert paid(it) == 2
+
+
+def test_shards_of_different_versions_of_a_manifest_are_not_all_of_it(it: Bench) -> None:
+    """New rows of a shard that was not run again are in no state: all that is known is complete."""
+    run = ("run", str(it.manifest), *it.where)
+    merge = ("merge", *(f"outputs/small/shard-{number}-of-2" for number in (1, 2)), *it.where[:2])
+    for number in (1, 2):
+        assert cli(*run, "--shard", f"{number}/2", cwd=it.folder).returncode == 0
+    small_manifest(it.folder, ROWS + 8)
+    assert cli(*run, "--shard", "2/2", cwd=it.folder).returncode == 0
+    half = cli(*merge, cwd=it.folder)
+    assert half.returncode == 1
+    assert "Shards of small were made of different versions of the manifest" in half.stdout
+    assert cli(*run, "--shard", "1/2", cwd=it.folder).returncode == 0
+    whole = cli(*merge, cwd=it.folder)
+    assert (whole.returncode, "different versions" in whole.stdout) == (0, False)
+    assert paid(it) == ROWS + 8
+
+
+def test_a_persons_own_table_is_not_written_over(it: Bench) -> None:
+    """Neither by a merge nor at the end of a run in processes, which is refused before it pays."""
+    run = ("run", str(it.manifest), *it.where, "--out", "o", "--limit", "2")
+    merge = ("merge", "o/shard-1-of-2", "o/shard-2-of-2", *it.where[:2])
+    own = it.folder / "o" / "results.csv"
+    own.parent.mkdir()
+    own.write_text("my,own\nfirst,table\n")
+    refused = cli(*run, "--procs", "2", cwd=it.folder)
+    assert (refused.returncode, "is not a table of this program" in refused.stderr) == (2, True)
+    assert paid(it) == 0
+    own.unlink()
+    assert cli(*run, "--procs", "2", cwd=it.folder).returncode == 0
+    assert "Results: o/results.csv" in cli(*merge, cwd=it.folder).stdout, "its own is written anew"
+    own.write_text("my,own\nfirst,table\n")
+    assert cli(*merge, cwd=it.folder).returncode == 2
+    assert own.read_text() == "my,own\nfirst,table\n"
+    elsewhere = cli(*merge, "--out", "new/week", cwd=it.folder)
+    assert "Results: new/week/results.csv" in elsewhere.stdout, elsewhere.stderr
+    assert results(it.folder / "new" / "week")[0]["folder"].endswith("o/shard-1-of-2")
+
+
 def test_folders_in_which_the_same_row_was_paid_for_are_not_merged(it: Bench) -> None:
     """That is money: it is told, with the credits, and no table is written."""
     for name in ("a", "b"):
@@ -235,6 +317,40 @@ def test_folders_in_which_the_same_row_was_paid_for_are_not_merged(it: Bench) ->
     assert "3 rows were paid for in more than one of these folders" in done.stderr
     assert "row-0 in a (" in done.stderr
     assert not (it.folder / "results.csv").exists()
+
+
+def test_a_folder_and_its_copy_are_no_money_paid_twice(it: Bench) -> None:
+    """Nor is one that is named twice: a person would look for a loss that there is not."""
+    made = cli("run", str(it.manifest), *it.where, "--limit", "3", "--out", "a", cwd=it.folder)
+    assert made.returncode == 0, made.stderr
+    (it.folder / "link").symlink_to("a")
+    for others, told in (
+        (["a"], "a and a are the same folder"),
+        (["./b/../a"], "are the same folder"),
+        (["link"], "a and link are the same folder"),
+        (["b"], "a and b tell of the same payments"),
+        (["b", "c"], "a and b and c tell of the same payments"),
+    ):
+        for name in ("b", "c"):
+            shutil.copytree(it.folder / "a", it.folder / name, dirs_exist_ok=True)
+        done = cli("merge", "a", *others, *it.where[:2], cwd=it.folder)
+        assert done.returncode == 2
+        assert told in done.stderr
+        assert "paid for in more" not in done.stderr
+    assert not (it.folder / "results.csv").exists()
+
+
+def test_a_copy_that_went_on_has_paid_for_rows_twice(it: Bench) -> None:
+    """Only for those that both have sent."""
+    run = ("run", str(it.manifest), *it.where, "--as-copy")
+    assert cli(*run, "--limit", "3", "--out", "a", cwd=it.folder).returncode == 0
+    shutil.copytree(it.folder / "a", it.folder / "b")
+    for name in ("a", "b"):
+        assert cli(*run, "--limit", "5", "--out", name, cwd=it.folder).returncode == 0
+    done = cli("merge", "a", "b", *it.where[:2], cwd=it.folder)
+    assert done.returncode == 2
+    assert "2 rows were paid for in more than one of these folders" in done.stderr
+    assert "row-3 in a (" in done.stderr
 
 
 PAGE = (Path(__file__).parents[2] / "docs" / "shards.md").read_text(encoding="utf-8")

@@ -256,8 +256,12 @@ class Resolver:
         work = case.work
         async with self._wire.breaker.passed():
             wanted_at = await self._its_turn(work)
+            is_ours = (
+                await self._record.surviving.may_pay()
+            )  # if it never arrived, the repeat is what is paid
             self._keys.note_trouble()
-            if self._wire.stop.asked or not self._keys.covers(work):
+            is_open = is_ours and self._wire.gate.is_open and not self._wire.stop.asked
+            if not is_open or not self._keys.covers(work):
                 self._reopen([case])
                 return
             sent_at = work.posted_at = anyio.current_time()
@@ -282,6 +286,7 @@ class Resolver:
 
     async def _its_turn(self, work: Work) -> float:
         """Returns since when it could have gone; the first repeat of an earlier run's is like a new one."""
+        await self._record.surviving.passed()
         if work.posted_at:
             await self._pacing.retry_budget.spend(self._wire.stop)
         else:

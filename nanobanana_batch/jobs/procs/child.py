@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from nanobanana_batch.jobs.outcome import Outcome
 
 _EVERY_S = 1.0
+_ANSWERS_WITHIN_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +49,19 @@ class Task:
 
 @dataclass(slots=True)
 class Wire:
-    """To who has started this process, and back."""
+    """To who has started this process, and back; that one may be suspended, and answer late."""
 
     heard: IO[bytes]
     told: IO[bytes]
     shard: int
+    answers_within_s: float = _ANSWERS_WITHIN_S
+    """Without an answer for so long a question counts as not answered for now."""
+    is_heard: bool = True
+    """Whether the last question was answered in time."""
     _telling: threading.Lock = field(default_factory=threading.Lock)
-    _asking: threading.Lock = field(default_factory=threading.Lock)
+    _asked: threading.Event | None = None
+    """Set with the answer to the question that is out."""
+    _answer: bytes = b""
 
     def tell(self, kind: str, value: Any) -> None:
         """One line; who does not listen any more is not told."""
@@ -64,26 +71,44 @@ class Wire:
             self.told.flush()
 
     async def exchange(self, report: Report) -> Grant:
-        """As every `Link`."""
+        """As every `Link`; while a question is out no other is asked, and its answer counts when it comes."""
         import anyio.to_thread
 
-        return await anyio.to_thread.run_sync(self._ask, report, abandon_on_cancel=True)
-
-    def _ask(self, report: Report) -> Grant:
-        with self._asking:
-            self.tell("report", report.as_json())
-            line = self.heard.readline()
+        was_out = self._asked is not None
+        asked = self._asked = self._asked or self._ask(report)
+        self.is_heard = await anyio.to_thread.run_sync(
+            asked.wait, self.answers_within_s, abandon_on_cancel=True
+        )
+        if not self.is_heard:
+            raise LinkLost("it does not answer")
+        self._asked = None
+        if was_out and report.is_finished:  # that has to be told
+            return await self.exchange(report)
         try:
-            return Grant.from_json(line.decode())
+            return Grant.from_json(self._answer.decode())
         except ValueError as error:
-            _end_as_if_interrupted_twice()
             raise LinkLost("it has ended", is_for_good=True) from error
+
+    def _ask(self, report: Report) -> threading.Event:
+        asked = threading.Event()
+
+        def ask() -> None:
+            self.tell("report", report.as_json())
+            with suppress(OSError, ValueError):  # it is closed when this process ends
+                self._answer = self.heard.readline()
+                if not self._answer:
+                    _end_as_if_interrupted_twice()
+                asked.set()
+
+        threading.Thread(target=ask, daemon=True).start()
+        return asked
 
 
 def main() -> None:
     """Do what is told on standard input, and tell how it ended; the exit code is that of a run."""
     with os.fdopen(os.dup(0), "rb") as heard, os.fdopen(os.dup(1), "wb") as told:
         _occupy_standard_streams()
+        _hear_who_started_it()
         task: Task = pickle.loads(base64.b64decode(heard.readline()))
         assert task.order.shard is not None
         wire = Wire(heard, told, task.order.shard.number)
@@ -117,6 +142,8 @@ def _counted(tally: Tally, wire: Wire) -> Iterator[None]:
 
     def go_on() -> None:
         while not is_over.wait(_EVERY_S):
+            if not wire.is_heard:
+                continue  # a pipe that nobody empties would be full, and hold the run
             with suppress(RuntimeError):  # something has changed while it was looked at
                 wire.tell("counts", counts_of(tally))
 
@@ -140,6 +167,13 @@ def _occupy_standard_streams() -> None:
     os.dup2(nothing, 0)
     os.close(nothing)
     os.dup2(2, 1)
+
+
+def _hear_who_started_it() -> None:
+    """It stops this process by signals, which are ignored here if a shell has started that one with `&`."""
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def _end_as_if_interrupted_twice() -> None:

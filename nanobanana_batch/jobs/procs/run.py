@@ -21,7 +21,7 @@ from nanobanana_batch.errors import FolderInUse, NanobananaError, RunStopped, Us
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import find, make
 from nanobanana_batch.files.lock import only_writer
-from nanobanana_batch.jobs.merge import refuse_paid_twice, write_merged
+from nanobanana_batch.jobs.merge import refuse_anothers_table, refuse_paid_twice, write_merged
 from nanobanana_batch.jobs.order import Order, folder_of, open_ordered
 from nanobanana_batch.jobs.procs.child import Task
 from nanobanana_batch.jobs.procs.counts import Counts, show_together
@@ -69,15 +69,34 @@ def run_in_processes(
     from nanobanana_batch.engine.signals import Signals
 
     _refuse_impossible(order, settings, count)
-    manifest = open_ordered(order)
-    home = folder_of(replace(order, state_dir=None), manifest).path
+    home = _home(order)
     refuse_another_division(home / Shard(1, count).folder_name, Shard(1, count))
+    refuse_anothers_table(home)
     with before_sending():
         make(home, Disk())
     with only_writer(home):
         crew = _Crew(order, settings, tally, pilot, home, count)
         anyio.run(crew.work, interrupts or Signals())
         return crew.ended()
+
+
+def orders_of_shards(order: Order, settings: Settings, count: int) -> list[Order]:
+    """What each of so many processes would make, in its own folder.
+
+    Raises:
+        UsageError: something is wrong with the order.
+    """
+    _refuse_impossible(order, settings, count)
+    home = _home(order)
+    return [_of_shard(order, Shard(number, count), home) for number in range(1, count + 1)]
+
+
+def _home(order: Order) -> Path:
+    return folder_of(replace(order, state_dir=None), open_ordered(order)).path
+
+
+def _of_shard(order: Order, shard: Shard, home: Path) -> Order:
+    return replace(order, out=home / shard.folder_name, shard=shard)
 
 
 def _refuse_impossible(order: Order, settings: Settings, count: int) -> None:
@@ -198,7 +217,7 @@ class _Crew:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None, start_new_session=True
         )
         each.process = process
-        order = replace(self.order, out=self.home / each.shard.folder_name, shard=each.shard)
+        order = _of_shard(self.order, each.shard, self.home)
         async with process:
             with _closed_is_closed():
                 assert process.stdin is not None
