@@ -28,6 +28,8 @@ ROW_GROUP = 100
 """What the Hub's viewer reads at a time."""
 _GROUP_BYTES = 4 << 20
 """So much of a row group is in memory, twice over; large pictures make smaller ones."""
+_MOST_ROWS = 50_000
+"""Of a shard, whose 500 row groups take some 17 MiB."""
 _VALUES_AT_ONCE = 1
 """A page of values is written once it has 1 MiB, which is looked at after so many of them."""
 
@@ -92,12 +94,15 @@ def _size(sample: Sample) -> int:
 def shard_lengths(
     samples: Iterator[Sample], most_bytes: int, size_of: Callable[[Sample], int] = _size
 ) -> list[int]:
-    """How many samples go to each shard, so that none holds more than so many bytes of pictures."""
+    """How many samples go to each shard, so that none holds more than so many bytes of pictures.
+
+    Nor more than `_MOST_ROWS`: what the end of a file says of each row group is in memory until then.
+    """
     lengths, size = [0], 0
     for sample in samples:
         added = size_of(sample)
         size += added
-        if size > most_bytes and lengths[-1]:
+        if (size > most_bytes and lengths[-1]) or lengths[-1] == _MOST_ROWS:
             lengths.append(0)
             size = added
         lengths[-1] += 1
