@@ -28,8 +28,8 @@ ROW_GROUP = 100
 """What the Hub's viewer reads at a time."""
 _GROUP_BYTES = 4 << 20
 """So much of a row group is in memory, twice over; large pictures make smaller ones."""
-_MOST_ROWS = 50_000
-"""Of a shard, whose 500 row groups take some 17 MiB."""
+_MOST_ROWS = 20_000
+"""Of a shard, whose 200 row groups take some 7 MiB."""
 _VALUES_AT_ONCE = 1
 """A page of values is written once it has 1 MiB, which is looked at after so many of them."""
 

@@ -12,8 +12,8 @@ import pytest
 from nanobanana_batch.files.folder import STATE_NAME, find
 from nanobanana_batch.jobs.connection import CONNECTION, Connection, price_book
 from nanobanana_batch.jobs.outlook import priced_standing
+from nanobanana_batch.provider_names import BUILT_IN
 from nanobanana_batch.providers.profile import load_profile
-from nanobanana_batch.providers.profile_file import BUILT_IN
 from nanobanana_batch.state.store import Store
 from tests.exports.finished import Made, make_folder
 
