@@ -1,6 +1,6 @@
 """Output folders of runs that have ended, of as many rows as one likes, made without a provider.
 
-    python -m benchmarks.finished FOLDER [--rows N]
+    python -m benchmarks.finished FOLDER [--rows N] [--image-bytes N] [--no-files]
 
 The state and payments.jsonl are written by the program's own writers, as a run writes them; each row has a
 PNG of one pixel of its own. A million rows take some five minutes and 7 GB.
@@ -38,10 +38,11 @@ _WORDS = "a small {} house under a very large sky, number {}, painted in quiet c
 _COLOURS = ("red", "green", "blue", "white", "black", "yellow", "grey")
 
 
-def finished_folder(folder: Path, rows: int, *, with_files: bool = True) -> Path:
+def finished_folder(folder: Path, rows: int, *, with_files: bool = True, image_bytes: int = 0) -> Path:
     """Make the folder of a run in which each of so many rows has been paid for and saved.
 
-    `with_files`: write the images too. Leaves a folder that is there already as it is.
+    `with_files`: write the images too, each of them `image_bytes` larger than it need be. Leaves a folder
+    that is there already as it is.
 
     Raises:
         OSError: there is no room.
@@ -54,8 +55,9 @@ def finished_folder(folder: Path, rows: int, *, with_files: bool = True) -> Path
         with Roster(derive_id, fold_id) as roster:
             roster.add_all(_drafts(rows), ProblemLog())
             store.take_manifest(roster, name=folder.name, variables=("colour",))
+        size = image_bytes if with_files else None
         for some in _sent(store):
-            store.apply([fact for row in some for fact in _facts(store, folder, row, with_files=with_files)])
+            store.apply([fact for row in some for fact in _facts(store, folder, row, size)])
         store.close()
     return folder
 
@@ -98,7 +100,7 @@ def _sent(store: Store) -> Iterator[list[RowToSend]]:
         after = some[-1].position
 
 
-def _facts(store: Store, folder: Path, row: RowToSend, *, with_files: bool) -> Iterator[facts.Fact]:
+def _facts(store: Store, folder: Path, row: RowToSend, image_bytes: int | None) -> Iterator[facts.Fact]:
     attempt, key = store.next_attempt(), f"{row.row_key}-1"
     at = BEGAN + attempt / 100
     body = row.request.prompt.encode()
@@ -109,13 +111,13 @@ def _facts(store: Store, folder: Path, row: RowToSend, *, with_files: bool) -> I
     yield facts.Accepted(attempt, TaskMade(f"task-{row.row_key}", f"req-{attempt}", 4.0, 20.0), at + 1)
     link = f"https://files.example/{row.row_key}.png"
     yield facts.Ready(attempt, (link,), at + 86_400, 4.0, at + 15)
-    yield facts.Saved(attempt, _saved(folder, row.id, attempt, with_files=with_files), at + 16)
+    yield facts.Saved(attempt, _saved(folder, row.id, attempt, image_bytes), at + 16)
 
 
-def _saved(folder: Path, stem: str, number: int, *, with_files: bool) -> Image:
-    path, data = f"{IMAGE_FOLDER}/{stem}.png", pixel(number)
+def _saved(folder: Path, stem: str, number: int, image_bytes: int | None) -> Image:
+    path, data = f"{IMAGE_FOLDER}/{stem}.png", pixel(number) + os.urandom(image_bytes or 0)
     time = BEGAN
-    if with_files:
+    if image_bytes is not None:
         fd = os.open(folder / path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         os.write(fd, data)
         time = os.fstat(fd).st_mtime
@@ -129,8 +131,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--no-files", action="store_true", help="only the state: the images are gone")
+    parser.add_argument("--image-bytes", type=int, default=0, help="noise behind the end of each")
     given = parser.parse_args()
-    print(finished_folder(given.folder, given.rows, with_files=not given.no_files))
+    made = finished_folder(
+        given.folder, given.rows, with_files=not given.no_files, image_bytes=given.image_bytes
+    )
+    print(made)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from nanobanana_batch.service.ledger import read_ledger
 from nanobanana_batch.service.options import ServiceOptions
 
 _PARTI, _QUICK = Path("manifests/parti.yaml"), Path("manifests/quickstart.yaml")
-_MOST_MIB = 120.0
+_MOST_MIB = 114.0
 _PROFILE = "extends: evolink\nname: bench\npoll_interval_s: 0.25\n"
 
 

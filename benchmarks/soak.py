@@ -25,7 +25,7 @@ from pathlib import Path
 from benchmarks.row import command
 from benchmarks.stub import Manner, Stub, serving
 
-MOST_MIB = 120.0
+MOST_MIB = 114.0
 MOST_MIB_IN_10_000_ROWS = 0.5
 _WARM = 0.25
 """The share of the time that is not part of the line."""

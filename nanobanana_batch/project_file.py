@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from nanobanana_batch.errors import UsageError
-from nanobanana_batch.files.plain import reading
 
 NAME = "nanobanana.toml"
 NONE = "none"
@@ -82,6 +81,8 @@ def _sections(path: Path, *, is_named: bool) -> Mapping[str, Mapping[str, Any]]:
 
 
 def _text(path: Path, *, is_named: bool) -> str:
+    from nanobanana_batch.files.plain import reading
+
     with reading(path) as stream:
         owner = os.fstat(stream.fileno()).st_uid
         if not is_named and owner not in (os.geteuid(), 0):

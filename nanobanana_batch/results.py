@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 from nanobanana_batch.collection.judgements import SAYS, Judgements, judgements_if_any
 from nanobanana_batch.collection.rated import Rated, rated
 from nanobanana_batch.errors import UsageError
-from nanobanana_batch.estimates import Cost
 from nanobanana_batch.fidelity import unlike
 from nanobanana_batch.files.disk import Disk, write_atomically
 from nanobanana_batch.files.folder import RESULTS_NAME, SPREADSHEET_NAME, Folder, find
@@ -34,6 +33,7 @@ from nanobanana_batch.state.scope import EVERY_ROW
 if TYPE_CHECKING:
     import pandas
 
+    from nanobanana_batch.estimates import Cost
     from nanobanana_batch.live.snapshot import Live
 
 _ROWS_AT_ONCE = 1000

@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from nanobanana_batch.cli import options
-from nanobanana_batch.cli.defaults.in_force import settings_for
 from nanobanana_batch.cli.our_command import OurCommand
 from nanobanana_batch.cli.show import show
 from nanobanana_batch.cli.text import as_json, diagnosis_text
@@ -35,6 +34,7 @@ def doctor(
     Program, provider, key, credits, clock, and the output folder with its disk, lock and state. Sends free
     requests only. Exits with 1 if something stands in the way of a run.
     """
+    from nanobanana_batch.cli.defaults.in_force import settings_for
     from nanobanana_batch.jobs.connection import Connection
     from nanobanana_batch.jobs.doctor import examine
 

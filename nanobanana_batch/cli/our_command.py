@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nanobanana_batch.cli.defaults.in_force import config_option, refuse_another_way, settings_of
+from nanobanana_batch.cli.defaults.config import config_option
 from nanobanana_batch.cli.headings import OTHER, headings
 from nanobanana_batch.cli.our_program import OurContext, write_examples
 from nanobanana_batch.cli.show import show
@@ -30,6 +30,8 @@ class OurCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """What a file decides of what is paid for is said before anything else."""
+        from nanobanana_batch.cli.defaults.in_force import refuse_another_way
+
         if self.name in _ABOUT_PAYING and (told := _of_file(ctx)):
             show(told, err=True)
         refuse_another_way(ctx)
@@ -56,6 +58,8 @@ class OurCommand(click.Command):
 
 
 def _of_file(context: click.Context) -> str:
+    from nanobanana_batch.cli.defaults.in_force import settings_of
+
     settings = [setting for setting in settings_of(context) if setting.file]
     if not settings:
         return ""

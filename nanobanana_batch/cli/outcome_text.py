@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -11,8 +10,6 @@ from nanobanana_batch.cli.plan_text import cost_text, how_long_text
 from nanobanana_batch.cli.text import NARROWEST
 from nanobanana_batch.commands import FolderCommands
 from nanobanana_batch.files.standing import sentences
-from nanobanana_batch.live.file import STALE_S
-from nanobanana_batch.screen.live_text import block
 from nanobanana_batch.visible import visible_line
 from nanobanana_batch.wording import amount, counted, cut, duration_text, money_text, priced
 
@@ -254,6 +251,11 @@ def _live_lines(live: Live | None) -> list[str]:
     """What it says of itself; where it has fallen silent, since when."""
     if live is None:
         return []
+    import shutil
+
+    from nanobanana_batch.live.file import STALE_S
+    from nanobanana_batch.screen.live_text import block
+
     silent_s = time.time() - live.at
     if silent_s > STALE_S:
         return [f"  It has said nothing for {duration_text(silent_s)}: it may be held (Ctrl-Z), or stuck."]

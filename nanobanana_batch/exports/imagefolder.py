@@ -13,6 +13,7 @@ from itertools import islice
 from typing import IO
 
 from nanobanana_batch.errors import UsageError
+from nanobanana_batch.exports.arrow_table import table_of
 from nanobanana_batch.exports.columns import Column, renamed
 from nanobanana_batch.exports.features import IMAGE, Feature, arrow_schema, features_of
 from nanobanana_batch.exports.format import Layout, Takes, missing_extra
@@ -102,7 +103,6 @@ class Metadata:
 
     def _with_types(self, split: str) -> None:
         try:
-            import pyarrow as pa
             from pyarrow.parquet import ParquetWriter
         except ModuleNotFoundError as error:
             what = "--format imagefolder with a column of nothing but dates"
@@ -117,7 +117,7 @@ class Metadata:
             plain.open("rb") as lines,
         ):
             while listed := list(islice(lines, _ROWS_AT_ONCE)):
-                writer.write_table(pa.Table.from_pylist([json.loads(line) for line in listed], schema))
+                writer.write_table(table_of([json.loads(line) for line in listed], schema))
         plain.unlink()
 
 

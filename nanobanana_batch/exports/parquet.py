@@ -1,4 +1,4 @@
-"""Parquet as the Hub shows it: pictures as `{bytes, path}`, row groups of 100, shards of one size.
+"""Parquet as the Hub shows it: pictures as `{bytes, path}`, row groups of 100 or 4 MiB, shards of one size.
 
 Which sample stands in which shard follows from what was saved, before anything is written, so that the names
 (`train-00000-of-00003`) are known from the first one on.
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from nanobanana_batch.exports.arrow_table import table_of
 from nanobanana_batch.exports.columns import renamed
 from nanobanana_batch.exports.features import IMAGE, arrow_schema, features_of
 from nanobanana_batch.exports.format import Layout, Takes, missing_extra
@@ -25,8 +26,12 @@ RowOf = Callable[[Sample], dict[str, Any]]
 """Makes the row of a sample, or says `LeftOut`."""
 ROW_GROUP = 100
 """What the Hub's viewer reads at a time."""
-_GROUP_BYTES = 100_000_000
-"""So much of a row group is in memory, some four times over; large pictures make smaller ones."""
+_GROUP_BYTES = 4 << 20
+"""So much of a row group is in memory, twice over; large pictures make smaller ones."""
+_MOST_ROWS = 20_000
+"""Of a shard, whose 200 row groups take some 7 MiB."""
+_VALUES_AT_ONCE = 1
+"""A page of values is written once it has 1 MiB, which is looked at after so many of them."""
 
 
 class Parquet:
@@ -89,12 +94,15 @@ def _size(sample: Sample) -> int:
 def shard_lengths(
     samples: Iterator[Sample], most_bytes: int, size_of: Callable[[Sample], int] = _size
 ) -> list[int]:
-    """How many samples go to each shard, so that none holds more than so many bytes of pictures."""
+    """How many samples go to each shard, so that none holds more than so many bytes of pictures.
+
+    Nor more than `_MOST_ROWS`: what the end of a file says of each row group is in memory until then.
+    """
     lengths, size = [0], 0
     for sample in samples:
         added = size_of(sample)
         size += added
-        if size > most_bytes and lengths[-1]:
+        if (size > most_bytes and lengths[-1]) or lengths[-1] == _MOST_ROWS:
             lengths.append(0)
             size = added
         lengths[-1] += 1
@@ -141,11 +149,16 @@ def write_rows(place: Place, name: str, schema: pa.Schema, rows: Iterable[dict[s
     with (
         place.file(name) as file,
         ParquetWriter(
-            file, schema, compression=codecs, use_dictionary=texts, write_statistics=texts
+            file,
+            schema,
+            compression=codecs,
+            use_dictionary=texts,
+            write_statistics=texts,
+            write_batch_size=_VALUES_AT_ONCE,
         ) as writer,
     ):
         for group in _groups(rows):
-            table = pa.Table.from_pylist(group, schema)
+            table = table_of(group, schema)
             group.clear()
             writer.write_table(table, row_group_size=ROW_GROUP)
             size += table.nbytes

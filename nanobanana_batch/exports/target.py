@@ -13,7 +13,8 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
+from itertools import islice
 from pathlib import Path
 
 from nanobanana_batch.errors import FolderInUse, UsageError
@@ -30,6 +31,7 @@ RECORD = ".export.json"
 """In each export, or beside it as `.<name>.export.json`: what it was made of, and how."""
 MADE_BY = "nanobanana-batch export"
 _MOST_RECORD_BYTES = 1 << 30
+_BITS_AT_ONCE = 10_000
 _OF_DESKTOPS = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 """What programs that show folders put there."""
 
@@ -179,7 +181,7 @@ class Target:
             return
         self._refuse_own()
         record = Record(MADE_BY, options, plan, _listing(self.building), *counts_of(tally))
-        write_atomically(self._disk, self.building / RECORD, [_as_bytes(record)])
+        write_atomically(self._disk, self.building / RECORD, _as_pieces(record))
         self._disk.sync_folder(self.building)
         before = self._before
         _remove(before)
@@ -208,7 +210,7 @@ class Target:
         shutil.rmtree(self.building)
 
     def _write_record(self, record: Record) -> None:
-        write_atomically(self._disk, self._record_path(), [_as_bytes(record)])
+        write_atomically(self._disk, self._record_path(), _as_pieces(record))
 
     def _names_before(self) -> set[str]:
         """The files of an export that has no folder of its own."""
@@ -266,9 +268,13 @@ def refuse_other_options(where: str, before: Mapping[str, str], options: Mapping
         )
 
 
-def _as_bytes(record: Record) -> bytes:
-    text = json.dumps(asdict(record), indent=2, ensure_ascii=False) + "\n"
-    return text.encode("utf-8", "surrogatepass")  # names on disks may be no text
+def _as_pieces(record: Record) -> Iterator[bytes]:
+    """Bit by bit: there may be a million names in it."""
+    told = {each.name: getattr(record, each.name) for each in fields(record)}
+    bits = json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(told)
+    while piece := "".join(islice(bits, _BITS_AT_ONCE)):
+        yield piece.encode("utf-8", "surrogatepass")  # names on disks may be no text
+    yield b"\n"
 
 
 def counts_of(tally: Tally) -> tuple[dict[str, int], dict[str, int]]:

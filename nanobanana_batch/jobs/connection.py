@@ -12,17 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nanobanana_batch import defaults
-from nanobanana_batch.catalog import ModelRules, load_catalog
 from nanobanana_batch.errors import FolderRefused, KeyProblem, ProfileError, ServiceFailed
 from nanobanana_batch.files.folder import SERVICE_FOLDER
 from nanobanana_batch.pricing.book import PriceBook, listed_prices
-from nanobanana_batch.pricing.cache import cache_file, kept_list
-from nanobanana_batch.pricing.earlier import Kind, Paid, earlier_prices
-from nanobanana_batch.provider_names import is_practice
-from nanobanana_batch.providers.base import Observer, Provider
+from nanobanana_batch.provider_names import BUILT_IN, is_practice
 
 if TYPE_CHECKING:
+    from nanobanana_batch.catalog import ModelRules
+    from nanobanana_batch.pricing.earlier import Kind, Paid
+    from nanobanana_batch.providers.base import Observer, Provider
     from nanobanana_batch.providers.profile import Address, Profile
+
+    Connect = Callable[[Path, Observer | None], AbstractAsyncContextManager[Provider]]
 
 CONNECTION = "connection"
 """Name under which the state remembers how the provider was reached last."""
@@ -30,9 +31,6 @@ LAST = ""
 """In the place of a provider's name: that of the last run on the folder."""
 _LOCAL_KEY = "embedded-service"
 _MOST_KEY_FILE_BYTES = 1 << 16
-
-Connect = Callable[[Path, Observer | None], AbstractAsyncContextManager[Provider]]
-"""Opens the provider for the work on an output folder, and tells the observer of every request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +58,6 @@ def remembered(text: str | None, now: Connection) -> Connection:
     Raises:
         FolderRefused: it remembers a profile file or another address, which was not given now.
     """
-    from nanobanana_batch.providers.profile import is_own_address, load_profile
-
     last, last_url = _known(text)
     provider = now.provider or last or defaults.PROVIDER
     is_file = not is_built_in(provider)
@@ -69,7 +65,7 @@ def remembered(text: str | None, now: Connection) -> Connection:
     base_url = now.base_url
     if last_url and not base_url and _in_full(provider) == last:
         base_url = last_url
-        if missing or not is_own_address(load_profile(provider), last_url):
+        if missing or not _leads_to(last_url, provider):
             missing.append(f"--base-url {shlex.quote(last_url)}")
     if missing:
         where = " at ".join(filter(None, [provider, last_url]))
@@ -79,6 +75,12 @@ def remembered(text: str | None, now: Connection) -> Connection:
             hint=f"If that is right, say so: {' '.join(missing)}",
         )
     return replace(now, provider=provider, base_url=base_url)
+
+
+def _leads_to(url: str, provider: str) -> bool:
+    from nanobanana_batch.providers.profile import is_own_address, load_profile
+
+    return is_own_address(load_profile(provider), url)
 
 
 def way_to(there: Connection, text: str | None) -> tuple[str, ...]:
@@ -105,15 +107,11 @@ def named(there: Connection) -> tuple[str, ...]:
 
 def built_in() -> list[str]:
     """The names of all providers that came with the program."""
-    from nanobanana_batch.providers.profile_file import BUILT_IN
-
     return sorted(BUILT_IN)
 
 
 def is_built_in(provider: object) -> bool:
     """Whether it leads to a provider that came with the program, at its own address."""
-    from nanobanana_batch.providers.profile_file import BUILT_IN
-
     return isinstance(provider, str) and provider in BUILT_IN
 
 
@@ -155,6 +153,7 @@ class CheckedConnection:
     is_embedded: bool
     offers_callbacks: bool
     connect: Connect
+    """Opens the provider for the work on an output folder, and tells the observer of every request."""
     prices: PriceBook = field(default_factory=PriceBook)
     """What requests cost, as far as that is known before any reply."""
     key_goes: str = ""
@@ -232,6 +231,7 @@ def price_book(profile: Profile, base_url: str | None) -> PriceBook:
     Raises:
         ProfileError: the address of its price list cannot be used.
     """
+    from nanobanana_batch.pricing.cache import cache_file, kept_list
     from nanobanana_batch.providers.profile import catalog_for, prices_address
 
     catalog, dialect = catalog_for(profile), profile.dialect
@@ -253,6 +253,7 @@ def price_book(profile: Profile, base_url: str | None) -> PriceBook:
 
 def _paid_earlier(profile: Profile, base_url: str | None) -> Mapping[Kind, Paid]:
     """A service on this machine costs nothing, and has no prices to remember."""
+    from nanobanana_batch.pricing.earlier import earlier_prices
     from nanobanana_batch.providers.profile import check_address, identity
 
     try:
@@ -282,6 +283,7 @@ def known_models(provider: str | None) -> list[ModelRules]:
     Raises:
         ProfileError: there is no such profile, or something is wrong with it.
     """
+    from nanobanana_batch.catalog import load_catalog
     from nanobanana_batch.providers.profile import catalog_for, load_profile
 
     catalog = load_catalog()

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from nanobanana_batch import defaults
 from nanobanana_batch.errors import FolderRefused, ProfileError
-from nanobanana_batch.estimates import Prices, seen_by
 from nanobanana_batch.files.folder import Folder
-from nanobanana_batch.jobs.connection import CONNECTION, LAST, Connection, price_book, remembered
-from nanobanana_batch.live.file import read_live
+from nanobanana_batch.jobs.connection import CONNECTION, LAST, Connection, is_built_in, price_book, remembered
 from nanobanana_batch.pricing.book import PriceBook
+from nanobanana_batch.provider_names import CREDITS_PER_USD
 from nanobanana_batch.results import Standing, standing
 from nanobanana_batch.state.reader import Reader, open_reader
 from nanobanana_batch.state.scope import EVERY_ROW
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+    from nanobanana_batch.estimates import Cost
+    from nanobanana_batch.live.snapshot import Live
+    from nanobanana_batch.state.prices import PriceClass
 
 _LAST = Connection(LAST)
 _MOST_ROWS = 100_000
@@ -30,22 +37,46 @@ def priced_standing(folder: Folder, now: Connection = _LAST, *, verify: bool = F
     """
     found = standing(folder, verify=verify)
     with open_reader(folder.state, folder.told()) as reader:
-        book = _book(reader, now)
+        connection = _last_connection(reader, now)
         rows = reader.to_pay(EVERY_ROW, defaults.MAX_ATTEMPTS) if found.rows <= _MOST_ROWS else None
-        left = Prices(seen_by(reader), book).cost(rows) if rows else None
-    live = read_live(folder.state_folder) if found.is_running else None
-    return replace(found, credits_per_usd=book.credits_per_usd, left=left, live=live)
+        if not rows and (connection is None or is_built_in(connection.provider)):
+            rate, left = CREDITS_PER_USD.get(connection.provider) if connection else None, None
+        else:
+            rate, left = _priced(reader, connection, rows)
+    return replace(found, credits_per_usd=rate, left=left, live=_live(folder, found))
 
 
-def _book(reader: Reader, now: Connection) -> PriceBook:
-    """Of the provider of the last run, as far as it is built in or named; no standing needs it."""
-    from nanobanana_batch.providers.profile import load_profile
-
+def _last_connection(reader: Reader, now: Connection) -> Connection | None:
+    """To the provider of the last run, as far as it is built in or named; no standing needs it."""
     known = reader.meta(CONNECTION)
     if known is None:
-        return PriceBook()
+        return None
     try:
-        connection = remembered(known, now)
-        return price_book(load_profile(connection.provider), connection.base_url)
+        return remembered(known, now)
     except (ProfileError, FolderRefused):
+        return None
+
+
+def _priced(
+    reader: Reader, connection: Connection | None, rows: Counter[PriceClass] | None
+) -> tuple[float | None, Cost | None]:
+    """What a dollar buys, and what these requests will cost; profiles and prices are read for it."""
+    from nanobanana_batch.estimates import Prices, seen_by
+
+    book = PriceBook() if connection is None else _book(connection)
+    return book.credits_per_usd, Prices(seen_by(reader), book).cost(rows) if rows else None
+
+
+def _book(connection: Connection) -> PriceBook:
+    from nanobanana_batch.providers.profile import load_profile
+
+    try:
+        return price_book(load_profile(connection.provider), connection.base_url)
+    except ProfileError:
         return PriceBook()
+
+
+def _live(folder: Folder, found: Standing) -> Live | None:
+    from nanobanana_batch.live.file import read_live
+
+    return read_live(folder.state_folder) if found.is_running else None

@@ -9,11 +9,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from nanobanana_batch.catalog import Catalog
 from nanobanana_batch.model import Request
-from nanobanana_batch.pricing.earlier import Kind, Paid
-from nanobanana_batch.pricing.tariff import PriceList
+
+if TYPE_CHECKING:
+    from nanobanana_batch.catalog import Catalog
+    from nanobanana_batch.pricing.earlier import Kind, Paid
+    from nanobanana_batch.pricing.tariff import PriceList
 
 OLD_DAYS = 30
 REFRESH = "`nanobanana-batch prices --refresh`"

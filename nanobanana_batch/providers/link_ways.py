@@ -19,7 +19,7 @@ from nanobanana_batch.providers.proxies import Proxy
 from nanobanana_batch.providers.transports import Steps, own_transport
 from nanobanana_batch.providers.trust import no_tls, tls_context
 
-PIECE_BYTES = 1 << 20
+PIECE_BYTES = 1 << 19
 """So much of a body may wait in memory for who writes it."""
 _SOCKS_KEPT = 16
 """Connections through a SOCKS proxy that are kept for the next request."""

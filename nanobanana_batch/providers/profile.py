@@ -14,10 +14,10 @@ from pydantic_core import ErrorDetails
 from nanobanana_batch.catalog import Catalog, Finding, load_catalog
 from nanobanana_batch.errors import ProfileError
 from nanobanana_batch.model import REQUEST_FIELDS
-from nanobanana_batch.provider_names import LOOPBACK
+from nanobanana_batch.provider_names import BUILT_IN, LOOPBACK
 from nanobanana_batch.providers.base import Idempotency
 from nanobanana_batch.providers.link_rules import LinkRules
-from nanobanana_batch.providers.profile_file import BUILT_IN, Settings, moved, read_settings
+from nanobanana_batch.providers.profile_file import Settings, moved, read_settings
 from nanobanana_batch.wording import closest, counted, shown
 
 _IN_CLEAR = "the key would travel in clear"

@@ -17,9 +17,9 @@ import yaml
 
 from nanobanana_batch.errors import Problem, ProfileError
 from nanobanana_batch.files.plain import reading
+from nanobanana_batch.provider_names import BUILT_IN
 from nanobanana_batch.wording import closest, did_you_mean
 
-BUILT_IN = ("evolink", "foxapi", "unified", "local", "local-unified")
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _MAX_BYTES = 1 << 20

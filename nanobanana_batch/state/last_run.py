@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from nanobanana_batch.errors import NanobananaError, StateFailed
 from nanobanana_batch.state.reader import Reader
 from nanobanana_batch.state.scope import EVERY_ROW, Scope
-from nanobanana_batch.state.store import Store
+
+if TYPE_CHECKING:
+    from nanobanana_batch.state.store import Store
 
 ENDED = "ended"
 """Under which the state remembers it."""

@@ -96,6 +96,15 @@ def test_large_pictures_make_smaller_row_groups(tmp_path: Path, monkeypatch: pyt
     assert [row["bytes"] for row in found.read()["image"].to_pylist()] == data
 
 
+def test_a_shard_has_a_bounded_number_of_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However small pictures are: what is kept of each row group until the end of a file is bounded, too."""
+    monkeypatch.setattr(parquet, "_MOST_ROWS", 3)
+    run = make_folder(tmp_path / "out", [Made(f"r{number}") for number in range(7)])
+    nb.export(run, "parquet", tmp_path / "set")
+    files = sorted((tmp_path / "set/data").glob("*.parquet"))
+    assert [pq.read_metadata(file).num_rows for file in files] == [3, 3, 1]
+
+
 def test_paths_may_stand_in_the_place_of_bytes(run: Path, rows: Sequence[Made], tmp_path: Path) -> None:
     """The pictures are then read from the run's own folder."""
     nb.export(run, "parquet", tmp_path / "set", paths_only=True)

@@ -207,7 +207,7 @@ BELOW: dict[str, set[str]] = {
     "jobs.prices": {"errors", "model", "catalog", "providers", "pricing", "jobs.connection"},
     "jobs.told": {"errors", "engine", "live", "jobs.outcome"},
     "jobs.outlook": {"errors", "files", "state", "providers", "pricing", "estimates", "results", "live"}
-    | {"defaults", "jobs.connection"},
+    | {"defaults", "provider_names", "jobs.connection"},
     "jobs.report": {"errors", "collection", "files", "reports", "jobs.outlook"},
     "jobs.audit": {"errors", "commands", "file_names", "model", "fidelity", "files", "state", "engine"}
     | {"jobs.connection", "jobs.collect", "jobs.outcome"},

@@ -113,6 +113,7 @@ HEAVY = {
     *("nanobanana_batch.model", "nanobanana_batch.api", "nanobanana_batch.jobs", "nanobanana_batch.state"),
     *("nanobanana_batch.catalog", "nanobanana_batch.engine", "nanobanana_batch.cli.text"),
     *("sqlite3", "logging", "importlib.metadata", "email", "difflib", "shutil", "ssl", "asyncio"),
+    *("hashlib", "nanobanana_batch.files", "nanobanana_batch.cli.defaults.in_force"),
     *("pydantic", "yaml", "anyio", "httpx", "aiohttp", "pandas", "numpy", "PIL", "pyarrow", "tqdm"),
 }
 MERELY_OURS = {"nanobanana_batch.cli.text", "shutil", "difflib", "logging"}

@@ -9,6 +9,7 @@ import pytest
 from nanobanana_batch.errors import KeyProblem, ProfileError
 from nanobanana_batch.jobs.connection import Connection, prepare
 from nanobanana_batch.model import REQUEST_FIELDS, Request
+from nanobanana_batch.provider_names import BUILT_IN, CREDITS_PER_USD
 from nanobanana_batch.providers import profile as profile_module
 from nanobanana_batch.providers.base import Idempotency, TaskState
 from nanobanana_batch.providers.profile import (
@@ -19,7 +20,6 @@ from nanobanana_batch.providers.profile import (
     load_profile,
     prices_address,
 )
-from nanobanana_batch.providers.profile_file import BUILT_IN
 from nanobanana_batch.providers.tasks.api import check_key, form_of
 
 OWN = """extends: evolink
@@ -63,6 +63,12 @@ def test_built_in_profiles(
 def test_there_are_no_other_built_in_profiles() -> None:
     """Each is in the test above."""
     assert BUILT_IN == ("evolink", "foxapi", "unified", "local", "local-unified")
+
+
+def test_what_a_dollar_buys_is_known_without_reading_built_in_profiles() -> None:
+    """`status` tells money by it, so it is what they say."""
+    said = {name: load_profile(name).credits_per_usd for name in BUILT_IN}
+    assert {name: rate for name, rate in said.items() if rate is not None} == CREDITS_PER_USD
 
 
 def test_a_profile_may_extend_another(tmp_path: Path) -> None:

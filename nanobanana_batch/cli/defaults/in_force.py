@@ -7,15 +7,16 @@ from dataclasses import dataclass
 
 import click
 
-from nanobanana_batch.cli.defaults.names import PREFIX, options
+from nanobanana_batch.cli.defaults.names import options
 from nanobanana_batch.cli.defaults.of_file import check, of_file
 from nanobanana_batch.cli.defaults.variables import of_environment, tell_strange_variables
 from nanobanana_batch.errors import UsageError
-from nanobanana_batch.project_file import NAME, NONE, ProjectFile, open_project_file
+from nanobanana_batch.project_file import ProjectFile, open_project_file
 
 _NAMED = "nanobanana_batch.config"
 _IN_FORCE = "nanobanana_batch.in_force"
 _WAY = "nanobanana_batch.way"
+_PAYING = frozenset({"run", "retry"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +39,21 @@ class Setting:
         return f"{self.option} {shown}"
 
 
-def config_option() -> click.Option:
-    """The option of every command that says where defaults are read from, and has them read."""
-    return click.Option(
-        ["--config"],
-        metavar="FILE",
-        envvar=f"{PREFIX}CONFIG",
-        is_eager=True,  # before all others; only --help, where it is asked for, comes first
-        expose_value=False,
-        callback=_take,
-        help=f"Where defaults are read from; {NONE}: nowhere.  [default: {NAME}, here or above]",
-    )
+def take(context: click.Context, named: str | None) -> None:
+    """Read them, from the file that a person names or the one that is found, and have click use them.
+
+    Raises:
+        UsageError: something of it cannot be used.
+    """
+    commands = _every_command(context)
+    tell_strange_variables(commands, pays=context.command.name in _PAYING)
+    file = open_project_file(named)
+    if file is not None:
+        check(file, commands)
+    settings = _settings(context, file)
+    context.meta[_NAMED], context.meta[_IN_FORCE] = named, settings
+    context.meta[_WAY] = _way(context, settings, file)
+    context.default_map = {name: setting.value for name, setting in settings.items()}
 
 
 def settings_of(context: click.Context) -> Sequence[Setting]:
@@ -88,23 +93,6 @@ def refuse_another_way(context: click.Context) -> None:
         f"The provider is {named}, but --base-url {url.value} is {whose} ({url.source}); nothing was sent.",
         hint=f"Give --base-url as well, or take it away where it is set ({url.file or url.source}).",
     )
-
-
-_PAYING = {"run", "retry"}
-
-
-def _take(context: click.Context, _: click.Parameter, named: str | None) -> None:
-    if context.resilient_parsing:  # a shell asks what could be typed
-        return
-    commands = _every_command(context)
-    tell_strange_variables(commands, pays=context.command.name in _PAYING)
-    file = open_project_file(named)
-    if file is not None:
-        check(file, commands)
-    settings = _settings(context, file)
-    context.meta[_NAMED], context.meta[_IN_FORCE] = named, settings
-    context.meta[_WAY] = _way(context, settings, file)
-    context.default_map = {name: setting.value for name, setting in settings.items()}
 
 
 def _every_command(context: click.Context) -> Mapping[str, click.Command]:

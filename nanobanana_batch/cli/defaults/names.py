@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import click
 
+from nanobanana_batch.cli.defaults import PREFIX
 from nanobanana_batch.project_file import GENERAL
 from nanobanana_batch.wording import closest
 
-PREFIX = "NANOBANANA_BATCH_"
 CONFIG = "config"
 _SPEAKS_OF = {"plan": "run", "doctor": "run", "retry": "run"}
 _OF_ITSELF = frozenset({"json", "quiet", "verbose", "row", "rows", "out_csv"})

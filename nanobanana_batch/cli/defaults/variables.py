@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 import click
 
-from nanobanana_batch.cli.defaults.names import CONFIG, PREFIX, did_you_mean, headings, options, variable
+from nanobanana_batch.cli.defaults import PREFIX
+from nanobanana_batch.cli.defaults.names import CONFIG, did_you_mean, headings, options, variable
 from nanobanana_batch.cli.show import show
 from nanobanana_batch.errors import UsageError
 

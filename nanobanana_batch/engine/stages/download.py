@@ -147,7 +147,7 @@ class Downloader:
         self._space.seen(saved.size_bytes)
 
     async def _save(self, work: Work, image: OwedImage) -> Image:
-        """Stream to disk: one thread hop for a small image, one per MiB for a large one."""
+        """Stream to disk: one thread hop for a small image, one per half a MiB of a large one."""
         if work.results:
             return await self._record.blocking(
                 lambda: image_of_results(self._provider, self._files, work, image)
