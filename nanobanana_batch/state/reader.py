@@ -7,7 +7,7 @@ import os
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -83,6 +83,30 @@ class RowReport:
     """When its image file was changed last, as it was saved (Unix seconds)."""
     other_images: tuple[ImageFile, ...] = ()
     """What its request has made besides, as far as it is saved."""
+
+
+class Waiting(NamedTuple):
+    """A row of the current manifest for which nothing was sent, as it is stored."""
+
+    id: str
+    row_key: str
+    request: str
+    """As JSON, as `variables`."""
+    variant: int
+    variables: str
+    source: str
+
+    def report(self) -> RowReport:
+        """All that is known of it.
+
+        Raises:
+            StateFailed: it is damaged.
+        """
+        id_, key, *rest = self
+        return _sound_report((id_, key, None, *rest, *_NOTHING_KNOWN, "[]"))
+
+
+_NOTHING_KNOWN = (None,) * 11
 
 
 class ImageFile(NamedTuple):
@@ -258,6 +282,14 @@ _ROWS = f"""
 {_REPORT.format(duplicate_of=_DUPLICATE_OF)} WHERE rows.position IS NOT NULL
 ORDER BY rows.position
 """
+# Of a large manifest most rows may have nothing: what may be known of them is not looked for.
+_WAITING = """
+SELECT position, id, row_key, request, variant, variables, source FROM rows
+WHERE position IS NOT NULL AND attempt IS NULL ORDER BY position
+"""
+_SENT = _ROWS.replace("SELECT rows.id", "SELECT rows.position, rows.id").replace(
+    "IS NOT NULL\nORDER BY rows.position", "IS NOT NULL AND rows.attempt IS NOT NULL\nORDER BY rows.position"
+)
 _ROW = f"{SHARES} {_REPORT.format(duplicate_of='NULL')} WHERE rows.position = ?"
 _ATTEMPTS = f"""
 {SHARES}
@@ -381,6 +413,24 @@ class Reader:
         """
         for found in self._db.execute(_ROWS):
             yield _sound_report(found)
+
+    def rows_as_kept(self) -> Iterator[RowReport | Waiting]:
+        """The same, with those for which nothing was sent as they are stored.
+
+        Raises:
+            StateFailed: a row that was sent is damaged.
+        """
+        with nullcontext() if self._db.in_transaction else self.one_moment():
+            sent = self._db.execute(_SENT)
+            following = next(sent, None)
+            for place, *stored in self._db.execute(_WAITING):
+                while following is not None and following[0] < place:
+                    yield _sound_report(following[1:])
+                    following = next(sent, None)
+                yield Waiting(*stored)
+            while following is not None:
+                yield _sound_report(following[1:])
+                following = next(sent, None)
 
     def row(self, id_: str) -> RowReport | None:
         """One row of the current manifest, without what it has in common with others; None: there is none.
