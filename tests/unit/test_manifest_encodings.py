@@ -199,6 +199,7 @@ def quick_lines_of(data: bytes) -> list[tuple[int, str]]:
         found.append((lines.number + came, text))
 
 
+ENCODINGS = ("utf-8", "utf-8-sig", "utf-16")
 _ODD = (b"\x01", b"\x7f", b"\xff", b"\x0c", b"\xed\xa0\x80", b"y" * MAX_LINE)
 _SOUND = (b"a", b"\n", b"\n", b"\r\n", b"\r", "\u2028\x85é".encode(), b"x" * 70_000, b"z" * (MAX_LINE - 1))
 
