@@ -26,6 +26,7 @@ from pathlib import Path
 from benchmarks.parti import Figures, measure
 from nanobanana_batch.jobs.order import Order, open_ordered
 from nanobanana_batch.manifest import derive_id, fold_id
+from nanobanana_batch.model import PlainDrafts
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state.roster import Roster
 
@@ -176,7 +177,7 @@ def product_alone(rows: int) -> int:
 def expanded(path: Path, rows: int) -> int:
     """Rows of a manifest, checked one by one."""
     drafts = open_ordered(Order(path)).light_drafts(ProblemLog())
-    return sum(1 for _ in itertools.islice(drafts, rows))
+    return sum(len(d.prompts) if isinstance(d, PlainDrafts) else 1 for d in itertools.islice(drafts, rows))
 
 
 def gathered(path: Path, rows: int) -> int:

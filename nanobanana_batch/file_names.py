@@ -6,6 +6,7 @@ A manifest's ids are checked by this, and so is whatever a state says of names: 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 MAX_ID_BYTES = 120
 """Leaves room for endings and temporary names within the 255 bytes of common file systems."""
@@ -47,9 +48,9 @@ def id_fault(text: str, most_bytes: int = MAX_ID_BYTES) -> str:
     return f"it has {size} bytes; at most {most_bytes} are allowed" if size > most_bytes else ""
 
 
-def is_plain_id(text: str) -> bool:
-    """Whether it is an id beyond doubt: short, of ASCII letters, digits and dashes, like no reserved name."""
-    return _PLAIN_ID.fullmatch(text) is not None
+def are_plain_ids(texts: Iterable[str]) -> bool:
+    """Whether all of them are ids beyond doubt: short, of ASCII letters, digits and dashes, not reserved."""
+    return all(map(_PLAIN_ID.fullmatch, texts))
 
 
 def is_stem(text: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from functools import lru_cache
@@ -99,12 +100,25 @@ def variables_as_json(variables: tuple[tuple[str, str], ...]) -> str:
 def request_from_json(text: str) -> Request:
     """The request that `request_as_json` stored."""
     if isinstance(text, str) and text.startswith(_PROMPT_FIRST):
-        # Rows differ in their prompts, which stand first, and share nearly everything else.
-        prompt, end = _DECODER.raw_decode(text, len(_PROMPT_FIRST) - 1)
-        like = _without_its_prompt(text[end:])
+        prompt, behind = prompt_first(text)
+        like = _without_its_prompt(behind)
         if not like.prompt:
             return Request(like.model, prompt, *_behind_prompt(like))
     return _whole_request(text)
+
+
+def prompt_first(text: str) -> tuple[str, str]:
+    """The prompt of a request that `request_as_json` stored, and what is stored behind it.
+
+    Rows differ in their prompts, which stand first, and share nearly everything else.
+
+    Raises:
+        ValueError: it does not begin with a prompt.
+    """
+    if not text.startswith(_PROMPT_FIRST):
+        raise ValueError("a request that does not begin with its prompt")
+    prompt, end = _DECODER.raw_decode(text, len(_PROMPT_FIRST) - 1)
+    return prompt, text[end:]
 
 
 _PROMPT_FIRST = '{"prompt": "'
@@ -158,15 +172,47 @@ class Around(NamedTuple):
 
 
 class PlainDraft(NamedTuple):
-    """A draft without variants, of which much is known from others; for tables of millions of rows."""
+    """A draft without variants, of which much is known from others."""
 
     source: str
     around: Around
     prompt: str
     id: str | None
-    variables: tuple[tuple[str, str], ...]
     variant: int = 1
     suggested_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlainDrafts:
+    """Such drafts, one behind the other, by columns; for tables of millions of rows."""
+
+    sources: Sequence[str]
+    around: Sequence[Around]
+    prompts: Sequence[str]
+    ids: Sequence[str | None]
+    variables: Sequence[str]
+    """Each row's as JSON, as `variables_as_json` writes them."""
+
+    def written(self) -> tuple[list[str], list[str]]:
+        """As `Around.written`: the keys and the requests."""
+        ascii, text, begin = encode_basestring_ascii, encode_basestring, _NOTHING_HASHED.copy
+        keys, requests = [], []
+        for (key_before, key_after, before, after, _), prompt in zip(self.around, self.prompts, strict=True):
+            digest = begin()  # which is quicker than a new one
+            digest.update(f"{key_before}{ascii(prompt)}{key_after}".encode())
+            keys.append(f"{ROW_KEY_VERSION}-{digest.hexdigest()}")
+            requests.append(f"{before}{text(prompt)}{after}")
+        return keys, requests
+
+    def drafts(self) -> Iterator[PlainDraft]:
+        """Each for itself, without variables."""
+        for source, around, prompt, id_ in zip(
+            self.sources, self.around, self.prompts, self.ids, strict=True
+        ):
+            yield PlainDraft(source, around, prompt, id_)
+
+
+_NOTHING_HASHED = hashlib.sha256()
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ _KINDS_SHOWN = 50
 _KINDS_KEPT = 1000
 _PROBLEMS_KEPT = 1000
 _SEEN_REMEMBERED = 10_000
+_PROBLEMS_HELD = 10_000
 
 
 class Places:
@@ -157,6 +158,33 @@ class ProblemLog:
             f" of {'more than ' if self._unkept else ''}{kinds}" if len(self._kinds) < self.total else ""
         )
         return f"{self.subject}: {counted(self.total, 'problem')}{of_kinds}; nothing was sent."
+
+
+class HeldProblems(ProblemLog):
+    """Keeps them in their order until it is their turn to be told to another log."""
+
+    def __init__(self, log: ProblemLog) -> None:
+        super().__init__()
+        self._log = log
+        self._held: list[Problem] = []
+
+    def add(self, problem: Problem) -> None:
+        """Take one problem; of very many the last are told before their turn, so that memory is bounded."""
+        self.total += 1
+        if len(self._held) < _PROBLEMS_HELD:
+            self._held.append(problem)
+        else:
+            self._log.add(problem)
+
+    def tell(self) -> None:
+        """Their turn has come."""
+        self._log.extend(self._held)
+        self._held.clear()
+
+    @property
+    def are_waiting(self) -> bool:
+        """Whether there are any."""
+        return bool(self._held)
 
 
 def _told(problem: Problem, places: Places) -> list[str]:

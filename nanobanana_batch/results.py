@@ -27,8 +27,9 @@ from nanobanana_batch.model import RowStatus
 from nanobanana_batch.spreadsheets import harmless
 from nanobanana_batch.state.last_run import LastRun, last_run
 from nanobanana_batch.state.reader import Reader, open_reader
-from nanobanana_batch.state.reports import BeingSent, Failure, RowReport
+from nanobanana_batch.state.reports import BeingSent, Failure, RowReport, Waiting
 from nanobanana_batch.state.scope import EVERY_ROW
+from nanobanana_batch.waiting_lines import WaitingLines
 
 if TYPE_CHECKING:
     import pandas
@@ -188,13 +189,36 @@ def csv_pieces(
     """results.csv as UTF-8 in pieces of many rows; RFC 4180 quoting, `\\n` line ends."""
     look.kept = reader.kept_images()
     variables = reader.variables()
-    cells = (
-        [*cells_of(row, variables, stands(row, look)), *ratings_of(row, judgements)] for row in reader.rows()
-    )
+
+    def cells(row: RowReport) -> Sequence[object]:
+        return [*cells_of(row, variables, stands(row, look)), *ratings_of(row, judgements)]
+
     names = column_names(variables, () if judgements is None else OF_RATINGS)
-    lines: Iterator[Sequence[object]] = itertools.chain([names], cells)
-    while piece := list(itertools.islice(lines, _ROWS_AT_ONCE)):
-        yield written_harmless(piece) if is_for_spreadsheets else written(piece)
+    if is_for_spreadsheets:
+        lines: Iterator[Sequence[object]] = itertools.chain([names], map(cells, reader.rows()))
+        while piece := list(itertools.islice(lines, _ROWS_AT_ONCE)):
+            yield written_harmless(piece)
+        return
+    rows, before = reader.rows_as_kept(), written([names])
+    waiting = WaitingLines(variables, lambda row: written([cells(row)]).decode())
+    while found := list(itertools.islice(rows, _ROWS_AT_ONCE)):
+        yield before + b"".join(_pieces(found, cells, waiting))
+        before = b""
+    if before:
+        yield before
+
+
+def _pieces(
+    rows: Iterable[RowReport | Waiting],
+    cells: Callable[[RowReport], Sequence[object]],
+    waiting: WaitingLines,
+) -> Iterator[bytes]:
+    """Neighbours for which nothing was sent, and neighbours for which something was, are written at once."""
+    for kind, found in itertools.groupby(rows, type):
+        if kind is Waiting:
+            yield "".join([waiting.line(row) for row in found if isinstance(row, Waiting)]).encode()
+        else:
+            yield written([cells(row) for row in found if isinstance(row, RowReport)])
 
 
 def column_names(variables: list[str], at_the_end: Sequence[str] = ()) -> list[str]:

@@ -13,7 +13,7 @@ from nanobanana_batch.files.folder import Folder, choose
 from nanobanana_batch.jobs.connection import Connection
 from nanobanana_batch.jobs.session import CallbackRoute
 from nanobanana_batch.manifest import Beside, Manifest, derive_id, fold_id, open_manifest
-from nanobanana_batch.model import Draft, PlainDraft
+from nanobanana_batch.model import Draft, PlainDrafts
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.provider_names import is_practice
 from nanobanana_batch.state.reader import open_reader
@@ -112,7 +112,7 @@ def _no_local_images(profile: Profile) -> str:
 
 @contextmanager
 def expanded(manifest: Manifest, at_each: Callable[[], None] = lambda: None) -> Iterator[Roster]:
-    """All rows of a manifest, read and checked; `at_each` of them may raise, to end that.
+    """All rows of a manifest, read and checked; `at_each` few of them may raise, to end that.
 
     Raises:
         TooManyRows: a run does not take so many; none was read.
@@ -137,7 +137,7 @@ def expanded(manifest: Manifest, at_each: Callable[[], None] = lambda: None) -> 
         yield roster
 
 
-def _each(drafts: Iterator[Draft | PlainDraft], call: Callable[[], None]) -> Iterator[Draft | PlainDraft]:
+def _each(drafts: Iterator[Draft | PlainDrafts], call: Callable[[], None]) -> Iterator[Draft | PlainDrafts]:
     for draft in drafts:
         call()
         yield draft

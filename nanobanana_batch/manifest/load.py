@@ -34,7 +34,7 @@ from nanobanana_batch.manifest.rows.remarks import Remarks, Skipped, SkippedRow
 from nanobanana_batch.manifest.rows.settle import Settler
 from nanobanana_batch.manifest.words.names import ROW_NAMES, as_name, field_elsewhere, offers_prompts
 from nanobanana_batch.manifest.words.template import as_text, names_in
-from nanobanana_batch.model import Draft, PlainDraft
+from nanobanana_batch.model import Draft, PlainDrafts
 from nanobanana_batch.problems import FindPaths, ProblemLog
 from nanobanana_batch.wording import closest, did_you_mean, shown
 
@@ -143,8 +143,8 @@ class Manifest:
         drafts = itertools.chain.from_iterable(map(expander.drafts, self._grids))
         return filter(None, itertools.islice(drafts, limit))
 
-    def light_drafts(self, problems: ProblemLog) -> Iterator[Draft | PlainDraft]:
-        """As `drafts` with all that are named, for who reads very many: most of them as `PlainDraft`."""
+    def light_drafts(self, problems: ProblemLog) -> Iterator[Draft | PlainDrafts]:
+        """As `drafts` with all that are named, for who reads very many: most of them as `PlainDrafts`."""
         self._remarks = Remarks()
         expander = Expander(self._settler, self.variables, problems, self._remarks, keeps_named=True)
         return filter(None, itertools.chain.from_iterable(map(expander.light_drafts, self._grids)))

@@ -43,7 +43,8 @@ UPDATE roster SET mark = ?, folded = ?, row_key = ?, base_key = ?, occurrence = 
 
 def mark_of(key: str) -> int:
     """The first digits of a row key as a number: orders like it, and is found and sorted faster."""
-    return int(key.rpartition("-")[2][:15], 16)
+    begin = key.rfind("-") + 1
+    return int(key[begin : begin + 15], 16)
 
 
 class Clashes:

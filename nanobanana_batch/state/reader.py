@@ -6,7 +6,7 @@ import os
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ from nanobanana_batch.state.reports import (
     Known,
     RowReport,
     SavedImage,
+    Waiting,
     image_files,
     sound_row,
     status_of,
@@ -133,6 +134,14 @@ _ROWS = f"""
 {_REPORT.format(duplicate_of=_DUPLICATE_OF)} WHERE rows.position IS NOT NULL
 ORDER BY rows.position
 """
+# Of a large manifest most rows may have nothing: what may be known of them is not looked for.
+_WAITING = """
+SELECT position, id, row_key, request, variant, variables, source FROM rows
+WHERE position IS NOT NULL AND attempt IS NULL ORDER BY position
+"""
+_SENT = _ROWS.replace("SELECT rows.id", "SELECT rows.position, rows.id").replace(
+    "IS NOT NULL\nORDER BY rows.position", "IS NOT NULL AND rows.attempt IS NOT NULL\nORDER BY rows.position"
+)
 _ROW = f"{SHARES} {_REPORT.format(duplicate_of='NULL')} WHERE rows.position = ?"
 _ATTEMPTS = f"""
 {SHARES}
@@ -257,6 +266,24 @@ class Reader:
         """
         for found in self._db.execute(_ROWS):
             yield sound_row(found)
+
+    def rows_as_kept(self) -> Iterator[RowReport | Waiting]:
+        """The same, with those for which nothing was sent as they are stored.
+
+        Raises:
+            StateFailed: a row that was sent is damaged.
+        """
+        with nullcontext() if self._db.in_transaction else self.one_moment():
+            sent = self._db.execute(_SENT)
+            following = next(sent, None)
+            for place, *stored in self._db.execute(_WAITING):
+                while following is not None and following[0] < place:
+                    yield sound_row(following[1:])
+                    following = next(sent, None)
+                yield Waiting(*stored)
+            while following is not None:
+                yield sound_row(following[1:])
+                following = next(sent, None)
 
     def row(self, id_: str) -> RowReport | None:
         """One row of the current manifest, without what it has in common with others; None: there is none.

@@ -42,6 +42,30 @@ class RowReport:
     """What its request has made besides, as far as it is saved."""
 
 
+class Waiting(NamedTuple):
+    """A row of the current manifest for which nothing was sent, as it is stored."""
+
+    id: str
+    row_key: str
+    request: str
+    """As JSON, as `variables`."""
+    variant: int
+    variables: str
+    source: str
+
+    def report(self) -> RowReport:
+        """All that is known of it.
+
+        Raises:
+            StateFailed: it is damaged.
+        """
+        id_, key, *rest = self
+        return sound_row((id_, key, None, *rest, *_NOTHING_KNOWN, "[]"))
+
+
+_NOTHING_KNOWN = (None,) * 11
+
+
 class ImageFile(NamedTuple):
     """A saved image, and what its file was like then; `file_time` in Unix seconds, None: not known."""
 

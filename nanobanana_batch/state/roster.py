@@ -12,17 +12,18 @@ import json
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from nanobanana_batch.errors import BadSurroundings
 from nanobanana_batch.model import (
+    Around,
     Draft,
     LocalImage,
-    PlainDraft,
+    PlainDrafts,
     Row,
     around,
     request_from_json,
@@ -55,12 +56,13 @@ FROM roster GROUP BY 1
 """
 """The same, counted when it is asked for: of the rows of a shard a plan asks, a run does not."""
 _KINDS_KEPT = 10_000
-_NOTED_AT_ONCE = 5000
+_SINGLE_AT_ONCE = 500
+_INSERT = "INSERT INTO roster VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, NULL)"
 _INDEXES = (
     "CREATE INDEX roster_marks ON roster (mark)",
     "CREATE INDEX roster_folded ON roster (folded)",
-    "CREATE INDEX roster_bases ON roster (base_key) WHERE base_key IS NOT NULL",
 )
+_INDEX_OF_REPEATS = "CREATE INDEX IF NOT EXISTS roster_bases ON roster (base_key) WHERE base_key IS NOT NULL"
 _TWINS = """
 SELECT position, row_key, id, request, variant FROM roster
 WHERE (mark = ? AND row_key = ?) OR base_key = ? ORDER BY position
@@ -84,6 +86,7 @@ class Roster:
         self._db.execute(_KINDS)
         self._kinds: dict[str, list[int]] = {}
         self._count = 0
+        self._may_repeat = False
         self._digest = hashlib.sha256()
         self.shard: Shard | None = None
         """Of which part the rows are; None: of the whole manifest."""
@@ -104,7 +107,7 @@ class Roster:
         """Changes when any row, its place, its id, its variables or the paths of its files change."""
         return self._digest.hexdigest()
 
-    def add_all(self, drafts: Iterable[Draft | PlainDraft], problems: ProblemLog) -> None:
+    def add_all(self, drafts: Iterable[Draft | PlainDrafts], problems: ProblemLog) -> None:
         """Take the rows in manifest order; an id that is taken is reported and its row left out.
 
         Raises:
@@ -117,15 +120,24 @@ class Roster:
             message = f"The rows cannot be kept in a temporary file ({error}); nothing was sent."
             raise BadSurroundings(message, hint=hint) from error
 
-    def _add_all(self, drafts: Iterable[Draft | PlainDraft], problems: ProblemLog) -> None:
+    def _add_all(self, drafts: Iterable[Draft | PlainDrafts], problems: ProblemLog) -> None:
         self._db.execute("BEGIN")
-        self._db.executemany(
-            f"INSERT INTO roster VALUES ({', '.join('?' * 11)}, NULL)", self._columns(drafts)
-        )
+        single: list[Draft] = []
+        for draft in drafts:
+            if isinstance(draft, Draft):
+                single.append(draft)
+            if single and (isinstance(draft, PlainDrafts) or len(single) >= _SINGLE_AT_ONCE):
+                self._add(single)
+                single.clear()
+            if isinstance(draft, PlainDrafts):
+                self._add_plain(draft)
+        self._add(single)
         self._write_kinds()
         for index in _INDEXES:
             self._db.execute(index)
-        if self._has_repeats():
+        self._may_repeat = self._has_repeats()
+        if self._may_repeat:
+            self._db.execute(_INDEX_OF_REPEATS)
             self._count -= Clashes(self._db, self._name_row, self._fold_id, problems).settle()
             self._digest = hashlib.sha256()
             for key, _, id_, request, _, variables, source in self.columns():
@@ -149,9 +161,11 @@ class Roster:
 
     def follow(self, twins: Twins) -> None:
         """Give rows that ask for the same the keys under which a state knows what was made for them."""
-        own = self._db.execute("SELECT DISTINCT base_key FROM roster WHERE base_key IS NOT NULL").fetchall()
-        bases = {str(base): None for (base,) in own}
+        own = "SELECT DISTINCT base_key FROM roster WHERE base_key IS NOT NULL"
+        bases = {str(base): None for (base,) in self._db.execute(own)} if self._may_repeat else {}
         bases.update(dict.fromkeys(twins.bases()))
+        if bases:
+            self._db.execute(_INDEX_OF_REPEATS)
         for base in bases:
             self._follow(base, twins)
 
@@ -222,11 +236,15 @@ class Roster:
 
     def repeated(self) -> int:
         """How many rows ask for the very same as an earlier row."""
+        if not self._may_repeat:
+            return 0
         (count,) = self._db.execute("SELECT count(*) FROM roster WHERE occurrence > 0").fetchone()
         return int(count)
 
     def repeated_ids(self, limit: int) -> list[str]:
         """The ids of the first of these; of derived ones, which differ in digits only, one is enough."""
+        if not self._may_repeat:
+            return []
         query = (
             "SELECT id, is_named FROM roster WHERE occurrence > 0 ORDER BY is_named DESC, position LIMIT ?"
         )
@@ -296,44 +314,74 @@ class Roster:
             pairs = tuple(json.loads(variables).items())
             yield Row(position, key, id_, request_from_json(request), variant, pairs, source)
 
-    def _columns(self, drafts: Iterable[Draft | PlainDraft]) -> Iterator[tuple[object, ...]]:
-        """Each row as if no other wanted its key or its id."""
-        name_row, fold_id, count_kind = self._name_row, self._fold_id, self._count_kind
-        noted: list[str] = []
-        for position, draft in enumerate(drafts):
-            beside = draft.around if isinstance(draft, PlainDraft) else around(draft.request, draft.variant)
-            key, request = beside.written(draft.prompt)
-            id_ = name_row(draft, key) if draft.id is None else draft.id
-            variables = variables_as_json(draft.variables)
-            noted += (key, id_, request, variables, draft.source)
-            if len(noted) >= _NOTED_AT_ONCE:
-                self._note(noted)
-                noted.clear()
-            count_kind(beside.bare, position)
-            yield (
-                position,
-                mark_of(key),
-                hash(fold_id(id_)),
-                key,
-                0,
-                id_,
-                _source_of_id(draft),
-                request,
-                draft.variant,
-                variables,
-                draft.source,
-            )
-            self._count = position + 1
-        self._note(noted)
+    # Each row is written as if no other wanted its key or its id.
 
-    def _count_kind(self, kind: str, position: int) -> None:
+    def _add(self, drafts: Sequence[Draft]) -> None:
+        beside = [around(draft.request, draft.variant) for draft in drafts]
+        written = [each.written(draft.prompt) for each, draft in zip(beside, drafts, strict=True)]
+        keys, requests = [key for key, _ in written], [request for _, request in written]
+        self._insert(
+            beside,
+            keys,
+            [self._name_row(d, key) if d.id is None else d.id for d, key in zip(drafts, keys, strict=True)],
+            map(_source_of_id, drafts),
+            requests,
+            [draft.variant for draft in drafts],
+            [variables_as_json(draft.variables) for draft in drafts],
+            [draft.source for draft in drafts],
+        )
+
+    def _add_plain(self, drafts: PlainDrafts) -> None:
+        keys, requests = drafts.written()
+        origins: Iterable[int] = itertools.repeat(NAMED)
+        if all(drafts.ids):
+            ids = cast(Sequence[str], drafts.ids)
+        else:
+            origins = [DERIVED if id_ is None else NAMED for id_ in drafts.ids]
+            ids = [
+                self._name_row(draft, key) if draft.id is None else draft.id
+                for draft, key in zip(drafts.drafts(), keys, strict=True)
+            ]
+        once = itertools.repeat(1)
+        self._insert(drafts.around, keys, ids, origins, requests, once, drafts.variables, drafts.sources)
+
+    def _insert(
+        self,
+        beside: Sequence[Around],
+        keys: Sequence[str],
+        ids: Sequence[str],
+        origins: Iterable[int],
+        requests: Sequence[str],
+        variants: Iterable[int],
+        variables: Sequence[str],
+        sources: Sequence[str],
+    ) -> None:
+        begin, rows = self._count, len(keys)
+        self._note(itertools.chain.from_iterable(zip(keys, ids, requests, variables, sources, strict=True)))
+        self._count_kinds(beside)
+        places, marks = range(begin, begin + rows), map(mark_of, keys)
+        folded = map(hash, map(self._fold_id, ids))
+        found = zip(
+            places, marks, folded, keys, ids, origins, requests, variants, variables, sources, strict=False
+        )
+        self._db.executemany(_INSERT, found)
+        self._count += rows
+
+    def _count_kinds(self, beside: Sequence[Around]) -> None:
+        if beside and beside.count(beside[0]) == len(beside):
+            self._count_kind(beside[0].bare, self._count, len(beside))
+            return
+        for position, each in enumerate(beside, self._count):
+            self._count_kind(each.bare, position, 1)
+
+    def _count_kind(self, kind: str, position: int, rows: int) -> None:
         known = self._kinds.get(kind)
         if known is not None:
-            known[0] += 1
+            known[0] += rows
             return
         if len(self._kinds) >= _KINDS_KEPT:
             self._write_kinds()
-        self._kinds[kind] = [1, position]
+        self._kinds[kind] = [rows, position]
 
     def _write_kinds(self) -> None:
         found = ((kind, rows, first) for kind, (rows, first) in self._kinds.items())
@@ -351,7 +399,7 @@ class Roster:
         return False
 
 
-def _source_of_id(draft: Draft | PlainDraft) -> int:
+def _source_of_id(draft: Draft) -> int:
     if draft.id is not None:
         return NAMED
     return SUGGESTED if draft.suggested_id else DERIVED

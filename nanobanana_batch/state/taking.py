@@ -34,8 +34,10 @@ _TWINS = (
     "DELETE FROM state.twins WHERE NOT EXISTS (SELECT 1 FROM state.rows WHERE rows.row_key = twins.row_key)",
     "INSERT OR IGNORE INTO state.twins SELECT row_key, base_key FROM main.roster WHERE base_key IS NOT NULL",
 )
+# Those of places grow at their end while rows come in order, and that of file names stays empty.
 _INDEXES = """
 SELECT name, sql FROM state.sqlite_master WHERE type = 'index' AND tbl_name = 'rows' AND sql IS NOT NULL
+AND name NOT IN ('rows_in_order', 'rows_new', 'rows_stem')
 """
 
 

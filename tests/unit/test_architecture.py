@@ -152,7 +152,8 @@ BELOW: dict[str, set[str]] = {
     "engine": {"wording", "errors", "commands", "steady", "model", "fidelity", "files", "state", "providers"}
     | {"defaults", "provider_names", "sharing"},
     "results": {"errors", "model", "fidelity", "files", "state", "estimates", "live"}
-    | {"spreadsheets", "collection"},
+    | {"spreadsheets", "collection", "waiting_lines"},
+    "waiting_lines": {"model", "state"},
     "estimates": {"errors", "model", "state", "pricing"},
     "exports": {"errors", "wording", "file_names", "visible", "model", "files", "results", "collection"}
     | {"provenance", "object_storage"},

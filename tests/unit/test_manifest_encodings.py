@@ -7,6 +7,8 @@ import io
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nanobanana_batch.manifest.form.value_lists import read_values
 from nanobanana_batch.manifest.read.encoding import MAX_LINE, BadLine, Lines
@@ -179,3 +181,38 @@ def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
     (tmp_path / "m.yaml").write_text("table: t.csv\n")
     (problem,) = complaints(tmp_path / "m.yaml")
     assert "it is a pipe" in problem
+
+
+def quick_lines_of(data: bytes) -> list[tuple[int, str]]:
+    """As `lines_of`, many at once; who reads them counts those that come."""
+    found: list[tuple[int, str]] = []
+    lines, came = Lines(io.BytesIO(data)), 0
+    quick = lines.quick()
+    while True:
+        try:
+            text = next(quick)
+            came += 1
+        except StopIteration:
+            return found
+        except BadLine as error:
+            text = str(error)
+        found.append((lines.number + came, text))
+
+
+ENCODINGS = ("utf-8", "utf-8-sig", "utf-16")
+_ODD = (b"\x01", b"\x7f", b"\xff", b"\x0c", b"\xed\xa0\x80", b"y" * MAX_LINE)
+_SOUND = (b"a", b"\n", b"\n", b"\r\n", b"\r", "\u2028\x85é".encode(), b"x" * 70_000, b"z" * (MAX_LINE - 1))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.sampled_from(_SOUND + _ODD), max_size=12), st.sampled_from(["utf-8", "utf-8-sig", "utf-16"])
+)
+def test_lines_that_are_looked_at_many_at_once_are_the_same(parts: list[bytes], encoding: str) -> None:
+    """With the same numbers, and the same ones refused for the same reasons."""
+    data = b"".join(parts)
+    if encoding == "utf-16":
+        data = data.decode("utf-8", "replace").encode("utf-16")
+    elif encoding == "utf-8-sig":
+        data = b"\xef\xbb\xbf" + data
+    assert quick_lines_of(data) == lines_of(data)

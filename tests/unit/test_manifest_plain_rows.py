@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nanobanana_batch.errors import TooManyRows, UsageError
@@ -16,7 +16,7 @@ from nanobanana_batch.jobs import order as order_module
 from nanobanana_batch.jobs.order import Order, expanded, open_ordered
 from nanobanana_batch.manifest import derive_id, fold_id
 from nanobanana_batch.manifest.read.table import most_lines
-from nanobanana_batch.model import PlainDraft, row_key
+from nanobanana_batch.model import PlainDrafts, row_key
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state.roster import Roster
 
@@ -87,7 +87,7 @@ def test_nearly_all_rows_of_a_plain_table_are_read_lightly(tmp_path: Path) -> No
     )
     manifest = open_ordered(Order(path))
     drafts = list(manifest.light_drafts(ProblemLog()))
-    assert [isinstance(draft, PlainDraft) for draft in drafts] == [True, True, False, True]
+    assert [len(d.prompts) if isinstance(d, PlainDrafts) else 0 for d in drafts] == [2, 0, 1]
 
 
 def test_a_light_row_has_the_key_of_its_whole_request(tmp_path: Path) -> None:
@@ -99,8 +99,8 @@ def test_a_light_row_has_the_key_of_its_whole_request(tmp_path: Path) -> None:
     manifest = open_ordered(Order(path))
     (whole,) = manifest.drafts(ProblemLog())
     (light,) = manifest.light_drafts(ProblemLog())
-    assert isinstance(light, PlainDraft)
-    assert light.around.written(light.prompt)[0] == row_key(whole.request, 1)
+    assert isinstance(light, PlainDrafts)
+    assert light.written()[0] == [row_key(whole.request, 1)]
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
@@ -138,4 +138,33 @@ def test_rows_of_json_are_read_lightly_as_well(tmp_path: Path) -> None:
     defaults = {"model": "nano-banana-beta"}
     assert said_of(path, defaults, lightly=True) == said_of(path, defaults, lightly=False)
     drafts = open_ordered(Order(path, defaults=defaults)).light_drafts(ProblemLog())
-    assert [isinstance(draft, PlainDraft) for draft in drafts] == [True, True]
+    assert [len(draft.prompts) for draft in drafts if isinstance(draft, PlainDrafts)] == [2]
+
+
+BROKEN = (
+    "a,b,c,d,e",
+    "\x01bad",
+    '"open',
+    'x"y',
+    ",,",
+    "",
+    "r,a {mood} cat,",
+    "r, ,",
+    "r1,again,calm",
+    "short",
+)
+
+
+@settings(max_examples=30, deadline=None)
+@example([(200, "a,b,c,d,e"), (100, "r, ,")])
+@given(st.lists(st.tuples(st.integers(0, 2300), st.sampled_from(BROKEN)), max_size=5))
+def test_problems_come_in_the_order_of_the_rows(broken: list[tuple[int, str]]) -> None:
+    """However many rows are read at once: those of the file's form among those of its rows."""
+    lines = [f"r{n},picture {n}," + ("calm" if n % 3 else "") for n in range(2300)]
+    for at, line in broken:
+        lines.insert(at, line)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "t.csv"
+        path.write_text("\n".join(["id,prompt,mood", *lines]), encoding="utf-8")
+        given = {"model": "nano-banana-beta"}
+        assert said_of(path, given, lightly=True) == said_of(path, given, lightly=False)

@@ -111,10 +111,11 @@ class Grid:
         block = self.block
         return not (block.factors or block.include or block.exclude or block.sample)
 
-    def plain_cells(self, source: TableRows, log: ProblemLog) -> Iterator[tuple[str, Sequence[Value]]]:
-        """The place and the cells of each row of such a block; unreadable ones go to `log`."""
+    def plain_groups(self, source: TableRows, log: ProblemLog) -> Iterator[list[tuple[str, Sequence[Value]]]]:
+        """The place and the cells of each row of such a block, many at once; unreadable ones go to `log`."""
         total = 0
-        for total, found in enumerate(source.cells(log), 1):  # noqa: B007
+        for found in source.groups(log):
+            total += len(found)
             yield found
         self._total = total
 

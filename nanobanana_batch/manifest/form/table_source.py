@@ -33,10 +33,11 @@ from nanobanana_batch.manifest.words.names import (
     perhaps_meant,
 )
 from nanobanana_batch.manifest.words.template import Value
-from nanobanana_batch.problems import ProblemLog
+from nanobanana_batch.problems import HeldProblems, ProblemLog
 from nanobanana_batch.wording import closest, shown
 
 _COLUMNS_TOLD = 8
+_ROWS_AT_ONCE = 1000
 _TAKEN = "texts, numbers, booleans, dates or lists of texts"
 
 
@@ -68,6 +69,18 @@ class TableRows:
                 if not all(held):
                     continue
             yield f"{prefix}{number}", cells
+
+    def groups(self, log: ProblemLog) -> Iterator[list[tuple[str, Sequence[Value]]]]:
+        """The same, many at once; a problem with what is between two rows is told between their groups."""
+        held, found = HeldProblems(log), list[tuple[str, Sequence[Value]]]()
+        for row in self.cells(held):
+            if held.are_waiting or len(found) == _ROWS_AT_ONCE:
+                yield found
+                held.tell()
+                found = []
+            found.append(row)
+        yield found
+        held.tell()
 
     def row(self, source: str, cells: Sequence[Value]) -> SourceRow:
         """What these cells give."""

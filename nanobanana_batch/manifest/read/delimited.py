@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nanobanana_batch.errors import Problem
 from nanobanana_batch.manifest.read.encoding import BadLine, BadLines, Lines, Unusable
@@ -19,6 +20,9 @@ from nanobanana_batch.manifest.read.short_rows import ShortRows
 from nanobanana_batch.manifest.read.table import CHANGED, Header, most_lines, named_header, opened
 from nanobanana_batch.manifest.words.names import ROW_NAMES, as_name, slip_of
 from nanobanana_batch.problems import ProblemLog
+
+if TYPE_CHECKING:
+    from _csv import Reader
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
 _OTHERS = {**SEPARATORS, "|": "bar"}
@@ -111,25 +115,39 @@ class TextTable:
 
     def _read(self, lines: Lines, log: ProblemLog) -> Iterator[tuple[int, list[str]]]:
         try:
-            records = map(_tab_cells, lines) if self._tabs else _csv_records(lines)
+            records: _TabRecords | Reader = _TabRecords(lines) if self._tabs else _csv_records(lines)
         except BadLine as error:
             log.add(Problem(f"{self.file}:{lines.number}", str(error)))
             return
         bad = BadLines(self.file, log.add)
         while True:
-            line = lines.number + 1
+            line = lines.number + records.line_num + 1
             try:
-                cells = next(records)
-            except StopIteration:
+                for cells in records:
+                    if cells:
+                        yield line, cells
+                    line = lines.number + records.line_num + 1
                 return
             except BadLine as error:
-                bad.add(lines.number, error)
-                continue
+                bad.add(lines.number + records.line_num, error)
             except csv.Error as error:
                 log.add(Problem(f"{self.file}:{line}", _csv_fault(error)))
-                continue
-            if cells:
-                yield line, cells
+
+
+class _TabRecords:
+    """Records as `csv.reader` gives them."""
+
+    line_num = 0
+    """All lines are counted by who gives them."""
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+
+    def __iter__(self) -> Iterator[list[str]]:
+        return self
+
+    def __next__(self) -> list[str]:
+        return _tab_cells(next(self._lines))
 
 
 def _tab_cells(line: str) -> list[str]:
@@ -139,7 +157,7 @@ def _tab_cells(line: str) -> list[str]:
     return line.split("\t") if line else []
 
 
-def _csv_records(lines: Lines) -> Iterator[list[str]]:
+def _csv_records(lines: Lines) -> Reader:
     first = next((line for line in lines if line.strip()), "")
     declared = _DECLARATION.fullmatch(first)
     mark = declared[1] if declared else _separator(first)
@@ -147,7 +165,7 @@ def _csv_records(lines: Lines) -> Iterator[list[str]]:
         raise BadLine(f"{mark!r} cannot separate columns; commas, semicolons and tabs can")
     if first and not declared:
         lines.again(first)
-    return csv.reader(lines, delimiter=mark, strict=True)
+    return csv.reader(lines.quick(), delimiter=mark, strict=True)
 
 
 def _separator(header: str) -> str:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import codecs
 import io
+import itertools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from typing import IO
 
@@ -20,6 +21,8 @@ _HEAD_BYTES = 1 << 16
 _LINES_TOLD = 20
 _PROBABLY = "but probably"
 _ODD = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_ODD_BYTES = bytes(byte for byte in range(128) if _ODD.match(chr(byte)))
+_AT_ONCE = 1 << 16
 _FOREIGN = (
     (b"PK\x03\x04", "this is a ZIP file, as an Excel workbook is one; save it as text (CSV UTF-8)"),
     (b"\xd0\xcf\x11\xe0", "this is an Excel workbook; save it as text (CSV UTF-8)"),
@@ -73,6 +76,7 @@ class Lines:
         # Old Macs, and Excel when it writes for them, end lines with a carriage return alone.
         has_returns = re.match("[^\r\n]*\r[^\n]", head.decode(encoding, "replace"))
         newline = None if has_returns else "\n"
+        self._may_be_quick = stream.seekable() and encoding == "utf-8-sig" and newline is not None
         self._text: IO[str] = io.TextIOWrapper(stream, encoding, self._errors, newline)
         self._again = ""
 
@@ -85,6 +89,32 @@ class Lines:
         if not line:
             raise StopIteration
         self.number += 1
+        return self._checked(line)
+
+    def quick(self) -> Iterator[str]:
+        """The lines that are left, looked at many at once; `number` counts those of them that are refused."""
+        return itertools.chain.from_iterable(self._pieces())
+
+    def _pieces(self) -> Iterator[Iterable[str]]:
+        if self._again:
+            again, self._again = self._again, ""
+            yield (again,)
+        if not self._may_be_quick:  # what is unpacked may break off, and nothing in front of that is lost
+            yield _Refusing(iter(self._read, ""), self._counted)
+        while text := self._text.read(_AT_ONCE):
+            if text[-1] != "\n":
+                text += self._text.readline(MAX_LINE - (len(text) - text.rfind("\n") - 1))
+            lines = io.StringIO(text, newline="\n")
+            yield lines if _is_sound(text) else _Refusing(lines, self._counted)
+
+    def _counted(self, line: str) -> str:
+        try:
+            return self._checked(line)
+        except BadLine:
+            self.number += 1
+            raise
+
+    def _checked(self, line: str) -> str:
         if len(line) == MAX_LINE and line[-1] != "\n":
             while (rest := self._read()) and rest[-1] != "\n":
                 pass
@@ -118,6 +148,29 @@ class Lines:
         if odd >= "\ud800" or line.count("\0") > len(line) // 3:
             raise NotText(not_utf8(line.encode("utf-8", self._errors)))
         raise BadLine(control_fault(odd))
+
+
+class _Refusing:
+    """Lines that are looked at one by one; after a refusal it goes on, which no generator does."""
+
+    def __init__(self, lines: Iterator[str], checked: Callable[[str], str]) -> None:
+        self._lines = lines
+        self._checked = checked
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        return self._checked(next(self._lines))
+
+
+def _is_sound(text: str) -> bool:
+    """Whether nothing has to be refused in any line of a text: bytes are counted faster than found."""
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+    return len(text) < MAX_LINE and len(data.translate(None, _ODD_BYTES)) == len(data)
 
 
 class BadLines:

@@ -6,12 +6,12 @@ doubt at sight is left to `expand`, which alone says what is wrong with a row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from operator import itemgetter
+from collections.abc import Mapping, Sequence
+from json.encoder import encode_basestring
 from typing import cast
 
 from nanobanana_batch.catalog import PROMPT_LIMIT, PromptFault, prompt_fault
-from nanobanana_batch.file_names import is_plain_id
+from nanobanana_batch.file_names import are_plain_ids
 from nanobanana_batch.manifest.combine.grid import Grid
 from nanobanana_batch.manifest.form.table_source import TableRows
 from nanobanana_batch.manifest.read.delimited import TextTable
@@ -19,7 +19,7 @@ from nanobanana_batch.manifest.read.lines import TextLines
 from nanobanana_batch.manifest.rows.settle import Settler
 from nanobanana_batch.manifest.words.names import SETTINGS
 from nanobanana_batch.manifest.words.template import Value
-from nanobanana_batch.model import Around, PlainDraft, around
+from nanobanana_batch.model import Around, PlainDrafts, around, variables_as_json
 
 _KNOWN = 10_000
 _MAY_BE = frozenset({"prompt", "id", *SETTINGS})
@@ -36,7 +36,7 @@ class PlainRows:
         self._prompt = columns["prompt"]
         self._id = columns.get("id", _NO_COLUMN)
         self._names = [name for name in SETTINGS if name in columns]
-        self._settings = _getter([columns[name] for name in self._names])
+        self._settings = [columns[name] for name in self._names]
         self._variables: list[tuple[str, int]] = []
         self._known: dict[tuple[str, ...], Around | None] = {}
         self._may_be_lists = not isinstance(source.table, TextTable | TextLines)
@@ -44,22 +44,52 @@ class PlainRows:
     def carrying(self, variables: Sequence[str], columns: Mapping[str, int]) -> PlainRows:
         """With these variables, as far as there are columns for them."""
         self._variables = [(name, columns[name]) for name in variables if name in columns]
+        marked = variables_as_json(tuple((name, "") for name, _ in self._variables)).replace("%", "%%")
+        self._pairs = marked.replace('": ""', '": %s')
         return self
 
-    def draft(self, source: str, found: Sequence[Value]) -> PlainDraft | None:
-        """The row, if it is such a one."""
-        if self._may_be_lists and not all(isinstance(cell, str) for cell in found):
+    def drafts(self, found: Sequence[tuple[str, Sequence[Value]]]) -> PlainDrafts | None:
+        """The rows at these places, at least one, if all are such ones."""
+        sources, rows = zip(*found, strict=True)
+        if self._may_be_lists and not all(isinstance(cell, str) for row in rows for cell in row):
             return None
-        cells = cast(Sequence[str], found)
-        prompt, id_ = cells[self._prompt], cells[self._id] if self._id >= 0 else ""
-        if not _is_plain(prompt) or (id_ and not is_plain_id(id_)):
+        columns = cast(Sequence[Sequence[str]], tuple(zip(*rows, strict=True)))
+        prompts, ids = columns[self._prompt], columns[self._id] if self._id >= 0 else ("",) * len(found)
+        if not _are_plain(prompts) or not are_plain_ids(filter(None, ids)):
             return None
-        settings = self._settings(cells)
-        known = self._known[settings] if settings in self._known else self._learnt(settings)
-        if known is None:
+        around = self._around(columns, len(found))
+        if around is None:
             return None
-        variables = [(name, c) for name, at in self._variables if (c := cells[at]) and not c.isspace()]
-        return PlainDraft(source, known, prompt, id_ or None, tuple(variables))
+        named = ids if all(ids) else [id_ or None for id_ in ids]
+        return PlainDrafts(sources, around, prompts, named, self._written_variables(columns, len(found)))
+
+    def _around(self, columns: Sequence[Sequence[str]], rows: int) -> Sequence[Around] | None:
+        if not self._settings:
+            settings: Sequence[tuple[str, ...]] = [()] * rows
+        else:
+            settings = list(zip(*(columns[at] for at in self._settings), strict=True))
+        known: dict[tuple[str, ...], Around] = {}
+        for each in dict.fromkeys(settings):
+            found = self._known[each] if each in self._known else self._learnt(each)
+            if found is None:
+                return None
+            known[each] = found
+        return [known[each] for each in settings]
+
+    def _written_variables(self, columns: Sequence[Sequence[str]], rows: int) -> list[str]:
+        if not self._variables:
+            return ["{}"] * rows
+        cells = [columns[at] for _, at in self._variables]
+        if all(map(_are_given, cells)):
+            written = (map(encode_basestring, column) for column in cells)
+            return [self._pairs % texts for texts in zip(*written, strict=True)]
+        names = [name for name, _ in self._variables]
+        return [
+            variables_as_json(
+                tuple([(n, text) for n, text in zip(names, row, strict=True) if text and not text.isspace()])
+            )
+            for row in zip(*cells, strict=True)
+        ]
 
     def _learnt(self, settings: tuple[str, ...]) -> Around | None:
         given = {n: c for n, c in zip(self._names, settings, strict=True) if c and not c.isspace()}
@@ -85,19 +115,17 @@ def plain_rows(grid: Grid, variables: Sequence[str], settler: Settler) -> PlainR
     return PlainRows(source, defaults, settler).carrying(variables, columns)
 
 
-def _is_plain(prompt: str) -> bool:
-    """Whether nothing is wrong with a prompt, and nothing in it that others fill in."""
-    is_seen = " " < prompt[:1] < "\x7f" and len(prompt) <= PROMPT_LIMIT
-    if not is_seen and prompt_fault(prompt) is not PromptFault.NONE:
+def _are_plain(prompts: Sequence[str]) -> bool:
+    """Whether nothing is wrong with any of them, and nothing in them that others fill in."""
+    # First and last in order, they say how all of them begin: with what is seen.
+    are_seen = min(prompts)[:1] > " " and max(prompts)[:1] < "\x7f"
+    are_seen = are_seen and max(map(len, prompts)) <= PROMPT_LIMIT
+    if not are_seen and any(prompt_fault(prompt) is not PromptFault.NONE for prompt in prompts):
         return False
-    return "{" not in prompt and "__" not in prompt
+    together = "\n".join(prompts)
+    return "{" not in together and "__" not in together
 
 
-def _getter(indexes: Sequence[int]) -> Callable[[Sequence[str]], tuple[str, ...]]:
-    """The cells in these columns."""
-    if not indexes:
-        return lambda cells: ()
-    if len(indexes) == 1:
-        (only,) = indexes
-        return lambda cells: (cells[only],)
-    return itemgetter(*indexes)
+def _are_given(cells: Sequence[str]) -> bool:
+    """Whether no cell is empty, or as good as."""
+    return all(cells) and not any(map(str.isspace, cells))
