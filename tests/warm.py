@@ -153,7 +153,6 @@ _COMMANDS = [
     "anyio._backends._asyncio",
     "anyio._core._signals",
     "httpcore",
-    "httpx_aiohttp",
     *(
         f"nanobanana_batch.{name}"
         for name in (

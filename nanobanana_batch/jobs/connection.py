@@ -179,11 +179,11 @@ def prepare(
         BadSurroundings: the environment's proxies or certificates cannot be used.
     """
     from nanobanana_batch.providers.profile import check_address, identity, load_profile, moved_to
-    from nanobanana_batch.providers.trust import check_key_log
+    from nanobanana_batch.providers.proxies import named_proxy
+    from nanobanana_batch.providers.trust import check_key_log, tls_context
 
     check_key_log()
     from nanobanana_batch.providers.tasks.api import account_mark
-    from nanobanana_batch.providers.transports import check_surroundings
 
     profile = load_profile(connection.provider)
     calls_back, debug = profile.callback_field is not None, connection.debug
@@ -202,7 +202,9 @@ def prepare(
     if is_built_in(connection.provider):
         profile = moved_to(profile, address)
     key = api_key(connection, profile, or_else) if needs_key else _key_at_hand(connection, profile)
-    check_surroundings(address)
+    if not address.is_loopback:
+        tls_context()
+        named_proxy("https")
 
     def connect(folder: Path, observer: Observer | None) -> AbstractAsyncContextManager[Provider]:
         return _open_api(profile, address, key, submits_at_once, observer, debug=debug)

@@ -121,10 +121,13 @@ class _Asked:
 def _fitted(order: Order, settings: Settings, tally: Tally) -> Settings:
     """What so many descriptors as this process may have are enough for."""
     from nanobanana_batch.engine.limits.descriptors import fitted
+
+    settings = replace(settings, asks_resting=False)
+    if not order.callback_route:
+        return fitted(settings, tally, callbacks=0)
     from nanobanana_batch.receiver import CONNECTIONS
 
-    callbacks = CONNECTIONS if order.callback_route else 0
-    return fitted(replace(settings, asks_resting=False), tally, callbacks=callbacks)
+    return fitted(settings, tally, callbacks=CONNECTIONS)
 
 
 def _rows(

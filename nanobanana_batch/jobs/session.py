@@ -58,15 +58,15 @@ def make_callback_route(url: str | None, listen: str | None) -> CallbackRoute | 
     Raises:
         UsageError: an address is malformed, or there is one without the other.
     """
-    from nanobanana_batch.engine.callback_urls import check_callback_url
-    from nanobanana_batch.receiver import parse_address
-
     if url is None:
         if listen is not None:
             raise UsageError(
                 "--callback-listen needs --callback-url: the https address at which the provider can call."
             )
         return None
+    from nanobanana_batch.engine.callback_urls import check_callback_url
+    from nanobanana_batch.receiver import parse_address
+
     return CallbackRoute(check_callback_url(url), parse_address(listen or _LISTEN))
 
 

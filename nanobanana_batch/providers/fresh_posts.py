@@ -12,11 +12,10 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any, cast
+from urllib.parse import urlsplit
 
-import httpx
 from httptools import HttpResponseParser
 
 from nanobanana_batch.providers.trust import tls_context
@@ -49,12 +48,15 @@ class FreshPosts:
     """POSTs to one address, `at_once` at most, each on a connection that nothing was sent on before."""
 
     def __init__(self, url: str, headers: Mapping[str, str], at_once: int, connect_s: float) -> None:
-        at = httpx.URL(url)
-        self._url = url
-        self._host, self._port = at.raw_host.decode(), at.port or (443 if at.scheme == "https" else 80)
+        at = urlsplit(url)
+        usual = 443 if at.scheme == "https" else 80
+        self._path = at.path
+        self._host, self._port = at.hostname or "", at.port or usual
         self._is_address = _is_address(self._host)
         self._tls = tls_context() if at.scheme == "https" else None
-        always = {"Host": at.netloc.decode(), "Accept": "*/*", "Connection": "keep-alive"}
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        named = host if self._port == usual else f"{host}:{self._port}"
+        always = {"Host": named, "Accept": "*/*", "Connection": "keep-alive"}
         self._headers = _lines({**always, **headers})
         self._connect_s = connect_s
         self._free = asyncio.Semaphore(at_once)
@@ -119,12 +121,7 @@ class FreshPosts:
 
     def _head(self, route: str, headers: Mapping[str, str], size_bytes: int) -> bytes:
         own = _lines({**headers, "Content-Length": str(size_bytes)})
-        return f"POST {_target(self._url, route)} HTTP/1.1\r\n{self._headers}{own}\r\n".encode("ascii")
-
-
-@lru_cache
-def _target(url: str, route: str) -> str:
-    return httpx.URL(f"{url}{route}").raw_path.decode("ascii")
+        return f"POST {self._path}{route} HTTP/1.1\r\n{self._headers}{own}\r\n".encode("ascii")
 
 
 def _lines(headers: Mapping[str, str]) -> str:

@@ -3,8 +3,8 @@
 Paid requests go without kept connections: a fresh connection tells exactly whether anything was sent,
 where a kept one may have been closed by the server in the same moment. Straight to the provider that is
 `fresh_posts`, through a proxy httpx's own transport. Reads and downloads, which cost nothing, go over
-aiohttp's pool, which stays fast with hundreds of connections where httpx's own does not. The errors of
-that bridge are never asked whether something was sent: it reports a lost reply as a connect timeout.
+aiohttp's pool, which stays fast with hundreds of connections where httpx's own does not. httpx is loaded
+where a proxy or a local file needs it: it takes as long as some sixty rows.
 """
 
 from __future__ import annotations
@@ -14,21 +14,29 @@ import traceback
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
-from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, BinaryIO, cast
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import anyio
-import httpx
 
 from nanobanana_batch.providers.bodies import ASKED_FOR, unpacked
 from nanobanana_batch.providers.failure_words import failure_words as _words
 from nanobanana_batch.providers.fresh_posts import FreshPosts, Headers, NotConnected, texts
+from nanobanana_batch.providers.kept import Answer, Kept, kept_to
 from nanobanana_batch.providers.profile import Address
 from nanobanana_batch.providers.proxies import proxy_for
-from nanobanana_batch.providers.transports import PooledTransport, Steps, own_transport
 from nanobanana_batch.providers.watch import Seen, Watch
 
+if TYPE_CHECKING:
+    from http.cookiejar import CookieJar
+
+    import httpx
+
+    from nanobanana_batch.providers.transports import Steps
+
 MAX_REPLY_BYTES = 16 << 20
+_SOCKS_KEPT = 16
+"""Connections through a SOCKS proxy that are kept for the next request."""
 _LONGEST_CAUSE = 40_000
 """Characters of a traceback; a longer one quotes what came."""
 
@@ -68,31 +76,33 @@ class NoReply(Exception):
         self.head = head
 
 
-NOTHING_SENT: dict[type[Exception], str] = {
-    httpx.ConnectError: "the connection was not made (refused, unreachable, name not found, TLS failed)",
-    httpx.ConnectTimeout: "the connection was not made in time",
-    httpx.PoolTimeout: "there was no free connection",
-    httpx.UnsupportedProtocol: "the address is no http(s) address",
-    httpx.ProxyError: "the proxy refused to connect",
-}
-"""The errors of httpx's own transport after which nothing was sent; after others something may be."""
-
-
 class _Client:
     """Requests to one address with the key: it goes nowhere else, since no redirect is followed."""
 
-    def __init__(self, base_url: str, client: httpx.AsyncClient, watch: Watch, deadline_s: float) -> None:
+    def __init__(
+        self, base_url: str, make: Callable[[], httpx.AsyncClient], watch: Watch, deadline_s: float
+    ) -> None:
         self._base_url = base_url
-        self._client = client
+        self._make = make
         self._watch = watch
         self._deadline_s = deadline_s
 
+    @cached_property
+    def _client(self) -> httpx.AsyncClient:
+        return self._make()
+
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._client.aclose()
+        if "_client" in vars(self):
+            await self._client.aclose()
 
-    async def _reply(self, seen: Seen, steps: Steps, method: str, path: str, **content: Any) -> Reply:
-        """Send once and read the whole reply; the library's own errors."""
+    async def _reply(self, seen: Seen, method: str, path: str, **content: Any) -> Reply:
+        """Send once over httpx and read the whole reply; the library's own errors."""
+        from nanobanana_batch.providers.transports import Steps
+
+        return await self._stepwise(seen, Steps(), method, path, **content)
+
+    async def _stepwise(self, seen: Seen, steps: Steps, method: str, path: str, **content: Any) -> Reply:
         url, told = f"{self._base_url}{path}", {"trace": steps}
         async with steps.closing_what_failed():
             with anyio.fail_after(self._deadline_s):
@@ -131,19 +141,16 @@ class PaidHttp(_Client):
     def __init__(
         self, address: Address, headers: Mapping[str, str], at_once: int, timeouts: Timeouts, watch: Watch
     ) -> None:
-        client = httpx.AsyncClient(
-            headers=_asking(headers),
-            transport=own_transport(
-                address.url, httpx.Limits(max_connections=at_once, max_keepalive_connections=0)
-            ),
-            timeout=httpx.Timeout(timeouts.read_s, connect=timeouts.connect_s, read=timeouts.paid_s),
-            follow_redirects=False,
-            cookies=_no_cookies(),
+        limits = {"max_connections": at_once, "max_keepalive_connections": 0}
+        waits = {"timeout": timeouts.read_s, "connect": timeouts.connect_s, "read": timeouts.paid_s}
+        super().__init__(
+            address.url, lambda: _over_httpx(address, headers, limits, waits), watch, timeouts.paid_s
         )
-        super().__init__(address.url, client, watch, timeouts.paid_s)
         self._straight: FreshPosts | None = None
         if proxy_for(address.url) is None:
             self._straight = FreshPosts(address.url, _asking(headers), at_once, timeouts.connect_s)
+        else:
+            self._client = self._make()  # now: what is wrong with the surroundings is no lost reply
 
     async def post(self, route: str, body: bytes, headers: Mapping[str, str]) -> Reply:
         """Send once and read the whole reply.
@@ -159,9 +166,11 @@ class PaidHttp(_Client):
                 return await self._post_straight(self._straight, seen, route, body, headers)
 
     async def _post(self, seen: Seen, route: str, body: bytes, headers: Mapping[str, str]) -> Reply:
+        from nanobanana_batch.providers.transports import Steps
+
         steps = Steps()
         with self._or_nothing_sent(steps), self._or_no_reply(seen), self._or_not_connected():
-            return await self._reply(seen, steps, "POST", route, content=body, headers=headers)
+            return await self._stepwise(seen, steps, "POST", route, content=body, headers=headers)
 
     async def _post_straight(
         self, straight: FreshPosts, seen: Seen, route: str, body: bytes, headers: Mapping[str, str]
@@ -184,10 +193,13 @@ class PaidHttp(_Client):
 
     @contextmanager
     def _or_not_connected(self) -> Iterator[None]:
+        from nanobanana_batch.providers.transports import NOTHING_SENT
+
         try:
             yield
         except tuple(NOTHING_SENT) as error:
-            raise NothingSent(f"{NOTHING_SENT[_listed(error)]}: {self._words(error)}") from self._shown(error)
+            why = next(said for kind, said in NOTHING_SENT.items() if isinstance(error, kind))
+            raise NothingSent(f"{why}: {self._words(error)}") from self._shown(error)
 
     @contextmanager
     def _or_nothing_sent(self, steps: Steps) -> Iterator[None]:
@@ -206,14 +218,10 @@ class FilesHttp(_Client):
     def __init__(
         self, address: Address, headers: Mapping[str, str], timeouts: Timeouts, watch: Watch
     ) -> None:
-        client = httpx.AsyncClient(
-            headers=_asking(headers),
-            transport=own_transport(address.url, httpx.Limits()),
-            timeout=httpx.Timeout(timeouts.read_s, connect=timeouts.connect_s),
-            follow_redirects=False,
-            cookies=_no_cookies(),
+        waits = {"timeout": timeouts.read_s, "connect": timeouts.connect_s}
+        super().__init__(
+            address.url, lambda: _over_httpx(address, headers, {}, waits), watch, timeouts.link_s
         )
-        super().__init__(address.url, client, watch, timeouts.link_s)
 
     async def request(
         self,
@@ -231,23 +239,32 @@ class FilesHttp(_Client):
         files = {"file": file} if file is not None else None
         size_bytes = os.fstat(file[1].fileno()).st_size if file is not None else 0
         with self._watch.exchange(method, route, size_bytes) as seen, self._or_no_reply(seen):
-            return await self._reply(seen, Steps(), method, route.format(**parts), files=files, data=fields)
+            return await self._reply(seen, method, route.format(**parts), files=files, data=fields)
 
 
 class FreeHttp(_Client):
-    """Reads, which cost nothing."""
+    """Reads, which cost nothing: over connections that are kept; through a SOCKS proxy httpx leads."""
 
     def __init__(
         self, address: Address, headers: Mapping[str, str], timeouts: Timeouts, watch: Watch
     ) -> None:
-        client = httpx.AsyncClient(
-            headers=_asking(headers),
-            timeout=httpx.Timeout(timeouts.read_s, connect=timeouts.connect_s),
-            transport=PooledTransport(),
-            follow_redirects=False,
-            cookies=_no_cookies(),
+        limits = {"max_connections": None, "max_keepalive_connections": _SOCKS_KEPT}
+        waits = {"timeout": timeouts.read_s, "connect": timeouts.connect_s}
+        super().__init__(
+            address.url, lambda: _over_httpx(address, headers, limits, waits), watch, timeouts.free_s
         )
-        super().__init__(address.url, client, watch, timeouts.free_s)
+        self._headers, self._timeouts = _asking(headers), timeouts
+
+    @cached_property
+    def _kept(self) -> Kept | None:
+        waits = self._timeouts
+        return kept_to(self._base_url, self._headers, waits.connect_s, waits.read_s)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await super().aclose()
+        if (kept := vars(self).get("_kept")) is not None:
+            await kept.aclose()
 
     async def request(
         self, method: str, route: str, content: bytes | None = None, query: str = "", **parts: str
@@ -257,10 +274,19 @@ class FreeHttp(_Client):
         Raises:
             NoReply: no complete reply came.
         """
-        headers = {"Content-Type": "application/json"} if content is not None else None
+        headers = {"Content-Type": "application/json"} if content is not None else {}
         path = route.format(**parts) + (f"?{query}" if query else "")
         with self._watch.exchange(method, route, len(content or b"")) as seen, self._or_no_reply(seen):
-            return await self._reply(seen, Steps(), method, path, content=content, headers=headers)
+            if self._kept is None:
+                return await self._reply(seen, method, path, content=content, headers=headers)
+            with anyio.fail_after(self._deadline_s):
+                url = f"{self._base_url}{path}"
+                async with self._kept.answer(method, url, content, headers) as answer:
+                    return await self._heard(seen, answer)
+
+    async def _heard(self, seen: Seen, answer: Answer) -> Reply:
+        _hear(answer.status, answer.headers, seen, self._watch)
+        return await _put_together(answer.chunks(), seen, self._watch, lambda: answer.received_bytes)
 
 
 def _hear(status: int, headers: Mapping[str, str], seen: Seen, watch: Watch) -> None:
@@ -307,10 +333,27 @@ def _asking(headers: Mapping[str, str]) -> dict[str, str]:
     return {**headers, "Accept-Encoding": ASKED_FOR}
 
 
+def _over_httpx(
+    address: Address,
+    headers: Mapping[str, str],
+    limits: Mapping[str, int | None],
+    waits: Mapping[str, float],
+) -> httpx.AsyncClient:
+    import httpx
+
+    from nanobanana_batch.providers.transports import own_transport
+
+    return httpx.AsyncClient(
+        headers=_asking(headers),
+        transport=own_transport(address.url, httpx.Limits(**limits)),
+        timeout=httpx.Timeout(**waits),
+        follow_redirects=False,
+        cookies=_no_cookies(),
+    )
+
+
 def _no_cookies() -> CookieJar:
     """A jar that takes none: each request stands for itself."""
+    from http.cookiejar import CookieJar, DefaultCookiePolicy
+
     return CookieJar(DefaultCookiePolicy(allowed_domains=[]))
-
-
-def _listed(error: Exception) -> type[Exception]:
-    return next(kind for kind in NOTHING_SENT if isinstance(error, kind))

@@ -9,7 +9,6 @@ from contextlib import aclosing, asynccontextmanager
 from urllib.parse import urljoin, urlsplit
 
 import anyio
-import httpx
 
 from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.providers.bodies import unpacked
@@ -72,7 +71,7 @@ class LinkHttp:
                 return await self._followed(url)
         except LinkFailed:
             raise
-        except (httpx.InvalidURL, ValueError) as error:
+        except ValueError as error:
             # In whatever form, these quote the link, or the part of it that they do not like.
             raise LinkFailed(f"the link cannot be opened: it is malformed ({type(error).__name__})") from None
         except Exception as error:
@@ -154,13 +153,18 @@ def as_sent(url: str) -> str:
     """An address as it goes out: one that is plain as it is spelt, of others what is no ASCII encoded.
 
     Raises:
-        httpx.InvalidURL: it is none of HTTP.
+        ValueError: it is none of HTTP.
     """
     if _PLAIN.fullmatch(url):
         return url
-    found = httpx.URL(url)
+    import httpx
+
+    try:
+        found = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ValueError(str(error)) from None
     if found.scheme not in ("http", "https") or not found.host:
-        raise httpx.InvalidURL("")
+        raise ValueError
     return str(found)
 
 

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import aiohttp
-import httpx
 from yarl import URL
 
 from nanobanana_batch.providers.link_rules import LinkRules, public_sockets
 from nanobanana_batch.providers.proxies import Proxy
-from nanobanana_batch.providers.transports import Steps, own_transport
 from nanobanana_batch.providers.trust import no_tls, tls_context
+
+if TYPE_CHECKING:
+    import httpx
 
 PIECE_BYTES = 1 << 19
 """So much of a body may wait in memory for who writes it."""
@@ -150,11 +151,19 @@ class _OfAiohttp:
 
 class _OverSocks:
     def __init__(self, url: str, manner: Manner) -> None:
+        import httpx
+
+        from nanobanana_batch.providers.transports import own_transport
+
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=_SOCKS_KEPT)
         self._manner = manner
         self._transport = own_transport(url, limits)
 
     async def get(self, url: str) -> LinkAnswer:
+        import httpx
+
+        from nanobanana_batch.providers.transports import Steps
+
         steps, manner = Steps(), self._manner
         timeout = httpx.Timeout(manner.read_s, connect=manner.connect_s).as_dict()
         request = httpx.Request(

@@ -13,15 +13,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Never, ParamSpec
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Never, ParamSpec
 
 from nanobanana_batch.engine.tally import Tally
 from nanobanana_batch.live.watch import Watch
 from nanobanana_batch.screen.live_text import block, log_line
 from nanobanana_batch.visible import visible
 from nanobanana_batch.wording import clock_text
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 Words = ParamSpec("Words")
 
@@ -75,6 +76,9 @@ class _Block:
     """A bar and the lines below it; there from when the work begins until it ends."""
 
     def __init__(self, tally: Tally) -> None:
+        from tqdm import tqdm
+
+        self._tqdm = tqdm
         self._tally = tally
         self._watch = Watch(tally)
         self._bar: tqdm[Never] | None = None
@@ -86,7 +90,7 @@ class _Block:
         wrapped = [
             textwrap.fill(line, _width(), break_long_words=False, break_on_hyphens=False) for line in lines
         ]
-        tqdm.write("\n".join(wrapped), file=sys.stderr)
+        self._tqdm.write("\n".join(wrapped), file=sys.stderr)
 
     def draw(self) -> None:
         """How it stands now."""
@@ -94,7 +98,7 @@ class _Block:
         if self._bar is None:
             if not self._tally.is_going:
                 return
-            self._bar = tqdm(total=0, unit="row", bar_format=_BAR, dynamic_ncols=True, position=0)
+            self._bar = self._tqdm(total=0, unit="row", bar_format=_BAR, dynamic_ncols=True, position=0)
         self._bar.total, self._bar.n = live.rows, live.ended
         self._bar.refresh()
         texts = block(live, _width())
@@ -105,7 +109,7 @@ class _Block:
             line.refresh()
 
     def _line(self, position: int) -> tqdm[Never]:
-        return tqdm(total=0, bar_format="{desc}", dynamic_ncols=True, leave=False, position=position)
+        return self._tqdm(total=0, bar_format="{desc}", dynamic_ncols=True, leave=False, position=position)
 
     def end(self) -> None:
         """The lines go, the bar stays."""

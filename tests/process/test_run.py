@@ -7,6 +7,8 @@ import os
 import re
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -54,6 +56,24 @@ def test_a_manifest_becomes_images_and_results(tmp_path: Path) -> None:
         second = it.finish()
     assert second.returncode == 0
     assert (it.out / "results.csv").stat().st_mtime_ns == written
+
+
+def test_a_run_without_a_proxy_loads_neither_httpx_nor_what_it_does_not_show(tmp_path: Path) -> None:
+    """They take as long as some hundred rows; no library of the tests (trio) comes in with them either."""
+    program = (
+        "import atexit, sys; heavy = {'httpx', 'httpcore', 'trio', 'h11', 'tqdm'};"
+        "atexit.register(lambda: print(sorted(heavy & set(sys.modules)))); from nanobanana_batch.cli import main; main()"
+    )
+    with bench(tmp_path, small_manifest(tmp_path, 2), latency_s=0.1) as it:
+        words = ["run", str(it.manifest), *it.where, "--out", str(it.out), "--no-progress"]
+        ended = subprocess.run(
+            [sys.executable, "-c", program, *words],
+            env={**os.environ, "EVOLINK_API_KEY": KEY},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+    assert (ended.returncode, ended.stdout) == (0, "[]\n"), ended.stderr
 
 
 def test_local_needs_no_key_and_resumes_on_its_own_data(tmp_path: Path) -> None:

@@ -17,10 +17,11 @@ import pytest
 from nanobanana_batch.model import TaskMade
 from nanobanana_batch.providers import http
 from nanobanana_batch.providers.base import Listing, NotSent, Rejected, Unknown
-from nanobanana_batch.providers.http import NOTHING_SENT, NoReply, NothingSent, PaidHttp, Reply, Timeouts
+from nanobanana_batch.providers.http import NoReply, NothingSent, PaidHttp, Reply, Timeouts
 from nanobanana_batch.providers.profile import check_address, load_profile
 from nanobanana_batch.providers.proxies import Proxy
 from nanobanana_batch.providers.tasks.api import TaskApi, open_task_api
+from nanobanana_batch.providers.transports import NOTHING_SENT
 
 KEY = "canary-key-91b2"
 QUICK = Timeouts(connect_s=5, read_s=5, paid_s=5, free_s=5, link_s=5)

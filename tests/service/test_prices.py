@@ -316,7 +316,7 @@ def test_neither_help_nor_a_plan_loads_the_http_library(shop: Shop) -> None:
     program = (
         "import sys; from nanobanana_batch.cli import commands;"
         "commands.main(sys.argv[1:], standalone_mode=False);"
-        "print(sorted({'httpx', 'aiohttp', 'httpx_aiohttp'} & set(sys.modules)))"
+        "print(sorted({'httpx', 'aiohttp'} & set(sys.modules)))"
     )
     for words in (
         ["plan", "cats.yaml", "--provider", shop.profile()],

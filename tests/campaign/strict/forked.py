@@ -23,7 +23,6 @@ _PR_SET_PDEATHSIG = 1
 _MOST_DESCRIPTORS = 1024
 _LAZY = {
     "aiohttp",
-    "httpx_aiohttp",
     "anyio._backends._asyncio",
     "PIL.PngImagePlugin",
     "tqdm",
