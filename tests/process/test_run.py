@@ -62,7 +62,8 @@ def test_a_run_without_a_proxy_loads_neither_httpx_nor_what_it_does_not_show(tmp
     """They take as long as some hundred rows; no library of the tests (trio) comes in with them either."""
     program = (
         "import atexit, sys; heavy = {'httpx', 'httpcore', 'trio', 'h11', 'tqdm'};"
-        "atexit.register(lambda: print(sorted(heavy & set(sys.modules)))); from nanobanana_batch.cli import main; main()"
+        "atexit.register(lambda: print(sorted(heavy & set(sys.modules))));"
+        "from nanobanana_batch.cli import main; main()"
     )
     with bench(tmp_path, small_manifest(tmp_path, 2), latency_s=0.1) as it:
         words = ["run", str(it.manifest), *it.where, "--out", str(it.out), "--no-progress"]
