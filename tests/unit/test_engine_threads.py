@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Awaitable, Callable
 
@@ -75,21 +76,29 @@ def test_no_more_threads_are_begun_than_there_may_be(monkeypatch: pytest.MonkeyP
 
 def test_who_is_cancelled_waits_for_the_end_of_the_call() -> None:
     """Else its file would be closed under the thread that writes to it."""
-    may_end, ended = threading.Event(), threading.Event()
+    may_end, ended = threading.Event(), list[str]()
 
     def call() -> None:
         may_end.wait()
-        ended.set()
+        ended.append("call")
+
+    async def caller() -> None:
+        try:
+            await in_thread(call)
+        finally:
+            ended.append("caller")
 
     async def check() -> None:
         async with anyio.create_task_group() as group:
-            group.start_soon(in_thread, call)
+            group.start_soon(caller)
             await anyio.wait_all_tasks_blocked()
             group.cancel_scope.cancel()
+            with anyio.CancelScope(shield=True):
+                await anyio.wait_all_tasks_blocked()
             may_end.set()
-        assert ended.is_set()
 
     run(check)
+    assert ended == ["call", "caller"]
 
 
 def test_what_is_cancelled_before_it_began_is_not_begun() -> None:
@@ -133,6 +142,7 @@ def test_a_forked_process_has_threads_of_its_own() -> None:
     run(lambda: in_thread(lambda: None))
     child = os.fork()
     if child == 0:
+        signal.alarm(30)
         os._exit(anyio.run(in_thread, lambda: 7))
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 7
