@@ -11,7 +11,7 @@ from nanobanana_batch.engine.ages import Ages
 from nanobanana_batch.engine.callbacks import Callbacks
 from nanobanana_batch.engine.clock import Clock
 from nanobanana_batch.engine.counts import Counts
-from nanobanana_batch.engine.journal import Blocking, Journal, in_thread, log_fact
+from nanobanana_batch.engine.journal import Blocking, Journal, log_fact
 from nanobanana_batch.engine.limits.breaker import Breaker
 from nanobanana_batch.engine.limits.budget import Budget
 from nanobanana_batch.engine.limits.gate import SubmitGate
@@ -31,6 +31,7 @@ from nanobanana_batch.engine.stages.answers import Answers
 from nanobanana_batch.engine.stems import Stems
 from nanobanana_batch.engine.surviving import Far, Surviving
 from nanobanana_batch.engine.tally import Tally
+from nanobanana_batch.engine.threads import in_thread
 from nanobanana_batch.engine.trouble import Patience
 from nanobanana_batch.engine.unfinished import unfinished
 from nanobanana_batch.engine.work import FirstLook, Stop

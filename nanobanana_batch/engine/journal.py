@@ -11,7 +11,6 @@ from functools import cache
 from typing import Protocol, TypeVar
 
 import anyio
-import anyio.to_thread
 
 from nanobanana_batch.errors import StateFailed
 from nanobanana_batch.files.log import Log
@@ -48,11 +47,6 @@ class Blocking(Protocol):
 
     def __call__(self, call: Callable[[], T], /) -> Awaitable[T]:
         """The call's result; an exception of the call is raised here."""
-
-
-async def in_thread(call: Callable[[], T]) -> T:
-    """`Blocking` for real runs: a worker thread; a cancelled caller still waits for it to end."""
-    return await anyio.to_thread.run_sync(call)
 
 
 async def in_place(call: Callable[[], T]) -> T:

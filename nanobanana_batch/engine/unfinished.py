@@ -21,3 +21,8 @@ def unfinished(
         for known in store.open_attempts(phase):
             if known.provider == provider and (settings.asks_resting or not known.rests):
                 yield known
+
+
+def is_any_unfinished(store: Store, provider: str, settings: Settings) -> bool:
+    """Whether there is any; a hundred thousand of them are not read for that."""
+    return any(store.is_any_open(phase, provider, with_resting=settings.asks_resting) for phase in RESUMABLE)

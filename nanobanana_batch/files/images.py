@@ -8,16 +8,16 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from nanobanana_batch.errors import DiskFailed, ImageRejected, SameImage
+from nanobanana_batch.errors import ImageRejected, SameImage
 from nanobanana_batch.file_names import IMAGE_FOLDER
 from nanobanana_batch.files.disk import Disk, as_disk_failure, same_content
 from nanobanana_batch.files.formats import Format, identify
+from nanobanana_batch.files.shared_sync import SharedSync
 from nanobanana_batch.model import Image
 
 EXTENSIONS = ("png", "jpg", "webp")
@@ -34,6 +34,11 @@ def stem_is_taken(folder: Path, stem: str) -> bool:
     """Whether a file of the image folder already has this name with any of our extensions."""
     path = os.path.join(folder, IMAGE_FOLDER, stem)
     return any(os.path.lexists(f"{path}.{extension}") for extension in EXTENSIONS)
+
+
+def names_of_images(disk: Disk, folder: Path) -> SharedSync:
+    """By which the names of all images of an output folder are synced."""
+    return SharedSync(disk, folder / IMAGE_FOLDER)
 
 
 class ImageFile:
@@ -86,21 +91,28 @@ class ImageFile:
         self._count(data)
         self._append(data)
 
-    def finish(self, last: bytes = b"") -> Image:
+    def finish(self, last: bytes = b"", names: SharedSync | None = None) -> Image:
         """Append the last bytes, check, sync and name the file, and sync the name.
+
+        `names`: by which names in the folder are synced together with those of other threads.
 
         Raises:
             SameImage: it is one of those that it is not to be; nothing is kept.
             ImageRejected: it is not one whole image; nothing is kept.
-            DiskFailed: the disk is full or refuses; nothing is kept.
+            DiskFailed: the disk is full or refuses; nothing is kept, or what the next try takes for its own.
         """
-        (found,) = finish_together([(self, last)])
-        if isinstance(found, Exception):
-            raise found
+        found = self._named(last)
+        try:
+            if names is None:
+                self._disk.sync_folder(self._folder)
+            else:
+                names.sync()
+        except OSError as error:
+            raise as_disk_failure(error, f"saving {self._stem}") from error
         return found
 
-    def named(self, last: bytes) -> Image:
-        """As `finish`, but for the name: until `sync_names` power loss can take that."""
+    def _named(self, last: bytes) -> Image:
+        """As `finish`, but for the name: until the folder is synced power loss can take that."""
         if self._fd is None:  # it came in one piece: what is no image does not even touch the disk
             self._count(last)
             found = self._accepted(last)
@@ -122,17 +134,6 @@ class ImageFile:
             sha256=self._hash.hexdigest(),
             file_time=_time_of(path),
         )
-
-    def sync_names(self) -> None:
-        """Make all names in the folder survive power loss, those of other images too.
-
-        Raises:
-            DiskFailed: the disk refuses.
-        """
-        try:
-            self._disk.sync_folder(self._folder)
-        except OSError as error:
-            raise as_disk_failure(error, f"saving {self._stem}") from error
 
     def _count(self, data: bytes) -> None:
         self._size += len(data)
@@ -202,27 +203,6 @@ class ImageFile:
             if same_content(self._temporary, target):
                 return target, False
             number += 1
-
-
-def finish_together(ends: Sequence[tuple[ImageFile, bytes]]) -> list[Image | Exception]:
-    """`ImageFile.finish` of several images of one folder, whose names are synced together, after the last.
-
-    Blocks. In the place of each image that cannot be finished stands its error.
-    """
-    found = [_named_or_error(file, last) for file, last in ends]
-    if any(isinstance(each, Image) for each in found):
-        try:
-            ends[0][0].sync_names()
-        except DiskFailed as error:
-            return [error if isinstance(each, Image) else each for each in found]
-    return found
-
-
-def _named_or_error(file: ImageFile, last: bytes) -> Image | Exception:
-    try:
-        return file.named(last)
-    except (ImageRejected, DiskFailed, SameImage, OSError) as error:
-        return error
 
 
 def _time_of(path: Path) -> float | None:

@@ -292,10 +292,10 @@ def _tell_terms(session: Session) -> None:
 def has_work(session: Session) -> bool:
     """Whether there is anything to send or to collect."""
     from nanobanana_batch.engine.stages.takeover import elsewhere
-    from nanobanana_batch.engine.unfinished import unfinished
+    from nanobanana_batch.engine.unfinished import is_any_unfinished
 
     store, settings, line = session.store, session.settings, session.line
-    if any(True for _ in unfinished(store, line.name, settings)):
+    if is_any_unfinished(store, line.name, settings):
         return True
     if any(True for _ in elsewhere(store, line.name, line.account, settings)):
         return True

@@ -79,6 +79,12 @@ class OpenAttempt:
     """Empty while it is not known what there is."""
 
 
+_FROM = f"""
+FROM attempts JOIN requests USING (request) JOIN rows USING (row)
+WHERE attempts.phase = ? AND attempts.phase != '{Phase.SAVED}'
+  AND (attempts.phase NOT IN ({in_sql({Phase.NOT_SENT, Phase.EXPIRED})}) OR rows.attempt = attempts.attempt)
+"""
+_RESTS = "rows.position IS NULL AND requests.rests_since IS NOT NULL"
 _OPEN = f"""
 SELECT attempts.attempt, attempts.request, attempts.name, attempts.row, attempts.number, rows.row_key,
        rows.id, json_extract(rows.request, '$.model') AS model,
@@ -87,14 +93,20 @@ SELECT attempts.attempt, attempts.request, attempts.name, attempts.row, attempts
        requests.intended_at, requests.sent, coalesce(requests.task_id, '') AS task_id, requests.estimated_s,
        coalesce(requests.accepted_at, requests.intended_at) AS accepted_at,
        coalesce(requests.results, '') AS results, coalesce(attempts.error_message, '') AS error_message,
-       rows.position IS NULL AND requests.rests_since IS NOT NULL AS rests,
+       {_RESTS} AS rests,
        (SELECT json_group_array(json_array(number, phase, links, dies_at, stem, sha256))
         FROM images WHERE images.attempt = attempts.attempt) AS images
-FROM attempts JOIN requests USING (request) JOIN rows USING (row)
-WHERE attempts.phase = ? AND attempts.phase != '{Phase.SAVED}'
-  AND (attempts.phase NOT IN ({in_sql({Phase.NOT_SENT, Phase.EXPIRED})}) OR rows.attempt = attempts.attempt)
+{_FROM}
 ORDER BY (SELECT min(dies_at) FROM images WHERE images.attempt = attempts.attempt), attempts.attempt
 """
+
+
+_ANY = f"SELECT 1 AS found {_FROM} AND requests.provider = ? AND (? OR NOT ({_RESTS})) LIMIT 1"
+
+
+def is_any_open(read: Named, phase: Phase, provider: str, *, with_resting: bool) -> bool:
+    """Whether a provider has an attempt in a phase, without reading any."""
+    return any(True for _ in read(_ANY, phase, provider, with_resting))
 
 
 def open_attempts(read: Named, phase: Phase) -> list[OpenAttempt]:

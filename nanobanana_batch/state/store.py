@@ -24,7 +24,7 @@ from nanobanana_batch.state.doubts import Doubts
 from nanobanana_batch.state.facts import Fact
 from nanobanana_batch.state.ledger import Chain, Witness, chain_of, refuse_less_known, told, told_anew
 from nanobanana_batch.state.lifecycle import OPEN, ImagePhase, Phase, in_sql
-from nanobanana_batch.state.open_attempts import OpenAttempt, open_attempts
+from nanobanana_batch.state.open_attempts import OpenAttempt, is_any_open, open_attempts
 from nanobanana_batch.state.opening import refuse_foreign_journal, refuse_other_names, unusable
 from nanobanana_batch.state.prices import (
     CREDITS_OF_ENDED,
@@ -307,6 +307,10 @@ class Store:
     def open_attempts(self, phase: Phase) -> list[OpenAttempt]:
         """All attempts in a phase, those whose links die first at the front; of saved ones none is open."""
         return open_attempts(self._read_named, phase)
+
+    def is_any_open(self, phase: Phase, provider: str, *, with_resting: bool) -> bool:
+        """Whether a provider has an attempt in a phase; `with_resting`: one that rests is one, too."""
+        return is_any_open(self._read_named, phase, provider, with_resting=with_resting)
 
     def open_elsewhere(self, provider: str) -> dict[str, int]:
         """How many unfinished attempts belong to each other provider."""

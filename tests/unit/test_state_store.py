@@ -343,6 +343,33 @@ def test_names_of_files_are_compared_without_case(store: Store) -> None:
     assert not store.stem_is_taken("cats")
 
 
+@pytest.mark.parametrize("phase", PATH_TO)
+@pytest.mark.parametrize("is_paid_again", [False, True])
+def test_whether_anything_is_open_is_what_reading_it_would_show(
+    store: Store, phase: Phase, is_paid_again: bool
+) -> None:
+    """In each phase, of each provider, also of what another attempt has come after."""
+    store.apply([intent(1), *(FACTS[name](1) for name in PATH_TO[phase])])
+    if is_paid_again and phase in {Phase.FAILED, Phase.REFUSED, Phase.REJECTED, Phase.EXPIRED}:
+        store.apply([intent(1, 2, 2), FACTS["Rejected"](2)])
+    for other in Phase:
+        for provider in ("p", "q"):
+            shown = [one for one in store.open_attempts(other) if one.provider == provider]
+            for with_resting in (True, False):
+                is_any = store.is_any_open(other, provider, with_resting=with_resting)
+                assert is_any == any(with_resting or not one.rests for one in shown)
+
+
+def test_what_rests_is_open_only_for_who_asks_for_that(store: Store) -> None:
+    """Its row has left the manifest, and all that is free was asked about it."""
+    store.apply([intent(1), FACTS["Unanswered"](1)])
+    take(store, drafts("other"))
+    store.apply([facts.Rested(1, 5.0)])
+    assert [one.rests for one in store.open_attempts(Phase.UNKNOWN)] == [True]
+    assert store.is_any_open(Phase.UNKNOWN, "p", with_resting=True)
+    assert not store.is_any_open(Phase.UNKNOWN, "p", with_resting=False)
+
+
 def test_what_belongs_to_another_provider_is_counted(store: Store) -> None:
     """Only unfinished attempts, each under its provider's name."""
     store.apply([intent(1, attempt=1, provider="a"), FACTS["Accepted"](1)])

@@ -15,18 +15,19 @@ from typing import Protocol
 
 import anyio
 
+from nanobanana_batch.engine.journal import Blocking
 from nanobanana_batch.engine.limits.pace import backoff_s
 from nanobanana_batch.engine.limits.space import Space
 from nanobanana_batch.engine.parts import Collecting, Files, Record
 from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.engine.stages.results import image_of_results, release
-from nanobanana_batch.engine.stages.saving import Saver
 from nanobanana_batch.engine.trouble import DISK, host_of
 from nanobanana_batch.engine.work import Stop, Work
 from nanobanana_batch.errors import DiskFailed, ImageRejected, LinkFailed, SameImage
 from nanobanana_batch.fidelity import most_pixels
 from nanobanana_batch.files.disk import as_disk_failure
-from nanobanana_batch.files.images import ImageFile
+from nanobanana_batch.files.images import ImageFile, names_of_images
+from nanobanana_batch.files.shared_sync import SharedSync
 from nanobanana_batch.model import Image
 from nanobanana_batch.providers.base import Provider
 from nanobanana_batch.state import facts
@@ -79,7 +80,7 @@ class Downloader:
         self._collecting = collecting
         self._waiting = waiting
         self._on_missing = on_missing
-        self._saver = Saver(record.blocking)
+        self._names = names_of_images(files.disk, files.folder)
         self._queue: list[tuple[float, int, Work]] = []
         self._order = itertools.count()
         self._arrived = anyio.Event()
@@ -186,7 +187,7 @@ class Downloader:
                     if last:
                         await self._record.blocking(lambda data=last: file.write(data))  # type: ignore[misc]
                     last = piece
-                return await self._saver.finish(file, last)
+                return await finished(self._record.blocking, file, last, self._names)
 
     def _fetch_fewer(self, began_at: float) -> bool:
         """This process may not open as many files as it wants to: half as many images at once.
@@ -245,6 +246,17 @@ class Downloader:
         why = "its links are dead and the provider has no others"
         await self._record.journal.record(facts.Expired(work.attempt, why, self._record.now()))
         self._waiting().give_back(work)
+
+
+async def finished(blocking: Blocking, file: ImageFile, last: bytes, names: SharedSync) -> Image:
+    """`ImageFile.finish` in a thread of its own: disks sync several at once. What is whole is not cancelled.
+
+    Raises:
+        SameImage, ImageRejected, DiskFailed: as there.
+    """
+    with anyio.CancelScope(shield=True):
+        return await blocking(lambda: file.finish(last, names))
+    raise AssertionError("a scope that nobody cancels has swallowed an error")
 
 
 def _place(image: OwedImage) -> str:

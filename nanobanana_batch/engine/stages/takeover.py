@@ -78,6 +78,8 @@ def elsewhere(
     By a person's word a provider's own are settled first: what another account has at another host is paid
     for again only by one that has nothing of its own to settle.
     """
+    if not store.open_elsewhere(provider):
+        return
     spoken_of = RUNNING if settings.gives_up else frozenset[Phase]()
     if settings.on_unknown is OnUnknown.RESUBMIT:
         spoken_of = UNANSWERED
