@@ -21,11 +21,10 @@ from nanobanana_batch.jobs.session import count_up
 from nanobanana_batch.model import Request, RowStatus
 from nanobanana_batch.providers.base import SubmitOutcome
 from nanobanana_batch.sharing.coordinator import Coordinator
-from nanobanana_batch.sharing.link import LinkLost
+from nanobanana_batch.sharing.link import Link, LinkLost
 from nanobanana_batch.sharing.values import Grant, Limits, Report
 from nanobanana_batch.state.prices import price_class
 from nanobanana_batch.state.reader import open_reader
-from nanobanana_batch.state.store import Store
 from tests.unit.night import PROMPTS, Night
 from tests.unit.test_engine_budget import Shop
 
@@ -92,20 +91,22 @@ def links(several: list[Night], **limits: object) -> list[Near]:
     return [Near(coordinator, number) for number in range(1, len(several) + 1)]
 
 
-async def go(it: Night, link: Near) -> None:
+async def go(it: Night, link: Link) -> None:
     """One run of one shard."""
     it.folder.joinpath(IMAGE_FOLDER).mkdir(parents=True, exist_ok=True)
     it.stop, it.tally = Stop(it.log), Tally()
-    store = Store(it.folder / STATE_NAME)
+    store = it.make_store(it.folder / STATE_NAME)
     it._take_manifest(store)
     with open_reader(it.folder / STATE_NAME) as reader:
         count_up(it.tally, reader, it.settings.scope)
     parts = it.parts(store)
-    async with anyio.create_task_group() as group:
-        await group.start(shared(parts, link, None).obey)
-        await Run(parts).go()
-        group.cancel_scope.cancel()
-    store.close()
+    try:
+        async with anyio.create_task_group() as group:
+            await group.start(shared(parts, link, None).obey)
+            await Run(parts).go()
+            group.cancel_scope.cancel()
+    finally:
+        store.close()
 
 
 def run_together(several: list[Night], near: list[Near]) -> None:
@@ -153,7 +154,7 @@ def test_what_is_told_of_prices_is_about_the_requests_that_wait(tmp_path: Path) 
     async def ask() -> tuple[float | None, list[float | None]]:
         (it,) = nights(tmp_path, Busy(), 1, 1, max_credits=100.0)
         it.folder.mkdir(parents=True)
-        store = Store(it.folder / STATE_NAME)
+        store = it.make_store(it.folder / STATE_NAME)
         budget = Budget(100.0, store, lambda request: prices[request.model], Slots(4, Tally()), Stop())
         budget.learn({price_class(Request(model, "")): price for model, price in prices.items()})
         budget.share(1.0, is_all=False)
