@@ -195,6 +195,44 @@ def test_without_answers_it_goes_on_for_a_while_and_never_with_more(tmp_path: Pa
     assert [at for at in shop.sent_at if at >= 400.0]
 
 
+def test_with_an_answer_that_comes_too_late_nothing_is_sent(tmp_path: Path) -> None:
+    """It was granted a minute ago, and is another one's by now; nor while no answer comes at all."""
+    shop = Busy()
+    several = nights(tmp_path, shop, 1, 30, concurrency=2)
+    (link,) = near = links(several)
+    asked_at: list[float] = []
+
+    async def late(report: Report) -> Grant:
+        grant = link.coordinator.exchange(report, anyio.current_time())
+        asked_at.append(anyio.current_time())
+        if 10.0 < asked_at[-1] < 200.0:
+            await anyio.sleep(60.0)
+        return grant
+
+    link.exchange = late  # type: ignore[method-assign]
+    run_together(several, near)
+    assert completed(several) == 30
+    assert [at for at in shop.sent_at if 12.0 < at < 30.0]
+    since = next(at for at in asked_at if at > 10.0)
+    until = next(at for at in asked_at if at > 200.0)
+    assert not [at for at in shop.sent_at if since + 21.0 < at < until]
+    assert [at for at in shop.sent_at if at >= until]
+
+
+def test_what_is_paid_for_is_collected_before_anything_is_granted(tmp_path: Path) -> None:
+    """Links die: a run that goes on reads its tasks at once, whoever shares the limits is out of reach."""
+    shop = Busy()
+    several = nights(tmp_path, shop, 1, 6, concurrency=6)
+    (link,) = near = links(several)
+    assert not ends(several, near, within_s=10.0)
+    assert shop.sent_at
+    shop.sent_at.clear()
+    link.lost_from_s, link.lost_until_s = 0.0, 1e9
+    assert ends(several, near, within_s=600.0)
+    assert completed(several) == 6
+    assert not shop.sent_at
+
+
 def test_the_last_report_frees_what_it_had(tmp_path: Path) -> None:
     """A shard that has ended has nothing in flight, and lends nothing."""
     several = nights(tmp_path, Busy(), 2, 5, max_credits=100.0)

@@ -43,6 +43,7 @@ class Process:
     shard: int
     is_dead: bool = False
     """It says nothing any more, and ends before it writes anything down."""
+    life: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
     async def exchange(self, report: Report) -> Grant:
         """Over a wire that may be cut."""
@@ -91,7 +92,7 @@ class World:
 
     def _limiter(self, *, is_restarted: bool) -> Limiter:
         ahead_s = self._hours()
-        limits = Limits(SHARDS, 12, PER_MIN)
+        limits = Limits(SHARDS, 60, PER_MIN)
         return Limiter(limits, is_restarted=is_restarted, now=lambda: anyio.current_time() + ahead_s)
 
     def _hours(self) -> float:
@@ -99,7 +100,7 @@ class World:
 
     def _night(self, number: int) -> Night:
         prompts = [f"shard {number}: picture {n}" for n in range(ROWS)]
-        how = Settings(concurrency=12, submits_per_min=PER_MIN)
+        how = Settings(concurrency=60, submits_per_min=PER_MIN)
         it, ahead_s = Night(self.folder / str(number), self.shop, prompts, how), self._hours()
         it.now = lambda: anyio.current_time() + 9 * HOUR_S + ahead_s
         return it
@@ -110,7 +111,7 @@ class World:
             process = self.processes[number] = Process(self, number)
             self.nights[number].make_store = process.store
             self.began_at.append(anyio.current_time())
-            with suppress(KeyboardInterrupt, BaseExceptionGroup):
+            with process.life, suppress(KeyboardInterrupt, BaseExceptionGroup):
                 await go(self.nights[number], process)
             if not process.is_dead:
                 return
@@ -124,6 +125,7 @@ class World:
             match self.dice.randrange(4):
                 case 0:
                     self.processes[shard].is_dead = True
+                    self.processes[shard].life.cancel()
                 case 1:
                     self.limiter = self._limiter(is_restarted=True)
                     self.down_until_s = now + self.dice.uniform(0.0, 10.0)
@@ -133,7 +135,7 @@ class World:
                     self.late_s[shard] = self.dice.uniform(25.0, 70.0)
 
     def in_any_minute(self) -> int:
-        """Requests that were taken in the worst one, beyond the first one of each process: these wait for none."""
+        """Requests that were taken in the worst one; the first of each process waits for none."""
         first, sent = sorted(self.began_at), sorted(self.shop.sent_at)
 
         def within(times: list[float], since: float) -> int:

@@ -65,7 +65,7 @@ class SubmitGate:
 
     @property
     def _is_shut(self) -> bool:
-        """Looked at whenever something is sent: who was stopped meanwhile, and goes on, sees that it is late."""
+        """Asked whenever something is sent: who was stopped, and goes on, sees that it is late."""
         return bool(self._written or self._is_paused or anyio.current_time() >= self._until_s)
 
     def pause(self, is_paused: bool, *, until_s: float = math.inf) -> None:

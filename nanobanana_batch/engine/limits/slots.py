@@ -74,7 +74,7 @@ class Slots:
     async def take(self, *, is_paid: bool = False) -> None:
         """Wait for a free slot; first come, first served.
 
-        `is_paid`: for what an earlier run has paid for, which runs whatever this one may do: beyond its share.
+        `is_paid`: for what an earlier run has paid for, and runs whatever this one may do: beyond its share.
         """
         turn = anyio.Event(), is_paid
         self._queue.append(turn)
