@@ -39,7 +39,7 @@ _SENT_IN_S = 2.0
 _AT_REST_PER_MIN = 6.0
 """For what a shard may want to send that has nothing to send."""
 _AHEAD_S, _AHEAD = 3.0, 8
-"""Where the rate is bounded, a shard wants slots for what it has in flight, will send in so long, and some."""
+"""Where a rate bounds all, a shard wants slots for what is in flight, for so many seconds more, and some."""
 _ABSENT_S = 5.0
 """No shard at all is heard for so long: then it is this process that was stopped, or cut off."""
 _STALE_S = 60.0
