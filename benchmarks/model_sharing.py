@@ -67,5 +67,6 @@ def report_of(worker: Worker, grant: Grant) -> Report:
         held_to_per_min=_STUCK_PER_MIN if worker.rate.is_stuck else held,
         trouble=worker.trouble,
         rows_left=worker.left,
+        unsent=worker.slots - worker.running,
         is_finished=worker.is_over,
     )

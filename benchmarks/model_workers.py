@@ -106,7 +106,7 @@ class Worker:
         """Tasks that have ended while nobody could be asked."""
         self._pause_number = 0
         """Of the pause that is going on; a wake-up of an earlier one is none."""
-        self._is_pausing = False
+        self._is_pausing = self._is_at_gate = False
         self.world.at(self.starts_at, self.start)
         up_at = self.world.account.terms.outage[1]
         if up_at < math.inf:
@@ -132,10 +132,10 @@ class Worker:
         """Give senders rows, as far as there are slots."""
         while self.left and self._idle and self.slots < min(self.share, self._bound.at(self.world.now)):
             self.left, self.slots, self._idle = self.left - 1, self.slots + 1, self._idle - 1
-            self._row()
+            self._row(_Request())
 
-    def _row(self) -> None:
-        now, request = self.world.now, _Request()
+    def _row(self, request: _Request) -> None:
+        now = self.world.now
         at = max(now, self._person_at)
         self._person_at = at + (60.0 / self.per_min if self.per_min else 0.0)
         if at > now:
@@ -239,10 +239,9 @@ class Worker:
         """The provider has answered: who waited for a trial goes at once, and reads go on."""
         self._read_all()
         self._failures, self._failing_since = 0, None
-        for request in self._parked:
-            request.wanted_at = self.world.now  # before that it was not for us to say
-        self._line.extend(self._parked)
-        self._parked.clear()
+        parked, self._parked = self._parked, deque()
+        for request in parked:
+            self._row(request)
 
     def _found_nobody(self, request: _Request) -> None:
         request.failed += 1
@@ -285,7 +284,7 @@ class Worker:
             return
         self._is_pausing = False
         if self.is_paused:
-            self._pause()  # another shard tries
+            self._is_at_gate = True  # another shard tries
         elif self.world.account.probe(self.world.now):
             self._read_all()
             self._send_trial()
@@ -310,6 +309,9 @@ class Worker:
     def wake(self) -> None:
         """Whoever shares the limits says that something works again."""
         self._read_works()
+        if self._is_at_gate:
+            self._is_at_gate, self._is_pausing = False, True
+            self._ask_whether_up(self._pause_number)
         self.serve()
 
     def _send_trial(self) -> None:

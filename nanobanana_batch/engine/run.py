@@ -192,14 +192,14 @@ class Run:
                 self._resolver.add(work)
         for work in ready:
             if not work.results:
-                await self._spending.slots.take()
+                await self._spending.slots.take(is_paid=True)
                 self._downloader.add(work)
         for work in answered:
-            await take_slots(self._spending.slots, work)
+            await take_slots(self._spending.slots, work, is_paid=True)
             self._results.add(work)
         for work in running:
             if not work.results:
-                await take_slots(self._spending.slots, work)
+                await take_slots(self._spending.slots, work, is_paid=True)
                 self._waiter.look_now(work)
 
     def _attempts(self, phase: Phase) -> list[Work]:

@@ -1,8 +1,8 @@
 """The one process that divides the person's limits among all shards, and hears how far each is.
 
 It lives as long as the driver. Where it dies alone Ray starts it again: what it knew comes back from the
-shards, each of which says once a second what it may do by its last grant. Until that time is over it grants
-nothing new, since others may have been granted what it does not know of.
+shards, each of which says once a second what it may do by its last grant. Until those that it has not
+heard send nothing any more by what the one before has granted, it grants nothing new.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from dataclasses import replace
 from nanobanana_batch.jobs.procs.counts import Counts
 from nanobanana_batch.ray_runner.values import Look
 from nanobanana_batch.sharing.coordinator import Coordinator
-from nanobanana_batch.sharing.link import EVERY_S
+from nanobanana_batch.sharing.link import EVERY_S, PAUSES_AFTER_S
 from nanobanana_batch.sharing.values import Grant, Limits, Report
 
-_SETTLES_S = 5 * EVERY_S
-"""By then each shard that is alive has said how it stands."""
+_SETTLES_S = PAUSES_AFTER_S + EVERY_S
+"""By then a shard that this one has not heard sends nothing any more by what the one before has granted."""
 _MOST_SAID = 1000
 _GATHERING = "who shares the limits was started again, and hears from all first"
 

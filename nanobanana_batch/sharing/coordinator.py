@@ -9,6 +9,7 @@ counts as paid until another process has read its state, and says what that is.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -33,6 +34,14 @@ _MUCH_SLOWER = 0.9
 _NEAR_ITS_SHARE = 0.7
 _SPARE = 1.3
 """A shard that uses less of its share of the rate is left so much more than it uses."""
+_SENT_IN_S = 2.0
+"""Who has few rows left wants no more of the rate than sends them in so long."""
+_AT_REST_PER_MIN = 6.0
+"""For what a shard may want to send that has nothing to send."""
+_AHEAD_S, _AHEAD = 3.0, 8
+"""Where a rate bounds all, a shard wants slots for what is in flight, for so many seconds more, and some."""
+_ABSENT_S = 5.0
+"""No shard at all is heard for so long: then it is this process that was stopped, or cut off."""
 _STALE_S = 60.0
 """A shard that is in trouble so long after another one has come out of it is in a new one."""
 
@@ -48,10 +57,16 @@ class _Known:
     per_min: float
     is_gone: bool = False
     troubled_since: float | None = None
+    is_held: bool = True
+    """It has been told to send nothing: what it used of its share says nothing."""
     is_slower: bool = False
     """It has just been told to slow down, or once more."""
-    taken: list[tuple[float, int]] = field(default_factory=list)
+    taken: deque[tuple[float, int]] = field(default_factory=deque)
     """When, and how many requests were taken by then."""
+    wanted_per_min: float = math.inf
+    """What it could use of the rate, by its last report."""
+    wanted_tasks: float = 0.0
+    """What it could have in flight soon, by its last report."""
 
     @property
     def could_use_more(self) -> bool:
@@ -65,8 +80,8 @@ class _Known:
 
     def per_min_of_late(self, now: float, window_s: float = _WINDOW_S) -> float:
         """Requests a minute that were taken from it in so long."""
-        earlier = [(at, count) for at, count in self.taken if at <= now - window_s]
-        since, before = earlier[-1] if earlier else self.taken[0]
+        earlier = (each for each in reversed(self.taken) if each[0] <= now - window_s)
+        since, before = next(earlier, self.taken[0])
         return 60.0 * (self.taken[-1][1] - before) / max(now - since, 1.0)
 
 
@@ -86,6 +101,8 @@ class Coordinator:
         self._slowed: tuple[float, float] | None = None
         """Requests a minute that passed when some shard was last told to slow down, and when that was."""
         self._recovered_at = -math.inf
+        self._heard_at = math.inf
+        self._active: list[_Known] = []
         self._stop = ""
         self._needs_change = False
         self._was_priced = False
@@ -116,6 +133,13 @@ class Coordinator:
             why = "another process works on this shard"
             return Grant(credits=self._nothing_more(report), why=why, stop=why)
         known = self._heard(report, now)
+        grant = self._granted(known, now)
+        known.is_held = not grant.may_send
+        return grant
+
+    def _granted(self, known: _Known, now: float) -> Grant:
+        report = known.report
+        self._note_active(now)
         self._note_stop(known)
         self._note_trouble(known, now)
         self._note_slower(known, now)
@@ -160,9 +184,13 @@ class Coordinator:
         known.credits = report.committed if report.is_finished else max(report.cap, report.committed)
         known.concurrency = max(report.concurrency, report.in_flight)
         known.per_min = report.per_min or 0.0
+        if known.is_held or report.trouble:
+            known.taken.clear()
         known.taken.append((now, report.accepted))
-        while known.taken[1:2] and known.taken[1][0] <= now - _KEPT_S:
-            known.taken.pop(0)
+        while len(known.taken) > 1 and known.taken[1][0] <= now - _KEPT_S:
+            known.taken.popleft()
+        known.wanted_per_min = self._wanted_per_min(known, now)
+        known.wanted_tasks = self._wanted_tasks(report)
         for kind, price in report.prices.items():
             self._prices[kind] = max(price, self._prices.get(kind, 0.0))
         return known
@@ -179,23 +207,26 @@ class Coordinator:
 
     def _note_slower(self, known: _Known, now: float) -> None:
         """One is told to slow down: all together send no more than what passed, and more again after that."""
-        active = self._active(now)
         if known.is_slower:
-            self._slowed = sum(each.per_min_of_late(now) for each in active), now
-        is_anyone = any(each.report.held_to_per_min is not None for each in active)
-        if self._slowed and not is_anyone and now - self._slowed[1] >= (_FREE_AT - 1.0) / _GROWS_PER_S:
-            self._slowed = None
+            self._slowed = sum(each.per_min_of_late(now) for each in self._active), now
+        if self._slowed and now - self._slowed[1] >= (_FREE_AT - 1.0) / _GROWS_PER_S:
+            is_anyone = any(each.report.held_to_per_min is not None for each in self._active)
+            self._slowed = self._slowed if is_anyone else None
 
-    def _active(self, now: float) -> list[_Known]:
-        """Those that are at work, as far as is known."""
-        return [
+    def _note_active(self, now: float) -> None:
+        """Which are at work, as far as is known; while this process itself was stopped nobody was silent."""
+        if (missed_s := now - self._heard_at) > _ABSENT_S:
+            for known in self._shards.values():
+                known.at = min(known.at + missed_s, now)
+        self._heard_at = now
+        self._active = [
             known
             for known in self._shards.values()
             if not known.is_gone and not known.report.is_finished and now - known.at <= self._limits.silent_s
         ]
 
-    def _others(self, known: _Known, now: float) -> Iterable[_Known]:
-        return (each for each in self._active(now) if each is not known)
+    def _others(self, known: _Known) -> Iterable[_Known]:
+        return (each for each in self._active if each is not known)
 
     @property
     def _missing(self) -> int:
@@ -227,7 +258,7 @@ class Coordinator:
         """
         troubled = [
             each
-            for each in self._active(now)
+            for each in self._active
             if each.troubled_since is not None
             and (each.troubled_since > self._recovered_at or now - self._recovered_at > _STALE_S)
         ]
@@ -239,39 +270,57 @@ class Coordinator:
         return f"shard {tries.report.shard} tries: {tries.report.trouble}"
 
     def _hold_s(self, known: _Known, now: float) -> float:
-        holds = (each.at + each.report.hold_s - now for each in self._others(known, now))
+        holds = (each.at + each.report.hold_s - now for each in self._others(known))
         return max(0.0, *holds, 0.0)
 
     def _concurrency_of(self, known: _Known, now: float) -> int:
         if known.report.is_finished:
             known.concurrency = 0
             return 0
-        wanted = {each.report.shard: float(each.report.wanted) for each in self._active(now)}
-        fair = int(_shared(self._limits.concurrency, wanted)[known.report.shard] + _ROUNDING)
-        free = self._limits.concurrency - sum(each.concurrency for each in self._others(known, now))
+        wanted = [each.wanted_tasks for each in self._active]
+        of_all = self._limits.concurrency
+        fair = min(_share(of_all, wanted, known.wanted_tasks, lends_spare=True), known.report.wanted)
+        fair = int(fair + _ROUNDING)
+        free = self._limits.concurrency - sum(each.concurrency for each in self._others(known))
         granted = max(0, min(max(fair, 1), free))
         known.concurrency = max(known.concurrency, granted)
         return granted
 
     def _per_min_of(self, known: _Known, now: float) -> float | None:
         """Its share of what the person allows and of what the provider takes; 0: nothing just now."""
-        senders = {each.report.shard: each for each in [*self._active(now), known]}.values()
+        senders = self._active
+        if known.report.is_finished:
+            return 0.0
         share: float | None = None
         if (total := self._limits.per_min) is not None:
-            wanted = {each.report.shard: self._wanted_per_min(each, now) for each in senders}
-            free = total - sum(each.per_min for each in self._others(known, now))
-            share = min(_shared(total, wanted)[known.report.shard], free)
+            wanted = [each.wanted_per_min for each in senders]
+            free = total - sum(each.per_min for each in senders if each is not known)
+            share = min(_share(total, wanted, known.wanted_per_min, lends_spare=True), free)
             share = share if share >= _NOTHING_PER_MIN else 0.0
             known.per_min = max(known.per_min, share)
         if self._slowed is None:
             return share
-        wanted = {each.report.shard: _or_all(each.report.held_to_per_min) for each in senders}
-        of_all = _shared(self._passing_of_all(now), wanted)[known.report.shard]
+        wanted = [_or_all(each.report.held_to_per_min) for each in senders]
+        of_all = _share(self._passing_of_all(now), wanted, _or_all(known.report.held_to_per_min))
         of_all = max(of_all, _LEAST_PER_MIN)
         return of_all if share is None else min(share, of_all)
 
+    def _wanted_tasks(self, report: Report) -> float:
+        """Where a rate bounds all, more slots than that are of no use to it, and may be to others."""
+        if self._limits.per_min is None:
+            return report.wanted
+        soon = (report.per_min or 0.0) / 60.0 * _AHEAD_S + _AHEAD
+        return min(report.wanted, report.in_flight + soon)
+
     def _wanted_per_min(self, known: _Known, now: float) -> float:
-        """What it could use of the rate; all of it, unless it has not come near its share of late."""
+        """What it could use of the rate."""
+        least = (self._limits.per_min or 0.0) / (4 * max(len(self._shards), 1))
+        to_send = known.report.rows_left + known.report.unsent
+        most = max(60.0 * to_send / _SENT_IN_S, min(_AT_REST_PER_MIN, least))
+        return min(max(self._used_per_min(known, now), least), most)
+
+    def _used_per_min(self, known: _Known, now: float) -> float:
+        """What it has used and a little more; all, unless it has not come near its share of late."""
         share = known.report.per_min or 0.0
         window_s = max(_WINDOW_S, 60.0 * _ENOUGH / max(share, _ROUNDING))
         if now - known.taken[0][0] < window_s:
@@ -279,14 +328,13 @@ class Coordinator:
         used = known.per_min_of_late(now, window_s)
         if used >= _NEAR_ITS_SHARE * share:
             return math.inf
-        least = (self._limits.per_min or 0.0) / (4 * max(len(self._shards), 1))
-        return max(_SPARE * used, least)
+        return _SPARE * used
 
     def _passing_of_all(self, now: float) -> float:
         """No less than what shards have found out themselves."""
         assert self._slowed is not None
         per_min, since = self._slowed
-        found = sum(each.may_pass_per_min(now) for each in self._active(now))
+        found = sum(each.may_pass_per_min(now) for each in self._active)
         return max(per_min * (1.0 + _GROWS_PER_S * (now - since)), found)
 
     # --- credits -----------------------------------------------------------------------------------------
@@ -301,7 +349,7 @@ class Coordinator:
         """
         if self._limits.max_credits is None:
             return None, False
-        report, others = known.report, list(self._others(known, now))
+        report, others = known.report, list(self._others(known))
         elsewhere = sum(credits for shard, credits in self.leases.items() if shard != report.shard)
         room = max(0.0, self._limits.most_credits - elsewhere - report.committed)
         may_have = not report.is_finished and self._may_find_out(known, now)
@@ -332,7 +380,7 @@ class Coordinator:
             if self._first == report.shard:
                 self._first = None
             return True
-        if self._first not in [each.report.shard for each in self._others(known, now)]:
+        if self._first not in [each.report.shard for each in self._others(known)]:
             self._first = report.shard
         return self._first == report.shard
 
@@ -350,11 +398,15 @@ def _or_all(wanted: float | None) -> float:
     return math.inf if wanted is None else wanted
 
 
-def _shared(total: float, wanted: Mapping[int, float]) -> dict[int, float]:
-    """Equal shares for all; what somebody does not want is the others'."""
-    shares: dict[int, float] = {}
-    left = total
-    for place, shard in enumerate(sorted(wanted, key=lambda each: (wanted[each], each))):
-        shares[shard] = min(wanted[shard], left / (len(wanted) - place))
-        left -= shares[shard]
-    return shares
+def _share(total: float, wanted: Iterable[float], own: float, *, lends_spare: bool = False) -> float:
+    """Equal shares for all; what somebody does not want is the others'. `own` is one of `wanted`.
+
+    `lends_spare`: what nobody asks for is given to those who ask for anything, since they may want more soon.
+    """
+    left, by_size = total, sorted(wanted)
+    for place, each in enumerate(by_size):
+        level = left / (len(by_size) - place)
+        if each >= level:
+            return min(own, level)
+        left -= each
+    return own + left / sum(1 for each in by_size if each) if lends_spare and own else own

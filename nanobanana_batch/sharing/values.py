@@ -81,7 +81,9 @@ class Report(_Told):
     trouble: str = ""
     """Why it sends nothing new: the provider gives no usable answers, or a day's quota is used up."""
     rows_left: int = 0
-    """Rows that are not sent yet."""
+    """Rows that are not sent yet, and have no slot."""
+    unsent: int = 0
+    """Rows that have one and are not sent, and those of which it is not known: these may be sent again."""
     stopped: str = ""
     """Why it sends nothing more in this run, if that holds for all: not for a person's interrupt."""
     is_finished: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import anyio
 from nanobanana_batch.engine.limits.pace import Outage
 from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.model import RowStatus
-from nanobanana_batch.providers.base import Idempotency, TasksRead
+from nanobanana_batch.providers.base import Idempotency, NotSent, TasksRead
 from tests.unit.beside import stop_now_at, within
 from tests.unit.fake_provider import FakeProvider
 from tests.unit.night import NEVER_S, PROMPTS, Night, in_virtual_time, night, unknown_row
@@ -123,3 +124,14 @@ def test_an_outage_is_counted_from_its_beginning() -> None:
         assert outage.failed("submit")
 
     in_virtual_time(check)
+
+
+def test_who_waited_for_the_provider_goes_on_at_the_persons_pace(tmp_path: Path) -> None:
+    """No burst of all that failed in an outage: each takes a turn again."""
+    provider = FakeProvider()
+    provider.on_submit = lambda n: NotSent("refused") if anyio.current_time() < 300.0 else None
+    it = night(tmp_path, provider, 12, submits_per_min=12.0)
+    it.run()
+    made_at = sorted(task.created for task in provider.tasks.values())
+    assert len(made_at) == 12
+    assert min(later - at for at, later in itertools.pairwise(made_at[1:])) > 4.0

@@ -21,11 +21,10 @@ from nanobanana_batch.jobs.session import count_up
 from nanobanana_batch.model import Request, RowStatus
 from nanobanana_batch.providers.base import SubmitOutcome
 from nanobanana_batch.sharing.coordinator import Coordinator
-from nanobanana_batch.sharing.link import LinkLost
+from nanobanana_batch.sharing.link import Link, LinkLost
 from nanobanana_batch.sharing.values import Grant, Limits, Report
 from nanobanana_batch.state.prices import price_class
 from nanobanana_batch.state.reader import open_reader
-from nanobanana_batch.state.store import Store
 from tests.unit.night import PROMPTS, Night
 from tests.unit.test_engine_budget import Shop
 
@@ -92,20 +91,22 @@ def links(several: list[Night], **limits: object) -> list[Near]:
     return [Near(coordinator, number) for number in range(1, len(several) + 1)]
 
 
-async def go(it: Night, link: Near) -> None:
+async def go(it: Night, link: Link) -> None:
     """One run of one shard."""
     it.folder.joinpath(IMAGE_FOLDER).mkdir(parents=True, exist_ok=True)
     it.stop, it.tally = Stop(it.log), Tally()
-    store = Store(it.folder / STATE_NAME)
+    store = it.make_store(it.folder / STATE_NAME)
     it._take_manifest(store)
     with open_reader(it.folder / STATE_NAME) as reader:
         count_up(it.tally, reader, it.settings.scope)
     parts = it.parts(store)
-    async with anyio.create_task_group() as group:
-        await group.start(shared(parts, link, None).obey)
-        await Run(parts).go()
-        group.cancel_scope.cancel()
-    store.close()
+    try:
+        async with anyio.create_task_group() as group:
+            await group.start(shared(parts, link, None).obey)
+            await Run(parts).go()
+            group.cancel_scope.cancel()
+    finally:
+        store.close()
 
 
 def run_together(several: list[Night], near: list[Near]) -> None:
@@ -153,7 +154,7 @@ def test_what_is_told_of_prices_is_about_the_requests_that_wait(tmp_path: Path) 
     async def ask() -> tuple[float | None, list[float | None]]:
         (it,) = nights(tmp_path, Busy(), 1, 1, max_credits=100.0)
         it.folder.mkdir(parents=True)
-        store = Store(it.folder / STATE_NAME)
+        store = it.make_store(it.folder / STATE_NAME)
         budget = Budget(100.0, store, lambda request: prices[request.model], Slots(4, Tally()), Stop())
         budget.learn({price_class(Request(model, "")): price for model, price in prices.items()})
         budget.share(1.0, is_all=False)
@@ -192,6 +193,44 @@ def test_without_answers_it_goes_on_for_a_while_and_never_with_more(tmp_path: Pa
     assert not [at for at in shop.sent_at if 32.0 < at < 400.0]
     assert [at for at in shop.sent_at if 12.0 < at < 30.0]
     assert [at for at in shop.sent_at if at >= 400.0]
+
+
+def test_with_an_answer_that_comes_too_late_nothing_is_sent(tmp_path: Path) -> None:
+    """It was granted a minute ago, and is another one's by now; nor while no answer comes at all."""
+    shop = Busy()
+    several = nights(tmp_path, shop, 1, 30, concurrency=2)
+    (link,) = near = links(several)
+    asked_at: list[float] = []
+
+    async def late(report: Report) -> Grant:
+        grant = link.coordinator.exchange(report, anyio.current_time())
+        asked_at.append(anyio.current_time())
+        if 10.0 < asked_at[-1] < 200.0:
+            await anyio.sleep(60.0)
+        return grant
+
+    link.exchange = late  # type: ignore[method-assign]
+    run_together(several, near)
+    assert completed(several) == 30
+    assert [at for at in shop.sent_at if 12.0 < at < 30.0]
+    since = next(at for at in asked_at if at > 10.0)
+    until = next(at for at in asked_at if at > 200.0)
+    assert not [at for at in shop.sent_at if since + 21.0 < at < until]
+    assert [at for at in shop.sent_at if at >= until]
+
+
+def test_what_is_paid_for_is_collected_before_anything_is_granted(tmp_path: Path) -> None:
+    """Links die: a run that goes on reads its tasks at once, whoever shares the limits is out of reach."""
+    shop = Busy()
+    several = nights(tmp_path, shop, 1, 6, concurrency=6)
+    (link,) = near = links(several)
+    assert not ends(several, near, within_s=10.0)
+    assert shop.sent_at
+    shop.sent_at.clear()
+    link.lost_from_s, link.lost_until_s = 0.0, 1e9
+    assert ends(several, near, within_s=600.0)
+    assert completed(several) == 6
+    assert not shop.sent_at
 
 
 def test_the_last_report_frees_what_it_had(tmp_path: Path) -> None:

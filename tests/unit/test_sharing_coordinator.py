@@ -370,6 +370,71 @@ def test_a_rate_that_the_others_have_wholly_leaves_nothing_to_one_that_comes_lat
     assert (shards[3].grant.per_min or 0.0) > 1.0
 
 
+def steady(several: list[Shard], since: int, until: int, *, sent: int = 1) -> None:
+    """So many seconds in which each asks once, and sends so many requests where it may."""
+    for now in range(since, until):
+        for one in several:
+            one.ask(float(now))
+            one.accepted += sent if one.grant.may_send else 0
+
+
+def test_what_nobody_asks_for_of_the_rate_is_lent_to_all() -> None:
+    """Shards that use little may want more at once: nothing of the rate lies idle meanwhile."""
+    several = shards(4, per_min=400.0, concurrency=1000)
+    steady(several, 0, 40, sent=0)
+    assert sum(one.grant.per_min or 0.0 for one in several) == pytest.approx(400.0)
+
+
+def test_a_shard_that_has_sent_its_last_row_leaves_its_share_to_others() -> None:
+    """At once, also while it waits for its tasks; what it may want to send again has a little."""
+    one, two = shards(2, per_min=120.0, concurrency=1000)
+    steady([one, two], 0, 20)
+    one.rows, one.in_flight = 0, 20
+    for now in range(20, 24):
+        one.ask(float(now))
+        two.ask(float(now))
+        two.accepted += 2
+    assert 0.0 < (one.grant.per_min or 0.0) < 10.0
+    assert (two.grant.per_min or 0.0) > 110.0
+
+
+def test_after_an_outage_each_has_its_share_again_at_once() -> None:
+    """That nobody sent anything in it says nothing of what they could use."""
+    several = shards(4, per_min=240.0, concurrency=1000)
+    steady(several, 0, 20)
+    for one in several:
+        one.trouble = "nobody answers"
+    steady(several, 20, 80, sent=0)
+    for one in several:
+        one.trouble = ""
+    steady(several, 80, 82)
+    several[0].accepted += 20  # one is back before the others, and could use all
+    steady(several, 82, 84)
+    assert [one.grant.per_min for one in several] == [pytest.approx(60.0)] * 4
+
+
+def test_slots_that_a_share_of_the_rate_cannot_fill_are_lent_to_who_can() -> None:
+    """One has short tasks, and the other long ones."""
+    one, two = shards(2, per_min=120.0, concurrency=100)
+    for now in range(40):
+        one.in_flight, two.in_flight = 5, min(80, two.grant.concurrency)
+        steady([one, two], now, now + 1)
+    assert two.grant.concurrency > 70
+    assert one.grant.concurrency + two.grant.concurrency <= 100
+
+
+def test_while_who_shares_the_limits_was_stopped_nobody_was_silent() -> None:
+    """The first that is heard afterwards does not get the others' part: they have it still."""
+    one, two = shards(2, per_min=120.0, concurrency=10)
+    steady([one, two], 0, 20)
+    one.ask(80.0)
+    assert (one.grant.per_min or 0.0) + (two.grant.per_min or 0.0) <= 120.0
+    assert one.grant.concurrency + two.grant.concurrency <= 10
+    for now in range(81, 120):
+        one.ask(float(now))
+    assert (one.grant.per_min or 0.0) == pytest.approx(120.0)  # the other one is dead
+
+
 def test_values_go_over_a_wire_as_they_are() -> None:
     """Also infinite ones; what is none is refused."""
     report = replace(shards(1)[0].report(), prices={"k": 2.0})

@@ -48,6 +48,7 @@ class SubmitGate:
         self._written = 0
         """Replies that ask to wait and are being written down: they count from now on, not from then."""
         self._is_paused = False
+        self._until_s = math.inf
         self._news = anyio.Event()
         self._told_at = -math.inf
         self._told_s = 0.0
@@ -55,17 +56,26 @@ class SubmitGate:
     @property
     def is_open(self) -> bool:
         """Whether everybody may pass."""
-        return self._gate.is_open and not self._written and not self._is_paused
+        return self._gate.is_open and not self._is_shut
 
     @property
     def left_s(self) -> float:
         """For how long the provider asks to wait from now on."""
         return self._gate.left_s
 
-    def pause(self, is_paused: bool) -> None:
-        """Let nobody pass until somebody says otherwise, who decides for several runs."""
-        if is_paused != self._is_paused:
-            self._is_paused = is_paused
+    @property
+    def _is_shut(self) -> bool:
+        """Asked whenever something is sent: who was stopped, and goes on, sees that it is late."""
+        return bool(self._written or self._is_paused or anyio.current_time() >= self._until_s)
+
+    def pause(self, is_paused: bool, *, until_s: float = math.inf) -> None:
+        """Let nobody pass until somebody says otherwise, who decides for several runs.
+
+        From the loop time `until_s` on nobody passes in any case, unless it is said anew.
+        """
+        was_shut = self._is_shut
+        self._is_paused, self._until_s = is_paused, until_s
+        if was_shut != self._is_shut:
             self._tell_waiting()
 
     def _tell_waiting(self) -> None:
@@ -101,7 +111,7 @@ class SubmitGate:
     async def passed(self, stop: Stop | None = None) -> None:
         """Return when the gate is open, or when someone asks to stop."""
         await self._gate.passed(stop)
-        while (self._written or self._is_paused) and not (stop is not None and stop.asked):
+        while self._is_shut and not (stop is not None and stop.asked):
             with anyio.move_on_after(_LOOK_S):
                 await self._news.wait()
             await self._gate.passed(stop)

@@ -49,7 +49,6 @@ class Shared:
     async def obey(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Hold the run to what it is granted, until cancelled; it has begun once nothing goes out without."""
         asking = _Asking(self)
-        asking.pause(True)
         task_status.started()
         try:
             while True:
@@ -73,20 +72,16 @@ class _Asking:
 
     async def ask(self, *, is_finished: bool = False) -> None:
         """Tell how it stands, and obey the answer; without one be careful."""
-        shared = self._shared
+        shared, asked_at = self._shared, anyio.current_time()
         try:
             grant = await shared.link.exchange(replace(self._report(), is_finished=is_finished))
         except LinkLost as error:
             if not is_finished:
                 self._lost(error)
             return
-        self._answered_at = anyio.current_time()
+        self._answered_at = asked_at  # a late answer is no new one: its part may be another's by now
         shared.tally.all_well(_ABOUT, "The limits of all shards can be asked for again.")
         self._obey(grant)
-
-    def pause(self, is_paused: bool) -> None:
-        """Let nothing new go out, or let it go."""
-        self._shared.wire.gate.pause(is_paused)
 
     def let_end(self) -> None:
         """Who has been asked to stop sends nothing: a slot is for what was paid for, or is given back unused.
@@ -103,7 +98,6 @@ class _Asking:
         silent_s = anyio.current_time() - self._answered_at
         if silent_s < PAUSES_AFTER_S:
             return
-        self.pause(True)
         left_s = shared.settings.max_outage_s - silent_s
         shared.tally.trouble(
             f"Nobody says what this shard may do ({error}); nothing new is sent until somebody does.",
@@ -127,7 +121,7 @@ class _Asking:
             shared.wire.outage.shows_life()  # another one's request has worked
         if grant.stop:
             shared.wire.stop.ask(grant.stop, needs_change=grant.needs_change)
-        self.pause(not grant.may_send)
+        shared.wire.gate.pause(not grant.may_send, until_s=self._answered_at + PAUSES_AFTER_S)
 
     def _report(self) -> Report:
         shared, grant = self._shared, self._grant
@@ -146,6 +140,7 @@ class _Asking:
             hold_s=wire.gate.left_s,
             trouble=wire.breaker.trouble,
             rows_left=left,
+            unsent=slots.taken - slots.running + tally.unknown,
             stopped="" if wire.stop.interrupted else wire.stop.reason,
             estimated=shared.estimated,
         )

@@ -28,14 +28,14 @@ class Slots:
         self._taken = 0
         self._unsent = 0
         self._waiting = 0
-        self._queue: deque[anyio.Event] = deque()
+        self._queue: deque[tuple[anyio.Event, bool]] = deque()
+        """Who waits, and whether it is for what is paid for."""
         self._empty = anyio.Event()
 
     @property
     def bound(self) -> int:
         """How many may be taken now."""
-        bound = self.provider.at(anyio.current_time())
-        return bound if self._share is None else min(bound, self._share)
+        return self._bound_of(is_paid=False)
 
     def share(self, count: int) -> None:
         """So many are this run's from now on; what is taken beyond them stays taken."""
@@ -71,15 +71,18 @@ class Slots:
         finally:
             self._waiting -= 1
 
-    async def take(self) -> None:
-        """Wait for a free slot; first come, first served."""
-        turn = anyio.Event()
+    async def take(self, *, is_paid: bool = False) -> None:
+        """Wait for a free slot; first come, first served.
+
+        `is_paid`: for what an earlier run has paid for, and runs whatever this one may do: beyond its share.
+        """
+        turn = anyio.Event(), is_paid
         self._queue.append(turn)
         self._admit()
         try:
-            await turn.wait()
+            await turn[0].wait()
         except BaseException:
-            if turn.is_set():
+            if turn[0].is_set():
                 self.give_back()
             else:
                 self._queue.remove(turn)
@@ -113,10 +116,14 @@ class Slots:
         finally:
             self._unsent -= 1
 
+    def _bound_of(self, *, is_paid: bool) -> int:
+        bound = self.provider.at(anyio.current_time())
+        return bound if is_paid or self._share is None else min(bound, self._share)
+
     def _admit(self) -> None:
-        while self._queue and self._taken < self.bound:
+        while self._queue and self._taken < self._bound_of(is_paid=self._queue[0][1]):
             self._taken += 1
-            self._queue.popleft().set()
+            self._queue.popleft()[0].set()
         self._show()
 
     def _show(self) -> None:

@@ -247,9 +247,9 @@ def grouped(works: Sequence[Work]) -> list[Work]:
     return list(found.values())
 
 
-async def take_slots(slots: Slots, work: Work) -> None:
+async def take_slots(slots: Slots, work: Work, *, is_paid: bool = False) -> None:
     """One for each row, all at once when the first is free: two jobs that have some each wait for ever."""
-    await slots.take()
+    await slots.take(is_paid=is_paid)
     for _ in work.others:
         slots.take_beyond()
     for member in work.members:

@@ -26,9 +26,9 @@ _MOST_SKIPPED = 4
 """Who is to be read more seldom is read at every second moment, or every fourth."""
 _PARTS = 4
 """Of an interval; at the end of each what is to be read again after a failure is read together."""
-_SHARE_OF_AGE_TOLD = 0.01
-"""Of how long a task took that is told to have ended, it waits for others of which that is told."""
-_LONGEST_TOLD_S, _SHORTEST_TOLD_S = 0.5, 0.01
+_SHARE_OF_AGE_TOLD, _WIRE_S = 0.03, 0.1
+"""Who is told to have ended waits so much of its time, less the wire, for others of which that is told."""
+_LONGEST_TOLD_S, _SHORTEST_TOLD_S = 0.5, 1 / 64
 _WHILE_HELD = 4.0
 """So many intervals lie between two reads of a task while a free slot is of no use."""
 
@@ -81,7 +81,10 @@ class Schedule:
     def told(self, work: Work) -> None:
         """Someone says that it has ended."""
         now = anyio.current_time()
-        wait_s = min(max((now - work.since) * _SHARE_OF_AGE_TOLD, _SHORTEST_TOLD_S), _LONGEST_TOLD_S)
+        wait_s = (now - work.since) * _SHARE_OF_AGE_TOLD - _WIRE_S
+        wait_s = min(max(wait_s, _SHORTEST_TOLD_S), _LONGEST_TOLD_S)
+        # Moments that tasks of any age share.
+        wait_s = _SHORTEST_TOLD_S * _power_of_two(wait_s / _SHORTEST_TOLD_S)
         self._put(work, math.ceil(now / wait_s) * wait_s)
 
     def soon(self, work: Work) -> None:

@@ -294,12 +294,13 @@ class Submitter:
     async def _send_once(self, work: Work, intents: tuple[Sending, ...]) -> _Repetition | None:
         """One request, when the pace allows; says whether and how the same one is to be sent once more."""
         while not self._wire.stop.asked:
+            has_waited = self._wire.breaker.is_open
             async with self._wire.breaker.passed() as is_trial:
 
                 def is_void(is_trial: bool = is_trial) -> bool:
                     return self._wire.stop.asked or (self._wire.breaker.is_open and not is_trial)
 
-                wanted_at = await self._turn(work, is_void)
+                wanted_at = await self._turn(work, is_void, has_waited=has_waited)
                 if not is_void():  # no trouble has come while it waited for its turn
                     return await self._post_and_judge(work, intents, wanted_at)
         return None
@@ -322,20 +323,19 @@ class Submitter:
             return _Repetition.PACED
         return self._may_send_again(work, outcome, sent_at)
 
-    async def _turn(self, work: Work, is_void: Callable[[], bool]) -> float:
+    async def _turn(self, work: Work, is_void: Callable[[], bool], *, has_waited: bool) -> float:
         """Returns since when it could have gone out, as far as it is for us to say.
 
         Who had to wait for the whole provider queues up anew: nobody makes up for a pause in one burst.
         """
         await self._record.surviving.passed()
-        if not work.failed_submits:
+        if has_waited or not work.failed_submits:
             await self._pacing.rate.passed(self._wire.stop)
         wanted_at = anyio.current_time()
         while not is_void():
             if not self._wire.gate.is_open:
                 await self._wire.gate.passed(self._wire.stop)
-                if not work.failed_submits:
-                    await self._pacing.rate.passed(self._wire.stop)
+                await self._pacing.rate.passed(self._wire.stop)
             await self._pacing.pace.turn(is_void)
             if self._wire.gate.is_open:
                 break
