@@ -77,6 +77,8 @@ def outcome_text(outcome: Outcome) -> str:
         lines.append("Run the same command again to go on.")
     lines += sentences(outcome.files, commands)
     lines += _projection_lines(outcome)
+    if not all(folder.is_dir() for folder in outcome.shards):
+        return "\n".join([*lines, f"Images:  {outcome.folder}/shard-*/images, on the machines of the shards"])
     lines += [f"Images:  {outcome.folder}{'/shard-*' * bool(others)}/images", f"Results: {outcome.results}"]
     if done:
         marked = ["--practice"] if outcome.is_practice else []
