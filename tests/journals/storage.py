@@ -52,8 +52,6 @@ class FarStorage:
     it is cut after all was done; `silence`: nothing comes until the test is over. Empty: all is well."""
     is_blind: bool = False
     """It takes no notice of conditions, as older servers."""
-    cut_to: int | None = None
-    """So much of an object is given at most."""
     url: str = ""
     over: threading.Event = field(default_factory=threading.Event)
 
@@ -163,7 +161,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, data, ETag='"0"')
             return
         first, end = int(wanted[1]), int(wanted[2] or len(data)) + 1
-        part = data[: self.storage.cut_to][first:end]
+        part = data[first:end]
         if part:
             self._send(
                 206,

@@ -15,6 +15,7 @@ from nanobanana_batch.journals import place
 from nanobanana_batch.journals.journal import FarJournal
 from nanobanana_batch.journals.place import place_of
 from nanobanana_batch.journals.slots import Slots
+from nanobanana_batch.object_storage import Storage
 from nanobanana_batch.ray_runner.bringing import bring, fetch_back
 from tests.journals.places import RUN
 from tests.journals.storage import Asked, FarStorage, far_storage
@@ -196,9 +197,12 @@ def _pieces_written(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return sizes
 
 
-def test_half_a_file_is_not_taken_for_one(storage: FarStorage, tmp_path: Path) -> None:
+def test_half_a_file_is_not_taken_for_one(
+    storage: FarStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has fewer bytes than were listed."""
     storage.objects |= {"far/shard-1-of-2/state.sqlite3": b"state" * 1000}
-    storage.cut_to = 100
+    monkeypatch.setattr(Storage, "sizes", lambda far: {"state.sqlite3": 5001})
     other = tmp_path / "shard-1-of-2"
     with pytest.raises(RunStopped, match=r"could not give state\.sqlite3"):
         fetch_back(other, "s3://bucket/far", Disk())
