@@ -7,6 +7,8 @@ only, since addresses, signatures and accounts stand in such texts.
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +21,8 @@ from nanobanana_batch.wording import shown
 
 SCHEMES = {"s3": ("s3fs", "s3"), "gs": ("gcsfs", "gcs")}
 """By what an address begins with: the library, and the extra that brings it."""
+_GOOGLE_MORE = "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"
+_PIECE_BYTES = 4 << 20
 _IN_PARTS = {"s3": {"chunksize": 16 << 20, "max_concurrency": 4}}
 """So much of a file is in memory at a time."""
 _WORDS = (
@@ -39,6 +43,8 @@ class Use:
     what: str
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """What the library of each scheme is told more."""
+    tries: int | None = None
+    """So often s3fs sends what has failed; None: as often as it likes, for a minute or so."""
 
 
 EXPORTS = Use("--out", "exports")
@@ -105,6 +111,21 @@ class Storage:
                 return None
             return data
 
+    def pieces(self, name: str, size: int) -> Iterator[bytes]:
+        """An object of any size, so much of it at a time.
+
+        Raises:
+            RunStopped: it cannot be had, or has another size than was said.
+        """
+        with self._failing(f"give {name}"):
+            came = 0
+            with self._files.open(f"{self._path}/{name}", "rb", cache_type="none") as file:
+                while piece := file.read(_PIECE_BYTES):
+                    came += len(piece)
+                    yield piece
+            if came != size:
+                raise OSError("it has another size than was listed")
+
     def send(self, name: str, file: Path) -> None:
         """A file of this disk, under this name.
 
@@ -132,12 +153,17 @@ class Storage:
 
         Raises:
             RunStopped: it was not taken, or nobody knows whether it was.
+            UsageError: the storage knows no such condition.
         """
         with self._failing(f"take {name}"):
             try:
                 self._files.pipe_file(f"{self._path}/{name}", data, mode="create")
-            except FileExistsError:
-                return False
+            except Exception as error:
+                if _is_taken(error):
+                    return False
+                if _code(error) == "NotImplemented":
+                    raise no_conditions(self.address) from error
+                raise
             self._has_sent = True
         return True
 
@@ -157,9 +183,13 @@ class Storage:
     def _failing(self, doing: str) -> Iterator[None]:
         try:
             yield
+        except UsageError:
+            raise
         except Exception as error:
             is_without_keys = type(error).__name__ in _WITHOUT_KEYS
-            if not self._has_sent and (is_without_keys or isinstance(error, _REFUSED)):
+            if not self._has_sent and (
+                is_without_keys or isinstance(error, _REFUSED) or _is_forbidden(error)
+            ):
                 raise UsageError(
                     f"{self.address} could not {doing}: {_kind(error)}; nothing was sent.",
                     hint="Keys, a profile and the region come from where the library looks: its environment"
@@ -171,8 +201,19 @@ class Storage:
             ) from error
 
 
+def no_conditions(address: str) -> UsageError:
+    """Where a name can be given twice, two machines would not see each other, and pay twice."""
+    return UsageError(
+        f"{address} does not keep a file that was to be written once from being written over: two machines"
+        " could not see each other there, and would pay twice. Nothing was sent.",
+        hint="Give a --journal in storage that knows conditional writes (If-None-Match).",
+    )
+
+
 def _filesystem(scheme: str, use: Use) -> Any:
     library, extra = SCHEMES[scheme]
+    os.environ.setdefault(_GOOGLE_MORE, "false")  # else each bucket is asked for over gRPC, too
+    logging.getLogger(library).addHandler(logging.NullHandler())  # it is told by us, without addresses
     try:
         import_module(library)
         fsspec = import_module("fsspec")
@@ -182,16 +223,36 @@ def _filesystem(scheme: str, use: Use) -> Any:
             hint=f"`pip install 'nanobanana-batch[{extra}]'` installs it.",
         ) from error
     told = use.settings.get(scheme, {})
-    return fsspec.filesystem(scheme, use_listings_cache=False, skip_instance_cache=True, **told)
+    files = fsspec.filesystem(scheme, use_listings_cache=False, skip_instance_cache=True, **told)
+    if use.tries is not None:
+        files.retries = use.tries
+    return files
 
 
-def _kind(error: BaseException) -> str:
+def _is_taken(error: Exception) -> bool:
+    """Whether a storage has refused a name that it has; s3fs knows that only by a word that AWS says."""
+    return isinstance(error, FileExistsError) or _code(error) == "PreconditionFailed"
+
+
+def _is_forbidden(error: Exception) -> bool:
+    """Google's library tells a refusal of keys by a text alone."""
+    return type(error) is OSError and str(error).startswith("Forbidden")
+
+
+def _code(error: BaseException) -> str:
+    """That the storage has answered with; empty: none."""
+    if isinstance(code := getattr(error, "code", None), int | str):
+        return str(code)
+    response = getattr(error.__cause__ or error, "response", None)  # errors of connections have None there
+    return str(response.get("Error", {}).get("Code") or "") if isinstance(response, dict) else ""
+
+
+def _kind(error: Exception) -> str:
     for kind, words in _WORDS:
         if isinstance(error, kind):
             return words
+    if _is_forbidden(error):
+        return "access is denied"
     if type(error).__name__ in _WITHOUT_KEYS:
         return "there are no keys for it (AWS_ACCESS_KEY_ID and the like, or a profile)"
-    cause: Any = error.__cause__ or error
-    response = getattr(cause, "response", None)  # errors of connections have one, too, which is None
-    code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
-    return f"{type(cause).__name__} {code}" if code else type(cause).__name__
+    return f"{type(error.__cause__ or error).__name__} {_code(error)}".strip()

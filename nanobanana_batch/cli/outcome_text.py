@@ -41,12 +41,8 @@ def outcome_text(outcome: Outcome) -> str:
         *_again_lines(outcome, counts, commands),
         *sentences(outcome.files, commands),
         *_projection_lines(outcome),
-        f"Images:  {outcome.folder}{'/shard-*' * bool(others)}/images",
-        f"Results: {outcome.results}",
+        *_where_lines(outcome, done, commands),
     ]
-    if done:
-        marked = ["--practice"] if outcome.is_practice else []
-        lines += [f"Look:    {commands.gallery()}", f"Export:  {commands.export(*marked)}"]
     return "\n".join(lines)
 
 
@@ -108,6 +104,18 @@ def _again_lines(outcome: Outcome, counts: Mapping[str, int], commands: FolderCo
         )
     if outcome.exit_code in (3, 130) and not outcome.needs_change:
         lines.append("Run the same command again to go on.")
+    return lines
+
+
+def _where_lines(outcome: Outcome, done: int, commands: FolderCommands) -> list[str]:
+    """Where images and results are, and what to do with them; nobody here can open folders of other machines."""
+    if not all(folder.is_dir() for folder in outcome.shards):
+        return [f"Images:  {outcome.folder}/shard-*/images, on the machines of the shards"]
+    images = outcome.folder / "shard-*" if len(outcome.shards) > 1 else outcome.folder
+    lines = [f"Images:  {images}/images", f"Results: {outcome.results}"]
+    if done:
+        marked = ["--practice"] if outcome.is_practice else []
+        lines += [f"Look:    {commands.gallery()}", f"Export:  {commands.export(*marked)}"]
     return lines
 
 

@@ -15,7 +15,7 @@ from nanobanana_batch.engine.journal import Blocking
 from nanobanana_batch.engine.limits.pace import backoff_s
 from nanobanana_batch.engine.tally import Tally
 from nanobanana_batch.engine.work import Stop
-from nanobanana_batch.errors import NanobananaError, Superseded
+from nanobanana_batch.errors import NanobananaError, RunStopped, Superseded
 from nanobanana_batch.files.log import Log
 from nanobanana_batch.wording import duration_text
 
@@ -24,6 +24,8 @@ _GATHER_S = 0.25
 _KEPT_WITHIN_S = 30.0
 """Who is about to send waits no longer, and sends later: well within the time that one sending may take."""
 _LONGEST_PAUSE_S = 10.0
+_SLOW_S = 12.0
+"""A storage that says nothing for so long is in trouble: its library, or the kernel, may wait for minutes."""
 _LOOK_S = 1.0
 _ABOUT = "journal"
 
@@ -71,6 +73,7 @@ class Surviving:
         self._log = log
         self._longest_s = longest_s
         self._is_failing = False
+        self._is_slow = False
         self._over = anyio.Event()
         """Nothing is written any more."""
         self._news = anyio.Event()
@@ -78,7 +81,7 @@ class Surviving:
 
     async def passed(self) -> None:
         """Return when it can be written, as far as is known, or when someone asks to stop."""
-        while self._is_failing and not self._stop.asked:
+        while (self._is_failing or self._is_slow) and not self._stop.asked:
             await self._stop.sleep(_LOOK_S)
 
     async def kept(self) -> bool:
@@ -119,26 +122,39 @@ class Surviving:
             self._asked = anyio.Event()
             if self._far.kept == self._far.told:
                 continue
-            since = since if failures else anyio.current_time()
-            error = await self._written(self._far)
-            failures = failures + 1 if error else 0
+            began = anyio.current_time()
+            since = since if failures else began
+            error = await self._written(self._far, since)
+            took_s = anyio.current_time() - began
+            failures = failures + 1 if error or took_s > _KEPT_WITHIN_S else 0
             if error is not None:
+                self._is_failing = True
                 self._note(error, anyio.current_time() - since)
                 await self._pause(failures)
 
-    async def _written(self, far: Far) -> NanobananaError | None:
-        try:
-            await self._blocking(far.write)
-        except NanobananaError as error:
-            return error
-        if self._is_failing:
-            self._is_failing = False
+    async def _written(self, far: Far, since: float) -> NanobananaError | None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._watch, since)
+            try:
+                await self._blocking(far.write)
+            except NanobananaError as error:
+                return error
+            finally:
+                group.cancel_scope.cancel()
+        if self._is_failing or self._is_slow:
+            self._is_failing = self._is_slow = False
             self._tally.all_well(_ABOUT, "The journal is written again.")
         self._say_news()
         return None
 
+    async def _watch(self, since: float) -> None:
+        """A write that takes long is told while it lasts; who waits for it goes on waiting, no others do."""
+        while True:
+            await anyio.sleep(_SLOW_S)
+            self._is_slow = True
+            self._note(RunStopped("it does not answer"), anyio.current_time() - since)
+
     def _note(self, error: NanobananaError, failing_s: float) -> None:
-        self._is_failing = True
         self._log("journal_failed", reason=error.message, for_s=round(failing_s))
         self._say_news()
         if isinstance(error, Superseded):

@@ -86,8 +86,7 @@ class FarJournal:
             Superseded, NanobananaError: as `write`.
         """
         if known.number and is_told(folder, known):
-            for piece in parts_of(_commits(_past(folder, known))):
-                self._slots.write(piece)
+            self._slots.tell_on(parts_of(_commits(_past(folder, known))))
         else:
             self._slots.tell_anew(parts_of(told_lines(folder)))
 

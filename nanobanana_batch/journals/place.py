@@ -18,8 +18,19 @@ _ANSWER_S = 15
 JOURNALS = Use(
     "--journal",
     "journals",
-    {"s3": {"config_kwargs": {"connect_timeout": 5, "read_timeout": _ANSWER_S}}},
+    {
+        "s3": {
+            "config_kwargs": {
+                "connect_timeout": 5,
+                "read_timeout": _ANSWER_S,
+                "retries": {"mode": "standard", "total_max_attempts": 2},
+            }
+        },
+        "gs": {"requests_timeout": _ANSWER_S},
+    },
+    tries=1,
 )
+_PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 
 
 class Place(Protocol):
@@ -27,6 +38,8 @@ class Place(Protocol):
 
     address: str
     """As a person gives it, and as it is remembered."""
+    pauses_s: tuple[float, ...]
+    """Before each further try of who only waits; none where trying again does not help."""
 
     def names(self) -> list[str]:
         """Of all files there, in no order.
@@ -56,6 +69,8 @@ class SharedFolder:
     A name is given to a whole file by a hard link, which fails where the name is taken: also over NFS, where
     an exclusive open is not to be relied on everywhere, and neither is appending.
     """
+
+    pauses_s: tuple[float, ...] = ()
 
     def __init__(self, path: Path, disk: Disk) -> None:
         self.address = str(path.absolute())
@@ -123,6 +138,8 @@ class SharedFolder:
 
 class ObjectStorage:
     """`s3://` or `gs://`; a name is given by a request that the storage refuses where the name is taken."""
+
+    pauses_s: tuple[float, ...] = _PAUSES_S
 
     def __init__(self, address: str) -> None:
         self._storage = Storage(address, JOURNALS)

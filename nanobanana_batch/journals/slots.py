@@ -12,12 +12,13 @@ import platform
 import re
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from nanobanana_batch.errors import RunStopped, StateFailed, Superseded, UsageError
 from nanobanana_batch.journals.place import Place
+from nanobanana_batch.object_storage import no_conditions
 from nanobanana_batch.wording import shown
 
 _NAME = re.compile(r"(\d{8})\.jsonl")
@@ -28,6 +29,7 @@ _LOOKS = 20
 _LOOK_S = 0.5
 """A network file system may show a name late that it has refused already."""
 _PART_BYTES = 4 << 20
+T = TypeVar("T")
 
 
 class Head(NamedTuple):
@@ -51,8 +53,11 @@ class Head(NamedTuple):
 class Slots:
     """The journal at a place, for one writer; blocking."""
 
-    def __init__(self, place: Place, run: Mapping[str, str]) -> None:
+    def __init__(
+        self, place: Place, run: Mapping[str, str], pause: Callable[[float], None] = time.sleep
+    ) -> None:
         """`run`: what has to be the same for all who write here, as it is told to people."""
+        self._pause = pause
         self._place = place
         self._run = dict(run)
         self._writer = secrets.token_hex(12)
@@ -80,7 +85,7 @@ class Slots:
         for _ in range(_MOST_TRIES):
             self._look()
             head = self._header(self._begins, run=self._run)
-            if self._place.create(_name(self._last + 1), head):
+            if self._created(self._last + 1, head):
                 self._last += 1
                 self._prove()
                 return
@@ -94,7 +99,7 @@ class Slots:
             Superseded: somebody else is the writer now.
             NanobananaError: nobody knows whether it was written.
         """
-        self._put(lines, self._begins)
+        self._put(lines, self._begins, self._once)
 
     def tell_anew(self, pieces: Iterator[bytes]) -> None:
         """All of it once more: what was told before counts until the last piece is there, and not any more.
@@ -104,12 +109,38 @@ class Slots:
         """
         begins = self._last + 1
         for piece in pieces:
-            self._put(piece, self._begins, draft=begins)
-        self._put(b"", begins, draft=begins)
+            self._put(piece, self._begins, self._created, draft=begins)
+        self._put(b"", begins, self._created, draft=begins)
 
-    def _put(self, lines: bytes, begins: int, draft: int = 0) -> None:
+    def tell_on(self, pieces: Iterator[bytes]) -> None:
+        """Tell more before the work begins: as `write`, and with as much patience as a beginning has.
+
+        Raises:
+            Superseded, NanobananaError: as `write`.
+        """
+        for piece in pieces:
+            self._put(piece, self._begins, self._created)
+
+    def _once(self, number: int, data: bytes) -> bool:
+        return self._place.create(_name(number), data)
+
+    def _created(self, number: int, data: bytes) -> bool:
+        return self._patiently(lambda: self._once(number, data))
+
+    def _patiently(self, call: Callable[[], T]) -> T:
+        """For who has nothing else to do than to wait: machines that begin together ask a storage at once."""
+        for pause_s in self._place.pauses_s:
+            try:
+                return call()
+            except RunStopped:
+                self._pause(pause_s)
+        return call()
+
+    def _put(
+        self, lines: bytes, begins: int, create: Callable[[int, bytes], bool], *, draft: int = 0
+    ) -> None:
         data = self._header(begins, draft=draft) + lines
-        if not self._place.create(_name(self._last + 1), data):
+        if not create(self._last + 1, data):
             self._refuse_another(self._read(self._last + 1))
         self._last, self._begins = self._last + 1, begins
 
@@ -143,7 +174,7 @@ class Slots:
             UsageError: there is something else.
             StateFailed: one is missing.
         """
-        names = self._place.names()
+        names = self._patiently(self._place.names)
         numbers = sorted(int(found[1]) for name in names if (found := _NAME.fullmatch(name)))
         if len(numbers) < len(names):
             raise UsageError(
@@ -167,16 +198,13 @@ class Slots:
                 f"The journal at {self.address} is another run's ({theirs}); nothing was sent.",
                 hint="Give another --journal: each run has its own.",
             )
-        self.before, self.journal, self._begins = head, first.journal, head.begins
+        self.journal, self._begins = first.journal, head.begins
+        if head.writer != self._writer:  # a name may be ours that we have heard to be taken
+            self.before = head
 
     def _prove(self) -> None:
-        """Where a name can be given twice, two machines would not see each other, and pay twice."""
-        if self._place.create(_name(self._last), self._header(self._begins, run=self._run)):
-            raise UsageError(
-                f"{self.address} lets a file be written over that was to be written once: two machines could"
-                " not see each other there, and would pay twice. Nothing was sent.",
-                hint="Give a --journal in storage that knows conditional writes (If-None-Match).",
-            )
+        if self._created(self._last, self._header(self._begins, run=self._run)):
+            raise no_conditions(self.address)
 
     def _header(self, begins: int, *, draft: int = 0, run: Mapping[str, str] | None = None) -> bytes:
         head = Head(
@@ -202,9 +230,9 @@ class Slots:
 
     def _read(self, number: int) -> tuple[Head, bytes]:
         for _ in range(_LOOKS):
-            if (data := self._place.read(_name(number))) is not None:
+            if (data := self._patiently(lambda: self._place.read(_name(number)))) is not None:
                 return self._understood(number, data)
-            time.sleep(_LOOK_S)
+            self._pause(_LOOK_S)
         raise self._damaged(f"its part {number:,} is missing")
 
     def _understood(self, number: int, data: bytes) -> tuple[Head, bytes]:

@@ -6,11 +6,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from nanobanana_batch.errors import UsageError
+from nanobanana_batch.errors import RunStopped, UsageError, system_words
 from nanobanana_batch.files.disk import Disk, same_content, write_atomically
 from nanobanana_batch.files.folder import STATE_NAME
 from nanobanana_batch.files.plain import open_own
 from nanobanana_batch.object_storage import Storage, Use
+from nanobanana_batch.wording import shown
 
 _USE = Use("--bring-to", "folders")
 _PIECE_BYTES = 1 << 20
@@ -37,8 +38,7 @@ def bring(folder: Path, address: str, disk: Disk) -> int:
     """
     names = sorted(_names(folder), key=lambda name: (name == STATE_NAME, name))
     if "://" not in address:
-        target = Path(address) / folder.name
-        return sum(_copied(folder / name, target / name, disk) for name in names)
+        return _copy(names, folder, Path(address) / folder.name, disk)
     storage = Storage(f"{address.rstrip('/')}/{folder.name}", _USE)
     there = storage.sizes()
     changed = [name for name in names if _may_have_changed(folder / name, name, there)]
@@ -59,16 +59,17 @@ def fetch_back(folder: Path, address: str, disk: Disk) -> int:
     if "://" not in address:
         source = Path(address) / folder.name
         names = sorted(_names(source), key=lambda name: (name == STATE_NAME, name)) if source.is_dir() else []
-        return sum(_copied(source / name, folder / name, disk) for name in names)
+        return _copy(names, source, folder, disk)
     storage = Storage(f"{address.rstrip('/')}/{folder.name}", _USE)
-    names = sorted(storage.sizes(), key=lambda name: (name == STATE_NAME, name))
-    for name in names:
-        if not _is_plain(name):
-            raise UsageError(f"{storage.address} holds {name!r}, which no run has put there.")
-        if (data := storage.read(name)) is not None:
-            _make_room(folder / name, disk)
-            write_atomically(disk, folder / name, [data])
-    return len(names)
+    there = storage.sizes()
+    if strange := next((name for name in there if not _is_plain(name)), ""):
+        raise UsageError(f"{storage.address} holds {shown(strange)}, which no run has put there.")
+    names = sorted(there, key=lambda name: (name == STATE_NAME, name))
+    missing = [name for name in names if _may_have_changed(folder / name, name, there)]
+    for name in missing:
+        _make_room(folder / name, disk)
+        write_atomically(disk, folder / name, storage.pieces(name, there[name]))
+    return len(missing)
 
 
 def _names(folder: Path) -> Iterator[str]:
@@ -87,7 +88,16 @@ def _is_plain(name: str) -> bool:
 
 def _may_have_changed(path: Path, name: str, there: dict[str, int]) -> bool:
     """An image that is saved never changes its bytes; everything else may."""
-    return not name.startswith("images/") or there.get(name) != path.stat().st_size
+    if not name.startswith("images/") or not path.exists():
+        return True
+    return there.get(name) != path.stat().st_size
+
+
+def _copy(names: list[str], source: Path, target: Path, disk: Disk) -> int:
+    try:
+        return sum(_copied(source / name, target / name, disk) for name in names)
+    except OSError as error:
+        raise RunStopped(f"{source} could not be copied to {target}: {system_words(error)}.") from error
 
 
 def _copied(source: Path, target: Path, disk: Disk) -> bool:

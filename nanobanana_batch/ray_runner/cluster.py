@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from nanobanana_batch.errors import RunStopped, UsageError
+from nanobanana_batch.errors import UsageError
 from nanobanana_batch.ray_runner.limiter import Limiter
+from nanobanana_batch.ray_runner.values import Assignment, Ended, Refused
 from nanobanana_batch.sharing.values import Limits
 
 HERE = "here"
@@ -20,6 +22,13 @@ _CLUSTERS = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Ray's own word, whatever it is called: without it nodes have the address of the loopback."""
 _CPUS = 1.0
 """That Ray sets aside for a shard."""
+_CANNOT_LOAD = (
+    "failed to import on the worker",
+    "ModuleNotFoundError",
+    "ImportError",
+    "AttributeError: Can't",
+)
+_AGAIN = "Run the same command again: it goes on, and nothing is paid twice."
 
 
 @contextmanager
@@ -44,6 +53,12 @@ def connected(address: str) -> Iterator[Any]:
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, configure_logging=True, **where)
     except Exception as error:
+        if "ersion mismatch" in str(error):
+            raise UsageError(
+                f"The Ray cluster at {address} has another version of Ray or of Python than this machine: Ray"
+                f" {ray.__version__}, Python {platform.python_version()}.",
+                hint="All nodes and the machine of this command need the same ones.",
+            ) from error
         raise UsageError(
             f"There is no Ray cluster at {address} ({type(error).__name__}).",
             hint="Give the address that `ray start --head` has shown, `auto`, or `here` for this machine.",
@@ -77,23 +92,34 @@ def started_shard(ray: Any, name: str, job: Any, limiter: Any) -> Any:
     return task.options(name=name).remote(job, limiter)
 
 
-def result_of(ray: Any, task: Any, name: str) -> Any:
-    """What a task that is over has returned.
-
-    Raises:
-        RunStopped: its workers have died too often.
-    """
+def result_of(ray: Any, task: Any, job: Assignment) -> Ended:
+    """What a task that is over has returned; what has kept it from that ends this shard alone."""
     from ray.exceptions import RayError, RayTaskError
 
+    assert job.order.out is not None
     try:
-        return ray.get(task)
-    except RayTaskError:
-        raise
+        ended: Ended = ray.get(task)
+        return ended
+    except RayTaskError as error:
+        refused = _failed(error)
     except RayError as error:
-        raise RunStopped(
-            f"{name}: its workers have died again and again ({type(error).__name__}).",
-            hint="Run the same command again: it goes on, and nothing is paid twice.",
-        ) from error
+        dead = f"Its workers have died again and again ({type(error).__name__})."
+        refused = Refused("RunStopped", dead, _AGAIN)
+    return Ended(job.number, job.order.out, refused=refused)
+
+
+def _failed(error: Exception) -> Refused:
+    """Where a node cannot even load what it is to do, it is not installed there, or another version is."""
+    where = f"the one at {ip}" if (ip := getattr(error, "ip", "")) else "which one is not told"
+    if any(sign in str(error) for sign in _CANNOT_LOAD):
+        return Refused(
+            "UsageError",
+            f"A node ({where}) cannot load what it is to do; it has sent nothing.",
+            "Install the same nanobanana-batch, with its extras, on all nodes.",
+        )
+    kind = type(getattr(error, "cause", None) or error).__name__
+    why = f"A node ({where}) has failed in an unforeseen way, {kind}; Ray's log of its workers tells more."
+    return Refused("RunStopped", why, _AGAIN)
 
 
 class _RayLimiter(Limiter):

@@ -15,11 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nanobanana_batch.errors import UsageError
+from nanobanana_batch.files.contents import Contents, sha256_of
+from nanobanana_batch.files.disk import Disk
+from nanobanana_batch.files.program import program
 from nanobanana_batch.jobs.connection import api_key, is_embedded
-from nanobanana_batch.jobs.order import OUTPUTS, Order, open_ordered
+from nanobanana_batch.jobs.order import OUTPUTS, Order, expanded, open_ordered
 from nanobanana_batch.jobs.procs.counts import Counts, show_together
 from nanobanana_batch.jobs.procs.sayings import Sayings
 from nanobanana_batch.jobs.procs.together import TOLD_BY
+from nanobanana_batch.journals.place import place_of
 from nanobanana_batch.ray_runner import cluster
 from nanobanana_batch.ray_runner.bringing import check
 from nanobanana_batch.ray_runner.fleet import Fleet
@@ -27,6 +31,7 @@ from nanobanana_batch.ray_runner.together import together
 from nanobanana_batch.ray_runner.values import Assignment, Ended, Look
 from nanobanana_batch.sharing.values import Limits
 from nanobanana_batch.state.shards import Shard
+from nanobanana_batch.wording import counted
 
 if TYPE_CHECKING:
     from nanobanana_batch.engine.settings import Settings
@@ -69,7 +74,13 @@ def run(
     if interrupted and hasattr(interrupts, "came"):
         with suppress(AttributeError):
             interrupts.came = True  # type: ignore[misc]
-    return together(_home(order, jobs), driver.ended, interrupted=interrupted, say=tally.announce)
+    return together(
+        _home(order, jobs),
+        driver.ended,
+        interrupted=interrupted,
+        say=tally.announce,
+        brought_to=jobs[0].bring_to,
+    )
 
 
 def assigned(
@@ -87,8 +98,13 @@ def assigned(
         raise UsageError("--ray takes a manifest that is a file, without --shard and --callback-url.")
     if fleet.bring_to is not None:
         check(fleet.bring_to)
-    manifest = open_ordered(order)
+    read = Contents()
+    with read.noted():
+        manifest = open_ordered(order)
+        with expanded(manifest):
+            pass  # a row that is wrong would else be told by all machines, after they have been begun
     home = (order.out or OUTPUTS / manifest.name).absolute()
+    place_of(order.journal, Disk())
     profile = load_profile(order.connection.provider)
     needs_key = not is_embedded(order.connection.provider)
     key = api_key(order.connection, profile) if needs_key else ""
@@ -101,13 +117,26 @@ def assigned(
     )
     shards = [Shard(number, fleet.shards) for number in range(1, fleet.shards + 1)]
     bring_to = fleet.bring_to and _absolute(fleet.bring_to)
+    files = _made_from(read, whole.manifest)
     variable = profile.key_env if needs_key else ""
     return [
         Assignment(
-            replace(whole, shard=shard, out=home / shard.folder_name), settings, pilot, variable, bring_to
+            replace(whole, shard=shard, out=home / shard.folder_name),
+            settings,
+            pilot,
+            variable,
+            bring_to,
+            program(),
+            files,
         )
         for shard in shards
     ], key
+
+
+def _made_from(read: Contents, manifest: Path) -> dict[str, str]:
+    """The files behind the rows; where they are too many the manifest's own."""
+    known = read.known()
+    return {str(manifest): sha256_of(manifest)} if known is None else {p: h for p, (_, h) in known.items()}
 
 
 def _absolute(place: str) -> str:
@@ -139,7 +168,7 @@ class _Driver:
     key: str
     tally: Tally
     ended: dict[int, Ended] = field(default_factory=dict)
-    _waiting: dict[Any, str] = field(default_factory=dict)
+    _waiting: dict[Any, Assignment] = field(default_factory=dict)
     _counts: dict[int, Counts] = field(default_factory=dict)
     _committed: dict[int, float] = field(default_factory=dict)
     _limiter_was: str = ""
@@ -156,7 +185,7 @@ class _Driver:
         self.limiter.take_key.remote(self.key)
         for job in jobs:
             name = f"shard {job.order.shard}"
-            self._waiting[cluster.started_shard(self.ray, name, job, self.limiter)] = name
+            self._waiting[cluster.started_shard(self.ray, name, job, self.limiter)] = job
         self.tally.announce(f"{len(jobs)} shards, {cluster.places(self.ray)} at a time on the cluster.")
 
     def wait(self, came: Callable[[], bool]) -> bool:
@@ -173,10 +202,19 @@ class _Driver:
                     raise KeyboardInterrupt
             except KeyboardInterrupt:
                 if interrupted:
+                    self._say_what_is_left()
                     raise
                 interrupted = True
                 self._ask_to_stop()
         return interrupted
+
+    def _say_what_is_left(self) -> None:
+        waiting = counted(self.tally.in_flight, "image")
+        self.tally.announce(
+            f"Stopped at once, with {self.tally.completed:,} of {counted(self.tally.total, 'row')} completed."
+            f" On their way were {waiting}, which may be paid for: run the same command again soon, links die"
+            " 24 hours after their image is made."
+        )
 
     def _ask_to_stop(self) -> None:
         self._stop = "Interrupted."
@@ -198,6 +236,9 @@ class _Driver:
     def _note(self, ended: Ended) -> None:
         self.ended[ended.number] = ended
         number = ended.number
+        if (last := ended.outcome) is not None:  # it may have been granted more since the last look
+            cost = last.credits_used + last.credits_reserved
+            self._committed[number] = max(cost, self._committed.get(number, 0.0))
         if number in self._counts:
             self._counts[number] = _over(self._counts[number], ended)
         why = _why(ended)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from nanobanana_batch.jobs.procs.counts import Counts
+from nanobanana_batch.jobs.procs.counts import Counts, by_our_clock
 from nanobanana_batch.ray_runner.values import Look
 from nanobanana_batch.sharing.coordinator import Coordinator
 from nanobanana_batch.sharing.link import EVERY_S, PAUSES_AFTER_S
@@ -28,9 +28,14 @@ class Limiter:
     """What runs in the actor; one call at a time."""
 
     def __init__(
-        self, limits: Limits, *, is_restarted: bool, now: Callable[[], float] = time.monotonic
+        self,
+        limits: Limits,
+        *,
+        is_restarted: bool,
+        now: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
     ) -> None:
-        self._now = now
+        self._now, self._wall = now, wall
         self._coordinator = Coordinator(limits)
         self._settled_at = now() + _SETTLES_S if is_restarted else now()
         self._incarnation = secrets.token_hex(8)
@@ -41,7 +46,7 @@ class Limiter:
     def exchange(self, report: str, counts: Counts, said: list[str]) -> str:
         """A shard says how it stands; the answer is its grant. Both as JSON."""
         told = Report.from_json(report)
-        self._counts[told.shard] = counts
+        self._counts[told.shard] = by_our_clock(counts, self._wall())
         self._said = [*self._said, *((told.shard, text) for text in said)][-_MOST_SAID:]
         grant = self._coordinator.exchange(told, self._now())
         return (grant if self._now() >= self._settled_at else _as_before(told, grant)).as_json()

@@ -16,7 +16,12 @@ from nanobanana_batch.ray_runner.values import Ended, Refused
 
 
 def together(
-    home: Path, ended: Mapping[int, Ended], *, interrupted: bool, say: Callable[[str], None]
+    home: Path,
+    ended: Mapping[int, Ended],
+    *,
+    interrupted: bool,
+    say: Callable[[str], None],
+    brought_to: str | None = None,
 ) -> Outcome:
     """The end of all; results.csv of all of them where this machine sees their folders.
 
@@ -24,24 +29,27 @@ def together(
         NanobananaError: some shard has ended with an error; the others have gone on to their end.
     """
     refused = {number: each.refused for number, each in ended.items() if each.refused is not None}
+    several = [each for _, each in sorted(ended.items())]
+    if not _is_written(home, several):
+        where = f" They are at {brought_to}." if brought_to else ""
+        say(
+            f"Not all folders of the shards are on this machine: {home / 'results.csv'} is not written."
+            f"{where} Merge them where all of them are."
+        )
     if refused:
         raise _as_one(refused, len(ended))
-    several = [each for _, each in sorted(ended.items())]
-    _write_results(home, several, say)
     outcomes = [each.outcome for each in several if each.outcome is not None]
     return replace(as_one(home, [each.folder for each in several], outcomes), interrupted=interrupted)
 
 
-def _write_results(home: Path, several: list[Ended], say: Callable[[str], None]) -> None:
+def _is_written(home: Path, several: list[Ended]) -> bool:
+    """The table of all of them, where they are seen from here."""
     here = [find(each.folder) for each in several if each.folder.is_dir()]
-    if len(here) == len(several) and all(folder.state.is_file() for folder in here):
-        refuse_paid_twice(here)
-        write_merged(here, home)
-    else:
-        say(
-            f"Not all folders of the shards are on this machine: {home / 'results.csv'} is not written. Merge"
-            " them where all of them are."
-        )
+    if len(here) < len(several) or not all(folder.state.is_file() for folder in here):
+        return False
+    refuse_paid_twice(here)
+    write_merged(here, home)
+    return True
 
 
 def _as_one(refused: Mapping[int, Refused], of: int) -> NanobananaError:

@@ -23,6 +23,10 @@ class Assignment:
     """Of the environment, from which the provider's key is read; empty: it needs none."""
     bring_to: str | None
     """Where the folder goes when the shard ends."""
+    program: str = ""
+    """Which program the driver is, to the letter; empty: any will do."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """What the manifest was made from where the driver is: paths, and the SHA-256 of what is in them."""
 
     @property
     def number(self) -> int:

@@ -48,18 +48,20 @@ class Verdict:
 def campaign(folder: Path, *, rows: int, shards: int, kills: int, seed: int) -> Verdict:
     """One run on one cluster: kill so many times, run to the end, judge."""
     chance, done = random.Random(seed), {"nodes": 0, "single": 0, "drivers": 0}
+    most = max(1, rows // kills)  # so that there are rows left for the last of them
+    brought = folder / "brought"
     with service(folder, latency_s=_LATENCY_S) as running, machines(2) as found:
         run = Fleet(running, found, shards, "campaign", rows)
-        driver = run.start()
+        driver = run.start("--bring-to", str(brought))
         for _ in range(kills):
-            if not _goes_on(driver, run, chance.randint(2, 8)):
+            if not _goes_on(driver, run, chance.randint(1, most)):
                 break
             what = chance.choice(sorted(done))
             done[what] += 1
-            driver = _kill(what, run, found, driver)
-        code, said = _to_the_end(driver, run)
+            driver = _kill(what, run, found, driver, brought)
+        code, said = _to_the_end(driver, run, brought)
         bodies = running.bodies_paid()
-        statuses = [status for one in run.out.glob("shard-*") for status in read_results(one)["status"]]
+        statuses = [status for one in brought.glob("shard-*") for status in read_results(one)["status"]]
         return Verdict(
             **done,
             rows=rows,
@@ -82,25 +84,27 @@ def _goes_on(driver: subprocess.Popen[str], run: Fleet, more: int) -> bool:
     return True
 
 
-def _kill(what: str, run: Fleet, found: Machines, driver: subprocess.Popen[str]) -> subprocess.Popen[str]:
+def _kill(
+    what: str, run: Fleet, found: Machines, driver: subprocess.Popen[str], brought: Path
+) -> subprocess.Popen[str]:
     if what == "drivers":
         os.killpg(driver.pid, signal.SIGKILL)
         driver.communicate()
-        return run.start()
+        return run.start("--bring-to", str(brought))
     count = 2 if what == "nodes" else 1
     found.kill(count)
     if what == "nodes":
-        shutil.rmtree(run.out)
+        shutil.rmtree(run.out, ignore_errors=True)
     found.add(count)
     return driver
 
 
-def _to_the_end(driver: subprocess.Popen[str], run: Fleet) -> tuple[int, str]:
+def _to_the_end(driver: subprocess.Popen[str], run: Fleet, brought: Path) -> tuple[int, str]:
     for _ in range(_TYPED_AGAIN):
         _, said = driver.communicate(timeout=_END_S)
         if driver.returncode == 0:
             break
-        driver = run.start()
+        driver = run.start("--bring-to", str(brought))
     return driver.returncode, said
 
 

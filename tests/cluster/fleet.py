@@ -52,6 +52,20 @@ class Machines:
         del self.nodes[:count]
 
 
+def limiters(machines: Machines) -> list[int]:
+    """The processes that share limits just now, wherever they are."""
+    nodes = [machines.cluster.head_node, *machines.nodes]
+    pids = {pid for node in nodes for pid in _below(_pids(node))}
+    return [pid for pid in sorted(pids) if b"_RayLimiter" in _command(pid)]
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 def _pids(node: Any) -> list[int]:
     return [each.process.pid for several in node.all_processes.values() for each in several]
 

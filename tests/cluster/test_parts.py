@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import replace
+from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nanobanana_batch.api.making import run
+from nanobanana_batch.api.orders import settings_of
+from nanobanana_batch.engine.signals import Signals
 from nanobanana_batch.engine.tally import Tally
 from nanobanana_batch.errors import FolderInUse, RunStopped, StateFailed, UsageError
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.jobs.connection import Connection
 from nanobanana_batch.jobs.order import Order
+from nanobanana_batch.jobs.outcome import Outcome
 from nanobanana_batch.jobs.procs.counts import counts_of
+from nanobanana_batch.ray_runner import cluster
+from nanobanana_batch.ray_runner import shard as shards
 from nanobanana_batch.ray_runner.bringing import bring, fetch_back
-from nanobanana_batch.ray_runner.driver import assigned
+from nanobanana_batch.ray_runner.driver import _Driver, assigned
+from nanobanana_batch.ray_runner.driver import run as make_afar
 from nanobanana_batch.ray_runner.fleet import Fleet
 from nanobanana_batch.ray_runner.limiter import Limiter
+from nanobanana_batch.ray_runner.shard import work_on
 from nanobanana_batch.ray_runner.together import together
-from nanobanana_batch.ray_runner.values import Ended, Refused
+from nanobanana_batch.ray_runner.values import Ended, Look, Refused
 from nanobanana_batch.sharing.values import Grant, Limits, Report
 from tests.exports.test_object_storage import s3, server
 from tests.process.harness import KEY, small_manifest
@@ -95,8 +103,6 @@ def test_no_task_has_the_key_in_it(order: Order, tmp_path: Path) -> None:
     key_file = tmp_path / "key"
     key_file.write_text(KEY)
     order = replace(order, connection=Connection("evolink", key_file=key_file))
-    from nanobanana_batch.api.orders import settings_of
-
     jobs, key = assigned(order, settings_of({}), None, Fleet("here", 2))
     assert key == KEY
     assert len(jobs) == 2
@@ -106,8 +112,6 @@ def test_no_task_has_the_key_in_it(order: Order, tmp_path: Path) -> None:
 
 def test_without_a_journal_nothing_is_begun(order: Order) -> None:
     """A shard may be begun elsewhere while its worker is still at work, cut off: the journal parts them."""
-    from nanobanana_batch.api.orders import settings_of
-
     with pytest.raises(UsageError, match="--ray needs --journal"):
         assigned(replace(order, journal=None), settings_of({}), None, Fleet("here", 2))
 
@@ -169,3 +173,133 @@ def test_a_folder_is_brought_to_object_storage_and_back(s3: Any, tmp_path: Path)
     s3.put_object(Bucket="bucket", Key=f"far/{folder.name}/.bashrc", Body=b"x")
     with pytest.raises(UsageError, match="no run has put there"):
         fetch_back(tmp_path / "third" / folder.name, "s3://bucket/far", Disk())
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"files": {"manifest": "another"}}, "is not what it is where the command was given"),
+        ({"files": {"gone": "a"}}, "cannot be read"),
+        ({"program": "another"}, "another nanobanana-batch"),
+    ],
+)
+def test_a_machine_that_is_not_as_the_driver_s_sends_nothing(
+    order: Order, tmp_path: Path, changed: dict[str, Any], told: str
+) -> None:
+    """It would make other rows, or none; it is told what differs, and where."""
+    (tmp_path / "manifest").write_text("a cat")
+    if "files" in changed:
+        changed = {"files": {str(tmp_path / name): sha for name, sha in changed["files"].items()}}
+    jobs, _ = assigned(order, settings_of({}), None, Fleet("here", 2))
+    ended = work_on(replace(jobs[0], **changed), None)
+    assert ended.refused is not None
+    assert ended.refused.kind == "UsageError"
+    assert told in ended.refused.message
+    assert "this shard has sent nothing" in ended.refused.message
+    assert not ended.folder.exists()
+
+
+def test_a_wrong_row_is_told_before_any_cluster_is_joined(
+    order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one far behind those that opening a manifest looks at; and nothing is left behind."""
+    rows = ["prompt,resolution", *[f"cat {n},1K" for n in range(3000)], "a cat,9K"]
+    order.manifest.write_text("\n".join(rows))
+    wrong = replace(order, defaults={"model": "gemini-3.1-flash-image-preview"}, columns={})
+    monkeypatch.setattr(cluster, "connected", _nobody)
+    with pytest.raises(UsageError, match="9K"):
+        make_afar(wrong, settings_of({}), Tally(), None, Signals(), Fleet("here", 2))
+    assert not order.out or not order.out.exists()
+
+
+def _nobody(address: str) -> Any:
+    raise AssertionError(f"{address} was joined")
+
+
+def test_what_keeps_a_node_from_its_shard_ends_that_shard_alone(order: Order) -> None:
+    """Others go on; where the program is missing there, that is said."""
+    ray_errors = pytest.importorskip("ray.exceptions")
+    jobs, _ = assigned(order, settings_of({}), None, Fleet("here", 2))
+
+    class Ray:
+        def __init__(self, error: Exception) -> None:
+            self.error = error
+
+        def get(self, task: object) -> object:
+            raise self.error
+
+    lacking = ray_errors.RayTaskError("work_on", "ModuleNotFoundError: nanobanana_batch", RuntimeError("x"))
+    missing = cluster.result_of(Ray(lacking), None, jobs[0])
+    assert missing.refused is not None
+    assert missing.refused.kind == "UsageError"
+    assert "Install the same nanobanana-batch" in missing.refused.hint
+    dead = cluster.result_of(Ray(ray_errors.WorkerCrashedError()), None, jobs[1])
+    assert dead.refused is not None
+    assert (dead.number, dead.refused.kind) == (2, "RunStopped")
+
+
+def test_what_a_shard_has_cost_is_known_also_where_its_last_grant_was_not_seen(tmp_path: Path) -> None:
+    """The one who shares limits may die between that grant and the next look at it."""
+    told: list[float] = []
+    driver = _Driver(None, _Deaf(told), "", Tally())
+    driver._committed[1] = 10.0
+    driver._note(Ended(1, tmp_path, _outcome(tmp_path, used=30.0, reserved=6.0)))
+    driver._limiter_was = "first"
+    driver._hear(Look("second", leases={}, has_key=True))
+    assert told == [36.0]
+
+
+class _Deaf:
+    """A limiter that notes what it is told of shards that have ended."""
+
+    def __init__(self, told: list[float]) -> None:
+        self.ended = self
+        self._told = told
+
+    def remote(self, number: int, counts: object, committed: float) -> None:
+        self._told.append(committed)
+
+
+def _outcome(folder: Path, *, used: float, reserved: float) -> Outcome:
+    values = {field.name: None for field in fields(Outcome)}
+    said = {"folder": folder, "counts": {}, "rows": 1, "credits_used": used, "credits_reserved": reserved}
+    return Outcome(**{**values, **said, "stop_reason": ""})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("ahead_s", [3600.0, -3600.0])
+def test_what_a_machine_with_another_clock_tells_is_shown_by_ours(ahead_s: float) -> None:
+    """Else a shard that stands still would show its last image as of just now, for an hour."""
+    theirs = Tally(now=lambda: 1000.0 + ahead_s)
+    theirs.last_image_at = 900.0 + ahead_s
+    theirs.trouble("The journal cannot be written.", "journal", gives_up_in_s=60.0)
+    it = Limiter(Limits(1, 10), is_restarted=False, now=Clock(), wall=lambda: 1000.0)
+    it.exchange(Report(1, "process").as_json(), counts_of(theirs), [])
+    shown = it.look().counts[1]
+    assert shown["last_image_at"] == 900.0
+    assert (shown["holds"][0]["since"], shown["holds"][0]["gives_up"]) == (1000.0, 1060.0)
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["ended well", "ended badly"])
+def test_a_folder_that_cannot_be_brought_is_told_with_where_it_is(
+    order: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    """And never instead of why the shard itself has ended."""
+    (tmp_path / "far").write_text("a file where a folder should be")
+    jobs, _ = assigned(order, settings_of({}), None, Fleet("here", 1, str(tmp_path / "far")))
+    monkeypatch.setattr(shards, "_take_key", lambda job, limiter: None)
+    monkeypatch.setattr(shards, "fetch_back", lambda *words: 0)
+    monkeypatch.setattr("nanobanana_batch.jobs.run.run", partial(_made, fails))
+    ended = work_on(jobs[0], None)
+    assert ended.refused is not None
+    if fails:
+        assert ended.refused.message == "The state is damaged."
+    else:
+        assert f"It is at {ended.folder} on the machine" in ended.refused.message
+
+
+def _made(fails: bool, order: Order, *words: object) -> None:
+    assert order.out is not None
+    order.out.mkdir(parents=True)
+    (order.out / "run.log").write_text("x")
+    if fails:
+        raise StateFailed("The state is damaged.")

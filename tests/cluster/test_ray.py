@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cluster.fleet import Fleet, Machines, ended, key_is_told, machines, service, until
+from tests.cluster.fleet import Fleet, Machines, ended, key_is_told, limiters, machines, service, until
 from tests.process.harness import Bench
 
 pytest.importorskip("ray", reason="Ray is not installed: `pip install nanobanana-batch[ray]`")
@@ -61,3 +62,68 @@ def test_a_driver_that_is_killed_is_started_again(fleet: tuple[Machines, Bench])
     assert code == 0, err
     assert run.images() == ROWS
     assert len(running.tasks_paid() - before) == ROWS
+
+
+@pytest.mark.parametrize("asks", [signal.SIGINT, signal.SIGTERM])
+def test_who_asks_to_stop_is_told_what_is_left_and_the_same_command_goes_on(
+    fleet: tuple[Machines, Bench], asks: signal.Signals
+) -> None:
+    """What is paid for is collected first; the next run pays for the rest."""
+    found, running = fleet
+    run = Fleet(running, found, 2, f"asked-{asks.name}", ROWS)
+    before = running.tasks_paid()
+    driver = run.start("--rate", "30")
+    until(lambda: run.told("Accepted") >= 2)
+    os.kill(driver.pid, asks)
+    code, err = ended(driver)
+    paid = len(running.tasks_paid() - before)
+    assert code == 130, err
+    assert paid < ROWS
+    assert f"{paid} of {ROWS} rows completed ({ROWS - paid} pending)." in err
+    assert "Run the same command again to go on." in err
+    assert run.images() == paid
+    code, err = ended(run.start())
+    assert code == 0, err
+    assert run.images() == len(running.tasks_paid() - before) == ROWS
+
+
+def test_who_asks_twice_leaves_at_once_and_pays_for_nothing_twice(fleet: tuple[Machines, Bench]) -> None:
+    """What is on its way is found again by the next run."""
+    found, running = fleet
+    run = Fleet(running, found, 2, "twice", ROWS)
+    before = running.tasks_paid()
+    driver = run.start("--rate", "30")
+    until(lambda: run.told("Accepted") >= 2)
+    os.kill(driver.pid, signal.SIGINT)
+    until(lambda: _has_said(driver, "Interrupt again to stop at once."))
+    os.kill(driver.pid, signal.SIGINT)
+    code, err = ended(driver)
+    assert code == 130, err
+    assert f"of {ROWS} rows completed. On their way were" in err
+    assert "run the same command again soon" in err
+    code, err = ended(run.start())
+    assert code == 0, err
+    assert run.images() == len(running.tasks_paid() - before) == ROWS
+
+
+def _has_said(driver: subprocess.Popen[str], text: str) -> bool:
+    assert driver.stderr is not None
+    return text in driver.stderr.readline()
+
+
+def test_who_shares_the_limits_dies_and_no_more_is_spent_than_was_allowed(
+    fleet: tuple[Machines, Bench],
+) -> None:
+    """It comes back, hears from all what they have cost, and goes on from there."""
+    found, running = fleet
+    run = Fleet(running, found, 2, "limiter", ROWS)
+    before = running.tasks_paid()
+    driver = run.start("--max-credits", "48", "--rate", "60")
+    until(lambda: run.told("Accepted") >= 3)
+    for pid in limiters(found):
+        os.kill(pid, signal.SIGKILL)
+    code, err = ended(driver)
+    assert code == 3, err
+    assert "Who shares the limits was started again." in err
+    assert len(running.tasks_paid() - before) == run.images() == 8
+    assert "48" in err

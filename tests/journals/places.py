@@ -13,6 +13,7 @@ class Memory:
     """A `Place`; several writers may hold the same one."""
 
     address = "memory"
+    pauses_s: tuple[float, ...] = ()
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}

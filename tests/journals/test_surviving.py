@@ -171,10 +171,8 @@ def test_a_person_who_interrupts_does_not_wait_for_the_journal(tmp_path: Path) -
     assert it.night.statuses() == [RowStatus.PENDING] * 20
 
 
-@pytest.mark.parametrize("seconds", [0.02, 5.0])
-def test_a_slow_journal_only_delays(tmp_path: Path, seconds: float) -> None:
-    """Rows that are about to be sent share one file."""
-    it = world(tmp_path, 20, submit_concurrency=8)
+def takes(it: World, seconds: float) -> None:
+    """Each write to the place does."""
 
     async def blocking(call: Callable[[], T]) -> T:
         if it.night.far is not None and call == it.night.far.write:
@@ -182,6 +180,29 @@ def test_a_slow_journal_only_delays(tmp_path: Path, seconds: float) -> None:
         return call()
 
     it.night.blocking = blocking
+
+
+@pytest.mark.parametrize("seconds", [0.02, 5.0, 14.0])
+def test_a_slow_journal_only_delays(tmp_path: Path, seconds: float) -> None:
+    """Rows that are about to be sent share one file; a person hears of it where it takes very long."""
+    it = world(tmp_path, 20, submit_concurrency=8)
+    told: list[str] = []
+    it.night.on_announce = told.append
+    takes(it, seconds)
     it.night.run()
     assert (paid(it.night), it.untold) == ([1] * 20, [])
     assert len(it.place.files) < 40
+    assert any("it does not answer" in line for line in told) == (seconds > 12.0)
+
+
+def test_a_journal_that_is_too_slow_for_anything_to_be_sent_is_told_and_ends_the_run(tmp_path: Path) -> None:
+    """Each write arrives, and too late: no row would ever be sent, and nobody would say why."""
+    it = world(tmp_path, 20, concurrency=4, max_outage_s=600.0)
+    told: list[str] = []
+    it.night.on_announce = told.append
+    takes(it, 40.0)
+    it.night.run()
+    assert it.sent_at == []
+    assert [line for line in told if "it does not answer" in line]
+    assert "The journal cannot be written" in it.night.stop.reason
+    assert it.night.took_s < 1000

@@ -323,7 +323,7 @@ SITES = {
     "jobs.audit:_orphan": "test_expired_rows, test_tasks_that_could_not_be_read",
     "jobs.audit:_unknown": "test_rows_without_an_answer",
     "jobs.audit:_damage_words": "test_an_image_that_is_not_as_it_was_saved",
-    "cli.outcome_text:outcome_text": "test_a_run_says_how_its_images_are_looked_at_and_exported",
+    "cli.outcome_text:_where_lines": "test_a_run_says_how_its_images_are_looked_at_and_exported",
     "cli.outcome_text:_again_lines": "test_rows_that_did_not_complete",
     "cli.outcome_text:_paid_lines": "test_images_that_are_paid_for_and_not_fetched",
     "cli.plan_text:_standing_lines": "test_a_plan_of_rows_that_failed",

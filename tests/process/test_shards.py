@@ -226,6 +226,7 @@ def test_what_is_wrong_for_all_shards_is_told_once_and_as_of_the_run(it: Bench) 
     assert told.returncode == 2
     assert "shard" not in told.stderr
     assert told.stderr.count("9K") == 1
+    assert not (it.folder / "outputs").exists(), "nothing was begun, and nothing is left behind"
     limited = it.finish("--procs", "2", "--max-credits", "30")
     assert limited.returncode == 3
     assert "The key in" not in limited.stderr.replace("The key in", "", 1)

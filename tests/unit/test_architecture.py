@@ -221,7 +221,8 @@ BELOW: dict[str, set[str]] = {
     | {"jobs.retry", "jobs.run", "jobs.session", "jobs.told", "jobs.report", "reports"}
     | {"checks", "provenance", "jobs.merge", "jobs.procs", "ray_runner"},
     "ray_runner": {"errors", "model", "files", "state", "sharing", "engine", "object_storage", "providers"}
-    | {"jobs.connection", "jobs.merge", "jobs.order", "jobs.outcome", "jobs.procs", "jobs.run"},
+    | {"jobs.connection", "jobs.merge", "jobs.order", "jobs.outcome", "jobs.procs", "jobs.run", "journals"}
+    | {"wording"},
     "__main__": {"cli"},
     "cli": {"wording", "errors", "commands", "visible", "model", "files", "state", "catalog", "engine"}
     | {"collection"}

@@ -28,6 +28,9 @@ _ANY = ("is_going", "is_stopping")
 _FIRST = ("provider", "allowed", "credits_per_usd")
 _LATEST = ("last_image_at", "last_sent_at")
 _LATENCIES = 64
+_MOMENTS = ("last_image_at", "last_sent_at")
+_MOMENTS_OF_HOLDS = ("since", "until", "next_try", "gives_up")
+_APART_S = 2.0
 Counts = Mapping[str, Any]
 
 
@@ -36,11 +39,25 @@ def counts_of(tally: Tally) -> dict[str, Any]:
     told = {name: getattr(tally, name) for name in (*_SUMS, *_ANY, *_FIRST, *_LATEST)}
     return {
         **told,
+        "at": tally.now(),
         "credits_projected": tally.credits_projected,
         "waited_s": dict(tally.waited_s),
         "latencies_s": list(tally.latencies_s)[-_LATENCIES:],
         "holds": [asdict(hold) for hold in tally.holds],
     }
+
+
+def by_our_clock(counts: Counts, now: float) -> Counts:
+    """What another machine has told just now, with its moments by the clock of this one (Unix seconds)."""
+    ahead_s = counts["at"] - now
+    if abs(ahead_s) < _APART_S:
+        return counts
+    holds = [_moved(hold, _MOMENTS_OF_HOLDS, ahead_s) for hold in counts["holds"]]
+    return {**_moved(counts, _MOMENTS, ahead_s), "holds": holds}
+
+
+def _moved(told: Counts, names: tuple[str, ...], ahead_s: float) -> dict[str, Any]:
+    return {**told, **{name: told[name] - ahead_s for name in names if told[name] is not None}}
 
 
 def show_together(tally: Tally, shards: Collection[Counts]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import pickle
 import signal
 import sys
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from nanobanana_batch.errors import FolderInUse, NanobananaError, RunStopped, UsageError, before_sending
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import find, make
-from nanobanana_batch.files.lock import only_writer
+from nanobanana_batch.files.lock import LOCK_NAME, only_writer
 from nanobanana_batch.jobs.merge import refuse_anothers_table, refuse_paid_twice, write_merged
 from nanobanana_batch.jobs.order import Order, folder_of, open_ordered
 from nanobanana_batch.jobs.procs.child import Task
@@ -72,12 +73,26 @@ def run_in_processes(
     home = _home(order)
     refuse_another_division(home / Shard(1, count).folder_name, Shard(1, count))
     refuse_anothers_table(home)
+    anew = [path for path in (home, *home.parents) if not path.exists()]
     with before_sending():
         make(home, Disk())
     with only_writer(home):
-        crew = _Crew(order, settings, tally, pilot, home, count)
-        anyio.run(crew.work, interrupts or Signals())
-        return crew.ended()
+        try:
+            crew = _Crew(order, settings, tally, pilot, home, count)
+            anyio.run(crew.work, interrupts or Signals())
+            return crew.ended()
+        except UsageError:
+            _leave_nothing(anew)
+            raise
+
+
+def _leave_nothing(anew: list[Path]) -> None:
+    """What was made for a manifest that was refused: a folder in which there is the lock alone."""
+    if anew and os.listdir(anew[0]) == [LOCK_NAME]:
+        (anew[0] / LOCK_NAME).unlink()
+        with suppress(OSError):  # somebody has put something there
+            for path in anew:
+                path.rmdir()
 
 
 def orders_of_shards(order: Order, settings: Settings, count: int) -> list[Order]:
