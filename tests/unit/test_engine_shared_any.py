@@ -8,7 +8,7 @@ happens, all of them together send no more in any minute than a person allows, a
 from __future__ import annotations
 
 import random
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -79,7 +79,7 @@ class World:
     dice: random.Random
     shop: Busy = field(default_factory=Busy)
     down_until_s: float = 0.0
-    cut_until_s: Counter[int] = field(default_factory=Counter)
+    cut_until_s: defaultdict[int, float] = field(default_factory=lambda: defaultdict(float))
     late_s: dict[int, float] = field(default_factory=dict)
     """How much later a shard's next answer comes."""
     began_at: list[float] = field(default_factory=list)
