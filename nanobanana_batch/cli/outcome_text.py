@@ -108,7 +108,7 @@ def _again_lines(outcome: Outcome, counts: Mapping[str, int], commands: FolderCo
 
 
 def _where_lines(outcome: Outcome, done: int, commands: FolderCommands) -> list[str]:
-    """Where images and results are, and what to do with them; nobody here can open folders of other machines."""
+    """Where images and results are, and what to do next; folders of other machines cannot be opened here."""
     if not all(folder.is_dir() for folder in outcome.shards):
         return [f"Images:  {outcome.folder}/shard-*/images, on the machines of the shards"]
     images = outcome.folder / "shard-*" if len(outcome.shards) > 1 else outcome.folder
