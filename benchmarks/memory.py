@@ -11,18 +11,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.finished import finished_folder, write_manifest
+from benchmarks.process import PRODUCT, carried_out
 from nanobanana_batch.files.folder import CHECKS_NAME, GALLERY_FOLDER, STATE_NAME
 
 MOST_MIB = 114.0
@@ -30,7 +28,6 @@ MOST_MIB = 114.0
 AUDIT_CPU_S = 8.0
 """At most, at 200,000 rows; more of them may take as much more."""
 _ROWS_OF_TARGET = 200_000
-_CLI = "import sys; from nanobanana_batch.cli import main; sys.exit(main())"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +103,10 @@ def _clear(folder: Path, beside: Path) -> None:
 
 
 def _taken(name: str, rows: int, words: Sequence[str]) -> Taken:
-    began = time.monotonic()
-    with open(os.devnull, "wb") as nowhere:
-        process = subprocess.Popen([sys.executable, "-c", _CLI, *words], stdout=nowhere, stderr=nowhere)
-    _, status, used = os.wait4(process.pid, 0)
-    took_s = time.monotonic() - began
-    cpu_s = used.ru_utime + used.ru_stime
-    code = process.returncode = os.waitstatus_to_exitcode(status)
-    return Taken(name, rows, round(used.ru_maxrss / 1024, 1), round(cpu_s, 2), round(took_s, 2), code)
+    ended = carried_out([sys.executable, *PRODUCT, *words])
+    return Taken(
+        name, rows, round(ended.peak_mib, 1), round(ended.cpu_s, 2), round(ended.seconds, 2), ended.exit_code
+    )
 
 
 def main() -> None:

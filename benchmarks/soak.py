@@ -22,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from benchmarks.process import Peak
 from benchmarks.row import command
 from benchmarks.stub import Manner, Stub, serving
 
@@ -31,7 +32,8 @@ _WARM = 0.25
 """The share of the time that is not part of the line."""
 _ROWS_A_SECOND = 900
 """More than any run makes."""
-_ENDS_WITHIN_S = 120.0
+_ENDS_WITHIN_S = 900.0
+"""Results of all rows are written at the end, millions of them here."""
 _INTERRUPTED = 130
 
 
@@ -95,13 +97,15 @@ def soak(minutes: float, in_flight: int = 256, image_bytes: int = 2_000, every_s
         with subprocess.Popen(
             words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         ) as process:
+            most = Peak(process.pid)
             try:
                 _wait_for_work(process, stub)
                 samples = tuple(_samples(process, stub, minutes * 60, every_s))
             finally:
                 process.send_signal(signal.SIGINT)
-                used = _ended(process)
-    return _soak(minutes, samples, *used)
+                code, cpu_s = _ended(process)
+        most.join()
+    return _soak(minutes, samples, code, cpu_s, most.mib)
 
 
 def _wait_for_work(process: subprocess.Popen[bytes], stub: Stub) -> None:
@@ -138,16 +142,16 @@ def _refuse_the_end(process: subprocess.Popen[bytes]) -> None:
         raise SystemExit(f"the run ended before its time, with exit code {process.returncode}")
 
 
-def _ended(process: subprocess.Popen[bytes]) -> tuple[int, float, float]:
-    """Exit code, seconds of CPU and the most memory in MiB."""
+def _ended(process: subprocess.Popen[bytes]) -> tuple[int, float]:
+    """Exit code and seconds of CPU."""
     if process.returncode is not None:
-        return process.returncode, 0.0, 0.0
+        return process.returncode, 0.0
     until = time.monotonic() + _ENDS_WITHIN_S
     while True:
         pid, status, used = os.wait4(process.pid, os.WNOHANG)
         if pid:
             process.returncode = os.waitstatus_to_exitcode(status)
-            return process.returncode, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+            return process.returncode, used.ru_utime + used.ru_stime
         if time.monotonic() > until:
             process.kill()
         time.sleep(0.1)
