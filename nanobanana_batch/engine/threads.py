@@ -42,7 +42,7 @@ async def in_thread(call: Callable[[], T]) -> T:
     await anyio.lowlevel.checkpoint_if_cancelled()
     with anyio.CancelScope(shield=True):
         result = await asyncio.get_running_loop().run_in_executor(_executor, _carried_out, call)
-    return result
+    return result  # noqa: RET504 - mypy takes a scope for one that may swallow errors
 
 
 def _carried_out(call: Callable[[], T]) -> T:
