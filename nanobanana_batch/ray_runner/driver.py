@@ -194,6 +194,13 @@ class _Driver:
         Raises:
             KeyboardInterrupt: asked twice: the tasks end with this process, and the next run goes on.
         """
+        try:
+            return self._waited(came)
+        except KeyboardInterrupt:  # also one that came while the first was being told
+            self._say_what_is_left()
+            raise
+
+    def _waited(self, came: Callable[[], bool]) -> bool:
         interrupted = False
         while self._waiting:
             try:
@@ -202,7 +209,6 @@ class _Driver:
                     raise KeyboardInterrupt
             except KeyboardInterrupt:
                 if interrupted:
-                    self._say_what_is_left()
                     raise
                 interrupted = True
                 self._ask_to_stop()

@@ -303,3 +303,28 @@ def _made(fails: bool, order: Order, *words: object) -> None:
     (order.out / "run.log").write_text("x")
     if fails:
         raise StateFailed("The state is damaged.")
+
+
+class _Hurried:
+    """A cluster that is interrupted whenever it is asked for something."""
+
+    def wait(self, *tasks: object, **how: object) -> None:
+        """As by Ctrl-C while the driver waits."""
+        raise KeyboardInterrupt
+
+    @property
+    def stop(self) -> Any:
+        """As by a second one, while the first is being told."""
+        raise KeyboardInterrupt
+
+
+def test_a_second_interrupt_while_the_first_is_told_says_what_is_on_its_way() -> None:
+    """Whenever it comes, nobody is left with nothing but the word that it was interrupted."""
+    said: list[str] = []
+    tally = Tally()
+    tally.announce = said.append
+    driver = _Driver(_Hurried(), _Hurried(), "", tally)
+    driver._waiting = {object(): Any}
+    with pytest.raises(KeyboardInterrupt):
+        driver.wait(lambda: False)
+    assert "On their way were" in said[-1]
