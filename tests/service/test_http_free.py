@@ -667,7 +667,7 @@ async def test_a_link_is_fetched_whole_in_pieces_and_without_the_key() -> None:
             pieces = [piece async for piece in body.pieces()]
         (request,) = links.seen
     assert b"".join(pieces) == data
-    assert 2 <= len(pieces) <= 4
+    assert 2 <= len(pieces) <= 6  # not one for each bit that comes
     assert "authorization" not in request.headers
     assert KEY not in str(request)
 
