@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import aiohttp
 from yarl import URL
 
+from nanobanana_batch.providers.kept import through
 from nanobanana_batch.providers.link_rules import LinkRules, public_sockets
 from nanobanana_batch.providers.proxies import Proxy
 from nanobanana_batch.providers.trust import no_tls, tls_context
@@ -103,7 +104,7 @@ class _OverAiohttp:
             auto_decompress=False,
             read_bufsize=PIECE_BYTES // 2,  # with twice that in memory it reads no more
         )
-        self._through = _through(proxy)
+        self._through = through(proxy)
 
     async def get(self, url: str) -> LinkAnswer:
         # aiohttp writes addresses anew (%2F as /), and a signature in a link may be one over its spelling.
@@ -112,12 +113,6 @@ class _OverAiohttp:
 
     async def aclose(self) -> None:
         await self._session.close()
-
-
-def _through(proxy: Proxy | None) -> dict[str, Any]:
-    if proxy is None:
-        return {}
-    return {"proxy": str(proxy), "proxy_auth": aiohttp.BasicAuth(*proxy.auth) if proxy.auth else None}
 
 
 class _OfAiohttp:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Annotated, Any, Literal
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic_core import ErrorDetails
@@ -226,7 +226,8 @@ def _checked(url: str, what: str, danger: str = _IN_CLEAR) -> Address:
     is_loopback = parts.hostname in LOOPBACK
     if parts.scheme == "http" and not is_loopback:
         raise ProfileError(f"{url} is plain HTTP: {danger}.", hint="Use https://.")
-    return Address(url, is_loopback)
+    # A proxy's way resolves `..` and the straight one does not: without them both lead to the same place.
+    return Address(urljoin(url, parts.path).rstrip("/"), is_loopback)
 
 
 def _fault_of(url: str) -> str:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import traceback
+from base64 import b64encode
 from contextlib import aclosing
+from urllib.parse import quote
 
 import httpx
 import pytest
 
 from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.providers.base import NotSent, Unknown
-from nanobanana_batch.providers.http import NoReply, NothingSent, Timeouts
+from nanobanana_batch.providers.http import FreeHttp, NoReply, NothingSent, PaidHttp, Timeouts
 from nanobanana_batch.providers.link_http import LinkHttp
 from nanobanana_batch.providers.link_rules import LinkRules
+from nanobanana_batch.providers.profile import Address
 from nanobanana_batch.providers.transports import Steps
 from nanobanana_batch.providers.watch import Secret, Watch
 from tests.service.behaving import Behave, behaving
@@ -91,6 +94,37 @@ async def test_what_a_proxy_does_before_the_request_left_leaves_nothing_in_doubt
             read = await opened.read_many(["task-0"])
     assert isinstance(outcome, NotSent), outcome
     assert read.failure
+
+
+@pytest.mark.anyio
+async def test_a_proxy_is_told_the_same_password_by_paid_requests_reads_and_links(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In whatever letters: what it lets out and not back in would be paid for and never fetched."""
+    told: list[bytes] = []
+
+    async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        told.extend(line for line in head.split(b"\r\n") if line.lower().startswith(b"proxy-authorization:"))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+        await writer.drain()
+        await reader.read()
+
+    password = quote("pä\u0441\u0441")
+    address, watch = Address("http://api.example", is_loopback=False), Watch(Secret(""))
+    async with behaving(answers) as port:
+        monkeypatch.setenv("http_proxy", f"http://me:{password}@127.0.0.1:{port}")
+        async with (
+            aclosing(PaidHttp(address, {}, 1, SHORT, watch)) as paid,
+            aclosing(FreeHttp(address, {}, SHORT, watch)) as free,
+            aclosing(LinkHttp(SHORT, watch, LinkRules.ANYWHERE)) as links,
+        ):
+            await paid.post("/v1/x", BODY, {})
+            await free.request("GET", "/v1/x")
+            async with links.open("http://links.example/1.png") as body:
+                assert [piece async for piece in body.pieces()] == [b"{}"]
+    words = b64encode("me:pä\u0441\u0441".encode())
+    assert [line.partition(b": ")[2] for line in told] == [b"Basic " + words] * 3
 
 
 @every_way

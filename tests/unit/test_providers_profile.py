@@ -464,6 +464,9 @@ def test_a_provider_that_does_not_exist(name: str, tmp_path: Path, monkeypatch: 
         ("http://127.0.0.1:8080", "http://127.0.0.1:8080", True),
         ("http://localhost:8080/unified", "http://localhost:8080/unified", True),
         ("http://[::1]:8080", "http://[::1]:8080", True),
+        ("https://api.example.com/a/../v1/.", "https://api.example.com/v1", False),
+        ("https://api.example.com/..", "https://api.example.com", False),
+        ("https://api.example.com/a//b%2F..", "https://api.example.com/a//b%2F..", False),
     ],
 )
 def test_https_or_loopback(url: str, clean: str, loopback: bool) -> None:
