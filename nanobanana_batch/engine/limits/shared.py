@@ -139,6 +139,7 @@ class _Asking:
             held_to_per_min=shared.pace.held_to_per_min,
             hold_s=wire.gate.left_s,
             trouble=wire.breaker.trouble,
+            could_try=bool(left or (slots.taken > slots.running and not wire.stop.asked)),
             rows_left=left,
             unsent=slots.taken - slots.running + tally.unknown,
             stopped="" if wire.stop.interrupted else wire.stop.reason,
