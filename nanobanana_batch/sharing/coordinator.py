@@ -256,7 +256,7 @@ class Coordinator:
     def _why_not(self, known: _Known, now: float) -> str:
         """While one is in trouble the others wait, and that one tries; who was in it longest does.
 
-        Who has nothing to send, or is to end, would never find out that it is over: nobody waits for that one.
+        Who has nothing to send, or is to end, would never find out that it is over: nobody waits for it.
         Who finds out a price sends as well: until that is known nobody else gets credits to try with.
         """
         troubled = [

@@ -191,6 +191,16 @@ def test_together_they_send_no_more_a_minute_than_a_person_allows(tmp_path: Path
     assert sent[-1] - sent[0] < 60 * 60 / 12 * 1.3
 
 
+def test_many_that_begin_at_once_do_not_all_send_at_once(tmp_path: Path) -> None:
+    """Where a rate leaves each a request in two minutes, the first of each is held to that, too."""
+    shop = Busy()
+    several = nights(tmp_path, shop, 12, 2, submits_per_min=6.0, concurrency=24)
+    run_together(several, links(several))
+    assert completed(several) == 24
+    began = shop.sent_at[0]
+    assert sum(at < began + 60.0 for at in shop.sent_at) <= 8
+
+
 def test_without_answers_it_goes_on_for_a_while_and_never_with_more(tmp_path: Path) -> None:
     """Then it sends nothing new until there are some again; what is paid for is collected."""
     shop = Busy()

@@ -8,7 +8,7 @@ from nanobanana_batch.engine.limits.slots import Slots
 from nanobanana_batch.engine.tally import Tally
 
 
-async def ended(order: list[str], slots: Slots, name: str, *, is_paid: bool) -> None:
+async def waits(order: list[str], slots: Slots, name: str, is_paid: bool) -> None:
     """Its turn is written down when it comes."""
     await slots.take(is_paid=is_paid)
     order.append(name)
@@ -22,9 +22,7 @@ def test_what_is_paid_for_does_not_wait_behind_who_waits_for_the_share_of_this_r
         slots.share(0)
         async with anyio.create_task_group() as group:
             for name, is_paid in (("new", False), ("paid", True), ("newer", False)):
-                group.start_soon(
-                    lambda name=name, is_paid=is_paid: ended(order, slots, name, is_paid=is_paid)
-                )
+                group.start_soon(waits, order, slots, name, is_paid)
                 await anyio.wait_all_tasks_blocked()
             assert order == ["paid"]
             slots.share(3)
@@ -41,9 +39,7 @@ def test_what_is_paid_for_waits_for_what_the_provider_takes_at_once() -> None:
         await slots.take()
         async with anyio.create_task_group() as group:
             for name, is_paid in (("new", False), ("paid", True)):
-                group.start_soon(
-                    lambda name=name, is_paid=is_paid: ended(order, slots, name, is_paid=is_paid)
-                )
+                group.start_soon(waits, order, slots, name, is_paid)
                 await anyio.wait_all_tasks_blocked()
             assert order == []
             slots.give_back()

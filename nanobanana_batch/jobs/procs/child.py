@@ -75,7 +75,7 @@ class Wire:
             self.told.flush()
 
     async def exchange(self, report: Report) -> Grant:
-        """As every `Link`; while a question is out no other is asked, and its answer counts if it is not old."""
+        """As every `Link`; while a question is out no other is asked, and an answer that is old is none."""
         import anyio.to_thread
 
         was_out = self._asked is not None
