@@ -64,6 +64,7 @@ def plan(
     from nanobanana_batch.jobs.plan import make_plan
 
     said = given(options, RunOptions, "plan")
+    fleet_of(said, None)
     terms = terms_of(said)
     pilot = None if pilot is None else count("pilot", pilot)
     limit = None if limit is None else count("limit", limit)
@@ -93,6 +94,7 @@ def plan_shards(
     from nanobanana_batch.jobs.procs.run import orders_of_shards
 
     said = given(options, RunOptions, "plan_shards")
+    fleet_of(said, procs)
     settings, terms = settings_of(said), terms_of(said)
     with ordered(manifest, None, out, provider, said) as order:
         orders = orders_of_shards(order, settings, count("procs", procs))

@@ -34,7 +34,7 @@ def outcome_text(outcome: Outcome) -> str:
     lines = [
         *_done_lines(outcome, done, counts),
         *_elsewhere_lines(outcome),
-        *_paid_lines(outcome, counts, commands),
+        *_paid_lines(outcome, counts),
         *_image_lines(outcome),
         *_waited_lines(outcome.waited_s),
         *_failure_lines(outcome.failures),
@@ -57,21 +57,24 @@ def _done_lines(outcome: Outcome, done: int, counts: Mapping[str, int]) -> list[
     return lines
 
 
-def _paid_lines(outcome: Outcome, counts: Mapping[str, int], commands: FolderCommands) -> list[str]:
+def _paid_lines(outcome: Outcome, counts: Mapping[str, int]) -> list[str]:
     """What was paid, and what is paid for and still to come."""
     lines = []
     if outcome.credits_used:
         used = _beside(outcome.credits_used, outcome.credits_per_usd)
         free = " (placeholders: nobody pays for them)" if outcome.is_free else ""
         lines.append(f"Credits used in this folder so far: {used}{free}")
-    if awaited := counts.get("running", 0) + counts.get("ready", 0):
+    if awaited := _awaited(counts):
         reserved = f"{priced(outcome.credits_reserved, outcome.credits_per_usd)} reserved"
         lines.append(
             f"Paid for and not fetched yet: {counted(awaited, 'image')}, {reserved}."
             " Run the same command again soon: links die 24 hours after their image is made."
-            f" If they never come: {commands.retry('running')} gives them up and pays for them again."
         )
     return lines
+
+
+def _awaited(counts: Mapping[str, int]) -> int:
+    return counts.get("running", 0) + counts.get("ready", 0)
 
 
 def _image_lines(outcome: Outcome) -> list[str]:
@@ -91,8 +94,10 @@ def _image_lines(outcome: Outcome) -> list[str]:
 
 
 def _again_lines(outcome: Outcome, counts: Mapping[str, int], commands: FolderCommands) -> list[str]:
-    """What sends rows again that have ended without an image, and when the same command goes on."""
+    """When the same command goes on; behind that what costs, and last what pays for the same image again."""
     lines = []
+    if outcome.exit_code in (3, 130) and not outcome.needs_change:
+        lines.append("Run the same command again to go on.")
     for only in ("failed", "refused", "expired"):
         if counts.get(only):
             again = "pays for them again" if only == "expired" else "sends them again"
@@ -102,8 +107,11 @@ def _again_lines(outcome: Outcome, counts: Mapping[str, int], commands: FolderCo
             "Unknown rows may have been paid: look in your account."
             f" {commands.retry('unknown')} sends them again."
         )
-    if outcome.exit_code in (3, 130) and not outcome.needs_change:
-        lines.append("Run the same command again to go on.")
+    if _awaited(counts):
+        lines.append(
+            "Only if what is paid for never comes, however often the same command is run:"
+            f" {commands.retry('running')} gives it up and pays for it again."
+        )
     return lines
 
 

@@ -30,6 +30,8 @@ _LEAST_PER_MIN = 6.0
 """Of each shard, while all are held back: else nobody would notice that more passes."""
 _NOTHING_PER_MIN = 0.1
 """Less than this is what sums of parts leave over, and none of the rate: a turn at that pace never comes."""
+_NOTHING_SHARE = 0.1
+"""Of an equal share: where a person allows so little that this is less, it is what nothing is."""
 _MUCH_SLOWER = 0.9
 _NEAR_ITS_SHARE = 0.7
 _SPARE = 1.3
@@ -254,12 +256,14 @@ class Coordinator:
     def _why_not(self, known: _Known, now: float) -> str:
         """While one is in trouble the others wait, and that one tries; who was in it longest does.
 
+        Who has nothing to send, or is to end, would never find out that it is over: nobody waits for it.
         Who finds out a price sends as well: until that is known nobody else gets credits to try with.
         """
         troubled = [
             each
             for each in self._active
             if each.troubled_since is not None
+            and each.report.could_try
             and (each.troubled_since > self._recovered_at or now - self._recovered_at > _STALE_S)
         ]
         if not troubled:
@@ -296,7 +300,8 @@ class Coordinator:
             wanted = [each.wanted_per_min for each in senders]
             free = total - sum(each.per_min for each in senders if each is not known)
             share = min(_share(total, wanted, known.wanted_per_min, lends_spare=True), free)
-            share = share if share >= _NOTHING_PER_MIN else 0.0
+            nothing = min(_NOTHING_PER_MIN, _NOTHING_SHARE * total / len(self._shards))
+            share = share if share >= nothing else 0.0
             known.per_min = max(known.per_min, share)
         if self._slowed is None:
             return share

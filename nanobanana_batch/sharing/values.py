@@ -80,6 +80,8 @@ class Report(_Told):
     """For how much longer the provider asks for no new requests."""
     trouble: str = ""
     """Why it sends nothing new: the provider gives no usable answers, or a day's quota is used up."""
+    could_try: bool = True
+    """It has something to send, by which it finds out that the trouble is over."""
     rows_left: int = 0
     """Rows that are not sent yet, and have no slot."""
     unsent: int = 0

@@ -324,8 +324,9 @@ SITES = {
     "jobs.audit:_unknown": "test_rows_without_an_answer",
     "jobs.audit:_damage_words": "test_an_image_that_is_not_as_it_was_saved",
     "cli.outcome_text:_where_lines": "test_a_run_says_how_its_images_are_looked_at_and_exported",
-    "cli.outcome_text:_again_lines": "test_rows_that_did_not_complete",
-    "cli.outcome_text:_paid_lines": "test_images_that_are_paid_for_and_not_fetched",
+    "cli.outcome_text:_again_lines": (
+        "test_rows_that_did_not_complete, test_images_that_are_paid_for_and_not_fetched"
+    ),
     "cli.plan_text:_standing_lines": "test_a_plan_of_rows_that_failed",
     "jobs.doctor:_lock": "test_a_folder_in_use",
     "engine.run:Run._leave": "test_rows_without_an_answer_that_left_the_manifest",

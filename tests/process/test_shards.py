@@ -10,15 +10,19 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import nanobanana_batch as nb
+from nanobanana_batch.errors import DiskFailed
+from nanobanana_batch.jobs.procs import run as procs
 from nanobanana_batch.service.ledger import read_ledger
 from tests.campaign.kill_shards import campaign, children
-from tests.process.harness import Bench, bench, cli, small_manifest
+from tests.process.harness import KEY, Bench, bench, cli, small_manifest
 
 ROWS = 24
 
@@ -257,6 +261,73 @@ def test_a_dry_run_of_several_processes_knows_what_they_have_paid_for(it: Bench)
     assert paid(it) == 10
     refused = cli(*run, "--dry-run", "--shard", "1/2", cwd=it.folder)
     assert (refused.returncode, "--procs and --shard" in refused.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--shards", "4"], "--shards and --bring-to need --ray"),
+        (["--bring-to", "there"], "--shards and --bring-to need --ray"),
+        (["--ray", "here"], "--ray needs --shards"),
+        (["--ray", "here", "--shards", "2", "--procs", "2"], "--ray and --procs"),
+        (["--journal", "ftp://there/cats"], "--journal"),
+    ],
+)
+def test_a_dry_run_refuses_what_the_run_would(it: Bench, flags: list[str], told: str) -> None:
+    """Else it would say what never comes."""
+    for also in ([], ["--dry-run"]):
+        refused = it.finish(*flags, *also)
+        assert refused.returncode == 2
+        assert told in refused.stderr
+
+
+def test_without_room_for_the_table_what_was_paid_is_told(
+    it: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The disk is full when all is made: the images are there, and the same command writes the table."""
+    monkeypatch.setenv("EVOLINK_API_KEY", KEY)
+    monkeypatch.setattr(procs, "write_merged", full)
+    where = {"provider": it.where[1], "base_url": it.where[3]}
+    with pytest.raises(DiskFailed), caplog.at_level("INFO", logger="nanobanana_batch"):
+        nb.run(it.manifest, out=it.out, procs=2, limit=4, progress=False, **where)  # type: ignore[arg-type]
+    assert paid(it) == 4
+    (told,) = [line for line in caplog.messages if line.startswith("All shards together: ")]
+    assert told.startswith("All shards together: 4 of 4 rows completed; credits used so far: ")
+    assert not told.endswith(": 0.")
+
+
+def full(folders: object, home: object) -> Path:
+    """As where nothing is left of the disk."""
+    raise DiskFailed("The disk is full (writing results.csv).")
+
+
+def test_a_process_that_says_nothing_is_told_once_with_the_time(
+    it: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is stopped, and goes on later; the others have made their rows meanwhile."""
+    monkeypatch.setenv("EVOLINK_API_KEY", KEY)
+    where = {"provider": it.where[1], "base_url": it.where[3]}
+
+    def stop_one() -> None:
+        while paid(it) < 3:
+            time.sleep(0.05)
+        monkeypatch.setattr(procs, "_SILENT_LOOKS", 8)  # from here on: to begin takes longer
+        stopped = children(os.getpid())[0]
+        os.kill(stopped, signal.SIGSTOP)
+        while not any("has said nothing since" in line for line in caplog.messages):
+            time.sleep(0.05)
+        os.kill(stopped, signal.SIGCONT)
+
+    stopper = threading.Thread(target=stop_one)
+    stopper.start()
+    with caplog.at_level("INFO", logger="nanobanana_batch"):
+        nb.run(it.manifest, out=it.out, procs=2, concurrency=2, progress=False, **where)  # type: ignore[arg-type]
+    stopper.join()
+    told = [line for line in caplog.messages if "has said nothing" in line or "is heard again" in line]
+    assert re.fullmatch(r"shard (\d)/2 has said nothing since \d\d:\d\d:\d\d: .*", told[0])
+    assert re.fullmatch(r"shard (\d)/2 is heard again, since \d\d:\d\d:\d\d\.", told[1])
+    assert len(told) == 2
+    assert paid(it) == ROWS
 
 
 def test_the_place_of_shards_is_not_taken_for_a_folder_that_has_lost_its_state(it: Bench) -> None:

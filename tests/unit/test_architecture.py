@@ -199,11 +199,11 @@ BELOW: dict[str, set[str]] = {
     | {"jobs.shards", "jobs.journaling", "journals", "sharing", "jobs.unchanged"},
     "jobs.plan": {"wording", "errors", "model", "files", "state", "manifest", "catalog", "providers"}
     | {"defaults", "pricing", "estimates", "jobs.connection", "jobs.order", "jobs.pilot"}
-    | {"jobs.shards"},
+    | {"jobs.shards", "journals"},
     "jobs.shards": {"errors", "files", "state"},
     "jobs.merge": {"wording", "errors", "files", "state", "results"}
     | {"jobs.audit", "jobs.connection", "jobs.outlook"},
-    "jobs.procs": {"errors", "steady", "model", "files", "state", "engine", "sharing"}
+    "jobs.procs": {"wording", "errors", "steady", "model", "files", "state", "engine", "sharing"}
     | {"jobs.merge", "jobs.order", "jobs.outcome", "jobs.run", "jobs.shards"},
     "jobs.prices": {"errors", "model", "catalog", "providers", "pricing", "jobs.connection"},
     "jobs.told": {"errors", "engine", "live", "jobs.outcome"},

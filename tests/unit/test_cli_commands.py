@@ -519,6 +519,22 @@ def test_what_would_stop_again_at_once_is_not_recommended(needs_change: bool, sa
     assert [line for line in lines if line.startswith("Run the same")] == [said] * bool(said)
 
 
+def test_the_way_that_costs_nothing_is_told_first_and_what_pays_again_last() -> None:
+    """Who reads one line and types it pays for nothing."""
+    counts = dict.fromkeys(RowStatus, 0) | {RowStatus.RUNNING: 2, RowStatus.FAILED: 1, RowStatus.UNKNOWN: 1}
+    outcome = Outcome(Path("out"), Path("r"), 4, counts, 5.0, 10.0, 0, 0, {}, True, "Full.", False, False)
+    lines = outcome_text(outcome).splitlines()
+    ways = [line for line in lines if "Run the same" in line or "retry" in line]
+    assert "2 images, 10 credits reserved. Run the same command again soon" in ways[0]
+    assert ways[1] == "Run the same command again to go on."
+    assert [line.partition("--only ")[2].split("`")[0] for line in ways[2:]] == [
+        "failed",
+        "unknown",
+        "running",
+    ]
+    assert ways[-1].startswith("Only if what is paid for never comes")
+
+
 def test_an_image_that_vanished_during_a_run_is_told(tmp_path: Path) -> None:
     """The state calls its row completed, and it is not: exit 1, and what to type, provider and all."""
     counts = dict.fromkeys(RowStatus, 0) | {RowStatus.COMPLETED: 2, RowStatus.FAILED: 1}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import anyio
@@ -19,7 +19,7 @@ from nanobanana_batch.file_names import IMAGE_FOLDER
 from nanobanana_batch.files.folder import STATE_NAME
 from nanobanana_batch.jobs.session import count_up
 from nanobanana_batch.model import Request, RowStatus
-from nanobanana_batch.providers.base import SubmitOutcome
+from nanobanana_batch.providers.base import Capabilities, SubmitOutcome
 from nanobanana_batch.sharing.coordinator import Coordinator
 from nanobanana_batch.sharing.link import Link, LinkLost
 from nanobanana_batch.sharing.values import Grant, Limits, Report
@@ -63,6 +63,15 @@ class Busy(Shop):
         running = sum(1 for task in self.tasks.values() if task.done_at > now)
         self.most_at_once = max(self.most_at_once, running)
         return outcome
+
+
+class Renamed(Busy):
+    """The same account by another name."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """As before."""
+        return replace(super().capabilities, name="renamed")
 
 
 def nights(folder: Path, shop: Shop, count: int, rows: int, **settings: object) -> list[Night]:
@@ -182,6 +191,16 @@ def test_together_they_send_no_more_a_minute_than_a_person_allows(tmp_path: Path
     assert sent[-1] - sent[0] < 60 * 60 / 12 * 1.3
 
 
+def test_many_that_begin_at_once_do_not_all_send_at_once(tmp_path: Path) -> None:
+    """Where a rate leaves each a request in two minutes, the first of each is held to that, too."""
+    shop = Busy()
+    several = nights(tmp_path, shop, 12, 2, submits_per_min=6.0, concurrency=24)
+    run_together(several, links(several))
+    assert completed(several) == 24
+    began = shop.sent_at[0]
+    assert sum(at < began + 60.0 for at in shop.sent_at) <= 8
+
+
 def test_without_answers_it_goes_on_for_a_while_and_never_with_more(tmp_path: Path) -> None:
     """Then it sends nothing new until there are some again; what is paid for is collected."""
     shop = Busy()
@@ -231,6 +250,23 @@ def test_what_is_paid_for_is_collected_before_anything_is_granted(tmp_path: Path
     assert ends(several, near, within_s=600.0)
     assert completed(several) == 6
     assert not shop.sent_at
+
+
+def test_what_went_to_another_name_of_the_provider_is_collected_before_anything_is_granted(
+    tmp_path: Path,
+) -> None:
+    """Whose it is finds out by a read, which waits for nobody who shares limits."""
+    shop = Busy()
+    several = nights(tmp_path, shop, 1, 6, concurrency=6)
+    (link,) = near = links(several)
+    assert not ends(several, near, within_s=10.0)
+    sent = len(shop.sent_at)
+    assert sent
+    several[0].provider = renamed = Renamed(tasks=shop.tasks, prices=shop.prices)
+    link.lost_from_s, link.lost_until_s = 0.0, 1e9
+    assert ends(several, near, within_s=600.0)
+    assert completed(several) == sent
+    assert not renamed.sent_at
 
 
 def test_the_last_report_frees_what_it_had(tmp_path: Path) -> None:

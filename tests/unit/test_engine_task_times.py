@@ -103,3 +103,29 @@ def test_kinds_do_not_learn_from_each_other_and_are_bounded() -> None:
     for n in range(10_000):
         times.ended((f"model-{n}", None), 5.0, 5.0)
     assert times.first_look_s(KIND, None, 0.0) == INTERVAL_S
+
+
+def test_a_few_tasks_are_no_reason_to_believe_anything_else_than_the_provider() -> None:
+    """Four may have been lucky; five are more than an estimate."""
+    assert learnt(*[60.0] * 4).first_look_s(KIND, 30.0, 0.0) < 12.0
+    assert learnt(*[60.0] * 4).interval_s(KIND, 50.0) == 5.0
+    assert learnt(*[60.0] * 5).first_look_s(KIND, 30.0, 0.0) == 60.0
+
+
+def test_however_late_reads_are_most_tasks_are_not_over_before_the_first_look() -> None:
+    """A slot that is held by what is over makes nothing."""
+    times = learnt(*[float(n) for n in range(1, 101)])
+    assert times.first_look_s(KIND, None, 1e6) == 30.0
+
+
+def test_of_tasks_that_take_hours_none_is_left_alone_for_more_than_ten_minutes() -> None:
+    """The next ones may take minutes."""
+    assert learnt(*[7200.0] * 10).first_look_s(KIND, None, 0.0) == 600.0
+
+
+def test_a_task_is_read_as_often_as_its_kind_is_slow_up_to_twice_the_longest() -> None:
+    """Of 100 s a read each four loses two of a hundred on average."""
+    times = learnt(*[100.0] * 10)
+    assert times.interval_s(KIND, 50.0) == 4.0
+    assert times.interval_s(KIND, 199.0) == 4.0
+    assert times.interval_s(KIND, 201.0) == 15.0

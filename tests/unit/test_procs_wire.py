@@ -11,6 +11,7 @@ from typing import IO
 import anyio
 import pytest
 
+from nanobanana_batch.jobs.procs import child
 from nanobanana_batch.jobs.procs.child import Wire
 from nanobanana_batch.sharing.link import LinkLost
 from nanobanana_batch.sharing.values import Grant, Report
@@ -67,6 +68,25 @@ def test_who_is_suspended_does_not_answer_and_is_asked_once(ends: Ends) -> None:
         assert ends.wire.is_heard
         ends.answer(8)
         assert (await ends.wire.exchange(replace(report, in_flight=5))).concurrency == 8
+
+    anyio.run(check)
+    assert [ends.heard().in_flight, ends.heard().in_flight] == [0, 5]
+
+
+def test_an_answer_that_may_have_waited_for_long_is_none(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process was stopped meanwhile: what it was granted may be another one's by now."""
+    clock = [100.0]
+    monkeypatch.setattr(child, "steady_s", lambda: clock[0])
+
+    async def check() -> None:
+        ends.wire.answers_within_s = 0.0
+        with pytest.raises(LinkLost):
+            await ends.wire.exchange(Report(1, "a"))
+        clock[0] += 30.0
+        ends.wire.answers_within_s = LONG_S
+        ends.answer(7)
+        ends.answer(3)
+        assert (await ends.wire.exchange(Report(1, "a", in_flight=5))).concurrency == 3
 
     anyio.run(check)
     assert [ends.heard().in_flight, ends.heard().in_flight] == [0, 5]

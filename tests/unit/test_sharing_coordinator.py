@@ -28,6 +28,7 @@ class Shard:
     accepted: int = 0
     held_to: float | None = None
     trouble: str = ""
+    could_try: bool = True
     stopped: str = ""
     hold_s: float = 0.0
     finished: bool = False
@@ -54,6 +55,7 @@ class Shard:
             held_to_per_min=self.held_to,
             hold_s=self.hold_s,
             trouble=self.trouble,
+            could_try=self.could_try,
             rows_left=self.rows,
             stopped=self.stopped,
             is_finished=self.finished,
@@ -300,6 +302,35 @@ def test_another_one_tries_when_the_one_that_tried_is_gone() -> None:
     one.coordinator.gone(1)
     assert two.ask(3.0).may_send
     assert not three.ask(3.0).may_send
+
+
+def test_nobody_waits_for_one_that_has_nothing_to_try_with() -> None:
+    """It may collect for hours what it has paid for, and finds out nothing meanwhile; another one tries."""
+    one, two, three = shards(3)
+    for each in (one, two, three):
+        each.ask(0.0)
+    one.trouble = "down"
+    one.ask(1.0)
+    assert not two.ask(1.5).may_send
+    one.could_try = False
+    one.ask(2.0)
+    assert two.ask(2.5).may_send
+    two.trouble = "down"
+    assert two.ask(3.0).may_send
+    assert three.ask(3.5).why == "shard 2 tries: down"
+
+
+@pytest.mark.parametrize(("per_min", "count"), [(6.0, 64), (1.0, 12)])
+def test_a_rate_of_less_than_one_request_in_minutes_for_each_is_divided(per_min: float, count: int) -> None:
+    """Else all would wait for ever for a share that never comes."""
+    several = shards(count, per_min=per_min, concurrency=count)
+    for now in range(60):
+        for each in several:
+            each.ask(float(now))
+    assert all(each.grant.may_send for each in several)
+    shares = [each.grant.per_min or 0.0 for each in several]
+    assert sum(shares) == pytest.approx(per_min)
+    assert min(shares) == pytest.approx(max(shares))
 
 
 def test_when_one_is_told_to_slow_down_the_others_do_not_take_its_place() -> None:

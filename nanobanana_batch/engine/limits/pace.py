@@ -71,7 +71,7 @@ class Rate:
             self._every_s = 1.0 / per_s
             self._next = min(self._next, anyio.current_time() + self._every_s)
 
-    def charge(self, count: int) -> None:
+    def charge(self, count: float) -> None:
         """So many more were sent than `passed` was asked for."""
         self._next = max(self._next, anyio.current_time()) + count * self._every_s
 

@@ -31,6 +31,10 @@ _AHEAD = 2.0
 """Credits are asked for so many times what can be in flight: a grant is a second old when it is used."""
 
 
+_APART = 0.618034
+"""Its multiples lie evenly in a period, however many there are: shards that begin together send in turn."""
+
+
 @dataclass(frozen=True, slots=True)
 class Shared:
     """What of a run is held to a share, and to whom it tells how it stands."""
@@ -68,6 +72,7 @@ class _Asking:
         self._incarnation = secrets.token_hex(8)
         self._grant = Grant(per_min=0.0, credits=0.0)
         self._answered_at = anyio.current_time()
+        self._has_rate = False
         self._obey(self._grant)
 
     async def ask(self, *, is_finished: bool = False) -> None:
@@ -112,6 +117,9 @@ class _Asking:
         self._grant = grant
         shared.slots.share(grant.concurrency)
         shared.rate.share(math.inf if grant.per_min is None else grant.per_min / 60.0)
+        if grant.may_send and grant.per_min and not self._has_rate:
+            self._has_rate = True
+            shared.rate.charge((shared.link.shard - 1) * _APART % 1.0)
         if grant.credits is not None and shared.settings.max_credits is not None:
             shared.budget.learn({_kind(key): price for key, price in grant.prices.items()})
             shared.budget.share(grant.credits, is_all=grant.is_all)
@@ -139,6 +147,7 @@ class _Asking:
             held_to_per_min=shared.pace.held_to_per_min,
             hold_s=wire.gate.left_s,
             trouble=wire.breaker.trouble,
+            could_try=bool(left or (slots.taken > slots.running and not wire.stop.asked)),
             rows_left=left,
             unsent=slots.taken - slots.running + tally.unknown,
             stopped="" if wire.stop.interrupted else wire.stop.reason,

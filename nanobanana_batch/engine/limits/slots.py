@@ -74,7 +74,8 @@ class Slots:
     async def take(self, *, is_paid: bool = False) -> None:
         """Wait for a free slot; first come, first served.
 
-        `is_paid`: for what an earlier run has paid for, and runs whatever this one may do: beyond its share.
+        `is_paid`: for what is paid for, and runs whatever this run may do: beyond its share, and past those
+        who wait for that.
         """
         turn = anyio.Event(), is_paid
         self._queue.append(turn)
@@ -121,10 +122,19 @@ class Slots:
         return bound if is_paid or self._share is None else min(bound, self._share)
 
     def _admit(self) -> None:
-        while self._queue and self._taken < self._bound_of(is_paid=self._queue[0][1]):
+        while (turn := self._next()) is not None:
             self._taken += 1
-            self._queue.popleft()[0].set()
+            self._queue.remove(turn)
+            turn[0].set()
         self._show()
+
+    def _next(self) -> tuple[anyio.Event, bool] | None:
+        """Who may go; while the first waits for the share of this run, the first of those who need none."""
+        if not self._queue or self._taken >= self._bound_of(is_paid=True):
+            return None
+        if self._taken < self.bound:
+            return self._queue[0]
+        return next((turn for turn in self._queue if turn[1]), None)
 
     def _show(self) -> None:
         self._tally.in_flight, self._tally.in_flight_allowed = self._taken, self.bound

@@ -256,9 +256,8 @@ class Resolver:
         work = case.work
         async with self._wire.breaker.passed():
             wanted_at = await self._its_turn(work)
-            is_ours = (
-                await self._record.surviving.may_pay()
-            )  # if it never arrived, the repeat is what is paid
+            # If it never arrived, the repeat is what is paid.
+            is_ours = await self._record.surviving.may_pay()
             self._keys.note_trouble()
             is_open = is_ours and self._wire.gate.is_open and not self._wire.stop.asked
             if not is_open or not self._keys.covers(work):
@@ -460,7 +459,7 @@ class Resolver:
         group.start_soon(self._hand_over, work)
 
     async def _hand_over(self, work: Work) -> None:
-        await take_slots(self._slots, work)
+        await take_slots(self._slots, work, is_paid=True)
         self._found -= 1
         (self._onward.answered if work.results else self._onward.accepted)(work)
         self._rest()

@@ -11,11 +11,13 @@ from pathlib import Path
 from nanobanana_batch import defaults
 from nanobanana_batch.errors import ImageRejected, TooManyRows
 from nanobanana_batch.estimates import Cost, Duration, Prices, Seen, duration
+from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.references import size_of
 from nanobanana_batch.jobs.order import Order
 from nanobanana_batch.jobs.pilot import Pilot
 from nanobanana_batch.jobs.plan.rows import write_table
 from nanobanana_batch.jobs.plan.survey import Ground, Survey, Terms, opened, surveyed
+from nanobanana_batch.journals.place import place_of
 from nanobanana_batch.manifest import TRUE, Picked, Skipped, derive_id, fold_id
 from nanobanana_batch.model import LocalImage, Request, Row, RowStatus
 from nanobanana_batch.state.comparison import TO_COLLECT, TO_PAY, Prospect
@@ -159,6 +161,8 @@ def make_plan(
         DiskFailed: the table cannot be written.
     """
     terms = terms or Terms()
+    if order.journal is not None:
+        place_of(order.journal, Disk())
     try:
         with surveyed(order, terms, pilot, limit) as survey:
             said = [] if table is None else write_table(survey, table, order.manifest)

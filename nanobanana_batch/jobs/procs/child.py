@@ -23,6 +23,7 @@ from nanobanana_batch.errors import NanobananaError
 from nanobanana_batch.jobs.procs.counts import counts_of
 from nanobanana_batch.sharing.link import LinkLost
 from nanobanana_batch.sharing.values import Grant, Report
+from nanobanana_batch.steady import steady_s
 
 if TYPE_CHECKING:
     from nanobanana_batch.engine.settings import Settings
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 _EVERY_S = 1.0
 _ANSWERS_WITHIN_S = 2.0
+_OLD_S = 8.0
+"""What was asked so long ago is asked once more: the answer may have waited here, while this was stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,7 @@ class Wire:
     _telling: threading.Lock = field(default_factory=threading.Lock)
     _asked: threading.Event | None = None
     """Set with the answer to the question that is out."""
+    _asked_at: float = 0.0
     _answer: bytes = b""
 
     def tell(self, kind: str, value: Any) -> None:
@@ -71,7 +75,7 @@ class Wire:
             self.told.flush()
 
     async def exchange(self, report: Report) -> Grant:
-        """As every `Link`; while a question is out no other is asked, and its answer counts when it comes."""
+        """As every `Link`; while a question is out no other is asked, and an answer that is old is none."""
         import anyio.to_thread
 
         was_out = self._asked is not None
@@ -82,7 +86,7 @@ class Wire:
         if not self.is_heard:
             raise LinkLost("it does not answer")
         self._asked = None
-        if was_out and report.is_finished:  # that has to be told
+        if was_out and (report.is_finished or steady_s() - self._asked_at > _OLD_S):
             return await self.exchange(report)
         try:
             return Grant.from_json(self._answer.decode())
@@ -90,7 +94,7 @@ class Wire:
             raise LinkLost("it has ended", is_for_good=True) from error
 
     def _ask(self, report: Report) -> threading.Event:
-        asked = threading.Event()
+        asked, self._asked_at = threading.Event(), steady_s()
 
         def ask() -> None:
             self.tell("report", report.as_json())

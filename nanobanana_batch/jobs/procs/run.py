@@ -30,9 +30,10 @@ from nanobanana_batch.jobs.procs.sayings import Sayings
 from nanobanana_batch.jobs.procs.together import together
 from nanobanana_batch.jobs.shards import refuse_another_division
 from nanobanana_batch.sharing.coordinator import Coordinator
-from nanobanana_batch.sharing.values import Limits, Report
+from nanobanana_batch.sharing.values import SILENT_S, Limits, Report
 from nanobanana_batch.state.shards import Shard
 from nanobanana_batch.steady import steady_s
+from nanobanana_batch.wording import amount, clock_text, counted
 
 if TYPE_CHECKING:
     from anyio.abc import ByteReceiveStream, ByteSendStream, Process
@@ -48,6 +49,7 @@ _LONGEST_LINE = 64 << 20
 _IN_USE_S = 20.0
 """Processes of a run that was killed end within seconds: so long their folders are waited for."""
 _LOOK_S = 1.0
+_SILENT_LOOKS = round(SILENT_S / _LOOK_S)
 
 
 def run_in_processes(
@@ -138,6 +140,13 @@ class _Shard:
     """Exit code, and why."""
     waits_since: float | None = None
     """Since when its folder is in use by another process."""
+    unheard: int = 0
+    """So many looks ago it said something; where this process is stopped itself it looks at nobody."""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a process works on it."""
+        return self.process is not None and self.process.returncode is None
 
 
 @dataclass(slots=True)
@@ -180,6 +189,7 @@ class _Crew:
         async with anyio.create_task_group() as listening:
             await listening.start(interrupts.listen, self, stop, self.tally)
             listening.start_soon(self._pass_on, stop)
+            listening.start_soon(self._tell_silent)
             async with anyio.create_task_group() as group:
                 for each in self.shards:
                     group.start_soon(self._see_through, each)
@@ -197,9 +207,33 @@ class _Crew:
 
     def _signal(self) -> None:
         for each in self.shards:
-            if each.process is not None and each.process.returncode is None:
+            if each.process is not None and each.is_running:
                 with suppress(ProcessLookupError):
                     each.process.send_signal(signal.SIGINT)
+
+    async def _tell_silent(self) -> None:
+        """A process that says nothing is told once: nobody else would know what is waited for."""
+        import anyio
+
+        while True:
+            await anyio.sleep(_LOOK_S)
+            for each in self.shards:
+                each.unheard += each.is_running
+                if each.unheard == _SILENT_LOOKS:
+                    since = self._clock(_SILENT_LOOKS * _LOOK_S)
+                    self.tally.announce(
+                        f"shard {each.shard} has said nothing since {since}: its process is held, or stuck."
+                        " The others go on with its part of the limits; nothing that it has paid for is lost."
+                    )
+
+    def _heard(self, each: _Shard) -> None:
+        if each.unheard >= _SILENT_LOOKS:
+            self.tally.announce(f"shard {each.shard} is heard again, since {self._clock(0.0)}.")
+        each.unheard = 0
+
+    def _clock(self, ago_s: float) -> str:
+        now = self.tally.now()
+        return clock_text(now - ago_s, now, seconds=True)
 
     async def _see_through(self, each: _Shard) -> None:
         """Until it has ended by itself."""
@@ -227,6 +261,7 @@ class _Crew:
         import anyio
 
         each.outcome = each.error = None
+        each.unheard = 0
         command = [sys.executable, "-m", "nanobanana_batch.jobs.procs"]
         process = await anyio.open_process(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None, start_new_session=True
@@ -251,6 +286,7 @@ class _Crew:
         with suppress(EndOfStream, IncompleteRead):
             while True:
                 kind, value = json.loads(await lines.receive_until(b"\n", _LONGEST_LINE))
+                self._heard(each)
                 await self._note(each, kind, value, answer)
 
     async def _note(self, each: _Shard, kind: str, value: Any, answer: ByteSendStream) -> None:
@@ -277,8 +313,24 @@ class _Crew:
         """How all of them have ended, as one; their results are one table.
 
         Raises:
-            NanobananaError: one of them could not go on.
+            NanobananaError: one of them could not go on, or there is no room for the table; what all of them
+                have made and paid is told before.
         """
+        try:
+            return self._ended()
+        except NanobananaError:
+            self._say_sums()
+            raise
+
+    def _say_sums(self) -> None:
+        tally = self.tally
+        if not (tally.completed or tally.credits or tally.in_flight):
+            return  # nothing was sent
+        done = f"{tally.completed:,} of {counted(tally.total, 'row')} completed"
+        waiting = f"; on their way, and paid for: {counted(tally.in_flight, 'image')}" * bool(tally.in_flight)
+        tally.announce(f"All shards together: {done}; credits used so far: {amount(tally.credits)}{waiting}.")
+
+    def _ended(self) -> Outcome:
         folders = [find(self.home / each.shard.folder_name) for each in self.shards]
         made = [folder for folder in folders if folder.state.is_file()]
         if len(made) == len(folders):
