@@ -6,6 +6,7 @@ import dataclasses
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ from nanobanana_batch.visible import visible_line
 from nanobanana_batch.wording import amount, counted, cut
 
 if TYPE_CHECKING:
+    import json
+
     from nanobanana_batch.catalog import ModelRules
     from nanobanana_batch.jobs.audit import Audit
     from nanobanana_batch.jobs.doctor import Diagnosis
@@ -32,8 +35,6 @@ def as_json(value: Any) -> str:
 
 def json_pieces(value: Any, line: str = "\n") -> Iterator[str]:
     """The same bit by bit, each with whole texts only; `line` begins a line of where it stands."""
-    import json  # pages of help need none of it, nor of the other libraries that are imported below
-
     if dataclasses.is_dataclass(value) and not isinstance(value, type) and (told := _told(value)):
         for number, (name, each) in enumerate(told):
             yield f'{"," if number else "{"}{line}  "{name}": '
@@ -45,9 +46,16 @@ def json_pieces(value: Any, line: str = "\n") -> Iterator[str]:
             yield from json_pieces(each, f"{line}  ")
         yield f"{line}]"
     else:
-        text = json.dumps(_plain(value), indent=2, ensure_ascii=False).replace("\n", line)
+        text = _json().encode(_plain(value)).replace("\n", line)
         # A byte of a file's name that is no text: as such it would not be JSON any more.
         yield text if text.isascii() else re.sub("[\ud800-\udfff]", _as_unit, text)
+
+
+@cache
+def _json() -> json.JSONEncoder:
+    import json  # pages of help need none of it, nor of the other libraries that are imported below
+
+    return json.JSONEncoder(indent=2, ensure_ascii=False)
 
 
 def _as_unit(found: re.Match[str]) -> str:
