@@ -25,8 +25,8 @@ from nanobanana_batch.cli.options import (
 )
 from nanobanana_batch.cli.our_command import OurCommand
 from nanobanana_batch.cli.run_options import with_settings
-from nanobanana_batch.cli.show import show, show_as_is
-from nanobanana_batch.cli.text import as_json, audit_text, rebuilt_text
+from nanobanana_batch.cli.show import show, show_as_is, show_lines, show_pieces
+from nanobanana_batch.cli.text import as_json, audit_lines, json_pieces, rebuilt_text
 
 if TYPE_CHECKING:
     from nanobanana_batch.results import Standing
@@ -162,5 +162,5 @@ def audit(
         except Interrupted:
             found = look(folder, provider=provider, **options)
     if found.findings or not manner.quiet or manner.json:
-        show(as_json(found) if manner.json else audit_text(found))
+        show_pieces(json_pieces(found)) if manner.json else show_lines(audit_lines(found))
     return found.exit_code

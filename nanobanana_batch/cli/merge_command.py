@@ -8,8 +8,8 @@ import click
 
 from nanobanana_batch.cli.options import PATH, as_json_flag, last_provider
 from nanobanana_batch.cli.our_command import OurCommand
-from nanobanana_batch.cli.show import show
-from nanobanana_batch.cli.text import as_json
+from nanobanana_batch.cli.show import show_lines, show_pieces
+from nanobanana_batch.cli.text import json_pieces
 
 
 @click.command(cls=OurCommand)
@@ -30,8 +30,8 @@ def merge(folders: tuple[Path, ...], out: Path | None, provider: str, json_: boo
     every row completed, no shard is missing and everything is explained.
     """
     from nanobanana_batch.api.merging import merge as make
-    from nanobanana_batch.cli.merge_text import merged_text
+    from nanobanana_batch.cli.merge_text import merged_lines
 
     found = make(folders, out=out, provider=provider)
-    show(as_json(found) if json_ else merged_text(found))
+    show_pieces(json_pieces(found)) if json_ else show_lines(merged_lines(found))
     return found.exit_code

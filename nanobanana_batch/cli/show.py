@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
+from itertools import islice
 from typing import TextIO
 
 import click
 
 from nanobanana_batch.cli.dress import Verbatim, has_colours, painted, width_of, wrapped
 from nanobanana_batch.visible import visible
+
+_AT_ONCE = 1_000
 
 
 def show(text: object, *, err: bool = False) -> None:
@@ -28,6 +32,21 @@ def _as_it_is(text: str, stream: TextIO) -> str:
 def _dressed(text: str, stream: TextIO) -> str:
     told = wrapped(text, width_of(stream)) if stream.isatty() else text
     return painted(told) if has_colours(stream) else told
+
+
+def show_lines(lines: Iterable[str]) -> None:
+    """Write lines to standard output, however many there are, as `show` does all of them at once."""
+    coming = iter(lines)
+    while some := list(islice(coming, _AT_ONCE)):
+        show("\n".join(some))
+
+
+def show_pieces(pieces: Iterable[str]) -> None:
+    """Write what pieces make together, each of whole texts, as it is: for programs."""
+    coming = iter(pieces)
+    while some := list(islice(coming, _AT_ONCE)):
+        click.echo(visible("".join(some)), nl=False)
+    click.echo()
 
 
 def show_as_is(text: str) -> None:

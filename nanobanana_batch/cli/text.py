@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ from nanobanana_batch.visible import visible_line
 from nanobanana_batch.wording import amount, counted, cut
 
 if TYPE_CHECKING:
+    import json
+
     from nanobanana_batch.catalog import ModelRules
     from nanobanana_batch.jobs.audit import Audit
     from nanobanana_batch.jobs.doctor import Diagnosis
@@ -27,11 +30,36 @@ NARROWEST = 24
 
 def as_json(value: Any) -> str:
     """A dataclass, or a list of them, as indented JSON."""
+    return Verbatim("".join(json_pieces(value)))
+
+
+def json_pieces(value: Any, line: str = "\n") -> Iterator[str]:
+    """The same bit by bit, each with whole texts only; `line` begins a line of where it stands."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type) and (told := _told(value)):
+        for number, (name, each) in enumerate(told):
+            yield f'{"," if number else "{"}{line}  "{name}": '
+            yield from json_pieces(each, f"{line}  ")
+        yield f"{line}}}"
+    elif isinstance(value, Sequence) and not isinstance(value, str | bytes) and value:
+        for number, each in enumerate(value):
+            yield f"{',' if number else '['}{line}  "
+            yield from json_pieces(each, f"{line}  ")
+        yield f"{line}]"
+    else:
+        text = _json().encode(_plain(value)).replace("\n", line)
+        # A byte of a file's name that is no text: as such it would not be JSON any more.
+        yield text if text.isascii() else re.sub("[\ud800-\udfff]", _as_unit, text)
+
+
+@cache
+def _json() -> json.JSONEncoder:
     import json  # pages of help need none of it, nor of the other libraries that are imported below
 
-    text = json.dumps(_plain(value), indent=2, ensure_ascii=False)
-    # A byte of a file's name that is no text: as such it would not be JSON any more.
-    return Verbatim(re.sub("[\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text))
+    return json.JSONEncoder(indent=2, ensure_ascii=False)
+
+
+def _as_unit(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
 
 
 def as_json_line(value: Any) -> str:
@@ -82,23 +110,22 @@ def rebuilt_text(rebuilt: Rebuilt | None) -> str:
     return "\n".join([*lines, "Run the same command as before: it takes the manifest anew, and goes on."])
 
 
-def audit_text(audit: Audit) -> str:
+def audit_lines(audit: Audit) -> Iterator[str]:
     """Totals, then every finding with what to do."""
     totals = audit.totals
-    lines = [
+    yield (
         f"{audit.folder}: {counted(totals.attempts, 'request')}, {counted(totals.accepted, 'task')},"
-        f" {counted(totals.saved, 'image')} saved, {counted(totals.files, 'file')}",
-        f"  credits reserved: {amount(totals.credits_reserved)}, used: {amount(totals.credits_used)},"
-        f" refunded: {amount(totals.credits_refunded)}",
-    ]
-    for found in audit.findings:
-        lines.append("  " + visible_line(f"{found.kind}: {found.what}: {found.detail}; {found.advice}"))
-    if audit.in_flight is not None:
-        lines.append(f"A run is going on: {counted(audit.in_flight, 'request')} in flight not looked at.")
-    lines.append(
-        f"{counted(len(audit.findings), 'finding')}." if audit.findings else "Everything is explained."
+        f" {counted(totals.saved, 'image')} saved, {counted(totals.files, 'file')}"
     )
-    return "\n".join(lines)
+    yield (
+        f"  credits reserved: {amount(totals.credits_reserved)}, used: {amount(totals.credits_used)},"
+        f" refunded: {amount(totals.credits_refunded)}"
+    )
+    for found in audit.findings:
+        yield "  " + visible_line(f"{found.kind}: {found.what}: {found.detail}; {found.advice}")
+    if audit.in_flight is not None:
+        yield f"A run is going on: {counted(audit.in_flight, 'request')} in flight not looked at."
+    yield f"{counted(len(audit.findings), 'finding')}." if audit.findings else "Everything is explained."
 
 
 def diagnosis_text(diagnosis: Diagnosis) -> str:
@@ -167,14 +194,19 @@ def _is_number(cell: str) -> bool:
     return cell in ("?", "") or cell.lstrip("$").replace(",", "").replace(".", "").isdigit()
 
 
-def _plain(value: Any) -> Any:
+def _told(value: Any) -> list[tuple[str, Any]]:
+    """Names and values of a dataclass, as they are told."""
     from nanobanana_batch.model import AS
 
+    return [
+        (field.name, field.metadata.get(AS, lambda told: told)(getattr(value, field.name)))
+        for field in dataclasses.fields(value)
+    ]
+
+
+def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {
-            field.name: _plain(field.metadata.get(AS, lambda told: told)(getattr(value, field.name)))
-            for field in dataclasses.fields(value)
-        }
+        return {name: _plain(each) for name, each in _told(value)}
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, Path):

@@ -20,11 +20,10 @@ from nanobanana_batch.errors import UsageError
 from nanobanana_batch.exports.embedding import Change
 from nanobanana_batch.exports.options import Options
 from nanobanana_batch.exports.place import Place
+from nanobanana_batch.exports.record import MADE_BY, RECORD
 from nanobanana_batch.exports.registry import FORMATS
 from nanobanana_batch.exports.tally import Tally
 from nanobanana_batch.exports.target import (
-    MADE_BY,
-    RECORD,
     Target,
     Told,
     counts_of,
@@ -77,7 +76,9 @@ class FarTarget:
     def is_up_to_date(self, plan: str) -> bool:
         """Whether the export of before has all of this plan and nothing else."""
         record = self._told(RECORD)
-        return record.get("plan") == plan and is_as_made(record.get("sizes", {}), self._sizes())
+        return record.get("plan") == plan and is_as_made(
+            sorted(record.get("sizes", {}).items()), self._sizes().items()
+        )
 
     def told(self) -> Told | None:
         """What the export that is there says of itself."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from nanobanana_batch.errors import RunStopped, UsageError
 from nanobanana_batch.exports.format import missing_extra
-from nanobanana_batch.exports.target import RECORD
+from nanobanana_batch.exports.record import RECORD
 
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
 

@@ -8,48 +8,30 @@ What people have put into one, or have written into its card, is never thrown aw
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, fields
-from itertools import islice
+from dataclasses import dataclass
 from pathlib import Path
 
 from nanobanana_batch.errors import FolderInUse, UsageError
 from nanobanana_batch.exports.card import CARD
 from nanobanana_batch.exports.embedding import Change
 from nanobanana_batch.exports.place import Place
+from nanobanana_batch.exports.record import (
+    MADE_BY,
+    RECORD,
+    Record,
+    Sizes,
+    held_against,
+    listing,
+    read_record,
+)
 from nanobanana_batch.exports.tally import Tally
 from nanobanana_batch.files.disk import Disk, as_disk_failure, same_content, write_atomically
 from nanobanana_batch.files.lock import LOCK_NAME, only_writer
-from nanobanana_batch.files.plain import open_own
 from nanobanana_batch.wording import shown
-
-RECORD = ".export.json"
-"""In each export, or beside it as `.<name>.export.json`: what it was made of, and how."""
-MADE_BY = "nanobanana-batch export"
-_MOST_RECORD_BYTES = 1 << 30
-_BITS_AT_ONCE = 10_000
-_OF_DESKTOPS = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
-"""What programs that show folders put there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What an export was made of; by it an export is known as one of ours."""
-
-    made_by: str
-    options: Mapping[str, str]
-    plan: str
-    """A hash of all that was to be in it."""
-    files: Mapping[str, int]
-    """Names, with `/`, and sizes of its files."""
-    splits: Mapping[str, int] = field(default_factory=dict)
-    """Samples by part."""
-    left_out: Mapping[str, int] = field(default_factory=dict)
-    """What it has not, by reason."""
 
 
 class Target:
@@ -163,14 +145,14 @@ class Target:
         record = None if self._is_file else self._record()
         if record is None:
             return
-        files = self._files()
-        own = sorted(name for name in files if name not in record.files)
-        if files.get(CARD, record.files.get(CARD)) != record.files.get(CARD):
-            own.insert(0, CARD)
-        if own:
-            more = f" and {len(own) - 1:,} more" if len(own) > 1 else ""
+        first, count = "", 0
+        for name, size, made in held_against(self._files(), record.files):
+            if made is None or (name == CARD and size != made):
+                first, count = CARD if name == CARD else first or name, count + 1
+        if count:
+            more = f" and {count - 1:,} more" if count > 1 else ""
             raise UsageError(
-                f"In {self.path} somebody has changed or added {shown(own[0])}{more}; nothing was written.",
+                f"In {self.path} somebody has changed or added {shown(first)}{more}; nothing was written.",
                 hint="Move that away, or give another --out.",
             )
 
@@ -180,8 +162,8 @@ class Target:
             self._take_places(options, plan, tally)
             return
         self._refuse_own()
-        record = Record(MADE_BY, options, plan, _listing(self.building), *counts_of(tally))
-        write_atomically(self._disk, self.building / RECORD, _as_pieces(record))
+        record = Record(MADE_BY, options, plan, listing(self.building), *counts_of(tally))
+        write_atomically(self._disk, self.building / RECORD, record.as_pieces())
         self._disk.sync_folder(self.building)
         before = self._before
         _remove(before)
@@ -210,18 +192,18 @@ class Target:
         shutil.rmtree(self.building)
 
     def _write_record(self, record: Record) -> None:
-        write_atomically(self._disk, self._record_path(), _as_pieces(record))
+        write_atomically(self._disk, self._record_path(), record.as_pieces())
 
     def _names_before(self) -> set[str]:
         """The files of an export that has no folder of its own."""
         record = self._record()
-        return {name for name in record.files if name and "/" not in name} if record else set()
+        return {name for name, _ in record.files if name and "/" not in name} if record else set()
 
-    def _files(self) -> dict[str, int]:
-        return self._sizes_of(self._names_before()) if self._is_file else _listing(self.path)
+    def _files(self) -> Sizes:
+        return self._sizes_of(self._names_before()) if self._is_file else listing(self.path)
 
-    def _sizes_of(self, names: Iterable[str]) -> dict[str, int]:
-        return {name: _size(self.path.with_name(name)) for name in sorted(names)}
+    def _sizes_of(self, names: Iterable[str]) -> Sizes:
+        return [(name, _size(self.path.with_name(name))) for name in sorted(names)]
 
     def _is_empty_folder(self) -> bool:
         return not self._is_file and self.path.is_dir() and _is_empty(self.path)
@@ -230,14 +212,7 @@ class Target:
         return self.path.with_name(f".{self.path.name}{RECORD}") if self._is_file else self.path / RECORD
 
     def _record(self) -> Record | None:
-        try:
-            with os.fdopen(open_own(self._record_path()), "rb") as file:
-                record = Record(**json.loads(file.read(_MOST_RECORD_BYTES)))
-        except (OSError, ValueError, TypeError, RecursionError):
-            return None
-        parts = (record.options, record.files, record.splits, record.left_out)
-        is_ours = record.made_by == MADE_BY and all(isinstance(part, dict) for part in parts)
-        return record if is_ours else None
+        return read_record(self._record_path())
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,9 +223,12 @@ class Told:
     left_out: Mapping[str, int]
 
 
-def is_as_made(made: Mapping[str, int], there: Mapping[str, int]) -> bool:
+def is_as_made(made: Sizes, there: Sizes) -> bool:
     """Whether all files of an export are there still; its card may be in a person's words by now."""
-    return all(name in there and (name == CARD or there[name] == size) for name, size in made.items())
+    return all(
+        found is not None and (name == CARD or found == size)
+        for name, size, found in held_against(made, there)
+    )
 
 
 def refuse_other_options(where: str, before: Mapping[str, str], options: Mapping[str, str]) -> None:
@@ -268,31 +246,10 @@ def refuse_other_options(where: str, before: Mapping[str, str], options: Mapping
         )
 
 
-def _as_pieces(record: Record) -> Iterator[bytes]:
-    """Bit by bit: there may be a million names in it."""
-    told = {each.name: getattr(record, each.name) for each in fields(record)}
-    bits = json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(told)
-    while piece := "".join(islice(bits, _BITS_AT_ONCE)):
-        yield piece.encode("utf-8", "surrogatepass")  # names on disks may be no text
-    yield b"\n"
-
-
 def counts_of(tally: Tally) -> tuple[dict[str, int], dict[str, int]]:
     """Samples by part, and what was left out by reason."""
     left_out = {why.value: count for why, count in tally.left_out.items()}
     return dict(tally.written), left_out
-
-
-def _listing(folder: Path) -> dict[str, int]:
-    """All files and their sizes, whatever the order in which a disk lists them."""
-    found = {}
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            path = os.path.join(parent, name)
-            place = os.path.relpath(path, folder).replace(os.sep, "/")
-            if name not in _OF_DESKTOPS and place not in (RECORD, LOCK_NAME):
-                found[place] = os.lstat(path).st_size
-    return dict(sorted(found.items()))
 
 
 def _is_empty(path: Path) -> bool:

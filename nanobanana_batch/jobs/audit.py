@@ -7,10 +7,11 @@ has its file, and the file still has the bytes that were saved.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from nanobanana_batch.fidelity import unlike
 from nanobanana_batch.file_names import IMAGE_FOLDER
 from nanobanana_batch.files.folder import Folder
 from nanobanana_batch.files.lock import is_held
+from nanobanana_batch.files.spooled import spooled
 from nanobanana_batch.files.standing import Look, Stands
 from nanobanana_batch.jobs.connection import CONNECTION, LAST, way_to
 from nanobanana_batch.model import Request
@@ -72,7 +74,8 @@ class Audit:
 
     folder: str
     totals: Totals
-    findings: tuple[Finding, ...]
+    findings: Sequence[Finding]
+    """A tuple; more than 5,000 of them are read from a file that goes with this."""
     in_flight: int | None
     """Requests that a run is at work on just now, which are not looked at; None: no run is going on."""
 
@@ -90,6 +93,7 @@ def make_audit(folder: Folder, now: Connection | None = None) -> Audit:
     Raises:
         UsageError: the folder holds no state.
         StateFailed: the state file is damaged.
+        DiskFailed: there are more findings than the disk for temporary files takes.
     """
     was_running = is_held(folder.path)
     with open_reader(folder.state, folder.told()) as reader:  # while it is being understood
@@ -98,27 +102,19 @@ def make_audit(folder: Folder, now: Connection | None = None) -> Audit:
         look = Look(folder.path, verify=True)
         look.kept = reader.kept_images()
         with reader.one_moment():
-            sums, twice = accounts.sums(reader), tuple(_paid_twice(reader))
-            without_image = tuple(accounts.unexplained(reader))
-            unlike_others = (*_same_bytes(reader), *_not_as_asked(reader))
-        damaged = tuple(_damaged(commands, look, reader))
+            sums, twice = accounts.sums(reader), spooled(_paid_twice(reader))
+            without_image = spooled(accounts.unexplained(reader))
+            unlike_others = spooled(chain(_same_bytes(reader), _not_as_asked(reader)))
+        damaged = spooled(_damaged(commands, look, reader))
         found = FilesFound(reader, _files(folder.path))
-        strays = () if was_running else tuple(_strays(found))
+        strays = () if was_running else spooled(_strays(found))
     # A run places a file before it writes that down: only when none is going on, a file can be a stray.
     is_running = was_running or is_held(folder.path)
-    at_rest = [one for one in without_image if not is_running or one.phase not in accounts.IN_FLIGHT]
-    return Audit(
-        str(folder.path),
-        _totals(sums, found.count),
-        (
-            *twice,
-            *_without_image(commands, at_rest),
-            *damaged,
-            *(() if is_running else strays),
-            *unlike_others,
-        ),
-        sums.in_flight if is_running else None,
-    )
+    at_rest = (one for one in without_image if not is_running or one.phase not in accounts.IN_FLIGHT)
+    unpictured = _without_image(commands, at_rest)
+    findings = chain(twice, unpictured, damaged, () if is_running else strays, unlike_others)
+    in_flight = sums.in_flight if is_running else None
+    return Audit(str(folder.path), _totals(sums, found.count), spooled(findings), in_flight)
 
 
 def repair_folder(

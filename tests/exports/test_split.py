@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -110,3 +111,15 @@ def test_what_is_no_split_is_refused(text: str) -> None:
     """With an example."""
     with pytest.raises(nb.UsageError, match=r"train=0\.9,test=0\.1"):
         read_split(text)
+
+
+def test_a_sample_takes_a_few_bytes_of_memory(samples: Sequence[Sample]) -> None:
+    """By what they hang together is on disk."""
+    tracemalloc.start()
+    groups, count = Groups(), 30_000
+    for number in range(count):
+        groups.add(samples[0], f"family {number}")
+    assert len(groups.sides((0.7, 0.3), 0)) == count
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 60 * count

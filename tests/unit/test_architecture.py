@@ -352,7 +352,7 @@ def test_the_service_shares_nothing_with_the_client() -> None:
         ("aiohttp", ("providers.failure_words", "providers.kept", "providers.link_ways")),
         ("certifi", ("providers.trust",)),
         ("resource", ("files.descriptors",)),
-        ("sqlite3", ("state", "service", "collection.lineage", "exports.pairs")),
+        ("sqlite3", ("state", "service", "collection.lineage", "exports.pairs", "exports.split")),
         ("pandas", ("results", "exports", "api")),
         ("fcntl", ("files.lock", "service")),
         ("click", ("cli",)),

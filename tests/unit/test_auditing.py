@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.finished import finished_folder
-from nanobanana_batch.cli.text import audit_text
+from nanobanana_batch.cli.text import audit_lines
 from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.errors import LinkFailed, StateFailed
 from nanobanana_batch.files import standing as looking
@@ -123,7 +123,7 @@ def test_what_a_run_has_in_flight_is_no_finding(tmp_path: Path) -> None:
     (path / "images" / "3.png").write_bytes(b"just placed")
     with only_writer(path):
         findings, found = audited(path)
-        text = audit_text(found)
+        text = "\n".join(audit_lines(found))
     assert [kind for kind, _ in findings] == ["unknown", "orphan"]
     assert found.in_flight == 3
     assert "A run is going on: 3 requests in flight not looked at." in text
@@ -138,7 +138,7 @@ def test_what_a_run_has_in_flight_is_no_finding(tmp_path: Path) -> None:
         "unknown",
     ]
     assert found.in_flight is None
-    assert "going on" not in audit_text(found)
+    assert "going on" not in "\n".join(audit_lines(found))
 
 
 def test_a_run_that_ends_meanwhile_counts_as_one_that_goes_on(
@@ -169,7 +169,7 @@ def test_a_lost_file_is_found_also_during_a_run(tmp_path: Path) -> None:
 
 def test_one_is_one(tmp_path: Path) -> None:
     """1 request, 1 finding."""
-    text = audit_text(audited(folder_with(tmp_path / "out", ("Accepted",)))[1])
+    text = "\n".join(audit_lines(audited(folder_with(tmp_path / "out", ("Accepted",)))[1]))
     assert "1 request, 1 task, 0 images saved, 0 files" in text
     assert text.endswith("1 finding.")
 
