@@ -6,7 +6,7 @@ import pickle
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -324,7 +324,7 @@ def test_a_second_interrupt_while_the_first_is_told_says_what_is_on_its_way() ->
     tally = Tally()
     tally.announce = said.append
     driver = _Driver(_Hurried(), _Hurried(), "", tally)
-    driver._waiting = {object(): Any}
+    driver._waiting = {object(): cast("Any", None)}
     with pytest.raises(KeyboardInterrupt):
         driver.wait(lambda: False)
     assert "On their way were" in said[-1]
