@@ -10,15 +10,16 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from array import array
 from itertools import count
 
 from nanobanana_batch.collection.entries import Entry, Picture
+from nanobanana_batch.digests import Digests
 from nanobanana_batch.file_names import RESERVED
 
 _MOST = 100
 _OTHERS = re.compile(r"[^A-Za-z0-9_-]+")
 _NAMELESS = "row"
+_BYTES = 8
 
 
 class Keys:
@@ -29,7 +30,7 @@ class Keys:
     """
 
     def __init__(self) -> None:
-        self._taken = Numbers()
+        self._taken = Digests(_BYTES)
 
     def of(self, entry: Entry, picture: Picture | None) -> str:
         """The key of the next sample."""
@@ -46,47 +47,8 @@ class Keys:
         raise AssertionError("numbers do not end")
 
     def _takes(self, key: str) -> bool:
-        digest = hashlib.blake2b(key.lower().encode(), digest_size=8).digest()
-        return self._taken.add(int.from_bytes(digest, "big"))
-
-
-class Numbers:
-    """A set of whole numbers below 2^64 that look random: 12 to 24 bytes each, of which `set` needs 100."""
-
-    def __init__(self, size: int = 1 << 10) -> None:
-        self._table, self._count = _zeros(size), 0
-
-    def add(self, number: int) -> bool:
-        """Whether it was not there yet."""
-        place = self._place(number)
-        if self._table[place]:
-            return False
-        self._table[place] = number or _INSTEAD_OF_0
-        self._count += 1
-        if self._count * 3 > len(self._table) * 2:
-            self._grow()
-        return True
-
-    def _place(self, number: int) -> int:
-        """Where it stands, or belongs."""
-        table, last, number = self._table, len(self._table) - 1, number or _INSTEAD_OF_0
-        place = number & last
-        while table[place] not in (0, number):
-            place = (place + 1) & last
-        return place
-
-    def _grow(self) -> None:
-        before, self._table = self._table, _zeros(2 * len(self._table))
-        for number in before:
-            if number:
-                self._table[self._place(number)] = number
-
-
-_INSTEAD_OF_0 = 1
-
-
-def _zeros(count: int) -> array[int]:
-    return array("Q", bytes(8 * count))
+        _, is_new = self._taken.add(hashlib.blake2b(key.lower().encode(), digest_size=_BYTES).digest())
+        return is_new
 
 
 def _slug(text: str) -> str:

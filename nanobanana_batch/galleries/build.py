@@ -11,7 +11,7 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -100,7 +100,7 @@ def build(order: Order, progress: Progress = lambda done, total: None) -> Galler
             _write(out / PAGE / name, content)
         _write(out / INDEX_NAME, pages.page(f"{DATA}/{data}", spool.count))
         _remove_other_data(out / DATA, data)
-        thumbs.keep_only(_hex(found.keys))
+        thumbs.keep_only(found.keys)
         return _made(out / INDEX_NAME, found, selection)
 
 
@@ -128,14 +128,14 @@ def _in_one_file(
             ) from error
         summary = {**_summary(order, collection, found), "inline": True}
         scripts = [content for _, content in data_files(_linked(found, out.parent), found.columns)]
-        pictures = {key: file for key in _hex(found.keys) if (file := thumbs.file(key)).is_file()}
+        pictures = {
+            key: file
+            for key in sorted(key.hex() for key in found.keys)
+            if (file := thumbs.file(key)).is_file()
+        }
         content = pages.one_file([call("summary", 0, summary), *scripts], pictures)
         _write(out, content)
         return _made(out, found, selection)
-
-
-def _hex(keys: Iterable[bytes]) -> dict[str, None]:
-    return dict.fromkeys(sorted(key.hex() for key in keys))
 
 
 def _summary(order: Order, collection: Collection, found: Gathered) -> dict[str, Any]:

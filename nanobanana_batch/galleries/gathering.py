@@ -12,6 +12,7 @@ from typing import Any
 
 from nanobanana_batch.collection.entries import Collection, Entry, Picture
 from nanobanana_batch.collection.selection import Selection
+from nanobanana_batch.digests import Digests
 from nanobanana_batch.files.standing import Stands
 from nanobanana_batch.galleries.records import columns_of, record
 from nanobanana_batch.galleries.spool import Spool
@@ -21,6 +22,7 @@ from nanobanana_batch.galleries.values import Columns
 
 Progress = Callable[[int, int], object]
 """Is told how many rows of how many are done."""
+_SHA256_BYTES = 32
 _AHEAD = 16
 """So many pictures a worker wait in line."""
 
@@ -34,7 +36,7 @@ class Gathered:
     totals: Totals = field(default_factory=Totals)
     made: int = 0
     kept: int = 0
-    keys: set[bytes] = field(default_factory=set)
+    keys: Digests = field(default_factory=lambda: Digests(_SHA256_BYTES))
     """Of all thumbnails that are to stay, also of pictures that this page leaves out."""
     sources: dict[str, str] = field(default_factory=dict)
     """Of pictures that requests name: where each was, by its content."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
+from nanobanana_batch.digests import Digests
 from nanobanana_batch.galleries.values import Columns
 
 IN_A_CHUNK = 100
@@ -17,6 +18,7 @@ IN_A_BLOCK = 10_000
 """Of the index, which a page loads whole, and of the texts, which it loads to search in them."""
 
 
+_BYTES = 16
 _PROTOTYPE = re.compile(r'(?<!\\)"__proto__":')
 
 
@@ -37,56 +39,71 @@ def call(kind: str, number: int, value: Any) -> bytes:
     return text.encode("utf-8", "replace")  # half a surrogate pair is no text
 
 
-class _Numbers:
-    """Numbers texts as they come, without keeping them."""
-
-    def __init__(self) -> None:
-        self._of: dict[bytes, int] = {}
-
-    def of(self, text: str) -> tuple[int, bool]:
-        """The number of a text, and whether it is a new one."""
-        key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-        count = len(self._of)
-        number = self._of.setdefault(key, count)
-        return number, number == count
-
-
 class _Blocks:
-    """Makes the index and what is searched, block by block."""
+    """Makes the index and what is searched, block by block; of a record it keeps what stands there."""
 
     def __init__(self, columns: Columns) -> None:
         self._columns = columns
-        self._texts, self._groups = _Numbers(), _Numbers()
+        self._texts, self._groups = Digests(_BYTES), Digests(_BYTES)
+        self._number = 0
+        self._begin()
 
-    def files(self, number: int, block: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, bytes]]:
-        """`#text`: the number of its prompt, which stands in the block where it came first; `#group`: the
-        same for all that were asked for with the same prompt and pictures; `#edit`: 1 if one of these can
-        be shown.
-        """
-        new: list[str] = []
-        texts, groups = [], []
-        for record in block:
+    def _begin(self) -> None:
+        self._cells = self._columns.block()
+        self._new: list[str] = []
+        self._ids: list[str] = []
+        self._of_text: list[int] = []
+        self._of_group: list[int] = []
+        self._edits: list[int] = []
+
+    def add(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """The next ones of this block."""
+        for record in records:
             text = str(record.get("prompt", ""))
-            code, is_new = self._texts.of(text)
+            code, is_new = self._texts.add(_digest(text))
             if is_new:
-                new.append(text)
-            texts.append(code)
-            groups.append(self._groups.of(as_script([text, record.get("images")]))[0])
-        edits = [int(any("thumb" in each for each in record.get("sources", ()))) for record in block]
-        index = self._columns.coded(block) | {"#text": texts, "#group": groups, "#edit": edits}
-        yield f"index-{number}.js", call("index", number, index)
-        ids = [record.get("id", "") for record in block]
-        yield f"find-{number}.js", call("find", number, {"texts": new, "ids": ids})
+                self._new.append(text)
+            self._of_text.append(code)
+            self._of_group.append(self._groups.add(_digest(as_script([text, record.get("images")])))[0])
+            self._edits.append(int(any("thumb" in each for each in record.get("sources", ()))))
+            self._ids.append(record.get("id", ""))
+            self._cells.add(record)
+
+    @property
+    def is_whole(self) -> bool:
+        """There is no room for another."""
+        return len(self._ids) >= IN_A_BLOCK
+
+    def files(self) -> Iterator[tuple[str, bytes]]:
+        """Those of this block, if it has anything; then the next one begins.
+
+        `#text`: the number of its prompt, which stands in the block where it came first; `#group`: the same
+        for all that were asked for with the same prompt and pictures; `#edit`: 1 if one of these can be
+        shown.
+        """
+        if not self._ids:
+            return
+        numbers = {"#text": self._of_text, "#group": self._of_group, "#edit": self._edits}
+        yield f"index-{self._number}.js", call("index", self._number, self._cells.told() | numbers)
+        found = {"texts": self._new, "ids": self._ids}
+        yield f"find-{self._number}.js", call("find", self._number, found)
+        self._number += 1
+        self._begin()
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_BYTES).digest()
 
 
 def data_files(records: Iterable[dict[str, Any]], columns: Columns) -> Iterator[tuple[str, bytes]]:
     """Every file of data but the summary, by name."""
     blocks = _Blocks(columns)
-    for number, block in enumerate(_pieces(records, IN_A_BLOCK)):
-        yield from blocks.files(number, block)
-        first = number * (IN_A_BLOCK // IN_A_CHUNK)
-        for offset, chunk in enumerate(_pieces(block, IN_A_CHUNK)):
-            yield f"items-{first + offset}.js", call("items", first + offset, chunk)
+    for number, chunk in enumerate(_pieces(records, IN_A_CHUNK)):
+        yield f"items-{number}.js", call("items", number, chunk)
+        blocks.add(chunk)
+        if blocks.is_whole:
+            yield from blocks.files()
+    yield from blocks.files()
 
 
 def _pieces(records: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:

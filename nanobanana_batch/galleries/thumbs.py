@@ -10,7 +10,7 @@ import os
 import re
 import threading
 import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
@@ -104,7 +104,7 @@ class Thumbs:
             self._save(self.file(key), drawn)
             return Thumb(key, is_new=True)
 
-    def keep_only(self, keys: Collection[str]) -> int:
+    def keep_only(self, keys: Container[bytes]) -> int:
         """Remove those of other content, and of other sizes; says how many. Nothing else is touched."""
         removed = 0
         for size in _folders(self._parent, re.compile(r"[0-9]{1,4}", re.ASCII)):
@@ -112,7 +112,7 @@ class Thumbs:
                 for name in os.listdir(shard):
                     is_thumb = _NAME.fullmatch(name) is not None
                     is_left_over = name.endswith(".part") and name.startswith(".")
-                    is_kept = size == self._folder and name.removesuffix(".webp") in keys
+                    is_kept = is_thumb and size == self._folder and bytes.fromhex(name[:64]) in keys
                     if (is_thumb and not is_kept) or is_left_over:
                         (shard / name).unlink(missing_ok=True)
                         removed += is_thumb

@@ -133,19 +133,32 @@ class Columns:
         """For the page: those that it has, of variables first."""
         return [column.told() for column in self._ordered() if column.kind]
 
-    def coded(self, records: Sequence[Mapping[str, Any]]) -> dict[str, list[Any] | int | float | None]:
-        """A block of the index by columns; one value alone: all have it."""
-        block: dict[str, list[Any] | int | float | None] = {}
-        for column in self._ordered():
-            if column.kind:
-                cells = [column.coded(record.get(column.name)) for record in records]
-                is_one = bool(cells) and all(each == cells[0] for each in cells)
-                block[column.name] = cells[0] if is_one else cells
-        return block
+    def block(self) -> Coded:
+        """Of the index; only when all records were seen."""
+        return Coded([column for column in self._ordered() if column.kind])
 
     def _ordered(self) -> list[Column]:
         first = ("status", "rating", "verdict", "model", *self.variables)
         return [self._columns[name] for name in dict.fromkeys((*first, *self._columns))]
+
+
+class Coded:
+    """A block of the index by columns; it keeps the cells of a record, and not the record."""
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self._cells: list[tuple[Column, list[int | float | None]]] = [(column, []) for column in columns]
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """The next record."""
+        for column, cells in self._cells:
+            cells.append(column.coded(record.get(column.name)))
+
+    def told(self) -> dict[str, list[int | float | None] | int | float | None]:
+        """For the page; one value alone: all have it."""
+        return {
+            column.name: cells[0] if cells and all(each == cells[0] for each in cells) else cells
+            for column, cells in self._cells
+        }
 
 
 def _number(value: Cell) -> float | int | None:

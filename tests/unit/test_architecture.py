@@ -104,6 +104,7 @@ def room(module: str) -> str:
 
 BELOW: dict[str, set[str]] = {
     "defaults": set(),
+    "digests": set(),
     "wording": set(),
     "errors": {"wording"},
     "steady": set(),
@@ -155,9 +156,19 @@ BELOW: dict[str, set[str]] = {
     | {"spreadsheets", "collection", "waiting_lines"},
     "waiting_lines": {"model", "state"},
     "estimates": {"errors", "model", "state", "pricing"},
-    "exports": {"errors", "wording", "file_names", "visible", "model", "files", "results", "collection"}
+    "exports": {
+        "digests",
+        "errors",
+        "wording",
+        "file_names",
+        "visible",
+        "model",
+        "files",
+        "results",
+        "collection",
+    }
     | {"provenance", "object_storage"},
-    "galleries": {"serving", "errors", "model", "files", "collection", "file_names"},
+    "galleries": {"digests", "serving", "errors", "model", "files", "collection", "file_names"},
     "reports": {
         "errors",
         "wording",
