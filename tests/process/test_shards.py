@@ -314,7 +314,8 @@ def test_a_process_that_says_nothing_is_told_once_with_the_time(
     where = {"provider": it.where[1], "base_url": it.where[3]}
 
     def stop_one() -> None:
-        while paid(it) < 3:
+        until = time.monotonic() + 60.0
+        while paid(it) < 3 and time.monotonic() < until:
             time.sleep(0.05)
         monkeypatch.setattr(procs, "_SILENT_LOOKS", 8)  # from here on: to begin takes longer
         stopped = next(pid for pid in children(os.getpid()) if is_shard(pid))
