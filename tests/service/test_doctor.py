@@ -315,4 +315,6 @@ def test_the_command_prints_a_line_a_check_and_what_to_do(tmp_path: Path) -> Non
     assert ended.output.endswith("1 problem.\n")
     ended = CliRunner().invoke(commands, [*arguments, "--json"], standalone_mode=False)
     checks = json.loads(ended.output)["checks"]
-    assert {check["verdict"] for check in checks} == {"ok", "problem"}
+    (problem,) = [check for check in checks if check["verdict"] == "problem"]
+    assert problem["name"] == "profile"
+    assert "ok" in {check["verdict"] for check in checks}  # a note may be about the machine of the test
