@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -111,13 +111,18 @@ def _no_local_images(profile: Profile) -> str:
 
 
 @contextmanager
-def expanded(manifest: Manifest, at_each: Callable[[], None] = lambda: None) -> Iterator[Roster]:
+def expanded(
+    manifest: Manifest, at_each: Callable[[], None] = lambda: None, *, apart: bool = False
+) -> Iterator[Roster]:
     """All rows of a manifest, read and checked; `at_each` few of them may raise, to end that.
+
+    `apart`: nobody else of this order is at work beside this process, so a second one may read.
 
     Raises:
         TooManyRows: a run does not take so many; none was read.
         ManifestError: rows have problems; all of them are listed.
         UsageError: it has no rows.
+        BadSurroundings: the process that reads them was ended.
     """
     rows = 0 if manifest.has_at_most(MAX_ROWS) else manifest.count()
     if rows > MAX_ROWS:
@@ -128,7 +133,8 @@ def expanded(manifest: Manifest, at_each: Callable[[], None] = lambda: None) -> 
         )
     problems = manifest.problem_log()
     with Roster(derive_id, fold_id) as roster:
-        roster.add_all(_each(manifest.light_drafts(problems), at_each), problems)
+        with closing(manifest.light_drafts(problems, apart=apart)) as drafts:
+            roster.add_all(_each(drafts, at_each), problems)
         problems.raise_if_any()
         if not len(roster):
             hint = "`where` and `exclude` leave none of those that there are." if manifest.is_narrowed else ""

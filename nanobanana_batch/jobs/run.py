@@ -138,7 +138,9 @@ def _rows(
     if may_be_known and (warnings := as_before(order, folder_of(order, manifest))) is not None:
         return None, warnings
     with making.noted():
-        roster = locks.enter_context(expanded(manifest, asked.interrupts.raise_if_came))
+        roster = locks.enter_context(
+            expanded(manifest, asked.interrupts.raise_if_came, apart=order.shard is None)
+        )
     refuse_unspeakable(roster.ids())
     return roster, manifest.warnings
 

@@ -7,7 +7,8 @@ import itertools
 import json
 import shlex
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -143,11 +144,19 @@ class Manifest:
         drafts = itertools.chain.from_iterable(map(expander.drafts, self._grids))
         return filter(None, itertools.islice(drafts, limit))
 
-    def light_drafts(self, problems: ProblemLog) -> Iterator[Draft | PlainDrafts]:
-        """As `drafts` with all that are named, for who reads very many: most of them as `PlainDrafts`."""
+    def light_drafts(self, problems: ProblemLog, *, apart: bool = False) -> Generator[Draft | PlainDrafts]:
+        """As `drafts` with all that are named, for who reads very many: most of them as `PlainDrafts`.
+
+        `apart`: another process may read them meanwhile, where that pays; closing ends it.
+
+        Raises:
+            BadSurroundings: that process was ended.
+        """
         self._remarks = Remarks()
         expander = Expander(self._settler, self.variables, problems, self._remarks, keeps_named=True)
-        return filter(None, itertools.chain.from_iterable(map(expander.light_drafts, self._grids)))
+        for grid in self._grids:
+            with closing(expander.light_drafts(grid, apart=apart)) as drafts:
+                yield from filter(None, drafts)
 
     def count(self) -> int:
         """How many rows there are, exactly; sources are read through, products are not enumerated."""

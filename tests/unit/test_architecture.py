@@ -365,7 +365,7 @@ def test_the_service_shares_nothing_with_the_client() -> None:
         ("resource", ("files.descriptors",)),
         ("sqlite3", ("state", "service", "collection.lineage", "exports.pairs", "exports.split")),
         ("pandas", ("results", "exports", "api")),
-        ("fcntl", ("files.lock", "service")),
+        ("fcntl", ("files.lock", "service", "manifest.rows.apart")),
         ("click", ("cli",)),
         ("tqdm", ("screen",)),
         ("ray", ("ray_runner",)),

@@ -130,7 +130,7 @@ def surveyed(
         UsageError: a run would refuse the order.
         StateFailed: the folder's state is gone or damaged.
     """
-    with opened(order) as ground, expanded(ground.manifest) as roster:
+    with opened(order) as ground, expanded(ground.manifest, apart=order.shard is None) as roster:
         reader = ground.reader
         first = _first(ground, roster, pilot, limit)
         if order.shard is not None:

@@ -111,13 +111,9 @@ class Grid:
         block = self.block
         return not (block.factors or block.include or block.exclude or block.sample)
 
-    def plain_groups(self, source: TableRows, log: ProblemLog) -> Iterator[list[tuple[str, Sequence[Value]]]]:
-        """The place and the cells of each row of such a block, many at once; unreadable ones go to `log`."""
-        total = 0
-        for found in source.groups(log):
-            total += len(found)
-            yield found
-        self._total = total
+    def was_read(self, rows: int) -> None:
+        """All rows of such a block were read by somebody else, and there were so many."""
+        self._total = rows
 
     def cell(self, row: SourceRow) -> tuple[SourceRow, Point, dict[str, Value]]:
         """The one combination of a row of such a block, as `cells` gives it."""

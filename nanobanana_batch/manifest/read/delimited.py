@@ -36,7 +36,7 @@ class TextTable:
     def __init__(self, path: Path, file: str, *, tabs: bool) -> None:
         self.file = file
         self.row_prefix = f"{file}:"
-        self._path = path
+        self.path = path
         self._tabs = tabs
         self._short = ShortRows(file, self._is_broken)
 
@@ -94,11 +94,15 @@ class TextTable:
 
     def most_rows(self) -> int | None:
         """A number that they do not exceed, found faster than by reading them; None: it cannot be read."""
-        return most_lines(self._path)
+        return most_lines(self.path)
 
     def notes(self) -> Iterator[str]:
         """What was made of rows that do not fit the header."""
         return self._short.notes()
+
+    def take_notes(self, notes: Sequence[str]) -> None:
+        """Take those of another process, which has read the rows."""
+        self._short.take_notes(notes)
 
     def _is_broken(self, cells: list[str]) -> bool:
         """Whether a quote that means nothing here has been meant to go on in the next cell or line."""
@@ -106,7 +110,7 @@ class TextTable:
 
     def _records(self, log: ProblemLog) -> Iterator[tuple[int, list[str]]]:
         try:
-            with opened(self._path) as stream, closing(Lines(stream)) as lines:
+            with opened(self.path) as stream, closing(Lines(stream)) as lines:
                 yield from self._read(lines, log)
         except Unusable as error:
             log.add(Problem(self.file, str(error)))

@@ -26,6 +26,7 @@ class ShortRows:
         self._unnamed: list[int] = []
         self._is_index = False
         self._short = Places(_PLACES)
+        self._notes: Sequence[str] = ()
         self.names: list[str] = []
         """Of the columns that have one."""
 
@@ -40,6 +41,7 @@ class ShortRows:
         self._place = place
         self.names = [name for name in header if name]
         self._is_index = False
+        self._notes = ()
         self._short = Places(_PLACES)
         self._unnamed = [index for index, name in enumerate(header) if not name]
         self._wanted = [index for index, name in enumerate(header) if name] if self._unnamed else None
@@ -87,8 +89,15 @@ class ShortRows:
             "; put a cell that has the separator in it in double quotes (in tab-separated files: take it out)"
         )
 
+    def take_notes(self, notes: Sequence[str]) -> None:
+        """Take what somebody else has found who has fitted the rows, in the place of what was found here."""
+        self._is_index = False
+        self._short = Places(_PLACES)
+        self._notes = notes
+
     def notes(self) -> Iterator[str]:
         """What a person should know of the rows that were fitted."""
+        yield from self._notes
         if self._is_index:
             message = "column 1 has no name and is left out (pandas writes its index so)"
             yield str(Problem(self._file, message))

@@ -6,7 +6,7 @@ doubt at sight is left to `expand`, which alone says what is wrong with a row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from json.encoder import encode_basestring
 from typing import cast
 
@@ -24,6 +24,9 @@ from nanobanana_batch.model import Around, PlainDrafts, around, variables_as_jso
 _KNOWN = 10_000
 _MAY_BE = frozenset({"prompt", "id", *SETTINGS})
 _NO_COLUMN = -1
+
+Odd = tuple[str, Sequence[Value]]
+"""The place and the cells of a row."""
 
 
 class PlainRows:
@@ -48,7 +51,7 @@ class PlainRows:
         self._pairs = marked.replace('": ""', '": %s')
         return self
 
-    def drafts(self, found: Sequence[tuple[str, Sequence[Value]]]) -> PlainDrafts | None:
+    def drafts(self, found: Sequence[Odd]) -> PlainDrafts | None:
         """The rows at these places, at least one, if all are such ones."""
         sources, rows = zip(*found, strict=True)
         if self._may_be_lists and not all(isinstance(cell, str) for row in rows for cell in row):
@@ -62,6 +65,20 @@ class PlainRows:
             return None
         named = ids if all(ids) else [id_ or None for id_ in ids]
         return PlainDrafts(sources, around, prompts, named, self._written_variables(columns, len(found)))
+
+    def parts(self, found: Sequence[Odd]) -> Iterator[PlainDrafts | Odd]:
+        """Halved until what is no plain row stands alone."""
+        if not found:
+            return
+        drafts = self.drafts(found)
+        if drafts is not None:
+            yield drafts
+        elif len(found) == 1:
+            yield found[0]
+        else:
+            middle = len(found) // 2
+            yield from self.parts(found[:middle])
+            yield from self.parts(found[middle:])
 
     def _around(self, columns: Sequence[Sequence[str]], rows: int) -> Sequence[Around] | None:
         if not self._settings:
