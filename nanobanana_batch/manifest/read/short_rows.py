@@ -90,9 +90,7 @@ class ShortRows:
         )
 
     def take_notes(self, notes: Sequence[str]) -> None:
-        """Take what somebody else has found who has fitted the rows, in the place of what was found here."""
-        self._is_index = False
-        self._short = Places(_PLACES)
+        """Take what somebody else has found who has fitted the rows."""
         self._notes = notes
 
     def notes(self) -> Iterator[str]:
