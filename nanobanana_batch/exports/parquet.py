@@ -7,8 +7,9 @@ Which sample stands in which shard follows from what was saved, before anything 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from nanobanana_batch.exports.arrow_table import table_of
 from nanobanana_batch.exports.columns import renamed
@@ -148,8 +149,9 @@ def write_rows(place: Place, name: str, schema: pa.Schema, rows: Iterable[dict[s
     size = 0
     with (
         place.file(name) as file,
+        _stream(file) as stream,
         ParquetWriter(
-            file,
+            stream,
             schema,
             compression=codecs,
             use_dictionary=texts,
@@ -166,12 +168,30 @@ def write_rows(place: Place, name: str, schema: pa.Schema, rows: Iterable[dict[s
     return size
 
 
+@contextmanager
+def _stream(file: IO[bytes]) -> Iterator[Any]:
+    """Writes to the same file without Python, to which Arrow gives a copy of each page: a picture is one.
+
+    Where files have no such second name, or there is none, it is the file of Python.
+    """
+    import pyarrow as pa
+
+    try:
+        opened = pa.OSFile(f"/dev/fd/{file.fileno()}", "wb")
+    except OSError:
+        yield file
+        return
+    with opened:
+        yield opened
+
+
 def _groups(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
     group: list[dict[str, Any]] = []
     size = 0
     for row in rows:
         group.append(row)
         size += sum(_weight(value) for value in row.values())
+        del row  # or it is held, with its picture, while the next one is read
         if len(group) == ROW_GROUP or size >= _GROUP_BYTES:
             yield group
             group, size = [], 0

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-from collections.abc import Sequence
+import os
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import datasets
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
 
 import nanobanana_batch as nb
 from nanobanana_batch.exports import parquet
+from nanobanana_batch.files.disk import Disk
 from tests.exports.finished import Made, make_folder, picture
 from tests.exports.test_imagefolder import equals
 
@@ -94,6 +100,73 @@ def test_large_pictures_make_smaller_row_groups(tmp_path: Path, monkeypatch: pyt
     groups = range(found.metadata.num_row_groups)
     assert [found.metadata.row_group(number).num_rows for number in groups] == [3, 3, 1]
     assert [row["bytes"] for row in found.read()["image"].to_pylist()] == data
+
+
+class _Row(dict[str, Any]):
+    """One that says when it is gone."""
+
+
+def test_a_row_is_given_back_before_the_next_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture may have many megabytes; two of them at once are one too many."""
+    monkeypatch.setattr(parquet, "_GROUP_BYTES", 10)
+    made: list[weakref.ref[_Row]] = []
+    held = []
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for _ in range(3):
+            held.append([each() is not None for each in made])
+            row = _Row(image={"bytes": b"0" * 10, "path": "a"})
+            made.append(weakref.ref(row))
+            waiting = [row]
+            del row
+            yield waiting.pop()
+
+    for group in parquet._groups(rows()):
+        group.clear()
+    assert held == [[], [False], [False, False]]
+
+
+class _NotByPython(io.FileIO):
+    """What is written here has been copied for it."""
+
+    def write(self, data: object) -> int:
+        raise AssertionError(data)
+
+
+class _Own:
+    """A place with files of its own kind."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    @contextmanager
+    def file(self, name: str) -> Iterator[IO[bytes]]:
+        yield self._file
+
+
+def test_pages_are_written_without_a_copy_of_each(tmp_path: Path) -> None:
+    """Arrow writes the file itself; one that only counts, and is no file, is written to as ever."""
+    schema = pa.schema([("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())]))])
+    rows = [{"image": {"bytes": bytes([number]) * 1000, "path": f"{number}"}} for number in range(3)]
+    path = tmp_path / "own.parquet"
+    beside = io.BytesIO()
+    with _NotByPython(path, "w") as file:
+        size = parquet.write_rows(cast("Any", _Own(cast("Any", file))), "own", schema, rows)
+    assert parquet.write_rows(cast("Any", _Own(beside)), "own", schema, rows) == size
+    assert pq.read_table(path).to_pylist() == rows
+    assert path.read_bytes() == beside.getvalue()
+
+
+def test_a_full_disk_is_told_of_a_shard(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arrow's error is one of the disk, with what to do."""
+    create = Disk.create
+
+    def full(disk: Disk, path: Path) -> int:
+        return os.open("/dev/full", os.O_WRONLY) if ".parquet" in path.name else create(disk, path)
+
+    monkeypatch.setattr(Disk, "create", full)
+    with pytest.raises(nb.DiskFailed, match="full"):
+        nb.export(run, "parquet", tmp_path / "set")
 
 
 def test_a_shard_has_a_bounded_number_of_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
