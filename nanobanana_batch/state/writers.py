@@ -235,7 +235,8 @@ def _write_answered(db: sqlite3.Connection, fact: facts.Answered) -> None:
         results=fact.results,
         answered_at=fact.at,
     )
-    query = f"UPDATE requests SET phase = ?, accepted_at = coalesce(accepted_at, ?), {_USED} WHERE request = ?"
+    changes = f"phase = ?, accepted_at = coalesce(accepted_at, ?), {_USED}"
+    query = f"UPDATE requests SET {changes} WHERE request = ?"
     db.execute(query, (RequestPhase.ANSWERED, fact.at, fact.credits_used, fact.attempt))
 
 
