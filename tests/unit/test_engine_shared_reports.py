@@ -51,7 +51,8 @@ def test_a_shard_whose_rows_all_have_slots_can_try_as_long_as_one_is_not_sent(tm
     """It waits to send; then its task runs, and by what it sends nobody finds out anything."""
     link = Scripted(lambda now: HELD if now < 10.0 else FREE)
     ran(tmp_path, FakeProvider(latency_s=60.0), 1, link)
-    assert {(each.rows_left, each.unsent, each.could_try) for each in link.between(3.0, 9.0)} == {(0, 1, True)}
+    waiting = link.between(3.0, 9.0)
+    assert {(each.rows_left, each.unsent, each.could_try) for each in waiting} == {(0, 1, True)}
     assert {(each.unsent, each.could_try) for each in link.between(20.0, 50.0)} == {(0, False)}
 
 
