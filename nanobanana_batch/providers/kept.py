@@ -16,6 +16,7 @@ from yarl import URL
 
 from nanobanana_batch.providers.bodies import unpacked
 from nanobanana_batch.providers.fresh_posts import texts
+from nanobanana_batch.providers.pooled import Asked, body_of
 from nanobanana_batch.providers.proxies import Proxy, proxy_for
 from nanobanana_batch.providers.trust import no_tls, tls_context
 
@@ -44,11 +45,7 @@ class Answer:
         Raises:
             BadCoding: it is packed in a way that is not taken.
         """
-        return unpacked(self.headers.get("content-encoding", "").split(","), self._on_the_wire())
-
-    async def _on_the_wire(self) -> AsyncGenerator[bytes, None]:
-        async for chunk in self._response.content.iter_any():
-            yield chunk
+        return unpacked(self.headers.get("content-encoding", "").split(","), body_of(self._response))
 
 
 def kept_to(url: str, headers: Mapping[str, str], connect_s: float, read_s: float) -> Kept | None:
@@ -90,6 +87,7 @@ class Kept:
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(sock_connect=connect_s, sock_read=read_s),
             auto_decompress=False,
+            request_class=Asked,
         )
         self._through = through(proxy)
 

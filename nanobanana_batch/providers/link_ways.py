@@ -15,6 +15,7 @@ from yarl import URL
 
 from nanobanana_batch.providers.kept import through
 from nanobanana_batch.providers.link_rules import LinkRules, public_sockets
+from nanobanana_batch.providers.pooled import Asked, body_of
 from nanobanana_batch.providers.proxies import Proxy
 from nanobanana_batch.providers.trust import no_tls, tls_context
 
@@ -102,6 +103,7 @@ class _OverAiohttp:
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(sock_connect=manner.connect_s, sock_read=manner.read_s),
             auto_decompress=False,
+            request_class=Asked,
             read_bufsize=PIECE_BYTES // 2,  # with twice that in memory it reads no more
         )
         self._through = through(proxy)
@@ -132,10 +134,8 @@ class _OfAiohttp:
     def header(self, name: str) -> str:
         return self._response.headers.get(name, "")
 
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
-        content = self._response.content
-        while chunk := await content.readany():
-            yield chunk
+    def chunks(self) -> AsyncGenerator[bytes, None]:
+        return body_of(self._response)
 
     async def aclose(self) -> None:
         self._response.close()  # at the end of its body the connection went back to the others

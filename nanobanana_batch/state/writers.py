@@ -24,6 +24,9 @@ from nanobanana_batch.state.lifecycle import (
     in_sql,
 )
 
+_USED = "credits_used = coalesce(?, credits_used)"
+"""A later read that names no price does not unsay the one that was named."""
+
 
 def without_case(name: str) -> str:
     """How file systems that know no case, or one Unicode form only, see a name."""
@@ -230,17 +233,17 @@ def _write_answered(db: sqlite3.Connection, fact: facts.Answered) -> None:
         "request",
         fact.attempt,
         results=fact.results,
-        credits_used=fact.credits_used,
         answered_at=fact.at,
     )
-    query = "UPDATE requests SET phase = ?, accepted_at = coalesce(accepted_at, ?) WHERE request = ?"
-    db.execute(query, (RequestPhase.ANSWERED, fact.at, fact.attempt))
+    changes = f"phase = ?, accepted_at = coalesce(accepted_at, ?), {_USED}"
+    query = f"UPDATE requests SET {changes} WHERE request = ?"
+    db.execute(query, (RequestPhase.ANSWERED, fact.at, fact.credits_used, fact.attempt))
 
 
 def _write_ready(db: sqlite3.Connection, fact: facts.Ready) -> None:
     _move(db, fact, fact.attempt, Phase.READY, error_code=None, error_message=None)
     db.execute(
-        "UPDATE requests SET phase = ?, answered_at = ?, credits_used = ? WHERE request = ? AND kind = ?",
+        f"UPDATE requests SET phase = ?, answered_at = ?, {_USED} WHERE request = ? AND kind = ?",
         (RequestPhase.ANSWERED, fact.at, fact.credits_used, fact.attempt, Kind.TASK),
     )
     _move_images(db, fact, fact.attempt)

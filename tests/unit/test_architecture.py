@@ -360,7 +360,7 @@ def test_the_service_shares_nothing_with_the_client() -> None:
             ),
         ),
         ("httptools", ("providers.fresh_posts",)),
-        ("aiohttp", ("providers.failure_words", "providers.kept", "providers.link_ways")),
+        ("aiohttp", ("providers.failure_words", "providers.kept", "providers.link_ways", "providers.pooled")),
         ("certifi", ("providers.trust",)),
         ("resource", ("files.descriptors",)),
         ("sqlite3", ("state", "service", "collection.lineage", "exports.pairs", "exports.split")),

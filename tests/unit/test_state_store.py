@@ -252,6 +252,24 @@ def test_a_fact_is_in_the_file_when_apply_returns(store: Store, path: Path) -> N
     assert seen.stdout.strip() == "[('accepted', 'task-1', 4.0)]"
 
 
+def test_a_price_that_was_named_stays_where_a_later_read_names_none(store: Store, path: Path) -> None:
+    """Its download failed, and the task was read once more: what it has cost is what it was told to."""
+    unnamed = facts.Ready(1, ("https://x/2",), 99.0, None, 4.0)
+    store.apply([intent(1), FACTS["Accepted"](1), FACTS["Ready"](1), unnamed, FACTS["Saved"](1)])
+    with open_reader(path) as reader:
+        assert reader.credits().used == 3.0
+
+
+def test_a_price_of_a_results_file_stays_where_a_later_answer_names_none(store: Store, path: Path) -> None:
+    """The file was had twice, since somebody has deleted it in between."""
+    job = intent(1, kind="job", name="1")
+    named, unnamed = facts.Answered(1, "answers/a", 2.5, 3.0), facts.Answered(1, "answers/a", None, 4.0)
+    store.apply([job, FACTS["Accepted"](1), named, unnamed])
+    store.apply([facts.Ready(1, (), 0.0, None, 5.0), FACTS["Saved"](1)])
+    with open_reader(path) as reader:
+        assert reader.credits().used == 2.5
+
+
 def test_every_commit_is_synced(store: Store, path: Path) -> None:
     """WAL stands in the file, FULL holds for the connection that writes: together they survive power loss."""
     with closing(sqlite3.connect(path)) as db:

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from enum import Enum, auto
 from pathlib import Path
 
-from nanobanana_batch.engine.limits.pace import LONGEST_HOLD_S, Gate
 from nanobanana_batch.engine.parts import Record, Wire
 from nanobanana_batch.engine.settings import OnUnknown, Settings
 from nanobanana_batch.files.answers import answer_of
@@ -57,19 +56,17 @@ async def take_over(settings: Settings, wire: Wire, record: Record, folder: Path
 async def _read(wire: Wire, task_ids: Sequence[str]) -> tuple[set[str], set[str]]:
     """Those that can be read here, and those that the provider says it does not know; the others stay.
 
-    As all reads they wait as long as reads are asked to, and for nobody who waits to pay for something new:
-    what is paid for is collected after this.
+    They wait for nobody who waits to pay for something new: what is paid for is collected after this. Whoever
+    is asked to wait asks no more here.
     """
-    readable, absent, pause = set[str](), set[str](), Gate()
+    readable, absent = set[str](), set[str]()
     at_once = wire.provider.capabilities.read_at_once
     for begin in range(0, len(task_ids), at_once):
-        await pause.passed(wire.stop)
         if wire.stop.asked:
             break
         read = await wire.provider.read_many(task_ids[begin : begin + at_once])
         readable |= read.reports.keys()
         absent |= read.absent
-        pause.hold(min(read.retry_after_s or 0.0, LONGEST_HOLD_S))
         wire.gate.hold_briefly(read.retry_after_s or 0.0)
         if read.failure:
             break  # nothing is lost by it: the next run asks again
