@@ -10,27 +10,24 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nanobanana_batch.errors import UsageError
 from nanobanana_batch.files.contents import Contents, sha256_of
-from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.program import program
 from nanobanana_batch.jobs.connection import api_key, is_embedded
-from nanobanana_batch.jobs.order import OUTPUTS, Order, expanded, open_ordered
+from nanobanana_batch.jobs.order import Order, expanded, open_ordered
 from nanobanana_batch.jobs.procs.counts import Counts, show_together
 from nanobanana_batch.jobs.procs.sayings import Sayings
 from nanobanana_batch.jobs.procs.together import TOLD_BY
-from nanobanana_batch.journals.place import place_of
 from nanobanana_batch.ray_runner import cluster
-from nanobanana_batch.ray_runner.bringing import check
 from nanobanana_batch.ray_runner.fleet import Fleet
+from nanobanana_batch.ray_runner.orders import absolute, as_on_each_node, orders_of_shards
 from nanobanana_batch.ray_runner.together import together
 from nanobanana_batch.ray_runner.values import Assignment, Ended, Look
 from nanobanana_batch.sharing.values import Limits
-from nanobanana_batch.state.shards import Shard
 from nanobanana_batch.wording import counted
 
 if TYPE_CHECKING:
@@ -89,47 +86,19 @@ def assigned(
     """What each shard is to do, and the provider's key, which is in none of it."""
     from nanobanana_batch.providers.profile import load_profile
 
-    if order.journal is None:
-        raise UsageError(
-            "--ray needs --journal: a place that all machines reach, and that outlives each of them.",
-            hint="--journal s3://BUCKET/NAME, or a shared folder.",
-        )
-    if order.spool is not None or order.shard is not None or order.callback_route is not None:
-        raise UsageError("--ray takes a manifest that is a file, without --shard and --callback-url.")
-    if fleet.bring_to is not None:
-        check(fleet.bring_to)
+    orders = orders_of_shards(order, fleet)
     read = Contents()
-    with read.noted():
-        manifest = open_ordered(order)
-        with expanded(manifest):
-            pass  # a row that is wrong would else be told by all machines, after they have been begun
-    home = (order.out or OUTPUTS / manifest.name).absolute()
-    place_of(order.journal, Disk())
+    with read.noted(), expanded(open_ordered(order)):
+        pass  # a row that is wrong would else be told by all machines, after they have been begun
     profile = load_profile(order.connection.provider)
     needs_key = not is_embedded(order.connection.provider)
     key = api_key(order.connection, profile) if needs_key else ""
-    whole = replace(
-        order,
-        manifest=order.manifest.absolute(),
-        journal=_absolute(order.journal),
-        state_dir=order.state_dir and order.state_dir.absolute(),
-        allow_outside=tuple(path.absolute() for path in order.allow_outside),
-    )
-    shards = [Shard(number, fleet.shards) for number in range(1, fleet.shards + 1)]
-    bring_to = fleet.bring_to and _absolute(fleet.bring_to)
-    files = _made_from(read, whole.manifest)
+    bring_to = fleet.bring_to and absolute(fleet.bring_to)
+    files = _made_from(read, order.manifest.absolute())
     variable = profile.key_env if needs_key else ""
     return [
-        Assignment(
-            replace(whole, shard=shard, out=home / shard.folder_name),
-            settings,
-            pilot,
-            variable,
-            bring_to,
-            program(),
-            files,
-        )
-        for shard in shards
+        Assignment(as_on_each_node(each), settings, pilot, variable, bring_to, program(), files)
+        for each in orders
     ], key
 
 
@@ -137,10 +106,6 @@ def _made_from(read: Contents, manifest: Path) -> dict[str, str]:
     """The files behind the rows; where they are too many the manifest's own."""
     known = read.known()
     return {str(manifest): sha256_of(manifest)} if known is None else {p: h for p, (_, h) in known.items()}
-
-
-def _absolute(place: str) -> str:
-    return place if "://" in place else str(Path(place).absolute())
 
 
 def _home(order: Order, jobs: list[Assignment]) -> Path:

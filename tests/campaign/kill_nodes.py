@@ -125,7 +125,11 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         verdict = campaign(
-            Path(folder), rows=_ROWS_A_KILL * given.kills, shards=given.shards, kills=given.kills, seed=given.seed
+            Path(folder),
+            rows=_ROWS_A_KILL * given.kills,
+            shards=given.shards,
+            kills=given.kills,
+            seed=given.seed,
         )
     print(verdict)
     is_well = verdict.completed + verdict.held == verdict.rows and not verdict.paid_twice

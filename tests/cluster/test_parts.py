@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from nanobanana_batch.api.making import run
+from nanobanana_batch.api.making import plan, run
 from nanobanana_batch.api.orders import settings_of
 from nanobanana_batch.engine.signals import Signals
 from nanobanana_batch.engine.tally import Tally
@@ -114,6 +114,8 @@ def test_without_a_journal_nothing_is_begun(order: Order) -> None:
     """A shard may be begun elsewhere while its worker is still at work, cut off: the journal parts them."""
     with pytest.raises(UsageError, match="--ray needs --journal"):
         assigned(replace(order, journal=None), settings_of({}), None, Fleet("here", 2))
+    with pytest.raises(UsageError, match="--ray needs --journal"):
+        plan(order.manifest, out=order.out, ray="here", shards=2)
 
 
 @pytest.mark.parametrize(

@@ -259,6 +259,11 @@ def test_a_dry_run_of_several_processes_knows_what_they_have_paid_for(it: Bench)
     as_json = cli(*run, "--dry-run", "--json", cwd=it.folder)
     assert sum(plan["to_submit"] for plan in json.loads(as_json.stdout)) == ROWS - 10
     assert paid(it) == 10
+    on_ray = ("--dry-run", "--ray", "auto", "--journal", "j", "--json")
+    of_cluster = cli(*run[:-2], *on_ray, "--shards", "2", cwd=it.folder)
+    assert of_cluster.stdout == as_json.stdout, "the shards are the same wherever they are made"
+    otherwise = cli(*run[:-2], *on_ray, "--shards", "3", cwd=it.folder)
+    assert (otherwise.returncode, "divided by 2" in otherwise.stderr) == (2, True)
     refused = cli(*run, "--dry-run", "--shard", "1/2", cwd=it.folder)
     assert (refused.returncode, "--procs and --shard" in refused.stderr) == (2, True)
 
@@ -270,6 +275,9 @@ def test_a_dry_run_of_several_processes_knows_what_they_have_paid_for(it: Bench)
         (["--bring-to", "there"], "--shards and --bring-to need --ray"),
         (["--ray", "here"], "--ray needs --shards"),
         (["--ray", "here", "--shards", "2", "--procs", "2"], "--ray and --procs"),
+        (["--ray", "here", "--shards", "2"], "--ray needs --journal"),
+        (["--ray", "here", "--shards", "2", "--journal", "j", "--shard", "1/2"], "without --shard"),
+        (["--ray", "here", "--shards", "2", "--journal", "j", "--bring-to", "ftp://there"], "--bring-to"),
         (["--journal", "ftp://there/cats"], "--journal"),
     ],
 )
