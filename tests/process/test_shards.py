@@ -197,6 +197,19 @@ def test_a_process_that_is_killed_is_started_again(it: Bench) -> None:
     assert paid(it) == ROWS
 
 
+def test_where_the_run_is_killed_its_processes_end_without_a_word(it: Bench) -> None:
+    """Nobody hears them any more: that is no error of theirs. The same command goes on."""
+    process = it.start("--procs", "2", "--concurrency", "4")
+    while paid(it) < 5:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    _, said = process.communicate(timeout=60)  # until the last of them has ended: it is their stream, too
+    assert "Traceback" not in said, said
+    assert it.finish("--procs", "2").returncode == 0
+    assert paid(it) == ROWS
+
+
 def test_kills_of_shards_and_of_the_run_pay_nothing_twice_and_lose_nothing(tmp_path: Path) -> None:
     """The short form of the campaign."""
     found = campaign(tmp_path, rows=60, procs=2, kills=4, seed=5)
