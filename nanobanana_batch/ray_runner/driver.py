@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 _LOOK_S = 0.5
 _ANSWERS_WITHIN_S = 5.0
+_LOOKS_AT_NODES = 20
+"""Of all looks each so manieth is also at which nodes live."""
 
 
 def run(
@@ -134,6 +137,10 @@ class _Driver:
     tally: Tally
     ended: dict[int, Ended] = field(default_factory=dict)
     _waiting: dict[Any, Assignment] = field(default_factory=dict)
+    _jobs: dict[int, Assignment] = field(default_factory=dict)
+    _again: Counter[int] = field(default_factory=Counter)
+    """How often a shard that had ended was begun again."""
+    _looks: int = 0
     _counts: dict[int, Counts] = field(default_factory=dict)
     _committed: dict[int, float] = field(default_factory=dict)
     _limiter_was: str = ""
@@ -149,9 +156,13 @@ class _Driver:
         """Hand all of them out; Ray begins as many as there are places for."""
         self.limiter.take_key.remote(self.key)
         for job in jobs:
-            name = f"shard {job.order.shard}"
-            self._waiting[cluster.started_shard(self.ray, name, job, self.limiter)] = job
+            self._jobs[job.number] = job
+            self._begin(job)
         self.tally.announce(f"{len(jobs)} shards, {cluster.places(self.ray)} at a time on the cluster.")
+
+    def _begin(self, job: Assignment) -> None:
+        name = f"shard {job.order.shard}"
+        self._waiting[cluster.started_shard(self.ray, name, job, self.limiter)] = job
 
     def wait(self, came: Callable[[], bool]) -> bool:
         """Until all have ended; says whether a person has asked to stop meanwhile.
@@ -202,7 +213,29 @@ class _Driver:
             self._hear(look)  # what a shard has said comes before its end
         for task in done:
             self._note(cluster.result_of(self.ray, task, self._waiting.pop(task)))
+        self._looks += 1
+        if not self._stop and (not self._waiting or self._looks % _LOOKS_AT_NODES == 0):
+            self._begin_what_died_again()
         show_together(self.tally, list(self._counts.values()))
+
+    def _begin_what_died_again(self) -> None:
+        """Images of a shard that has ended die with its node: who goes on with it fetches them once more.
+
+        Not where its folder was brought elsewhere, or is seen from here: that outlives the node.
+        """
+        far = [each for each in self.ended.values() if each.outcome and each.node]
+        there = [each for each in far if not self._jobs[each.number].bring_to and not each.folder.is_dir()]
+        alive = cluster.living(self.ray) if there else frozenset()
+        for ended in there:
+            if ended.node in alive or self._again[ended.number] >= cluster.MOST_DEATHS:
+                continue
+            self._again[ended.number] += 1
+            del self.ended[ended.number]
+            self.tally.announce(
+                f"The node on which shard {ended.number} had ended is gone, with its images: another one"
+                " fetches them again, as long as their links live (24 hours)."
+            )
+            self._begin(self._jobs[ended.number])
 
     def _note(self, ended: Ended) -> None:
         self.ended[ended.number] = ended
