@@ -8,7 +8,8 @@ import pytest
 
 from nanobanana_batch.api.orders import settings_of
 from nanobanana_batch.engine.tally import Tally
-from nanobanana_batch.jobs.order import Connection, Order
+from nanobanana_batch.jobs.connection import Connection
+from nanobanana_batch.jobs.order import Order
 from nanobanana_batch.jobs.procs.run import _Crew
 
 
