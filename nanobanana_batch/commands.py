@@ -21,6 +21,14 @@ def command(*words: object) -> str:
     return f"`{shlex.join([PROGRAM, *map(str, words)])}`"
 
 
+def kill_this() -> str:
+    """How a process is ended that a network disk, which hangs, keeps from hearing anything else."""
+    return (
+        "Where Ctrl-C does not end this process, as on a network disk that hangs,"
+        f" `kill -9 {os.getpid()}` does."
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class FolderCommands:
     """Those for an output folder, and the options by which they reach its provider."""

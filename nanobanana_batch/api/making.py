@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from nanobanana_batch.jobs.order import Order
     from nanobanana_batch.jobs.outcome import Outcome
     from nanobanana_batch.jobs.plan import Plan
+    from nanobanana_batch.ray_runner.fleet import Fleet
 
 
 def plan(
@@ -64,19 +65,22 @@ def plan(
     from nanobanana_batch.jobs.plan import make_plan
 
     said = given(options, RunOptions, "plan")
-    fleet_of(said, None)
-    terms = terms_of(said)
+    fleet, terms = fleet_of(said, None), terms_of(said)
     pilot = None if pilot is None else count("pilot", pilot)
     limit = None if limit is None else count("limit", limit)
     first = (pilot or limit or defaults.PLANNED_ROWS) if rows is None else count("rows", rows, least=0)
     table = None if out_csv is None else Path(out_csv)
     with ordered(manifest, name, out, provider, said) as order:
+        if fleet is not None:
+            from nanobanana_batch.ray_runner.orders import refuse_impossible
+
+            refuse_impossible(order, fleet)
         return make_plan(order, first, terms, table, pilot, limit)
 
 
 def plan_shards(
     manifest: Manifest,
-    procs: int,
+    procs: int | None = None,
     *,
     out: AnyPath | None = None,
     provider: str = defaults.PROVIDER,
@@ -85,19 +89,19 @@ def plan_shards(
     rows: int = 0,
     **options: Unpack[RunOptions],
 ) -> tuple[Plan, ...]:
-    """What a run in so many processes would do: the plan of each shard, as `plan` makes it.
+    """What a run in so many processes, or on a cluster (`ray`), would do: the plan of each shard.
+
+    Of a cluster it reads the folders that are on this machine.
 
     Raises:
         ManifestError, UsageError, StateFailed, TypeError: as `plan`.
     """
     from nanobanana_batch.jobs.plan import make_plan
-    from nanobanana_batch.jobs.procs.run import orders_of_shards
 
     said = given(options, RunOptions, "plan_shards")
-    fleet_of(said, procs)
-    settings, terms = settings_of(said), terms_of(said)
+    fleet, settings, terms = fleet_of(said, procs), settings_of(said), terms_of(said)
     with ordered(manifest, None, out, provider, said) as order:
-        orders = orders_of_shards(order, settings, count("procs", procs))
+        orders = _orders_of_shards(order, settings, procs, fleet)
         return tuple(make_plan(each, rows, terms, None, pilot, limit) for each in orders)
 
 
@@ -229,6 +233,17 @@ def audit(
 
         drive(work, progress)
     return make_audit(find(path), now)
+
+
+def _orders_of_shards(
+    order: Order, settings: Settings, procs: int | None, fleet: Fleet | None
+) -> list[Order]:
+    from nanobanana_batch.jobs.procs.run import orders_of_shards
+    from nanobanana_batch.ray_runner.orders import orders_of_shards as on_cluster
+
+    if fleet is not None:
+        return on_cluster(order, fleet)
+    return orders_of_shards(order, settings, count("procs", procs))
 
 
 def _job(

@@ -256,7 +256,7 @@ def run(
         raise click.UsageError("--limit and --pilot: give one of them.")
     where: Any = {"out": out, "provider": provider, "limit": limit, "pilot": pilot}
     if dry_run:
-        if procs is not None:
+        if procs is not None or options.get("ray") is not None:
             plans = plan_shards(manifest, procs, **where, **options)
             show(as_json(plans) if manner.json else plan_text.shards_text(plans))
             return 0

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import anyio
 
+from nanobanana_batch.commands import kill_this
 from nanobanana_batch.engine.journal import Blocking
 from nanobanana_batch.engine.limits.pace import backoff_s
 from nanobanana_batch.engine.tally import Tally
@@ -27,6 +28,10 @@ _LONGEST_PAUSE_S = 10.0
 _SLOW_S = 12.0
 """A storage that says nothing for so long is in trouble: its library, or the kernel, may wait for minutes."""
 _LOOK_S = 1.0
+_ALONE_IS_WAITED_FOR = (
+    "The journal does not answer, and all else is done; it alone is waited for. What was paid stands in the"
+    " folder: the same command on this machine goes on from there."
+)
 _ABOUT = "journal"
 
 
@@ -133,26 +138,31 @@ class Surviving:
                 await self._pause(failures)
 
     async def _written(self, far: Far, since: float) -> NanobananaError | None:
+        watching = anyio.CancelScope(shield=True)  # also who stops at once waits for the write that is out
         async with anyio.create_task_group() as group:
-            group.start_soon(self._watch, since)
+            group.start_soon(self._watch, since, watching)
             try:
                 await self._blocking(far.write)
             except NanobananaError as error:
                 return error
             finally:
-                group.cancel_scope.cancel()
+                watching.cancel()
         if self._is_failing or self._is_slow:
             self._is_failing = self._is_slow = False
             self._tally.all_well(_ABOUT, "The journal is written again.")
         self._say_news()
         return None
 
-    async def _watch(self, since: float) -> None:
+    async def _watch(self, since: float, watching: anyio.CancelScope) -> None:
         """A write that takes long is told while it lasts; who waits for it goes on waiting, no others do."""
-        while True:
-            await anyio.sleep(_SLOW_S)
-            self._is_slow = True
-            self._note(RunStopped("it does not answer"), anyio.current_time() - since)
+        with watching:
+            while True:
+                await anyio.sleep(_SLOW_S)
+                self._is_slow = True
+                if self._over.is_set():
+                    self._tally.say_once(f"{_ALONE_IS_WAITED_FOR} {kill_this()}")
+                else:
+                    self._note(RunStopped("it does not answer"), anyio.current_time() - since)
 
     def _note(self, error: NanobananaError, failing_s: float) -> None:
         self._log("journal_failed", reason=error.message, for_s=round(failing_s))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
+from nanobanana_batch.commands import kill_this
 from nanobanana_batch.errors import RunStopped, StateFailed, Superseded, UsageError
 from nanobanana_batch.files.disk import Disk, write_atomically
 from nanobanana_batch.files.folder import JOURNAL_NAME, Folder, journal_address, make
@@ -25,6 +28,12 @@ _ADDRESS = "journal_address"
 """Under which a state remembers where its journal is."""
 _LAST_TRIES = 5
 _PAUSE_S = 2.0
+_SLOW_S = 12.0
+"""As `engine.surviving` says."""
+_STANDS_HERE = (
+    "All else is done, and what was done last stands in the folder: if this is ended, run the same command on"
+    " this machine again before another one goes on."
+)
 
 
 class Both:
@@ -67,10 +76,11 @@ def joined(
     if address is None:
         return None
     slots = Slots(place_of(address, disk), run)
-    slots.take_over()
+    with _told_if_slow(say, slots.address, "Nothing is sent before it does."):
+        slots.take_over()
     if known.get(JOURNAL, slots.journal) != slots.journal:
         _refuse_anothers(folder, known, slots, say)
-    far = FarJournal(slots)
+    far = FarJournal(slots, say)
     _bring_back(folder, far, slots, disk, say)
     return far
 
@@ -162,7 +172,8 @@ def tell_the_rest(far: FarJournal) -> None:
     """
     for tries_left in reversed(range(_LAST_TRIES)):
         try:
-            far.write()
+            with _told_if_slow(far.say, far.address, _STANDS_HERE):
+                far.write()
             return
         except Superseded:
             raise
@@ -179,3 +190,16 @@ def tell_the_rest(far: FarJournal) -> None:
 def part(address: str, name: str) -> str:
     """The address of a part of a run, beside those of its other parts."""
     return f"{address.rstrip('/')}/{name}" if "://" in address else str(Path(address) / name)
+
+
+@contextmanager
+def _told_if_slow(say: Callable[[str], None], address: str, meanwhile: str) -> Iterator[None]:
+    """Say what is waited for where the block lasts long, and how to end that: it may hear no signal."""
+    text = f"The journal at {address} does not answer; it is waited for. {meanwhile} {kill_this()}"
+    timer = threading.Timer(_SLOW_S, say, [text])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from nanobanana_batch.files.payments import lines as told_lines
@@ -15,8 +15,10 @@ from nanobanana_batch.state.ledger import Chain, chain_told
 class FarJournal:
     """The journal of a folder, taken over by this process. Told by one thread, written by one other."""
 
-    def __init__(self, slots: Slots) -> None:
+    def __init__(self, slots: Slots, say: Callable[[str], None] = lambda text: None) -> None:
+        """`say`: to the person, that this waits for its place."""
         self._slots = slots
+        self.say = say
         self._lock = threading.Lock()
         self._waiting: list[bytes] = []
         self._sending = b""

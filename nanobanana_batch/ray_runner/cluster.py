@@ -74,6 +74,11 @@ def places(ray: Any) -> int:
     return int(ray.cluster_resources().get("CPU", 0.0) / _CPUS)
 
 
+def living(ray: Any) -> frozenset[str]:
+    """The names of all nodes that are not known to have died."""
+    return frozenset(node["NodeID"] for node in ray.nodes() if node["Alive"])
+
+
 def started_limiter(ray: Any, limits: Limits) -> Any:
     """The limiter's process, beside the driver: where only that one dies, it is started again."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy

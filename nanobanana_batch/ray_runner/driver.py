@@ -8,29 +8,27 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nanobanana_batch.errors import UsageError
 from nanobanana_batch.files.contents import Contents, sha256_of
-from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.program import program
 from nanobanana_batch.jobs.connection import api_key, is_embedded
-from nanobanana_batch.jobs.order import OUTPUTS, Order, expanded, open_ordered
+from nanobanana_batch.jobs.order import Order, expanded, open_ordered
 from nanobanana_batch.jobs.procs.counts import Counts, show_together
 from nanobanana_batch.jobs.procs.sayings import Sayings
 from nanobanana_batch.jobs.procs.together import TOLD_BY
-from nanobanana_batch.journals.place import place_of
 from nanobanana_batch.ray_runner import cluster
-from nanobanana_batch.ray_runner.bringing import check
 from nanobanana_batch.ray_runner.fleet import Fleet
+from nanobanana_batch.ray_runner.orders import absolute, as_on_each_node, orders_of_shards
 from nanobanana_batch.ray_runner.together import together
 from nanobanana_batch.ray_runner.values import Assignment, Ended, Look
 from nanobanana_batch.sharing.values import Limits
-from nanobanana_batch.state.shards import Shard
 from nanobanana_batch.wording import counted
 
 if TYPE_CHECKING:
@@ -41,6 +39,8 @@ if TYPE_CHECKING:
 
 _LOOK_S = 0.5
 _ANSWERS_WITHIN_S = 5.0
+_LOOKS_AT_NODES = 20
+"""Of all looks each so manieth is also at which nodes live."""
 
 
 def run(
@@ -89,47 +89,19 @@ def assigned(
     """What each shard is to do, and the provider's key, which is in none of it."""
     from nanobanana_batch.providers.profile import load_profile
 
-    if order.journal is None:
-        raise UsageError(
-            "--ray needs --journal: a place that all machines reach, and that outlives each of them.",
-            hint="--journal s3://BUCKET/NAME, or a shared folder.",
-        )
-    if order.spool is not None or order.shard is not None or order.callback_route is not None:
-        raise UsageError("--ray takes a manifest that is a file, without --shard and --callback-url.")
-    if fleet.bring_to is not None:
-        check(fleet.bring_to)
+    orders = orders_of_shards(order, fleet)
     read = Contents()
-    with read.noted():
-        manifest = open_ordered(order)
-        with expanded(manifest):
-            pass  # a row that is wrong would else be told by all machines, after they have been begun
-    home = (order.out or OUTPUTS / manifest.name).absolute()
-    place_of(order.journal, Disk())
+    with read.noted(), expanded(open_ordered(order)):
+        pass  # a row that is wrong would else be told by all machines, after they have been begun
     profile = load_profile(order.connection.provider)
     needs_key = not is_embedded(order.connection.provider)
     key = api_key(order.connection, profile) if needs_key else ""
-    whole = replace(
-        order,
-        manifest=order.manifest.absolute(),
-        journal=_absolute(order.journal),
-        state_dir=order.state_dir and order.state_dir.absolute(),
-        allow_outside=tuple(path.absolute() for path in order.allow_outside),
-    )
-    shards = [Shard(number, fleet.shards) for number in range(1, fleet.shards + 1)]
-    bring_to = fleet.bring_to and _absolute(fleet.bring_to)
-    files = _made_from(read, whole.manifest)
+    bring_to = fleet.bring_to and absolute(fleet.bring_to)
+    files = _made_from(read, order.manifest.absolute())
     variable = profile.key_env if needs_key else ""
     return [
-        Assignment(
-            replace(whole, shard=shard, out=home / shard.folder_name),
-            settings,
-            pilot,
-            variable,
-            bring_to,
-            program(),
-            files,
-        )
-        for shard in shards
+        Assignment(as_on_each_node(each), settings, pilot, variable, bring_to, program(), files)
+        for each in orders
     ], key
 
 
@@ -137,10 +109,6 @@ def _made_from(read: Contents, manifest: Path) -> dict[str, str]:
     """The files behind the rows; where they are too many the manifest's own."""
     known = read.known()
     return {str(manifest): sha256_of(manifest)} if known is None else {p: h for p, (_, h) in known.items()}
-
-
-def _absolute(place: str) -> str:
-    return place if "://" in place else str(Path(place).absolute())
 
 
 def _home(order: Order, jobs: list[Assignment]) -> Path:
@@ -169,6 +137,10 @@ class _Driver:
     tally: Tally
     ended: dict[int, Ended] = field(default_factory=dict)
     _waiting: dict[Any, Assignment] = field(default_factory=dict)
+    _jobs: dict[int, Assignment] = field(default_factory=dict)
+    _again: Counter[int] = field(default_factory=Counter)
+    """How often a shard that had ended was begun again."""
+    _looks: int = 0
     _counts: dict[int, Counts] = field(default_factory=dict)
     _committed: dict[int, float] = field(default_factory=dict)
     _limiter_was: str = ""
@@ -184,9 +156,13 @@ class _Driver:
         """Hand all of them out; Ray begins as many as there are places for."""
         self.limiter.take_key.remote(self.key)
         for job in jobs:
-            name = f"shard {job.order.shard}"
-            self._waiting[cluster.started_shard(self.ray, name, job, self.limiter)] = job
+            self._jobs[job.number] = job
+            self._begin(job)
         self.tally.announce(f"{len(jobs)} shards, {cluster.places(self.ray)} at a time on the cluster.")
+
+    def _begin(self, job: Assignment) -> None:
+        name = f"shard {job.order.shard}"
+        self._waiting[cluster.started_shard(self.ray, name, job, self.limiter)] = job
 
     def wait(self, came: Callable[[], bool]) -> bool:
         """Until all have ended; says whether a person has asked to stop meanwhile.
@@ -237,7 +213,29 @@ class _Driver:
             self._hear(look)  # what a shard has said comes before its end
         for task in done:
             self._note(cluster.result_of(self.ray, task, self._waiting.pop(task)))
+        self._looks += 1
+        if not self._stop and (not self._waiting or self._looks % _LOOKS_AT_NODES == 0):
+            self._begin_what_died_again()
         show_together(self.tally, list(self._counts.values()))
+
+    def _begin_what_died_again(self) -> None:
+        """Images of a shard that has ended die with its node: who goes on with it fetches them once more.
+
+        Not where its folder was brought elsewhere, or is seen from here: that outlives the node.
+        """
+        far = [each for each in self.ended.values() if each.outcome and each.node]
+        there = [each for each in far if not self._jobs[each.number].bring_to and not each.folder.is_dir()]
+        alive = cluster.living(self.ray) if there else frozenset()
+        for ended in there:
+            if ended.node in alive or self._again[ended.number] >= cluster.MOST_DEATHS:
+                continue
+            self._again[ended.number] += 1
+            del self.ended[ended.number]
+            self.tally.announce(
+                f"The node on which shard {ended.number} had ended is gone, with its images: another one"
+                " fetches them again, as long as their links live (24 hours)."
+            )
+            self._begin(self._jobs[ended.number])
 
     def _note(self, ended: Ended) -> None:
         self.ended[ended.number] = ended

@@ -42,10 +42,16 @@ def work_on(job: Assignment, limiter: Any) -> Ended:
         _take_key(job, limiter)
         link = RayLink(job.number, limiter, tally, said)
         outcome = _as_soon_as_it_is_free(lambda: _made(job, tally, link))
-        return Ended(job.number, job.order.out, outcome)
+        return Ended(job.number, job.order.out, outcome, node=_node())
     except NanobananaError as error:
         refused = Refused(type(error).__name__, error.message, error.hint)
         return Ended(job.number, job.order.out, refused=refused)
+
+
+def _node() -> str:
+    import ray
+
+    return str(ray.get_runtime_context().get_node_id()) if ray.is_initialized() else ""
 
 
 def _made(job: Assignment, tally: Tally, link: RayLink) -> Outcome:

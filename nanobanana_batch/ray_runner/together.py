@@ -14,6 +14,11 @@ from nanobanana_batch.jobs.outcome import Outcome
 from nanobanana_batch.jobs.procs.together import together as as_one
 from nanobanana_batch.ray_runner.values import Ended, Refused
 
+_ON_THEIR_MACHINES = (
+    " They are on the machines that made them: where one of these dies the same command fetches its images"
+    " again, for 24 hours after they were made."
+)
+
 
 def together(
     home: Path,
@@ -31,7 +36,7 @@ def together(
     refused = {number: each.refused for number, each in ended.items() if each.refused is not None}
     several = [each for _, each in sorted(ended.items())]
     if not _is_written(home, several):
-        where = f" They are at {brought_to}." if brought_to else ""
+        where = f" They are at {brought_to}." if brought_to else _ON_THEIR_MACHINES
         say(
             f"Not all folders of the shards are on this machine: {home / 'results.csv'} is not written."
             f"{where} Merge them where all of them are."

@@ -46,12 +46,14 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a shard ended; one of the two."""
+    """How a shard ended: with an outcome, or refused."""
 
     number: int
     folder: Path
     outcome: Outcome | None = None
     refused: Refused | None = None
+    node: str = ""
+    """Ray's name of the one where its folder is; empty: not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -281,7 +281,8 @@ class Coordinator:
         if known.report.is_finished:
             known.concurrency = 0
             return 0
-        wanted = [each.wanted_tasks for each in self._active]
+        # A slot that is taken stays taken: those who come later would wait until tasks of the first end.
+        wanted = [*(each.wanted_tasks for each in self._active), *[math.inf] * self._missing]
         of_all = self._limits.concurrency
         fair = min(_share(of_all, wanted, known.wanted_tasks, lends_spare=True), known.report.wanted)
         fair = int(fair + _ROUNDING)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from types import SimpleNamespace
+from typing import Any, ClassVar, cast
+from unittest.mock import MagicMock
 
 import pytest
 
-from nanobanana_batch.api.making import run
+from nanobanana_batch.api.making import plan, run
 from nanobanana_batch.api.orders import settings_of
 from nanobanana_batch.engine.signals import Signals
 from nanobanana_batch.engine.tally import Tally
@@ -29,7 +31,7 @@ from nanobanana_batch.ray_runner.fleet import Fleet
 from nanobanana_batch.ray_runner.limiter import Limiter
 from nanobanana_batch.ray_runner.shard import work_on
 from nanobanana_batch.ray_runner.together import together
-from nanobanana_batch.ray_runner.values import Ended, Look, Refused
+from nanobanana_batch.ray_runner.values import Assignment, Ended, Look, Refused
 from nanobanana_batch.sharing.values import Grant, Limits, Report
 from tests.exports.test_object_storage import s3, server
 from tests.process.harness import KEY, small_manifest
@@ -114,6 +116,8 @@ def test_without_a_journal_nothing_is_begun(order: Order) -> None:
     """A shard may be begun elsewhere while its worker is still at work, cut off: the journal parts them."""
     with pytest.raises(UsageError, match="--ray needs --journal"):
         assigned(replace(order, journal=None), settings_of({}), None, Fleet("here", 2))
+    with pytest.raises(UsageError, match="--ray needs --journal"):
+        plan(order.manifest, out=order.out, ray="here", shards=2)
 
 
 @pytest.mark.parametrize(
@@ -247,6 +251,74 @@ def test_what_a_shard_has_cost_is_known_also_where_its_last_grant_was_not_seen(t
     driver._limiter_was = "first"
     driver._hear(Look("second", leases={}, has_key=True))
     assert told == [36.0]
+
+
+@pytest.mark.parametrize(
+    ("brought_to", "told"), [(None, "fetches its images again, for 24 hours"), ("s3://b/x", "at s3://b/x.")]
+)
+def test_where_folders_are_elsewhere_it_is_told_where_and_for_how_long(
+    tmp_path: Path, brought_to: str | None, told: str
+) -> None:
+    said: list[str] = []
+    with pytest.raises(RunStopped):
+        together(
+            tmp_path,
+            {1: Ended(1, tmp_path / "elsewhere", refused=Refused("RunStopped", "It is over.", ""))},
+            interrupted=False,
+            say=said.append,
+            brought_to=brought_to,
+        )
+    assert told in said[0]
+
+
+@dataclass
+class _Nodes:
+    """A cluster of which one node is alive; each shard ends as soon as it is waited for, where it is told."""
+
+    ended_on: list[str]
+    begun: int = 0
+    exceptions: ClassVar = SimpleNamespace(RayError=ValueError)
+
+    def wait(self, tasks: list[object], **how: object) -> tuple[list[object], list[object]]:
+        return tasks, []
+
+    def get(self, *words: object, **how: object) -> None:
+        """What the limiter knows is of no use here."""
+
+    def nodes(self) -> list[dict[str, object]]:
+        return [{"NodeID": "alive", "Alive": True}, {"NodeID": "dead", "Alive": False}]
+
+
+@pytest.mark.parametrize(
+    ("bring_to", "is_seen", "begun"), [(None, False, 2), ("far", False, 1), (None, True, 1)]
+)
+def test_a_shard_that_ended_on_a_node_that_died_is_begun_again_for_its_images(
+    order: Order, monkeypatch: pytest.MonkeyPatch, bring_to: str | None, is_seen: bool, begun: int
+) -> None:
+    """Else all would be said to be completed, and nobody would fetch them while their links live."""
+    jobs, _ = assigned(order, settings_of({}), None, Fleet("here", 1, bring_to))
+    ray, told = _Nodes(["dead", "alive"]), list[str]()
+    folder = cast("Path", jobs[0].order.out)
+    if is_seen:
+        folder.mkdir(parents=True)
+
+    def start(ray: _Nodes, name: str, job: object, limiter: object) -> object:
+        ray.begun += 1
+        return object()
+
+    def end(ray: _Nodes, task: object, job: Assignment) -> Ended:
+        outcome = _outcome(folder, used=6.0, reserved=0.0)
+        return Ended(job.number, folder, outcome, node=ray.ended_on[ray.begun - 1])
+
+    monkeypatch.setattr(cluster, "started_shard", start)
+    monkeypatch.setattr(cluster, "result_of", end)
+    monkeypatch.setattr(cluster, "places", lambda ray: 1)
+    driver = _Driver(ray, MagicMock(), "", Tally(announce=told.append))
+    monkeypatch.setattr(driver, "_hear", lambda look: None)
+    driver.start(jobs)
+    assert driver.wait(lambda: False) is False
+    assert ray.begun == begun
+    assert any("is gone, with its images" in line for line in told) == (begun == 2)
 
 
 class _Deaf:

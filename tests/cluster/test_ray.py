@@ -64,6 +64,25 @@ def test_a_driver_that_is_killed_is_started_again(fleet: tuple[Machines, Bench])
     assert len(running.tasks_paid() - before) == ROWS
 
 
+def test_images_of_a_shard_that_had_ended_are_fetched_again_where_its_machine_dies(
+    fleet: tuple[Machines, Bench],
+) -> None:
+    """Two of three shards are at work at a time: nothing is there any more of the one that was ready."""
+    found, running = fleet
+    run = Fleet(running, found, 3, "ended", ROWS)
+    before = running.tasks_paid()
+    driver = run.start()
+    until(lambda: _has_said(driver, " has ended."))
+    found.kill(2)
+    shutil.rmtree(run.out)
+    found.add(2)
+    code, err = ended(driver)
+    assert code == 0, err
+    assert "had ended is gone, with its images" in err
+    assert len(running.tasks_paid() - before) == ROWS
+    assert run.images() == ROWS
+
+
 @pytest.mark.parametrize("asks", [signal.SIGINT, signal.SIGTERM])
 def test_who_asks_to_stop_is_told_what_is_left_and_the_same_command_goes_on(
     fleet: tuple[Machines, Bench], asks: signal.Signals

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -37,6 +39,7 @@ class Machine:
         self.journal = shared / "journal"
         self.out = shared / name / "out"
         self.said: list[str] = []
+        self.say: Callable[[str], None] = self.said.append
 
     def work(self, *batches: Sequence[Fact], address: str | None = "journal", rows: int = 6) -> None:
         """As a run does: one batch of facts a commit, told elsewhere when the folder is left."""
@@ -44,7 +47,7 @@ class Machine:
         where = str(self.journal) if address == "journal" else address
         make(self.out, Disk())
         with only_writer(self.out):
-            far = joined(folder, where, RUN, Disk(), self.said.append)
+            far = joined(folder, where, RUN, Disk(), self.say)
             make(self.out / "images", Disk())
             with opened(folder, Disk(), far=far) as store:
                 take(store, rows)
@@ -285,3 +288,30 @@ def test_each_is_the_writer_in_its_turn(one: Machine, two: Machine) -> None:
     slots.take_over()
     assert list(slots.lines()) == []
     assert (one.out / PAYMENTS_NAME).exists() is False
+
+
+@pytest.mark.parametrize(("hanging", "told"), [("names", "Nothing is sent"), ("create", "All else is done")])
+def test_a_place_that_hangs_is_told_with_how_to_end_that(
+    one: Machine, monkeypatch: pytest.MonkeyPatch, hanging: str, told: str
+) -> None:
+    """The kernel holds the call, and this process hears no signal: it goes on where a person was told."""
+    is_told = threading.Event()
+    does = getattr(SharedFolder, hanging)
+
+    def hang(*words: object) -> object:
+        if told != "All else is done" or any(b"Intent" in word for word in words if isinstance(word, bytes)):
+            assert is_told.wait(10.0), "nobody says what is waited for"
+        return does(*words)
+
+    def say(text: str) -> None:
+        one.said.append(text)
+        if told in text:
+            is_told.set()
+
+    monkeypatch.setattr(journaling, "_SLOW_S", 0.05)
+    monkeypatch.setattr(SharedFolder, hanging, hang)
+    one.say = say
+    one.work([intent(1, 1)])
+    (line,) = [line for line in one.said if told in line]
+    assert f"The journal at {one.journal} does not answer" in line
+    assert f"`kill -9 {os.getpid()}`" in line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -206,3 +207,15 @@ def test_a_journal_that_is_too_slow_for_anything_to_be_sent_is_told_and_ends_the
     assert [line for line in told if "it does not answer" in line]
     assert "The journal cannot be written" in it.night.stop.reason
     assert it.night.took_s < 1000
+
+
+def test_who_stops_hears_that_only_a_journal_that_hangs_is_waited_for(tmp_path: Path) -> None:
+    """The kernel holds the write: no signal ends it, and nobody else would say how to."""
+    it = world(tmp_path, 20, concurrency=4)
+    told: list[str] = []
+    it.night.on_announce = told.append
+    takes(it, 3600.0)
+    it.night.run(stop_at(20.0))
+    assert it.sent_at == []
+    (line,) = [line for line in told if "it alone is waited for" in line]
+    assert f"`kill -9 {os.getpid()}`" in line

@@ -197,6 +197,19 @@ def test_a_process_that_is_killed_is_started_again(it: Bench) -> None:
     assert paid(it) == ROWS
 
 
+def test_where_the_run_is_killed_its_processes_end_without_a_word(it: Bench) -> None:
+    """Nobody hears them any more: that is no error of theirs. The same command goes on."""
+    process = it.start("--procs", "2", "--concurrency", "4")
+    while paid(it) < 5:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    _, said = process.communicate(timeout=60)  # until the last of them has ended: it is their stream, too
+    assert "Traceback" not in said, said
+    assert it.finish("--procs", "2").returncode == 0
+    assert paid(it) == ROWS
+
+
 def test_kills_of_shards_and_of_the_run_pay_nothing_twice_and_lose_nothing(tmp_path: Path) -> None:
     """The short form of the campaign."""
     found = campaign(tmp_path, rows=60, procs=2, kills=4, seed=5)
@@ -259,6 +272,11 @@ def test_a_dry_run_of_several_processes_knows_what_they_have_paid_for(it: Bench)
     as_json = cli(*run, "--dry-run", "--json", cwd=it.folder)
     assert sum(plan["to_submit"] for plan in json.loads(as_json.stdout)) == ROWS - 10
     assert paid(it) == 10
+    on_ray = ("--dry-run", "--ray", "auto", "--journal", "j", "--json")
+    of_cluster = cli(*run[:-2], *on_ray, "--shards", "2", cwd=it.folder)
+    assert of_cluster.stdout == as_json.stdout, "the shards are the same wherever they are made"
+    otherwise = cli(*run[:-2], *on_ray, "--shards", "3", cwd=it.folder)
+    assert (otherwise.returncode, "divided by 2" in otherwise.stderr) == (2, True)
     refused = cli(*run, "--dry-run", "--shard", "1/2", cwd=it.folder)
     assert (refused.returncode, "--procs and --shard" in refused.stderr) == (2, True)
 
@@ -270,6 +288,9 @@ def test_a_dry_run_of_several_processes_knows_what_they_have_paid_for(it: Bench)
         (["--bring-to", "there"], "--shards and --bring-to need --ray"),
         (["--ray", "here"], "--ray needs --shards"),
         (["--ray", "here", "--shards", "2", "--procs", "2"], "--ray and --procs"),
+        (["--ray", "here", "--shards", "2"], "--ray needs --journal"),
+        (["--ray", "here", "--shards", "2", "--journal", "j", "--shard", "1/2"], "without --shard"),
+        (["--ray", "here", "--shards", "2", "--journal", "j", "--bring-to", "ftp://there"], "--bring-to"),
         (["--journal", "ftp://there/cats"], "--journal"),
     ],
 )

@@ -194,7 +194,7 @@ BELOW: dict[str, set[str]] = {
     "jobs.results_mark": {"errors", "files", "state", "jobs.session"},
     "jobs.unchanged": {"errors", "files", "state", "jobs.order"},
     "jobs.opening": {"errors", "file_names", "files", "state", "journals", "jobs.journaling"},
-    "jobs.journaling": {"errors", "wording", "files", "state", "journals", "jobs.rebuild"},
+    "jobs.journaling": {"errors", "commands", "wording", "files", "state", "journals", "jobs.rebuild"},
     "jobs.rebuild": {"errors", "model", "files", "state"},
     "jobs.pilot": {"errors", "model", "state", "engine", "pricing", "estimates"},
     "jobs.order": {"errors", "problems", "model", "files", "state", "manifest", "providers"}

@@ -264,6 +264,14 @@ def test_nobody_sends_before_all_have_said_how_they_stand() -> None:
     assert told.credits == 10.0
 
 
+def test_before_all_have_said_how_they_stand_nobody_takes_the_slots_of_those_who_come() -> None:
+    """What is taken stays taken: those who come last would wait until tasks of the first one have ended."""
+    one, two, three = shards(3, waits_for_all=True)
+    for each in (one, two, three):
+        each.ask(0.0)
+    assert [each.grant.concurrency for each in (one, two, three)] == [4, 4, 4]
+
+
 def test_what_is_known_to_cost_too_much_is_not_begun() -> None:
     """As with one run; the sum of all shards counts."""
     one, two = shards(2, max_credits=100.0, waits_for_all=True)

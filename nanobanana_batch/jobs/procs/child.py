@@ -110,13 +110,24 @@ class Wire:
 
 def main() -> None:
     """Do what is told on standard input, and tell how it ended; the exit code is that of a run."""
-    with os.fdopen(os.dup(0), "rb") as heard, os.fdopen(os.dup(1), "wb") as told:
+    with os.fdopen(os.dup(0), "rb") as heard, _to_who_may_be_gone() as told:
         _occupy_standard_streams()
         _hear_who_started_it()
         task: Task = pickle.loads(base64.b64decode(heard.readline()))
         assert task.order.shard is not None
         wire = Wire(heard, told, task.order.shard.number)
         sys.exit(_made(task, wire))
+
+
+@contextmanager
+def _to_who_may_be_gone() -> Iterator[IO[bytes]]:
+    """Standard output; what was not taken any more is no error when it is closed."""
+    told = os.fdopen(os.dup(1), "wb")
+    try:
+        yield told
+    finally:
+        with suppress(OSError):
+            told.close()
 
 
 def _made(task: Task, wire: Wire) -> int:

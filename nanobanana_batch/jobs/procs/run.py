@@ -315,10 +315,11 @@ class _Crew:
         Raises:
             NanobananaError: one of them could not go on, or there is no room for the table; what all of them
                 have made and paid is told before.
+            KeyboardInterrupt: one was interrupted before its work had begun; told likewise.
         """
         try:
             return self._ended()
-        except NanobananaError:
+        except (NanobananaError, KeyboardInterrupt):
             self._say_sums()
             raise
 
