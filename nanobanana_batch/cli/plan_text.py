@@ -37,6 +37,7 @@ _RATIOS_SHOWN = 8
 _PILOT = 20
 _NAMES_SHOWN = 8
 _GROUPS_SHOWN = 20
+_FREE = "nothing: placeholders are drawn on this machine"
 _TOO_MANY = (
     "  More than a run takes: these rows were counted, not read and checked one by one.",
     "  Draw some of them with `sample: {n: 1000}`, or take some out with `exclude`.",
@@ -56,12 +57,18 @@ def shards_text(plans: Sequence[Plan]) -> str:
     rows, to_pay = (
         sum(counts) for counts in zip(*((plan.rows, plan.to_submit) for plan in plans), strict=True)
     )
-    usd = plans[0].cost.credits_per_usd
-    is_known = not any(plan.cost.unpriced for plan in plans)
-    cost = priced(sum(plan.cost.credits for plan in plans), usd) if is_known else "cost not known"
-    spent = priced(sum(plan.cost.spent for plan in plans), usd)
+    spent = priced(sum(plan.cost.spent for plan in plans), plans[0].cost.credits_per_usd)
+    cost = _cost_together(plans)
     together = f"All: {counted(rows, 'row')}, {to_pay:,} to pay for: {cost}; {spent} spent so far"
     return "\n\n".join([*map(plan_text, plans), together])
+
+
+def _cost_together(plans: Sequence[Plan]) -> str:
+    credits = sum(plan.cost.credits for plan in plans)
+    if plans[0].is_free and not credits:
+        return _FREE
+    is_known = not any(plan.cost.unpriced for plan in plans)
+    return priced(credits, plans[0].cost.credits_per_usd) if is_known else "cost not known"
 
 
 def plan_text(plan: Plan) -> str:
@@ -264,7 +271,7 @@ def _pilot_text(pilot: PlannedPilot) -> str:
 
 def _cost_of(plan: Plan) -> str:
     if plan.is_free and not plan.cost.credits:
-        return "nothing: placeholders are drawn on this machine"
+        return _FREE
     text = cost_text(plan.cost)
     if plan.cost.unpriced and plan.is_expanded and plan.rows > _PILOT and plan.pilot is None:
         text += f"; a run with --pilot {_PILOT} tells"

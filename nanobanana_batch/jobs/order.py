@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from nanobanana_batch.errors import TooManyRows, UsageError
 from nanobanana_batch.files.folder import Folder, choose
+from nanobanana_batch.files.proof import refuse_unspeakable
 from nanobanana_batch.jobs.connection import Connection
 from nanobanana_batch.jobs.session import CallbackRoute
 from nanobanana_batch.manifest import Beside, Manifest, derive_id, fold_id, open_manifest
@@ -154,6 +155,7 @@ def folder_of(order: Order, manifest: Manifest) -> Folder:
 
     Raises:
         UsageError: it has no name, or its state would stand where it is not safe.
+        BadSurroundings: in this locale no folder can have its name.
     """
     if order.out is None and not manifest.is_named:
         raise UsageError(
@@ -163,6 +165,7 @@ def folder_of(order: Order, manifest: Manifest) -> Folder:
     path = order.out or OUTPUTS / manifest.name
     if order.out is None and order.shard is not None:
         path /= order.shard.folder_name
+    refuse_unspeakable([str(path)])
     return choose(path, order.state_dir, risk_network=order.risk_network_filesystem)
 
 

@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-from nanobanana_batch.commands import rebuild_hint
+from nanobanana_batch.commands import command, rebuild_hint
 from nanobanana_batch.errors import StateFailed, UsageError
 from nanobanana_batch.fidelity import unlike
 from nanobanana_batch.file_names import is_image_path
@@ -467,6 +467,16 @@ class Reader:
         return self._db.execute(query, values).fetchall()
 
 
+def _shards_hint(home: Path) -> str:
+    """What to name where a run in several processes was made there, or shards beside each other."""
+    names = os.listdir(home) if home.is_dir() else []
+    found = sorted((shard.of, shard.number, name) for name in names if (shard := shard_of_folder(name)))
+    if not found:
+        return ""
+    together = command("merge", *(home / name for _, _, name in found))
+    return f"It holds the folders of shards: {together} tells how all stand; other commands take one of them."
+
+
 @contextmanager
 def open_reader(path: Path, told: LastTold | None = None) -> Iterator[Reader]:
     """A state file, read-only; nothing is left beside it, and it may stand where this user cannot write.
@@ -488,11 +498,8 @@ def open_reader(path: Path, told: LastTold | None = None) -> Iterator[Reader]:
             hint=rebuild_hint(told[3]),
         )
     if not is_there:
-        hint = ""
-        if path.parent.is_dir() and any(shard_of_folder(each) for each in os.listdir(path.parent)):
-            hint = "It holds the folders of shards: name one of them, or all of them where that is possible."
         message = f"{path.parent} is not an output folder of this program: it has no {path.name}."
-        raise UsageError(message, hint=hint)
+        raise UsageError(message, hint=_shards_hint(path.parent))
     # SQLite wants to write beside what it reads; where it cannot, nobody else is expected to write either.
     is_fixed = not os.access(path.parent, os.W_OK) and not _log_bytes(path)
     mode = "ro&immutable=1" if is_fixed else "ro"

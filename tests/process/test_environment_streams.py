@@ -127,6 +127,26 @@ def test_names_that_a_locale_cannot_give_are_told_before_anything_is_paid(place:
     place.completes()
 
 
+def test_a_manifest_that_a_locale_cannot_name_is_told(place: Place) -> None:
+    """Its name is said to be in the way; nothing crashes, and in another locale it is made."""
+    place.manifest = place.manifest.rename(place.manifest.with_name(f"Bücher{place.manifest.suffix}"))
+    end = place.run(env=environment(**ASCII_ONLY))
+    place.refuses(end)
+    assert "PYTHONUTF8=1" in end.err
+    assert not place.out.exists()
+    place.completes()
+
+
+def test_a_folder_that_a_locale_cannot_name_is_told(place: Place) -> None:
+    """A manifest may name its folder in any letters; where none can be called so, that is said."""
+    named = place.folder / "named.yaml"
+    named.write_text(f"name: Bücher\ntable: {place.manifest.name}\n", encoding="utf-8")
+    end = ended(place.start(["plan", str(named), *place.where], env=environment(**ASCII_ONLY)))
+    assert end.code == 2
+    assert "PYTHONUTF8=1" in end.err
+    assert "should not have happened" not in end.err
+
+
 def test_a_run_that_was_begun_elsewhere_loses_nothing_in_a_locale_without_its_names(place: Place) -> None:
     """What is paid for stays collectable: it is told what is wrong, and the next run elsewhere fetches it."""
     place.manifest.write_text(place.manifest.read_text().replace("row-", "łódź-"), encoding="utf-8")

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -504,9 +505,19 @@ def test_a_limit_that_is_one_shards_alone_is_told(it: Bench) -> None:
     assert "--max-credits 500 is the limit of shard 1/4 alone; all 4 together may cost 2,000" in done.stderr
 
 
+def test_placeholders_of_several_processes_cost_nothing(it: Bench) -> None:
+    """The sum says what each of its parts says."""
+    run = ("run", str(it.manifest), "--provider", "local", "--out", "free", "--procs", "2", "--dry-run")
+    planned = cli(*run, cwd=it.folder)
+    assert f"All: {ROWS} rows, {ROWS} to pay for: nothing: placeholders are drawn" in planned.stdout
+
+
 def test_the_folder_in_which_shards_stand_is_told_from_one_of_them(it: Bench) -> None:
     """With what to name instead."""
     assert it.finish("--procs", "2", "--limit", "2").returncode == 0
     done = cli("status", str(it.out), cwd=it.folder)
     assert done.returncode == 2
-    assert "It holds the folders of shards" in done.stderr
+    told = re.search("It holds the folders of shards: `nanobanana-batch (merge [^`]+)` tells", done.stderr)
+    assert told is not None, done.stderr
+    merged = cli(*shlex.split(told[1]), cwd=it.folder)
+    assert f"2 of {ROWS} rows completed in 2 folders" in merged.stdout, merged.stderr

@@ -93,6 +93,15 @@ def test_a_large_limit_is_told_as_people_write_it(tmp_path: Path) -> None:
     assert "the next request costs 1,000,000." in it.stop.reason
 
 
+def test_a_price_that_the_first_reply_has_told_is_named(tmp_path: Path) -> None:
+    """Who waited for that reply knows it, too."""
+    it = night(tmp_path, Shop(submit_s=5.0, price_of=lambda body: 8.0), 5, max_credits=4)
+    it.listed_price = lambda request: None
+    it.run(interrupted_at(DAY_S))
+    assert it.statuses().count(DONE) == 1
+    assert "the next request costs 8. Give a higher" in it.stop.reason
+
+
 def test_a_price_list_that_is_too_low_does_not_pass_the_limit(tmp_path: Path) -> None:
     """The list says 2, the provider takes 8: the first request goes alone, and its reply tells."""
     shop = Shop(submit_s=5.0, price_of=lambda body: 8.0)

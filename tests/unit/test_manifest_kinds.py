@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import os
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -180,6 +181,31 @@ def test_what_a_folder_holds_and_is_not_used_is_told(tmp_path: Path, monkeypatch
     manifest.write_text("images_from: photos\nprompt: in ink\n")
     monkeypatch.setattr("os.scandir", refuse)
     assert "Permission denied" in "\n".join(complaints(manifest))
+
+
+def test_a_name_that_is_no_text_is_a_problem_of_its_file(tmp_path: Path) -> None:
+    """As old archives bring them: no state could keep it, and no page show it."""
+    odd, told = os.fsdecode(b"T\xe4glich"), "its name is no text in UTF-8; rename it"
+    texts, photos = tmp_path / "texts", tmp_path / "photos"
+    for folder, ending in ((texts, ".txt"), (photos, ".png")):
+        folder.mkdir()
+        (folder / f"{odd}{ending}").write_bytes(b"a cat")
+        (folder / f"whole{ending}").write_bytes(b"a cat")
+    assert complaints(texts) == [f"texts/{odd}.txt: {told}"]
+    (tmp_path / "m.yaml").write_text("images_from: photos\nprompt: in ink\n")
+    assert complaints(tmp_path / "m.yaml")[0] == f"photos/{odd}.png: {told}"
+    for name, content in ((f"{odd}.csv", "prompt\na cat\n"), (f"{odd}.yaml", "prompt: a cat\n")):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(UsageError, match=told):
+            opened(tmp_path / name)
+
+
+def test_a_folder_of_manifests_says_how_many_it_has(tmp_path: Path) -> None:
+    """The first few by name; others are not kept silent about."""
+    for number in range(7):
+        (tmp_path / f"{number}.csv").write_text("prompt\na cat\n")
+    with pytest.raises(UsageError, match=r"0\.csv, 1\.csv, 2\.csv, 3\.csv, 4\.csv, and 2 more\.$"):
+        opened(tmp_path)
 
 
 def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

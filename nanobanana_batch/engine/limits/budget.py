@@ -175,7 +175,8 @@ class Budget:
                 return price
             with self._slots.waiting():
                 is_quiet = not await self._changes()
-                self._stop_if_hopeless(price, is_quiet)
+                # What has changed may be that a reply has named the price.
+                self._stop_if_hopeless(self._price(kind, request), is_quiet)
         return None
 
     def give_back(self, attempt: int) -> None:

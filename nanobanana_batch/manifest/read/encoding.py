@@ -9,6 +9,7 @@ import codecs
 import io
 import itertools
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from typing import IO
@@ -21,6 +22,7 @@ _HEAD_BYTES = 1 << 16
 _LINES_TOLD = 20
 _PROBABLY = "but probably"
 _ODD = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _ODD_BYTES = bytes(byte for byte in range(128) if _ODD.match(chr(byte)))
 _AT_ONCE = 1 << 16
 _FOREIGN = (
@@ -246,6 +248,22 @@ def control_fault(text: str) -> str:
         return ""
     kind = "half of a surrogate pair" if odd[0] >= "\ud800" else "control character"
     return f"the {kind} {odd[0]!r} is not allowed; remove it"
+
+
+def name_fault(name: str) -> str:
+    """Why a file of this name cannot be told of, as Python read the name from the disk; empty when it can.
+
+    Bytes that the locale's encoding does not know stand there as lone surrogates, which no state can keep.
+    """
+    if not _SURROGATE.search(name):
+        return ""
+    encoding = sys.getfilesystemencoding()
+    if encoding.lower().replace("_", "-") == "utf-8":
+        return "its name is no text in UTF-8; rename it"
+    return (
+        f"its name cannot be read in this locale (its encoding is {encoding}); set PYTHONUTF8=1, or a UTF-8"
+        " locale such as LC_ALL=C.UTF-8"
+    )
 
 
 def not_utf8(data: bytes) -> str:

@@ -15,7 +15,7 @@ from nanobanana_batch.catalog import IMAGE_ENDINGS
 from nanobanana_batch.errors import Problem
 from nanobanana_batch.files.contents import read_otherwise
 from nanobanana_batch.files.plain import reading
-from nanobanana_batch.manifest.read.encoding import MAX_LINE, control_fault, is_utf16, not_utf8
+from nanobanana_batch.manifest.read.encoding import MAX_LINE, control_fault, is_utf16, name_fault, not_utf8
 from nanobanana_batch.manifest.read.reach import Reach
 from nanobanana_batch.manifest.read.table import Header
 from nanobanana_batch.manifest.words.ids import portable
@@ -52,7 +52,7 @@ class PromptFolder:
         for name in found:
             if is_text_file(name):
                 path, place = self._folder / name, self.row_prefix + name
-                if fault := self._reach.fault(path, name):
+                if fault := name_fault(name) or self._reach.fault(path, name):
                     log.add(Problem(place, fault))
                 elif (text := self._text(path, place, log)) is not None:
                     yield name, [portable(name[: -len(_TEXT)]), text]
@@ -119,6 +119,9 @@ class PictureFolder:
             log.add(Problem(self.file, f"cannot be read: {error}"))
             return
         for name in found:
+            if fault := name_fault(name):
+                log.add(Problem(name, fault))
+                continue
             path = PurePosixPath(name)
             parts = path.relative_to(self.root).parts if self.root else path.parts
             id_ = portable("-".join([*parts[:-1], path.stem]))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from nanobanana_batch.errors import UsageError
 from nanobanana_batch.manifest.read.delimited import TextTable
-from nanobanana_batch.manifest.read.encoding import Unusable, beginning_of
+from nanobanana_batch.manifest.read.encoding import Unusable, beginning_of, name_fault
 from nanobanana_batch.manifest.read.folders import PictureFolder, PromptFolder, has_pictures, has_texts
 from nanobanana_batch.manifest.read.json_file import json_table, lines_table
 from nanobanana_batch.manifest.read.lines import TextLines
@@ -25,7 +25,7 @@ from nanobanana_batch.manifest.read.table import Table, opened
 from nanobanana_batch.manifest.read.unpack import bare_name
 from nanobanana_batch.manifest.read.workbook import Workbook
 from nanobanana_batch.manifest.words.names import BLOCK_KEYS, ROW_NAMES, offers_prompts, slip_of
-from nanobanana_batch.wording import did_you_mean, shown
+from nanobanana_batch.wording import did_you_mean, in_short, shown
 
 YAML_ENDINGS = (".yaml", ".yml")
 STDIN = Path("-")
@@ -61,6 +61,7 @@ _OPENERS: dict[str, Callable[[Path, str], Table]] = {
     "parquet": ParquetTable,
 }
 _WORDS_OF_A_PROMPT = 4
+_MANIFESTS_TOLD = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,8 @@ def origin_of(path: Path, kind: str | None = None, spool: Path | None = None, ca
         return Origin(spool, label, kind or _kind_of_content(spool), names_output=bool(called))
     _refuse_at_sight(path)
     label = path if path.name else path.resolve()  # `.` is a folder, too
+    if fault := name_fault(label.name):
+        raise UsageError(f"{path} cannot be used: {fault}.")
     return Origin(label, label, kind or _kind_of_name(label), names_output=True)
 
 
@@ -126,7 +129,8 @@ def _kind_of_name(path: Path) -> str:
 
 def _kind_of_folder(path: Path) -> str:
     if manifests := sorted(each.name for each in path.iterdir() if _is_manifest(each.name)):
-        raise UsageError(f"{path} is a folder; name one of the manifests in it: {', '.join(manifests[:5])}.")
+        some = in_short(manifests, _MANIFESTS_TOLD)
+        raise UsageError(f"{path} is a folder; name one of the manifests in it: {some}.")
     if has_texts(path):
         return PROMPTS
     if has_pictures(path):

@@ -111,7 +111,9 @@ def _top(builder: _Builder, file: str) -> tuple[Map | None, list[Problem]]:
     if isinstance(root, Map) or builder.problems:
         return (root if isinstance(root, Map) else None), builder.problems
     if root is None or (isinstance(root, Scalar) and root.text is None):
-        return None, [Problem(file, "the manifest is empty; see `manifests/quickstart.yaml` for a beginning")]
+        return None, [
+            Problem(file, "the manifest is empty; `nanobanana-batch init example` writes one to begin with")
+        ]
     message = "a manifest is `key: value` pairs at the top"
     if isinstance(root, Seq):
         message += "; a list of rows belongs under `rows:`"
