@@ -41,22 +41,22 @@ class Entry:
 
 
 ENTRIES = (
-    Entry("row", "the whole row, beside a loop without state", 11 * _MINUTE_S),
+    Entry("row", "the whole row, beside a loop without state", 10 * _MINUTE_S),
     Entry("slots", "wall time beside the ideal list schedule", 5 * _MINUTE_S),
-    Entry("downloads", "downloads beside other programs", 5 * _MINUTE_S),
+    Entry("downloads", "downloads beside other programs", 8 * _MINUTE_S),
     Entry("throttled", "429 at random", 6 * _MINUTE_S),
-    Entry("pace", "limits that a provider keeps", 8 * _MINUTE_S),
+    Entry("pace", "limits that a provider keeps", 7 * _MINUTE_S),
     Entry("polling", "reads of 1,000 tasks in flight", 8 * _MINUTE_S),
-    Entry("manifest", "a million rows", 5 * _MINUTE_S),
+    Entry("manifest", "a million rows", 7 * _MINUTE_S),
     Entry("kinds", "planning each kind of file, beside pandas", 3 * _MINUTE_S),
     Entry("parti", "the real job, and again", 2 * _MINUTE_S),
     Entry("exports", "exports, beside cp and tar", 3 * _MINUTE_S),
     Entry("gallery", "the gallery", 4 * _MINUTE_S),
     Entry("checks", "checks of images", 3 * _MINUTE_S),
-    Entry("memory", "memory and CPU of each command over a large folder", 7 * _MINUTE_S),
-    Entry("soak", "memory over steady work", 7 * _MINUTE_S),
+    Entry("memory", "memory and CPU of each command over a large folder", 6 * _MINUTE_S),
+    Entry("soak", "memory over steady work", 6 * _MINUTE_S),
     Entry("startup", "start-up", 2 * _MINUTE_S),
-    Entry("simulate", "64 workers and an outage, in virtual time", 11 * _MINUTE_S),
+    Entry("simulate", "64 workers and an outage, in virtual time", 10 * _MINUTE_S),
 )
 
 AT_MOST_S = sum(one.longest_s for one in ENTRIES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -144,7 +145,7 @@ def test_what_a_benchmark_took_is_told(
 ) -> None:
     """Beside its title, for all of it at the end, and for programs."""
     clock = iter((10.0, 130.0))
-    monkeypatch.setattr(runner, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr("benchmarks.__main__.time", SimpleNamespace(monotonic=lambda: next(clock)))
     monkeypatch.setattr(runner, "measured", lambda one, scale: [noted("a", 1.0, "s")])
     table = runner.table_of([Entry("one", "what takes long", 300.0)], Scale.FULL)
     said = capsys.readouterr().out
@@ -155,7 +156,7 @@ def test_what_a_benchmark_took_is_told(
 
 def test_what_was_told_before_the_bound_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a real process that is cut off: its lines, and then that there are no more."""
-    began = runner.subprocess.Popen
+    began = subprocess.Popen
     script = (
         "import pathlib, sys, time; from benchmarks.__main__ import write_lines;"
         "from benchmarks.lines import noted; told = pathlib.Path(sys.argv[1]);"
@@ -168,7 +169,7 @@ def test_what_was_told_before_the_bound_is_kept(monkeypatch: pytest.MonkeyPatch)
         process.stdout.readline()
         return process
 
-    monkeypatch.setattr(runner.subprocess, "Popen", popen)
+    monkeypatch.setattr(subprocess, "Popen", popen)
     first, last = runner.measured(Entry("row", "what never ends", 0.1), Scale.FULL)
     assert (first.name, first.verdict) == ("the first", Verdict.NO_TARGET)
     assert (last.name, last.verdict) == ("what never ends", Verdict.NOT_MEASURED)
