@@ -43,8 +43,8 @@ class Entry:
 ENTRIES = (
     Entry("row", "the whole row, beside a loop without state", 10 * _MINUTE_S),
     Entry("slots", "wall time beside the ideal list schedule", 5 * _MINUTE_S),
-    Entry("downloads", "downloads beside other programs", 8 * _MINUTE_S),
-    Entry("throttled", "429 at random", 6 * _MINUTE_S),
+    Entry("downloads", "downloads beside other programs", 7 * _MINUTE_S),
+    Entry("throttled", "429 at random", 8 * _MINUTE_S),
     Entry("pace", "limits that a provider keeps", 7 * _MINUTE_S),
     Entry("polling", "reads of 1,000 tasks in flight", 8 * _MINUTE_S),
     Entry("manifest", "a million rows", 7 * _MINUTE_S),
@@ -56,7 +56,7 @@ ENTRIES = (
     Entry("memory", "memory and CPU of each command over a large folder", 6 * _MINUTE_S),
     Entry("soak", "memory over steady work", 6 * _MINUTE_S),
     Entry("startup", "start-up", 2 * _MINUTE_S),
-    Entry("simulate", "64 workers and an outage, in virtual time", 10 * _MINUTE_S),
+    Entry("simulate", "64 workers and an outage, in virtual time", 9 * _MINUTE_S),
 )
 
 AT_MOST_S = sum(one.longest_s for one in ENTRIES)
