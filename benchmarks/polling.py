@@ -202,7 +202,7 @@ def lines(scale: Scale) -> Iterator[Line]:
     rows, concurrency, latency_s = (2400, 1000, 20.0) if is_full else (8, 8, 0.5)
     for title in _WAYS:
         # Where each is asked about alone, few are read in a second: 3,000 rows took more than half an hour.
-        times = 0.1 if title == "no batch" and is_full else 1.0
+        times = 0.06 if title == "no batch" and is_full else 1.0
         yield from _lines(title, int(rows * times), int(concurrency * times), latency_s)
 
 
