@@ -63,7 +63,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(INSTALLED) ## every figure with its target and a verdict, by hand (BENCH_FLAGS=--quick: small)
+bench: $(INSTALLED) ## an hour: every figure with its target and a verdict (BENCH_FLAGS=--quick: small)
 	$(BIN)/python -m benchmarks $(BENCH_FLAGS)
 
 campaign: $(INSTALLED) ## an hour of kills, crowds and interrupts, judged by the service's ledger

@@ -4,7 +4,9 @@
 
 Each benchmark is a process of its own; one that fails, or is not there, is a line of the table and not its
 end. Figures of time are only as good as the machine is quiet: ratios come of runs that were interleaved.
-Full sizes take some hours; `--quick` shows within minutes that each benchmark works, and judges nothing.
+Full sizes take within an hour where the machine is quiet, and an hour and a half at most: each benchmark is
+cut off at a bound of its own, and what it has told by then is kept. `--quick` shows within minutes that each
+works, and judges nothing. An hour of steady work is looked at by `python -m benchmarks.soak`.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -65,7 +68,7 @@ def _carried_out(words: list[str], environment: Mapping[str, str], longest_s: fl
         process.communicate()
         if not isinstance(error, subprocess.TimeoutExpired):
             raise
-        return f"it did not end within {longest_s:g} s"
+        return f"cut off after {longest_s:g} s, the lines above are what there is of it"
     return _last(said) if process.returncode else ""
 
 
@@ -112,9 +115,13 @@ def table_of(entries: Iterable[Entry], scale: Scale) -> Table:
     table = Table(scale, machine(), now(), commit(), {})
     print(head_text(table), flush=True)
     for one in entries:
+        began = time.monotonic()
         table.lines[one.name] = measured(one, scale)
-        print("\n".join(texts(one.title, table.lines[one.name])), flush=True)
-    print(f"{table.summary}; ended {now()}")
+        table.seconds[one.name] = round(time.monotonic() - began, 1)
+        title = f"{one.title}: {table.seconds[one.name]:.0f} s"
+        print("\n".join(texts(title, table.lines[one.name])), flush=True)
+    took_min = sum(table.seconds.values()) / 60
+    print(f"{table.summary}; {took_min:.0f} min, ended {now()}")
     return table
 
 

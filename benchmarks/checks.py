@@ -86,7 +86,7 @@ def near_duplicates_s(images: int) -> float:
 
 def lines(scale: Scale) -> Iterator[Line]:
     """See `benchmarks.lines`."""
-    images, side = (10_000, 512) if scale is Scale.FULL else (10, 64)
+    images, side = (3_000, 512) if scale is Scale.FULL else (10, 64)
     for one in each(images, side):
         yield noted(f"check of {images:,} images, {one.name}", one.seconds, "s", one.said)
     yield noted(f"near-duplicates among {images:,} strangers", near_duplicates_s(images), "s")

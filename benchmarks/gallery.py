@@ -131,7 +131,7 @@ def look(folder: Path) -> None:
 
 def lines(scale: Scale) -> Iterator[Line]:
     """See `benchmarks.lines`; the rest of the browser's figures are printed by the module itself."""
-    images = 10_000 if scale is Scale.FULL else 8
+    images = 4_000 if scale is Scale.FULL else 8
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "skylines"
         make_run(folder, rows(images, with_images=True))

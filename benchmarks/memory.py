@@ -64,6 +64,17 @@ def measure(rows: int, folder: Path, only: Sequence[str] = ()) -> Iterator[Taken
             _clear(folder, beside)
 
 
+OF_STATE = ("plan", "status", "results", "report", "audit", "audit --rebuild")
+"""Commands that look at what is known of a row."""
+OF_IMAGES = (
+    "status --verify",
+    *(f"export {kind}" for kind in ("csv", "jsonl", "parquet", "imagefolder", "webdataset")),
+    "gallery",
+    "check",
+)
+"""Commands that look at each image, and take minutes for as many of them."""
+
+
 def _commands(folder: Path, table: Path, beside: Path) -> dict[str, list[str]]:
     exports = ("csv", "jsonl", "parquet", "imagefolder", "webdataset")
     plan = ["plan", str(table), "--provider", "evolink", "--out", str(folder)]

@@ -16,7 +16,7 @@ import os
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -125,35 +125,48 @@ def measure(way: str, rows: int, in_flight: int, image_bytes: int) -> RowFigures
     )
 
 
-def figures(rows: int, in_flight: list[int], image_bytes: int, rounds: int) -> list[RowFigures]:
-    """The median of some rounds for each way and number in flight, interleaved."""
-    found: dict[tuple[str, int], list[RowFigures]] = {}
-    for _ in range(rounds):
-        for most in in_flight:
-            for way in ("bare loop", "run"):
-                found.setdefault((way, most), []).append(measure(way, rows, most, image_bytes))
-    return [
-        sorted(group, key=lambda one: one.cpu_ms_a_row)[(len(group) - 1) // 2] for group in found.values()
-    ]
+@dataclass(frozen=True)
+class Beside:
+    """Both ways with so many in flight: of each the round in the middle."""
+
+    loop: RowFigures
+    run: RowFigures
+    times: float
+    """CPU of the run over that of the loop in the same round, the median of the rounds."""
+
+
+def figures(rows: int, in_flight: list[int], image_bytes: int, rounds: int) -> Iterator[Beside]:
+    """Each number in flight, the two ways in turns."""
+    for most in in_flight:
+        pairs = [
+            (measure("bare loop", rows, most, image_bytes), measure("run", rows, most, image_bytes))
+            for _ in range(rounds)
+        ]
+        loop, run = map(_in_the_middle, zip(*pairs, strict=True))
+        times = statistics.median(run.cpu_ms_a_row / loop.cpu_ms_a_row for loop, run in pairs)
+        yield Beside(loop, run, times)
+
+
+def _in_the_middle(rounds: Sequence[RowFigures]) -> RowFigures:
+    return sorted(rounds, key=lambda one: one.cpu_ms_a_row)[(len(rounds) - 1) // 2]
 
 
 def lines(scale: Scale) -> Iterator[Line]:
     """See `benchmarks.lines`."""
     is_full = scale is Scale.FULL
-    found = figures(3000, [64, 256, 1024], 200_000, 3) if is_full else figures(40, [16, 32], 20_000, 1)
-    whole = [one for one in found if one.way == "run"]
-    loops = {one.in_flight: one for one in found if one.way != "run"}
-    for one in whole:
-        loop_ms = loops[one.in_flight].cpu_ms_a_row
-        note = f"bare aiohttp loop {loop_ms:.2f} ms, {one.cpu_ms_a_row / loop_ms:.1f} times; {one.rows} rows"
-        name = f"CPU of a row, {one.in_flight} in flight"
-        yield at_most(name, _MOST_MS, one.cpu_ms_a_row, "ms", note)
-        yield noted(f"memory, {one.in_flight} in flight", one.peak_mib, "MiB", "the most of the process")
-    costs = [one.cpu_ms_a_row for one in whole]
+    sizes = (2000, [64, 256, 1024], 200_000, 2) if is_full else (40, [16, 32], 20_000, 1)
+    costs, busiest = [], 0.0
+    for one in figures(*sizes):
+        where = f"{one.run.in_flight:,} in flight"
+        note = f"{one.run.rows} rows in {one.run.seconds:.0f} s; the loop {one.loop.cpu_ms_a_row:.2f} ms"
+        yield at_most(f"CPU of a row, {where}", _MOST_MS, one.run.cpu_ms_a_row, "ms", note)
+        yield noted(f"CPU over a bare loop of aiohttp, {where}", one.times, "times", "median of the rounds")
+        yield noted(f"memory, {where}", one.run.peak_mib, "MiB", "the most of the process")
+        costs.append(one.run.cpu_ms_a_row)
+        busiest = max(busiest, one.run.server_share, one.loop.server_share)
     yield at_most("the dearest over the cheapest of these", _MOST_SPREAD, max(costs) / min(costs), "times")
-    busiest = max(one.server_share for one in found)
-    note = "of the core that the stub has for itself; above that it might be what is measured"
-    yield at_most("row: the stub's share of a core", _MOST_OF_SERVER, busiest, "of a core", note)
+    note = f"of the core that it has for itself; above {_MOST_OF_SERVER:g} it might be what is measured"
+    yield noted("row: the stub's share of a core", busiest, "of a core", note)
 
 
 def main() -> None:
@@ -168,15 +181,16 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     most = [int(each) for each in given.in_flight.split(",")]
-    found = figures(given.rows, most, given.image_bytes, given.rounds)
+    pairs = list(figures(given.rows, most, given.image_bytes, given.rounds))
+    found = [way for pair in pairs for way in (pair.loop, pair.run)]
     print("way        in flight   rows   seconds   ms of CPU a row   of the server   its share   peak MiB")
     for one in found:
         print(
             f"{one.way:<10}{one.in_flight:10}{one.rows:7}{one.seconds:10.1f}{one.cpu_ms_a_row:18.2f}"
             f"{one.server_cpu_ms_a_row:16.3f}{one.server_share:12.1%}{one.peak_mib:11.0f}"
         )
-    middle = statistics.median(one.cpu_ms_a_row for one in found if one.way == "run")
-    print(f"median of the runs: {middle:.2f} ms of CPU a row")
+    for pair in pairs:
+        print(f"{pair.run.in_flight:,} in flight: {pair.times:.2f} times the CPU of the loop")
     if given.json:
         given.json.write_text(json.dumps([asdict(one) for one in found], indent=2) + "\n")
 

@@ -20,7 +20,7 @@ import math
 import random
 import tempfile
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean
@@ -104,14 +104,12 @@ def ideal_s(times_s: Sequence[float], slots: int) -> float:
     return max(free)
 
 
-def slots(seeds: int = 3) -> list[Slots]:
-    """All kinds of runs with 64 in flight."""
+def slots(seeds: int = 3) -> Iterator[Slots]:
+    """All kinds of runs with 64 in flight, one by one."""
     factors: dict[str, float | None] = {"exact": 1.0, "twice too long": 2.0, "none": None, "callbacks": 1.0}
-    return [
-        _slots(estimate, factor, number, seeds)
-        for estimate, factor in factors.items()
-        for number in range(len(_MEDIANS_S))
-    ]
+    for estimate, factor in factors.items():
+        for number in range(len(_MEDIANS_S)):
+            yield _slots(estimate, factor, number, seeds)
 
 
 def _slots(estimate: str, factor: float | None, number: int, seeds: int) -> Slots:

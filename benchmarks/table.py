@@ -7,7 +7,7 @@ import platform
 import subprocess
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ class Table:
     commit: str
     lines: dict[str, list[Line]]
     """By benchmark."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """That each benchmark took, making what it needs included."""
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""

@@ -111,8 +111,8 @@ def lines(scale: Scale) -> Iterator[Line]:
     is_full = scale is Scale.FULL
     for rows, in_flight in ((1000, 64), (3000, 256)) if is_full else ((30, 16),):
         yield from _virtual_lines(rows, in_flight)
-    for rows, in_flight in ((600, 64), (2000, 256)) if is_full else ((20, 16),):
-        found = rounds_of(rows, in_flight, 2.0 if is_full else 0.1, 3 if is_full else 1)
+    for rows, in_flight in ((600, 64),) if is_full else ((20, 16),):
+        found = rounds_of(rows, in_flight, 2.0 if is_full else 0.1, 2 if is_full else 1)
         for way in ("silent", "wait 1 s"):
             seconds, requests = ratios(found, way)
             runs = found[way]
