@@ -10,17 +10,24 @@ import codecs
 import csv
 import io
 import itertools
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanobanana_batch.collection.judgements import SAYS, Judgements, judgements_if_any
-from nanobanana_batch.collection.rated import Rated, rated
 from nanobanana_batch.errors import UsageError
 from nanobanana_batch.fidelity import unlike
 from nanobanana_batch.files.disk import Disk, write_atomically
-from nanobanana_batch.files.folder import RESULTS_NAME, SPREADSHEET_NAME, Folder, find
+from nanobanana_batch.files.folder import (
+    PREFERENCES_NAME,
+    RATINGS_NAME,
+    RESULTS_NAME,
+    SPREADSHEET_NAME,
+    Folder,
+    find,
+)
 from nanobanana_batch.files.lock import is_held
 from nanobanana_batch.files.standing import Files, Look, Stands
 from nanobanana_batch.model import RowStatus
@@ -34,6 +41,7 @@ from nanobanana_batch.waiting_lines import WaitingLines
 if TYPE_CHECKING:
     import pandas
 
+    from nanobanana_batch.collection.rated import Rated
     from nanobanana_batch.estimates import Cost
     from nanobanana_batch.live.snapshot import Live
 
@@ -295,8 +303,17 @@ def standing(folder: Folder, *, verify: bool = False) -> Standing:
             files=look.files,
             asked=_asked(reader, last),
             failures=reader.failures(EVERY_ROW),
-            ratings=rated(folder.path, reader),
+            ratings=_rated(folder, reader),
         )
+
+
+def _rated(folder: Folder, reader: Reader) -> Rated | None:
+    """Most folders were not judged: what reads judgements and pictures is not even loaded for them."""
+    if not any(os.path.lexists(folder.path / name) for name in (RATINGS_NAME, PREFERENCES_NAME)):
+        return None
+    from nanobanana_batch.collection.rated import rated
+
+    return rated(folder.path, reader)
 
 
 def _asked(reader: Reader, last: LastRun | None) -> dict[str, int] | None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from nanobanana_batch.collection.judgements import Verdict, read_judgements
 from nanobanana_batch.collection.preferences import read_choices
 from nanobanana_batch.errors import UsageError
-from nanobanana_batch.files.folder import PREFERENCES_NAME, RATINGS_NAME
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.state.made import made
 from nanobanana_batch.state.reader import Reader
@@ -30,10 +28,8 @@ class Rated:
     """Why they could not be counted."""
 
 
-def rated(folder: Path, reader: Reader) -> Rated | None:
-    """Those of a folder; None where nobody has said anything."""
-    if not any(os.path.lexists(folder / name) for name in (RATINGS_NAME, PREFERENCES_NAME)):
-        return None
+def rated(folder: Path, reader: Reader) -> Rated:
+    """Those of a folder about whose pictures somebody has said something."""
     try:
         judgements, pairs = read_judgements(folder), len(read_choices(folder))
     except UsageError as error:

@@ -77,6 +77,8 @@ def _book(connection: Connection) -> PriceBook:
 
 
 def _live(folder: Folder, found: Standing) -> Live | None:
+    if not found.is_running:
+        return None
     from nanobanana_batch.live.file import read_live
 
-    return read_live(folder.state_folder) if found.is_running else None
+    return read_live(folder.state_folder)
