@@ -72,6 +72,38 @@ def test_without_batches_every_task_has_its_turn(tmp_path: Path) -> None:
     assert it.took_s < 600
 
 
+@dataclass
+class NoBatch(Reader):
+    """Says that it reads many at once until the first such read is refused, as the real one does."""
+
+    is_offered: bool = True
+    asked_about: list[int] = field(default_factory=list)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Of a provider without such a read, once that is known."""
+        known = super().capabilities
+        return known if self.is_offered else replace(known, read_at_once=1)
+
+    async def read_many(self, task_ids: Collection[str]) -> TasksRead:
+        """Of all that were asked about the first is read; the others could not be, this time."""
+        self.is_offered = False
+        self.asked_about.append(len(task_ids))
+        return await super().read_many(list(task_ids)[:1])
+
+
+def test_that_nobody_reads_many_at_once_shows_with_the_first_read(tmp_path: Path) -> None:
+    """From then on each read asks for one task, so as many are read in a second as may be."""
+    provider = NoBatch(submit_s=0.01, latency_s=20.0)
+    it = night(tmp_path, provider, 240, concurrency=80, submit_concurrency=50)
+    it.run(interrupted_at(DAY_S))
+    assert it.statuses() == [DONE] * 240
+    assert provider.asked_about[0] > 1
+    assert set(provider.asked_about[1:]) == {1}
+    assert it.took_s < 120
+    assert most_within(provider.read_times, 0.999) <= 10
+
+
 def test_a_read_that_took_several_requests_slows_the_next_ones_down(tmp_path: Path) -> None:
     """Each batch has to be read in five requests, one request a second is allowed."""
     provider = Reader(requests=5, reads_per_s=1.0, submit_s=0.01, latency_s=60.0)

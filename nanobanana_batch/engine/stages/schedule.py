@@ -36,10 +36,15 @@ _WHILE_HELD = 4.0
 class Schedule:
     """The turns of all tasks that run. Never two reads of a task closer than the provider's interval."""
 
-    def __init__(self, offered: Capabilities, slots: Slots, is_held: Callable[[], bool]) -> None:
-        """`is_held`: whether nothing new may be sent just now."""
+    def __init__(
+        self, offered: Callable[[], Capabilities], slots: Slots, is_held: Callable[[], bool]
+    ) -> None:
+        """`offered`: as it is known now; that nobody reads many at once shows with the first read.
+
+        `is_held`: whether nothing new may be sent just now.
+        """
         self._offered = offered
-        self._interval_s = offered.poll_interval_s
+        self._interval_s = offered().poll_interval_s
         self._slots = slots
         self._is_held = is_held
         self._turns = Turns()
@@ -49,11 +54,12 @@ class Schedule:
 
     async def come(self) -> None:
         """Return when a task is due."""
-        await self._turns.come(self._offered.read_at_once, 1.0 / self._offered.reads_per_s)
+        offered = self._offered()
+        await self._turns.come(offered.read_at_once, 1.0 / offered.reads_per_s)
 
     def take(self) -> list[Work]:
         """Up to one read's worth of those that are due; they have no turn any more."""
-        return self._turns.take(self._offered.read_at_once)
+        return self._turns.take(self._offered().read_at_once)
 
     def waiting(self) -> Iterator[Work]:
         """All that have a turn."""
@@ -116,9 +122,9 @@ class Schedule:
 
     def _apart_s(self) -> float:
         """Between two moments: an interval; half of it where twice as many reads are filled, and so on."""
-        every_s = self._interval_s * _SLACK
-        filled = self._slots.running / (self._offered.read_at_once * _FILL)
-        return every_s / _power_of_two(min(filled, self._offered.reads_per_s * every_s))
+        offered, every_s = self._offered(), self._interval_s * _SLACK
+        filled = self._slots.running / (offered.read_at_once * _FILL)
+        return every_s / _power_of_two(min(filled, offered.reads_per_s * every_s))
 
     # --- what is learnt --------------------------------------------------------------------------
 

@@ -64,7 +64,7 @@ class Waiter:
         self._owed: Owed = self._collecting.owed
         self._interval_s = self._wire.provider.capabilities.poll_interval_s
         self._schedule = Schedule(
-            wire.provider.capabilities,
+            lambda: wire.provider.capabilities,
             spending.slots,
             is_held=lambda: not (wire.gate.is_open or wire.stop.asked),
         )
