@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sqlite3
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from nanobanana_batch.collection.entries import Entry
+from nanobanana_batch.files.temporary_database import temporary_database
 from nanobanana_batch.model import Request
 
 _CACHE_KIB = 8192
@@ -85,10 +85,9 @@ class Lineage:
     """Of all rows of some folders. Use as a context manager."""
 
     def __init__(self, entries: Iterable[Entry]) -> None:
-        self._db = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        self._db = temporary_database(check_same_thread=False)
         self._asked = Lock()
-        for setting in (f"cache_size = -{_CACHE_KIB}", "journal_mode = OFF"):
-            self._db.execute(f"PRAGMA {setting}")
+        self._db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         self._db.executescript(_TABLES)
         self._above = array("q")
         """Of each row one that it must stay with; itself: it is the first of its family."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import math
 import pickle
-import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from nanobanana_batch.collection.preferences import Better, pairs
 from nanobanana_batch.exports.columns import Column
 from nanobanana_batch.exports.sample import Sample
 from nanobanana_batch.exports.samples import Samples
+from nanobanana_batch.files.temporary_database import temporary_database
 
 _TABLES = """
 CREATE TABLE judged (place INTEGER PRIMARY KEY, question BLOB, name TEXT UNIQUE, split TEXT, sample BLOB);
@@ -58,8 +58,7 @@ class Pairs:
         self._by = by
         self._ties = ties
         self._without: Counter[str] = Counter()
-        self._db = sqlite3.connect("", isolation_level=None)
-        self._db.execute("PRAGMA journal_mode = OFF")
+        self._db = temporary_database()
         self._db.executescript(_TABLES)
         self._db.execute("BEGIN")
         for place, sample in enumerate(samples):

@@ -9,7 +9,6 @@ are, so that rows that are added later leave the others where they are, unless t
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 import weakref
 from array import array
 from collections import Counter
@@ -18,6 +17,7 @@ from enum import IntEnum
 from itertools import pairwise
 
 from nanobanana_batch.exports.sample import Sample
+from nanobanana_batch.files.temporary_database import temporary_database
 
 _DIGEST = 16
 _WHOLE = 1 << 64
@@ -48,9 +48,8 @@ class Groups:
     """
 
     def __init__(self) -> None:
-        self._db = sqlite3.connect("", isolation_level=None)
+        self._db = temporary_database()
         weakref.finalize(self, self._db.close)
-        self._db.execute("PRAGMA journal_mode = OFF")
         self._db.execute(_TABLE)
         self._db.execute("BEGIN")
         self._waiting: list[tuple[bytes, int, int]] = []

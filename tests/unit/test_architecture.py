@@ -363,7 +363,7 @@ def test_the_service_shares_nothing_with_the_client() -> None:
         ("aiohttp", ("providers.failure_words", "providers.kept", "providers.link_ways", "providers.pooled")),
         ("certifi", ("providers.trust",)),
         ("resource", ("files.descriptors",)),
-        ("sqlite3", ("state", "service", "collection.lineage", "exports.pairs", "exports.split")),
+        ("sqlite3", ("state", "service", "files.temporary_database")),
         ("pandas", ("results", "exports", "api")),
         ("fcntl", ("files.lock", "service", "manifest.rows.apart")),
         ("click", ("cli",)),
