@@ -32,6 +32,11 @@ def merged_lines(merged: Merged) -> Iterator[str]:
             f"Shards of {name} were made of different versions of the manifest: rows are missing here, or are"
             " there twice. Run each shard again; what is there is not paid for again."
         )
+    for name in merged.divided:
+        yield (
+            f"Shards of {name} are of different divisions: rows may be here twice, and others not at all."
+            " Merge those of one division; what is missing of it is made by its own shards only."
+        )
     unexplained = [audit for audit in merged.audits if audit.findings]
     for audit in unexplained:
         yield from audit_lines(audit)

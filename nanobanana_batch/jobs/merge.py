@@ -53,6 +53,8 @@ class Merged:
     """Shards of the same division that are not among them, as `2/4`: their rows are in no number here."""
     at_odds: tuple[str, ...] = ()
     """Manifests whose shards know different versions of it: rows are missing here, or there twice."""
+    divided: tuple[str, ...] = ()
+    """Manifests of which shards of several divisions are here: rows may be there twice, or missing."""
 
     @property
     def rows(self) -> int:
@@ -76,8 +78,8 @@ class Merged:
 
     @property
     def exit_code(self) -> int:
-        """0 only where every row completed, no shard is missing or old, and nothing is left to explain."""
-        is_whole = self.completed == self.rows and not self.missing and not self.at_odds
+        """0 only where every row completed, all shards of one division are here, and all is explained."""
+        is_whole = self.completed == self.rows and not (self.missing or self.at_odds or self.divided)
         return 0 if is_whole and not any(audit.findings for audit in self.audits) else 1
 
 
@@ -95,14 +97,13 @@ def merge(paths: Sequence[Path], out: Path | None, now: Connection) -> Merged:
     _refuse_named_twice(paths)
     folders = [find(path) for path in paths]
     refuse_paid_twice(folders)
-    missing, at_odds = _left_out(folders)
+    left_out = _left_out(folders)
     results = write_merged(folders, _home(folders, out))
     return Merged(
         results,
         tuple(priced_standing(folder, now) for folder in folders),
         tuple(make_audit(folder, now) for folder in folders),
-        missing,
-        at_odds,
+        *left_out,
     )
 
 
@@ -184,25 +185,34 @@ def refuse_anothers_table(home: Path) -> None:
             )
 
 
-def _left_out(folders: Sequence[Folder]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Shards of divisions of which a part is here, and manifests of which these know different versions.
+def _left_out(folders: Sequence[Folder]) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Shards that are not here, manifests of which these know different versions, and divided in two ways.
 
-    Folders that know of no shard miss none.
+    Folders that know of no shard miss none. Where a manifest was divided in two ways no shard is called
+    missing: its rows may be here, and who made it would pay for them again.
     """
     with ExitStack() as stack:
-        here: dict[tuple[str, int], dict[Reader, int]] = {}
+        here: dict[str, dict[Reader, Shard]] = {}
         for folder in folders:
             reader = stack.enter_context(open_reader(folder.state, folder.told()))
             if text := reader.meta(SHARD):
-                shard = read_shard(text)
-                here.setdefault((reader.meta("manifest") or "", shard.of), {})[reader] = shard.number
-        missing, at_odds = list[str](), list[str]()
-        for (name, of), parts in here.items():
-            absent = [number for number in range(1, of + 1) if number not in parts.values()]
-            missing += [str(Shard(number, of)) for number in absent]
+                here.setdefault(reader.meta("manifest") or "", {})[reader] = read_shard(text)
+        missing, at_odds, divided = list[str](), list[str](), list[str]()
+        for name, parts in here.items():
+            if len({shard.of for shard in parts.values()}) > 1:
+                divided.append(name)
+                continue
+            absent = _absent(list(parts.values()))
+            missing += map(str, absent)
             if not _fit(list(parts), is_all=not absent):
                 at_odds.append(name)
-        return tuple(missing), tuple(at_odds)
+        return tuple(missing), tuple(at_odds), tuple(divided)
+
+
+def _absent(here: Sequence[Shard]) -> list[Shard]:
+    """Of one division."""
+    every = [Shard(number, here[0].of) for number in range(1, here[0].of + 1)]
+    return [shard for shard in every if shard not in here]
 
 
 def _fit(parts: Sequence[Reader], *, is_all: bool) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -118,7 +119,7 @@ def test_who_asks_twice_leaves_at_once_and_pays_for_nothing_twice(fleet: tuple[M
     os.kill(driver.pid, signal.SIGINT)
     code, err = ended(driver)
     assert code == 130, err
-    assert f"of {ROWS} rows completed. On their way were" in err
+    assert re.search(r"of \d+ rows completed. On their way were", err)  # a shard may have not begun
     assert "run the same command again soon" in err
     code, err = ended(run.start())
     assert code == 0, err

@@ -389,6 +389,17 @@ def test_shards_of_different_versions_of_a_manifest_are_not_all_of_it(it: Bench)
     assert paid(it) == ROWS + 8
 
 
+def test_shards_of_different_divisions_are_told_and_none_of_them_is_called_missing(it: Bench) -> None:
+    """Who ran the missing ones of either would pay for rows that the other has."""
+    run = ("run", str(it.manifest), *it.where, "--limit", "1")
+    for shard, folder in (("1/2", "one"), ("2/3", "other")):
+        assert cli(*run, "--shard", shard, "--out", folder, cwd=it.folder).returncode == 0
+    done = cli("merge", "one", "other", *it.where[:2], cwd=it.folder)
+    assert done.returncode == 1
+    assert "Shards of small are of different divisions" in done.stdout
+    assert "Not among them" not in done.stdout
+
+
 def test_a_persons_own_table_is_not_written_over(it: Bench) -> None:
     """Neither by a merge nor at the end of a run in processes, which is refused before it pays."""
     run = ("run", str(it.manifest), *it.where, "--out", "o", "--limit", "2")

@@ -53,9 +53,9 @@ class Folder:
         self.manifest.write_text("id,prompt,model\n" + "".join(lines))
 
     def _counting(self, expand: Any) -> Any:
-        def counted(*given: Any) -> Any:
+        def counted(*given: Any, **how: Any) -> Any:
             self.expanded.append(1)
-            return expand(*given)
+            return expand(*given, **how)
 
         return counted
 
