@@ -135,8 +135,9 @@ def test_a_program_that_fails_is_mentioned_and_no_more(
 
 def test_a_child_that_is_left_behind_holds_up_nobody(tmp_path: Path) -> None:
     """It has our program's streams, and lives on until its group is ended by whoever started it."""
-    stop = tmp_path / "stop"
-    child = f"import os, time\nwhile not os.path.exists({str(stop)!r}): time.sleep(0.01)"
+    lives = tmp_path / "lives"  # also where the folder goes with the test before the child has looked
+    lives.touch()
+    child = f"import os, time\nwhile os.path.exists({str(lives)!r}): time.sleep(0.01)"
     leaves = f"import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', {child!r}])"
     try:
         ended = threading.Event()
@@ -148,7 +149,7 @@ def test_a_child_that_is_left_behind_holds_up_nobody(tmp_path: Path) -> None:
         ended.set()
         assert ended.is_set()
     finally:
-        stop.touch()
+        lives.unlink()
 
 
 def test_a_text_that_is_no_variable_is_cut_and_cleaned(tmp_path: Path) -> None:
