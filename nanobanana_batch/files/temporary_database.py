@@ -9,6 +9,10 @@ from typing import Any
 
 from nanobanana_batch.errors import DiskFailed
 
+_NO_ROOM = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN})
+_PRIMARY = 0xFF
+"""Of an extended result code."""
+
 
 class TemporaryDatabase(sqlite3.Connection):
     """What does not fit into its few megabytes of memory lies in a file without a name, without a journal.
@@ -49,6 +53,8 @@ def _told() -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & _PRIMARY not in _NO_ROOM:
+            raise
         raise DiskFailed(
             f"What this command counts with cannot be kept in a temporary file: {error}.",
             hint="Free some space there, or set TMPDIR to a folder on another disk, and begin again.",

@@ -40,3 +40,5 @@ def test_a_fault_of_the_program_stays_one() -> None:
             database.execute("INSERT INTO names VALUES ('a')")
         with pytest.raises(sqlite3.ProgrammingError):
             database.execute("INSERT INTO names VALUES (?)", ())
+        with pytest.raises(sqlite3.OperationalError, match="no such table"):
+            database.execute("INSERT INTO others VALUES ('a')")
