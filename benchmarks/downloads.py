@@ -46,7 +46,7 @@ from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.providers.tasks.api import account_mark
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.roster import Roster
-from nanobanana_batch.state.store import Store
+from nanobanana_batch.state.store import Store, Taken
 
 PRODUCT = "nanobanana-batch"
 _MODEL = "gemini-3.1-flash-image-preview"
@@ -218,7 +218,7 @@ def _all_finished(store: Store, links: list[str]) -> None:
             problems,
         )
         problems.raise_if_any()
-        store.take_manifest(roster, name="downloads", variables=())
+        store.take_manifest(Taken(roster, "downloads", ()))
     for number, link in enumerate(links, 1):
         known = (provider_name(_WHERE), account_mark(_KEY), b"{}", "f", f"key-{number}", 1.0)
         store.apply(

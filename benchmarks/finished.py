@@ -27,7 +27,7 @@ from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.scope import EVERY_ROW
-from nanobanana_batch.state.store import RowToSend, Store
+from nanobanana_batch.state.store import RowToSend, Store, Taken
 
 MODEL = "gemini-3.1-flash-image-preview"
 PROVIDER = "evolink@api.evolink.ai"
@@ -54,7 +54,7 @@ def finished_folder(folder: Path, rows: int, *, with_files: bool = True, image_b
         store = Store(folder / STATE_NAME, told)
         with Roster(derive_id, fold_id) as roster:
             roster.add_all(_drafts(rows), ProblemLog())
-            store.take_manifest(roster, name=folder.name, variables=("colour",))
+            store.take_manifest(Taken(roster, folder.name, ("colour",)))
         size = image_bytes if with_files else None
         for some in _sent(store):
             store.apply([fact for row in some for fact in _facts(store, folder, row, size)])

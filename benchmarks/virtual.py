@@ -52,7 +52,7 @@ from nanobanana_batch.providers.base import (
     UploadFailed,
 )
 from nanobanana_batch.state.roster import Roster
-from nanobanana_batch.state.store import Store
+from nanobanana_batch.state.store import Store, Taken
 
 _FRONT = "https://front.example.com/hook"
 _SUBMIT_S = _READ_S = 0.02
@@ -271,4 +271,4 @@ def _take_rows(store: Store, rows: int) -> None:
         )
         roster.add_all(drafts, problems)
         problems.raise_if_any()
-        store.take_manifest(roster, name="virtual", variables=())
+        store.take_manifest(Taken(roster, "virtual", ()))

@@ -195,13 +195,18 @@ class PlainDrafts:
 
     def written(self) -> tuple[list[str], list[str]]:
         """As `Around.written`: the keys and the requests."""
-        ascii, text, begin = encode_basestring_ascii, encode_basestring, _NOTHING_HASHED.copy
-        keys, requests = [], []
-        for (key_before, key_after, before, after, _), prompt in zip(self.around, self.prompts, strict=True):
-            digest = begin()  # which is quicker than a new one
-            digest.update(f"{key_before}{ascii(prompt)}{key_after}".encode())
-            keys.append(f"{ROW_KEY_VERSION}-{digest.hexdigest()}")
-            requests.append(f"{before}{text(prompt)}{after}")
+        keys, requests, last, version = [], [], None, f"{ROW_KEY_VERSION}-"
+        for around, prompt in zip(self.around, self.prompts, strict=True):
+            if around is not last:
+                key_before, key_after, before, after, _ = last = around
+                begin = hashlib.sha256(key_before.encode()).copy
+            quoted = encode_basestring_ascii(prompt)
+            digest = begin()  # what all have in front of their prompts is hashed once
+            digest.update(f"{quoted}{key_after}".encode())
+            keys.append(f"{version}{digest.hexdigest()}")
+            if len(quoted) - len(prompt) != _QUOTES:  # else there is nothing that only ASCII has to escape
+                quoted = encode_basestring(prompt)
+            requests.append(f"{before}{quoted}{after}")
         return keys, requests
 
     def drafts(self) -> Iterator[PlainDraft]:
@@ -212,7 +217,7 @@ class PlainDrafts:
             yield PlainDraft(source, around, prompt, id_)
 
 
-_NOTHING_HASHED = hashlib.sha256()
+_QUOTES = 2
 
 
 @dataclass(frozen=True, slots=True)

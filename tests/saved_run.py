@@ -16,7 +16,7 @@ from nanobanana_batch.model import Draft, Image, Request, TaskMade
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.roster import Roster
-from nanobanana_batch.state.store import Store
+from nanobanana_batch.state.store import Store, Taken
 
 MODEL = "gemini-3.1-flash-image-preview"
 
@@ -40,7 +40,7 @@ def saved_run(folder: Path, rows: Sequence[Made], provider: str = "evolink@api.e
     with Roster(derive_id, fold_id) as roster:
         roster.add_all(map(_draft, rows), problems)
         problems.raise_if_any()
-        store.take_manifest(roster, name=folder.name, variables=names)
+        store.take_manifest(Taken(roster, folder.name, names))
     store.apply(
         [fact for number, row in enumerate(rows, 1) for fact in _facts(folder, number, row, provider)]
     )

@@ -27,6 +27,7 @@ from nanobanana_batch.engine.limits.submit_pace import SubmitPace
 from nanobanana_batch.engine.owed import Owed
 from nanobanana_batch.engine.parts import Collecting, Files, Pacing, Record, Spending, Wire
 from nanobanana_batch.engine.settings import Settings
+from nanobanana_batch.engine.spent import Spent
 from nanobanana_batch.engine.stages.answers import Answers
 from nanobanana_batch.engine.stems import Stems
 from nanobanana_batch.engine.surviving import Far, Surviving
@@ -85,6 +86,7 @@ class Parts:
     files: Files
     answers: Answers
     counts: Counts
+    spent: Spent
     commands: FolderCommands
 
 
@@ -103,11 +105,11 @@ def assemble(
     clock = Clock(machine.wall, machine.steady, provider.provider_time, tally, log)
     offered, files = provider.capabilities, Files(machine.folder.path, machine.disk)
     ages = Ages(clock, store.doubts(offered.name, offered.account))
-    slots, counts = Slots(settings.concurrency, tally), Counts(tally)
+    slots, counts, spent = Slots(settings.concurrency, tally), Counts(tally), Spent(tally)
     budget = Budget(settings.max_credits, store, listed_price, slots, stop)
     commands = person.commands or FolderCommands(machine.folder.path)
     owed = Owed(_patience(settings), slots, stop, tally, log, commands, clock.now)
-    after = (budget.note, owed.note, counts.note, ages.note, lambda fact: log_fact(log, fact))
+    after = (budget.note, owed.note, counts.note, spent.note, ages.note, lambda fact: log_fact(log, fact))
     journal = Journal(store, machine.blocking, after=after)
     surviving = Surviving(machine.far, machine.blocking, stop, tally, log, longest_s=settings.max_outage_s)
     record = Record(store, journal, surviving, machine.blocking, tally, log, clock, ages)
@@ -126,6 +128,7 @@ def assemble(
         files=files,
         answers=Answers(wire, record, files, pacing.pace, quota),
         counts=counts,
+        spent=spent,
         commands=commands,
     )
 

@@ -45,7 +45,7 @@ class Run:
         self._spending = parts.spending
         self._collecting = parts.collecting
         self._files = parts.files
-        self._counts = parts.counts
+        self._counts, self._spent = parts.counts, parts.spent
         self._commands = parts.commands
         self._sections = parts.pacing.sections
         self._join(parts)
@@ -147,7 +147,7 @@ class Run:
                 self._record.surviving.close()
 
     async def _feed(self, submits: MemoryObjectSendStream[RowToSend | Work]) -> None:
-        await take_over(self._settings, self._wire, self._record, self._files.folder)
+        await take_over(self._settings, self._wire, self._record, self._files.folder, self._spent)
         # Looked up before anything moves: what fails from here on waits in `again`.
         to_repeat = [
             (which, self._record.store.rows_to_repeat(which, self._settings.scope))
@@ -208,6 +208,7 @@ class Run:
         )
         works = [resumed(one, self._settings.scope) for one in known]
         for work in works:
+            self._spent.resume(work)
             if work.is_wanted:
                 self._counts.resume(work.attempt, phase, work.row)
             if work.attempt != work.request:

@@ -42,7 +42,7 @@ class Work(OpenAttempt):
     is_remembered: bool = False
     """The provider answers a repeat of it with the first task: sent again, it is the same payment."""
     credits_used: float = 0.0
-    """As a file of results says; 0: none does."""
+    """As the report of a job says, until its results are there; 0: it does not."""
     answer_at: int = 0
     """Where in the file of its request's results its own begins."""
     was_gone: bool = False

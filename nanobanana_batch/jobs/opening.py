@@ -20,7 +20,7 @@ from nanobanana_batch.journals.journal import FarJournal
 from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.reader import Reader
 from nanobanana_batch.state.soundness import understood
-from nanobanana_batch.state.store import Store
+from nanobanana_batch.state.store import Store, Taken
 
 _PLACES = "places"
 """Under which the state remembers where it was worked on, the latest place at the end."""
@@ -35,11 +35,12 @@ def opened(
     as_copy: bool = False,
     is_checked_later: bool = False,
     far: FarJournal | None = None,
+    begins_with: Taken | None = None,
 ) -> Iterator[Store]:
     """The folder's store; the name of a new state file survives power loss before anything is paid for.
 
     `as_copy`: a person knows that the folder was worked on elsewhere, and may be again. `far`: what is told
-    is told there, too. `is_checked_later`: as `Store` says. Hold the lock.
+    is told there, too. `is_checked_later`, `begins_with`: as `Store` says. Hold the lock.
 
     Raises:
         UsageError: a place of the run does not keep what is written to it; nothing was sent.
@@ -54,7 +55,12 @@ def opened(
     last = last_intent(folder.path) if folder.state.exists() else None
     with Payments(folder.path, disk) as payments:
         told = payments if far is None else Both(payments, far)
-        store = Store(folder.state, told, is_checked_later=is_checked_later and far is None)
+        store = Store(
+            folder.state,
+            told,
+            is_checked_later=is_checked_later and far is None,
+            begins_with=begins_with,
+        )
         try:
             if far is not None:
                 begin_to_tell(far, store, folder, disk)

@@ -39,6 +39,7 @@ from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.scope import Scope
 from nanobanana_batch.state.shards import Shard
+from nanobanana_batch.state.store import Taken
 from nanobanana_batch.wording import amount, money_text
 
 if TYPE_CHECKING:
@@ -90,12 +91,13 @@ def run(
             with before_sending():
                 make(path, disk)
             locks.enter_context(only_writer(path))
-        session = _opened(asked, disk, locks, worked_on=worked_on, is_known=roster is None)
+        taken = None
         if roster is not None:
             made_from = making.text(warnings) if pilot is None else ""
-            session.store.take_manifest(
-                roster, name=manifest.name, variables=manifest.variables, made_from=made_from
-            )
+            taken = Taken(roster, manifest.name, manifest.variables, made_from)
+        session = _opened(asked, disk, locks, taken, worked_on=worked_on)
+        if taken is not None:
+            session.store.take_manifest(taken)
         elif _may_be_done(session, order) and (done := done_before(session)):
             return done
         session = _ready(session, order)
@@ -157,15 +159,22 @@ def _narrowed(asked: _Asked, roster: Roster | None) -> _Asked:
     return replace(asked, settings=settings)
 
 
-def _opened(asked: _Asked, disk: Disk, locks: ExitStack, *, worked_on: bool, is_known: bool) -> Session:
-    """The folder, which is locked, with its state; both are this order's."""
+def _opened(asked: _Asked, disk: Disk, locks: ExitStack, taken: Taken | None, *, worked_on: bool) -> Session:
+    """The folder, which is locked, with its state; both are this order's. `taken`: None where it has the rows."""
     order, line = asked.order, asked.line
     folder = folder_of(order, asked.manifest)  # under the lock: nobody can put the state elsewhere any more
     _refuse_anothers(asked, folder)  # before its journal is taken over from who works there
     far = _journal(asked, folder, disk)
     _make_ready_to_write(folder, disk, locks, worked_on=worked_on)
     store = locks.enter_context(
-        opened(folder, disk, as_copy=order.as_copy, is_checked_later=is_known, far=far)
+        opened(
+            folder,
+            disk,
+            as_copy=order.as_copy,
+            is_checked_later=taken is None,
+            far=far,
+            begins_with=taken,
+        )
     )
     _refuse_anothers(asked, folder)  # the journal may have known more
     return Session(

@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Callable
 
 from nanobanana_batch.errors import Problem
-from nanobanana_batch.model import Draft, PlainDraft, request_from_json, row_key
+from nanobanana_batch.model import ROW_KEY_VERSION, Draft, PlainDraft, request_from_json, row_key
 from nanobanana_batch.problems import ProblemLog
 
 DERIVED, SUGGESTED, NAMED = 0, 1, 2
@@ -22,6 +22,7 @@ NameRow = Callable[[Draft | PlainDraft, str], str]
 FoldId = Callable[[str], str]
 """id -> the form in which ids are compared."""
 
+_DIGITS = slice(len(ROW_KEY_VERSION) + 1, len(ROW_KEY_VERSION) + 16)
 _TOLD = 10
 """Ids that are taken; who has more of them has one fault, and not many."""
 _TABLES = (
@@ -43,8 +44,7 @@ UPDATE roster SET mark = ?, folded = ?, row_key = ?, base_key = ?, occurrence = 
 
 def mark_of(key: str) -> int:
     """The first digits of a row key as a number: orders like it, and is found and sorted faster."""
-    begin = key.rfind("-") + 1
-    return int(key[begin : begin + 15], 16)
+    return int(key[_DIGITS], 16)
 
 
 class Clashes:

@@ -10,6 +10,7 @@ from typing import Any
 from nanobanana_batch.file_names import ANSWERS, is_answer_path
 from nanobanana_batch.model import Kind
 from nanobanana_batch.state.lifecycle import ImagePhase, Phase, in_sql
+from nanobanana_batch.state.prices import ATTEMPTS, SHARE, SHARES
 from nanobanana_batch.state.soundness import names_what_no_run_names, refuse_ways_out, texts, understood
 
 Named = Callable[..., Iterable[dict[str, Any]]]
@@ -69,6 +70,10 @@ class OpenAttempt:
     task_id: str = ""
     """Empty: none is known."""
     estimated_s: float | None = None
+    credits: float = 0.0
+    """What it costs, as far as the provider has said; 0: it has not."""
+    is_billed: bool = False
+    """It was said with the answer, whatever becomes of the row."""
     accepted_at: float = 0.0
     results: str = ""
     """The file of the folder that has what came of the request; empty: none has."""
@@ -79,29 +84,35 @@ class OpenAttempt:
     """Empty while it is not known what there is."""
 
 
-_FROM = f"""
-FROM attempts JOIN requests USING (request) JOIN rows USING (row)
+_WHICH = f"""
+JOIN rows USING (row)
 WHERE attempts.phase = ? AND attempts.phase != '{Phase.SAVED}'
   AND (attempts.phase NOT IN ({in_sql({Phase.NOT_SENT, Phase.EXPIRED})}) OR rows.attempt = attempts.attempt)
 """
 _RESTS = "rows.position IS NULL AND requests.rests_since IS NOT NULL"
 _OPEN = f"""
+{SHARES}
 SELECT attempts.attempt, attempts.request, attempts.name, attempts.row, attempts.number, rows.row_key,
        rows.id, json_extract(rows.request, '$.model') AS model,
        json_extract(rows.request, '$.resolution') AS resolution, rows.stem, attempts.phase, rows.position,
        requests.kind, requests.provider, requests.account, requests.body, requests.idempotency_key,
        requests.intended_at, requests.sent, coalesce(requests.task_id, '') AS task_id, requests.estimated_s,
+       coalesce({SHARE.used}, {SHARE.reserved}, 0) AS credits,
+       requests.kind != '{Kind.TASK}' AND requests.credits_used IS NOT NULL AS is_billed,
        coalesce(requests.accepted_at, requests.intended_at) AS accepted_at,
        coalesce(requests.results, '') AS results, coalesce(attempts.error_message, '') AS error_message,
        {_RESTS} AS rests,
        (SELECT json_group_array(json_array(number, phase, links, dies_at, stem, sha256))
         FROM images WHERE images.attempt = attempts.attempt) AS images
-{_FROM}
+FROM {ATTEMPTS} {_WHICH}
 ORDER BY (SELECT min(dies_at) FROM images WHERE images.attempt = attempts.attempt), attempts.attempt
 """
 
 
-_ANY = f"SELECT 1 AS found {_FROM} AND requests.provider = ? AND (? OR NOT ({_RESTS})) LIMIT 1"
+_ANY = f"""
+SELECT 1 AS found FROM attempts JOIN requests USING (request) {_WHICH}
+  AND requests.provider = ? AND (? OR NOT ({_RESTS})) LIMIT 1
+"""
 
 
 def is_any_open(read: Named, phase: Phase, provider: str, *, with_resting: bool) -> bool:
@@ -131,6 +142,7 @@ def _open_attempt(known: dict[str, Any]) -> OpenAttempt:
         "kind": Kind(known["kind"]),
         "body": bytes(known["body"]),
         "rests": bool(known["rests"]),
+        "is_billed": bool(known["is_billed"]),
         "images": [_owed(known["stem"], *image) for image in sorted(json.loads(known["images"]))],
     }
     return OpenAttempt(**known)

@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import sqlite3
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -33,14 +34,16 @@ from nanobanana_batch.model import (
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state.clashes import DERIVED, NAMED, SUGGESTED, Clashes, FoldId, NameRow, mark_of
 from nanobanana_batch.state.prices import BY_KIND, KIND, PriceClass, counted
+from nanobanana_batch.state.repeats import Numbers
 from nanobanana_batch.state.shards import Shard
 from nanobanana_batch.state.twins import Read, Twins, assigned
 
 _CACHE_KIB = 8192
 """What SQLite keeps in memory of the rows, and sorts at once; the rest is on disk."""
-# `mark` and `folded` stand for the row key and the compared form of the id. As numbers they are sorted once
-# when all rows are there; as texts, in an index from the start, they cost more than all else. `base_key` is
-# the key of a row of several that ask for the same, as it would be for the only one, unless that is its own.
+# `mark` and `folded` stand for the row key and the compared form of the id. As numbers they are compared when
+# all rows are there, and are in an index only once that is asked for; as texts, in an index from the start,
+# they cost more than all else. `base_key` is the key of a row of several that ask for the same, as it would be
+# for the only one, unless that is its own.
 _TABLE = """
 CREATE TABLE roster (
     position INTEGER PRIMARY KEY, mark INTEGER, folded INTEGER, row_key TEXT, occurrence INTEGER,
@@ -58,10 +61,8 @@ FROM roster GROUP BY 1
 _KINDS_KEPT = 10_000
 _SINGLE_AT_ONCE = 500
 _INSERT = "INSERT INTO roster VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, NULL)"
-_INDEXES = (
-    "CREATE INDEX roster_marks ON roster (mark)",
-    "CREATE INDEX roster_folded ON roster (folded)",
-)
+_NUMBERED = ("mark", "folded")
+_INDEX = "CREATE INDEX IF NOT EXISTS roster_by_{column} ON roster ({column})"
 _INDEX_OF_REPEATS = "CREATE INDEX IF NOT EXISTS roster_bases ON roster (base_key) WHERE base_key IS NOT NULL"
 _TWINS = """
 SELECT position, row_key, id, request, variant FROM roster
@@ -87,6 +88,7 @@ class Roster:
         self._kinds: dict[str, list[int]] = {}
         self._count = 0
         self._may_repeat = False
+        self._numbers = {column: Numbers() for column in _NUMBERED}
         self._digest = hashlib.sha256()
         self.shard: Shard | None = None
         """Of which part the rows are; None: of the whole manifest."""
@@ -133,10 +135,10 @@ class Roster:
                 self._add_plain(draft)
         self._add(single)
         self._write_kinds()
-        for index in _INDEXES:
-            self._db.execute(index)
-        self._may_repeat = self._has_repeats()
+        self._may_repeat = any(self._has_repeats(column) for column in _NUMBERED)
         if self._may_repeat:
+            for column in _NUMBERED:
+                self._index(column)
             self._db.execute(_INDEX_OF_REPEATS)
             self._count -= Clashes(self._db, self._name_row, self._fold_id, problems).settle()
             self._digest = hashlib.sha256()
@@ -165,6 +167,7 @@ class Roster:
         bases = {str(base): None for (base,) in self._db.execute(own)} if self._may_repeat else {}
         bases.update(dict.fromkeys(twins.bases()))
         if bases:
+            self._index("mark")
             self._db.execute(_INDEX_OF_REPEATS)
         for base in bases:
             self._follow(base, twins)
@@ -185,6 +188,7 @@ class Roster:
                     self._take_id(position, str(known[key]), read)
 
     def _take_id(self, position: int, id_: str, read: Read) -> None:
+        self._index("folded")
         folded = self._fold_id(id_)
         ((own,),) = self._db.execute("SELECT id FROM roster WHERE position = ?", (position,)).fetchall()
         query = "SELECT position, row_key, id, is_named FROM roster WHERE folded = ? AND position <> ?"
@@ -221,10 +225,12 @@ class Roster:
 
     def shuffled(self) -> Iterator[Row]:
         """All rows in an order that depends on nothing but what they ask for, streamed."""
+        self._index("mark")
         return self._rows("ORDER BY mark, row_key")
 
     def find(self, id_: str) -> Row | None:
         """The row with this id, without regard to case and Unicode form."""
+        self._index("folded")
         folded = self._fold_id(id_)
         found = self._rows("WHERE folded = ?", hash(folded))
         return next((row for row in found if self._fold_id(row.id) == folded), None)
@@ -359,8 +365,10 @@ class Roster:
         begin, rows = self._count, len(keys)
         self._note(itertools.chain.from_iterable(zip(keys, ids, requests, variables, sources, strict=True)))
         self._count_kinds(beside)
-        places, marks = range(begin, begin + rows), map(mark_of, keys)
-        folded = map(hash, map(self._fold_id, ids))
+        places = range(begin, begin + rows)
+        marks, folded = array("q", map(mark_of, keys)), array("q", map(hash, map(self._fold_id, ids)))
+        self._numbers["mark"].extend(marks)
+        self._numbers["folded"].extend(folded)
         found = zip(
             places, marks, folded, keys, ids, origins, requests, variants, variables, sources, strict=False
         )
@@ -391,12 +399,16 @@ class Roster:
     def _note(self, parts: Iterable[Any]) -> None:
         self._digest.update("\0".join((*parts, "")).encode())
 
-    def _has_repeats(self) -> bool:
-        for column in ("mark", "folded"):
-            query = f"SELECT 1 FROM roster GROUP BY {column} HAVING count(*) > 1 LIMIT 1"
-            if self._db.execute(query).fetchone():
-                return True
-        return False
+    def _index(self, column: str) -> None:
+        self._db.execute(_INDEX.format(column=column))
+
+    def _has_repeats(self, column: str) -> bool:
+        found = self._numbers[column].take_repeats()
+        if found is not None:
+            return found
+        self._index(column)
+        query = f"SELECT 1 FROM roster GROUP BY {column} HAVING count(*) > 1 LIMIT 1"
+        return self._db.execute(query).fetchone() is not None
 
 
 def _source_of_id(draft: Draft) -> int:

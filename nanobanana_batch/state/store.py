@@ -45,10 +45,38 @@ from nanobanana_batch.state.soundness import (
     refuse_ways_out,
     understood,
 )
-from nanobanana_batch.state.taking import take
+from nanobanana_batch.state.taking import begin_with, take
 from nanobanana_batch.state.twins import HAS_TWINS, Twins, legacy_twins
 from nanobanana_batch.state.uploads import Uploads
 from nanobanana_batch.state.writers import WRITERS, without_case
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A manifest, as a state takes it."""
+
+    roster: Roster
+    name: str
+    variables: Sequence[str]
+    made_from: str = ""
+    """All that has decided these rows, for who wants to know whether it would give them again."""
+
+    @property
+    def known(self) -> dict[str, str]:
+        """What a state remembers of it, but for what it was made from."""
+        roster = self.roster
+        known = {
+            "manifest": self.name,
+            "variables": json.dumps(list(self.variables)),
+            "digest": roster.digest,
+        }
+        known[HAS_TWINS] = ""
+        return known if roster.shard is None else known | {SHARD: str(roster.shard)}
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """What it was made from, and which rows were made of that."""
+        return {MADE_FROM: self.made_from, MADE_DIGEST: self.roster.digest}
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +172,18 @@ class Store:
     being synced. It sees what was committed before it was asked.
     """
 
-    def __init__(self, path: Path, witness: Witness | None = None, *, is_checked_later: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        witness: Witness | None = None,
+        *,
+        is_checked_later: bool = False,
+        begins_with: Taken | None = None,
+    ) -> None:
         """Open it, or make it.
 
         `is_checked_later`: its pages and values are looked at by `check`, or when something is written.
+        `begins_with`: the manifest that a new one has from the start, where nothing was ever told of it.
 
         Raises:
             StateFailed: it is damaged or a stranger's, or knows less than the witness tells.
@@ -156,9 +192,12 @@ class Store:
         self._reading = threading.Lock()
         self._path, self._witness = path, witness
         with _as_state_failure(path):
-            if not os.path.lexists(path):
-                _create(path)
-            self._db, self._is_checked = _connect(path, is_checked_later=is_checked_later)
+            is_new = not os.path.lexists(path)
+            if is_new:
+                is_untold = witness is None or witness.told() is None
+                _create(path, begins_with if is_untold else None)
+            self._db, is_checked = _connect(path, is_checked_later=is_checked_later or is_new)
+            self._is_checked = is_checked or is_new
             self._reads = _connect_to_read(path)
             found = self._reads.execute("SELECT coalesce(max(attempt), 0) FROM attempts").fetchone()
             self._last_attempt = int(found[0])
@@ -216,34 +255,26 @@ class Store:
                 self._db.execute("INSERT INTO told VALUES (?, ?, ?)", (chain.number, chain.sent, chain.mark))
         self._chain = chain
 
-    def take_manifest(
-        self, roster: Roster, *, name: str, variables: Sequence[str], made_from: str = ""
-    ) -> None:
-        """Make the roster's rows the current manifest; facts about rows that left it stay.
-
-        `made_from`: all that has decided these rows, for who wants to know whether it would give them again.
+    def take_manifest(self, wanted: Taken) -> None:
+        """Make its rows the current manifest; facts about rows that left it stay.
 
         Raises:
             StateFailed: the disk failed; the earlier manifest stays the current one.
         """
-        known = {"manifest": name, "variables": json.dumps(list(variables)), "digest": roster.digest}
-        known[HAS_TWINS] = ""
-        if roster.shard is not None:
-            known[SHARD] = str(roster.shard)
-        beside = {MADE_FROM: made_from, MADE_DIGEST: roster.digest}
+        known, roster = wanted.known, wanted.roster
         if all(self.meta(key) == value for key, value in known.items()):
-            self._keep(beside)
+            self._keep(wanted.origin)
             return
         self.check()
-        known |= beside
+        known |= wanted.origin
         if self.meta(HAS_TWINS) is None and (found := self._legacy_twins()):
             with self._transaction():
                 self._db.executemany("INSERT OR IGNORE INTO twins VALUES (?, ?)", found)
         with _as_state_failure(self._path):
             roster.follow(Twins(self._read))
             roster.keep_ids(self._read)
-        with _as_state_failure(self._path), self._lock, roster.beside(self._path) as db:
-            take(db, known)
+        with _as_state_failure(self._path), self._lock:
+            take(roster, self._path, known)
 
     def _keep(self, values: Mapping[str, str]) -> None:
         if any(self.meta(name) != value for name, value in values.items()):
@@ -484,15 +515,29 @@ _LOG_BYTES = 1 << 26
 """To which the write-ahead log shrinks again after a large manifest was taken."""
 
 
-def _create(path: Path) -> None:
-    """Make the file whole under another name first, so that an empty one is known to be damaged."""
+def _create(path: Path, first: Taken | None) -> None:
+    """Make the file whole under another name first, so that an empty one is known to be damaged.
+
+    As long as it has no name nobody reads it, so that the rows of its first manifest are written there once,
+    and not into a log before that.
+    """
     new = path.with_name(f".{path.name}.new")
+    _delete(new)
+    os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    try:
+        with closing(sqlite3.connect(new, isolation_level=None)) as db:
+            bring_up_to_date(db)
+        if first is not None:
+            begin_with(first.roster, new, first.known | first.origin)
+    except BaseException:
+        _delete(new)  # the disk may be full of it
+        raise
+    os.replace(new, path)
+
+
+def _delete(new: Path) -> None:
     for part in ("", "-journal", "-wal", "-shm"):
         new.with_name(f"{new.name}{part}").unlink(missing_ok=True)
-    os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    with closing(sqlite3.connect(new, isolation_level=None)) as db:
-        bring_up_to_date(db)
-    os.replace(new, path)
 
 
 def _connect(path: Path, *, is_checked_later: bool) -> tuple[sqlite3.Connection, bool]:

@@ -1,14 +1,19 @@
 """A roster's rows become the current manifest of a state file, by SQL alone and in one transaction.
 
 What is there already as it should be is not written again. An empty state is filled first and indexed after
-that: keys are in random order, and to sort them once takes a third of the time of finding each its place.
+that: keys are in random order, and to sort them once takes a third of the time of finding each its place. A
+file that nobody knows yet is written once and synced at its end, with neither a journal nor a log of pages.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
+
+from nanobanana_batch.state.roster import Roster
 
 _COLUMNS = "row_key, position, id, request, variant, variables, source"
 _FILL = f"INSERT INTO state.rows ({_COLUMNS}) SELECT {_COLUMNS} FROM main.roster ORDER BY position"
@@ -41,12 +46,30 @@ AND name NOT IN ('rows_in_order', 'rows_new', 'rows_stem')
 """
 
 
-def take(db: sqlite3.Connection, known: Mapping[str, str]) -> None:
-    """Write the table `roster` into the attached file `state`, and what is remembered with it.
+def take(roster: Roster, state: Path, known: Mapping[str, str]) -> None:
+    """Make the rows those of a state file, and remember what is known of them.
 
     Either all of it is there when this returns, and survives power loss, or the state is what it was.
     """
-    db.execute("PRAGMA state.synchronous = FULL")
+    with roster.beside(state) as db:
+        db.execute("PRAGMA state.synchronous = FULL")
+        _take(db, known)
+
+
+def begin_with(roster: Roster, new: Path, known: Mapping[str, str]) -> None:
+    """The same for a file of empty tables that has no name yet by which a state is known.
+
+    Where it fails the file is good for nothing, and has to be deleted.
+    """
+    with roster.beside(new) as db:
+        for setting in ("journal_mode = OFF", "synchronous = OFF"):
+            db.execute(f"PRAGMA state.{setting}")
+        _take(db, known)
+    with new.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _take(db: sqlite3.Connection, known: Mapping[str, str]) -> None:
     db.execute("PRAGMA foreign_keys = ON")
     db.execute("BEGIN IMMEDIATE")
     try:

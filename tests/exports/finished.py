@@ -17,7 +17,7 @@ from nanobanana_batch.model import Draft, Image, LocalImage, Request, TaskMade
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.roster import Roster
-from nanobanana_batch.state.store import Store
+from nanobanana_batch.state.store import Store, Taken
 
 MODEL = "gemini-3.1-flash-image-preview"
 PAID = "evolink@api.evolink.ai"
@@ -60,7 +60,7 @@ def make_folder(folder: Path, rows: Sequence[Made], provider: str = PAID, name: 
     with Roster(derive_id, fold_id) as roster:
         roster.add_all(map(_draft, rows), problems)
         problems.raise_if_any()
-        store.take_manifest(roster, name=name or folder.name, variables=variables)
+        store.take_manifest(Taken(roster, name or folder.name, variables))
     told = [
         fact
         for number, row in enumerate(rows, 1)

@@ -20,7 +20,7 @@ from nanobanana_batch.model import Draft, Image, LocalImage, Request, TaskMade
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.roster import Roster
-from nanobanana_batch.state.store import Store
+from nanobanana_batch.state.store import Store, Taken
 
 MODEL = "gemini-3.1-flash-image-preview"
 HOSTILE = (
@@ -68,7 +68,7 @@ def make(folder: Path, rows: Iterable[Made], provider: str = "evolink@api.evolin
     with Roster(derive_id, fold_id) as roster:
         roster.add_all(map(_draft, listed), problems)
         problems.raise_if_any()
-        store.take_manifest(roster, name=folder.name, variables=variables)
+        store.take_manifest(Taken(roster, folder.name, variables))
     for number, row in enumerate(listed, 1):
         key = f"key-{number}"
         intent = facts.Intent(number, number, 1, row.id, provider, "me", b"{}", "f", key, 1.0)

@@ -21,7 +21,7 @@ from nanobanana_batch.model import Draft, Image, LocalImage, Request, TaskMade
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.roster import Roster
-from nanobanana_batch.state.store import Store
+from nanobanana_batch.state.store import Store, Taken
 
 MODELS = ("gemini-3.1-flash-image-preview", "nano-banana-2", "nano-banana-beta")
 _AT_ONCE = 500
@@ -54,7 +54,7 @@ def make_run(folder: Path, rows: Iterable[Row], provider: str = "evolink@api.evo
     with Roster(derive_id, fold_id) as roster:
         roster.add_all(map(_draft, listed), problems)
         problems.raise_if_any()
-        store.take_manifest(roster, name=folder.name, variables=tuple(names))
+        store.take_manifest(Taken(roster, folder.name, tuple(names)))
     told = (fact for number, row in enumerate(listed, 1) for fact in _facts(folder, number, row, provider))
     while some := list(islice(told, _AT_ONCE)):
         store.apply(some)

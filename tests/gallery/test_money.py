@@ -18,7 +18,7 @@ from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.last_run import remembered_end
 from nanobanana_batch.state.roster import Roster
-from nanobanana_batch.state.store import Store
+from nanobanana_batch.state.store import Store, Taken
 from tests.gallery.test_build import data
 from tests.report.nights import BEGAN, FLASH, Row, Try, bad_night, make_night
 
@@ -39,7 +39,7 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
         kept += [Draft(f"test:fox-{n}", fox, f"fox-{n}", variables=(("who", "fox"),)) for n in range(30)]
         roster.add_all(kept, problems)
         problems.raise_if_any()
-        store.take_manifest(roster, name="night", variables=("who",))
+        store.take_manifest(Taken(roster, "night", ("who",)))
     store.close()
     return folder
 
@@ -91,7 +91,7 @@ def test_practice_in_a_folder_with_paid_images_is_told_apart(tmp_path: Path) -> 
             problems,
         )
         problems.raise_if_any()
-        store.take_manifest(roster, name="run", variables=())
+        store.take_manifest(Taken(roster, "run", ()))
     store.apply(
         [
             facts.Intent(2, 2, 1, "b", "evolink@api.evolink.ai", "me", b"{}", "f", "k", BEGAN),

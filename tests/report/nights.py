@@ -18,7 +18,7 @@ from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.facts import Fact
 from nanobanana_batch.state.roster import Roster
-from nanobanana_batch.state.store import Store
+from nanobanana_batch.state.store import Store, Taken
 from tests.unit.fake_provider import picture
 
 FLASH, PRO = "gemini-3.1-flash-image-preview", "gemini-3-pro-image-preview"
@@ -59,7 +59,7 @@ def make_night(folder: Path, rows: Iterable[Row], provider: str = "evolink@api.e
     with Roster(derive_id, fold_id) as roster:
         roster.add_all(map(_draft, listed), problems)
         problems.raise_if_any()
-        store.take_manifest(roster, name=folder.name, variables=tuple(names))
+        store.take_manifest(Taken(roster, folder.name, tuple(names)))
     attempt = 0
     for number, row in enumerate(listed, 1):
         for count, one in enumerate(row.tries, 1):

@@ -14,7 +14,7 @@ from nanobanana_batch.model import Draft, Image, Request, TaskMade
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.roster import Roster
-from nanobanana_batch.state.store import Store
+from nanobanana_batch.state.store import Store, Taken
 from tests.unit.fake_provider import picture
 
 MODEL = "gemini-3.1-flash-image-preview"
@@ -44,7 +44,7 @@ def make_run(
     with Roster(derive_id, fold_id) as roster:
         roster.add_all(map(_draft, listed), problems)
         problems.raise_if_any()
-        store.take_manifest(roster, name=folder.name, variables=variables)
+        store.take_manifest(Taken(roster, folder.name, variables))
     for number, row in enumerate(listed, 1):
         if row.end != "pending":
             _send(store, number, row, provider)

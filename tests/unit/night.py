@@ -31,7 +31,7 @@ from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.reports import RowReport
 from nanobanana_batch.state.roster import Roster
-from nanobanana_batch.state.store import Store
+from nanobanana_batch.state.store import Store, Taken
 from tests.unit.fake_provider import FakeProvider
 
 PROMPTS = [f"a picture of the number {n}" for n in range(30)]
@@ -107,8 +107,14 @@ class Night:
                 await engine.go()
                 self.took_s = anyio.current_time() - began
                 group.cancel_scope.cancel()
+            self._hold_credits_beside_the_state()
         finally:
             store.close()
+
+    def _hold_credits_beside_the_state(self) -> None:
+        """Who watches any of these runs is told of the credits that the state adds up."""
+        with open_reader(self.folder / STATE_NAME) as reader:
+            assert self.tally.credits == pytest.approx(reader.credits().used)
 
     def _take_manifest(self, store: Store) -> None:
         problems = ProblemLog()
@@ -119,7 +125,7 @@ class Night:
             )
             roster.add_all(drafts, problems)
             problems.raise_if_any()
-            store.take_manifest(roster, name="night", variables=())
+            store.take_manifest(Taken(roster, "night", ()))
 
     def parts(self, store: Store) -> Parts:
         """What the run consists of."""

@@ -74,7 +74,7 @@ def test_a_share_is_taken_of_all_that_was_answered() -> None:
     for _ in range(10):
         ends.rejected("invalid_request", "bad")
     for _ in range(60):
-        ends.completed(1.0)
+        ends.completed()
     ends.failed("service_error", "busy")
     assert not stop.asked
     for _ in range(2):

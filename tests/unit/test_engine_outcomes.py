@@ -36,7 +36,7 @@ def stopped_after(rule: MaxFailures, ends: Iterable[str]) -> tuple[int, str]:
         these = Outcomes(rule, stop, Tally(), NO_LOG)
         for number, end in enumerate(ends, start=1):
             if end == ".":
-                these.completed(2.0)
+                these.completed()
             else:
                 these.failed(f"code_{end}", "why", refused=end == "r")
             if stop.asked:

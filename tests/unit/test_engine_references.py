@@ -35,7 +35,7 @@ from nanobanana_batch.state.facts import Fact, FileUploaded
 from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.scope import Scope
-from nanobanana_batch.state.store import Store
+from nanobanana_batch.state.store import Store, Taken
 from tests.unit import night
 from tests.unit.fake_provider import Answer, FakeProvider, picture
 from tests.unit.night import Night
@@ -125,7 +125,7 @@ class Edits(Night):
             rows = enumerate(self.requests)
             roster.add_all((Draft(f"t:{n}", request, f"row-{n}") for n, request in rows), problems)
             problems.raise_if_any()
-            store.take_manifest(roster, name="night", variables=())
+            store.take_manifest(Taken(roster, "night", ()))
 
     def facts(self, query: str) -> list[tuple[object, ...]]:
         """What the state file says."""

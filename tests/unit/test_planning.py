@@ -30,7 +30,7 @@ from nanobanana_batch.providers.tasks.encoding import encode
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.comparison import Prospect
 from nanobanana_batch.state.lifecycle import Phase
-from nanobanana_batch.state.store import Store
+from nanobanana_batch.state.store import Store, Taken
 from tests.unit.fake_provider import picture
 from tests.unit.test_state_store import FACTS, PATH_TO, intent
 
@@ -71,7 +71,7 @@ class Desk:
         self.out.joinpath("images").mkdir(parents=True)
         store = Store(self.out / "state.sqlite3")
         with expanded(open_ordered(self.order())) as roster:
-            store.take_manifest(roster, name="skylines", variables=("city", "style"))
+            store.take_manifest(Taken(roster, "skylines", ("city", "style")))
         for row, phase in enumerate(phases, 1):
             if phase is not None:
                 its = [FACTS[name](row) for name in PATH_TO[phase]]

@@ -23,7 +23,7 @@ from nanobanana_batch.state.facts import Fact
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.rebuild import LINKS, rebuild
 from nanobanana_batch.state.roster import Roster
-from nanobanana_batch.state.store import Store
+from nanobanana_batch.state.store import Store, Taken
 
 STATE = "state.sqlite3"
 PRIVATE = "a cat in a secret place"
@@ -82,7 +82,7 @@ def take(store: Store, prompts: int) -> None:
         roster.add_all(
             (Draft("t", Request("m", f"{PRIVATE} {n}"), f"id-{n}") for n in range(prompts)), problems
         )
-        store.take_manifest(roster, name="test", variables=())
+        store.take_manifest(Taken(roster, "test", ()))
 
 
 def key_of(row: int) -> str:

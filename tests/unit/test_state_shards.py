@@ -14,7 +14,7 @@ from nanobanana_batch.model import Draft, Request
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.shards import Shard, outside, read_shard, shard_of_folder
-from nanobanana_batch.state.store import Store
+from nanobanana_batch.state.store import Store, Taken
 
 OF = 4
 
@@ -85,7 +85,7 @@ def test_a_state_remembers_its_shard_and_its_rows_are_told_from_others(tmp_path:
     """And what is not in it is not in its state."""
     store = Store(tmp_path / "state.sqlite3")
     with roster(PROMPTS, Shard(2, OF)) as found:
-        store.take_manifest(found, name="m", variables=())
+        store.take_manifest(Taken(found, "m", ()))
         expected = len(found)
     assert store.meta("shard") == "2/4"
     with roster(PROMPTS) as whole:

@@ -27,7 +27,7 @@ from nanobanana_batch.state.reports import RowReport
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.schema import APPLICATION_ID, VERSION
 from nanobanana_batch.state.scope import EVERY_ROW, Scope
-from nanobanana_batch.state.store import Repeat, Store
+from nanobanana_batch.state.store import Repeat, Store, Taken
 from nanobanana_batch.state.writers import WRITERS
 from tests.unit.connections import answer, connections
 
@@ -49,7 +49,7 @@ def take(store: Store, rows: list[Draft], variables: tuple[str, ...] = ("n",)) -
     with Roster(derive_id, fold_id) as roster:
         roster.add_all(rows, problems)
         problems.raise_if_any()
-        store.take_manifest(roster, name="test", variables=variables)
+        store.take_manifest(Taken(roster, "test", variables))
 
 
 def intent(row: int, attempt: int = 1, number: int = 1, **changes: Any) -> facts.Intent:

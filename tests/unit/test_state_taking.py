@@ -21,11 +21,12 @@ from nanobanana_batch.manifest import derive_id, fold_id
 from nanobanana_batch.model import Draft, LocalImage, Request, TaskMade
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state import facts, schema
+from nanobanana_batch.state.ledger import Witness
 from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.scope import EVERY_ROW
-from nanobanana_batch.state.store import Store
+from nanobanana_batch.state.store import Store, Taken
 from tests.unit.connections import connections
 
 Rows = list[tuple[str, str, str]]
@@ -47,7 +48,7 @@ def roster_of(rows: Rows) -> Iterator[Roster]:
 def take(store: Store, rows: Rows) -> None:
     """Make the rows the current manifest."""
     with roster_of(rows) as roster:
-        store.take_manifest(roster, name="m", variables=("mood",))
+        store.take_manifest(Taken(roster, "m", ("mood",)))
 
 
 def many(count: int, **changed: str) -> Rows:
@@ -108,7 +109,10 @@ def test_a_manifest_is_taken_wherever_the_folder_stands(tmp_path: Path, name: by
     take(store, many(3))
     assert [row.id for row in store.new_rows(-1, EVERY_ROW, 9)] == ["r0", "r1", "r2"]
     store.close()
-    assert [each.name for each in tmp_path.rglob("*") if each.is_file()] == ["state.sqlite3"]
+    begun = path.with_name("begun")
+    begun_with(begun, many(3)).close()
+    assert whole(begun)["rows"] == whole(path)["rows"]
+    assert sorted(each.name for each in tmp_path.rglob("*") if each.is_file()) == ["begun", path.name]
 
 
 MANIFESTS = st.lists(
@@ -195,7 +199,7 @@ def test_whatever_changes_in_a_row_reaches_the_state(tmp_path: Path, changed: Dr
     for draft in (before, changed):
         with Roster(derive_id, fold_id) as roster:
             roster.add_all([draft], ProblemLog())
-            store.take_manifest(roster, name="m", variables=("mood",))
+            store.take_manifest(Taken(roster, "m", ("mood",)))
     store.close()
     with open_reader(path) as reader:
         (row,) = reader.rows()
@@ -229,7 +233,7 @@ def _fails_after(looks: int, store: Store, roster: Roster, its: sqlite3.Connecti
     seen = itertools.count()
     its.set_progress_handler(lambda: next(seen) == looks, 50)
     try:
-        store.take_manifest(roster, name="m", variables=("mood",))
+        store.take_manifest(Taken(roster, "m", ("mood",)))
     except StateFailed:
         return True
     finally:
@@ -247,11 +251,11 @@ import os, sys
 from pathlib import Path
 from tests.unit.connections import connections
 from tests.unit.test_state_taking import many, roster_of
-from nanobanana_batch.state.store import Store
+from nanobanana_batch.state.store import Store, Taken
 store = Store(Path(sys.argv[1]))
 with connections() as made, roster_of(many(60, r3="changed")[::-1]) as roster:
     made[0].set_progress_handler(lambda: os._exit(9), int(sys.argv[2]))
-    store.take_manifest(roster, name="m", variables=("mood",))
+    store.take_manifest(Taken(roster, "m", ("mood",)))
 """
 
 
@@ -304,3 +308,126 @@ def test_an_older_state_becomes_a_current_one_with_everything_in_it(tmp_path: Pa
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("SELECT * FROM rows").fetchall() == before
     assert schema_of(path) == _schema_of_a_new_one(tmp_path)
+
+
+def begun_with(path: Path, rows: Rows, witness: Witness | None = None) -> Store:
+    """A state that has a manifest from the start."""
+    with roster_of(rows) as roster:
+        return Store(path, witness, begins_with=Taken(roster, "m", ("mood",), "a file"))
+
+
+def whole(path: Path) -> dict[str, list[tuple[object, ...]]]:
+    """Every table, to the last value."""
+    with closing(sqlite3.connect(path)) as db:
+        tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {name: db.execute(f"SELECT * FROM {name}").fetchall() for name in tables}
+
+
+def test_a_state_that_begins_with_a_manifest_is_the_one_that_takes_it(tmp_path: Path) -> None:
+    """With what is remembered, with indexes and twins; and it is written to as any other."""
+    rows = [*many(60), ("0 " + "x" * 200, "again", "busy")]
+    begun, taken = tmp_path / "begun", tmp_path / "taken"
+    begun_with(begun, rows).close()
+    with roster_of(rows) as roster, closing(Store(taken)) as store:
+        store.take_manifest(Taken(roster, "m", ("mood",), "a file"))
+    assert whole(begun) == whole(taken)
+    assert len(whole(begun)["twins"]) == 1
+    assert schema_of(begun) == schema_of(taken)
+    assert begun.stat().st_mode & 0o777 == 0o600
+    with closing(Store(begun)) as store:
+        assert store.made_from() == "a file"
+        take(store, rows)  # which it has
+        pay(store, rows[3][0])
+    assert content_of(begun) != content_of(taken)
+
+
+def test_a_state_that_is_there_is_not_begun_again(tmp_path: Path) -> None:
+    """What it knows stays what it is."""
+    path = tmp_path / "state.sqlite3"
+    begun_with(path, many(3)).close()
+    then = whole(path)
+    begun_with(path, many(5)).close()
+    assert whole(path) == then
+
+
+class _Told:
+    """Something was told of payments."""
+
+    def told(self) -> tuple[int, bytes, int, Path] | None:
+        return 1, b"12345678", 1, Path("there")
+
+
+def test_where_payments_were_told_no_state_begins_with_rows(tmp_path: Path) -> None:
+    """It lacks what was paid for, and is refused."""
+    path = tmp_path / "state.sqlite3"
+    with pytest.raises(StateFailed, match="1"):
+        begun_with(path, many(3), _Told())  # type: ignore[arg-type]
+    assert whole(path)["rows"] == []
+
+
+def test_a_state_that_cannot_be_begun_leaves_nothing(tmp_path: Path) -> None:
+    """At whatever moment it fails, there is neither a state nor half of one, and the next attempt has all."""
+    path = tmp_path / "state.sqlite3"
+    failures = 0
+    with connections() as made, roster_of(many(60)) as roster:
+        while not path.exists():
+            seen = itertools.count()
+            made[0].set_progress_handler(lambda: next(seen) == failures * 3, 50)  # noqa: B023
+            try:
+                Store(path, begins_with=Taken(roster, "m", ("mood",))).close()
+            except StateFailed:
+                assert list(tmp_path.iterdir()) == []
+                failures += 1
+            finally:
+                made[0].set_progress_handler(None, 0)
+    assert failures > 5
+    assert [name for name in os.listdir(tmp_path) if name != path.name] == []
+    with closing(Store(path)) as store:
+        assert len(store.new_rows(-1, EVERY_ROW, 99)) == 60
+
+
+_DIES_AT_THE_BEGINNING = """
+import os, sys
+from pathlib import Path
+from tests.unit.connections import connections
+from tests.unit.test_state_taking import many, roster_of
+from nanobanana_batch.state.store import Store, Taken
+with connections() as made, roster_of(many(60)) as roster:
+    made[0].set_progress_handler(lambda: os._exit(9), int(sys.argv[2]))
+    Store(Path(sys.argv[1]), begins_with=Taken(roster, "m", ("mood",)))
+"""
+
+
+@pytest.mark.parametrize("steps", [60, 900])
+def test_a_process_that_dies_while_a_state_begins_leaves_none(tmp_path: Path, steps: int) -> None:
+    """What it leaves has another name, and the next one takes its place."""
+    path = tmp_path / "state.sqlite3"
+    died = subprocess.run([sys.executable, "-c", _DIES_AT_THE_BEGINNING, str(path), str(steps)], check=False)
+    assert died.returncode == 9
+    assert not path.exists()
+    begun_with(path, many(60)).close()
+    assert os.listdir(tmp_path) == [path.name]
+    with closing(Store(path)) as store:
+        assert len(store.new_rows(-1, EVERY_ROW, 99)) == 60
+
+
+def test_a_new_state_is_on_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is written without a log: a power cut after the naming must not find half of it."""
+    done: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def synced(fd: int) -> None:
+        done.append(os.readlink(f"/proc/self/fd/{fd}"))
+        fsync(fd)
+
+    def named(old: Path, new: Path) -> None:
+        done.append(f"named {new}")
+        replace(old, new)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", named)
+    path = tmp_path / "state.sqlite3"
+    begun_with(path, many(3)).close()
+    assert done[:2] == [str(path.with_name(f".{path.name}.new")), f"named {path}"]

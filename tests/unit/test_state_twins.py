@@ -19,7 +19,7 @@ from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.rebuild import rebuild
 from nanobanana_batch.state.roster import Roster
-from nanobanana_batch.state.store import Store
+from nanobanana_batch.state.store import Store, Taken
 from nanobanana_batch.state.twins import Twin, assigned
 
 SAME = Request("m", "a cat")
@@ -36,7 +36,7 @@ class Folder:
         plan = self.plan(*ids) if self.state.exists() else None
         store = Store(self.state)
         with self._roster(*ids) as roster:
-            store.take_manifest(roster, name="test", variables=())
+            store.take_manifest(Taken(roster, "test", ()))
         store.close()
         with open_reader(self.state) as reader:
             found = [(row.id, row.task_id) for row in reader.rows()]

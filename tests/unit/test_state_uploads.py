@@ -13,7 +13,7 @@ from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.scope import EVERY_ROW
-from nanobanana_batch.state.store import Store
+from nanobanana_batch.state.store import Store, Taken
 
 DAY = 86400.0
 KEPT_S = 1800.0
@@ -32,7 +32,7 @@ def take(store: Store, requests: list[Request]) -> str:
     """Make these the manifest's rows; returns the roster's digest."""
     with Roster(derive_id, fold_id) as roster:
         roster.add_all([Draft("m:1", request) for request in requests], ProblemLog())
-        store.take_manifest(roster, name="m", variables=())
+        store.take_manifest(Taken(roster, "m", ()))
         return roster.digest
 
 

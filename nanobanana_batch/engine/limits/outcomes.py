@@ -79,10 +79,9 @@ class Outcomes:
         """A request has become a task."""
         self._answers.went_well()
 
-    def completed(self, credits_used: float) -> None:
+    def completed(self) -> None:
         """A row has its image."""
         self._tasks.went_well()
-        self._tally.credits += credits_used
 
     def rejected(self, code: str, message: str, *, refused: bool = False) -> None:
         """A request was rejected; its row has failed."""

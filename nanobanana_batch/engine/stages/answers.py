@@ -135,7 +135,7 @@ async def keep(answers: Answers, work: Work, reply: bytes, credits_used: float |
 
 async def note_answer(record: Record, work: Work, path: str, credits_used: float | None) -> None:
     """Write down that what came of a request stands in a file of the folder."""
-    work.results, work.credits_used, work.accepted_at = path, credits_used or 0.0, record.now()
+    work.results, work.accepted_at = path, record.now()
     await record.journal.record(facts.Answered(work.request, path, credits_used, work.accepted_at))
 
 

@@ -126,7 +126,7 @@ class Downloader:
         if failed is not None:
             await self._failed(work, *failed)
         elif not work.owed_images:
-            self._collecting.outcomes.completed(work.credits_used)
+            self._collecting.outcomes.completed()
             await release(self._record, self._files, work)
             self._waiting().give_back(work)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from nanobanana_batch.engine.parts import Record, Wire
 from nanobanana_batch.engine.settings import OnUnknown, Settings
+from nanobanana_batch.engine.spent import Spent
 from nanobanana_batch.files.answers import answer_of
 from nanobanana_batch.model import Kind
 from nanobanana_batch.provider_names import LOOPBACK
@@ -35,7 +36,7 @@ class Fate(Enum):
 _READ = frozenset({Fate.MOVES_IF_READABLE, Fate.MOVES_OR_IS_GIVEN_UP})
 
 
-async def take_over(settings: Settings, wire: Wire, record: Record, folder: Path) -> None:
+async def take_over(settings: Settings, wire: Wire, record: Record, folder: Path, spent: Spent) -> None:
     """Before anything is looked up; what is not moved here cannot be read, or repeated."""
     offered = wire.provider.capabilities
     found = list(elsewhere(record.store, offered.name, offered.account, settings))
@@ -47,6 +48,7 @@ async def take_over(settings: Settings, wire: Wire, record: Record, folder: Path
         if fate is Fate.MOVES or known.task_id in readable:
             await record.journal.record(facts.Moved(known.request, offered.name, offered.account))
         elif fate is Fate.IS_GIVEN_UP or (fate is Fate.MOVES_OR_IS_GIVEN_UP and known.task_id in absent):
+            spent.resume(known)
             await record.journal.record(facts.GivenUp(known.attempt, record.now()))
         else:
             continue

@@ -347,7 +347,6 @@ class Waiter:
             self._wire.callbacks.ended(work)
         match end:
             case facts.Ready():
-                work.credits_used = end.credits_used or 0.0
                 self._on_ready(work)
                 return
             case facts.GivenUp():
