@@ -160,7 +160,7 @@ def _narrowed(asked: _Asked, roster: Roster | None) -> _Asked:
 
 
 def _opened(asked: _Asked, disk: Disk, locks: ExitStack, taken: Taken | None, *, worked_on: bool) -> Session:
-    """The folder, which is locked, with its state; both are this order's. `taken`: None where it has the rows."""
+    """The folder, which is locked, with its state. `taken`: None where the state has these rows."""
     order, line = asked.order, asked.line
     folder = folder_of(order, asked.manifest)  # under the lock: nobody can put the state elsewhere any more
     _refuse_anothers(asked, folder)  # before its journal is taken over from who works there

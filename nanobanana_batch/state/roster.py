@@ -42,8 +42,8 @@ _CACHE_KIB = 8192
 """What SQLite keeps in memory of the rows, and sorts at once; the rest is on disk."""
 # `mark` and `folded` stand for the row key and the compared form of the id. As numbers they are compared when
 # all rows are there, and are in an index only once that is asked for; as texts, in an index from the start,
-# they cost more than all else. `base_key` is the key of a row of several that ask for the same, as it would be
-# for the only one, unless that is its own.
+# they cost more than all else. `base_key` is the key of a row of several that ask for the same, as it would
+# be for the only one, unless that is its own.
 _TABLE = """
 CREATE TABLE roster (
     position INTEGER PRIMARY KEY, mark INTEGER, folded INTEGER, row_key TEXT, occurrence INTEGER,
