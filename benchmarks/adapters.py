@@ -123,10 +123,11 @@ def slots(scale: Scale) -> Iterator[Line]:
         return
     for one in module.slots():
         name = f"wall over ideal, {one.median_s:g} s, estimate {one.estimate}"
-        times = one.requests / one.requests_before
-        note = f"virtual time; {one.reads_a_task:.2f} reads a task, {times:.2f} times the requests of before"
+        note = f"virtual time; a task is looked at {one.reads_a_task:.2f} times"
         yield at_most(name, one.target, round(one.over_ideal, 2), "times", note)
-        yield at_most(f"{name}: requests", _MOST_REQUESTS, times, "times")
+        note = "submits, reads and downloads, against those of before"
+        yield at_most(f"{name}: requests", _MOST_REQUESTS, one.requests_over_before, "times", note)
+        yield at_most(f"{name}: reads alone", _MOST_REQUESTS, one.reads_over_before, "times")
     many = module.many()
     name = f"{many.in_flight:,} in flight"
     yield at_most(f"{name}: CPU of waiting", many.target, many.core, "of a core", "virtual seconds")

@@ -31,7 +31,7 @@ from nanobanana_batch.engine.settings import Settings
 _SIGMA, _ROWS, _IN_FLIGHT = 0.4, 512, 64
 _MEDIANS_S = (5.0, 15.0, 40.0)
 _POLLED, _CALLED = (1.27, 1.09, 1.04), (1.02, 1.02, 1.02)
-_REQUESTS_BEFORE = {
+_READS_BEFORE = {
     "exact": (39, 65, 180),
     "twice too long": (24, 45, 94),
     "none": (32, 86, 301),
@@ -52,9 +52,11 @@ class Slots:
     target: float
     """Of `over_ideal`, at most, to two digits."""
     reads_a_task: float
-    requests: float
-    """Reads on the wire, of many tasks each; below: the same before read times were learnt."""
-    requests_before: float
+    reads: float
+    """On the wire, of many tasks each; below: the same before read times were learnt."""
+    reads_before: float
+    others: float
+    """Other requests of such a run, which were as many before: one to submit and one to download a row."""
     closest_s: float
     """The shortest time between two reads of one task."""
 
@@ -63,11 +65,21 @@ class Slots:
         """Whether the slots are used as well as they are to be, and no task is read too often."""
         return round(self.over_ideal, 2) <= self.target and self.closest_s >= 3.0 - 1e-6
 
+    @property
+    def reads_over_before(self) -> float:
+        """How many times the reads of before."""
+        return self.reads / self.reads_before
+
+    @property
+    def requests_over_before(self) -> float:
+        """How many times the requests of before, those that submit and download included."""
+        return (self.reads + self.others) / (self.reads_before + self.others)
+
     def __str__(self) -> str:
-        times = self.requests / self.requests_before
         return (
             f"{self.estimate:<15}{self.median_s:4.0f} s  over ideal {self.over_ideal:.3f} (<= {self.target})"
-            f"  reads a task {self.reads_a_task:5.2f}  requests {self.requests:4.0f} ({times:.2f} x before)"
+            f"  reads a task {self.reads_a_task:5.2f}  reads {self.reads:4.0f}"
+            f" ({self.reads_over_before:.2f} x before), requests {self.requests_over_before:.2f} x"
             f"  {'met' if self.is_met else 'MISSED'}"
         )
 
@@ -130,8 +142,9 @@ def _slots(estimate: str, factor: float | None, number: int, seeds: int) -> Slot
         over_ideal=mean(shares),
         target=(_CALLED if calls else _POLLED)[number],
         reads_a_task=mean(provider.reads / _ROWS for provider in providers),
-        requests=mean(len(provider.read_at) for provider in providers),
-        requests_before=_REQUESTS_BEFORE[estimate][number],
+        reads=mean(len(provider.read_at) for provider in providers),
+        reads_before=_READS_BEFORE[estimate][number],
+        others=2 * _ROWS,
         closest_s=min(provider.closest_s for provider in providers),
     )
 
