@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 _IN_A_SET = 50_000
 """So few are looked at without loading numpy, which takes a tenth of a second."""
-_MOST = 2_000_000
+_MOST = 1_500_000
 """Of so many rows the numbers are kept: 16 MB a million, while they are looked at, too."""
 
 
