@@ -14,7 +14,8 @@ class Spent:
     """Adds to `Tally.credits` what an attempt has cost once it has ended; `note` is told every fact on disk.
 
     A provider may name the price when it takes a request, or in the end only: the last word counts. Those
-    that failed are refunded, unless the answer to their request names what it has cost all the same.
+    that failed are refunded, unless the answer to their request names what it has cost all the same. While a
+    job is looked into each of its rows has an equal share; in the end, as in the state, those that count.
     """
 
     def __init__(self, tally: Tally) -> None:
@@ -27,12 +28,13 @@ class Spent:
         """Attempts whose answer is a file, which may say nothing of them."""
         self._billed: set[int] = set()
         """Those of them of which the provider has said what they cost, whatever becomes of the rows."""
+        self._expired: dict[int, float] = {}
+        """What is counted for attempts of earlier runs that had expired, and may come after all."""
 
     def resume(self, known: OpenAttempt) -> None:
         """An attempt of an earlier run; one that had expired is counted already."""
-        if known.phase is Phase.EXPIRED:
-            return
-        self._costs[known.attempt] = known.credits
+        costs = self._expired if known.phase is Phase.EXPIRED else self._costs
+        costs[known.attempt] = known.credits
         if known.kind is not Kind.TASK:
             self._filed.add(known.attempt)
         if known.is_billed:
@@ -42,6 +44,9 @@ class Spent:
 
     def note(self, fact: Fact) -> None:
         """Reckon with one fact."""
+        if isinstance(fact, facts.Ready) and fact.attempt in self._expired:
+            self._costs[fact.attempt] = self._expired.pop(fact.attempt)
+            self._tally.credits -= self._costs[fact.attempt]
         match fact:
             case facts.Intent():
                 self._costs[fact.attempt] = 0.0

@@ -10,7 +10,7 @@ from typing import Any
 from nanobanana_batch.file_names import ANSWERS, is_answer_path
 from nanobanana_batch.model import Kind
 from nanobanana_batch.state.lifecycle import ImagePhase, Phase, in_sql
-from nanobanana_batch.state.prices import ATTEMPTS, SHARE, SHARES
+from nanobanana_batch.state.prices import ATTEMPTS, SHARE, shares_in
 from nanobanana_batch.state.soundness import names_what_no_run_names, refuse_ways_out, texts, understood
 
 Named = Callable[..., Iterable[dict[str, Any]]]
@@ -90,8 +90,12 @@ WHERE attempts.phase = ? AND attempts.phase != '{Phase.SAVED}'
   AND (attempts.phase NOT IN ({in_sql({Phase.NOT_SENT, Phase.EXPIRED})}) OR rows.attempt = attempts.attempt)
 """
 _RESTS = "rows.position IS NULL AND requests.rests_since IS NOT NULL"
+_OPEN_JOBS = f"""
+SELECT DISTINCT attempts.request AS request FROM attempts JOIN requests USING (request)
+WHERE attempts.phase = ? AND attempts.phase != '{Phase.SAVED}' AND requests.kind = '{Kind.JOB}'
+"""
 _OPEN = f"""
-{SHARES}
+{shares_in(_OPEN_JOBS)}
 SELECT attempts.attempt, attempts.request, attempts.name, attempts.row, attempts.number, rows.row_key,
        rows.id, json_extract(rows.request, '$.model') AS model,
        json_extract(rows.request, '$.resolution') AS resolution, rows.stem, attempts.phase, rows.position,
@@ -126,7 +130,7 @@ def open_attempts(read: Named, phase: Phase) -> list[OpenAttempt]:
     Raises:
         StateFailed: one of them is damaged.
     """
-    found = read(_OPEN, phase)
+    found = read(_OPEN, phase, phase)
     with understood("attempts"):
         return [_open_attempt(known) for known in found]
 

@@ -82,8 +82,10 @@ def _counts(one: str, kind: str) -> str:
     )
 
 
-SHARES = f"""
-WITH jobs AS MATERIALIZED (SELECT DISTINCT request FROM attempts WHERE request != attempt),
+def shares_in(jobs: str) -> str:
+    """What begins a query that asks for shares in these requests, which are a query of their own."""
+    return f"""
+WITH jobs AS MATERIALIZED ({jobs}),
 shares AS MATERIALIZED (
     SELECT jobs.request AS request, sum({_counts("one", "''")}) AS counting, count(*) AS of_all,
            min(iif({_counts("one", "''")}, one.attempt, NULL)) AS first
@@ -92,7 +94,10 @@ shares AS MATERIALIZED (
     GROUP BY 1
 )
 """
-"""Of a job it is known what all of its rows cost. Stands at the beginning of a query that asks for shares."""
+
+
+SHARES = shares_in("SELECT DISTINCT request FROM attempts WHERE request != attempt")
+"""The same for all jobs: of one it is known what all of its rows cost."""
 
 
 @dataclass(frozen=True, slots=True)

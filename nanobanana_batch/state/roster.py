@@ -115,12 +115,8 @@ class Roster:
         Raises:
             BadSurroundings: there is no room for them.
         """
-        try:
+        with _kept_in_a_temporary_file():
             self._add_all(drafts, problems)
-        except sqlite3.Error as error:
-            hint = "Free some space there, or set TMPDIR to a folder on another disk."
-            message = f"The rows cannot be kept in a temporary file ({error}); nothing was sent."
-            raise BadSurroundings(message, hint=hint) from error
 
     def _add_all(self, drafts: Iterable[Draft | PlainDrafts], problems: ProblemLog) -> None:
         self._db.execute("BEGIN")
@@ -135,7 +131,8 @@ class Roster:
                 self._add_plain(draft)
         self._add(single)
         self._write_kinds()
-        self._may_repeat = any(self._has_repeats(column) for column in _NUMBERED)
+        repeats = {column: self._has_repeats(column) for column in _NUMBERED}
+        self._may_repeat = any(repeats.values())
         if self._may_repeat:
             for column in _NUMBERED:
                 self._index(column)
@@ -400,7 +397,13 @@ class Roster:
         self._digest.update("\0".join((*parts, "")).encode())
 
     def _index(self, column: str) -> None:
-        self._db.execute(_INDEX.format(column=column))
+        """Make it, where it is not there.
+
+        Raises:
+            BadSurroundings: there is no room for it.
+        """
+        with _kept_in_a_temporary_file():
+            self._db.execute(_INDEX.format(column=column))
 
     def _has_repeats(self, column: str) -> bool:
         found = self._numbers[column].take_repeats()
@@ -409,6 +412,16 @@ class Roster:
         self._index(column)
         query = f"SELECT 1 FROM roster GROUP BY {column} HAVING count(*) > 1 LIMIT 1"
         return self._db.execute(query).fetchone() is not None
+
+
+@contextmanager
+def _kept_in_a_temporary_file() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        hint = "Free some space there, or set TMPDIR to a folder on another disk."
+        message = f"The rows cannot be kept in a temporary file ({error}); nothing was sent."
+        raise BadSurroundings(message, hint=hint) from error
 
 
 def _source_of_id(draft: Draft) -> int:

@@ -45,7 +45,7 @@ from nanobanana_batch.state.soundness import (
     refuse_ways_out,
     understood,
 )
-from nanobanana_batch.state.taking import begin_with, take
+from nanobanana_batch.state.taking import WITHOUT_LOG, begin_with, take
 from nanobanana_batch.state.twins import HAS_TWINS, Twins, legacy_twins
 from nanobanana_batch.state.uploads import Uploads
 from nanobanana_batch.state.writers import WRITERS, without_case
@@ -195,7 +195,8 @@ class Store:
             is_new = not os.path.lexists(path)
             if is_new:
                 is_untold = witness is None or witness.told() is None
-                _create(path, begins_with if is_untold else None)
+                with _as_state_failure(path, _NONE_YET):
+                    _create(path, begins_with if is_untold else None)
             self._db, is_checked = _connect(path, is_checked_later=is_checked_later or is_new)
             self._is_checked = is_checked or is_new
             self._reads = _connect_to_read(path)
@@ -510,6 +511,8 @@ class Store:
 
 
 _HEADER_BYTES = 100
+_NONE_YET = "Nothing was sent, and there is no state yet: look at the disk, and begin again."
+_LOOK_THERE = "Look what else works on this folder, and begin again."
 _KEEP_IT = "Nothing more was sent. Check the disk; keep the file, it knows what was paid for."
 _LOG_BYTES = 1 << 26
 """To which the write-ahead log shrinks again after a large manifest was taken."""
@@ -519,20 +522,31 @@ def _create(path: Path, first: Taken | None) -> None:
     """Make the file whole under another name first, so that an empty one is known to be damaged.
 
     As long as it has no name nobody reads it, so that the rows of its first manifest are written there once,
-    and not into a log before that.
+    and not into a log before that. It is synced by a descriptor that was there before anything was written:
+    a disk may tell a later one nothing of what it could not keep.
+
+    Raises:
+        StateFailed: there is a state meanwhile, or somebody else has made that file anew.
     """
     new = path.with_name(f".{path.name}.new")
     _delete(new)
-    os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    made = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with closing(sqlite3.connect(new, isolation_level=None)) as db:
+            for setting in WITHOUT_LOG:
+                db.execute(f"PRAGMA {setting}")
             bring_up_to_date(db)
         if first is not None:
             begin_with(first.roster, new, first.known | first.origin)
+        os.fsync(made)
+        if os.path.lexists(path) or not os.path.samestat(os.fstat(made), os.lstat(new)):
+            raise StateFailed(f"Somebody else has made {path} just now; nothing was sent.", hint=_LOOK_THERE)
+        os.replace(new, path)
     except BaseException:
         _delete(new)  # the disk may be full of it
         raise
-    os.replace(new, path)
+    finally:
+        os.close(made)
 
 
 def _delete(new: Path) -> None:
@@ -584,13 +598,13 @@ def _refuse_damage(db: sqlite3.Connection, path: Path) -> None:
 
 
 @contextmanager
-def _as_state_failure(path: Path) -> Iterator[None]:
+def _as_state_failure(path: Path, hint: str = _KEEP_IT) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
-        raise StateFailed(f"The state file {path} cannot be used: {error}.", hint=_KEEP_IT) from error
+        raise StateFailed(f"The state file {path} cannot be used: {error}.", hint=hint) from error
     except UnicodeDecodeError as error:
-        raise unusable(path, error, _KEEP_IT) from error
+        raise unusable(path, error, hint) from error
 
 
 def _row_to_send(found: Sequence[Any]) -> RowToSend:

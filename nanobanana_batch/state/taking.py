@@ -7,7 +7,6 @@ file that nobody knows yet is written once and synced at its end, with neither a
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -39,6 +38,8 @@ _TWINS = (
     "DELETE FROM state.twins WHERE NOT EXISTS (SELECT 1 FROM state.rows WHERE rows.row_key = twins.row_key)",
     "INSERT OR IGNORE INTO state.twins SELECT row_key, base_key FROM main.roster WHERE base_key IS NOT NULL",
 )
+WITHOUT_LOG = ("journal_mode = OFF", "synchronous = OFF")
+"""How a file is written that is synced whole in the end, and not used before."""
 # Those of places grow at their end while rows come in order, and that of file names stays empty.
 _INDEXES = """
 SELECT name, sql FROM state.sqlite_master WHERE type = 'index' AND tbl_name = 'rows' AND sql IS NOT NULL
@@ -59,14 +60,12 @@ def take(roster: Roster, state: Path, known: Mapping[str, str]) -> None:
 def begin_with(roster: Roster, new: Path, known: Mapping[str, str]) -> None:
     """The same for a file of empty tables that has no name yet by which a state is known.
 
-    Where it fails the file is good for nothing, and has to be deleted.
+    Who has made that file syncs it. Where this fails the file is good for nothing, and has to be deleted.
     """
     with roster.beside(new) as db:
-        for setting in ("journal_mode = OFF", "synchronous = OFF"):
+        for setting in WITHOUT_LOG:
             db.execute(f"PRAGMA state.{setting}")
         _take(db, known)
-    with new.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def _take(db: sqlite3.Connection, known: Mapping[str, str]) -> None:

@@ -53,3 +53,20 @@ def test_a_price_of_an_earlier_run_is_told_when_its_image_is_there(tmp_path: Pat
     assert (it.tally.completed, it.tally.credits) == (0, 0.0)
     it.run()
     assert (it.tally.completed, it.tally.credits) == (3, 9.0)
+
+
+@pytest.mark.parametrize("in_the_end", [5.0, None], ids=["at another price", "at the same price"])
+def test_what_had_expired_and_comes_after_all_is_counted_once(
+    tmp_path: Path, in_the_end: float | None
+) -> None:
+    """It was counted as it expired, and the price that is named with its image is the last word."""
+    provider = _Names(at_first=3.0)
+    provider.on_read = lambda n, task: {"id": task.id, "status": "expired"}
+    it = night(tmp_path, provider, 2)
+    it.run()
+    assert (it.tally.expired, it.tally.credits) == (2, 6.0)
+    provider.on_read, provider.in_the_end = lambda n, task: None, in_the_end
+    for task in provider.tasks.values():
+        task.done_at = 0.0
+    it.run()
+    assert (it.tally.completed, it.tally.credits) == (2, 2 * (in_the_end or 3.0))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import ExitStack
+import sqlite3
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,21 @@ def test_counts_credits_and_statuses(tmp_path: Path) -> None:
     assert (first.path, first.width, first.height, first.size_bytes) == (IMAGE.path, 9, 5, 100)
     assert (first.sha256, first.credits, first.task_id) == (IMAGE.sha256, 2.5, "t1")
     assert (first.id, first.request, first.variables) == ("row-0", Request("model-a", "0"), {"n": "0"})
+
+
+def test_a_row_that_no_manifest_has_counts_as_nothing(tmp_path: Path) -> None:
+    """A state that was made of a journal may have one of which nobody knows that it was sent."""
+    path = tmp_path / "state.sqlite3"
+    store = Store(path)
+    take(store, drafts("a", "b", "c"))
+    store.apply([intent(1)])
+    store.close()
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE rows SET position = NULL WHERE row = 3")
+    with open_reader(path) as reader:
+        counts = reader.counts()
+        assert counts == reader.counts(Scope(before=99))
+    assert (counts[RowStatus.PENDING], sum(counts.values())) == (1, 2)
 
 
 def test_images_with_the_same_bytes_name_the_first_of_them(tmp_path: Path) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from array import array
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nanobanana_batch.errors import BadSurroundings
 from nanobanana_batch.manifest import derive_id, fold_id
 from nanobanana_batch.model import Draft, Request
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state import repeats
+from nanobanana_batch.state import roster as rosters
 from nanobanana_batch.state.repeats import Numbers
 from nanobanana_batch.state.roster import Roster
 
@@ -20,6 +22,7 @@ NUMBERS = st.lists(st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(-2, 2
 
 @pytest.mark.parametrize("in_a_set", [0, 3, 1000], ids=["sorted", "some sorted", "in a set"])
 @given(parts=NUMBERS)
+@settings(deadline=None)
 def test_two_that_are_the_same_are_found(parts: list[list[int]], in_a_set: int) -> None:
     """In whatever parts they come, and in whichever way they are looked at."""
     with pytest.MonkeyPatch.context() as patch:
@@ -73,3 +76,14 @@ def test_rows_are_found_by_id_while_they_are_walked_through() -> None:
         assert [row.position for row in walk] == list(range(1, 2500))
         assert sorted(row.position for row in roster.shuffled()) == list(range(2500))
         assert roster.find("row 2500") is None
+
+
+def test_an_index_for_which_there_is_no_room_is_told_as_the_temporary_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is not the state's disk that is full."""
+    with Roster(derive_id, fold_id) as roster:
+        roster.add_all([Draft("m:1", Request("m", "a"))], ProblemLog())
+        monkeypatch.setattr(rosters, "_INDEX", "CREATE INDEX no_room ON nothing ({column})")
+        with pytest.raises(BadSurroundings, match="temporary file"):
+            roster.find("a")

@@ -7,7 +7,7 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -431,3 +431,41 @@ def test_a_new_state_is_on_disk_before_it_has_its_name(
     path = tmp_path / "state.sqlite3"
     begun_with(path, many(3)).close()
     assert done[:2] == [str(path.with_name(f".{path.name}.new")), f"named {path}"]
+
+
+def _another_file(path: Path) -> None:
+    path.write_bytes(b"somebody's")
+
+
+def _another_made_anew(path: Path) -> None:
+    new = path.with_name(f".{path.name}.new")
+    new.unlink()
+    new.write_bytes(b"half of another one")
+
+
+@pytest.mark.parametrize("meanwhile", [_another_file, _another_made_anew])
+def test_what_somebody_else_makes_meanwhile_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[Path], None]
+) -> None:
+    """On a disk on which locks hold nobody back; and no half state gets the name of a whole one."""
+    path = tmp_path / "state.sqlite3"
+    monkeypatch.setattr(os, "fsync", lambda fd: meanwhile(path))
+    with pytest.raises(StateFailed, match="Somebody else") as failed:
+        begun_with(path, many(3))
+    assert "look" in failed.value.hint.lower()
+    assert not path.exists() or path.read_bytes() == b"somebody's"
+
+
+def test_a_disk_that_keeps_no_state_is_told_without_one_to_keep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is none yet, and nothing was sent."""
+
+    def fails(fd: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fails)
+    with pytest.raises(StateFailed, match="No space left") as failed:
+        begun_with(tmp_path / "state.sqlite3", many(3))
+    assert "there is no state yet" in failed.value.hint
+    assert list(tmp_path.iterdir()) == []
