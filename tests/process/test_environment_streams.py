@@ -210,6 +210,15 @@ def test_what_was_asked_for_and_cannot_be_written_is_a_failed_command(
     made.is_clean(end)
 
 
+def test_a_manifest_from_a_standard_input_that_is_closed_is_wrong_usage(made: Place) -> None:
+    """As under a scheduler that starts programs without one: said in a sentence, with what to do."""
+    end = ended(made.start(("plan", "-", "--out", "elsewhere", "--provider", "quick.yaml"), redirects="<&-"))
+    assert end.code == 2, end
+    assert end.err.startswith("nanobanana-batch: Standard input is closed; a manifest was expected there.")
+    assert len(end.err.splitlines()) == 1
+    made.is_clean(end)
+
+
 @pytest.mark.parametrize("words", [ASKED[0], ASKED[3], ASKED[5]], ids=lambda words: words[0])
 def test_a_reader_that_has_seen_enough_is_told_nothing(made: Place, words: tuple[str, ...]) -> None:
     """`plan ... | head -3` is no trouble worth a word; and no complaint of the interpreter at its end."""
