@@ -47,6 +47,7 @@ class Exported:
     left_out: dict[str, int]
     """By reason."""
     picture_bytes: int
+    """Of the pictures that were chosen, as they were saved."""
     is_new: bool
     """False: it was there already, with all of this, and nothing was written."""
     is_dry_run: bool = False
@@ -55,6 +56,8 @@ class Exported:
     """Pictures into which nothing was written, by reason; they are in the export as they are."""
     pushed: Pushed | None = None
     """What went to the Hub, or would; None: nothing was to."""
+    holds_pictures: bool = True
+    """False: it only tells of them, as a table does, or shows them small."""
     remarks: tuple[str, ...] = ()
     """Of values of `where` that nothing has: probably a slip."""
 
@@ -139,6 +142,7 @@ def _exported(asked: _Asked, chosen: Chosen, samples: Samples) -> Exported:
         pushed=pushed,
         copied_instead_of_linked=place.copied_instead if place else 0,
         not_embedded=dict(samples.tally.not_embedded),
+        holds_pictures=asked.holds_pictures,
     )
 
 

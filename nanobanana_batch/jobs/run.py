@@ -40,7 +40,7 @@ from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.scope import Scope
 from nanobanana_batch.state.shards import Shard
 from nanobanana_batch.state.store import Taken
-from nanobanana_batch.wording import amount, money_text
+from nanobanana_batch.wording import amount, with_money
 
 if TYPE_CHECKING:
     from nanobanana_batch.engine.settings import Settings
@@ -300,8 +300,7 @@ def _too_dear(cost: Cost | None, limit: float | None) -> str:
 
 
 def _estimate(cost: Cost) -> str:
-    money = money_text(cost.credits, cost.credits_per_usd)
-    credits = f"{amount(cost.credits)} credits" + (f" ({money})" if money else "")
+    credits = with_money(f"{amount(cost.credits)} credits", cost.credits, cost.credits_per_usd)
     if cost.by_earlier:
         return f"{credits}, as you paid in another folder on {cost.earlier_day}"
     return credits + (f", at most, by the price list of {cost.list_day}" if cost.by_list else "")
