@@ -10,7 +10,7 @@ from nanobanana_batch.errors import FolderRefused, ProfileError
 from nanobanana_batch.files.folder import Folder
 from nanobanana_batch.jobs.connection import CONNECTION, LAST, Connection, is_built_in, price_book, remembered
 from nanobanana_batch.pricing.book import PriceBook
-from nanobanana_batch.provider_names import CREDITS_PER_USD
+from nanobanana_batch.provider_names import credits_per_usd
 from nanobanana_batch.results import Standing, standing
 from nanobanana_batch.state.reader import Reader, open_reader
 from nanobanana_batch.state.scope import EVERY_ROW
@@ -40,7 +40,7 @@ def priced_standing(folder: Folder, now: Connection = _LAST, *, verify: bool = F
         connection = _last_connection(reader, now)
         rows = reader.to_pay(EVERY_ROW, defaults.MAX_ATTEMPTS) if found.rows <= _MOST_ROWS else None
         if not rows and (connection is None or is_built_in(connection.provider)):
-            money = _Money(CREDITS_PER_USD.get(connection.provider) if connection else None)
+            money = _Money(credits_per_usd(connection.provider) if connection else None)
         else:
             money = _priced(reader, connection, rows)
     return replace(
