@@ -114,10 +114,10 @@ def test_a_reader_of_its_first_line_gets_a_short_answer_whole(monkeypatch: pytes
             return len(writes[-1])
 
     audit = Audit("out", Totals(1, 1, 1, 1, 4.0, 4.0, 0.0), (Finding("a", "b", "", "d"),) * 20, None)
-    for told in (lambda: show_lines(audit_lines(audit)), lambda: show_pieces(json_pieces(audit))):
+    for show_all, told in ((show_lines, audit_lines(audit)), (show_pieces, json_pieces(audit))):
         writes.clear()
         monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BufferedWriter(Pipe())))
-        told()
+        show_all(told)
         assert (len(writes), writes[0][-1:]) == (1, b"\n")
 
 

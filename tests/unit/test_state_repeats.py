@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanobanana_batch.manifest import derive_id, fold_id
@@ -19,6 +19,7 @@ NUMBERS = st.lists(st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(-2, 2
 
 
 @pytest.mark.parametrize("in_a_set", [0, 3, 1000], ids=["sorted", "some sorted", "in a set"])
+@settings(deadline=None)
 @given(parts=NUMBERS)
 def test_two_that_are_the_same_are_found(parts: list[list[int]], in_a_set: int) -> None:
     """In whatever parts they come, and in whichever way they are looked at."""
