@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 BUILT_IN = ("evolink", "foxapi", "unified", "local", "local-unified")
 """The profiles that came with the program."""
-CREDITS_PER_USD = {"evolink": 68.0}
-"""What these say of it, as far as they do: `status` is asked often, and profiles take long to read."""
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_PROFILES = Path(__file__).parent / "providers" / "profiles"
+_CREDITS_PER_USD = re.compile(r"^credits_per_usd: +([0-9.]+)", re.MULTILINE)
+
+
+def credits_per_usd(name: str) -> float | None:
+    """What a profile that came with the program says of it itself; None: nothing.
+
+    Read as a text: `status` is asked often, and what reads profiles takes longer to load than the rest of it.
+    """
+    found = _CREDITS_PER_USD.search((_PROFILES / f"{name}.yaml").read_text(encoding="utf-8"))
+    return float(found[1]) if found else None
 
 
 def is_practice(name: str) -> bool:

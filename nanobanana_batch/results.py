@@ -108,6 +108,8 @@ class Standing:
     """None: what a credit costs is not known."""
     left: Cost | None = None
     """What the rows will cost that a run would still pay for; None: there are none, or they are too many."""
+    is_left_free: bool = False
+    """What is left are placeholders, drawn on this machine: nobody pays for them."""
     files: Files = field(default_factory=Files)
     """Images whose files are not as they were saved; a row whose file is gone counts as running."""
     asked: Mapping[str, int] | None = None

@@ -98,6 +98,12 @@ def priced(credits: float, credits_per_usd: float | None) -> str:
     return ", ".join(filter(None, [f"{amount(credits)} credits", money_text(credits, credits_per_usd)]))
 
 
+def with_money(told: str, credits: float, credits_per_usd: float | None) -> str:
+    """What is told of credits, with the money in brackets where that is known: 96 credits ($1.41)."""
+    money = money_text(credits, credits_per_usd)
+    return f"{told} ({money})" if money else told
+
+
 def duration_text(seconds: float) -> str:
     """A length of time as a person says it: 45 s, 12 min, 7 h 58 min."""
     minutes = round(max(seconds, 0.0) / 60)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 from nanobanana_batch.api.cells import NoCell, plain
 from nanobanana_batch.errors import Problem, UsageError
 from nanobanana_batch.file_names import id_fault
+from nanobanana_batch.files.temporary_file import temporary_file
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.wording import shown
 
@@ -69,7 +69,7 @@ def given_manifest(manifest: Manifest, name: str | None, *, has_place: bool) -> 
     called = name or _CALLED
     with ExitStack() as files:
         with _kept():
-            spool_file = files.enter_context(tempfile.NamedTemporaryFile(prefix="nanobanana-batch-"))
+            spool_file = files.enter_context(temporary_file())
         _write(_rows_of(manifest), called, spool_file)
         with _kept():
             spool_file.flush()

@@ -19,9 +19,8 @@ def exported_text(done: Exported) -> str:
         if done.is_new
         else "there already, and up to date"
     )
-    lines = [
-        f"{done.path}: {counted(done.samples, 'sample')} {did} ({bytes_text(done.picture_bytes)} of images)"
-    ]
+    held = f" ({bytes_text(done.picture_bytes)} of images)" if done.holds_pictures else ""
+    lines = [f"{done.path}: {counted(done.samples, 'sample')} {did}{held}"]
     if len(done.splits) > 1:
         lines.append("  " + ", ".join(f"{name}: {count:,}" for name, count in done.splits.items()))
     lines += [f"  left out: {count:,} {why}" for why, count in done.left_out.items()]

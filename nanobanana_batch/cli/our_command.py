@@ -11,6 +11,7 @@ from nanobanana_batch.cli.headings import OTHER, headings
 from nanobanana_batch.cli.our_program import OurContext, write_examples
 from nanobanana_batch.cli.show import show
 from nanobanana_batch.cli.streams import quiet_libraries
+from nanobanana_batch.wording import closest, did_you_mean
 
 if TYPE_CHECKING:
     Records = list[tuple[str, str]]
@@ -27,6 +28,18 @@ class OurCommand(click.Command):
         super().__init__(*args, **attributes)
         if any(isinstance(param, click.Option) for param in self.params):
             self.params.append(config_option())
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Of a word that is no option a near one is named; click takes one for near that is not."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            known = [word for param in self.get_params(ctx) for word in (*param.opts, *param.secondary_opts)]
+            bare = {word.lstrip("-"): word for word in known if word.startswith("--")}
+            meant = bare.get(closest(error.option_name.lstrip("-"), bare))
+            raise click.UsageError(
+                f"No such option {error.option_name!r}. {did_you_mean(meant)}".rstrip(), ctx
+            ) from error
 
     def invoke(self, ctx: click.Context) -> Any:
         """What a file decides of what is paid for is said before anything else."""

@@ -9,6 +9,7 @@ import click
 from nanobanana_batch.cli.dress import width_of
 from nanobanana_batch.cli.examples import examples
 from nanobanana_batch.cli.listing import LISTED
+from nanobanana_batch.wording import closest, did_you_mean
 
 _WIDTH, _LEAST_WIDTH = 80, 50
 """Of a page where nobody says how wide the screen is; and on the narrowest."""
@@ -28,6 +29,16 @@ class OurProgram(click.Group):
     """All commands together, in the order in which a person needs them."""
 
     context_class = OurContext
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Of a word that is no command a near one is named; click takes one for near that is not."""
+        word = args[0]
+        if word in self.commands or word.startswith("-") or ctx.resilient_parsing:
+            return super().resolve_command(ctx, args)
+        meant = did_you_mean(closest(word, self.commands))
+        raise click.UsageError(f"No such command {word!r}. {meant}".rstrip(), ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """As they were added."""

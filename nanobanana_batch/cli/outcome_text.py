@@ -11,7 +11,7 @@ from nanobanana_batch.cli.text import NARROWEST
 from nanobanana_batch.commands import FolderCommands
 from nanobanana_batch.files.standing import sentences
 from nanobanana_batch.visible import visible_line
-from nanobanana_batch.wording import amount, counted, cut, duration_text, money_text, priced
+from nanobanana_batch.wording import amount, counted, cut, duration_text, priced, with_money
 
 if TYPE_CHECKING:
     from nanobanana_batch.collection.rated import Rated
@@ -61,7 +61,7 @@ def _paid_lines(outcome: Outcome, counts: Mapping[str, int]) -> list[str]:
     """What was paid, and what is paid for and still to come."""
     lines = []
     if outcome.credits_used:
-        used = _beside(outcome.credits_used, outcome.credits_per_usd)
+        used = with_money(amount(outcome.credits_used), outcome.credits_used, outcome.credits_per_usd)
         free = " (placeholders: nobody pays for them)" if outcome.is_free else ""
         lines.append(f"Credits used in this folder so far: {used}{free}")
     if awaited := _awaited(counts):
@@ -194,7 +194,8 @@ def _projection_lines(outcome: Outcome) -> list[str]:
     lines.append(f"  left     {counted(found.rows_left, 'row')}")
     if not found.rows_left:
         return lines
-    lines += [f"  cost     {cost_text(found.cost)}", f"  time     {how_long_text(found.duration)}"]
+    lines.append(f"  cost     {cost_text(found.cost, is_free=outcome.is_free)}")
+    lines.append(f"  time     {how_long_text(found.duration)}")
     return [*lines, "The same command without --pilot makes them."]
 
 
@@ -221,13 +222,14 @@ def standing_text(standing: Standing) -> str:
         "perhaps": standing.credits_unknown,
     }
     shown = [
-        f"{name}: {_beside(sum_, standing.credits_per_usd)}"
+        f"{name}: {with_money(amount(sum_), sum_, standing.credits_per_usd)}"
         for name, sum_ in credits.items()
         if sum_ or name in ("used", "reserved")
     ]
     lines.append(f"  credits {', '.join(shown)}")
     if standing.left is not None:
-        lines.append(f"  left to pay: {cost_text(standing.left)}")
+        free = "; nobody pays for placeholders" if standing.is_left_free and standing.left.credits else ""
+        lines.append(f"  left to pay: {cost_text(standing.left, is_free=standing.is_left_free)}{free}")
     if standing.ratings is not None:
         lines.append(f"  {_rated_text(standing.ratings)}")
     commands = FolderCommands(standing.folder)
@@ -277,12 +279,6 @@ def _live_lines(live: Live | None) -> list[str]:
         return [f"  It has said nothing for {duration_text(silent_s)}: it may be held (Ctrl-Z), or stuck."]
     width = max(shutil.get_terminal_size((110, 24)).columns - 5, NARROWEST)
     return [f"    {line}" for line in block(live, width)]
-
-
-def _beside(credits: float, credits_per_usd: float | None) -> str:
-    """An amount of credits whose noun is told already, with the money in brackets."""
-    money = money_text(credits, credits_per_usd)
-    return f"{amount(credits)} ({money})" if money else amount(credits)
 
 
 def _several(counts: Mapping[str, int]) -> str:

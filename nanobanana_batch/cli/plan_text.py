@@ -114,8 +114,10 @@ def body_text(request: PlannedRequest) -> str:
     return as_json(request.body)
 
 
-def cost_text(cost: Cost) -> str:
-    """What rows will cost, and where that is known from."""
+def cost_text(cost: Cost, *, is_free: bool = False) -> str:
+    """What rows will cost, and where that is known from; `is_free`: nobody pays for them."""
+    if is_free and not cost.credits:
+        return _FREE
     rows = cost.by_replies + cost.by_profile + cost.by_list + cost.by_earlier + cost.unpriced
     if rows == cost.unpriced:
         return "unknown: no price is told before the first reply" if rows else "nothing"
@@ -219,7 +221,7 @@ def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
         yield "uploads", _uploads_text(plan.uploads)
     yield "ratios", _several(plan.aspect_ratios) if set(plan.aspect_ratios) != {"-"} else ""
     if plan.pilot:
-        yield plan.pilot.by, _pilot_text(plan.pilot)
+        yield plan.pilot.by, _pilot_text(plan.pilot, is_free=plan.is_free)
     yield "cost", _cost_of(plan)
     yield (
         "spent",
@@ -263,17 +265,16 @@ def _picked_text(picked: Picked) -> str:
     return f"{picked.detail}: {picked.taken:,} of {counted(picked.of, 'completed row')}"
 
 
-def _pilot_text(pilot: PlannedPilot) -> str:
+def _pilot_text(pilot: PlannedPilot, *, is_free: bool) -> str:
     """Which rows, and what they cost."""
-    cost = f": {cost_text(pilot.cost)}" if pilot.to_submit else ""
+    cost = f": {cost_text(pilot.cost, is_free=is_free)}" if pilot.to_submit else ""
     return f"{pilot.text}\n{pilot.to_submit:,} to pay for{cost}"
 
 
 def _cost_of(plan: Plan) -> str:
-    if plan.is_free and not plan.cost.credits:
-        return _FREE
-    text = cost_text(plan.cost)
-    if plan.cost.unpriced and plan.is_expanded and plan.rows > _PILOT and plan.pilot is None:
+    text = cost_text(plan.cost, is_free=plan.is_free)
+    is_unknown = plan.cost.unpriced and text != _FREE
+    if is_unknown and plan.is_expanded and plan.rows > _PILOT and plan.pilot is None:
         text += f"; a run with --pilot {_PILOT} tells"
     return text
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from itertools import islice
+from itertools import chain, islice
 from typing import TextIO
 
 import click
@@ -42,11 +42,13 @@ def show_lines(lines: Iterable[str]) -> None:
 
 
 def show_pieces(pieces: Iterable[str]) -> None:
-    """Write what pieces make together, each of whole texts, as it is: for programs."""
-    coming = iter(pieces)
+    """Write what pieces make together, each of whole texts, as it is: for programs.
+
+    The end of the last line comes with what is before it: who has read that (`head -1`) may be gone.
+    """
+    coming = chain(pieces, "\n")
     while some := list(islice(coming, _AT_ONCE)):
         click.echo(visible("".join(some)), nl=False)
-    click.echo()
 
 
 def show_as_is(text: str) -> None:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from nanobanana_batch.collection.entries import Collection, Entry, Picture
 from nanobanana_batch.collection.lineage import Lineage
 from nanobanana_batch.collection.selection import Selection
+from nanobanana_batch.exports.chosen import Chosen, Spool
 from nanobanana_batch.exports.columns import Column
 from nanobanana_batch.exports.format import Format, Takes, Wants
 from nanobanana_batch.exports.keys import Keys
 from nanobanana_batch.exports.leaving_out import Why
 from nanobanana_batch.exports.options import Options
 from nanobanana_batch.exports.sample import Sample
-from nanobanana_batch.exports.samples import Spool
 from nanobanana_batch.exports.split import Groups
 from nanobanana_batch.exports.tally import Tally
 from nanobanana_batch.exports.watch import Watch
@@ -29,18 +28,6 @@ _UNFIT = {
     Stands.NOT_A_FILE: Why.UNREADABLE,
     Stands.UNREADABLE: Why.UNREADABLE,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """What was chosen."""
-
-    sides: bytes
-    """Of each sample, as a number among the parts."""
-    plan: str
-    """A hash of all that is to be in the export: the same plan makes the same bytes."""
-    placeholders: int
-    picture_bytes: int
 
 
 def choose(
@@ -77,7 +64,7 @@ def choose(
         plan.update(f"{why.name}={left};".encode())
     shares = [share for _, share in options.split]
     sides = groups.sides(shares, options.seed) if options.split else bytes(count)
-    return Chosen(sides, plan.hexdigest(), placeholders, size)
+    return Chosen(spool, options.splits, sides, plan.hexdigest(), placeholders, size)
 
 
 def _lineage(collection: Collection) -> Lineage | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import gettempdir
 
@@ -14,7 +14,8 @@ from nanobanana_batch.collection.measures import read_measures
 from nanobanana_batch.collection.selection import Selection, read_selection
 from nanobanana_batch.errors import UsageError
 from nanobanana_batch.exports.card import CARD, card
-from nanobanana_batch.exports.choosing import Chosen, choose
+from nanobanana_batch.exports.choosing import choose
+from nanobanana_batch.exports.chosen import Chosen, Spool
 from nanobanana_batch.exports.columns import Column, columns_of, table_columns_of
 from nanobanana_batch.exports.counting import CountingPlace
 from nanobanana_batch.exports.embedding import change_of
@@ -25,7 +26,7 @@ from nanobanana_batch.exports.leaving_out import Why
 from nanobanana_batch.exports.options import Options
 from nanobanana_batch.exports.place import Place
 from nanobanana_batch.exports.registry import load
-from nanobanana_batch.exports.samples import Samples, Spool
+from nanobanana_batch.exports.samples import Samples
 from nanobanana_batch.exports.tally import Tally
 from nanobanana_batch.exports.target import Target, Told, counts_of
 from nanobanana_batch.exports.watch import Nobody, Watch
@@ -46,6 +47,7 @@ class Exported:
     left_out: dict[str, int]
     """By reason."""
     picture_bytes: int
+    """Of the pictures that were chosen, as they were saved."""
     is_new: bool
     """False: it was there already, with all of this, and nothing was written."""
     is_dry_run: bool = False
@@ -54,6 +56,8 @@ class Exported:
     """Pictures into which nothing was written, by reason; they are in the export as they are."""
     pushed: Pushed | None = None
     """What went to the Hub, or would; None: nothing was to."""
+    holds_pictures: bool = True
+    """False: it only tells of them, as a table does, or shows them small."""
     remarks: tuple[str, ...] = ()
     """Of values of `where` that nothing has: probably a slip."""
 
@@ -69,32 +73,63 @@ def export(
         FolderRefused, StateFailed: a folder cannot be read.
         DiskFailed: the disk is full or refuses; the export of before is untouched.
     """
-    format, watch = load(options.format), watch or Nobody()
-    target = _place_for(format, options)
+    asked = _asked(options, dry_run=dry_run, watch=watch or Nobody())
     collection = Collection(folders)
-    columns, selection = _columns(collection, format, options), _selection(collection, options)
+    columns, selection = _columns(collection, asked), _selection(collection, options)
     tally = Tally(manifests=collection.manifests, folders=collection.names)
-    change = change_of(options, tally)
-    with closing(Spool(_spool_folder(target))) as spool:
-        chosen = choose(collection, selection, format, options, columns, spool, tally, watch)
+    with closing(Spool(_spool_folder(asked.target))) as spool:
+        chosen = choose(collection, selection, asked.format, options, columns, spool, tally, asked.watch)
         _refuse_placeholders(chosen, options)
+        _refuse_nothing(chosen, selection, options, tally)
         paths = [folder.path for folder in collection.folders]
-        samples = Samples(spool, chosen.sides, options.splits, columns, tally, watch, paths, change)
-        if not len(samples):
-            raise UsageError(
-                f"There is nothing to export{_reasons(tally)}.",
-                hint=" ".join([*selection.idle(), _what_to_look_at(options, tally)]).strip(),
-            )
-        looked = format.look(samples, options) if isinstance(format, LooksFirst) else Looked()
-        plan = f"{chosen.plan} {looked.plan}".strip()
-        is_new = not dry_run and not target.is_up_to_date(plan)
-        place = _written(samples, format, target, options, plan, tally, watch) if is_new else None
-        pushed = None
-        if options.push_to_hub and isinstance(target, Target):
-            pushed = _pushed(samples, format, target, options, plan, dry_run=dry_run)
+        samples = Samples(chosen, columns, tally, asked.watch, paths, change_of(options, tally))
+        done = _exported(asked, chosen, samples)
+    return replace(done, remarks=tuple(selection.idle()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What an export is to be, and where."""
+
+    format: Format
+    options: Options
+    target: Target | FarTarget
+    dry_run: bool
+    watch: Watch
+
+    @property
+    def holds_pictures(self) -> bool:
+        """Whether pictures go into it as they are, and not only what is told of them."""
+        return not (self.format.is_file or self.options.paths_only)
+
+
+def _asked(options: Options, *, dry_run: bool, watch: Watch) -> _Asked:
+    """What is wrong with the options, or stands there already, is told before any work."""
+    format = load(options.format)
+    refuse_unused(format, options)
+    format.check(options)
+    target = target_of(options, is_file=format.is_file, disk=Disk())
+    asked = _Asked(format, options, target, dry_run, watch)
+    if options.push_to_hub:
+        _check_push(asked)
+    target.refuse_foreign(options.as_text())
+    return asked
+
+
+def _exported(asked: _Asked, chosen: Chosen, samples: Samples) -> Exported:
+    """Written, if it is to be and is not there already, and what came of that."""
+    format, options, target = asked.format, asked.options, asked.target
+    looked = format.look(samples, options) if isinstance(format, LooksFirst) else Looked()
+    plan = f"{chosen.plan} {looked.plan}".strip()
+    is_new = not asked.dry_run and not target.is_up_to_date(plan)
+    place = _written(asked, samples, plan) if is_new else None
+    pushed = None
+    if options.push_to_hub and isinstance(target, Target):
+        pushed = _pushed(asked, target, samples, plan)
+    counts = counts_of(samples.tally)
     planned = looked.splits or {name: samples.planned(name) for name in samples.splits}
-    earlier = None if is_new or dry_run else target.told()
-    told = Told(*counts_of(tally)) if is_new else earlier or Told(planned, counts_of(tally)[1])
+    earlier = None if is_new or asked.dry_run else target.told()
+    told = Told(*counts) if is_new else earlier or Told(planned, counts[1])
     return Exported(
         path=target.shown,
         format=options.format,
@@ -103,38 +138,20 @@ def export(
         left_out=dict(told.left_out),
         picture_bytes=chosen.picture_bytes,
         is_new=is_new,
-        is_dry_run=dry_run,
+        is_dry_run=asked.dry_run,
         pushed=pushed,
         copied_instead_of_linked=place.copied_instead if place else 0,
-        not_embedded=dict(tally.not_embedded),
-        remarks=tuple(selection.idle()),
+        not_embedded=dict(samples.tally.not_embedded),
+        holds_pictures=asked.holds_pictures,
     )
 
 
-def _place_for(format: Format, options: Options) -> Target | FarTarget:
-    """Where it goes; what is wrong with the options, or stands there already, is told before any work."""
-    refuse_unused(format, options)
-    format.check(options)
-    target = target_of(options, is_file=format.is_file, disk=Disk())
-    if options.push_to_hub:
-        _check_push(format, target, options)
-    target.refuse_foreign(options.as_text())
-    return target
-
-
-def _written(
-    samples: Samples,
-    format: Format,
-    target: Target | FarTarget,
-    options: Options,
-    plan: str,
-    tally: Tally,
-    watch: Watch,
-) -> Place:
+def _written(asked: _Asked, samples: Samples, plan: str) -> Place:
     """All files of it, the card last."""
-    with target.built(options.as_text(), plan, tally) as folder:
-        place = target.place(folder, samples.change)
-        watch.begin("written", len(samples))
+    format, options, tally = asked.format, asked.options, samples.tally
+    with asked.target.built(options.as_text(), plan, tally) as folder:
+        place = asked.target.place(folder, samples.change)
+        asked.watch.begin("written", len(samples))
         layout = format.write(samples, place, options)
         if not tally.written.total():
             raise UsageError(f"No picture could be exported{_reasons(tally)}.")
@@ -143,28 +160,27 @@ def _written(
     return place
 
 
-def _pushed(
-    samples: Samples, format: Format, target: Target, options: Options, plan: str, *, dry_run: bool
-) -> Pushed:
-    if not dry_run:
+def _pushed(asked: _Asked, target: Target, samples: Samples, plan: str) -> Pushed:
+    options = asked.options
+    if not asked.dry_run:
         return push(
             target.path, options.push_to_hub, f"{counted(len(samples), 'sample')} as {options.format}"
         )
     if target.is_up_to_date(plan):
         return measured(target.path, options.push_to_hub)
     place = CountingPlace(target.path.name)
-    layout = format.write(samples, place, options)
+    layout = asked.format.write(samples, place, options)
     place.put(CARD, card(samples, options, layout or Layout()).encode())
     return Pushed(options.push_to_hub, place.files, place.bytes)
 
 
-def _columns(collection: Collection, format: Format, options: Options) -> tuple[Column, ...]:
-    make = table_columns_of if format.takes is Takes.ROWS else columns_of
+def _columns(collection: Collection, asked: _Asked) -> tuple[Column, ...]:
+    make = table_columns_of if asked.format.takes is Takes.ROWS else columns_of
     return make(
         collection.variables,
         _checks(collection),
         is_judged=any((folder.path / RATINGS_NAME).exists() for folder in collection.folders),
-        is_practice=options.practice,
+        is_practice=asked.options.practice,
         has_folders=len(collection.folders) > 1,
     )
 
@@ -180,11 +196,12 @@ def _selection(collection: Collection, options: Options) -> Selection:
     return read_selection(options.only, options.where, collection.variables, _checks(collection))
 
 
-def _check_push(format: Format, target: Target | FarTarget, options: Options) -> None:
+def _check_push(asked: _Asked) -> None:
+    options = asked.options
     check_repo(options.push_to_hub)
-    if isinstance(target, FarTarget):
+    if isinstance(asked.target, FarTarget):
         raise UsageError("--push-to-hub sends a folder of this machine.", hint="Give a path as --out.")
-    if format.is_file or options.paths_only:
+    if not asked.holds_pictures:
         what = "--paths-only" if options.paths_only else f"--format {options.format}"
         raise UsageError(f"{what} makes no data set that the Hub shows.", hint="--format parquet does.")
 
@@ -194,6 +211,14 @@ def _refuse_placeholders(chosen: Chosen, options: Options) -> None:
         raise UsageError(
             f"{chosen.placeholders:,} of the samples are placeholders, drawn by the embedded service.",
             hint="To try an export with them, add --practice: they are marked then.",
+        )
+
+
+def _refuse_nothing(chosen: Chosen, selection: Selection, options: Options, tally: Tally) -> None:
+    if not chosen.sides:
+        raise UsageError(
+            f"There is nothing to export{_reasons(tally)}.",
+            hint=" ".join([*selection.idle(), _what_to_look_at(options, tally)]).strip(),
         )
 
 

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from tempfile import gettempdir
 
 from nanobanana_batch.errors import DiskFailed
 from nanobanana_batch.files.plain import open_own
@@ -35,6 +36,14 @@ def as_disk_failure(error: OSError, doing: str) -> DiskFailed:
     return DiskFailed(
         f"The disk refused to write: {error.strerror} ({doing}).", hint="See to it, then run again."
     )
+
+
+def as_temporary_failure(error: OSError, doing: str) -> DiskFailed:
+    """The same of a temporary file, with where that is: often on another disk than what a person looks at."""
+    with suppress(OSError):  # there may be no such place at all
+        doing = f"{doing} in a temporary file in {gettempdir()}"
+    hint = "Free some space there, or set TMPDIR to a folder on another disk, and begin again."
+    return DiskFailed(as_disk_failure(error, doing).message, hint=hint)
 
 
 class Disk:

@@ -14,7 +14,7 @@ from itertools import chain, islice
 from tempfile import TemporaryFile
 from typing import Generic, TypeVar, overload
 
-from nanobanana_batch.files.disk import as_disk_failure
+from nanobanana_batch.files.disk import as_temporary_failure
 
 _MOST_IN_MEMORY = 5_000
 _AT_ONCE = 500
@@ -50,7 +50,7 @@ class _Spooled(Sequence[T], Generic[T]):
                 self._ends.append(self._ends[-1] + len(data))
                 self._count += len(some)
         except OSError as error:
-            raise as_disk_failure(error, "keeping what was found") from error
+            raise as_temporary_failure(error, "keeping what was found") from error
 
     def __len__(self) -> int:
         return self._count

@@ -79,8 +79,8 @@ def build(order: Order, progress: Progress = lambda done, total: None) -> Galler
     """Make or renew it.
 
     Raises:
-        UsageError: a folder is no output folder, nothing can be written there, the selection is none, or
-            there is too much for one file.
+        UsageError: a folder is no output folder, nothing can be written there, the selection is none or
+            takes nothing in the place of a gallery of before, or there is too much for one file.
         FolderRefused: a folder holds links or other things that no run makes.
         FolderInUse: another process builds it just now.
         StateFailed: a folder's state is gone or damaged, or of a newer version.
@@ -95,6 +95,7 @@ def build(order: Order, progress: Progress = lambda done, total: None) -> Galler
     with gallery_folder(out), Spool() as spool:
         thumbs = Thumbs(out)
         found = gather(collection, selection, out, thumbs, spool, None, progress)
+        _refuse_nothing(order, found, selection, out / INDEX_NAME)
         data = _write_data(out, found, _summary(order, collection, found))
         for name, content in pages.assets():
             _write(out / PAGE / name, content)
@@ -126,6 +127,7 @@ def _in_one_file(
                 f"One file holds at most {MOST_IN_ONE_FILE} images, and there are more.",
                 hint="Leave out --one-file, or select some with --only or --where.",
             ) from error
+        _refuse_nothing(order, found, selection, out)
         summary = {**_summary(order, collection, found), "inline": True}
         scripts = [content for _, content in data_files(_linked(found, out.parent), found.columns)]
         pictures = {
@@ -136,6 +138,15 @@ def _in_one_file(
         content = pages.one_file([call("summary", 0, summary), *scripts], pictures)
         _write(out, content)
         return _made(out, found, selection)
+
+
+def _refuse_nothing(order: Order, found: Gathered, selection: Selection, page: Path) -> None:
+    """A selection that takes nothing may be a slip, for which no gallery of before is given up."""
+    if page.exists() and not found.spool.count and (order.only or order.where):
+        raise UsageError(
+            f"There is nothing to show: no row is selected. {page} was left as it is.",
+            hint=" ".join([*selection.idle(), "Look at --only and --where."]),
+        )
 
 
 def _summary(order: Order, collection: Collection, found: Gathered) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from nanobanana_batch import defaults
@@ -10,7 +10,7 @@ from nanobanana_batch.errors import FolderRefused, ProfileError
 from nanobanana_batch.files.folder import Folder
 from nanobanana_batch.jobs.connection import CONNECTION, LAST, Connection, is_built_in, price_book, remembered
 from nanobanana_batch.pricing.book import PriceBook
-from nanobanana_batch.provider_names import CREDITS_PER_USD
+from nanobanana_batch.provider_names import credits_per_usd
 from nanobanana_batch.results import Standing, standing
 from nanobanana_batch.state.reader import Reader, open_reader
 from nanobanana_batch.state.scope import EVERY_ROW
@@ -40,10 +40,25 @@ def priced_standing(folder: Folder, now: Connection = _LAST, *, verify: bool = F
         connection = _last_connection(reader, now)
         rows = reader.to_pay(EVERY_ROW, defaults.MAX_ATTEMPTS) if found.rows <= _MOST_ROWS else None
         if not rows and (connection is None or is_built_in(connection.provider)):
-            rate, left = CREDITS_PER_USD.get(connection.provider) if connection else None, None
+            money = _Money(credits_per_usd(connection.provider) if connection else None)
         else:
-            rate, left = _priced(reader, connection, rows)
-    return replace(found, credits_per_usd=rate, left=left, live=_live(folder, found))
+            money = _priced(reader, connection, rows)
+    return replace(
+        found,
+        credits_per_usd=money.credits_per_usd,
+        left=money.left,
+        is_left_free=money.is_free,
+        live=_live(folder, found),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Money:
+    """What a provider says of it."""
+
+    credits_per_usd: float | None
+    left: Cost | None = None
+    is_free: bool = False
 
 
 def _last_connection(reader: Reader, now: Connection) -> Connection | None:
@@ -57,23 +72,25 @@ def _last_connection(reader: Reader, now: Connection) -> Connection | None:
         return None
 
 
-def _priced(
-    reader: Reader, connection: Connection | None, rows: Counter[PriceClass] | None
-) -> tuple[float | None, Cost | None]:
-    """What a dollar buys, and what these requests will cost; profiles and prices are read for it."""
+def _priced(reader: Reader, connection: Connection | None, rows: Counter[PriceClass] | None) -> _Money:
+    """With what these requests will cost; profiles and prices are read for it."""
     from nanobanana_batch.estimates import Prices, seen_by
 
-    book = PriceBook() if connection is None else _book(connection)
-    return book.credits_per_usd, Prices(seen_by(reader), book).cost(rows) if rows else None
+    book, is_free = (PriceBook(), False) if connection is None else _book(connection)
+    left = Prices(seen_by(reader), book).cost(rows) if rows else None
+    return _Money(book.credits_per_usd, left, is_free and left is not None)
 
 
-def _book(connection: Connection) -> PriceBook:
+def _book(connection: Connection) -> tuple[PriceBook, bool]:
+    """Its prices, and whether it draws placeholders on this machine."""
     from nanobanana_batch.providers.profile import load_profile
 
     try:
-        return price_book(load_profile(connection.provider), connection.base_url)
+        profile = load_profile(connection.provider)
+        book = price_book(profile, connection.base_url)
     except ProfileError:
-        return PriceBook()
+        return PriceBook(), False
+    return book, profile.embedded and connection.base_url is None
 
 
 def _live(folder: Folder, found: Standing) -> Live | None:

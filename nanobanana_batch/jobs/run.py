@@ -40,7 +40,7 @@ from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.scope import Scope
 from nanobanana_batch.state.shards import Shard
 from nanobanana_batch.state.store import Taken
-from nanobanana_batch.wording import amount, money_text
+from nanobanana_batch.wording import amount, with_money
 
 if TYPE_CHECKING:
     from nanobanana_batch.engine.settings import Settings
@@ -71,11 +71,12 @@ def run(
     """
     from nanobanana_batch.engine.signals import Signals
 
-    disk, interrupts, making = Disk(), interrupts or Signals(), Making(order)
+    disk, making = Disk(), Making(order)
     with making.noted():
         manifest = open_ordered(order)
     settings = _fitted(order, settings, tally)
-    asked = _Asked(order, manifest, _connected(order, settings), settings, tally, pilot, interrupts, link)
+    line, interrupts = _connected(order, settings), interrupts or Signals()
+    asked = _Asked(order, manifest, line, settings, tally, pilot, interrupts, link)
     path = folder_of(order, manifest).path
     refuse_another_division(path, order.shard)
     worked_on = was_worked_on(path)
@@ -91,19 +92,8 @@ def run(
             with before_sending():
                 make(path, disk)
             locks.enter_context(only_writer(path))
-        taken = None
-        if roster is not None:
-            made_from = making.text(warnings) if pilot is None else ""
-            taken = Taken(roster, manifest.name, manifest.variables, made_from)
-        session = _opened(asked, disk, locks, taken, worked_on=worked_on)
-        if taken is not None:
-            session.store.take_manifest(taken)
-        elif _may_be_done(session, order) and (done := done_before(session)):
-            return done
-        session = _ready(session, order)
-        interrupts.raise_if_came()
-        outcome = worked(session)
-        return outcome if pilot is None else replace(outcome, projection=_projection(session))
+        taken = None if roster is None else _taken(asked, roster, making, warnings)
+        return _ended(_opened(asked, disk, locks, taken, worked_on=worked_on), asked, taken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +149,12 @@ def _narrowed(asked: _Asked, roster: Roster | None) -> _Asked:
     return replace(asked, settings=settings)
 
 
+def _taken(asked: _Asked, roster: Roster, making: Making, warnings: Sequence[str]) -> Taken:
+    """The rows as the state takes them; what they were made from it keeps for a run over all of them only."""
+    made_from = making.text(warnings) if asked.pilot is None else ""
+    return Taken(roster, asked.manifest.name, asked.manifest.variables, made_from)
+
+
 def _opened(asked: _Asked, disk: Disk, locks: ExitStack, taken: Taken | None, *, worked_on: bool) -> Session:
     """The folder, which is locked, with its state. `taken`: None where the state has these rows."""
     order, line = asked.order, asked.line
@@ -189,6 +185,18 @@ def _opened(asked: _Asked, disk: Disk, locks: ExitStack, taken: Taken | None, *,
         link=asked.link,
         far=far,
     )
+
+
+def _ended(session: Session, asked: _Asked, taken: Taken | None) -> Outcome:
+    """How the work on an open folder has ended. `taken`: None where the state has these rows."""
+    if taken is not None:
+        session.store.take_manifest(taken)
+    elif _may_be_done(session, asked.order) and (done := done_before(session)):
+        return done
+    session = _ready(session, asked.order)
+    asked.interrupts.raise_if_came()
+    outcome = worked(session)
+    return outcome if asked.pilot is None else replace(outcome, projection=_projection(session))
 
 
 def _refuse_anothers(asked: _Asked, folder: Folder) -> None:
@@ -292,8 +300,7 @@ def _too_dear(cost: Cost | None, limit: float | None) -> str:
 
 
 def _estimate(cost: Cost) -> str:
-    money = money_text(cost.credits, cost.credits_per_usd)
-    credits = f"{amount(cost.credits)} credits" + (f" ({money})" if money else "")
+    credits = with_money(f"{amount(cost.credits)} credits", cost.credits, cost.credits_per_usd)
     if cost.by_earlier:
         return f"{credits}, as you paid in another folder on {cost.earlier_day}"
     return credits + (f", at most, by the price list of {cost.list_day}" if cost.by_list else "")

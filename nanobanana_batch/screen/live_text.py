@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from nanobanana_batch.live.snapshot import Live, State
 from nanobanana_batch.visible import visible_line
-from nanobanana_batch.wording import amount, clock_text, cut, duration_text, money_text
+from nanobanana_batch.wording import amount, clock_text, cut, duration_text, with_money
 
 _SEPARATOR = " · "
 _NARROWEST = 24
@@ -122,17 +122,14 @@ def _bad_parts(live: Live) -> list[str]:
 
 
 def _credits_text(live: Live) -> str:
-    text = f"{_credits(live, live.credits_used)} credits"
+    used, rate = live.credits_used, live.credits_per_usd
+    text = with_money(f"{amount(used)} credits", used, rate)
     if live.credits_cap is not None:
-        text = f"{_credits(live, live.credits_used)} of {amount(live.credits_cap)} credits"
-    if live.credits_projected is not None and live.credits_projected > live.credits_used:
-        text += f", about {_credits(live, live.credits_projected)} when all is made"
+        text += f" of {amount(live.credits_cap)}"
+    if live.credits_projected is not None and live.credits_projected > used:
+        all_ = with_money(amount(live.credits_projected), live.credits_projected, rate)
+        text += f", about {all_} when all is made"
     return text
-
-
-def _credits(live: Live, credits: float) -> str:
-    money = money_text(credits, live.credits_per_usd)
-    return f"{amount(credits)} ({money})" if money else amount(credits)
 
 
 def _end_text(live: Live) -> str:

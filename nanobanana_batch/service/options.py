@@ -142,6 +142,8 @@ _WORDS: dict[str, tuple[Any, ...]] = {
     "outage_kind": get_args(OutageKind),
     "outage_links": (True, False),
 }
+_ALIKE = 0.7
+"""How near a name has to be to what was probably meant; `difflib` is content with less."""
 _GROUPED = [(one.metadata["hits"], one.name) for one in dataclasses.fields(Faults) if one.metadata]
 FAULT_GROUPS: dict[str, tuple[str, ...]] = {
     hits: tuple(name for group, name in _GROUPED if group == hits) for hits, _ in _GROUPED
@@ -161,7 +163,7 @@ def fault_names() -> tuple[str, ...]:
 def _check_known(name: str, known: Iterable[str]) -> None:
     if name in known:
         return
-    alike = difflib.get_close_matches(name, list(known), 1)
+    alike = difflib.get_close_matches(name, list(known), 1, _ALIKE)
     meant = f" (did you mean {alike[0]}?)" if alike else ""
     groups = {**FAULT_GROUPS, "how, when hit": FAULT_PARAMETERS}
     listed = "\n".join(f"  {title}: {', '.join(names)}" for title, names in groups.items())

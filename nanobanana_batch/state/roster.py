@@ -15,6 +15,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
@@ -72,6 +73,29 @@ _FILES = "kinds, json_each(kinds.request, '$.files')"
 _KNOWN_IDS = "SELECT row_key, id FROM rows WHERE row_key IN (SELECT value FROM json_each(?))"
 _ASKED_AT_ONCE = 1000
 _TAKE_KEY = "UPDATE roster SET mark = ?, row_key = ?, base_key = ? WHERE position = ?"
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Rows that are added at once, a column each; those that are no sequence may go on for ever."""
+
+    keys: Sequence[str]
+    ids: Sequence[str]
+    origins: Iterable[int]
+    """Where each id comes from."""
+    requests: Sequence[str]
+    variants: Iterable[int]
+    variables: Sequence[str]
+    sources: Sequence[str]
+
+    def told(self) -> Iterator[tuple[str, ...]]:
+        """Of each row what the digest of all tells."""
+        return zip(self.keys, self.ids, self.requests, self.variables, self.sources, strict=True)
+
+    def stored(self) -> tuple[Iterable[object], ...]:
+        """The columns in the order of the table."""
+        origins, variants = self.origins, self.variants
+        return self.keys, self.ids, origins, self.requests, variants, self.variables, self.sources
 
 
 class Roster:
@@ -323,8 +347,7 @@ class Roster:
         beside = [around(draft.request, draft.variant) for draft in drafts]
         written = [each.written(draft.prompt) for each, draft in zip(beside, drafts, strict=True)]
         keys, requests = [key for key, _ in written], [request for _, request in written]
-        self._insert(
-            beside,
+        columns = _Columns(
             keys,
             [self._name_row(d, key) if d.id is None else d.id for d, key in zip(drafts, keys, strict=True)],
             map(_source_of_id, drafts),
@@ -333,6 +356,7 @@ class Roster:
             [variables_as_json(draft.variables) for draft in drafts],
             [draft.source for draft in drafts],
         )
+        self._insert(beside, columns)
 
     def _add_plain(self, drafts: PlainDrafts) -> None:
         keys, requests = drafts.written()
@@ -346,31 +370,19 @@ class Roster:
                 for draft, key in zip(drafts.drafts(), keys, strict=True)
             ]
         once = itertools.repeat(1)
-        self._insert(drafts.around, keys, ids, origins, requests, once, drafts.variables, drafts.sources)
+        columns = _Columns(keys, ids, origins, requests, once, drafts.variables, drafts.sources)
+        self._insert(drafts.around, columns)
 
-    def _insert(
-        self,
-        beside: Sequence[Around],
-        keys: Sequence[str],
-        ids: Sequence[str],
-        origins: Iterable[int],
-        requests: Sequence[str],
-        variants: Iterable[int],
-        variables: Sequence[str],
-        sources: Sequence[str],
-    ) -> None:
-        begin, rows = self._count, len(keys)
-        self._note(itertools.chain.from_iterable(zip(keys, ids, requests, variables, sources, strict=True)))
+    def _insert(self, beside: Sequence[Around], rows: _Columns) -> None:
+        self._note(itertools.chain.from_iterable(rows.told()))
         self._count_kinds(beside)
-        places = range(begin, begin + rows)
-        marks, folded = array("q", map(mark_of, keys)), array("q", map(hash, map(self._fold_id, ids)))
+        marks = array("q", map(mark_of, rows.keys))
+        folded = array("q", map(hash, map(self._fold_id, rows.ids)))
         self._numbers["mark"].extend(marks)
         self._numbers["folded"].extend(folded)
-        found = zip(
-            places, marks, folded, keys, ids, origins, requests, variants, variables, sources, strict=False
-        )
-        self._db.executemany(_INSERT, found)
-        self._count += rows
+        places = range(self._count, self._count + len(rows.keys))
+        self._db.executemany(_INSERT, zip(places, marks, folded, *rows.stored(), strict=False))
+        self._count += len(rows.keys)
 
     def _count_kinds(self, beside: Sequence[Around]) -> None:
         if beside and beside.count(beside[0]) == len(beside):

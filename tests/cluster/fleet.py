@@ -125,6 +125,9 @@ class Fleet:
     name: str
     rows: int
 
+    def __post_init__(self) -> None:
+        self._of_others = self.bench.tasks_paid()
+
     @property
     def out(self) -> Path:
         return self.bench.folder / f"out-{self.name}"
@@ -154,6 +157,10 @@ class Fleet:
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
+
+    def paid(self) -> int:
+        """Tasks that were paid since this run was thought of, as the service has them."""
+        return len(self.bench.tasks_paid() - self._of_others)
 
     def images(self, home: Path | None = None) -> int:
         """Whole images of completed rows in the folders of all shards."""

@@ -183,7 +183,7 @@ def test_rows_by_the_ten_thousand_stay_on_disk(tmp_path: Path) -> None:
     """What is chosen is not held; only a few bytes of each."""
     import tracemalloc
 
-    from nanobanana_batch.exports.samples import Spool
+    from nanobanana_batch.exports.chosen import Spool
 
     run = make_folder(tmp_path / "out", [Made("r", prompt="p" * 8000)])
     entry = next(iter(Collection([run]).entries()))

@@ -57,6 +57,27 @@ def test_it_says_what_was_written_and_what_was_not(command: Run) -> None:
     assert command(*words, "-q") == (0, "", "")
 
 
+@pytest.mark.parametrize(
+    ("words", "holds"),
+    [
+        (("imagefolder", "--out", "set"), True),
+        (("parquet", "--out", "set"), True),
+        (("parquet", "--paths-only", "--out", "set"), False),
+        (("csv", "--out", "set.csv"), False),
+        (("jsonl", "--out", "set.jsonl"), False),
+        (("sheet", "--out", "set.pdf"), False),
+    ],
+)
+def test_how_large_pictures_are_is_told_of_what_holds_them(
+    command: Run, words: tuple[str, ...], holds: bool
+) -> None:
+    """A table only tells of them, and a contact sheet shows them small."""
+    _, out, _ = command("out", "--format", *words)
+    assert ("of images)" in out) is holds
+    _, out, _ = command("out", "--format", *words, "--json")
+    assert json.loads(out)["holds_pictures"] is holds
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_is_there_and_in_the_pages(name: str) -> None:
     """The list names files and classes by their names."""

@@ -110,6 +110,22 @@ def test_what_is_left_out_keeps_its_thumbnail(folder: Path) -> None:
     assert nb.gallery(folder, only=["refused"]).images == 0
 
 
+@pytest.mark.parametrize("one_file", [False, True], ids=["folder", "one file"])
+@pytest.mark.parametrize(
+    ("where", "only"), [(["style=inc"], []), ([], ["rejected"])], ids=["no such value", "none is that"]
+)
+def test_a_selection_that_takes_nothing_leaves_the_gallery_of_before(
+    folder: Path, one_file: bool, where: list[str], only: list[str]
+) -> None:
+    """It is a slip: an empty page in its place would look as if all were gone."""
+    page = nb.gallery(folder, one_file=one_file).path
+    before = {path: path.read_bytes() for path in [page, *page.parent.glob("data/**/*.js")]}
+    with pytest.raises(nb.UsageError, match=r"nothing to show: .*was left as it is.*--where") as refused:
+        nb.gallery(folder, one_file=one_file, where=where, only=only)
+    assert ("there it is 'ink', 'photo'" in str(refused.value)) is bool(where)
+    assert {path: path.read_bytes() for path in [page, *page.parent.glob("data/**/*.js")]} == before
+
+
 def test_a_half_thumbnail_is_made_anew(folder: Path) -> None:
     """A power cut may leave one."""
     nb.gallery(folder)
@@ -426,7 +442,7 @@ def test_a_run_that_goes_on_can_be_looked_at(folder: Path) -> None:
 
 
 def test_no_rows_are_a_gallery_too(folder: Path) -> None:
-    """An empty selection is no error: the next run may fill it."""
+    """Where there is no gallery yet an empty selection is no error: the next run may fill it."""
     made = nb.gallery(folder, where=["prompt~nobody"])
     assert (made.rows, made.images) == (0, 0)
     assert "nothing has prompt ~ 'nobody'" in made.remarks[0]

@@ -120,16 +120,17 @@ def test_a_run_speaks_in_any_encoding(place: Place, env: dict[str, str | None]) 
 def test_names_that_a_locale_cannot_give_are_told_before_anything_is_paid(place: Place) -> None:
     """Found at the first image it would have been paid for; a later run elsewhere has them."""
     place.manifest.write_text(place.manifest.read_text().replace("row-0", "łódź"), encoding="utf-8")
-    end = place.run(env=environment(**ASCII_ONLY))
-    place.refuses(end)
-    assert "PYTHONUTF8=1" in end.err
-    assert not place.out.exists()
-    place.completes()
+    _is_made_in_another_locale(place)
 
 
 def test_a_manifest_that_a_locale_cannot_name_is_told(place: Place) -> None:
     """Its name is said to be in the way; nothing crashes, and in another locale it is made."""
     place.manifest = place.manifest.rename(place.manifest.with_name(f"Bücher{place.manifest.suffix}"))
+    _is_made_in_another_locale(place)
+
+
+def _is_made_in_another_locale(place: Place) -> None:
+    """Here it is refused before anything is sent, with what to set; nothing is left behind."""
     end = place.run(env=environment(**ASCII_ONLY))
     place.refuses(end)
     assert "PYTHONUTF8=1" in end.err
@@ -207,6 +208,15 @@ def test_what_was_asked_for_and_cannot_be_written_is_a_failed_command(
     assert end.code == 1, end
     assert len(end.err.splitlines()) == 1
     assert "Standard output" in end.err
+    made.is_clean(end)
+
+
+def test_a_manifest_from_a_standard_input_that_is_closed_is_wrong_usage(made: Place) -> None:
+    """As under a scheduler that starts programs without one: said in a sentence, with what to do."""
+    end = ended(made.start(("plan", "-", "--out", "elsewhere", "--provider", "quick.yaml"), redirects="<&-"))
+    assert end.code == 2, end
+    assert end.err.startswith("nanobanana-batch: Standard input is closed; a manifest was expected there.")
+    assert len(end.err.splitlines()) == 1
     made.is_clean(end)
 
 

@@ -172,43 +172,49 @@ def killed(folder: Path) -> None:
     assert gone(FORKS[0])
 
 
+Say = Callable[[apart._Teller, list[apart.Said]], None]
+
+
+def says(saying: Callable[[Say, apart._Teller, list[apart.Said]], None]) -> None:
+    """From now on the other process says something in this way, of which the first word is the usual one."""
+    as_ever: Say = apart._Teller._say
+    apart._Teller._say = lambda self, said: saying(as_ever, self, said)  # type: ignore[method-assign]
+
+
 def killed_last(folder: Path) -> None:
     """When it has said all rows, and not that these are all."""
-    say: Callable[..., None] = apart._Teller._say
 
-    def until_the_end(self: apart._Teller, said: list[apart.Said]) -> None:
+    def until_the_end(say: Say, self: apart._Teller, said: list[apart.Said]) -> None:
         if said[0][0] == apart._END:
             os.kill(os.getpid(), signal.SIGKILL)
         say(self, said)
 
-    apart._Teller._say = until_the_end  # type: ignore[method-assign]
+    says(until_the_end)
     assert "was ended before it had read all" in refused(folder)
 
 
 def cut_short(folder: Path) -> None:
     """In the midst of what it says last: a number of bytes is announced that never come."""
-    say: Callable[..., None] = apart._Teller._say
 
-    def in_part(self: apart._Teller, said: list[apart.Said]) -> None:
+    def in_part(say: Say, self: apart._Teller, said: list[apart.Said]) -> None:
         if said[0][0] == apart._END:
             self._stream.write((1000).to_bytes(4, "big") + b"x" * 900)
             self._stream.flush()
             os._exit(0)
         say(self, said)
 
-    apart._Teller._say = in_part  # type: ignore[method-assign]
+    says(in_part)
     assert "was ended before it had read all" in refused(folder)
 
 
 def miscounted(folder: Path) -> None:
     """A group of rows that went missing on the way."""
-    say: Callable[..., None] = apart._Teller._say
 
-    def but_one(self: apart._Teller, said: list[apart.Said]) -> None:
+    def but_one(say: Say, self: apart._Teller, said: list[apart.Said]) -> None:
         if self._rows != 5000 or said[0][0] == apart._END:
             say(self, said)
 
-    apart._Teller._say = but_one  # type: ignore[method-assign]
+    says(but_one)
     assert "was ended before it had read all" in refused(folder)
 
 

@@ -248,6 +248,30 @@ def test_a_manifest_that_is_none_is_told_before_a_missing_key(run: Run, tmp_path
     assert left_by(tmp_path) == ["m.csv", "m.doc"]
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("frobnicate",), "No such command 'frobnicate'."),
+        (("form-image",), "No such command 'form-image'. Did you mean 'from-image'?"),
+        (("Plan",), "No such command 'Plan'. Did you mean 'plan'?"),
+        (("plan", "m.csv", "--foodstuff"), "No such option '--foodstuff'."),
+        (
+            ("plan", "m.csv", "--concurency", "4"),
+            "No such option '--concurency'. Did you mean '--concurrency'?",
+        ),
+        (("plan", "m.csv", "-x"), "No such option '-x'."),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, tuple) else "",
+)
+def test_a_word_that_is_none_is_answered_with_one_that_is_near(
+    run: Run, words: tuple[str, ...], told: str
+) -> None:
+    """And not with whatever is the least far away: a wrong suggestion is worse than none."""
+    end = run(*words)
+    assert (end.code, end.out) == (2, "")
+    assert end.err.splitlines()[-1] == f"Error: {told}"
+
+
 def test_a_folder_is_no_manifest(run: Run, tmp_path: Path) -> None:
     """Unless prompts or pictures stand in it, also when it is called `.`."""
     (tmp_path / "skylines").mkdir()

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
+import sys
+import tempfile
 import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,14 +58,17 @@ def test_memory_does_not_grow_with_what_is_found() -> None:
 
 
 def test_a_full_disk_is_told_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And not as an error that nobody foresaw."""
+    """With where the temporary file is: that disk may be another than the one with the images."""
 
     def refuse(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "write", refuse)
-    with pytest.raises(DiskFailed):
+    with pytest.raises(DiskFailed) as failed:
         many(6_000)
+    assert failed.value.message.startswith("The disk is full")
+    assert f"in a temporary file in {tempfile.gettempdir()}" in failed.value.message
+    assert "set TMPDIR to a folder on another disk" in failed.value.hint
 
 
 def test_an_audit_tells_the_same_from_memory_and_from_a_file(
@@ -92,6 +99,26 @@ def test_lines_are_shown_as_one_text_would_be(capsys: pytest.CaptureFixture[str]
     whole = capsys.readouterr().out
     show_lines(lines)
     assert capsys.readouterr().out == whole
+
+
+def test_a_reader_of_its_first_line_gets_a_short_answer_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`audit | head -1` ends alike with --json and without: a second write would meet a closed pipe."""
+    writes: list[bytes] = []
+
+    class Pipe(io.RawIOBase):
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data: Any, /) -> int:
+            writes.append(bytes(data))
+            return len(writes[-1])
+
+    audit = Audit("out", Totals(1, 1, 1, 1, 4.0, 4.0, 0.0), (Finding("a", "b", "", "d"),) * 20, None)
+    for show_all, told in ((show_lines, audit_lines(audit)), (show_pieces, json_pieces(audit))):
+        writes.clear()
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BufferedWriter(Pipe())))
+        show_all(told)
+        assert (len(writes), writes[0][-1:]) == (1, b"\n")
 
 
 def vars_of(finding: Finding) -> dict[str, str]:

@@ -233,16 +233,35 @@ def test_what_is_spooled_is_gone_after_an_error(monkeypatch: pytest.MonkeyPatch,
 
 def test_a_disk_without_room_for_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """What comes through the pipe is longer than what fits."""
+    full = Path("/dev/full").open("wb")  # noqa: SIM115 - who writes to it closes it
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", lambda prefix: full)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"prompt\na cat\n")))
+    with pytest.raises(UsageError, match=r"cannot be kept: No space left.* where TMPDIR"), spooled(STDIN):
+        pytest.fail("it was used")
 
-    class Full(io.BytesIO):
-        def read(self, size: int | None = -1, /) -> bytes:
-            raise OSError(28, "No space left on device")
 
-        def readinto(self, buffer: object, /) -> int:
-            raise OSError(28, "No space left on device")
+def test_standard_input_that_cannot_be_read_is_not_called_a_lack_of_room(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As `plan - < folder`, which a shell allows."""
+    folder = os.open(tmp_path, os.O_RDONLY)
+    with os.fdopen(os.dup(os.open(os.devnull, os.O_RDONLY)), "rb", closefd=True) as stream:
+        os.dup2(folder, stream.fileno())
+        os.close(folder)
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(stream))
+        with pytest.raises(UsageError, match="cannot be read: Is a directory"), spooled(STDIN):
+            pytest.fail("it was used")
 
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(Full()))
-    with pytest.raises(UsageError, match="cannot be kept: No space left"), spooled(STDIN):
+
+@pytest.mark.parametrize("closed", [None, io.TextIOWrapper(io.BytesIO())], ids=["none", "closed"])
+def test_standard_input_that_is_closed_is_told_as_that(
+    monkeypatch: pytest.MonkeyPatch, closed: io.TextIOWrapper | None
+) -> None:
+    """As a program without one has it, or one that has closed it."""
+    if closed is not None:
+        closed.close()
+    monkeypatch.setattr(sys, "stdin", closed)
+    with pytest.raises(UsageError, match="Standard input is closed; a manifest was expected"), spooled(STDIN):
         pytest.fail("it was used")
 
 

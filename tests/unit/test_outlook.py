@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from nanobanana_batch.cli.outcome_text import standing_text
 from nanobanana_batch.files.folder import STATE_NAME, find
 from nanobanana_batch.jobs.connection import CONNECTION, Connection, price_book
 from nanobanana_batch.jobs.outlook import priced_standing
@@ -54,6 +55,27 @@ def test_a_folder_that_knows_no_provider_has_no_money(tmp_path: Path) -> None:
     found = priced_standing(find(make_folder(tmp_path / "out", [Made("done"), PENDING])))
     assert found.credits_per_usd is None
     assert found.left is not None
+
+
+@pytest.mark.parametrize(
+    ("provider", "rows", "told"),
+    [
+        ("local", (PENDING,), "left to pay: nothing: placeholders are drawn on this machine"),
+        (
+            "local",
+            (Made("done"), PENDING),
+            "left to pay: about 4 credits (by this folder's replies); nobody pays for placeholders",
+        ),
+        ("unified", (PENDING,), "left to pay: unknown: no price is told before the first reply"),
+    ],
+    ids=["nothing known", "counted", "paid for"],
+)
+def test_what_is_left_of_placeholders_is_said_to_cost_nobody_anything(
+    tmp_path: Path, provider: str, rows: tuple[Made, ...], told: str
+) -> None:
+    """Whether the service has counted credits yet, or not."""
+    found = priced_standing(find(folder_of(tmp_path / "out", provider, rows)))
+    assert told in [line.strip() for line in standing_text(found).splitlines()]
 
 
 def test_looking_at_a_finished_folder_reads_neither_profile_nor_catalogue(tmp_path: Path) -> None:

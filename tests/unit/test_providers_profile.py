@@ -9,7 +9,7 @@ import pytest
 from nanobanana_batch.errors import KeyProblem, ProfileError
 from nanobanana_batch.jobs.connection import Connection, prepare
 from nanobanana_batch.model import REQUEST_FIELDS, Request
-from nanobanana_batch.provider_names import BUILT_IN, CREDITS_PER_USD
+from nanobanana_batch.provider_names import BUILT_IN, credits_per_usd
 from nanobanana_batch.providers import profile as profile_module
 from nanobanana_batch.providers.base import Idempotency, TaskState
 from nanobanana_batch.providers.profile import (
@@ -68,7 +68,8 @@ def test_there_are_no_other_built_in_profiles() -> None:
 def test_what_a_dollar_buys_is_known_without_reading_built_in_profiles() -> None:
     """`status` tells money by it, so it is what they say."""
     said = {name: load_profile(name).credits_per_usd for name in BUILT_IN}
-    assert {name: rate for name, rate in said.items() if rate is not None} == CREDITS_PER_USD
+    assert {name: credits_per_usd(name) for name in BUILT_IN} == said
+    assert said["evolink"] is not None
 
 
 def test_a_profile_may_extend_another(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_all_that_counts_stands_in_the_block() -> None:
         "last image 2 s ago",
         f"done about {clock(900)} (in 15 min)",
         "120 done, 3 failed, 2 refused, 1 unknown",
-        "1,200 ($12.00) of 5,000 credits, about 3,000 ($30.00) when all is made",
+        "1,200 credits ($12.00) of 5,000, about 3,000 ($30.00) when all is made",
     ):
         assert part in text
 
@@ -57,7 +57,7 @@ def test_all_that_counts_stands_in_the_block() -> None:
 def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     """But for one part that is: it is not torn."""
     live = replace(SENDING, troubles=((NOW - 60, "x" * 500),))
-    longest_part = len("1,200 ($12.00) of 5,000 credits, about 3,000 ($30.00) when all is made")
+    longest_part = len("1,200 credits ($12.00) of 5,000, about 3,000 ($30.00) when all is made")
     assert all(len(line) <= max(width, longest_part) for line in block(live, width))
 
 

@@ -21,6 +21,7 @@ from nanobanana_batch.wording import (
     said,
     shown,
     time_text,
+    with_money,
 )
 
 DAY_S = 86400.0
@@ -153,3 +154,9 @@ def test_what_is_left_out_and_what_was_meant_is_said_where_there_is_any() -> Non
     """Empty texts else, to be put behind others."""
     assert (and_more(1200), and_more(0), and_more(-3)) == (" and 1,200 more", "", "")
     assert (did_you_mean("cat"), did_you_mean(""), did_you_mean(None)) == ("Did you mean 'cat'?", "", "")
+
+
+def test_money_stands_behind_what_is_told_of_credits() -> None:
+    """And not between the number and its noun."""
+    told = with_money("96 credits", 96, 68.0), with_money("96", 96, 68.0), with_money("96 credits", 96, None)
+    assert told == ("96 credits ($1.41)", "96 ($1.41)", "96 credits")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 
 import anyio
 
+from nanobanana_batch.engine.limits.known_prices import KnownPrices
 from nanobanana_batch.engine.limits.slots import Slots
 from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.model import Kind, Request
@@ -47,7 +48,7 @@ class Budget:
         """What was asked for last."""
         self._wishes: list[tuple[PriceClass, Request]] = []
         """What waits for room."""
-        self._listed_price = listed_price
+        self._prices = KnownPrices(listed_price)
         self._slots = slots
         self._stop = stop
         self._costs: dict[int, float] = {}
@@ -69,13 +70,8 @@ class Budget:
         """Attempts that were sent although nobody knew a price."""
         self._first: set[int] = set()
         """Attempts that were sent for the listed price, and are to confirm it."""
-        self._confirmed: set[PriceClass] = set()
-        """Kinds of which a request was accepted."""
-        self._known: dict[PriceClass, float] = {}
         self._changed: anyio.Event | None = None
         """Set with the next change, where somebody waits for one."""
-        self._used: dict[PriceClass, float] = {}
-        """The most that finished ones of a kind have cost: more than was reserved, for some providers."""
         self._is_untold = False
         """The provider has taken requests of this folder and named no price."""
         self.is_finding_out: Callable[[], bool] = lambda: False
@@ -98,18 +94,18 @@ class Budget:
     @property
     def waiting(self) -> list[float | None]:
         """What each request that waits for room costs, as far as anybody says."""
-        return [self._price(*wish) for wish in self._wishes]
+        return [self._prices.of(*wish) for wish in self._wishes]
 
     @property
     def is_first(self) -> bool:
         """Whether a request is out, or waits, whose reply tells what its kind costs."""
         is_out = bool((self._unpriced | self._first) - self._held)
-        return is_out or any(kind not in self._confirmed for kind, _ in self._wishes)
+        return is_out or any(not self._prices.is_confirmed(kind) for kind, _ in self._wishes)
 
     @property
     def next_price(self) -> float | None:
         """The least that one of those costs that wait, else the last that asked; None: nobody knows."""
-        prices = self.waiting or [None if self._asked is None else self._price(*self._asked)]
+        prices = self.waiting or [None if self._asked is None else self._prices.of(*self._asked)]
         return None if None in prices else min(price for price in prices if price is not None)
 
     @property
@@ -120,13 +116,13 @@ class Budget:
     @property
     def prices(self) -> dict[PriceClass, float]:
         """What replies have said."""
-        return {kind: price for kind, price in self._known.items() if kind in self._confirmed}
+        return self._prices.told
 
     def learn(self, prices: Mapping[PriceClass, float]) -> None:
         """Replies to others have said so."""
         for kind, price in prices.items():
-            self._known[kind] = max(price, self._known.get(kind, 0.0))
-            self._confirmed.add(kind)
+            self._prices.learn(kind, price)
+            self._prices.confirm(kind)
             self._price_others(kind, price)
         if prices:
             self._tell()
@@ -149,7 +145,7 @@ class Budget:
     def has_room(self, request: Request) -> bool:
         """Whether one more is within the limit without waiting for anything."""
         kind = price_class(request)
-        return self._limit is None or self._is_within(kind, self._price(kind, request))
+        return self._limit is None or self._is_within(kind, self._prices.of(kind, request))
 
     async def set_aside_again(self, attempt: int, request: Request) -> None:
         """The same for a request that may have been paid and is sent anew: it may be paid once more."""
@@ -167,7 +163,7 @@ class Budget:
 
     async def _room_of(self, kind: PriceClass, request: Request) -> float | None:
         while not self._stop.asked:
-            price = self._price(kind, request)
+            price = self._prices.of(kind, request)
             if price is None and self._is_untold and self._limit is not None:
                 self._stop.ask(_UNTOLD, needs_change=True)
                 break
@@ -176,7 +172,7 @@ class Budget:
             with self._slots.waiting():
                 is_quiet = not await self._changes()
                 # What has changed may be that a reply has named the price.
-                self._stop_if_hopeless(self._price(kind, request), is_quiet)
+                self._stop_if_hopeless(self._prices.of(kind, request), is_quiet)
         return None
 
     def give_back(self, attempt: int) -> None:
@@ -269,11 +265,10 @@ class Budget:
         """What the folder has cost so far, and what its replies said of prices."""
         self._ended = store.credits_of_ended()
         self._is_untold = store.has_unpriced_tasks()
-        self._known.update(store.prices())
-        self._confirmed.update(self._known)
+        self._prices.start_with(store.prices())
         for known in store.credits_of_open():
             kind = price_class(known.request)
-            price = _either(known.credits, self._price(kind, known.request))
+            price = _either(known.credits, self._prices.of(kind, known.request))
             self._take(known.attempt, kind, price)
             self._earlier[known.attempt] = (known.sent - 1) * (price or 0.0)
             self._first.discard(known.attempt)
@@ -286,11 +281,7 @@ class Budget:
             if known.phase in UNANSWERED:  # nobody is about to be told what became of it
                 self._held.add(known.attempt)
             else:
-                self._confirmed.add(kind)
-
-    def _price(self, kind: PriceClass, request: Request) -> float | None:
-        known = self._known.get(kind)
-        return self._listed_price(request) if known is None else known
+                self._prices.confirm(kind)
 
     def _is_within(self, kind: PriceClass, price: float | None) -> bool:
         """What has no price costs as much as the dearest that is known, and for all anybody knows more."""
@@ -300,12 +291,8 @@ class Budget:
             return False
         if price is None and self.committed >= self._limit - _ROUNDING:
             return False
-        least = self._dearest if price is None else price
-        return self.committed + len(self._unpriced) * self._dearest + least <= self._limit + _ROUNDING
-
-    @property
-    def _dearest(self) -> float:
-        return max(self._known.values(), default=0.0)
+        least = self._prices.dearest if price is None else price
+        return self.committed + len(self._unpriced) * self._prices.dearest + least <= self._limit + _ROUNDING
 
     def _take(self, attempt: int, kind: PriceClass, price: float | None) -> None:
         self._costs[attempt] = price or 0.0
@@ -314,7 +301,7 @@ class Budget:
             return
         if price is None:
             self._unpriced.add(attempt)
-        elif kind not in self._confirmed:
+        elif not self._prices.is_confirmed(kind):
             self._first.add(attempt)
 
     def _note_sending(self, attempt: int, *, is_replay: bool) -> None:
@@ -330,11 +317,11 @@ class Budget:
         kind = self._classes.get(attempt)
         self._first.discard(attempt)
         if kind is not None:
-            self._confirmed.add(kind)
+            self._prices.confirm(kind)
         cost = _either(reserved, self._costs.get(attempt)) or 0.0
-        self._costs[attempt] = max(cost, self._used.get(kind, 0.0) if kind is not None else 0.0)
+        self._costs[attempt] = max(cost, self._prices.used(kind) if kind is not None else 0.0)
         if kind is not None and reserved is not None:
-            self._known[kind] = max(reserved, self._known.get(kind, 0.0))
+            self._prices.learn(kind, reserved)
             self._price_others(kind, reserved)
         elif attempt in self._unpriced and attempt not in self._held:
             self._stop.ask(_UNTOLD, needs_change=True)
@@ -344,9 +331,8 @@ class Budget:
         self._costs[attempt] = _either(used, self._costs.get(attempt)) or 0.0
         kind = self._classes.pop(attempt, None)
         self._unpriced.discard(attempt)
-        if kind is None or used is None or used <= self._known.get(kind, 0.0):
+        if kind is None or used is None or not self._prices.learn_use(kind, used):
             return
-        self._known[kind] = self._used[kind] = used
         self._price_others(kind, used)
         for other in [other for other, its_kind in self._classes.items() if its_kind == kind]:
             self._costs[other] = max(self._costs[other], used)
@@ -373,7 +359,7 @@ class Budget:
         assert self._limit is not None
         refundable = self.refundable
         is_moving = self._slots.moving > 0 or not is_quiet
-        least = self._dearest if price is None else price
+        least = self._prices.dearest if price is None else price
         if is_moving and self.committed - refundable + least <= self._limit + _ROUNDING:
             return
         if self._may_grow or (self._unpriced and self.is_finding_out()):

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
-import shutil
 import stat
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from nanobanana_batch.errors import UsageError
+from nanobanana_batch.files.temporary_file import temporary_file
 from nanobanana_batch.manifest.read.delimited import TextTable
 from nanobanana_batch.manifest.read.encoding import Unusable, beginning_of, name_fault
 from nanobanana_batch.manifest.read.folders import PictureFolder, PromptFolder, has_pictures, has_texts
@@ -30,6 +30,7 @@ from nanobanana_batch.wording import did_you_mean, in_short, shown
 YAML_ENDINGS = (".yaml", ".yml")
 STDIN = Path("-")
 _HEAD_BYTES = 1 << 16
+_AT_ONCE = 1 << 20
 _YAML_KEYS = ("name", "blocks", *BLOCK_KEYS)
 _YAML_KEY = re.compile(rf"({'|'.join(_YAML_KEYS)})\s*:(\s|$)")
 _WHOLE = re.compile(r'\s*\{\s*"([a-z]+)"\s*:')
@@ -162,19 +163,19 @@ def spooled(path: Path) -> Iterator[Path | None]:
     """For `-` a temporary file with what stands in standard input; a manifest is read more than once.
 
     Raises:
-        UsageError: standard input is a terminal, or there is no room for it.
+        UsageError: standard input is a terminal, closed, or cannot be read, or there is no room for it.
     """
     if path != STDIN:
         yield None
         return
-    if sys.stdin.isatty():
+    if sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty():
         raise UsageError(
             "`-` reads the manifest from standard input, and that is a terminal.", hint=_PIPE_HINT
         )
     with ExitStack() as files:
         try:
-            spool = files.enter_context(tempfile.NamedTemporaryFile(prefix="nanobanana-batch-"))
-            shutil.copyfileobj(sys.stdin.buffer, spool)
+            spool = files.enter_context(temporary_file())
+            spool.writelines(_standard_input())
             spool.flush()
         except OSError as error:
             raise UsageError(
@@ -182,6 +183,22 @@ def spooled(path: Path) -> Iterator[Path | None]:
                 hint="It goes into a temporary file, where TMPDIR says.",
             ) from error
         yield Path(spool.name)
+
+
+def _standard_input() -> Iterator[bytes]:
+    """What stands in it, piece by piece."""
+    stream = sys.stdin
+    try:
+        if stream is None or stream.closed:
+            raise OSError(errno.EBADF, "")
+        while piece := stream.buffer.read(_AT_ONCE):
+            yield piece
+    except OSError as error:
+        if error.errno == errno.EBADF:
+            raise UsageError(
+                "Standard input is closed; a manifest was expected there.", hint=_PIPE_HINT
+            ) from error
+        raise UsageError(f"Standard input cannot be read: {error.strerror or error}.") from error
 
 
 def _kind_of_content(path: Path) -> str:
