@@ -1,4 +1,4 @@
-"""No test reads or writes the cache, or what is remembered, of the person who runs it."""
+"""No test reads or writes the cache, or what is remembered, of its user; none is judged by time."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, groupby
 
 import pytest
+from hypothesis import settings
 
 from nanobanana_batch.service import embedded
 from tests.warm import CopiedService
 
 _LONGEST = ("run", "fuzz_state", "night", "strict_night", "mutate", "edits", "crowd", "lost_state", "between")
 """Files whose tests take longest, first of those that wait."""
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.hookimpl(trylast=True)

@@ -21,7 +21,6 @@ NUMBERS = st.lists(st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(-2, 2
 
 
 @pytest.mark.parametrize("in_a_set", [0, 3, 1000], ids=["sorted", "some sorted", "in a set"])
-@settings(deadline=None)
 @given(parts=NUMBERS)
 @settings(deadline=None)
 def test_two_that_are_the_same_are_found(parts: list[list[int]], in_a_set: int) -> None:
