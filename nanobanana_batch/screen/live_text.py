@@ -122,6 +122,8 @@ def _bad_parts(live: Live) -> list[str]:
 
 
 def _credits_text(live: Live) -> str:
+    if live.completed and not live.credits_used and live.credits_cap is None:
+        return ""  # nobody tells what they cost, which is not nothing
     text = f"{_credits(live, live.credits_used)} credits"
     if live.credits_cap is not None:
         text = f"{_credits(live, live.credits_used)} of {amount(live.credits_cap)} credits"
