@@ -63,7 +63,7 @@ def _paid_lines(outcome: Outcome, counts: Mapping[str, int]) -> list[str]:
     if outcome.credits_used or outcome.untold:
         used = _beside(outcome.credits_used, outcome.credits_per_usd)
         free = " (placeholders: nobody pays for them)" if outcome.is_free else ""
-        lines.append(f"Credits used in this folder so far: {used}{free}{untold_text(outcome.untold)}")
+        lines.append(f"Credits used in this folder so far: {used}{free or untold_text(outcome.untold)}")
     if awaited := _awaited(counts):
         reserved = f"{priced(outcome.credits_reserved, outcome.credits_per_usd)} reserved"
         lines.append(

@@ -216,7 +216,7 @@ def _connected(order: Order, settings: Settings) -> CheckedConnection:
     if order.callback_route is not None and not line.offers_callbacks:
         raise UsageError(
             f"{line.name} does not offer callbacks; nothing was sent.",
-            hint="Leave out --callback-url: it is asked then.",
+            hint="Leave out --callback-url: it is asked how tasks stand, as ever.",
         )
     return line
 
