@@ -120,6 +120,8 @@ class Standing:
     """What people said of its images; None: nothing."""
     live: Live | None = None
     """What the run that is going on says of itself; None: none is, or it says nothing."""
+    untold: int = 0
+    """Requests that are paid for, and in no sum: the provider has not said what they cost."""
 
 
 def write_results(
@@ -306,6 +308,7 @@ def standing(folder: Folder, *, verify: bool = False) -> Standing:
             asked=_asked(reader, last),
             failures=reader.failures(EVERY_ROW),
             ratings=_rated(folder, reader),
+            untold=credits.untold,
         )
 
 

@@ -57,6 +57,11 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
+def untold_text(requests: int) -> str:
+    """Behind a sum of credits: of how many paid requests nobody has said what they cost; else nothing."""
+    return f"; the provider does not say what {counted(requests, 'request')} cost" if requests else ""
+
+
 def and_more(count: int) -> str:
     """How many were left out, behind the names of those that were not; empty if none were."""
     return f" and {count:,} more" if count > 0 else ""

@@ -25,7 +25,7 @@ from nanobanana_batch.cli.options import (
 )
 from nanobanana_batch.cli.our_command import OurCommand
 from nanobanana_batch.cli.run_options import with_settings
-from nanobanana_batch.cli.show import show, show_as_is, show_lines, show_pieces
+from nanobanana_batch.cli.show import dressed, show, show_as_is, show_lines, show_pieces
 from nanobanana_batch.cli.text import as_json, audit_lines, json_pieces, rebuilt_text
 
 if TYPE_CHECKING:
@@ -36,7 +36,11 @@ if TYPE_CHECKING:
 @folder
 @last_provider
 @verify
-@click.option("--watch", is_flag=True, help="Look again every other second until the run has ended.")
+@click.option(
+    "--watch",
+    is_flag=True,
+    help="Look again until the run has ended: every other second, each minute where that is no terminal.",
+)
 @as_json_flag
 def status(folder: Path, provider: str, verify: bool, watch: bool, json_: bool) -> None:
     """Say how the output FOLDER stands; also while a run is going.
@@ -55,7 +59,8 @@ def status(folder: Path, provider: str, verify: bool, watch: bool, json_: bool) 
 
     if watch:
         text = as_json_line if json_ else standing_text
-        until_it_ends(look, text, show_as_is, is_terminal=sys.stdout.isatty() and not json_)
+        is_drawn = sys.stdout.isatty() and not json_
+        until_it_ends(look, text, show_as_is, is_terminal=is_drawn, dress=dressed if is_drawn else str)
     else:
         found = look()
         show(as_json(found) if json_ else standing_text(found))

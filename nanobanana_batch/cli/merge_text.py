@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nanobanana_batch.cli.text import audit_lines
-from nanobanana_batch.wording import amount, counted, in_short
+from nanobanana_batch.wording import amount, counted, in_short, untold_text
 
 if TYPE_CHECKING:
     from nanobanana_batch.jobs.merge import Merged
@@ -19,7 +19,8 @@ def merged_lines(merged: Merged) -> Iterator[str]:
     rows = counted(merged.rows, "row")
     yield (
         f"{merged.completed:,} of {rows} completed in {counted(len(merged.standings), 'folder')};"
-        f" credits used: {amount(merged.credits_used)}, reserved: {amount(merged.credits_reserved)}."
+        f" credits used: {amount(merged.credits_used)}, reserved: {amount(merged.credits_reserved)}"
+        f"{untold_text(merged.untold)}."
     )
     for standing in merged.standings:
         counts = ", ".join(f"{count:,} {status}" for status, count in standing.counts.items() if count)

@@ -11,7 +11,7 @@ from nanobanana_batch.cli.text import NARROWEST
 from nanobanana_batch.commands import FolderCommands
 from nanobanana_batch.files.standing import sentences
 from nanobanana_batch.visible import visible_line
-from nanobanana_batch.wording import amount, counted, cut, duration_text, priced, with_money
+from nanobanana_batch.wording import amount, counted, cut, duration_text, priced, untold_text, with_money
 
 if TYPE_CHECKING:
     from nanobanana_batch.collection.rated import Rated
@@ -60,10 +60,10 @@ def _done_lines(outcome: Outcome, done: int, counts: Mapping[str, int]) -> list[
 def _paid_lines(outcome: Outcome, counts: Mapping[str, int]) -> list[str]:
     """What was paid, and what is paid for and still to come."""
     lines = []
-    if outcome.credits_used:
+    if outcome.credits_used or outcome.untold:
         used = with_money(amount(outcome.credits_used), outcome.credits_used, outcome.credits_per_usd)
         free = " (placeholders: nobody pays for them)" if outcome.is_free else ""
-        lines.append(f"Credits used in this folder so far: {used}{free}")
+        lines.append(f"Credits used in this folder so far: {used}{free or untold_text(outcome.untold)}")
     if awaited := _awaited(counts):
         reserved = f"{priced(outcome.credits_reserved, outcome.credits_per_usd)} reserved"
         lines.append(
@@ -226,7 +226,7 @@ def standing_text(standing: Standing) -> str:
         for name, sum_ in credits.items()
         if sum_ or name in ("used", "reserved")
     ]
-    lines.append(f"  credits {', '.join(shown)}")
+    lines.append(f"  credits {', '.join(shown)}{untold_text(standing.untold)}")
     if standing.left is not None:
         free = "; nobody pays for placeholders" if standing.is_left_free and standing.left.credits else ""
         lines.append(f"  left to pay: {cost_text(standing.left, is_free=standing.is_left_free)}{free}")

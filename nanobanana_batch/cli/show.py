@@ -21,15 +21,13 @@ def show(text: object, *, err: bool = False) -> None:
     On a terminal its lines are broken at words, and what is good or bad has its colour.
     """
     stream = sys.stderr if err else sys.stdout
-    dress = _as_it_is if isinstance(text, Verbatim) else _dressed
-    click.echo(dress(visible(str(text)), stream), err=err, color=True)
+    told = visible(str(text))
+    click.echo(told if isinstance(text, Verbatim) else dressed(told, stream), err=err, color=True)
 
 
-def _as_it_is(text: str, stream: TextIO) -> str:
-    return text
-
-
-def _dressed(text: str, stream: TextIO) -> str:
+def dressed(text: str, stream: TextIO | None = None) -> str:
+    """What is made visible already, broken and painted as the stream has it: standard output by itself."""
+    stream = stream or sys.stdout
     told = wrapped(text, width_of(stream)) if stream.isatty() else text
     return painted(told) if has_colours(stream) else told
 

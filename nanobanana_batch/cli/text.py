@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nanobanana_batch.cli.dress import Verbatim, width_of, wrapped
 from nanobanana_batch.visible import visible_line
-from nanobanana_batch.wording import amount, counted, cut
+from nanobanana_batch.wording import amount, counted, cut, untold_text
 
 if TYPE_CHECKING:
     import json
@@ -119,7 +119,7 @@ def audit_lines(audit: Audit) -> Iterator[str]:
     )
     yield (
         f"  credits reserved: {amount(totals.credits_reserved)}, used: {amount(totals.credits_used)},"
-        f" refunded: {amount(totals.credits_refunded)}"
+        f" refunded: {amount(totals.credits_refunded)}{untold_text(totals.untold)}"
     )
     for found in audit.findings:
         yield "  " + visible_line(f"{found.kind}: {found.what}: {found.detail}; {found.advice}")

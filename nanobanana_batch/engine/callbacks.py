@@ -73,4 +73,7 @@ class Callbacks:
         self._missed += 1
         if self._missed == _MISSED:
             self._log("no_callbacks")
-            self._tally.announce("no callbacks arrive: the provider is asked at the usual pace")
+            self._tally.announce(
+                f"no callbacks: the last {_MISSED} tasks ended without one, so the provider is asked at the"
+                f" usual pace; look whether {self._front} leads to this run"
+            )

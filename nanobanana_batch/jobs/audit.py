@@ -66,6 +66,8 @@ class Totals:
     """Of saved, expired and given up ones; what was reserved where the provider told nothing else."""
     credits_refunded: float
     """Reserved for tasks that failed or were refused: the provider refunds these (contract: "Query")."""
+    untold: int = 0
+    """Requests that are paid for, and in no sum: the provider has not said what they cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,4 +291,5 @@ def _totals(sums: Sums, files: int) -> Totals:
         credits_reserved=sums.credits_reserved,
         credits_used=sums.credits_used,
         credits_refunded=sums.credits_refunded,
+        untold=sums.untold,
     )

@@ -72,6 +72,11 @@ class Merged:
         return sum(standing.credits_used for standing in self.standings)
 
     @property
+    def untold(self) -> int:
+        """Requests in all of them that are paid for, of which the provider has not said what they cost."""
+        return sum(standing.untold for standing in self.standings)
+
+    @property
     def credits_reserved(self) -> float:
         """For what is paid for and not there yet."""
         return sum(standing.credits_reserved for standing in self.standings)

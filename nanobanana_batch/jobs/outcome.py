@@ -72,6 +72,8 @@ class Outcome:
     """The folders of the parts that it was made in; empty where it was made in one."""
     way: tuple[str, ...] = ()
     """The options by which another command on the folder reaches the provider that this one has reached."""
+    untold: int = 0
+    """Requests that are paid for, and in no sum of credits: the provider has not said what they cost."""
 
     @property
     def exit_code(self) -> int:
@@ -164,4 +166,5 @@ def _told(session: Session, worked: Worked, files: Files) -> Outcome:
         waited_s=session.tally.waited(),
         way=session.commands.way,
         way_here=named(line.connection),
+        untold=credits.untold,
     )

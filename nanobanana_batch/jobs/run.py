@@ -222,7 +222,10 @@ def _journal(asked: _Asked, folder: Folder, disk: Disk) -> FarJournal | None:
 def _connected(order: Order, settings: Settings) -> CheckedConnection:
     line = prepare(order.connection, settings.paid_at_once, or_else=_OR_LOCAL)
     if order.callback_route is not None and not line.offers_callbacks:
-        raise UsageError(f"{line.name} does not offer callbacks; nothing was sent.")
+        raise UsageError(
+            f"{line.name} does not offer callbacks; nothing was sent.",
+            hint="Leave out --callback-url: it is asked how tasks stand, as ever.",
+        )
     return line
 
 

@@ -376,7 +376,11 @@ async def _callbacks(session: Session, log: Log) -> AsyncIterator[Callbacks | No
     callbacks = Callbacks(session.callback_route.url, session.tally, log)
     async with receiving(
         session.callback_route.listen, callbacks.came, connections=callers_at_once(CONNECTIONS)
-    ):
+    ) as receiver:
+        log("listens", address=str(receiver.address))
+        session.tally.announce(
+            f"Callbacks to {session.callback_route.url} are expected at {receiver.address}."
+        )
         yield callbacks
 
 

@@ -31,7 +31,7 @@ def kept_list(file: Path | None, url: str) -> tuple[PriceList | None, str]:
         return None, ""
     try:
         found = _from_json(json.loads(own_text(file, _MAX_BYTES)))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # HOME=/dev/null is how some say that there is none
         return None, ""
     except NoPriceList as error:
         return None, _ignored(file, error.message)

@@ -123,6 +123,8 @@ def _bad_parts(live: Live) -> list[str]:
 
 def _credits_text(live: Live) -> str:
     used, rate = live.credits_used, live.credits_per_usd
+    if live.completed and not used and live.credits_cap is None:
+        return ""  # nobody tells what they cost, which is not nothing
     text = with_money(f"{amount(used)} credits", used, rate)
     if live.credits_cap is not None:
         text += f" of {amount(live.credits_cap)}"

@@ -21,17 +21,19 @@ def watch(
     show: Callable[[str], None],
     *,
     is_terminal: bool,
+    dress: Callable[[str], str] = str,
     pause: Callable[[float], None] = time.sleep,
 ) -> None:
     """Look every other second and draw it in the same place; each minute where that is no terminal.
 
     It ends with the run, or at once where none is going on. Nothing flickers: lines are written over.
+    `dress`: breaks and paints what is drawn, as other texts on a terminal are.
     """
     if is_terminal:
         show("\x1b[2J")
     while True:
         standing = look()
-        told = visible(text(standing)) + "\n"
+        told = dress(visible(text(standing))) + "\n"
         show(_HOME + told.replace("\n", _LINE_END) + _REST if is_terminal else told)
         if not standing.is_running:
             return

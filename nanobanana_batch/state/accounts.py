@@ -21,7 +21,7 @@ from nanobanana_batch.state.lifecycle import (
     Phase,
     in_sql,
 )
-from nanobanana_batch.state.prices import ATTEMPTS, SHARE, SHARES, SPENT
+from nanobanana_batch.state.prices import ATTEMPTS, SHARE, SHARES, SPENT, UNTOLD
 from nanobanana_batch.state.reader import Reader
 from nanobanana_batch.state.reports import AttemptReport, ImageFile
 from nanobanana_batch.state.soundness import foreign, understood
@@ -46,6 +46,8 @@ class Sums(NamedTuple):
     """Of those that ended and were not refunded; what was reserved where nobody told what was used."""
     credits_refunded: float
     """What was reserved for those that were."""
+    untold: int
+    """Of how many that are paid for nobody has said what they cost."""
 
 
 class Shape(NamedTuple):
@@ -66,7 +68,7 @@ SELECT count(*), count(accepted_at), coalesce(sum(attempts.phase = '{Phase.SAVED
        total(iif(accepted_at IS NOT NULL, {SHARE.reserved}, NULL)),
        total(iif(accepted_at IS NOT NULL AND {SPENT}, coalesce({SHARE.used}, {SHARE.reserved}), NULL)),
        total(iif(accepted_at IS NOT NULL AND {_ENDED} AND NOT {SPENT}, {SHARE.reserved}, NULL)),
-       coalesce(sum(attempts.phase NOT IN ({in_sql(Phase)})), 0)
+       coalesce(sum({UNTOLD}), 0), coalesce(sum(attempts.phase NOT IN ({in_sql(Phase)})), 0)
 FROM {ATTEMPTS} JOIN rows USING (row)
 """
 # Which rows have several attempts an index tells alone.

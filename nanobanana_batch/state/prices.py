@@ -170,11 +170,12 @@ SELECT attempts.attempt, attempts.phase, rows.request,
        kind != '{Kind.TASK}' AND credits_used IS NOT NULL
 FROM {ATTEMPTS} JOIN rows USING (row) WHERE attempts.phase IN ({in_sql(OPEN)})
 """
-UNPRICED = f"""
-SELECT 1 FROM attempts JOIN requests USING (request)
-WHERE accepted_at IS NOT NULL AND credits_reserved IS NULL AND credits_used IS NULL
-  AND attempts.phase IN ({in_sql(PAID)}) LIMIT 1
-"""
+UNTOLD = (
+    "(accepted_at IS NOT NULL AND credits_reserved IS NULL AND credits_used IS NULL"
+    f" AND attempts.phase IN ({in_sql(PAID)}))"
+)
+"""Whether it is paid for, and the provider has not said what it costs; for attempts with their requests."""
+UNPRICED = f"SELECT 1 FROM attempts JOIN requests USING (request) WHERE {UNTOLD} LIMIT 1"
 
 Found = Iterable[tuple[Any, ...]]
 

@@ -37,6 +37,7 @@ from nanobanana_batch.state.prices import (
     SHARE,
     SHARES,
     SPENT,
+    UNTOLD,
     PriceClass,
     Share,
     by_kind,
@@ -187,7 +188,8 @@ SELECT total(iif(attempts.phase IN ({in_sql(RUNNING)}), {SHARE.reserved}, NULL))
        total(CASE WHEN attempts.phase IN ({in_sql(UNANSWERED)}) OR (accepted_at IS NULL AND {_IS_GIVEN_UP})
                   THEN sent * {SHARE.expected}
                   WHEN accepted_at IS NOT NULL
-                  THEN (sent - 1) * coalesce({SHARE.expected}, {SHARE.reserved}) END)
+                  THEN (sent - 1) * coalesce({SHARE.expected}, {SHARE.reserved}) END),
+       coalesce(sum({UNTOLD}), 0)
 FROM {ATTEMPTS}
 """
 _BEING_SENT = f"""
@@ -402,8 +404,8 @@ class Reader:
 
     def credits(self) -> Credits:
         """Sums over all attempts."""
-        reserved, used, unknown = self._db.execute(_CREDITS).fetchone()
-        return Credits(reserved=reserved, used=used, unknown=unknown)
+        reserved, used, unknown, untold = self._db.execute(_CREDITS).fetchone()
+        return Credits(reserved=reserved, used=used, unknown=unknown, untold=untold)
 
     def being_sent(self, after: int) -> BeingSent:
         """What a run is sending that began after that attempt; what an older one has left is not in it."""

@@ -160,6 +160,8 @@ class Credits:
     """Of finished images and given up tasks; the reserved amount where the provider tells no other."""
     unknown: float
     """Of each sending without an answer, as far as its price was known."""
+    untold: int
+    """Requests that are paid for, and in no sum: the provider has not said what they cost."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from nanobanana_batch.files.folder import LIVE_NAME
@@ -69,6 +70,30 @@ def test_watching_ends_with_the_run(tmp_path: Path) -> None:
         found = cli("status", str(it.out), "--watch", "--json", cwd=it.folder)
     [line] = found.stdout.splitlines()
     assert json.loads(line)["counts"]["completed"] == 4
+
+
+def test_a_run_says_where_it_expects_callbacks_and_listens_there(tmp_path: Path) -> None:
+    """Port 0 is any free one: nobody else knows which, and whoever leads a front there has to."""
+    with bench(tmp_path, small_manifest(tmp_path, 1), latency_s=600.0) as it:
+        run = it.start("--callback-url", "https://front.example/nb", "--callback-listen", "127.0.0.1:0")
+        assert run.stderr is not None
+        lines: Iterator[str] = iter(run.stderr.readline, "")
+        found = next(filter(None, map(re.compile(r"front\.example/nb .* (127[\d.]+):(\d+)").search, lines)))
+        with socket.create_connection((found[1], int(found[2])), timeout=60) as call:
+            call.sendall(b"POST /nb/%032x HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n" % 7)
+            assert call.makefile("rb").readline().split()[1] == b"204"
+        run.kill()
+        run.communicate(timeout=60)
+
+
+def test_a_provider_that_cannot_call_is_told_before_anything_is_sent(tmp_path: Path) -> None:
+    """With what to leave out."""
+    path = small_manifest(tmp_path, 1)
+    words = ("--provider", "local-unified", "--callback-url", "https://front.example/nb", "--out", "o")
+    ended = cli("run", str(path), *words, cwd=tmp_path)
+    assert ended.returncode == 2
+    assert "does not offer callbacks; nothing was sent. Leave out --callback-url" in ended.stderr
+    assert not (tmp_path / "o").exists()
 
 
 def test_status_knows_what_the_last_run_was_about_and_why_rows_failed(tmp_path: Path) -> None:

@@ -9,13 +9,19 @@ import pty
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from nanobanana_batch.cli.dress import Verbatim, has_colours, painted, width_of, wrapped
 from nanobanana_batch.cli.options import only_urgent
-from nanobanana_batch.cli.show import show
+from nanobanana_batch.cli.outcome_text import standing_text
+from nanobanana_batch.cli.show import dressed, show, show_as_is
+from nanobanana_batch.files.folder import find
+from nanobanana_batch.results import Standing
+from nanobanana_batch.results import standing as look_at
+from nanobanana_batch.screen.watching import watch as until_it_ends
 from tests.unit.test_cli_commands import Run, folder, manifest, run
 
 __all__ = ["folder", "run"]
@@ -114,6 +120,32 @@ def test_a_real_terminal(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert said.startswith("\x1b[31mnanobanana-batch:\x1b[0m")
     assert len(said.splitlines()) > 1
+
+
+def test_what_is_watched_is_broken_at_words_and_coloured(
+    monkeypatch: pytest.MonkeyPatch, run: Run, folder: Path
+) -> None:
+    """As without --watch; each line is written over to its end, and what is quoted moves no cursor."""
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setenv("COLUMNS", "30")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    standing = replace(look_at(find(folder)), manifest="\x1b[2Jm", untold=2)
+
+    def text(standing: Standing) -> str:
+        return f"{standing_text(standing)}\n3 of 3 rows completed."
+
+    until_it_ends(lambda: standing, text, show_as_is, is_terminal=True, dress=dressed)
+    begin, end = "\x1b[2J\x1b[H", "\x1b[J"
+    assert screen.getvalue().startswith(begin)
+    assert screen.getvalue().endswith(end)
+    *lines, last = screen.getvalue()[len(begin) : -len(end)].removesuffix("\n").split("\n")
+    assert last == "\x1b[32m3 of 3 rows completed.\x1b[0m\x1b[K"
+    lines = [line.removesuffix("\x1b[K") for line in lines]
+    assert "\x1b" not in "".join(lines)
+    assert lines[0].startswith("\\u001b[2Jm: 3 rows in")
+    told = ["  credits used: 3, reserved:", "  4; the provider does not say", "  what 2 requests cost"]
+    assert [line for line in lines if line in told] == told
 
 
 # --- results and talk -------------------------------------------------------------------------------

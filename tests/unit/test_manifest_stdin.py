@@ -265,6 +265,15 @@ def test_standard_input_that_is_closed_is_told_as_that(
         pytest.fail("it was used")
 
 
+def test_a_standard_input_that_was_closed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`<&-` of a shell, and of some that start programs by a clock: as `streams.secure` leaves it."""
+    closed = os.open(os.devnull, os.O_WRONLY)  # whoever reads is told that it is not open
+    with open(closed) as stream:
+        monkeypatch.setattr(sys, "stdin", stream)
+        with pytest.raises(UsageError, match="and that is closed"), spooled(STDIN):
+            pytest.fail("it was used")
+
+
 def test_a_pipe_as_a_path_is_pointed_to_stdin(tmp_path: Path) -> None:
     """`<(...)` of a shell can be read only once."""
     os.mkfifo(tmp_path / "m.csv")

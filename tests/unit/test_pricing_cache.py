@@ -73,8 +73,9 @@ def test_without_a_cache_nothing_is_known_and_nothing_can_be_kept() -> None:
 
 
 def test_nothing_is_said_of_a_list_that_was_never_read(file: Path) -> None:
-    """Most people have none."""
+    """Most people have none; HOME may be a file, such as /dev/null, where there is none."""
     assert kept_list(file, URL) == (None, "")
+    assert kept_list(Path(os.devnull, ".cache", "prices-x.json"), URL) == (None, "")
 
 
 def changed(**values: object) -> bytes:

@@ -53,6 +53,15 @@ def test_all_that_counts_stands_in_the_block() -> None:
         assert part in text
 
 
+def test_nothing_is_said_of_money_where_a_provider_says_nothing() -> None:
+    """Images for 0 credits would be untrue; before the first one it is true, and of a limit it is wanted."""
+    free = replace(SENDING, credits_used=0.0, credits_cap=None, credits_projected=None)
+    assert "credits" not in " ".join([*block(free, 200), log_line(free)])
+    assert "; ;" not in log_line(free)
+    assert "0 ($0) credits" in log_line(replace(free, completed=0))
+    assert "0 ($0) of 5 credits" in log_line(replace(free, credits_cap=5.0))
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 110])
 def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     """But for one part that is: it is not torn."""

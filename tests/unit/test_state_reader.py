@@ -12,6 +12,7 @@ import pytest
 from nanobanana_batch.errors import StateFailed, UsageError
 from nanobanana_batch.model import Image, Request, RowStatus, TaskMade
 from nanobanana_batch.state import facts
+from nanobanana_batch.state.accounts import sums
 from nanobanana_batch.state.lifecycle import STATUS_OF_PHASE, Phase
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.scope import Scope
@@ -118,6 +119,22 @@ def test_a_run_in_a_folder_that_is_read_only_for_the_reader_is_noticed(
     writer.close()
 
 
+def test_what_nobody_tells_the_price_of_is_counted(tmp_path: Path) -> None:
+    """Tasks on their way and images: a sum of 0 is not what they cost. A refused one is refunded."""
+    path = tmp_path / "state.sqlite3"
+    store = Store(path)
+    take(store, drafts(*"01234"))
+    for row in range(1, 5):
+        store.apply([intent(row, attempt=row)])
+        store.apply([facts.Accepted(row, TaskMade(f"t{row}", None, None, None), 1.0)])
+    store.apply([facts.Ready(1, ("https://x",), 9.0, None, 2.0), facts.Saved(1, IMAGE, 3.0)])
+    store.apply([facts.Failed(2, "content_filter", "no", False, True, 3.0)])
+    store.apply([facts.Ready(3, ("https://x",), 9.0, 2.5, 2.0)])
+    with open_reader(path) as reader:
+        assert (reader.credits().used, reader.credits().untold, sums(reader).untold) == (0.0, 2, 2)
+    store.close()
+
+
 def test_counts_credits_and_statuses(tmp_path: Path) -> None:
     """Reserved until finished, then what was used, or the reserved amount where nobody says."""
     path = tmp_path / "state.sqlite3"
@@ -142,7 +159,8 @@ def test_counts_credits_and_statuses(tmp_path: Path) -> None:
         }
         first_two = reader.counts(Scope(before=2))
         assert sum(first_two.values()) == first_two[RowStatus.COMPLETED] == 2
-        assert (reader.credits().reserved, reader.credits().used) == (4.0, 6.5)
+        assert (reader.credits().reserved, reader.credits().used, reader.credits().untold) == (4.0, 6.5, 0)
+        assert sums(reader).untold == 0
     store.close()
     first, *_ = reports(path)
     assert (first.path, first.width, first.height, first.size_bytes) == (IMAGE.path, 9, 5, 100)

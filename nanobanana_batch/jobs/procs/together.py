@@ -53,6 +53,7 @@ def together(home: Path, folders: Sequence[Path], outcomes: Sequence[Outcome]) -
             for about in {about for each in outcomes for about in each.waited_s}
         },
         shards=tuple(folders),
+        untold=sum(each.untold for each in outcomes),
     )
 
 
