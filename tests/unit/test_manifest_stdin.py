@@ -270,7 +270,7 @@ def test_a_standard_input_that_was_closed_is_said(monkeypatch: pytest.MonkeyPatc
     closed = os.open(os.devnull, os.O_WRONLY)  # whoever reads is told that it is not open
     with open(closed) as stream:
         monkeypatch.setattr(sys, "stdin", stream)
-        with pytest.raises(UsageError, match="and that is closed"), spooled(STDIN):
+        with pytest.raises(UsageError, match="Standard input is closed"), spooled(STDIN):
             pytest.fail("it was used")
 
 

@@ -58,8 +58,8 @@ def test_nothing_is_said_of_money_where_a_provider_says_nothing() -> None:
     free = replace(SENDING, credits_used=0.0, credits_cap=None, credits_projected=None)
     assert "credits" not in " ".join([*block(free, 200), log_line(free)])
     assert "; ;" not in log_line(free)
-    assert "0 ($0) credits" in log_line(replace(free, completed=0))
-    assert "0 ($0) of 5 credits" in log_line(replace(free, credits_cap=5.0))
+    assert "0 credits ($0)" in log_line(replace(free, completed=0))
+    assert "0 credits ($0) of 5" in log_line(replace(free, credits_cap=5.0))
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 110])

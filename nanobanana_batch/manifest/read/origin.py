@@ -178,10 +178,6 @@ def spooled(path: Path) -> Iterator[Path | None]:
             spool.writelines(_standard_input())
             spool.flush()
         except OSError as error:
-            if error.errno == errno.EBADF:
-                raise UsageError(
-                    "`-` reads the manifest from standard input, and that is closed.", hint=_PIPE_HINT
-                ) from error
             raise UsageError(
                 f"Standard input cannot be kept: {error.strerror or error}.",
                 hint="It goes into a temporary file, where TMPDIR says.",
