@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from nanobanana_batch.collection.entries import Collection, Entry, Picture
 from nanobanana_batch.collection.lineage import Lineage
 from nanobanana_batch.collection.selection import Selection
-from nanobanana_batch.exports.columns import Column
+from nanobanana_batch.exports.columns import Column, Teller
 from nanobanana_batch.exports.format import Format, Takes, Wants
 from nanobanana_batch.exports.keys import Keys
 from nanobanana_batch.exports.leaving_out import Why
 from nanobanana_batch.exports.options import Options
 from nanobanana_batch.exports.sample import Sample
-from nanobanana_batch.exports.samples import Spool
 from nanobanana_batch.exports.split import Groups
+from nanobanana_batch.exports.spool import Spooled
 from nanobanana_batch.exports.tally import Tally
 from nanobanana_batch.exports.watch import Watch
 from nanobanana_batch.files.standing import Stands
@@ -49,23 +49,25 @@ def choose(
     format: Format,
     options: Options,
     columns: tuple[Column, ...],
-    spool: Spool,
+    spool: Spooled,
     tally: Tally,
     watch: Watch,
 ) -> Chosen:
     """Walk through all rows once; what is chosen goes to the spool."""
     keys, groups, count, placeholders, size = Keys(), Groups(), 0, 0, 0
     plan = hashlib.sha256(json.dumps([options.as_text(), tally.manifests]).encode())
+    as_json, teller = json.JSONEncoder().encode, Teller(columns)
+    wants = format if isinstance(format, Wants) else None
     watch.begin("rows looked at", collection.rows)
     lineage = _lineage(collection) if options.split else None
     for entry in collection.entries():
         tally.see(entry)
         watch.step()
-        for picture in _chosen(entry, selection, format, options, tally):
+        for picture in _chosen(entry, selection, format, wants, options, tally):
             sample = Sample(keys.of(entry, picture), entry, picture, "")
-            spool.add(sample.key, entry, picture)
-            told = [sample.key, entry.status, *(column.of(sample) for column in columns)]
-            plan.update(json.dumps(told).encode("utf-8", "surrogatepass"))
+            told = teller.of(sample)
+            spool.add(sample, told)
+            plan.update(as_json([sample.key, entry.status, *told]).encode("ascii"))
             if options.split:
                 groups.add(sample, lineage.family(entry) if lineage else "")
             count += 1
@@ -90,7 +92,12 @@ def _lineage(collection: Collection) -> Lineage | None:
 
 
 def _chosen(
-    entry: Entry, selection: Selection, format: Format, options: Options, tally: Tally
+    entry: Entry,
+    selection: Selection,
+    format: Format,
+    wants: Wants | None,
+    options: Options,
+    tally: Tally,
 ) -> Iterator[Picture | None]:
     if format.takes is Takes.ROWS and not entry.pictures:
         if selection.takes(entry, None):
@@ -100,7 +107,7 @@ def _chosen(
         return
     if not entry.pictures:
         tally.left_out[Why.NO_IMAGE] += 1
-    has_one, wants = False, format if isinstance(format, Wants) else None
+    has_one = False
     for picture in entry.pictures:
         why = _why_not(entry, picture, selection, format, wants, options)
         if why is None and has_one and options.images == "first":

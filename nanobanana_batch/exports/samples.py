@@ -7,21 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pickle
-from array import array
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from itertools import pairwise
+from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryFile
 
-from nanobanana_batch.collection.entries import Entry, Picture
+from nanobanana_batch.collection.entries import Picture
 from nanobanana_batch.exports.columns import Column
 from nanobanana_batch.exports.leaving_out import LeftOut, Why
 from nanobanana_batch.exports.sample import Sample
+from nanobanana_batch.exports.spool import Lines, Spool, Spooled
 from nanobanana_batch.exports.tally import Tally
 from nanobanana_batch.exports.watch import Watch
-from nanobanana_batch.files.disk import as_disk_failure
 from nanobanana_batch.files.plain import open_own
 
 
@@ -36,7 +32,7 @@ class Samples:
 
     def __init__(
         self,
-        spool: Spool,
+        spool: Spooled,
         sides: bytes,
         splits: Sequence[str],
         columns: tuple[Column, ...],
@@ -68,12 +64,25 @@ class Samples:
 
     def __iter__(self) -> Iterator[Sample]:
         """Each of them; may be done several times."""
-        for side, (key, entry, picture) in zip(self._sides, self._spool, strict=True):
-            yield Sample(key, entry, picture, self._names[side])
+        return self._samples().walk(self._names, self._sides)
 
     def of(self, split: str) -> Iterator[Sample]:
         """Those of one part."""
-        return (sample for sample in self if sample.split == split)
+        return self._samples().walk(self._names, self._sides, self._names.index(split))
+
+    def lines(self) -> Iterator[bytes]:
+        """All of them as the lines of a format that has only these; they are counted as written."""
+        assert isinstance(self._spool, Lines), "a format without lines walks through the samples"
+        (split,) = self.splits
+        for data, count in self._spool.walk():
+            yield data
+            self.tally.written[split] += count
+            for _ in range(count):
+                self._watch.step()
+
+    def _samples(self) -> Spool:
+        assert isinstance(self._spool, Spool), "of a format of lines nothing else is kept"
+        return self._spool
 
     def read(self, sample: Sample) -> bytes:
         """The bytes of its picture as they go into the export.
@@ -111,44 +120,3 @@ def read_picture(picture: Picture) -> bytes:
     if len(data) != picture.size_bytes or hashlib.sha256(data).hexdigest() != picture.sha256:
         raise LeftOut(Why.CHANGED)
     return data
-
-
-class Spool:
-    """Chosen samples on disk, in a file without a name: only who wrote it reads it."""
-
-    def __init__(self, folder: Path) -> None:
-        try:
-            self._file = TemporaryFile(dir=folder)  # noqa: SIM115 - closed by `close`
-        except OSError:  # nobody may write there, which is told of the export, if it is to be written
-            self._file = TemporaryFile()  # noqa: SIM115
-        self._ends = array("q", [0])
-
-    def add(self, key: str, entry: Entry, picture: Picture | None) -> None:
-        """One more.
-
-        Raises:
-            DiskFailed: the disk is full or refuses.
-        """
-        data = pickle.dumps((key, entry, picture), pickle.HIGHEST_PROTOCOL)
-        with self._failing():
-            self._file.write(data)
-        self._ends.append(self._ends[-1] + len(data))
-
-    def __iter__(self) -> Iterator[tuple[str, Entry, Picture | None]]:
-        """All, from the first on; several walks do not disturb each other."""
-        with self._failing():
-            self._file.flush()
-        for begin, end in pairwise(self._ends):
-            yield pickle.loads(os.pread(self._file.fileno(), end - begin, begin))
-
-    def close(self) -> None:
-        """Give the disk its room back."""
-        with suppress(OSError):  # what is still to be written has failed before
-            self._file.close()
-
-    @contextmanager
-    def _failing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise as_disk_failure(error, "keeping what was chosen") from error

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Callable, Sequence
 
 from nanobanana_batch.exports.columns import Value
 from nanobanana_batch.exports.format import Takes
@@ -13,8 +12,6 @@ from nanobanana_batch.exports.options import Options
 from nanobanana_batch.exports.place import Place
 from nanobanana_batch.exports.samples import Samples
 from nanobanana_batch.results import written, written_harmless
-
-_ROWS_AT_ONCE = 1000
 
 
 class Csv:
@@ -27,16 +24,19 @@ class Csv:
     def check(self, options: Options) -> None:
         """Nothing is needed."""
 
+    def liner(self, names: Sequence[str], options: Options) -> Callable[[Sequence[Sequence[Value]]], bytes]:
+        """What writes lines as RFC 4180 has them."""
+        write = written_harmless if options.bom else written
+        return lambda rows: write([[_as_text(value) for value in row] for row in rows])
+
     def write(self, samples: Samples, place: Place, options: Options) -> None:
         """The header, then a line a row."""
-        write = written_harmless if options.bom else written
+        names = [column.name for column in samples.columns]
         with place.file(place.name) as file:
             if options.bom:
                 file.write(codecs.BOM_UTF8)
-            file.write(write([[column.name for column in samples.columns]]))
-            rows = _rows(samples)
-            while listed := list(islice(rows, _ROWS_AT_ONCE)):
-                file.write(write([[_as_text(value) for value in row] for row in listed]))
+            file.write(self.liner(names, options)([names]))
+            file.writelines(samples.lines())
 
 
 class Jsonl:
@@ -49,21 +49,17 @@ class Jsonl:
     def check(self, options: Options) -> None:
         """Nothing is needed."""
 
+    def liner(self, names: Sequence[str], options: Options) -> Callable[[Sequence[Sequence[Value]]], bytes]:
+        """What writes an object a line."""
+        return lambda rows: b"".join([json_line(dict(zip(names, row, strict=True))) for row in rows])
+
     def write(self, samples: Samples, place: Place, options: Options) -> None:
         """A line a row."""
-        names = [column.name for column in samples.columns]
         with place.file(place.name) as file:
-            for row in _rows(samples):
-                file.write(json_line(dict(zip(names, row, strict=True))))
+            file.writelines(samples.lines())
 
 
 def _as_text(value: Value) -> Value:
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:.10g}" if isinstance(value, float) else value
-
-
-def _rows(samples: Samples) -> Iterator[list[Value]]:
-    for sample in samples:
-        with samples.written(sample):
-            yield [column.of(sample) for column in samples.columns]

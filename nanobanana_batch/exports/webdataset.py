@@ -11,7 +11,7 @@ from nanobanana_batch.exports.place import Place
 from nanobanana_batch.exports.recode import Recoding
 from nanobanana_batch.exports.sample import Sample
 from nanobanana_batch.exports.samples import Samples, read_picture
-from nanobanana_batch.exports.tar_shards import Shards, as_json
+from nanobanana_batch.exports.tar_shards import Shards, as_json, teller_of
 
 
 class WebDataset:
@@ -38,7 +38,7 @@ class WebDataset:
     def write(self, samples: Samples, place: Place, options: Options) -> Layout:
         """Part by part, so that one shard is open at a time."""
         recoding = Recoding(options.convert, options.quality) if options.convert else None
-        caption = Caption(options.caption, samples.columns)
+        caption, teller = Caption(options.caption, samples.columns), teller_of(samples.columns)
 
         def read(sample: Sample) -> tuple[bytes, str]:
             data = read_picture(sample.picture)
@@ -54,7 +54,7 @@ class WebDataset:
                         data, ending = prepared()
                         files = {
                             ending: samples.change(data, sample),
-                            "json": as_json(sample, samples.columns),
+                            "json": as_json(sample, teller),
                             "txt": caption.of(sample).encode(),
                         }
                         shards.add(sample.key, files)

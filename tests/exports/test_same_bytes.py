@@ -1,4 +1,4 @@
-"""An export that is there stays up to date with a later version of the program: bytes and plans do not change.
+"""An export that is there is up to date for a later version of the program: bytes and plans do not change.
 
 Whoever has an export of a million pictures would write it anew otherwise, and send it to the Hub again.
 Where one of these is to become another, people have to be told so.
@@ -23,7 +23,7 @@ _VALUES = ("", "=1+1", "2026-01-01", "a\rb", "null", "日本語 🎨", 'said "so
 
 
 def test_each_format_makes_what_it_always_made(tmp_path: Path) -> None:
-    """Of rows with whatever there is: hostile texts, judgements, scores, files that were changed or are gone."""
+    """Of rows with whatever there is: hostile texts, judgements, scores, files that are changed or gone."""
     folders = [_folder(tmp_path / "one"), _other_folder(tmp_path / "two")]
     assert {name: _made(folders, tmp_path / name, name.split()) for name in _MADE} == _MADE
 
