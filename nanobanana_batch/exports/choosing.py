@@ -39,6 +39,8 @@ class Chosen:
     """Of each sample, as a number among the parts."""
     plan: str
     """A hash of all that is to be in the export: the same plan makes the same bytes."""
+    media_types: frozenset[str]
+    """Of all pictures."""
     placeholders: int
     picture_bytes: int
 
@@ -54,10 +56,12 @@ def choose(
     watch: Watch,
 ) -> Chosen:
     """Walk through all rows once; what is chosen goes to the spool."""
-    keys, groups, count, placeholders, size = Keys(), Groups(), 0, 0, 0
+    keys, count, placeholders, size = Keys(), 0, 0, 0
+    groups = Groups() if options.split else None
     plan = hashlib.sha256(json.dumps([options.as_text(), tally.manifests]).encode())
     as_json, teller = json.JSONEncoder().encode, Teller(columns)
     wants = format if isinstance(format, Wants) else None
+    media_types: set[str] = set()
     watch.begin("rows looked at", collection.rows)
     lineage = _lineage(collection) if options.split else None
     for entry in collection.entries():
@@ -66,20 +70,22 @@ def choose(
         for picture in _chosen(entry, selection, format, wants, options, tally):
             sample = Sample(keys.of(entry, picture), entry, picture, "")
             told = teller.of(sample)
-            spool.add(sample, told)
             plan.update(as_json([sample.key, entry.status, *told]).encode("ascii"))
-            if options.split:
+            spool.add(sample, told)
+            if groups is not None:
                 groups.add(sample, lineage.family(entry) if lineage else "")
             count += 1
             placeholders += entry.is_practice
-            size += picture.size_bytes if picture else 0
+            if picture is not None:
+                size += picture.size_bytes
+                media_types.add(picture.media_type)
     if lineage is not None:
         lineage.close()
     for why, left in tally.left_out.items():
         plan.update(f"{why.name}={left};".encode())
     shares = [share for _, share in options.split]
-    sides = groups.sides(shares, options.seed) if options.split else bytes(count)
-    return Chosen(sides, plan.hexdigest(), placeholders, size)
+    sides = bytes(count) if groups is None else groups.sides(shares, options.seed)
+    return Chosen(sides, plan.hexdigest(), frozenset(media_types), placeholders, size)
 
 
 def _lineage(collection: Collection) -> Lineage | None:

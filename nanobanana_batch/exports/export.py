@@ -88,7 +88,9 @@ def export(
         chosen = choose(collection, selection, format, options, columns, spool, tally, watch)
         _refuse_placeholders(chosen, options)
         paths = [folder.path for folder in collection.folders]
-        samples = Samples(spool, chosen.sides, options.splits, columns, tally, watch, paths, change)
+        samples = Samples(
+            *(spool, chosen.sides, options.splits, columns, tally, watch, paths, change, chosen.media_types)
+        )
         if not len(samples):
             raise UsageError(
                 f"There is nothing to export{_reasons(tally)}.",
@@ -224,7 +226,7 @@ def _spool(
 ) -> Spooled:
     folder = _spool_folder(target)
     if isinstance(format, MakesLines):
-        return Lines(folder, format.liner([column.name for column in columns], options))
+        return Lines(folder, format.liner(columns, options))
     return Spool(folder)
 
 

@@ -9,12 +9,15 @@ from typing import Protocol, runtime_checkable
 
 from nanobanana_batch.collection.entries import Entry
 from nanobanana_batch.errors import UsageError
-from nanobanana_batch.exports.columns import Value
+from nanobanana_batch.exports.columns import Column, Value
 from nanobanana_batch.exports.features import Feature
 from nanobanana_batch.exports.leaving_out import Why
 from nanobanana_batch.exports.options import Link, Options
 from nanobanana_batch.exports.place import Place
 from nanobanana_batch.exports.samples import Samples
+
+Liner = Callable[[Sequence[Sequence[Value]]], bytes]
+"""Makes lines of what is told of samples, column by column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +93,8 @@ class MakesLines(Protocol):
     They are made while rows are chosen; its samples are walked through as `Samples.lines`, once.
     """
 
-    def liner(self, names: Sequence[str], options: Options) -> Callable[[Sequence[Sequence[Value]]], bytes]:
-        """What makes lines of what is told of samples, under these names of columns."""
+    def liner(self, columns: Sequence[Column], options: Options) -> Liner:
+        """What makes them, of samples with these columns."""
 
 
 @runtime_checkable

@@ -40,16 +40,21 @@ class Samples:
         watch: Watch,
         folders: Sequence[Path] = (),
         change: Callable[[bytes, Sample], bytes] = lambda data, sample: data,
+        media_types: frozenset[str] = frozenset(),
     ) -> None:
         self.change = change
         """What becomes of a picture's bytes on their way into the export."""
+        self.media_types = media_types
+        """Which kinds of pictures there are among them."""
         self._spool = spool
         self._sides = sides
         self._watch = watch
         self.folders = tuple(folders)
         """All output folders, also those of which nothing was chosen."""
         self._names = tuple(splits)
-        self.splits = tuple(name for number, name in enumerate(splits) if number in sides)
+        # Some ask for each sample, and to count takes longer the more there are.
+        self._planned = {name: sides.count(number) for number, name in enumerate(splits)}
+        self.splits = tuple(name for name, count in self._planned.items() if count)
         """The names of the parts that have samples; only those are written."""
         self.columns = columns
         """What is told of each sample, with the same types in all parts."""
@@ -60,7 +65,7 @@ class Samples:
 
     def planned(self, split: str) -> int:
         """How many there are of a part, before any is found to be unfit."""
-        return self._sides.count(self._names.index(split))
+        return self._planned[split]
 
     def __iter__(self) -> Iterator[Sample]:
         """Each of them; may be done several times."""

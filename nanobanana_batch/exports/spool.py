@@ -96,7 +96,8 @@ class Spool(Spooled):
         """
         for number, data in self._pieces(lambda number: side is None or sides[number] == side):
             key, at, folder, *values = pickle.loads(data)
-            entry = unpacked(*self._folders[folder], values)
+            path, name = self._folders[folder]
+            entry = unpacked(path, name, values)
             yield Sample(key, entry, None if at is None else entry.pictures[at], names[sides[number]])
 
     def _number_of(self, entry: Entry) -> int:

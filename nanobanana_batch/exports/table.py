@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from nanobanana_batch.exports.columns import Value
-from nanobanana_batch.exports.format import Takes
+from nanobanana_batch.exports.columns import Column, Type, Value
+from nanobanana_batch.exports.format import Liner, Takes
 from nanobanana_batch.exports.json_lines import json_line
 from nanobanana_batch.exports.options import Options
 from nanobanana_batch.exports.place import Place
@@ -24,18 +24,26 @@ class Csv:
     def check(self, options: Options) -> None:
         """Nothing is needed."""
 
-    def liner(self, names: Sequence[str], options: Options) -> Callable[[Sequence[Sequence[Value]]], bytes]:
+    def liner(self, columns: Sequence[Column], options: Options) -> Liner:
         """What writes lines as RFC 4180 has them."""
         write = written_harmless if options.bom else written
-        return lambda rows: write([[_as_text(value) for value in row] for row in rows])
+        places = [at for at, column in enumerate(columns) if column.type in (Type.NUMBER, Type.TRUTH)]
+
+        def texts(row: Sequence[Value]) -> list[Value]:
+            told = list(row)
+            for at in places:
+                told[at] = _as_text(told[at])
+            return told
+
+        return lambda rows: write(list(map(texts, rows)))
 
     def write(self, samples: Samples, place: Place, options: Options) -> None:
         """The header, then a line a row."""
-        names = [column.name for column in samples.columns]
+        write = written_harmless if options.bom else written
         with place.file(place.name) as file:
             if options.bom:
                 file.write(codecs.BOM_UTF8)
-            file.write(self.liner(names, options)([names]))
+            file.write(write([[column.name for column in samples.columns]]))
             file.writelines(samples.lines())
 
 
@@ -49,8 +57,9 @@ class Jsonl:
     def check(self, options: Options) -> None:
         """Nothing is needed."""
 
-    def liner(self, names: Sequence[str], options: Options) -> Callable[[Sequence[Sequence[Value]]], bytes]:
+    def liner(self, columns: Sequence[Column], options: Options) -> Liner:
         """What writes an object a line."""
+        names = [column.name for column in columns]
         return lambda rows: b"".join([json_line(dict(zip(names, row, strict=True))) for row in rows])
 
     def write(self, samples: Samples, place: Place, options: Options) -> None:

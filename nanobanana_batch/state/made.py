@@ -77,15 +77,16 @@ def made(reader: Reader) -> Iterator[tuple[RowReport, Made]]:
                 pictures = _several(reader, attempt)
             elif phase == ImagePhase.SAVED:
                 pictures = (_only(row, media_type, saved_at),)
-            yield row, Made(row.row_key, *rest, pictures)
+            known: Any = (*rest, pictures)
+            yield row, Made(row.row_key, *known)
 
 
 def _only(row: RowReport, media_type: Any, saved_at: Any) -> SavedPicture:
     """Most rows have one picture, of which the row says nearly all."""
-    known: Any = (row.width, row.height, row.size_bytes, row.sha256, row.file_time)
     if row.path is None:
         raise names_what_no_run_names(row.path)
-    return SavedPicture(1, row.path, media_type, *known, saved_at)
+    known: Any = (row.width, row.height, row.size_bytes, row.sha256, row.file_time, saved_at)
+    return SavedPicture(1, row.path, media_type, *known)
 
 
 def _several(reader: Reader, attempt: int) -> tuple[SavedPicture, ...]:

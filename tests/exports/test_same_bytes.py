@@ -11,6 +11,7 @@ import json
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -87,14 +88,14 @@ _MADE: dict[str, tuple[str, str]] = {
 
 def _made(folders: list[Path], out: Path, words: list[str]) -> tuple[str, str]:
     format, *said = words
-    options: dict[str, object] = {}
+    options: dict[str, Any] = {}
     for name, _, value in (word.partition("=") for word in said):
         if name in ("where", "only"):
             options.setdefault(name, []).append(value)
         else:
             options[name] = value or True
     out = out.with_name(f"{format}-{hashlib.sha256(' '.join(words).encode()).hexdigest()[:8]}")
-    nb.export(folders, format, out, **options)  # type: ignore[arg-type]
+    nb.export(folders, format, out, **options)
     record = out / ".export.json" if out.is_dir() else out.with_name(f".{out.name}.export.json")
     plan = json.loads(record.read_text("utf-8"))["plan"]
     return _bytes_of(out), plan
