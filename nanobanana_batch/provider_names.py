@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from pathlib import Path
 
 BUILT_IN = ("evolink", "foxapi", "unified", "local", "local-unified")
@@ -10,6 +11,7 @@ BUILT_IN = ("evolink", "foxapi", "unified", "local", "local-unified")
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _PROFILES = Path(__file__).parent / "providers" / "profiles"
 _CREDITS_PER_USD = re.compile(r"^credits_per_usd: +([0-9.]+)", re.MULTILINE)
+_REMEMBERED = 256
 
 
 def credits_per_usd(name: str) -> float | None:
@@ -21,6 +23,7 @@ def credits_per_usd(name: str) -> float | None:
     return float(found[1]) if found else None
 
 
+@lru_cache(_REMEMBERED)
 def is_practice(name: str) -> bool:
     """Whether a provider of this name is a service on this machine, which draws placeholders for nothing.
 

@@ -388,7 +388,7 @@ def cells_of(row: RowReport, variables: list[str], file: Stands = Stands.AS_SAVE
     done = row.status is RowStatus.COMPLETED and not is_gone
     return [
         row.id,
-        RowStatus.RUNNING.value if is_gone else row.status.value,
+        str(RowStatus.RUNNING if is_gone else row.status),
         row.path if done else None,
         request.prompt,
         request.model,

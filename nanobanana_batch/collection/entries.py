@@ -33,8 +33,8 @@ class Picture:
     """1: the row's image; the others were made beside it by the same request."""
     path: str
     """Relative to the output folder, with `/`."""
-    file: Path
-    """Where it is."""
+    folder: Path
+    """The output folder."""
     media_type: str
     width: int
     height: int
@@ -48,6 +48,11 @@ class Picture:
     """What a person said of it."""
     measures: Mapping[str, str] = field(default_factory=dict)
     """What `check` found, by column of checks.csv; empty: it was not checked."""
+
+    @property
+    def file(self) -> Path:
+        """Where it is: made only for who opens it, as that takes longer than all else here."""
+        return self.folder / self.path
 
     @property
     def is_there(self) -> bool:
@@ -163,7 +168,7 @@ class Collection:
             reader: Reader = stack.enter_context(open_reader(folder.state, folder.told()))
             stack.enter_context(reader.one_moment())
             look.kept = reader.kept_images()
-            for report, how in zip(reader.rows(), made(reader), strict=True):
+            for report, how in made(reader):
                 yield _entry(folder.path, name, report, how, look, judgements, measures)
 
 
@@ -230,7 +235,7 @@ def _picture(
     return Picture(
         number=saved.number,
         path=saved.path,
-        file=folder / saved.path,
+        folder=folder,
         media_type=saved.media_type,
         width=saved.width,
         height=saved.height,

@@ -92,7 +92,7 @@ class Judgements:
         `id_`, `image`: of its row, and its path, for lines that name no more than these. `is_first`: of its
         row, of whose pictures an id alone means this one.
         """
-        return self._by_picture.of(Named(id_, image, row_key, sha256), is_first=is_first)
+        return self._by_picture.of(id_, image, row_key, sha256, is_first=is_first)
 
 
 def read_judgements(folder: Path) -> Judgements:

@@ -40,7 +40,7 @@ class Measures:
         """
         found = self._by_place.get((image, sha256)) or self._of.get(sha256)
         if found is None:
-            found = self._by_picture.of(Named(id_, image, row_key, sha256), is_first=is_first)
+            found = self._by_picture.of(id_, image, row_key, sha256, is_first=is_first)
         return found or {}
 
 

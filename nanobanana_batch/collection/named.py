@@ -64,10 +64,11 @@ class ByPicture(Generic[Said]):
         else:
             self._loose[named.needed()] = (self._count, said)
 
-    def of(self, named: Named, *, is_first: bool = True) -> Said | None:
+    def of(self, id_: str, image: str, row_key: str, sha256: str, *, is_first: bool = True) -> Said | None:
         """What was said of a picture all of whose names are given; `is_first`: of its row."""
-        found = self._exact.get((named.row_key, named.sha256))
+        found = self._exact.get((row_key, sha256))
         if self._loose:
+            named = Named(id_, image, row_key, sha256)
             others = filter(None, map(self._loose.get, named.ways(is_first=is_first)))
             found = max([*others, *([found] if found else [])], key=lambda each: each[0], default=None)
         return None if found is None else found[1]

@@ -36,7 +36,7 @@ def rated(folder: Path, reader: Reader) -> Rated:
         return Rated(problem=str(error))
     verdicts = {None: 0, Verdict.ACCEPTED: 0, Verdict.REJECTED: 0}
     images = 0
-    for row, how in zip(reader.rows(), made(reader), strict=True):
+    for row, how in made(reader):
         if row.status is not RowStatus.COMPLETED:
             continue
         for one in how.pictures:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from nanobanana_batch.collection.columns import FIXED, OF_CHECK, Cell, cell, column_of
+from nanobanana_batch.collection.columns import FIXED, OF_CHECK, Cell, column_of, getter
 from nanobanana_batch.collection.entries import Entry, Picture
 from nanobanana_batch.collection.judgements import CAN_SAY
 from nanobanana_batch.errors import UsageError
@@ -86,7 +86,7 @@ class Selection:
     def takes(self, entry: Entry, picture: Picture | None) -> bool:
         """Whether it wants this picture of this row, or, without one, this row."""
         # Each is asked, to know of each what there is.
-        held = [condition.holds(cell(entry, picture, condition.name)) for condition in self.where]
+        held = [condition.holds(getter(condition.name)(entry, picture)) for condition in self.where]
         return self._is_of_kind(entry, picture) and all(held)
 
     def idle(self) -> list[str]:

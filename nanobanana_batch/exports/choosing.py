@@ -9,14 +9,15 @@ from collections.abc import Iterator
 from nanobanana_batch.collection.entries import Collection, Entry, Picture
 from nanobanana_batch.collection.lineage import Lineage
 from nanobanana_batch.collection.selection import Selection
-from nanobanana_batch.exports.chosen import Chosen, Spool
-from nanobanana_batch.exports.columns import Column
+from nanobanana_batch.exports.chosen import Chosen
+from nanobanana_batch.exports.columns import Column, Teller
 from nanobanana_batch.exports.format import Format, Takes, Wants
 from nanobanana_batch.exports.keys import Keys
 from nanobanana_batch.exports.leaving_out import Why
 from nanobanana_batch.exports.options import Options
 from nanobanana_batch.exports.sample import Sample
 from nanobanana_batch.exports.split import Groups
+from nanobanana_batch.exports.spool import Spooled
 from nanobanana_batch.exports.tally import Tally
 from nanobanana_batch.exports.watch import Watch
 from nanobanana_batch.files.standing import Stands
@@ -36,35 +37,42 @@ def choose(
     format: Format,
     options: Options,
     columns: tuple[Column, ...],
-    spool: Spool,
+    spool: Spooled,
     tally: Tally,
     watch: Watch,
 ) -> Chosen:
     """Walk through all rows once; what is chosen goes to the spool."""
-    keys, groups, count, placeholders, size = Keys(), Groups(), 0, 0, 0
+    keys, count, placeholders, size = Keys(), 0, 0, 0
+    groups = Groups() if options.split else None
     plan = hashlib.sha256(json.dumps([options.as_text(), tally.manifests]).encode())
+    as_json, teller = json.JSONEncoder().encode, Teller(columns)
+    wants = format if isinstance(format, Wants) else None
+    media_types: set[str] = set()
     watch.begin("rows looked at", collection.rows)
     lineage = _lineage(collection) if options.split else None
     for entry in collection.entries():
         tally.see(entry)
         watch.step()
-        for picture in _chosen(entry, selection, format, options, tally):
+        for picture in _chosen(entry, selection, format, wants, options, tally):
             sample = Sample(keys.of(entry, picture), entry, picture, "")
-            spool.add(sample.key, entry, picture)
-            told = [sample.key, entry.status, *(column.of(sample) for column in columns)]
-            plan.update(json.dumps(told).encode("utf-8", "surrogatepass"))
-            if options.split:
+            told = teller.of(sample)
+            plan.update(as_json([sample.key, entry.status, *told]).encode("ascii"))
+            spool.add(sample, told)
+            if groups is not None:
                 groups.add(sample, lineage.family(entry) if lineage else "")
             count += 1
             placeholders += entry.is_practice
-            size += picture.size_bytes if picture else 0
+            if picture is not None:
+                size += picture.size_bytes
+                media_types.add(picture.media_type)
     if lineage is not None:
         lineage.close()
     for why, left in tally.left_out.items():
         plan.update(f"{why.name}={left};".encode())
     shares = [share for _, share in options.split]
-    sides = groups.sides(shares, options.seed) if options.split else bytes(count)
-    return Chosen(spool, options.splits, sides, plan.hexdigest(), placeholders, size)
+    sides = bytes(count) if groups is None else groups.sides(shares, options.seed)
+    kinds = frozenset(media_types)
+    return Chosen(spool, options.splits, sides, plan.hexdigest(), kinds, placeholders, size)
 
 
 def _lineage(collection: Collection) -> Lineage | None:
@@ -77,7 +85,12 @@ def _lineage(collection: Collection) -> Lineage | None:
 
 
 def _chosen(
-    entry: Entry, selection: Selection, format: Format, options: Options, tally: Tally
+    entry: Entry,
+    selection: Selection,
+    format: Format,
+    wants: Wants | None,
+    options: Options,
+    tally: Tally,
 ) -> Iterator[Picture | None]:
     if format.takes is Takes.ROWS and not entry.pictures:
         if selection.takes(entry, None):
@@ -87,7 +100,7 @@ def _chosen(
         return
     if not entry.pictures:
         tally.left_out[Why.NO_IMAGE] += 1
-    has_one, wants = False, format if isinstance(format, Wants) else None
+    has_one = False
     for picture in entry.pictures:
         why = _why_not(entry, picture, selection, format, wants, options)
         if why is None and has_one and options.images == "first":

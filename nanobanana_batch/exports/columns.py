@@ -6,11 +6,12 @@ Texts are texts, whatever they look like; a text that is not there is empty, a n
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
-from nanobanana_batch.collection.columns import OF_CHECK, OF_VARIABLE, cell, column_of
+from nanobanana_batch.collection.columns import OF_CHECK, OF_VARIABLE, Getter, column_of, getter
 from nanobanana_batch.exports.sample import Sample
 from nanobanana_batch.model import REQUEST_FIELDS
 from nanobanana_batch.results import AFTER_VARIABLES, BEFORE_VARIABLES
@@ -27,6 +28,16 @@ class Type(StrEnum):
     TRUTH = "bool"
 
 
+_KINDS: Mapping[Type, Callable[[Any], Value]] = {
+    Type.TEXT: str,
+    Type.WHOLE: int,
+    Type.NUMBER: float,
+    Type.TRUTH: bool,
+}
+"""What most values are already; else it makes them that."""
+_MISSING: Mapping[Type, Value] = dict.fromkeys(Type) | {Type.TEXT: ""}
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """One of them."""
@@ -39,20 +50,50 @@ class Column:
 
     def of(self, sample: Sample) -> Value:
         """What a sample has there."""
-        if self.source == PLACEHOLDER:
-            return sample.entry.is_practice
-        if self.source == OTHER_IMAGES:
-            return "|".join(one.path for one in sample.entry.pictures[1:])
-        found = cell(sample.entry, sample.found, self.source)
-        if self.type is Type.TEXT:
-            return "" if found is None else str(found)
-        if self.type is Type.NUMBER:
-            return None if found is None else float(found)
-        return None if found is None else int(found)
+        return Teller((self,)).of(sample)[0]
+
+    def getter(self) -> Getter:
+        """What finds it, as what it is there."""
+        return _OWN.get(self.source) or getter(self.source)
+
+
+class Teller:
+    """Tells what samples have in these columns, each of which is understood once for all samples.
+
+    `missing`: what is told of a thing that is not known, by the type of its column.
+    """
+
+    def __init__(self, columns: Iterable[Column], missing: Mapping[Type, Value] = _MISSING) -> None:
+        listed = list(columns)
+        self._names = [column.name for column in listed]
+        self._ways = [
+            (column.getter(), _KINDS[column.type], _as(_KINDS[column.type], missing[column.type]))
+            for column in listed
+        ]
+
+    def of(self, sample: Sample) -> list[Value]:
+        """What one has, column by column."""
+        entry, picture = sample.entry, sample.found
+        return [
+            found if (found := get(entry, picture)).__class__ is kind else as_kind(found)
+            for get, kind, as_kind in self._ways
+        ]
+
+    def named(self, sample: Sample) -> dict[str, Value]:
+        """The same by the names of the columns."""
+        return dict(zip(self._names, self.of(sample), strict=True))
+
+
+def _as(kind: Callable[[Any], Value], missing: Value) -> Callable[[Any], Value]:
+    return lambda found: missing if found is None else kind(found)
 
 
 PLACEHOLDER, OTHER_IMAGES = "\0placeholder", "\0other_images"
 """What only exports have; a variable may be called as what stands behind the first sign, and no more."""
+_OWN: Mapping[str, Getter] = {
+    PLACEHOLDER: lambda row, _: row.is_practice,
+    OTHER_IMAGES: lambda row, _: "|".join([one.path for one in row.pictures[1:]]),
+}
 _WHOLE = ("variant", "image_number", "width", "height", "size_bytes", "rating", "attempts")
 _TYPES = dict.fromkeys(_WHOLE, Type.WHOLE) | {"credits": Type.NUMBER, PLACEHOLDER: Type.TRUTH}
 _BEFORE = ("id", *REQUEST_FIELDS, "variant")

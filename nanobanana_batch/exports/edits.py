@@ -10,14 +10,15 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
+from nanobanana_batch.collection.columns import Cell, Getter
 from nanobanana_batch.collection.entries import Collection, Entry
 from nanobanana_batch.collection.lineage import Lineage, Source, sources_of
 from nanobanana_batch.errors import UsageError
 from nanobanana_batch.exports.ahead import ahead
 from nanobanana_batch.exports.caption import Caption
-from nanobanana_batch.exports.columns import Column, Type, Value, renamed
+from nanobanana_batch.exports.columns import Column, Teller, Type, renamed
 from nanobanana_batch.exports.features import IMAGE, Feature, arrow_schema, features_of
 from nanobanana_batch.exports.format import Layout, Looked, Takes
 from nanobanana_batch.exports.imagefolder import Metadata, refuse_other_splits, spread
@@ -29,7 +30,7 @@ from nanobanana_batch.exports.recode import Recoding
 from nanobanana_batch.exports.sample import Sample, ending_of
 from nanobanana_batch.exports.samples import Samples, read_picture
 from nanobanana_batch.exports.sources import could_be_had, read_source
-from nanobanana_batch.exports.tar_shards import Shards, as_json
+from nanobanana_batch.exports.tar_shards import Shards, as_json, teller_of
 
 INPUT, PROMPT, EDITED = "input_image", "edit_prompt", "edited_image"
 _CHAIN, _TURN, _PARENT, _SOURCES = "chain", "turn", "parent", "sources"
@@ -114,13 +115,13 @@ class _OfEdit(Column):
 
     lineage: Lineage | None = field(default=None, compare=False)
 
-    def of(self, sample: Sample) -> Value:
-        """What a sample has there."""
-        assert self.lineage is not None
+    def getter(self) -> Getter:
+        """What finds it."""
         if self.name == _SOURCES:
-            return len(sample.entry.request.images)
-        value: Value = getattr(self.lineage.step(sample.entry), self.name)
-        return value
+            return lambda row, _: len(row.request.images)
+        assert self.lineage is not None
+        name, step = self.name, self.lineage.step
+        return lambda row, _: cast(Cell, getattr(step(row), name))
 
 
 class _Work:
@@ -143,6 +144,7 @@ class _Work:
                 ("file_name", "file_names"),
             ),
         )
+        self._teller = Teller(self._columns)
         self._features = (
             Feature(INPUT, IMAGE),
             Feature(PROMPT, Type.TEXT.value),
@@ -188,7 +190,7 @@ class _Work:
 
     def as_shards(self) -> Layout:
         """WebDataset: `KEY.input.jpg`, `KEY.output.jpg` and `KEY.json`."""
-        samples = self._samples
+        samples, teller = self._samples, teller_of(self._columns)
         for split in samples.splits:
             with Shards(self._place, split, self._options.max_bytes) as shards:
                 for sample, prepared in ahead(samples.of(split), self._triplet):
@@ -197,7 +199,7 @@ class _Work:
                         files = {
                             f"input.{found.before_ending}": found.before,
                             f"output.{found.after_ending}": found.after,
-                            "json": as_json(sample, self._columns, {PROMPT: self._caption.of(sample)}),
+                            "json": as_json(sample, teller, {PROMPT: self._caption.of(sample)}),
                         }
                         shards.add(sample.key, files)
         tars = {split: f"{split}-*.tar" for split in samples.splits}
@@ -218,7 +220,7 @@ class _Work:
             INPUT: {"bytes": found.before, "path": f"{key}.input.{found.before_ending}"},
             PROMPT: self._caption.of(sample),
             EDITED: {"bytes": found.after, "path": f"{key}.output.{found.after_ending}"},
-            **{column.name: column.of(sample) for column in self._columns},
+            **self._teller.named(sample),
         }
 
     def _triplet(self, sample: Sample) -> _Triplet:

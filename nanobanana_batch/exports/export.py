@@ -20,13 +20,22 @@ from nanobanana_batch.exports.columns import Column, columns_of, table_columns_o
 from nanobanana_batch.exports.counting import CountingPlace
 from nanobanana_batch.exports.embedding import change_of
 from nanobanana_batch.exports.far_target import FarTarget, target_of
-from nanobanana_batch.exports.format import Format, Layout, Looked, LooksFirst, Takes, refuse_unused
+from nanobanana_batch.exports.format import (
+    Format,
+    Layout,
+    Looked,
+    LooksFirst,
+    MakesLines,
+    Takes,
+    refuse_unused,
+)
 from nanobanana_batch.exports.hub import Pushed, check_repo, measured, push
 from nanobanana_batch.exports.leaving_out import Why
 from nanobanana_batch.exports.options import Options
 from nanobanana_batch.exports.place import Place
 from nanobanana_batch.exports.registry import load
 from nanobanana_batch.exports.samples import Samples
+from nanobanana_batch.exports.spool import Lines, Spool, Spooled
 from nanobanana_batch.exports.tally import Tally
 from nanobanana_batch.exports.target import Target, Told, counts_of
 from nanobanana_batch.exports.watch import Nobody, Watch
@@ -77,7 +86,7 @@ def export(
     collection = Collection(folders)
     columns, selection = _columns(collection, asked), _selection(collection, options)
     tally = Tally(manifests=collection.manifests, folders=collection.names)
-    with closing(Spool(_spool_folder(asked.target))) as spool:
+    with closing(_spool(asked, columns)) as spool:
         chosen = choose(collection, selection, asked.format, options, columns, spool, tally, asked.watch)
         _refuse_placeholders(chosen, options)
         _refuse_nothing(chosen, selection, options, tally)
@@ -233,6 +242,13 @@ def _what_to_look_at(options: Options, tally: Tally) -> str:
 def _reasons(tally: Tally) -> str:
     told = ", ".join(f"{count:,} {why.value}" for why, count in tally.left_out.items())
     return f" ({told})" if told else ""
+
+
+def _spool(asked: _Asked, columns: tuple[Column, ...]) -> Spooled:
+    folder = _spool_folder(asked.target)
+    if isinstance(asked.format, MakesLines):
+        return Lines(folder, asked.format.liner(columns, asked.options))
+    return Spool(folder)
 
 
 def _spool_folder(target: Target | FarTarget) -> Path:

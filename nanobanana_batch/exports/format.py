@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol, runtime_checkable
 
 from nanobanana_batch.collection.entries import Entry
 from nanobanana_batch.errors import UsageError
+from nanobanana_batch.exports.columns import Column, Value
 from nanobanana_batch.exports.features import Feature
 from nanobanana_batch.exports.leaving_out import Why
 from nanobanana_batch.exports.options import Link, Options
 from nanobanana_batch.exports.place import Place
 from nanobanana_batch.exports.samples import Samples
+
+Liner = Callable[[Sequence[Sequence[Value]]], bytes]
+"""Makes lines of what is told of samples, column by column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,17 @@ class Wants(Protocol):
 
     def why_not(self, entry: Entry) -> Why | None:
         """Why a row with a picture is left out; None: it is not."""
+
+
+@runtime_checkable
+class MakesLines(Protocol):
+    """A format of one file that has a line for each sample, and no picture.
+
+    They are made while rows are chosen; its samples are walked through as `Samples.lines`, once.
+    """
+
+    def liner(self, columns: Sequence[Column], options: Options) -> Liner:
+        """What makes them, of samples with these columns."""
 
 
 @runtime_checkable

@@ -14,7 +14,7 @@ from typing import IO
 
 from nanobanana_batch.errors import UsageError
 from nanobanana_batch.exports.arrow_table import table_of
-from nanobanana_batch.exports.columns import Column, renamed
+from nanobanana_batch.exports.columns import Column, Teller, renamed
 from nanobanana_batch.exports.features import IMAGE, Feature, arrow_schema, features_of
 from nanobanana_batch.exports.format import Layout, Takes, missing_extra
 from nanobanana_batch.exports.inference import Inference
@@ -75,6 +75,7 @@ class Metadata:
         files: tuple[str, ...] = (FILE_NAME,),
     ) -> None:
         self._splits, self._columns, self._place, self._files = splits, columns, place, files
+        self._teller = Teller(columns)
         self._stack = ExitStack()
         self._open: dict[str, IO[bytes]] = {}
         self._inference = {split: Inference(columns) for split in splits}
@@ -86,7 +87,7 @@ class Metadata:
 
     def add(self, sample: Sample, files: dict[str, str]) -> None:
         """A line: the names of the picture's files, and what is known of it."""
-        told = {column.name: column.of(sample) for column in self._columns}
+        told = self._teller.named(sample)
         line = json_line({**files, **told})
         self._open[sample.split].write(line)
         self._inference[sample.split].see(told, len(line))

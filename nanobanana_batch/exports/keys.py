@@ -14,7 +14,7 @@ from itertools import count
 
 from nanobanana_batch.collection.entries import Entry, Picture
 from nanobanana_batch.digests import Digests
-from nanobanana_batch.file_names import RESERVED
+from nanobanana_batch.file_names import RESERVED, are_plain_ids
 
 _MOST = 100
 _OTHERS = re.compile(r"[^A-Za-z0-9_-]+")
@@ -52,6 +52,10 @@ class Keys:
 
 
 def _slug(text: str) -> str:
+    return text if are_plain_ids((text,)) and text[-1] != "-" and len(text) <= _MOST else _portable(text)
+
+
+def _portable(text: str) -> str:
     plain = unicodedata.normalize("NFKD", text)
     plain = "".join(char for char in plain if not unicodedata.combining(char))
     name = _OTHERS.sub("-", plain).strip("-")[:_MOST].strip("-")

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import IO, TYPE_CHECKING, Any
 
 from nanobanana_batch.exports.arrow_table import table_of
-from nanobanana_batch.exports.columns import renamed
+from nanobanana_batch.exports.columns import Teller, renamed
 from nanobanana_batch.exports.features import IMAGE, arrow_schema, features_of
 from nanobanana_batch.exports.format import Layout, Takes, missing_extra
 from nanobanana_batch.exports.options import MAX_BYTES, Options
@@ -49,6 +49,7 @@ class Parquet:
     def write(self, samples: Samples, place: Place, options: Options) -> Layout:
         """Part by part, shard by shard."""
         columns = renamed(samples.columns, (IMAGE,))
+        teller = Teller(columns)
         features = features_of(columns)
         schema = arrow_schema(features)
 
@@ -58,7 +59,7 @@ class Parquet:
                 read_picture(sample.picture)
             else:
                 picture = {"bytes": samples.read(sample), "path": sample.file_name}
-            return {IMAGE: picture, **{column.name: column.of(sample) for column in columns}}
+            return {IMAGE: picture, **teller.named(sample)}
 
         sizes = {}
         for split in samples.splits:

@@ -30,6 +30,8 @@ class Place:
         self.name = name
         """What the export is called in the end, without its folders."""
         self._disk = disk
+        self._folders: set[str] = set()
+        """Of which it is known that they are there: few, whatever the number of files."""
         self.is_counting = False
         """Nothing is written: what is there cannot be read back."""
         self.copied_instead = 0
@@ -87,13 +89,13 @@ class Place:
 
     def _linked(self, name: str, sample: Sample, link: Link) -> bool:
         path = self._path(name)
-        with self._failing(name):
-            self._disk.remove(path)
         try:
-            if link is Link.SYMLINK:
-                os.symlink(sample.picture.file.resolve(), path)
-            else:
-                os.link(sample.picture.file, path, follow_symlinks=False)
+            try:
+                _link(sample, path, link)
+            except FileExistsError:  # a build that was killed has left it
+                with self._failing(name):
+                    self._disk.remove(path)
+                _link(sample, path, link)
         except OSError:  # another file system, or one without links
             self.copied_instead += 1
             return False
@@ -101,8 +103,11 @@ class Place:
 
     def _path(self, name: str) -> Path:
         path = self.folder / name
-        with self._failing(name):
-            path.parent.mkdir(parents=True, exist_ok=True)
+        folder, _, _ = name.rpartition("/")
+        if folder not in self._folders:
+            with self._failing(name):
+                path.parent.mkdir(parents=True, exist_ok=True)
+            self._folders.add(folder)
         return path
 
     @contextmanager
@@ -111,6 +116,13 @@ class Place:
             yield
         except OSError as error:
             raise as_disk_failure(error, f"writing {name}") from error
+
+
+def _link(sample: Sample, path: Path, link: Link) -> None:
+    if link is Link.SYMLINK:
+        os.symlink(sample.picture.file.resolve(), path)
+    else:
+        os.link(sample.picture.file, path, follow_symlinks=False)
 
 
 def _is_of(path: Path, data: bytes) -> bool:

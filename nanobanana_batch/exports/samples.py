@@ -46,7 +46,11 @@ class Samples:
         self._watch = watch
         self.folders = tuple(folders)
         """All output folders, also those of which nothing was chosen."""
-        self.splits = chosen.filled
+        self.media_types = chosen.media_types
+        """Which kinds of pictures there are among them."""
+        # Some ask for each sample, and to count takes longer the more there are.
+        self._planned = chosen.counts()
+        self.splits = tuple(name for name, count in self._planned.items() if count)
         """The names of the parts that have samples; only those are written."""
         self.columns = columns
         """What is told of each sample, with the same types in all parts."""
@@ -57,7 +61,7 @@ class Samples:
 
     def planned(self, split: str) -> int:
         """How many there are of a part, before any is found to be unfit."""
-        return self._chosen.count(split)
+        return self._planned[split]
 
     def __iter__(self) -> Iterator[Sample]:
         """Each of them; may be done several times."""
@@ -65,7 +69,16 @@ class Samples:
 
     def of(self, split: str) -> Iterator[Sample]:
         """Those of one part."""
-        return (sample for sample in self if sample.split == split)
+        return self._chosen.samples(split)
+
+    def lines(self) -> Iterator[bytes]:
+        """All of them as the lines of a format that has only these; they are counted as written."""
+        (split,) = self.splits
+        for data, count in self._chosen.lines():
+            yield data
+            self.tally.written[split] += count
+            for _ in range(count):
+                self._watch.step()
 
     def read(self, sample: Sample) -> bytes:
         """The bytes of its picture as they go into the export.

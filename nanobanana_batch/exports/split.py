@@ -48,7 +48,7 @@ class Groups:
     """
 
     def __init__(self) -> None:
-        self._db = temporary_database()
+        self._db = temporary_database(check_same_thread=False)  # whoever throws this away closes it
         weakref.finalize(self, self._db.close)
         self._db.execute(_TABLE)
         self._db.execute("BEGIN")

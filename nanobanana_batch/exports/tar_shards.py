@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from tarfile import BLOCKSIZE, RECORDSIZE, USTAR_FORMAT, TarInfo
 from types import TracebackType
 from typing import IO, Self
 
-from nanobanana_batch.exports.columns import Column, Type, Value
+from nanobanana_batch.exports.columns import Column, Teller, Type, Value
 from nanobanana_batch.exports.place import Place
 from nanobanana_batch.exports.sample import Sample
 
@@ -82,17 +82,18 @@ class Shards:
         self._open.close()
 
 
-def as_json(sample: Sample, columns: Sequence[Column], also: Mapping[str, Value] | None = None) -> bytes:
-    """What is told of a sample; nothing is null, since `datasets` takes types from the first five samples."""
-    told = {column.name: value_or_empty(column, sample) for column in columns}
-    told = {**(also or {}), **told}
+def teller_of(columns: Iterable[Column]) -> Teller:
+    """Tells nothing that is null: `datasets` takes types from the first five samples.
+
+    A number that is not known is 0, as of a picture that nobody has rated.
+    """
+    return Teller(columns, _EMPTY)
+
+
+def as_json(sample: Sample, teller: Teller, also: Mapping[str, Value] | None = None) -> bytes:
+    """What is told of a sample."""
+    told = {**(also or {}), **teller.named(sample)}
     return json.dumps(told, ensure_ascii=False).encode()
-
-
-def value_or_empty(column: Column, sample: Sample) -> Value:
-    """What a sample has there; 0 for a number that is not known, as of a picture that nobody has rated."""
-    value = column.of(sample)
-    return _EMPTY[column.type] if value is None else value
 
 
 def _padded(size: int, block: int) -> int:

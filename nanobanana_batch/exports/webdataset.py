@@ -9,9 +9,9 @@ from nanobanana_batch.exports.format import Layout, Looked, Takes
 from nanobanana_batch.exports.options import Options
 from nanobanana_batch.exports.place import Place
 from nanobanana_batch.exports.recode import Recoding
-from nanobanana_batch.exports.sample import Sample
+from nanobanana_batch.exports.sample import Sample, ending_of
 from nanobanana_batch.exports.samples import Samples, read_picture
-from nanobanana_batch.exports.tar_shards import Shards, as_json
+from nanobanana_batch.exports.tar_shards import Shards, as_json, teller_of
 
 
 class WebDataset:
@@ -27,7 +27,7 @@ class WebDataset:
     def look(self, samples: Samples, options: Options) -> Looked:
         """Samples of one data set have the same keys: their pictures are of one kind."""
         Caption(options.caption, samples.columns)
-        endings = sorted({sample.ending for sample in samples}) if options.convert is None else []
+        endings = sorted(map(ending_of, samples.media_types)) if options.convert is None else []
         if len(endings) > 1:
             raise UsageError(
                 f"There are {' and '.join(endings)} images; all samples of a WebDataset have the same keys.",
@@ -38,7 +38,7 @@ class WebDataset:
     def write(self, samples: Samples, place: Place, options: Options) -> Layout:
         """Part by part, so that one shard is open at a time."""
         recoding = Recoding(options.convert, options.quality) if options.convert else None
-        caption = Caption(options.caption, samples.columns)
+        caption, teller = Caption(options.caption, samples.columns), teller_of(samples.columns)
 
         def read(sample: Sample) -> tuple[bytes, str]:
             data = read_picture(sample.picture)
@@ -54,7 +54,7 @@ class WebDataset:
                         data, ending = prepared()
                         files = {
                             ending: samples.change(data, sample),
-                            "json": as_json(sample, samples.columns),
+                            "json": as_json(sample, teller),
                             "txt": caption.of(sample).encode(),
                         }
                         shards.add(sample.key, files)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nanobanana_batch.collection.columns import FIXED, OF_CHECK, OF_VARIABLE, cell, column_of
+from nanobanana_batch.collection.columns import FIXED, OF_CHECK, OF_VARIABLE, column_of, getter
 from nanobanana_batch.collection.entries import Entry, Picture
 from nanobanana_batch.files.standing import Stands
 from nanobanana_batch.galleries.place import link
@@ -16,6 +16,7 @@ _TIMES = ("intended_at", "accepted_at", "answered_at", "ended_at")
 _OF_PAGE = {"source", "practice", "extra", "sources", "saved_at", "seconds", "stands", "url", "thumb"}
 _OF_PAGE |= {"problem", "#text", "#group", "#edit", *_TIMES}
 """What the page knows beside the columns that all have: no variable may pass for it."""
+_FIXED = [(name, getter(name)) for name in FIXED]
 
 
 def columns_of(variables: Sequence[str]) -> dict[str, str]:
@@ -38,7 +39,7 @@ def record(
 
     `variables`: as `columns_of` calls them.
     """
-    found: dict[str, Any] = {name: cell(entry, picture, name) for name in FIXED}
+    found: dict[str, Any] = {name: get(entry, picture) for name, get in _FIXED}
     found |= {column: entry.variables.get(name) for name, column in variables.items()}
     found |= {name: getattr(entry, name) for name in _TIMES}
     found |= {

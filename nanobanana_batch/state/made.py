@@ -1,12 +1,11 @@
 """How each row of the manifest came to what it has: who was asked, when, how often, and every picture it has.
 
-What a person looks at, and what a trainer loads, wants more than results.csv says. It is streamed beside
-`Reader.rows`, in the same order.
+What a person looks at, and what a trainer loads, wants more than results.csv says: it comes from the same
+walk over the rows.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 from nanobanana_batch.file_names import is_image_path
 from nanobanana_batch.state.lifecycle import ImagePhase
 from nanobanana_batch.state.reader import Reader
+from nanobanana_batch.state.reports import RowReport
 from nanobanana_batch.state.soundness import names_what_no_run_names, understood
 
 
@@ -53,36 +53,44 @@ class Made:
     """Those of the latest attempt that are saved, in order."""
 
 
-_TO_THE_LAST_BIT = "CASE WHEN file_time IS NOT NULL THEN json(printf('%!.17g', file_time)) END"
-"""SQLite writes 15 digits of a number into JSON: a file's time would be another one."""
+_BESIDE = """
+attempts.attempt, images.phase, images.media_type, images.saved_at, requests.provider,
+coalesce(attempts.number, 0), requests.intended_at, requests.accepted_at, requests.answered_at,
+attempts.ended_at
+"""
 _PICTURES = f"""
-(SELECT json_group_array(json_array(number, path, media_type, width, height, size_bytes, sha256,
-                                    {_TO_THE_LAST_BIT}, saved_at))
- FROM images AS file WHERE file.attempt = attempts.attempt AND file.phase = '{ImagePhase.SAVED}')
-"""
-_MADE = f"""
-SELECT rows.row_key, requests.provider, coalesce(attempts.number, 0), requests.intended_at,
-       requests.accepted_at, requests.answered_at, attempts.ended_at, {_PICTURES}
-FROM rows LEFT JOIN attempts ON attempts.attempt = rows.attempt
-LEFT JOIN requests ON requests.request = attempts.request
-WHERE rows.position IS NOT NULL ORDER BY rows.position
+SELECT number, path, media_type, width, height, size_bytes, sha256, file_time, saved_at
+FROM images WHERE attempt = ? AND phase = '{ImagePhase.SAVED}' ORDER BY number
 """
 
 
-def made(reader: Reader) -> Iterator[Made]:
-    """One for each row of `Reader.rows`, in the same order.
+def made(reader: Reader) -> Iterator[tuple[RowReport, Made]]:
+    """Each row of `Reader.rows`, in the same order, and how it came to what it has.
 
     Raises:
         StateFailed: one is damaged, or names an image as no run does.
     """
     with understood("images"):
-        for found in reader.each(_MADE):
-            values: Any = (*found[:-1], _pictures(found[-1]))
-            yield Made(*values)
+        for row, (attempt, phase, media_type, saved_at, *rest) in reader.rows_with(_BESIDE):
+            pictures: tuple[SavedPicture, ...] = ()
+            if row.other_images:
+                pictures = _several(reader, attempt)
+            elif phase == ImagePhase.SAVED:
+                pictures = (_only(row, media_type, saved_at),)
+            known: Any = (*rest, pictures)
+            yield row, Made(row.row_key, *known)
 
 
-def _pictures(found: str) -> tuple[SavedPicture, ...]:
-    pictures = tuple(SavedPicture(*values) for values in sorted(json.loads(found)))
+def _only(row: RowReport, media_type: Any, saved_at: Any) -> SavedPicture:
+    """Most rows have one picture, of which the row says nearly all."""
+    if row.path is None:
+        raise names_what_no_run_names(row.path)
+    known: Any = (row.width, row.height, row.size_bytes, row.sha256, row.file_time, saved_at)
+    return SavedPicture(1, row.path, media_type, *known)
+
+
+def _several(reader: Reader, attempt: int) -> tuple[SavedPicture, ...]:
+    pictures = tuple(SavedPicture(*values) for values in reader.each(_PICTURES, attempt))
     for picture in pictures:
         if not is_image_path(str(picture.path)):
             raise names_what_no_run_names(picture.path)

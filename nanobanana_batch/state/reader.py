@@ -44,6 +44,7 @@ from nanobanana_batch.state.prices import (
     counted,
 )
 from nanobanana_batch.state.reports import (
+    FIELDS,
     AttemptReport,
     BeingSent,
     Credits,
@@ -274,6 +275,15 @@ class Reader:
         for found in self._db.execute(_ROWS):
             yield sound_row(found)
 
+    def rows_with(self, more: str) -> Iterator[tuple[RowReport, tuple[Any, ...]]]:
+        """The same, each with further columns of the same tables: as SQL, from the same walk.
+
+        Raises:
+            StateFailed: a row is damaged.
+        """
+        for found in self._db.execute(_ROWS.replace("SELECT rows.id", f"SELECT {more}, rows.id")):
+            yield sound_row(found[-FIELDS:]), found[:-FIELDS]
+
     def rows_as_kept(self) -> Iterator[RowReport | Waiting]:
         """The same, with those for which nothing was sent as they are stored.
 
@@ -471,9 +481,9 @@ class Reader:
         """Whether anything was ever sent for the folder."""
         return bool(self._ask("SELECT 1 FROM requests LIMIT 1"))
 
-    def each(self, query: str) -> Iterator[tuple[Any, ...]]:
-        """What a query of this room's other readers finds, streamed."""
-        return self._db.execute(query)
+    def each(self, query: str, *values: object) -> Iterator[tuple[Any, ...]]:
+        """What a query of this room's other readers finds, streamed; `values`: for its places."""
+        return self._db.execute(query, values)
 
     def keep_beside(self, table: str, paths: Iterable[bytes]) -> int:
         """Paths as a temporary table of this name, which queries see beside the state's; says how many."""

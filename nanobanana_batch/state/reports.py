@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 from nanobanana_batch.errors import StateFailed
@@ -40,6 +40,10 @@ class RowReport:
     """When its image file was changed last, as it was saved (Unix seconds)."""
     other_images: tuple[ImageFile, ...] = ()
     """What its request has made besides, as far as it is saved."""
+
+
+FIELDS = len(fields(RowReport))
+"""How many values of a state make one."""
 
 
 class Waiting(NamedTuple):

@@ -183,16 +183,17 @@ def test_rows_by_the_ten_thousand_stay_on_disk(tmp_path: Path) -> None:
     """What is chosen is not held; only a few bytes of each."""
     import tracemalloc
 
-    from nanobanana_batch.exports.chosen import Spool
+    from nanobanana_batch.exports.sample import Sample
+    from nanobanana_batch.exports.spool import Spool
 
     run = make_folder(tmp_path / "out", [Made("r", prompt="p" * 8000)])
     entry = next(iter(Collection([run]).entries()))
     tracemalloc.start()
     spool = Spool(tmp_path)
     for number in range(2000):
-        spool.add(f"r{number}", entry, entry.pictures[0])
+        spool.add(Sample(f"r{number}", entry, entry.pictures[0], "train"))
     held = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
-    assert sum(1 for _ in spool) == 2000
+    assert sum(1 for _ in spool.walk(["train"], bytes(2000))) == 2000
     spool.close()
     assert held < 1_000_000

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nanobanana_batch.collection.columns import FIXED, cell, column_of
+from nanobanana_batch.collection.columns import FIXED, column_of, getter
 from nanobanana_batch.collection.entries import Collection, Entry, names_of
 from nanobanana_batch.collection.judgements import Judged, Judgement, Verdict, save_judged
 from nanobanana_batch.collection.named import Named
@@ -174,11 +174,12 @@ def test_what_was_said_and_measured_is_of_the_picture(two: tuple[Path, Path]) ->
     assert Collection([two[1], two[0]]).checks == ("is_blank", "width")
     found = entries(two[0])["fox-ink"]
     names = ("rating", "verdict", "rating_note", "check_width", "check_is_blank", "width", "check_other")
-    assert [cell(found, found.pictures[0], name) for name in names] == [
+    assert [getter(name)(found, found.pictures[0]) for name in names] == [
         *(4, "rejected", "six legs", "8", None, 8, None)
     ]
-    assert cell(found, None, "rating") is None
-    assert cell(entries(two[0])["fox-photo"], entries(two[0])["fox-photo"].pictures[0], "rating") is None
+    assert getter("rating")(found, None) is None
+    unrated = entries(two[0])["fox-photo"]
+    assert getter("rating")(unrated, unrated.pictures[0]) is None
 
 
 def test_variables_may_have_our_names(tmp_path: Path) -> None:
@@ -188,8 +189,8 @@ def test_variables_may_have_our_names(tmp_path: Path) -> None:
     found = entries(tmp_path)["x"]
     columns = [column_of(name) for name in variables]
     assert len({*columns, *FIXED}) == len(variables) + len(FIXED)
-    assert [cell(found, found.pictures[0], name) for name in columns] == [f"<{name}>" for name in variables]
-    assert cell(found, found.pictures[0], "note") == SIZE
+    assert [getter(name)(found, found.pictures[0]) for name in columns] == [f"<{name}>" for name in variables]
+    assert getter("note")(found, found.pictures[0]) == SIZE
 
 
 def test_names_tell_folders_apart() -> None:

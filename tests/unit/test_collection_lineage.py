@@ -31,7 +31,7 @@ def entry(id: str, sources: str = "", made: str = "", folder: str = "run", promp
         variant=1,
         source="x:1",
         pictures=tuple(
-            Picture(n, f"images/{id}~{n}.png", Path("/out", folder, "images", f"{id}~{n}.png"), "image/png",
+            Picture(n, f"images/{id}~{n}.png", Path("/out", folder), "image/png",
                     1, 1, 1, content, Stands.AS_SAVED, None)
             for n, content in enumerate(made.split(), 1)
         ),
