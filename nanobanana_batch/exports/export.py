@@ -15,7 +15,7 @@ from nanobanana_batch.collection.selection import Selection, read_selection
 from nanobanana_batch.errors import UsageError
 from nanobanana_batch.exports.card import CARD, card
 from nanobanana_batch.exports.choosing import choose
-from nanobanana_batch.exports.chosen import Chosen, Spool
+from nanobanana_batch.exports.chosen import Chosen
 from nanobanana_batch.exports.columns import Column, columns_of, table_columns_of
 from nanobanana_batch.exports.counting import CountingPlace
 from nanobanana_batch.exports.embedding import change_of
