@@ -271,11 +271,14 @@ class Budget:
         self._is_untold = store.has_unpriced_tasks()
         self._known.update(store.prices())
         self._confirmed.update(self._known)
+        kinds: dict[PriceClass, PriceClass] = {}
         for known in store.credits_of_open():
             kind = price_class(known.request)
+            kind = kinds.setdefault(kind, kind)  # one for all that are alike
             price = _either(known.credits, self._price(kind, known.request))
             self._take(known.attempt, kind, price)
-            self._earlier[known.attempt] = (known.sent - 1) * (price or 0.0)
+            if known.sent > 1:
+                self._earlier[known.attempt] = (known.sent - 1) * (price or 0.0)
             self._first.discard(known.attempt)
             if known.kind is not Kind.TASK:
                 self._filed.add(known.attempt)
