@@ -15,7 +15,7 @@ import nanobanana_batch.engine.run as engine_run
 import nanobanana_batch.state.doubts as doubts
 import nanobanana_batch.state.store as state_store
 from nanobanana_batch.engine.settings import Settings
-from nanobanana_batch.engine.trouble import waiting_sentence
+from nanobanana_batch.engine.trouble import Trouble, waiting_sentence
 from nanobanana_batch.engine.work import Work, resumed
 from nanobanana_batch.errors import LinkFailed
 from nanobanana_batch.files.folder import STATE_NAME
@@ -145,7 +145,7 @@ def test_of_a_host_that_is_away_people_are_told_once(tmp_path: Path, monkeypatch
     it = Night(tmp_path, provider, prompts(count), Settings(concurrency=count, submit_concurrency=count))
     sentences: list[int] = []
 
-    def counted(one: owed.Trouble, all_owed: list[owed.Trouble], *rest: object) -> str:
+    def counted(one: Trouble, all_owed: list[Trouble], *rest: object) -> str:
         sentences.append(len(all_owed))
         return waiting_sentence(one, all_owed, *rest)  # type: ignore[arg-type]
 
