@@ -34,7 +34,6 @@ from nanobanana_batch.engine.surviving import Far, Surviving
 from nanobanana_batch.engine.tally import Tally
 from nanobanana_batch.engine.threads import in_thread
 from nanobanana_batch.engine.trouble import Patience
-from nanobanana_batch.engine.unfinished import unfinished
 from nanobanana_batch.engine.work import FirstLook, Stop
 from nanobanana_batch.files.disk import Disk
 from nanobanana_batch.files.folder import Folder
@@ -116,7 +115,6 @@ def assemble(
     quota = DailyQuota(settings.on_daily_quota, settings.max_outage_s, stop, tally, log, clock.now)
     wire = _wire(settings, provider, callbacks, record, stop, quota)
     pacing = _pacing(settings, wire, SubmitPace(slots, tally, log))
-    first_look = FirstLook({known.attempt for known in unfinished(store, offered.name, settings)})
     outcomes, stems = Outcomes(settings.max_failures, stop, tally, log), Stems(store, files.folder)
     return Parts(
         settings=settings,
@@ -124,7 +122,7 @@ def assemble(
         pacing=pacing,
         record=record,
         spending=Spending(slots, budget, Space(machine.disk, machine.folder, slots, stop, owed), Retries()),
-        collecting=Collecting(owed, outcomes, first_look, stems),
+        collecting=Collecting(owed, outcomes, FirstLook(), stems),
         files=files,
         answers=Answers(wire, record, files, pacing.pace, quota),
         counts=counts,

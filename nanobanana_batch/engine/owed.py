@@ -54,6 +54,8 @@ class Owed:
         self._now = now
         self._troubles: dict[int, Trouble] = {}
         """By attempt."""
+        self._alike: dict[Kind, dict[int, Trouble]] = {kind: {} for kind in Kind}
+        """The same, of each kind: there may be thousands, and each step asks about one kind only."""
         self._aside: dict[int, Work] = {}
         self._looked_at: set[int] = set()
         """Of those that are set aside."""
@@ -246,17 +248,19 @@ class Owed:
             self._in_flight_then, self._latest_then = self._slots.moving, self._latest
             self._image_since = False
         if trouble is None or trouble.kind is not kind:
+            if trouble is not None:
+                del self._alike[trouble.kind][attempt]
             trouble = self._troubles[attempt] = Trouble(kind, anyio.current_time(), words)
+            self._alike[kind][attempt] = trouble
         trouble.words = words
         return trouble
 
     def _is_troubled(self) -> bool:
-        return any(trouble.kind is not Kind.LATE for trouble in self._troubles.values())
+        return len(self._troubles) > len(self._alike[Kind.LATE])
 
     def _weight(self) -> int:
         """Of what holds no slot and is paid for, or may be."""
-        light = sum(trouble.kind is Kind.LATE for trouble in self._troubles.values())
-        return len(self._aside) - light + len(self._requests)
+        return len(self._aside) - len(self._alike[Kind.LATE]) + len(self._requests)
 
     def _end(self, attempt: int) -> None:
         """It is not owed any more, or in flight as it should be."""
@@ -269,18 +273,19 @@ class Owed:
         trouble = self._troubles.pop(attempt, None)
         if trouble is None:
             return
+        del self._alike[trouble.kind][attempt]
         self._requests.discard(attempt)
         self._place(trouble.place).failing.discard(attempt)
         for gathered in (self._unclear_since_image, self._unfetched_since_image, self._late_since_image):
             gathered.discard(attempt)
         if not self._unfetched_since_image:
             self._blocked_since = math.inf
-        if trouble.kind is Kind.UNCLEAR and not self._of_kind(Kind.UNCLEAR):
+        if trouble.kind is Kind.UNCLEAR and not self._alike[Kind.UNCLEAR]:
             self._tally.all_well("unclear", "What the provider says is understood again.")
         self._change()
 
     def _of_kind(self, kind: Kind) -> list[Trouble]:
-        return [trouble for trouble in self._troubles.values() if trouble.kind is kind]
+        return list(self._alike[kind].values())
 
     def _image_came(self, attempt: int) -> None:
         self._image_since = self._image_since or attempt > self._latest_then
@@ -319,12 +324,13 @@ class Owed:
         if is_news or not self._waiting_said:
             self._log("waits_for_images", images=len(owed), said=text)
         self._tally.trouble(text, "fetch", is_news=is_news)
-        self._waiting_said.update(attempt for attempt, one in self._troubles.items() if one in owed)
+        self._waiting_said.update(self._alike[Kind.UNFETCHED])
 
     def _tell_aside(self, attempt: int, trouble: Trouble) -> None:
         """One odd image among good ones holds nothing up: the first few are told, the end tells of all."""
         if self._is_of_place(trouble):
-            self._tell_fetching(trouble, "")
+            if attempt not in self._waiting_said:  # else it was counted when people were told
+                self._tell_fetching(trouble, "")
         elif attempt not in self._waiting_said | self._odd_said and len(self._odd_said) < FEW:
             self._odd_said.add(attempt)
             self._waiting_said.add(attempt)
@@ -383,18 +389,20 @@ class Owed:
                 trouble.next_at = now
         self._change()
 
-    def _waiting(self) -> Iterator[tuple[int, Trouble | None]]:
-        for attempt in self._aside:
-            if attempt not in self._looked_at:
-                yield attempt, self._troubles.get(attempt)
+    def _unfetched_aside(self) -> Iterator[tuple[int, Trouble]]:
+        """What is set aside since its image cannot be had, and not looked at just now."""
+        for attempt, trouble in self._alike[Kind.UNFETCHED].items():
+            if attempt in self._aside and attempt not in self._looked_at:
+                yield attempt, trouble
 
     def _due(self, now: float, *, everything: bool) -> list[int]:
         due: list[int] = []
+        if everything:
+            unfetched = self._alike[Kind.UNFETCHED]
+            due += [one for one in self._aside if one not in self._looked_at and one not in unfetched]
         scouts: dict[str, int] = {}
-        for attempt, trouble in self._waiting():
-            if trouble is None or trouble.kind is not Kind.UNFETCHED:
-                due += [attempt] if everything else []
-            elif self._place(trouble.place).is_failing:
+        for attempt, trouble in self._unfetched_aside():
+            if self._place(trouble.place).is_failing:
                 best = scouts.setdefault(trouble.place, attempt)
                 if trouble.failed_at < self._troubles[best].failed_at:
                     scouts[trouble.place] = attempt
@@ -410,9 +418,7 @@ class Owed:
 
     def _next_tries(self) -> Iterator[float]:
         out = {self._troubles[attempt].place for attempt in self._looked_at & self._troubles.keys()}
-        for _, trouble in self._waiting():
-            if trouble is None or trouble.kind is not Kind.UNFETCHED:
-                continue
+        for _, trouble in self._unfetched_aside():
             at = self._place(trouble.place)
             if not at.is_failing:
                 yield trouble.next_at

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from itertools import chain
 
 import anyio
 from anyio.streams.memory import MemoryObjectSendStream
@@ -26,8 +27,11 @@ from nanobanana_batch.engine.work import Onward, Work, resumed
 from nanobanana_batch.model import Kind
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.lifecycle import UNANSWERED, Phase
+from nanobanana_batch.state.open_attempts import OpenAttempt
 from nanobanana_batch.state.store import Repeat, RowToSend
 
+_COLLECTED = (Phase.READY, Phase.ACCEPTED, Phase.EXPIRED)
+"""In these phases nothing has to be found out: what is in them is read, or fetched."""
 _ROWS_AT_ONCE = 256
 _LOOK_S = 1.0
 """How often it is looked whether a row is due for another attempt."""
@@ -177,12 +181,15 @@ class Run:
         self._collecting.owed.finish()
 
     async def _resume(self) -> None:
-        """Everything is looked up before anything moves: what is resolved is not to be found twice."""
+        """Which there are is looked up before anything moves: what is resolved is not to be found twice.
+
+        Tasks are read from the state as slots come free, so that it takes no more memory to resume many.
+        """
+        ready, accepted, expired = [self._attempts(phase, is_alone=True) for phase in _COLLECTED]
         unknown = grouped([work for phase in sorted(UNANSWERED) for work in self._attempts(phase)])
-        ready = self._attempts(Phase.READY)
-        in_files = [work for work in ready if work.results]
-        begun = [work for phase in (Phase.ACCEPTED, Phase.EXPIRED) for work in self._attempts(phase)]
-        running = grouped([*in_files, *begun])
+        shared = [work for phase in _COLLECTED for work in self._attempts(phase, is_alone=False)]
+        linked = [work for work in shared if work.phase is Phase.READY and not work.results]
+        running = grouped([work for work in shared if work.phase is not Phase.READY or work.results])
         await self._record.blocking(lambda: sweep(self._record.store, self._files))
         answered = [work for work in running if work.results]
         for work in unknown:
@@ -190,30 +197,31 @@ class Run:
                 answered.append(work)
             else:
                 self._resolver.add(work)
-        for work in ready:
-            if not work.results:
-                await self._spending.slots.take(is_paid=True)
-                self._downloader.add(work)
+        for work in chain(linked, ready):
+            await self._spending.slots.take(is_paid=True)
+            self._downloader.add(work)
         for work in answered:
             await take_slots(self._spending.slots, work, is_paid=True)
             self._results.add(work)
-        for work in running:
-            if not work.results:
-                await take_slots(self._spending.slots, work, is_paid=True)
-                self._waiter.look_now(work)
+        for work in chain((work for work in running if not work.results), accepted, expired):
+            await take_slots(self._spending.slots, work, is_paid=True)
+            self._waiter.look_now(work)
 
-    def _attempts(self, phase: Phase) -> list[Work]:
-        known = unfinished(
-            self._record.store, self._wire.provider.capabilities.name, self._settings, (phase,)
-        )
-        works = [resumed(one, self._settings.scope) for one in known]
-        for work in works:
-            self._spent.resume(work)
-            if work.is_wanted:
-                self._counts.resume(work.attempt, phase, work.row)
-            if work.attempt != work.request:
-                self._counts.joined(work.request, work.attempt)
-        return works
+    def _attempts(self, phase: Phase, *, is_alone: bool | None = None) -> Iterator[Work]:
+        """Which these are is settled by the call; each is counted when its turn comes."""
+        settings, name = self._settings, self._wire.provider.capabilities.name
+        known = unfinished(self._record.store, name, settings, phase, is_alone=is_alone)
+        return map(self._taken_up, known)
+
+    def _taken_up(self, known: OpenAttempt) -> Work:
+        work = resumed(known, self._settings.scope)
+        self._collecting.first_look.expect(work)
+        self._spent.resume(work)
+        if work.is_wanted:
+            self._counts.resume(work.attempt, work.phase, work.row)
+        if work.attempt != work.request:
+            self._counts.joined(work.request, work.attempt)
+        return work
 
     async def _leave(self) -> None:
         """What nothing is known of and whose rows left the manifest: said once, and asked no more."""

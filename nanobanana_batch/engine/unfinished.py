@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.state.lifecycle import Phase
@@ -14,13 +14,17 @@ RESUMABLE = (Phase.INTENT, Phase.UNKNOWN, Phase.ACCEPTED, Phase.READY, Phase.EXP
 
 
 def unfinished(
-    store: Store, provider: str, settings: Settings, phases: Iterable[Phase] = RESUMABLE
+    store: Store, provider: str, settings: Settings, phase: Phase, *, is_alone: bool | None = None
 ) -> Iterator[OpenAttempt]:
-    """What earlier runs left and this one takes up; another provider's tasks cannot be read here."""
-    for phase in phases:
-        for known in store.open_attempts(phase):
-            if known.provider == provider and (settings.asks_resting or not known.rests):
-                yield known
+    """What earlier runs left in a phase and this one takes up; another provider's tasks cannot be read here.
+
+    Which attempts these are is settled by the call; `is_alone` as `state.open_attempts` says.
+    """
+    return (
+        known
+        for known in store.open_attempts(phase, is_alone=is_alone)
+        if known.provider == provider and (settings.asks_resting or not known.rests)
+    )
 
 
 def is_any_unfinished(store: Store, provider: str, settings: Settings) -> bool:

@@ -197,11 +197,14 @@ def _beginning(reason: str) -> str:
 class FirstLook:
     """Holds new submits back until each attempt of the earlier run was looked at once."""
 
-    def __init__(self, attempts: set[int]) -> None:
-        self._left = attempts
+    def __init__(self) -> None:
+        self._left: set[int] = set()
+        """Of those that are taken up so far."""
         self._done = anyio.Event()
-        if not attempts:
-            self._done.set()
+
+    def expect(self, work: Work) -> None:
+        """This attempt is being taken up."""
+        self._left.add(work.attempt)
 
     def at(self, work: Work) -> None:
         """This attempt was looked at."""
@@ -210,5 +213,7 @@ class FirstLook:
             self._done.set()
 
     async def finished(self) -> None:
-        """Return when all were."""
-        await self._done.wait()
+        """Return when all that are taken up were: call it when no more of them come."""
+        while self._left:
+            self._done = anyio.Event()
+            await self._done.wait()

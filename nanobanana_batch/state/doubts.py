@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,6 +10,8 @@ from nanobanana_batch.state.lifecycle import OPEN, UNANSWERED, Phase, in_sql
 
 Read = Callable[..., list[Any]]
 """Runs a query with its values; all rows."""
+Streamed = Callable[..., Iterator[Any]]
+"""The same, one row after the other."""
 _SOON_S = 600
 """After its intent a request that met no trouble is accepted."""
 
@@ -67,16 +69,17 @@ class Doubts:
     spelling of its host and another key of the same account lead to the same list of tasks.
     """
 
-    def __init__(self, read: Read, provider: str, account: str) -> None:
+    def __init__(self, read: Read, streamed: Streamed, provider: str, account: str) -> None:
         self._read = read
+        self._streamed = streamed
         self._provider = provider
         self._account = account
 
-    def unanswered(self) -> list[Unaccounted]:
-        """Those that have no answer (yet)."""
+    def unanswered(self) -> Iterator[Unaccounted]:
+        """Those that have no answer (yet), the earliest first."""
         return self._find(f"attempts.phase != '{Phase.SAVED}' AND attempts.phase IN ({in_sql(UNANSWERED)})")
 
-    def sent_anew(self) -> list[Unaccounted]:
+    def sent_anew(self) -> Iterator[Unaccounted]:
         """Those with a task that were sent anew before that: an earlier sending may have made another one."""
         return self._find("sent > 1 AND task_id IS NOT NULL")
 
@@ -115,16 +118,16 @@ class Doubts:
 
         Attempts are numbered in the order in which they are begun, whatever a clock says.
         """
-        return frozenset(attempt for (attempt,) in self._read(LATER_ONES, by_s))
+        return frozenset(attempt for (attempt,) in self._streamed(LATER_ONES, by_s))
 
     def dated_before_earlier_ones(self, by_s: float) -> dict[int, float]:
         """Those without an image that an earlier attempt was dated after, by more than that, and when."""
-        return dict(self._read(EARLIER_ONES, by_s))
+        return dict(self._streamed(EARLIER_ONES, by_s))
 
-    def _find(self, condition: str) -> list[Unaccounted]:
+    def _find(self, condition: str) -> Iterator[Unaccounted]:
         query = (
             "SELECT attempts.attempt, json_extract(rows.request, '$.model'), intended_at, sent"
             " FROM requests JOIN attempts ON attempts.attempt = requests.request JOIN rows USING (row)"
             f" WHERE {condition} AND (requests.provider = ? OR requests.account = ?)"
         )
-        return [Unaccounted(*found) for found in self._read(query, self._provider, self._account)]
+        return (Unaccounted(*found) for found in self._streamed(query, self._provider, self._account))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,10 @@ from nanobanana_batch.state.soundness import names_what_no_run_names, refuse_way
 
 Named = Callable[..., Iterable[dict[str, Any]]]
 """Runs a query with its values; all rows, by the names of their columns."""
+Numbers = Callable[..., Sequence[int]]
+"""Runs a query for one number a row; all of them, packed."""
+_AT_ONCE = 256
+"""So many attempts are read from the state together."""
 
 
 @dataclass(slots=True)
@@ -90,12 +94,19 @@ WHERE attempts.phase = ? AND attempts.phase != '{Phase.SAVED}'
   AND (attempts.phase NOT IN ({in_sql({Phase.NOT_SENT, Phase.EXPIRED})}) OR rows.attempt = attempts.attempt)
 """
 _RESTS = "rows.position IS NULL AND requests.rests_since IS NOT NULL"
-_OPEN_JOBS = f"""
-SELECT DISTINCT attempts.request AS request FROM attempts JOIN requests USING (request)
-WHERE attempts.phase = ? AND attempts.phase != '{Phase.SAVED}' AND requests.kind = '{Kind.JOB}'
+_IS_ALONE = f"(requests.kind = '{Kind.TASK}' AND requests.results IS NULL)"
+_NUMBERS = f"""
+SELECT attempts.attempt FROM attempts JOIN requests USING (request) {_WHICH}
+  AND (? IS NULL OR {_IS_ALONE} = ?)
+ORDER BY (SELECT min(dies_at) FROM images WHERE images.attempt = attempts.attempt), attempts.attempt
+"""
+_WANTED_JOBS = f"""
+SELECT DISTINCT attempts.request AS request
+FROM json_each(?) AS wanted CROSS JOIN attempts ON attempts.attempt = wanted.value JOIN requests USING (request)
+WHERE requests.kind = '{Kind.JOB}'
 """
 _OPEN = f"""
-{shares_in(_OPEN_JOBS)}
+{shares_in(_WANTED_JOBS)}
 SELECT attempts.attempt, attempts.request, attempts.name, attempts.row, attempts.number, rows.row_key,
        rows.id, json_extract(rows.request, '$.model') AS model,
        json_extract(rows.request, '$.resolution') AS resolution, rows.stem, attempts.phase, rows.position,
@@ -108,8 +119,9 @@ SELECT attempts.attempt, attempts.request, attempts.name, attempts.row, attempts
        {_RESTS} AS rests,
        (SELECT json_group_array(json_array(number, phase, links, dies_at, stem, sha256))
         FROM images WHERE images.attempt = attempts.attempt) AS images
-FROM {ATTEMPTS} {_WHICH}
-ORDER BY (SELECT min(dies_at) FROM images WHERE images.attempt = attempts.attempt), attempts.attempt
+FROM (SELECT key, value AS attempt FROM json_each(?)) AS wanted CROSS JOIN {ATTEMPTS} {_WHICH}
+  AND attempts.attempt = wanted.attempt
+ORDER BY wanted.key
 """
 
 
@@ -124,15 +136,28 @@ def is_any_open(read: Named, phase: Phase, provider: str, *, with_resting: bool)
     return any(True for _ in read(_ANY, phase, provider, with_resting))
 
 
-def open_attempts(read: Named, phase: Phase) -> list[OpenAttempt]:
-    """All attempts in a phase, those whose links die first at the front; of saved ones none is open.
+def open_attempts(
+    read: Named, numbers: Numbers, phase: Phase, *, is_alone: bool | None = None
+) -> Iterator[OpenAttempt]:
+    """All attempts that are in a phase now, those whose links die first at the front; of saved ones none.
+
+    Which they are is looked up at once; each is read when it is nearly its turn, and left out if it is in
+    another phase by then. So memory hardly grows with them. `is_alone`: only those of tasks without any
+    results in a file, of which no fact about another attempt says anything; or only the others.
 
     Raises:
         StateFailed: one of them is damaged.
     """
-    found = read(_OPEN, phase, phase)
-    with understood("attempts"):
-        return [_open_attempt(known) for known in found]
+    return _a_few_at_a_time(read, numbers(_NUMBERS, phase, is_alone, is_alone), phase)
+
+
+def _a_few_at_a_time(read: Named, all_of_them: Sequence[int], phase: Phase) -> Iterator[OpenAttempt]:
+    for begin in range(0, len(all_of_them), _AT_ONCE):
+        wanted = json.dumps(list(all_of_them[begin : begin + _AT_ONCE]))
+        found = read(_OPEN, wanted, wanted, phase)
+        with understood("attempts"):
+            known = [_open_attempt(each) for each in found]
+        yield from known
 
 
 def _open_attempt(known: dict[str, Any]) -> OpenAttempt:

@@ -149,6 +149,7 @@ WHERE attempts.phase != '{Phase.SAVED}' AND attempts.phase IN ({{phases}}) AND {
   AND (? IS NULL OR (retryable = 1 AND {TASKS_OF_ROW} < ?))
 ORDER BY position
 """
+_STREAMED_AT_ONCE = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,8 +320,7 @@ class Store:
         query = _REPEATED.format(phases=in_sql(which.phases), scope=scope.condition)
         least = 1 if which.had_more else 0
         code, most = which.code, which.retryable_below
-        found = self._read(query, scope.value, least, code, code, most, most)
-        return array("q", (row for (row,) in found))
+        return self._numbers(query, scope.value, least, code, code, most, most)
 
     def row_to_send(self, row: int) -> RowToSend:
         """One row, with the number of its next attempt."""
@@ -336,9 +336,9 @@ class Store:
             )[0][0]
         )
 
-    def open_attempts(self, phase: Phase) -> list[OpenAttempt]:
-        """All attempts in a phase, those whose links die first at the front; of saved ones none is open."""
-        return open_attempts(self._read_named, phase)
+    def open_attempts(self, phase: Phase, *, is_alone: bool | None = None) -> Iterator[OpenAttempt]:
+        """See `state.open_attempts`: which there are is known at once, what each is a few at a time."""
+        return open_attempts(self._read_named, self._numbers, phase, is_alone=is_alone)
 
     def is_any_open(self, phase: Phase, provider: str, *, with_resting: bool) -> bool:
         """Whether a provider has an attempt in a phase; `with_resting`: one that rests is one, too."""
@@ -424,12 +424,11 @@ class Store:
         """
         return float(self._read(CREDITS_OF_ENDED)[0][0])
 
-    def credits_of_open(self) -> list[OpenCredits]:
-        """Of all that may still cost something."""
-        found = self._read(CREDITS_OF_OPEN)
-        with understood("rows"):
-            return [
-                OpenCredits(
+    def credits_of_open(self) -> Iterator[OpenCredits]:
+        """Of all that may still cost something; a few at a time."""
+        for attempt, phase, request, credits, sent, job, kind, billed in self._streamed(CREDITS_OF_OPEN):
+            with understood("rows"):
+                known = OpenCredits(
                     attempt,
                     Phase(phase),
                     request_from_json(request),
@@ -439,8 +438,7 @@ class Store:
                     Kind(kind),
                     bool(billed),
                 )
-                for attempt, phase, request, credits, sent, job, kind, billed in found
-            ]
+            yield known
 
     def has_unpriced_tasks(self) -> bool:
         """Whether the provider took a request and named no credits for it, neither then nor in the end."""
@@ -452,7 +450,7 @@ class Store:
 
     def doubts(self, provider: str, account: str) -> Doubts:
         """The requests to a provider of which it is not known what became of each sending."""
-        return Doubts(self._read, provider, account)
+        return Doubts(self._read, self._streamed, provider, account)
 
     def uploaded_for(self, attempt: int) -> dict[str, str]:
         """The addresses of the files that an attempt's body names, by their content."""
@@ -466,6 +464,25 @@ class Store:
     def _read(self, query: str, *values: object) -> list[Any]:
         with _as_state_failure(self._path), self._reading:
             return self._reads.execute(query, values).fetchall()
+
+    def _streamed(self, query: str, *values: object) -> Iterator[Any]:
+        """The same for many rows: of one moment, and few in memory at once; who asks for one reads few."""
+        at_once = 1
+        with _as_state_failure(self._path):
+            with self._reading:
+                cursor = self._reads.execute(query, values)
+            with closing(cursor):
+                while found := self._some_of(cursor, at_once):
+                    yield from found
+                    at_once = min(2 * at_once, _STREAMED_AT_ONCE)
+
+    def _some_of(self, cursor: sqlite3.Cursor, at_once: int) -> list[Any]:
+        with self._reading:
+            return cursor.fetchmany(at_once)
+
+    def _numbers(self, query: str, *values: object) -> Sequence[int]:
+        """One number a row, 8 bytes each."""
+        return array("q", (number for (number,) in self._streamed(query, *values)))
 
     def _read_named(self, query: str, *values: object) -> list[dict[str, Any]]:
         with _as_state_failure(self._path), self._reading:

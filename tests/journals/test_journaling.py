@@ -246,7 +246,7 @@ def test_images_that_are_on_another_machine_are_fetched_again(one: Machine, two:
     folder = Folder(two.out, two.out)
     with only_writer(two.out), opened(folder, Disk()) as store:
         notice_lost_files(store, two.out)
-        assert len(store.open_attempts(Phase.ACCEPTED)) == 2
+        assert len(list(store.open_attempts(Phase.ACCEPTED))) == 2
 
 
 def test_what_cannot_be_told_at_the_end_is_an_error(one: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

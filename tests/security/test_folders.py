@@ -279,7 +279,7 @@ def test_a_reply_that_a_state_names_is_one_of_the_folders_own(tmp_path: Path, wa
     """It is read, and in the end removed."""
     path = stranger(tmp_path, "UPDATE requests SET results = ?", way)
     with closing(Store(path)) as store, pytest.raises(StateFailed, match="as no run does"):
-        store.open_attempts(Phase.ACCEPTED)
+        list(store.open_attempts(Phase.ACCEPTED))
 
 
 @pytest.mark.parametrize("way", ["../images/x", "/etc/passwd", "notes", ""])
@@ -290,7 +290,7 @@ def test_a_key_by_which_an_answer_is_kept_is_one_that_a_run_writes(
     """Else the reply would be written wherever it says."""
     path = stranger(tmp_path, "UPDATE requests SET kind = ?, idempotency_key = ? || request", kind, way)
     with closing(Store(path)) as store, pytest.raises(StateFailed, match="as no run does"):
-        store.open_attempts(Phase.ACCEPTED)
+        list(store.open_attempts(Phase.ACCEPTED))
 
 
 @pytest.mark.parametrize("way", ["../x", "a/b", "/etc/passwd", "..", "", ".hidden", "a\x1b[2J", "con"])
@@ -299,7 +299,7 @@ def test_a_name_in_a_state_passes_the_checks_of_a_manifest(tmp_path: Path, way: 
     path = stranger(tmp_path, "UPDATE rows SET stem = ?, id = ?", way, way)
     with closing(Store(path)) as store:
         with pytest.raises(StateFailed, match="as no run does"):
-            store.open_attempts(Phase.ACCEPTED)
+            list(store.open_attempts(Phase.ACCEPTED))
         with pytest.raises(StateFailed, match="as no run does"):
             store.row_to_send(3)
 
@@ -498,8 +498,8 @@ def test_what_is_nested_without_end_is_one_sentence(tmp_path: Path, statement: s
     try:
         with closing(Store(path)) as store:
             store.new_rows(-1, EVERY_ROW, 5)
-            store.open_attempts(Phase.ACCEPTED)
-            store.credits_of_open()
+            list(store.open_attempts(Phase.ACCEPTED))
+            list(store.credits_of_open())
     except StateFailed:
         faults += 1
     assert faults or value != DEEP

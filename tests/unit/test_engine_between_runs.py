@@ -8,15 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from nanobanana_batch.engine.assembly import Parts
 from nanobanana_batch.engine.settings import OnUnknown, Settings
-from nanobanana_batch.engine.work import FirstLook
 from nanobanana_batch.model import RowStatus
 from nanobanana_batch.providers.base import Capabilities, Idempotency, Unknown
 from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.reports import AttemptReport
-from nanobanana_batch.state.store import Store
 from tests.unit.beside import stop_now_at, within
 from tests.unit.fake_provider import FakeProvider, FakeTask
 from tests.unit.night import NEVER_S, PROMPTS, Night, night
@@ -389,21 +386,12 @@ def test_what_is_held_after_a_key_was_changed_is_sent_again_by_a_persons_word(tm
     assert set(rotated.paid().values()) == {1}
 
 
-@dataclass
-class Lenient(Night):
-    """As a run of the pipeline: it waits for no first look at another provider's tasks."""
-
-    def parts(self, store: Store) -> Parts:
-        parts = super().parts(store)
-        return replace(parts, collecting=replace(parts.collecting, first_look=FirstLook(set())))
-
-
 def test_another_providers_tasks_are_left_alone(tmp_path: Path) -> None:
     """They cannot be read or repeated here, and keep their state for the provider that has them."""
     it = night(tmp_path, FakeProvider(on_submit=lambda n: "lost" if n == 2 else None), 3, resolve_tries=0)
     it.run(stop_now_at(5.0))
     before = it.statuses()
     other = Watched(offers={"name": "other", "account": "another"})
-    Lenient(tmp_path, other, PROMPTS[:3]).run(within(NEVER_S))
+    Night(tmp_path, other, PROMPTS[:3]).run(within(NEVER_S))
     assert it.statuses() == before
     assert (other.submits, other.read_at, other.probed_at) == (0, {}, [])

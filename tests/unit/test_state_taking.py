@@ -223,7 +223,7 @@ def test_a_failure_at_any_moment_leaves_the_earlier_manifest(tmp_path: Path, bef
             assert content_of(path) == then
     assert failures > 10
     assert [row.id for row in store.new_rows(-1, EVERY_ROW, 99)] == [id_ for _, id_, _ in after]
-    assert len(store.open_attempts(Phase.ACCEPTED)) == (1 if before else 0)
+    assert len(list(store.open_attempts(Phase.ACCEPTED))) == (1 if before else 0)
     store.close()
     assert schema_of(path) == _schema_of_a_new_one(tmp_path)
 

@@ -266,11 +266,14 @@ class Budget:
         self._ended = store.credits_of_ended()
         self._is_untold = store.has_unpriced_tasks()
         self._prices.start_with(store.prices())
+        kinds: dict[PriceClass, PriceClass] = {}
         for known in store.credits_of_open():
             kind = price_class(known.request)
+            kind = kinds.setdefault(kind, kind)  # one for all that are alike
             price = _either(known.credits, self._prices.of(kind, known.request))
             self._take(known.attempt, kind, price)
-            self._earlier[known.attempt] = (known.sent - 1) * (price or 0.0)
+            if known.sent > 1:
+                self._earlier[known.attempt] = (known.sent - 1) * (price or 0.0)
             self._first.discard(known.attempt)
             if known.kind is not Kind.TASK:
                 self._filed.add(known.attempt)

@@ -9,7 +9,6 @@ What is held is looked at again when the provider works again, now and then, and
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -71,7 +70,7 @@ class _Case:
     decided_since: float = math.inf
     """Loop time at which the provider said first that it is being decided."""
     looks_again: bool = False
-    """It is held for trouble that may pass."""
+    """It was held last for trouble that may pass."""
     is_noted: bool = False
     """It is on disk that nothing shows what became of it."""
     is_listed: bool = False
@@ -104,6 +103,9 @@ class Resolver:
         self._strangers = Strangers(wire.provider, wire.gate, wire.stop, record)
         self._open: list[_Case] = []
         self._held: list[_Case] = []
+        """For good, as far as is known."""
+        self._held_for_now: list[_Case] = []
+        """For trouble that may pass: looked at again as soon as a request is accepted."""
         self._made_anew: list[Work] = []
         """Requests whose repeat has made a task, while nothing but the profile speaks for keys."""
         self._working = 0
@@ -152,20 +154,21 @@ class Resolver:
         self._had_evidence = True
         self._accepted_at = anyio.current_time()
         if is_new or self._keys.is_restored():
-            self._reopen(self._taken_from_held(lambda case: True))
+            self._reopen(self._all_held())
         else:
-            self._reopen(self._taken_from_held(lambda case: case.looks_again))
+            cases, self._held_for_now = self._held_for_now, []
+            self._reopen(cases)
 
     def try_last_resort(self) -> None:
         """Nothing else is left to do: look once more at all that is held."""
         self._is_last = True
         self._keys.last_resort()
         self._keys.is_restored()
-        self._reopen(self._taken_from_held(lambda case: True))
+        self._reopen(self._all_held())
 
     def give_up(self) -> list[Work]:
         """Those for which nothing could be found out; they are no longer looked after here."""
-        cases = self._taken_from_held(lambda case: True)
+        cases = self._all_held()
         for case in cases:
             case.work.is_remembered = self._keys.covers(case.work)
             case.work.is_heard = self._is_heard(case)
@@ -176,10 +179,11 @@ class Resolver:
         is_in_trouble = case.looks_again or self._wire.breaker.failures or self._strangers.is_unheard
         return not is_in_trouble and not self._keys.is_unheard(case.work)
 
-    def _taken_from_held(self, which: Callable[[_Case], bool]) -> list[_Case]:
-        taken = [case for case in self._held if which(case)]
-        self._held = [case for case in self._held if not which(case)]
-        return taken
+    def _all_held(self) -> list[_Case]:
+        """They are not held any more."""
+        cases = [*self._held, *self._held_for_now]
+        self._held, self._held_for_now = [], []
+        return cases
 
     def _reopen(self, cases: list[_Case], *, in_s: float = 0.0) -> None:
         """The youngest first, then the oldest: what is shown of their keys tells most about the others."""
@@ -202,7 +206,11 @@ class Resolver:
         """What is held for trouble that passes, and what the list could not tell while others were away."""
         while True:
             await anyio.sleep(WINDOW_S)
-            self._reopen(self._taken_from_held(lambda case: case.due <= anyio.current_time()))
+            now, cases = anyio.current_time(), self._all_held()
+            for case in cases:
+                if case.due > now:
+                    (self._held_for_now if case.looks_again else self._held).append(case)
+            self._reopen([case for case in cases if case.due <= now])
 
     # --- one turn of one request ---------------------------------------------------------------------
 
@@ -370,10 +378,13 @@ class Resolver:
             self._open.append(case)
 
     def _hold_for_now(self, case: _Case) -> None:
-        self._hold(case)
-        if case.rounds < _MOST_ROUNDS:
-            case.due = anyio.current_time() + min(WINDOW_S * 2.0**case.rounds, _LONGEST_REST_S)
-            case.looks_again = True
+        if case.rounds >= _MOST_ROUNDS:
+            self._hold(case)
+            return
+        case.due = anyio.current_time() + min(WINDOW_S * 2.0**case.rounds, _LONGEST_REST_S)
+        case.looks_again = True
+        self._held_for_now.append(case)
+        self._collecting.first_look.at(case.work)
 
     def _hold(self, case: _Case) -> None:
         """Held: `unknown` in the state."""
@@ -399,8 +410,7 @@ class Resolver:
         work = case.work
         task = None
         if self._keys.is_ours(work):
-            oldest = min(self._sendings(work), default=self._record.now())
-            task = await self._strangers.task_of(work, oldest, at_once=self._is_last)
+            task = await self._strangers.task_of(work, lambda: self._oldest(work), at_once=self._is_last)
         outcome: SubmitOutcome = self._not_shown(work) if task is None else TaskMade(task.task_id)
         if isinstance(outcome, TaskMade) or not case.is_noted:
             outcome = await record_answer(self._answers, work, outcome)
@@ -443,10 +453,11 @@ class Resolver:
         else:
             self._hold_for_now(case)
 
-    def _sendings(self, work: Work) -> list[float]:
-        """When this one and those that wait were sent, as far as that is known."""
+    def _oldest(self, work: Work) -> float:
+        """When the first of this one and those that wait was sent (Unix seconds), as far as that is known."""
         sent_at, works = self._record.ages.sent_at, [work, *(case.work for case in self._open)]
-        return [at for work in works if (at := sent_at(work.attempt, work.intended_at)) is not None]
+        sendings = [at for work in works if (at := sent_at(work.attempt, work.intended_at)) is not None]
+        return min(sendings, default=self._record.now())
 
     def _not_shown(self, work: Work) -> Unknown:
         is_dated = self._record.ages.sent_at(work.attempt, work.intended_at) is not None

@@ -8,7 +8,7 @@ sent anew before they were answered. Only if there is a single one it is taken t
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 import anyio
@@ -69,13 +69,15 @@ class Strangers:
         """It is sent once more: from now on it may have made a task of this time, too."""
         self._repeated_at[work.attempt] = self._record.clock.moment()
 
-    async def task_of(self, work: Work, oldest: float, *, at_once: bool = False) -> ListedTask | None:
+    async def task_of(
+        self, work: Work, oldest: Callable[[], float], *, at_once: bool = False
+    ) -> ListedTask | None:
         """The task that must be this request's; None where it would be a guess.
 
         It is the only stranger of its model near in time, no other request may have made it, and it can be
-        read under that id. `oldest`: Unix time of the oldest request that waits for this; `at_once`: however
-        lately the list was read. It is read, too, for a request of which nobody knows when it was sent:
-        if the clock is wrong now, the reply puts it right.
+        read under that id. `oldest`: Unix time of the oldest request that waits for this, reckoned when it is
+        needed; `at_once`: however lately the list was read. It is read, too, for a request of which nobody
+        knows when it was sent: if the clock is wrong now, the reply puts it right.
         """
         if self._has_rivals(work):
             return None
@@ -84,7 +86,7 @@ class Strangers:
             return None
         fitting = [task for task in self._nobodys(seen) if fits(task, work.model, sent_at)]
         # Looked up after the list was read: a task on it has had its intent on disk before.
-        if len(fitting) != 1 or self._possible(fitting, {work.attempt}):
+        if len(fitting) != 1 or any(self._possible(fitting, {work.attempt})):
             return None
         if self._record.ages.may_be_younger(work.attempt, work.intended_at):
             return None
@@ -109,13 +111,13 @@ class Strangers:
         """
         dated = [(work, at) for work in anew if (at := self._sent_at(work)) is not None]
         oldest = min((at for _, at in dated), default=None)
-        seen = None if oldest is None else await self._read(oldest, at_once=len(anew) <= _AT_ONCE)
+        seen = None if oldest is None else await self._read(lambda: oldest, at_once=len(anew) <= _AT_ONCE)
         if seen is None:
             return []
         fitting = [
             task for task in self._nobodys(seen) if any(fits(task, work.model, at) for work, at in dated)
         ]
-        others = len(self._possible(fitting, {work.attempt for work, _ in dated}))
+        others = sum(1 for _ in self._possible(fitting, {work.attempt for work, _ in dated}))
         is_telling = others < len(fitting) <= others + len(dated)
         return [task.task_id for task in fitting] if is_telling else []
 
@@ -126,19 +128,24 @@ class Strangers:
     def _has_rivals(self, work: Work) -> bool:
         """Whether a task made when this was sent could be another request's: then the list cannot tell."""
         sent_at = self._sent_at(work)
-        return sent_at is not None and bool(
+        return sent_at is not None and any(
             self._possible([ListedTask("", work.model, sent_at)], {work.attempt})
         )
 
     def _sent_at(self, work: Work) -> float | None:
         return self._record.ages.sent_at(work.attempt, work.intended_at)
 
-    def _possible(self, tasks: Collection[ListedTask], but: Collection[int]) -> list[Unaccounted]:
-        """The other requests that may have made one of these, whatever their model: it may have two names."""
-        others = [one for one in self._unaccounted() if one.attempt not in but]
+    def _possible(self, tasks: Collection[ListedTask], but: Collection[int]) -> Iterator[Unaccounted]:
+        """The other requests that may have made one of these, whatever their model: it may have two names.
+
+        One by one, the earliest first: who asks whether there is any need not look at thousands.
+        """
         times = [task.created_at for task in tasks]
-        spans = [(one, *self._span(one)) for one in others]
-        return [one for one, first, last in spans if any(first <= at <= last for at in times)]
+        for one in self._unaccounted():
+            if one.attempt not in but:
+                first, last = self._span(one)
+                if any(first <= at <= last for at in times):
+                    yield one
 
     def _span(self, one: Unaccounted) -> tuple[float, float]:
         """From when to when what it may have made can have been made; any time where nobody knows."""
@@ -152,12 +159,13 @@ class Strangers:
             last = max(last, clock.at(repeated_at))
         return first - WINDOW_S, last + WINDOW_S
 
-    def _unaccounted(self) -> list[Unaccounted]:
+    def _unaccounted(self) -> Iterator[Unaccounted]:
+        yield from self._doubts.unanswered()
         if self._anew is None:
-            self._anew = self._doubts.sent_anew()
-        return [*self._doubts.unanswered(), *self._anew]
+            self._anew = list(self._doubts.sent_anew())
+        yield from self._anew
 
-    async def _read(self, oldest: float, *, at_once: bool) -> _Seen | None:
+    async def _read(self, oldest: Callable[[], float], *, at_once: bool) -> _Seen | None:
         """The reading at hand, while it is fresh; not too many of them."""
         async with self._reading:
             is_fresh = anyio.current_time() - self._read_at < _APART_S
@@ -166,7 +174,7 @@ class Strangers:
             if not self._is_offered or (is_fresh and not at_once):
                 return None
             self._asked_at = None
-            age_s = self._record.now() - oldest + 2 * WINDOW_S
+            age_s = self._record.now() - oldest() + 2 * WINDOW_S
             listing = await self._provider.list_recent(age_s, self._turn)
             self._read_at = anyio.current_time()
             self._hear(listing)

@@ -7,8 +7,9 @@ and what went to another account is then given up, and its row paid for here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from enum import Enum, auto
+from itertools import chain, islice
 from pathlib import Path
 
 from nanobanana_batch.engine.parts import Record, Wire
@@ -17,6 +18,7 @@ from nanobanana_batch.engine.spent import Spent
 from nanobanana_batch.files.answers import answer_of
 from nanobanana_batch.model import Kind
 from nanobanana_batch.provider_names import LOOPBACK
+from nanobanana_batch.providers.base import Capabilities, TasksRead
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.lifecycle import OPEN, RUNNING, UNANSWERED, Phase
 from nanobanana_batch.state.open_attempts import OpenAttempt
@@ -37,42 +39,47 @@ _READ = frozenset({Fate.MOVES_IF_READABLE, Fate.MOVES_OR_IS_GIVEN_UP})
 
 
 async def take_over(settings: Settings, wire: Wire, record: Record, folder: Path, spent: Spent) -> None:
-    """Before anything is looked up; what is not moved here cannot be read, or repeated."""
-    offered = wire.provider.capabilities
-    found = list(elsewhere(record.store, offered.name, offered.account, settings))
-    asked = [known.task_id for known, fate in found if fate in _READ]
-    readable, absent = await _read(wire, asked)
-    for known, fate in found:
-        if known.kind is not Kind.TASK and answer_of(folder, known.idempotency_key):
-            continue  # its images are here, and not yet written down
-        if fate is Fate.MOVES or known.task_id in readable:
-            await record.journal.record(facts.Moved(known.request, offered.name, offered.account))
-        elif fate is Fate.IS_GIVEN_UP or (fate is Fate.MOVES_OR_IS_GIVEN_UP and known.task_id in absent):
-            spent.resume(known)
-            await record.journal.record(facts.GivenUp(known.attempt, record.now()))
-        else:
-            continue
-        record.log("taken_over", id=known.id, provider=known.provider, fate=fate.name.lower())
+    """Before anything is looked up; what is not moved here cannot be read, or repeated.
 
-
-async def _read(wire: Wire, task_ids: Sequence[str]) -> tuple[set[str], set[str]]:
-    """Those that can be read here, and those that the provider says it does not know; the others stay.
-
-    They wait for nobody who waits to pay for something new: what is paid for is collected after this. Whoever
-    is asked to wait asks no more here.
+    A read's worth at a time. They wait for nobody who waits to pay for something new: what is paid for is
+    collected after this. Whoever is asked to wait asks no more here.
     """
-    readable, absent = set[str](), set[str]()
-    at_once = wire.provider.capabilities.read_at_once
-    for begin in range(0, len(task_ids), at_once):
-        if wire.stop.asked:
-            break
-        read = await wire.provider.read_many(task_ids[begin : begin + at_once])
-        readable |= read.reports.keys()
-        absent |= read.absent
-        wire.gate.hold_briefly(read.retry_after_s or 0.0)
-        if read.failure:
-            break  # nothing is lost by it: the next run asks again
-    return readable, absent
+    offered = wire.provider.capabilities
+    found = elsewhere(record.store, offered.name, offered.account, settings)
+    failure = ""
+    while some := list(islice(found, offered.read_at_once)):
+        asked = [known.task_id for known, fate in some if fate in _READ]
+        read = TasksRead()
+        if asked and not failure and not wire.stop.asked:
+            read = await wire.provider.read_many(asked)
+            wire.gate.hold_briefly(read.retry_after_s or 0.0)
+            failure = read.failure  # nothing is lost by it: the next run asks again
+        ends = [
+            (known, fate, end)
+            for known, fate in some
+            if (end := _end(record, folder, known, fate, read, offered)) is not None
+        ]
+        for known, _, end in ends:
+            if isinstance(end, facts.GivenUp):
+                spent.resume(known)
+        if ends:
+            await record.journal.record(*(end for _, _, end in ends))
+        for known, fate, _ in ends:
+            record.log("taken_over", id=known.id, provider=known.provider, fate=fate.name.lower())
+
+
+def _end(
+    record: Record, folder: Path, known: OpenAttempt, fate: Fate, read: TasksRead, offered: Capabilities
+) -> facts.Moved | facts.GivenUp | None:
+    """What is written down of an attempt; None: it stays where it is."""
+    if known.kind is not Kind.TASK and answer_of(folder, known.idempotency_key):
+        return None  # its images are here, and not yet written down
+    if fate is Fate.MOVES or known.task_id in read.reports:
+        return facts.Moved(known.request, offered.name, offered.account)
+    is_unknown_here = fate is Fate.MOVES_OR_IS_GIVEN_UP and known.task_id in read.absent
+    if fate is Fate.IS_GIVEN_UP or is_unknown_here:
+        return facts.GivenUp(known.attempt, record.now())
+    return None
 
 
 def elsewhere(
@@ -88,9 +95,9 @@ def elsewhere(
     spoken_of = RUNNING if settings.gives_up else frozenset[Phase]()
     if settings.on_unknown is OnUnknown.RESUBMIT:
         spoken_of = UNANSWERED
-    found = [known for phase in sorted(OPEN) for known in store.open_attempts(phase)]
-    has_own = any(known.provider == provider and known.phase in spoken_of for known in found)
-    for known in found:
+    found = [store.open_attempts(phase) for phase in sorted(OPEN)]
+    has_own = any(store.is_any_open(phase, provider, with_resting=True) for phase in spoken_of)
+    for known in chain(*found):
         is_left = known.position is None and settings.gives_up_left
         is_spoken_of = known.phase in spoken_of and (is_left or settings.scope.holds(known.position))
         is_same_host = _is_same_host(known.provider, provider)
