@@ -102,7 +102,8 @@ ORDER BY (SELECT min(dies_at) FROM images WHERE images.attempt = attempts.attemp
 """
 _WANTED_JOBS = f"""
 SELECT DISTINCT attempts.request AS request
-FROM json_each(?) AS wanted CROSS JOIN attempts ON attempts.attempt = wanted.value JOIN requests USING (request)
+FROM json_each(?) AS wanted CROSS JOIN attempts ON attempts.attempt = wanted.value
+JOIN requests USING (request)
 WHERE requests.kind = '{Kind.JOB}'
 """
 _OPEN = f"""
