@@ -12,6 +12,7 @@ import pytest
 
 from tests.unit.beside import stop_now_at
 from tests.unit.fake_provider import FakeProvider, FakeTask
+from tests.unit.file_providers import JobProvider
 from tests.unit.night import night
 from tests.unit.wire import failed
 
@@ -53,3 +54,28 @@ def test_a_price_of_an_earlier_run_is_told_when_its_image_is_there(tmp_path: Pat
     assert (it.tally.completed, it.tally.credits) == (0, 0.0)
     it.run()
     assert (it.tally.completed, it.tally.credits) == (3, 9.0)
+
+
+class _NamesForAll(JobProvider):
+    """Says what a job costs when it takes it, and not again."""
+
+    def reserved(self, task: FakeTask) -> float | None:
+        return 9.0
+
+    def used(self, task: FakeTask) -> float | None:
+        return None
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["in one run", "in two"])
+def test_a_row_of_which_the_results_of_its_job_say_nothing_is_told_as_paid(
+    tmp_path: Path, stopped: bool
+) -> None:
+    """Its part was paid with the job, also if an earlier run has sent that."""
+    provider = _NamesForAll()
+    provider.on_lines = lambda lines: lines[1:]
+    it = night(tmp_path, provider, 3)
+    if stopped:
+        it.run(stop_now_at(10.0))
+        assert (len(provider.tasks), it.tally.completed) == (1, 0)
+    it.run()
+    assert (it.tally.completed, it.tally.failed, it.tally.credits) == (2, 1, 9.0)
