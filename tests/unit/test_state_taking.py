@@ -20,7 +20,7 @@ from nanobanana_batch.errors import StateFailed
 from nanobanana_batch.manifest import derive_id, fold_id
 from nanobanana_batch.model import Draft, LocalImage, Request, TaskMade
 from nanobanana_batch.problems import ProblemLog
-from nanobanana_batch.state import facts, schema
+from nanobanana_batch.state import facts, schema, taking
 from nanobanana_batch.state.ledger import Witness
 from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.reader import open_reader
@@ -431,3 +431,44 @@ def test_a_new_state_is_on_disk_before_it_has_its_name(
     path = tmp_path / "state.sqlite3"
     begun_with(path, many(3)).close()
     assert done[:2] == [str(path.with_name(f".{path.name}.new")), f"named {path}"]
+
+
+@pytest.mark.parametrize(
+    ("begins", "settings_there"),
+    [(False, [1, 2, "wal"]), (True, [1, 0, "off"])],
+    ids=["one that is there", "a new one"],
+)
+def test_only_a_file_that_nobody_knows_is_filled_without_being_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begins: bool, settings_there: list[object]
+) -> None:
+    """What is committed to a state survives power loss; and no row goes that an attempt belongs to."""
+    found: list[object] = []
+    fill = taking._take
+
+    def looked_at(db: sqlite3.Connection, known: dict[str, str]) -> None:
+        fill(db, known)
+        asked = ("foreign_keys", "state.synchronous", "state.journal_mode")
+        found.extend(value for name in asked for (value,) in db.execute(f"PRAGMA {name}"))
+
+    monkeypatch.setattr(taking, "_take", looked_at)
+    path = tmp_path / "state.sqlite3"
+    if begins:
+        begun_with(path, many(3)).close()
+    else:
+        with closing(Store(path)) as store:
+            take(store, many(3))
+    assert found == settings_there
+
+
+def test_a_row_that_an_attempt_belongs_to_is_never_forgotten(tmp_path: Path) -> None:
+    """Also where the row itself does not know of it: the manifest is not taken then."""
+    path = tmp_path / "state.sqlite3"
+    with closing(Store(path)) as store:
+        take(store, many(3))
+        pay(store, many(3)[1][0])
+        with closing(sqlite3.connect(path)) as other, other:
+            other.execute("UPDATE rows SET attempt = NULL")
+        with pytest.raises(StateFailed, match="FOREIGN KEY"):
+            take(store, many(1))
+    assert [row[:1] for row in whole(path)["attempts"]] == [(1,)]
+    assert len(whole(path)["rows"]) == 3
