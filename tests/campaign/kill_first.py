@@ -35,8 +35,8 @@ from nanobanana_batch.service.store import DATABASE_NAME
 from tests.process.harness import MODEL, start_cli
 
 SIGNALS = (
-    (signal.SIGKILL,),
     (signal.SIGTERM,),
+    (signal.SIGKILL,),
     (signal.SIGKILL,),
     (signal.SIGINT,),
     (signal.SIGINT, signal.SIGKILL),
@@ -128,7 +128,7 @@ def moments(chance: random.Random, span_s: float) -> Iterator[tuple[str, Moment]
 
     def reading(it: Folder, process: subprocess.Popen[str]) -> None:
         _until(process, lambda: _is_read_apart(process.pid))
-        time.sleep(chance.uniform(0, 0.4 * span_s))
+        time.sleep(chance.choice((0, chance.uniform(0, 0.4 * span_s))))
 
     def beginning(it: Folder, process: subprocess.Popen[str]) -> None:
         _until(process, (it.out / _NEW).exists)
