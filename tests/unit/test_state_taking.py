@@ -472,3 +472,14 @@ def test_a_row_that_an_attempt_belongs_to_is_never_forgotten(tmp_path: Path) -> 
             take(store, many(1))
     assert [row[:1] for row in whole(path)["attempts"]] == [(1,)]
     assert len(whole(path)["rows"]) == 3
+
+
+def test_of_a_twin_that_is_forgotten_nothing_is_kept(tmp_path: Path) -> None:
+    """Its row is gone, and whoever asks for the same again is a new one."""
+    path = tmp_path / "state.sqlite3"
+    first, second = ("same", "a", "calm"), ("same", "b", "calm")
+    with closing(Store(path)) as store:
+        take(store, [first, second])
+        assert len(whole(path)["twins"]) == 1
+        take(store, [first])
+        assert whole(path)["twins"] == []
