@@ -14,7 +14,7 @@ from nanobanana_batch.engine.spent import Spent
 from nanobanana_batch.engine.tally import Tally
 from nanobanana_batch.model import Kind, TaskMade
 from nanobanana_batch.state import facts
-from nanobanana_batch.state.lifecycle import NOT_TOLD
+from nanobanana_batch.state.lifecycle import NOT_TOLD, Phase
 from nanobanana_batch.state.open_attempts import OpenAttempt
 from tests.unit.beside import stop_now_at
 from tests.unit.fake_provider import FakeProvider, FakeTask
@@ -156,3 +156,17 @@ def test_a_task_that_failed_is_refunded_whatever_its_code(is_known: bool) -> Non
         spent.note(facts.Accepted(1, TaskMade("t", None, 10.0, None), 0.0))
     spent.note(replace(_failed(1), code=NOT_TOLD))
     assert tally.credits == 0.0
+
+
+def test_what_had_expired_is_not_counted_once_more_when_it_is_there_after_all() -> None:
+    """It was counted when it expired, by an earlier run or by this one."""
+    tally = Tally()
+    spent = Spent(tally)
+    spent.resume(_open(1, kind=Kind.TASK, credits=10.0, phase=Phase.EXPIRED))
+    spent.resume(_open(2, kind=Kind.TASK, credits=10.0))
+    spent.note(facts.Expired(2, "its links are dead", 1.0))
+    assert tally.credits == 10.0
+    for attempt in (1, 2):
+        spent.note(facts.Ready(attempt, ("l",), 9.0, 12.0, 2.0))
+        spent.note(facts.GivenUp(attempt, 3.0))
+    assert tally.credits == 10.0
