@@ -68,6 +68,7 @@ bench: $(INSTALLED) ## an hour: every figure with its target and a verdict (BENC
 
 campaign: $(INSTALLED) ## an hour of kills, crowds and interrupts, judged by the service's ledger
 	$(BIN)/python -m tests.campaign.kill --kills 1000
+	$(BIN)/python -m tests.campaign.kill_first --kills 60
 	$(BIN)/python -m tests.campaign.kill_shards --kills 100
 	$(BIN)/python -m tests.campaign.crowd --pairs 50 --step 0.01
 	$(BIN)/python -m tests.campaign.fuzz_service --examples 300

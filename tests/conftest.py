@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, groupby
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from nanobanana_batch.service import embedded
 from tests.warm import CopiedService
@@ -15,8 +15,8 @@ from tests.warm import CopiedService
 _LONGEST = ("run", "fuzz_state", "night", "strict_night", "mutate", "edits", "crowd", "lost_state", "between")
 """Files whose tests take longest, first of those that wait."""
 
-# How long an example takes says how busy the machine is.
-settings.register_profile("untimed", deadline=None)
+# How long an example takes says how busy the machine is: no test of a property fails for that.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
 

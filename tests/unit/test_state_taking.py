@@ -20,7 +20,7 @@ from nanobanana_batch.errors import StateFailed
 from nanobanana_batch.manifest import derive_id, fold_id
 from nanobanana_batch.model import Draft, LocalImage, Request, TaskMade
 from nanobanana_batch.problems import ProblemLog
-from nanobanana_batch.state import facts, schema
+from nanobanana_batch.state import facts, schema, taking
 from nanobanana_batch.state.ledger import Witness
 from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.reader import open_reader
@@ -469,3 +469,55 @@ def test_a_disk_that_keeps_no_state_is_told_without_one_to_keep(
         begun_with(tmp_path / "state.sqlite3", many(3))
     assert "there is no state yet" in failed.value.hint
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("begins", "settings_there"),
+    [(False, [1, 2, "wal"]), (True, [1, 0, "off"])],
+    ids=["one that is there", "a new one"],
+)
+def test_only_a_file_that_nobody_knows_is_filled_without_being_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begins: bool, settings_there: list[object]
+) -> None:
+    """What is committed to a state survives power loss; and no row goes that an attempt belongs to."""
+    found: list[object] = []
+    fill = taking._take
+
+    def looked_at(db: sqlite3.Connection, known: dict[str, str]) -> None:
+        fill(db, known)
+        asked = ("foreign_keys", "state.synchronous", "state.journal_mode")
+        found.extend(value for name in asked for (value,) in db.execute(f"PRAGMA {name}"))
+
+    monkeypatch.setattr(taking, "_take", looked_at)
+    path = tmp_path / "state.sqlite3"
+    if begins:
+        begun_with(path, many(3)).close()
+    else:
+        with closing(Store(path)) as store:
+            take(store, many(3))
+    assert found == settings_there
+
+
+def test_a_row_that_an_attempt_belongs_to_is_never_forgotten(tmp_path: Path) -> None:
+    """Also where the row itself does not know of it: the manifest is not taken then."""
+    path = tmp_path / "state.sqlite3"
+    with closing(Store(path)) as store:
+        take(store, many(3))
+        pay(store, many(3)[1][0])
+        with closing(sqlite3.connect(path)) as other, other:
+            other.execute("UPDATE rows SET attempt = NULL")
+        with pytest.raises(StateFailed, match="FOREIGN KEY"):
+            take(store, many(1))
+    assert [row[:1] for row in whole(path)["attempts"]] == [(1,)]
+    assert len(whole(path)["rows"]) == 3
+
+
+def test_of_a_twin_that_is_forgotten_nothing_is_kept(tmp_path: Path) -> None:
+    """Its row is gone, and whoever asks for the same again is a new one."""
+    path = tmp_path / "state.sqlite3"
+    first, second = ("same", "a", "calm"), ("same", "b", "calm")
+    with closing(Store(path)) as store:
+        take(store, [first, second])
+        assert len(whole(path)["twins"]) == 1
+        take(store, [first])
+        assert whole(path)["twins"] == []

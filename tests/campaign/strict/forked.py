@@ -144,6 +144,8 @@ def _become(
         os.closerange(3, _MOST_DESCRIPTORS)  # a pipe that stays open keeps another process from ending
         sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
         sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+        # As if it had always had them: at its end it hears no signal any more, as any process of its own.
+        sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr  # type: ignore[misc]
         os.chdir(folder)
         os.environ.update(environment)
         random.seed()
