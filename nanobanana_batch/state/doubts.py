@@ -76,7 +76,7 @@ class Doubts:
         self._account = account
 
     def unanswered(self) -> Iterator[Unaccounted]:
-        """Those that have no answer (yet), the earliest first."""
+        """Those that have no answer (yet)."""
         return self._find(f"attempts.phase != '{Phase.SAVED}' AND attempts.phase IN ({in_sql(UNANSWERED)})")
 
     def sent_anew(self) -> Iterator[Unaccounted]:

@@ -147,7 +147,7 @@ def open_attempts(
     results in a file, of which no fact about another attempt says anything; or only the others.
 
     Raises:
-        StateFailed: one of them is damaged.
+        StateFailed: one of them is damaged; when it is read, and not by the call.
     """
     return _a_few_at_a_time(read, numbers(_NUMBERS, phase, is_alone, is_alone), phase)
 

@@ -466,7 +466,10 @@ class Store:
             return self._reads.execute(query, values).fetchall()
 
     def _streamed(self, query: str, *values: object) -> Iterator[Any]:
-        """The same for many rows: of one moment, and few in memory at once; who asks for one reads few."""
+        """The same for many rows: of one moment, and few in memory at once; who asks for one reads few.
+
+        Never wait meanwhile, and leave it to its end or to nobody: until then each read shows that moment.
+        """
         at_once = 1
         with _as_state_failure(self._path):
             with self._reading:

@@ -764,3 +764,15 @@ def test_what_is_told_of_a_job_holds_for_all_of_its_rows_that_have_not_ended(
     store.apply([facts.Ready(3, (), 0.0, None, 8.0), facts.Saved(3, IMAGE, 9.0)])
     assert not store.is_awaited(1)
     assert phase_of(path, 3) is Phase.SAVED
+
+
+def test_who_stops_early_among_many_does_not_hold_up_what_is_seen(tmp_path: Path) -> None:
+    """What is written after that is there for the next who asks, in the same connection."""
+    store = Store(tmp_path / "state.sqlite3")
+    take(store, drafts("a", "b", "c"))
+    store.apply([intent(1), intent(2, attempt=2)])
+    unanswered = store.doubts("p", "me").unanswered
+    assert any(one.attempt for one in unanswered())
+    store.apply([intent(3, attempt=3)])
+    assert [one.attempt for one in unanswered()] == [1, 2, 3]
+    store.close()

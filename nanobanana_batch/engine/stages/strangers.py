@@ -138,7 +138,7 @@ class Strangers:
     def _possible(self, tasks: Collection[ListedTask], but: Collection[int]) -> Iterator[Unaccounted]:
         """The other requests that may have made one of these, whatever their model: it may have two names.
 
-        One by one, the earliest first: who asks whether there is any need not look at thousands.
+        One by one: who asks whether there is any need not look at thousands.
         """
         times = [task.created_at for task in tasks]
         for one in self._unaccounted():
@@ -160,9 +160,9 @@ class Strangers:
         return first - WINDOW_S, last + WINDOW_S
 
     def _unaccounted(self) -> Iterator[Unaccounted]:
-        yield from self._doubts.unanswered()
-        if self._anew is None:
+        if self._anew is None:  # as of the first question, however early its answer is found
             self._anew = list(self._doubts.sent_anew())
+        yield from self._doubts.unanswered()
         yield from self._anew
 
     async def _read(self, oldest: Callable[[], float], *, at_once: bool) -> _Seen | None:
