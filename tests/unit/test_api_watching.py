@@ -179,6 +179,6 @@ def test_a_notebook_has_a_bar_and_whatever_happens_to_it_the_run_goes_on(
         tally.completed = 2
         tally.announce("unreachable")
     assert (bar.total, bar.n, bar.is_closed) == (3, 2, True)
-    assert "2 of 3 done; " in bar.texts[-2]
+    assert bar.texts[-2] == "starting: 2 of 3 done"
     assert bar.texts[-1] == "2 of 3 done"
     assert capfd.readouterr().err == "unreachable\n"

@@ -97,7 +97,7 @@ def test_every_option_that_a_page_names_is_one() -> None:
     pages = [
         ROOT / "README.md",
         ROOT / "SECURITY.md",
-        *(path for path in PAGES if path.parent.name == "docs"),
+        *(path for path in PAGES if path.parent == ROOT / "docs"),
     ]
     for path in pages:
         named = re.findall(r"`[^`]*?(?<![\w-])(--[a-z][a-z-]+)", _FENCE.sub("", read(path)))

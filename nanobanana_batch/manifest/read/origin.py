@@ -191,7 +191,7 @@ def _standard_input() -> Iterator[bytes]:
     try:
         if stream is None or stream.closed:
             raise OSError(errno.EBADF, "")
-        while piece := stream.buffer.read(_AT_ONCE):
+        while piece := stream.buffer.read1(_AT_ONCE):  # as it comes, and not when there is so much
             yield piece
     except OSError as error:
         if error.errno == errno.EBADF:
