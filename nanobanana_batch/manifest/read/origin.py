@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import re
 import stat
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from nanobanana_batch.errors import UsageError
 from nanobanana_batch.files.temporary_file import temporary_file
@@ -191,7 +193,8 @@ def _standard_input() -> Iterator[bytes]:
     try:
         if stream is None or stream.closed:
             raise OSError(errno.EBADF, "")
-        while piece := stream.buffer.read1(_AT_ONCE):  # as it comes, and not when there is so much
+        buffer = cast(io.BufferedReader, stream.buffer)
+        while piece := buffer.read1(_AT_ONCE):  # as it comes, and not when there is so much
             yield piece
     except OSError as error:
         if error.errno == errno.EBADF:
