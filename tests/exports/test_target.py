@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import resource
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -265,7 +266,7 @@ def test_a_disk_that_is_full_before_anything_is_written_is_one_too(
     """What was chosen or found is kept on disk first: exit 3, as everywhere, and no error of the system's."""
     run = make_folder(tmp_path / "out", [Made(f"r{n}", prompt="x" * 8000) for n in range(40)])
     before = hashes(run)
-    monkeypatch.setattr("nanobanana_batch.checks.table.other_columns", many)
+    monkeypatch.setattr(import_module("nanobanana_batch.checks.table"), "other_columns", many)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (70_000, limits[1]))
     try:
