@@ -9,8 +9,8 @@ from tests.campaign.night import TROUBLE, Plan, spend
 
 _ROWS = 120
 _MOST_REQUESTS = 1.8
-"""Looser than the night's own: in so short a one, a dozen reads by chance are a twentieth of all requests, and
-they go by the clock: where the machine is busy with something else there are more of them."""
+"""Looser than the night's own: in so short a one, a dozen reads by chance are a twentieth of all requests.
+They go by the clock, too: where the machine is busy with something else there are more of them."""
 
 
 def test_a_bad_night_costs_nothing_twice_and_loses_nothing(tmp_path: Path) -> None:
