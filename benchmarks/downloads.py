@@ -46,7 +46,8 @@ from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.providers.tasks.api import account_mark
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.roster import Roster
-from nanobanana_batch.state.store import Store, Taken
+from nanobanana_batch.state.store import Store
+from nanobanana_batch.state.taking import Taken
 
 PRODUCT = "nanobanana-batch"
 _MODEL = "gemini-3.1-flash-image-preview"

@@ -27,7 +27,8 @@ from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.scope import EVERY_ROW
-from nanobanana_batch.state.store import RowToSend, Store, Taken
+from nanobanana_batch.state.store import RowToSend, Store
+from nanobanana_batch.state.taking import Taken
 
 MODEL = "gemini-3.1-flash-image-preview"
 PROVIDER = "evolink@api.evolink.ai"

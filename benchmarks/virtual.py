@@ -52,7 +52,8 @@ from nanobanana_batch.providers.base import (
     UploadFailed,
 )
 from nanobanana_batch.state.roster import Roster
-from nanobanana_batch.state.store import Store, Taken
+from nanobanana_batch.state.store import Store
+from nanobanana_batch.state.taking import Taken
 
 _FRONT = "https://front.example.com/hook"
 _SUBMIT_S = _READ_S = 0.02

@@ -16,7 +16,8 @@ from nanobanana_batch.model import Draft, Image, Request, TaskMade
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.roster import Roster
-from nanobanana_batch.state.store import Store, Taken
+from nanobanana_batch.state.store import Store
+from nanobanana_batch.state.taking import Taken
 
 MODEL = "gemini-3.1-flash-image-preview"
 

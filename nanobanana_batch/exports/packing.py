@@ -37,7 +37,7 @@ def unpacked(folder: Path, folder_name: str, values: Sequence[Any]) -> Entry:
     told = list(values)
     told[_STATUS] = _STATUSES[told[_STATUS]]
     told[_REQUEST] = request_from_json(told[_REQUEST])
-    told[_PICTURES] = tuple([_picture(folder, *picture) for picture in told[_PICTURES]])
+    told[_PICTURES] = tuple([_unpacked_picture(folder, picture) for picture in told[_PICTURES]])
     return Entry(folder, folder_name, *told)
 
 
@@ -48,23 +48,10 @@ def _packed_picture(one: Picture) -> tuple[Any, ...]:
     return (*of_file, str(one.stands), one.saved_at, judgement, dict(one.measures) if one.measures else None)
 
 
-def _picture(
-    folder: Path,
-    number: int,
-    path: str,
-    media_type: str,
-    width: int,
-    height: int,
-    size_bytes: int,
-    sha256: str,
-    stands: str,
-    saved_at: float | None,
-    judgement: tuple[Any, Any, str] | None,
-    measures: dict[str, str] | None,
-) -> Picture:
+def _unpacked_picture(folder: Path, values: Sequence[Any]) -> Picture:
+    number, path, *of_file, stands, saved_at, judgement, measures = values
     said = None
     if judgement is not None:
         rating, verdict, note = judgement
         said = Judgement(rating, verdict and _VERDICTS[verdict], note)
-    of_file = (number, path, folder, media_type, width, height, size_bytes, sha256)
-    return Picture(*of_file, _STANDS[stands], saved_at, said, measures or {})
+    return Picture(number, path, folder, *of_file, _STANDS[stands], saved_at, said, measures or {})

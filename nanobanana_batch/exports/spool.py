@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -26,7 +27,7 @@ LINES_AT_ONCE = 1000
 """So many are made of rows at a time, and written."""
 
 
-class Spooled:
+class Spooled(ABC):
     """Pieces in such a file, one behind the other."""
 
     def __init__(self, folder: Path) -> None:
@@ -36,13 +37,13 @@ class Spooled:
             self._file = TemporaryFile()  # noqa: SIM115
         self._ends = array("q", [0])
 
+    @abstractmethod
     def add(self, sample: Sample, told: Sequence[Value]) -> None:
         """One more sample, and what is told of it, column by column.
 
         Raises:
             DiskFailed: the disk is full or refuses.
         """
-        raise NotImplementedError
 
     def close(self) -> None:
         """Give the disk its room back."""

@@ -48,6 +48,10 @@ class Connection:
         """For the state, so that later commands find the same provider; a key is not in it."""
         return json.dumps({"provider": _in_full(self.provider), "base_url": self.base_url})
 
+    def is_embedded(self, profile: Profile) -> bool:
+        """Whether what this profile describes is started here for each command; nobody pays for it."""
+        return profile.embedded and self.base_url is None
+
 
 def remembered(text: str | None, now: Connection) -> Connection:
     """The provider that `as_text` wrote down, unless another is given now; the key is that of now.
@@ -188,7 +192,7 @@ def prepare(
     profile = load_profile(connection.provider)
     calls_back, debug = profile.callback_field is not None, connection.debug
     prices = price_book(profile, connection.base_url)
-    if profile.embedded and connection.base_url is None:
+    if connection.is_embedded(profile):
 
         def embedded(folder: Path, observer: Observer | None) -> AbstractAsyncContextManager[Provider]:
             return _open_embedded(profile, folder, submits_at_once, observer, debug=debug)
@@ -274,7 +278,7 @@ def provider_name(connection: Connection) -> str:
     from nanobanana_batch.providers.profile import check_address, identity, load_profile
 
     profile = load_profile(connection.provider)
-    if profile.embedded and connection.base_url is None:
+    if connection.is_embedded(profile):
         return profile.name
     return identity(profile, check_address(profile, connection.base_url))
 

@@ -191,7 +191,7 @@ def _provider(connection: Connection) -> Iterator[Check]:
         if profile.name == profile.dialect
         else f"{profile.name}, a provider like {profile.dialect}",
     )
-    if profile.embedded and connection.base_url is None:
+    if connection.is_embedded(profile):
         yield _ok("address", "a service on this machine, started for each run; it costs nothing")
         yield from _account(connection, profile)
         return

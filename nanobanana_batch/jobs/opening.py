@@ -20,7 +20,8 @@ from nanobanana_batch.journals.journal import FarJournal
 from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.reader import Reader
 from nanobanana_batch.state.soundness import understood
-from nanobanana_batch.state.store import Store, Taken
+from nanobanana_batch.state.store import Store
+from nanobanana_batch.state.taking import Taken
 
 _PLACES = "places"
 """Under which the state remembers where it was worked on, the latest place at the end."""

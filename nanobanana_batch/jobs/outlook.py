@@ -90,7 +90,7 @@ def _book(connection: Connection) -> tuple[PriceBook, bool]:
         book = price_book(profile, connection.base_url)
     except ProfileError:
         return PriceBook(), False
-    return book, profile.embedded and connection.base_url is None
+    return book, connection.is_embedded(profile)
 
 
 def _live(folder: Folder, found: Standing) -> Live | None:

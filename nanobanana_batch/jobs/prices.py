@@ -68,7 +68,7 @@ def price_report(connection: Connection) -> PriceReport:
     tariffs = found.tariffs if found else {}
     return PriceReport(
         provider=profile.name,
-        is_free=profile.embedded and connection.base_url is None and not profile.prices,
+        is_free=connection.is_embedded(profile) and not profile.prices,
         url=address.url if address else None,
         read_at=found.read_at if found else None,
         age_days=age_days(found.day) if found else None,

@@ -39,7 +39,7 @@ from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.scope import Scope
 from nanobanana_batch.state.shards import Shard
-from nanobanana_batch.state.store import Taken
+from nanobanana_batch.state.taking import Taken
 from nanobanana_batch.wording import amount, with_money
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from nanobanana_batch.files.program import program
 from nanobanana_batch.jobs.order import Order
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.rebuild import JOURNAL
-from nanobanana_batch.state.store import MADE_DIGEST, MADE_FROM
+from nanobanana_batch.state.taking import MADE_DIGEST, MADE_FROM
 
 _MOST_CHARS = 1 << 20
 """What decides rows takes no more room in the state than this."""

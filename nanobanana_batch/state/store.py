@@ -6,7 +6,6 @@ power loss. All methods block; the engine calls them in a thread and groups fact
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 import threading
@@ -25,7 +24,6 @@ from nanobanana_batch.state.facts import Fact
 from nanobanana_batch.state.ledger import Chain, Witness, chain_of, refuse_less_known, told, told_anew
 from nanobanana_batch.state.lifecycle import OPEN, ImagePhase, Phase, in_sql
 from nanobanana_batch.state.open_attempts import OpenAttempt, is_any_open, open_attempts
-from nanobanana_batch.state.opening import refuse_foreign_journal, refuse_other_names, unusable
 from nanobanana_batch.state.prices import (
     CREDITS_OF_ENDED,
     CREDITS_OF_OPEN,
@@ -35,48 +33,26 @@ from nanobanana_batch.state.prices import (
     PriceClass,
     by_kind,
 )
-from nanobanana_batch.state.roster import Roster
-from nanobanana_batch.state.schema import VERSION, bring_up_to_date, refuse_foreign_tables
+from nanobanana_batch.state.schema import VERSION
 from nanobanana_batch.state.scope import Scope
-from nanobanana_batch.state.shards import SHARD
 from nanobanana_batch.state.soundness import (
     names_what_no_run_names,
     refuse_unsound,
     refuse_ways_out,
     understood,
 )
-from nanobanana_batch.state.taking import WITHOUT_LOG, begin_with, take
+from nanobanana_batch.state.state_file import (
+    KEEP_IT,
+    as_state_failure,
+    connect,
+    connect_to_read,
+    create,
+    refuse_damage,
+)
+from nanobanana_batch.state.taking import MADE_DIGEST, MADE_FROM, Taken, take
 from nanobanana_batch.state.twins import HAS_TWINS, Twins, legacy_twins
 from nanobanana_batch.state.uploads import Uploads
 from nanobanana_batch.state.writers import WRITERS, without_case
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """A manifest, as a state takes it."""
-
-    roster: Roster
-    name: str
-    variables: Sequence[str]
-    made_from: str = ""
-    """All that has decided these rows, for who wants to know whether it would give them again."""
-
-    @property
-    def known(self) -> dict[str, str]:
-        """What a state remembers of it, but for what it was made from."""
-        roster = self.roster
-        known = {
-            "manifest": self.name,
-            "variables": json.dumps(list(self.variables)),
-            "digest": roster.digest,
-        }
-        known[HAS_TWINS] = ""
-        return known if roster.shard is None else known | {SHARD: str(roster.shard)}
-
-    @property
-    def origin(self) -> dict[str, str]:
-        """What it was made from, and which rows were made of that."""
-        return {MADE_FROM: self.made_from, MADE_DIGEST: self.roster.digest}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +105,6 @@ class SavedFile:
     file_time: float | None
     is_saved: bool
 
-
-MADE_FROM, MADE_DIGEST = "made from", "made from it"
-"""Under which a state remembers what has decided its manifest's rows, and the digest of these rows."""
 
 _NEW = """
 SELECT row, position, row_key, id, request, 1, stem, base_key FROM rows LEFT JOIN twins USING (row_key)
@@ -192,15 +165,14 @@ class Store:
         self._lock = threading.Lock()
         self._reading = threading.Lock()
         self._path, self._witness = path, witness
-        with _as_state_failure(path):
+        with as_state_failure(path):
             is_new = not os.path.lexists(path)
             if is_new:
                 is_untold = witness is None or witness.told() is None
-                with _as_state_failure(path, _NONE_YET):
-                    _create(path, begins_with if is_untold else None)
-            self._db, is_checked = _connect(path, is_checked_later=is_checked_later or is_new)
+                create(path, begins_with if is_untold else None)
+            self._db, is_checked = connect(path, is_checked_later=is_checked_later or is_new)
             self._is_checked = is_checked or is_new
-            self._reads = _connect_to_read(path)
+            self._reads = connect_to_read(path)
             found = self._reads.execute("SELECT coalesce(max(attempt), 0) FROM attempts").fetchone()
             self._last_attempt = int(found[0])
             self._chain = chain_of(self._db)
@@ -209,7 +181,7 @@ class Store:
 
     def close(self) -> None:
         """Fold the write-ahead log into the file and close it."""
-        with _as_state_failure(self._path), self._lock, self._reading:
+        with as_state_failure(self._path), self._lock, self._reading:
             self._reads.close()
             self._db.close()
 
@@ -221,8 +193,8 @@ class Store:
         """
         if self._is_checked:
             return
-        with _as_state_failure(self._path), self._lock:
-            _refuse_damage(self._db, self._path)
+        with as_state_failure(self._path), self._lock:
+            refuse_damage(self._db, self._path)
             refuse_unsound(self._db)
         self._is_checked = True
 
@@ -272,10 +244,10 @@ class Store:
         if self.meta(HAS_TWINS) is None and (found := self._legacy_twins()):
             with self._transaction():
                 self._db.executemany("INSERT OR IGNORE INTO twins VALUES (?, ?)", found)
-        with _as_state_failure(self._path):
+        with as_state_failure(self._path):
             roster.follow(Twins(self._read))
             roster.keep_ids(self._read)
-        with _as_state_failure(self._path), self._lock:
+        with as_state_failure(self._path), self._lock:
             take(roster, self._path, known)
 
     def _keep(self, values: Mapping[str, str]) -> None:
@@ -295,7 +267,7 @@ class Store:
         return f"{self._chain.number} {self._chain.mark.hex()}"
 
     def _legacy_twins(self) -> list[tuple[str, str]]:
-        with _as_state_failure(self._path), self._reading:
+        with as_state_failure(self._path), self._reading:
             return list(legacy_twins(self._reads))
 
     def meta(self, name: str) -> str | None:
@@ -462,7 +434,7 @@ class Store:
         return Uploads(self._read, provider, account)
 
     def _read(self, query: str, *values: object) -> list[Any]:
-        with _as_state_failure(self._path), self._reading:
+        with as_state_failure(self._path), self._reading:
             return self._reads.execute(query, values).fetchall()
 
     def _streamed(self, query: str, *values: object) -> Iterator[Any]:
@@ -471,7 +443,7 @@ class Store:
         Never wait meanwhile, and leave it to its end or to nobody: until then each read shows that moment.
         """
         at_once = 1
-        with _as_state_failure(self._path):
+        with as_state_failure(self._path):
             with self._reading:
                 cursor = self._reads.execute(query, values)
             with closing(cursor):
@@ -488,7 +460,7 @@ class Store:
         return array("q", (number for (number,) in self._streamed(query, *values)))
 
     def _read_named(self, query: str, *values: object) -> list[dict[str, Any]]:
-        with _as_state_failure(self._path), self._reading:
+        with as_state_failure(self._path), self._reading:
             cursor = self._reads.execute(query, values)
             names = [column[0] for column in cursor.description]
             return [dict(zip(names, found, strict=True)) for found in cursor]
@@ -511,13 +483,13 @@ class Store:
             witness.append(lines)
         except OSError as error:
             message = f"What is paid for cannot be told beside the state: {error}."
-            raise StateFailed(message, hint=f"{_KEEP_IT} The next run tells it.") from error
+            raise StateFailed(message, hint=f"{KEEP_IT} The next run tells it.") from error
 
     @contextmanager
     def _transaction(self, lines: bytes = b"") -> Iterator[None]:
         """The witness is told the lines in the end: what they tell is on disk then, and not acted on yet."""
         self.check()
-        with _as_state_failure(self._path), self._lock:
+        with as_state_failure(self._path), self._lock:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -528,103 +500,6 @@ class Store:
                 raise
             if self._witness is not None:
                 self._tell(self._witness, lines)
-
-
-_HEADER_BYTES = 100
-_NONE_YET = "Nothing was sent, and there is no state yet: look at the disk, and begin again."
-_LOOK_THERE = "Look what else works on this folder, and begin again."
-_KEEP_IT = "Nothing more was sent. Check the disk; keep the file, it knows what was paid for."
-_LOG_BYTES = 1 << 26
-"""To which the write-ahead log shrinks again after a large manifest was taken."""
-
-
-def _create(path: Path, first: Taken | None) -> None:
-    """Make the file whole under another name first, so that an empty one is known to be damaged.
-
-    As long as it has no name nobody reads it, so that the rows of its first manifest are written there once,
-    and not into a log before that. It is synced by a descriptor that was there before anything was written:
-    a disk may tell a later one nothing of what it could not keep.
-
-    Raises:
-        StateFailed: there is a state meanwhile, or somebody else has made that file anew.
-    """
-    new = path.with_name(f".{path.name}.new")
-    _delete(new)
-    made = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with closing(sqlite3.connect(new, isolation_level=None)) as db:
-            for setting in WITHOUT_LOG:
-                db.execute(f"PRAGMA {setting}")
-            bring_up_to_date(db)
-        if first is not None:
-            begin_with(first.roster, new, first.known | first.origin)
-        os.fsync(made)
-        if os.path.lexists(path) or not os.path.samestat(os.fstat(made), os.lstat(new)):
-            raise StateFailed(f"Somebody else has made {path} just now; nothing was sent.", hint=_LOOK_THERE)
-        os.replace(new, path)
-    except BaseException:
-        _delete(new)  # the disk may be full of it
-        raise
-    finally:
-        os.close(made)
-
-
-def _delete(new: Path) -> None:
-    for part in ("", "-journal", "-wal", "-shm"):
-        new.with_name(f"{new.name}{part}").unlink(missing_ok=True)
-
-
-def _connect(path: Path, *, is_checked_later: bool) -> tuple[sqlite3.Connection, bool]:
-    """A connection, and whether all that is in the file was looked at."""
-    if path.stat().st_size < _HEADER_BYTES:  # SQLite takes a file of 0 or 1 byte for a new one
-        raise StateFailed(
-            f"The state file {path} is empty: it was damaged.",
-            hint="It knew what was paid for: bring it back, or give another folder with --out.",
-        )
-    refuse_other_names(path)
-    refuse_foreign_journal(path)
-    db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
-    try:
-        # First: what looks for damage carries out the checks of the tables.
-        is_checked = refuse_foreign_tables(db) < VERSION or not is_checked_later
-        if is_checked:
-            _refuse_damage(db, path)
-            bring_up_to_date(db)
-            refuse_unsound(db)
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
-        db.execute("PRAGMA synchronous = FULL")
-        db.execute("PRAGMA foreign_keys = ON")
-    except BaseException:
-        db.close()
-        raise
-    return db, is_checked
-
-
-def _connect_to_read(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
-    db.execute("PRAGMA query_only = ON")
-    return db
-
-
-def _refuse_damage(db: sqlite3.Connection, path: Path) -> None:
-    """A page that is missing could hide what was paid for."""
-    (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
-    if verdict != "ok":
-        raise StateFailed(
-            f"The state file {path} is damaged ({verdict}); nothing was sent.",
-            hint="Bring back a good copy: it knows what was paid for.",
-        )
-
-
-@contextmanager
-def _as_state_failure(path: Path, hint: str = _KEEP_IT) -> Iterator[None]:
-    try:
-        yield
-    except (sqlite3.Error, OSError) as error:
-        raise StateFailed(f"The state file {path} cannot be used: {error}.", hint=hint) from error
-    except UnicodeDecodeError as error:
-        raise unusable(path, error, hint) from error
 
 
 def _row_to_send(found: Sequence[Any]) -> RowToSend:

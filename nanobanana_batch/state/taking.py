@@ -7,13 +7,19 @@ file that nobody knows yet is written once and synced at its end, with neither a
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from nanobanana_batch.state.roster import Roster
+from nanobanana_batch.state.shards import SHARD
+from nanobanana_batch.state.twins import HAS_TWINS
 
+MADE_FROM, MADE_DIGEST = "made from", "made from it"
+"""Under which a state remembers what has decided its manifest's rows, and the digest of these rows."""
 _COLUMNS = "row_key, position, id, request, variant, variables, source"
 _FILL = f"INSERT INTO state.rows ({_COLUMNS}) SELECT {_COLUMNS} FROM main.roster ORDER BY position"
 # Every place is unique, also while rows change theirs: who stands elsewhere, or nowhere, leaves first.
@@ -47,6 +53,34 @@ AND name NOT IN ('rows_in_order', 'rows_new', 'rows_stem')
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A manifest, as a state takes it."""
+
+    roster: Roster
+    name: str
+    variables: Sequence[str]
+    made_from: str = ""
+    """All that has decided these rows, for who wants to know whether it would give them again."""
+
+    @property
+    def known(self) -> dict[str, str]:
+        """What a state remembers of it, but for what it was made from."""
+        roster = self.roster
+        known = {
+            "manifest": self.name,
+            "variables": json.dumps(list(self.variables)),
+            "digest": roster.digest,
+        }
+        known[HAS_TWINS] = ""
+        return known if roster.shard is None else known | {SHARD: str(roster.shard)}
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """What it was made from, and which rows were made of that."""
+        return {MADE_FROM: self.made_from, MADE_DIGEST: self.roster.digest}
+
+
 def take(roster: Roster, state: Path, known: Mapping[str, str]) -> None:
     """Make the rows those of a state file, and remember what is known of them.
 
@@ -57,15 +91,15 @@ def take(roster: Roster, state: Path, known: Mapping[str, str]) -> None:
         _take(db, known)
 
 
-def begin_with(roster: Roster, new: Path, known: Mapping[str, str]) -> None:
+def begin_with(first: Taken, new: Path) -> None:
     """The same for a file of empty tables that has no name yet by which a state is known.
 
     Who has made that file syncs it. Where this fails the file is good for nothing, and has to be deleted.
     """
-    with roster.beside(new) as db:
+    with first.roster.beside(new) as db:
         for setting in WITHOUT_LOG:
             db.execute(f"PRAGMA state.{setting}")
-        _take(db, known)
+        _take(db, first.known | first.origin)
 
 
 def _take(db: sqlite3.Connection, known: Mapping[str, str]) -> None:

@@ -21,7 +21,8 @@ from nanobanana_batch.model import Draft, Image, LocalImage, Request, TaskMade
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.roster import Roster
-from nanobanana_batch.state.store import Store, Taken
+from nanobanana_batch.state.store import Store
+from nanobanana_batch.state.taking import Taken
 
 MODELS = ("gemini-3.1-flash-image-preview", "nano-banana-2", "nano-banana-beta")
 _AT_ONCE = 500

@@ -18,7 +18,8 @@ from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.last_run import remembered_end
 from nanobanana_batch.state.roster import Roster
-from nanobanana_batch.state.store import Store, Taken
+from nanobanana_batch.state.store import Store
+from nanobanana_batch.state.taking import Taken
 from tests.gallery.test_build import data
 from tests.report.nights import BEGAN, FLASH, Row, Try, bad_night, make_night
 

@@ -18,7 +18,8 @@ from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.facts import Fact
 from nanobanana_batch.state.roster import Roster
-from nanobanana_batch.state.store import Store, Taken
+from nanobanana_batch.state.store import Store
+from nanobanana_batch.state.taking import Taken
 from tests.unit.fake_provider import picture
 
 FLASH, PRO = "gemini-3.1-flash-image-preview", "gemini-3-pro-image-preview"

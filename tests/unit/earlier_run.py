@@ -14,7 +14,8 @@ from nanobanana_batch.model import Draft, Image, Request, TaskMade
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.roster import Roster
-from nanobanana_batch.state.store import Store, Taken
+from nanobanana_batch.state.store import Store
+from nanobanana_batch.state.taking import Taken
 from tests.unit.fake_provider import picture
 
 MODEL = "gemini-3.1-flash-image-preview"

@@ -31,7 +31,8 @@ from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.reports import RowReport
 from nanobanana_batch.state.roster import Roster
-from nanobanana_batch.state.store import Store, Taken
+from nanobanana_batch.state.store import Store
+from nanobanana_batch.state.taking import Taken
 from tests.unit.fake_provider import FakeProvider
 
 PROMPTS = [f"a picture of the number {n}" for n in range(30)]

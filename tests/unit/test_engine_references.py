@@ -35,7 +35,8 @@ from nanobanana_batch.state.facts import Fact, FileUploaded
 from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.scope import Scope
-from nanobanana_batch.state.store import Store, Taken
+from nanobanana_batch.state.store import Store
+from nanobanana_batch.state.taking import Taken
 from tests.unit import night
 from tests.unit.fake_provider import Answer, FakeProvider, picture
 from tests.unit.night import Night

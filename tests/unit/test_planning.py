@@ -30,7 +30,8 @@ from nanobanana_batch.providers.tasks.encoding import encode
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.comparison import Prospect
 from nanobanana_batch.state.lifecycle import Phase
-from nanobanana_batch.state.store import Store, Taken
+from nanobanana_batch.state.store import Store
+from nanobanana_batch.state.taking import Taken
 from tests.unit.fake_provider import picture
 from tests.unit.test_state_store import FACTS, PATH_TO, intent
 

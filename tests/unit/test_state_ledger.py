@@ -23,7 +23,8 @@ from nanobanana_batch.state.facts import Fact
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.rebuild import LINKS, rebuild
 from nanobanana_batch.state.roster import Roster
-from nanobanana_batch.state.store import Store, Taken
+from nanobanana_batch.state.store import Store
+from nanobanana_batch.state.taking import Taken
 
 STATE = "state.sqlite3"
 PRIVATE = "a cat in a secret place"

@@ -14,7 +14,8 @@ from nanobanana_batch.model import Draft, Request
 from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.shards import Shard, outside, read_shard, shard_of_folder
-from nanobanana_batch.state.store import Store, Taken
+from nanobanana_batch.state.store import Store
+from nanobanana_batch.state.taking import Taken
 
 OF = 4
 

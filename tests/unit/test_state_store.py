@@ -27,7 +27,8 @@ from nanobanana_batch.state.reports import RowReport
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.schema import APPLICATION_ID, VERSION
 from nanobanana_batch.state.scope import EVERY_ROW, Scope
-from nanobanana_batch.state.store import Repeat, Store, Taken
+from nanobanana_batch.state.store import Repeat, Store
+from nanobanana_batch.state.taking import Taken
 from nanobanana_batch.state.writers import WRITERS
 from tests.unit.connections import answer, connections
 

@@ -26,7 +26,8 @@ from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.scope import EVERY_ROW
-from nanobanana_batch.state.store import Store, Taken
+from nanobanana_batch.state.store import Store
+from nanobanana_batch.state.taking import Taken
 from tests.unit.connections import connections
 
 Rows = list[tuple[str, str, str]]
@@ -251,7 +252,8 @@ import os, sys
 from pathlib import Path
 from tests.unit.connections import connections
 from tests.unit.test_state_taking import many, roster_of
-from nanobanana_batch.state.store import Store, Taken
+from nanobanana_batch.state.store import Store
+from nanobanana_batch.state.taking import Taken
 store = Store(Path(sys.argv[1]))
 with connections() as made, roster_of(many(60, r3="changed")[::-1]) as roster:
     made[0].set_progress_handler(lambda: os._exit(9), int(sys.argv[2]))
@@ -391,7 +393,8 @@ import os, sys
 from pathlib import Path
 from tests.unit.connections import connections
 from tests.unit.test_state_taking import many, roster_of
-from nanobanana_batch.state.store import Store, Taken
+from nanobanana_batch.state.store import Store
+from nanobanana_batch.state.taking import Taken
 with connections() as made, roster_of(many(60)) as roster:
     made[0].set_progress_handler(lambda: os._exit(9), int(sys.argv[2]))
     Store(Path(sys.argv[1]), begins_with=Taken(roster, "m", ("mood",)))
@@ -453,7 +456,8 @@ def test_what_somebody_else_makes_meanwhile_is_not_replaced(
     with pytest.raises(StateFailed, match="Somebody else") as failed:
         begun_with(path, many(3))
     assert "look" in failed.value.hint.lower()
-    assert not path.exists() or path.read_bytes() == b"somebody's"
+    kept = [each.read_bytes() for each in tmp_path.iterdir()]
+    assert kept == [b"somebody's" if meanwhile is _another_file else b"half of another one"]
 
 
 def test_a_disk_that_keeps_no_state_is_told_without_one_to_keep(

@@ -19,7 +19,8 @@ from nanobanana_batch.state.lifecycle import Phase
 from nanobanana_batch.state.reader import open_reader
 from nanobanana_batch.state.rebuild import rebuild
 from nanobanana_batch.state.roster import Roster
-from nanobanana_batch.state.store import Store, Taken
+from nanobanana_batch.state.store import Store
+from nanobanana_batch.state.taking import Taken
 from nanobanana_batch.state.twins import Twin, assigned
 
 SAME = Request("m", "a cat")

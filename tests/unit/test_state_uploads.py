@@ -13,7 +13,8 @@ from nanobanana_batch.problems import ProblemLog
 from nanobanana_batch.state import facts
 from nanobanana_batch.state.roster import Roster
 from nanobanana_batch.state.scope import EVERY_ROW
-from nanobanana_batch.state.store import Store, Taken
+from nanobanana_batch.state.store import Store
+from nanobanana_batch.state.taking import Taken
 
 DAY = 86400.0
 KEPT_S = 1800.0

@@ -115,7 +115,7 @@ def opened(order: Order) -> Iterator[Ground]:
         catalog, dialect = catalog_for(profile), profile.dialect
         prices = price_book(profile, order.connection.base_url)
         seen = seen_by(reader) if reader else Seen()
-        is_free = profile.embedded and order.connection.base_url is None
+        is_free = order.connection.is_embedded(profile)
         yield Ground(manifest, folder, reader, seen, catalog, dialect, prices, is_free)
 
 
