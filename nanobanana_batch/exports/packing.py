@@ -50,8 +50,10 @@ def _packed_picture(one: Picture) -> tuple[Any, ...]:
 
 def _unpacked_picture(folder: Path, values: Sequence[Any]) -> Picture:
     number, path, *of_file, stands, saved_at, judgement, measures = values
+    media_type, width, height, size_bytes, sha256 = of_file
     said = None
     if judgement is not None:
         rating, verdict, note = judgement
         said = Judgement(rating, verdict and _VERDICTS[verdict], note)
-    return Picture(number, path, folder, *of_file, _STANDS[stands], saved_at, said, measures or {})
+    stated = (number, path, folder, media_type, width, height, size_bytes, sha256)
+    return Picture(*stated, _STANDS[stands], saved_at, said, measures or {})

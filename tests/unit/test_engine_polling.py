@@ -13,7 +13,7 @@ from nanobanana_batch.engine.run import Run
 from nanobanana_batch.engine.settings import Settings
 from nanobanana_batch.engine.work import Stop
 from nanobanana_batch.model import RowStatus
-from nanobanana_batch.providers.base import Capabilities, TasksRead
+from nanobanana_batch.providers.base import Capabilities, TasksRead, TaskState
 from nanobanana_batch.providers.tasks.replies import read_task
 from tests.unit.beside import interrupted_at
 from tests.unit.fake_provider import FakeProvider, FakeTask
@@ -153,6 +153,35 @@ def test_a_stuck_task_is_told_once_and_collected_when_it_ends(tmp_path: Path) ->
     assert len([text for text in said if "--stuck-after" in text]) == 1
     assert [event for event, _ in it.events].count("stuck") == 2
     assert max(provider.reads[id_] for id_ in slow_ones) < 200
+
+
+@pytest.mark.parametrize("is_answered", [True, False])
+def test_a_run_that_was_stopped_for_an_hour_takes_no_task_for_slow(tmp_path: Path, is_answered: bool) -> None:
+    """What it reads first was said before: of tasks of a few seconds, or of one that the read left out."""
+
+    class Stopped(Reader):
+        async def read_many(self, task_ids: Collection[str]) -> TasksRead:
+            read = await super().read_many(task_ids)
+            if len(self.read_times) > 1:
+                return read
+            await anyio.sleep(HOUR_S)  # as a process that is held (Ctrl-Z), or on a machine that stands still
+            assert all(report.state is TaskState.WORKING for report in read.reports.values())
+            return read if is_answered else replace(read, reports={})
+
+    provider = Stopped(latency_s=60.0)
+    it = night(tmp_path, provider, 8, concurrency=4)
+    said: list[str] = []
+
+    async def listen(engine: Run, stop: Stop) -> None:
+        it.tally.announce = said.append
+
+    it.run(listen)
+    assert it.statuses() == [DONE] * 8
+    assert [text for text in said if "--stuck-after" in text] == []
+    assert [event for event, _ in it.events].count("stuck") == 0
+    assert it.stop.reason == ""
+    assert provider.tasks["task-4"].created > provider.read_times[1], "it had the slot of one that was set aside"
+    assert it.took_s < HOUR_S + 180
 
 
 def test_a_task_that_is_stuck_for_good_does_not_hold_the_run(tmp_path: Path) -> None:

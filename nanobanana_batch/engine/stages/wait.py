@@ -275,8 +275,11 @@ class Waiter:
             self._schedule.again(work, self._patience_s())
 
     def _is_stuck(self, work: Work) -> bool:
-        """A person who gives tasks up means those that were slow in an earlier run, too."""
-        age_s = anyio.current_time() - work.since
+        """As old as it was when it was asked for: a process that was stopped reads an answer of long ago.
+
+        A person who gives tasks up means those that were slow in an earlier run, too.
+        """
+        age_s = work.read_at - work.since
         if self._settings.gives_up and work.is_old:
             age_s = max(age_s, self._record.ages.since_accepted_s(work))
         return work.is_expired or age_s > self._settings.stuck_after_s
@@ -286,7 +289,7 @@ class Waiter:
         if work.is_reported or work.is_expired:
             return
         work.is_reported = True
-        age_s = anyio.current_time() - work.since
+        age_s = work.read_at - work.since
         self._record.log("stuck", id=work.id, task_id=work.task_id, age_s=round(age_s))
         self._record.tally.say_once(
             "Some images take longer than --stuck-after: other rows go on meanwhile, and these are looked at"
@@ -301,10 +304,10 @@ class Waiter:
         """Told, counted, and read again: one that is over a few times, else for as long as it may work."""
         if work.is_expired:
             return self.leave(work)
-        now, settings = anyio.current_time(), self._settings
-        work.unclear_since = work.unclear_since if work.unclear_reads else now
+        settings = self._settings
+        work.unclear_since = work.unclear_since if work.unclear_reads else work.read_at
         work.unclear_reads += 1
-        for_s = now - work.unclear_since
+        for_s = work.read_at - work.unclear_since
         counts = work.unclear_reads >= _UNCLEAR_READS if is_over else for_s >= _UNCLEAR_FOR_S
         counts = counts or for_s >= settings.stuck_after_s
         self._owed.unclear(work, words, counts=counts and not self._may_be_given_up(work))
@@ -329,7 +332,7 @@ class Waiter:
             self._put_off(work)
             return None
         provider_works = not read.failure or bool(read.reports)
-        if provider_works and anyio.current_time() - work.since > settings.stuck_after_s:
+        if provider_works and work.read_at - work.since > settings.stuck_after_s:
             self._owed.late(work)
             return self.leave(work)
         self.look_after(work, self._wire.outage.cut(self._interval_s + backoff_s(work.failed_reads), "read"))
