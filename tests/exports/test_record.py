@@ -61,7 +61,7 @@ def test_what_is_held_against_each_other_need_not_have_the_same_names() -> None:
 
 
 def test_memory_does_not_grow_with_the_names(tmp_path: Path) -> None:
-    """A record of 100,000 names takes what one of 20,000 does."""
+    """Of 80,000 names more, none is held: each would take more than 50 bytes."""
     peaks = []
     for count in (20_000, 100_000):
         tracemalloc.start()
@@ -74,4 +74,4 @@ def test_memory_does_not_grow_with_the_names(tmp_path: Path) -> None:
         assert sum(1 for _ in found.files) == count
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] < 1.2 * peaks[0]
+    assert peaks[1] - peaks[0] < 2_000_000

@@ -17,6 +17,7 @@ from nanobanana_batch.jobs import run as run_job
 from nanobanana_batch.jobs.order import Order, expanded
 from nanobanana_batch.jobs.outcome import Outcome
 from nanobanana_batch.model import RowStatus
+from nanobanana_batch.state import state_file
 from nanobanana_batch.state import store as store_module
 from nanobanana_batch.state.scope import Scope
 from tests.unit.test_pipeline import put_in_their_place
@@ -236,7 +237,8 @@ def test_every_page_is_looked_at_before_anything_is_written(
         looked.append(path)
         raise StateFailed("damaged")
 
-    monkeypatch.setattr(store_module, "_refuse_damage", refuse)
+    for module in (store_module, state_file):
+        monkeypatch.setattr(module, "refuse_damage", refuse)
     folder.run()
     assert looked == []
     folder.write(*(f"picture {n}" for n in range(ROWS + 1)))
