@@ -5,10 +5,12 @@ from __future__ import annotations
 import http.client
 import io
 import json
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -191,13 +193,15 @@ def test_a_body_that_the_contract_does_not_allow_is_a_probe(server: Strict) -> N
 
 
 def test_an_outage_refuses_connections_and_ends_at_the_same_place(server: Strict) -> None:
-    """A request that came meanwhile never got there."""
+    """A request that came meanwhile never got there, and nobody else gets the place."""
     _reset(server)
-    server.ask("outage", {"kind": "refuse", "length_s": 0.2})
+    server.ask("outage", {"kind": "refuse", "length_s": 2.0})
     with pytest.raises(ConnectionError):
         _submit(server)
+    with closing(socket.socket()) as other, pytest.raises(OSError, match="in use"):
+        other.bind(("127.0.0.1", urlsplit(server.api).port))
     assert _answers_again(server)
-    assert server.report()["outages"] == ["refuse 0.2 s"]
+    assert server.report()["outages"] == ["refuse 2 s"]
 
 
 def _answers_again(server: Strict) -> bool:

@@ -180,7 +180,9 @@ def test_a_run_that_was_stopped_for_an_hour_takes_no_task_for_slow(tmp_path: Pat
     assert [text for text in said if "--stuck-after" in text] == []
     assert [event for event, _ in it.events].count("stuck") == 0
     assert it.stop.reason == ""
-    assert provider.tasks["task-4"].created > provider.read_times[1], "it had the slot of one that was set aside"
+    assert provider.tasks["task-4"].created > provider.read_times[1], (
+        "it had the slot of one that was set aside"
+    )
     assert it.took_s < HOUR_S + 180
 
 

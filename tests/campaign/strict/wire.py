@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -90,6 +91,8 @@ class Listener:
     def __init__(self, handler: Handler) -> None:
         self._handler = handler
         self._server: asyncio.Server | None = None
+        self._place: socket.socket | None = None
+        """Nobody listens there: it keeps the port from others while connections are refused."""
         self._open: set[asyncio.StreamWriter] = set()
         self._owing: set[asyncio.StreamWriter] = set()
         """Connections of which a request is expected, or its reply."""
@@ -102,13 +105,14 @@ class Listener:
         """It takes connections."""
         return self._server is not None
 
-    async def listen(self, port: int | None = None) -> int:
-        """Begin, or begin again where it was."""
-        wanted = self.port if port is None else port
+    async def listen(self, port: int = 0) -> int:
+        """Begin, at any port if it is 0, or begin again where it was."""
+        if self._place is None:
+            self._place = _bound(port)
+            self.port = self._place.getsockname()[1]
         self._server = await asyncio.start_server(
-            self._connection, "127.0.0.1", wanted, limit=_LONGEST_HEAD, backlog=1024, reuse_address=True
+            self._connection, sock=_bound(self.port), limit=_LONGEST_HEAD, backlog=1024
         )
-        self.port = self._server.sockets[0].getsockname()[1]
         return self.port
 
     def refuse(self) -> None:
@@ -142,6 +146,13 @@ class Listener:
             self._open.discard(writer)
             self._owing.discard(writer)
             writer.close()
+
+
+def _bound(port: int) -> socket.socket:
+    place = socket.socket()
+    place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    place.bind(("127.0.0.1", port))
+    return place
 
 
 async def _read(reader: asyncio.StreamReader) -> Request | None:
