@@ -204,6 +204,18 @@ def test_an_outage_refuses_connections_and_ends_at_the_same_place(server: Strict
     assert server.report()["outages"] == ["refuse 2 s"]
 
 
+def test_outages_on_top_of_each_other_end_with_the_last(server: Strict) -> None:
+    """Whichever was to end first; and a provider that is set up anew is there."""
+    _reset(server)
+    server.ask("outage", {"kind": "refuse", "length_s": 0.1})
+    server.ask("outage", {"kind": "refuse", "length_s": 0.1})
+    assert _answers_again(server)
+    server.ask("outage", {"kind": "refuse", "length_s": 0.1})
+    server.ask("outage", {"kind": "503", "length_s": 600.0})
+    _reset(server)
+    assert _submit(server)[0] == 200
+
+
 def _answers_again(server: Strict) -> bool:
     end = time.monotonic() + 20
     while time.monotonic() < end:

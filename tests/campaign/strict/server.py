@@ -69,7 +69,7 @@ class Server:
         self._settings = settings
         self.provider = Provider(settings, *urls)
         self._outages = list(settings.faults.outages)
-        self._outage, self._timed = None, None
+        self._timed = None
 
     # -- the API ---------------------------------------------------------------------------------------
 
@@ -98,12 +98,19 @@ class Server:
     def _start_outage(self, outage: Outage) -> None:
         self.provider.ledger.outages.append(f"{outage.kind} {outage.length_s:g} s")
         self._came_back.clear()
-        self._outage = outage.kind, time.monotonic() + outage.length_s
+        began = self._outage = outage.kind, time.monotonic() + outage.length_s
         if outage.kind == "refuse":
             self.api.refuse()
-        self._later(outage.length_s, self._end_outage)
+
+        async def end() -> None:
+            if self._outage is began:  # else another has begun meanwhile, and ends by itself
+                await self._end_outage()
+
+        self._later(outage.length_s, end)
 
     async def _end_outage(self) -> None:
+        if self._outage is None:
+            return
         self._outage = None
         self._came_back.set()
         if not self.api.is_listening:
@@ -158,7 +165,7 @@ class Server:
 
     async def _judge(self, request: Request) -> Reply:
         given = json.loads(request.body or b"{}")
-        if request.path == "/calm":
+        if request.path in ("/calm", "/reset"):
             await self._end_outage()
         try:
             return Reply(document=self._judged(request.path, given))
