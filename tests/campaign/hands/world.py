@@ -24,7 +24,8 @@ OUT = "out"
 STATE = "state.sqlite3"
 POINTER = "state-dir.json"
 _FLAGS = ("--concurrency", "8", "--no-progress", "--max-outage", "1s", "--stuck-after", "1s")
-_LONGEST_S = 12.0
+_LONGEST_S = 20.0
+"""Then a command is interrupted. A task that the provider does not know is read for eight or so."""
 _CODES = (0, 1, 2, 3, 4, 130)
 _OF_SIGNALS = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT)
 _NEEDS_PROVIDER = ("run", "retry", "audit")
