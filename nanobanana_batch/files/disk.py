@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 from tempfile import gettempdir
@@ -19,6 +20,7 @@ from nanobanana_batch.files.renaming import rename_unless_taken
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _NEW_FILE = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC
+_TEMPORARY = re.compile(r"\.(.+)\.(\d+)\.part")
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
 
 
@@ -158,6 +160,29 @@ def write_atomically(disk: Disk, path: Path, chunks: Iterable[bytes]) -> None:
         if isinstance(error, OSError):
             raise as_disk_failure(error, f"writing {path.name}") from error
         raise
+
+
+def remove_left(folder: Path, names: Collection[str]) -> None:
+    """Remove what is left of these files where `write_atomically` was killed.
+
+    Not of a process that lives, or whose number another one has by now; nor where nothing can be removed.
+    """
+    with suppress(OSError):
+        for path in list(folder.iterdir()):
+            found = _TEMPORARY.fullmatch(path.name)
+            if found and found[1] in names and not _is_alive(int(found[2])):
+                with suppress(OSError):
+                    path.unlink()
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass  # it is somebody else's
+    return True
 
 
 def same_content(one: Path, other: Path) -> bool:

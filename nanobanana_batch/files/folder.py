@@ -20,7 +20,7 @@ from nanobanana_batch.commands import rebuild_hint
 from nanobanana_batch.errors import FolderRefused, StateFailed, UsageError
 from nanobanana_batch.file_names import ANSWERS, IMAGE_FOLDER
 from nanobanana_batch.files import filesystem
-from nanobanana_batch.files.disk import Disk, as_disk_failure, write_atomically
+from nanobanana_batch.files.disk import Disk, as_disk_failure, remove_left, write_atomically
 from nanobanana_batch.files.lock import LOCK_NAME, only_writer
 from nanobanana_batch.files.log import LOG_NAMES, last_intent
 from nanobanana_batch.files.payments import PAYMENTS_NAME, Told, last_told
@@ -56,6 +56,11 @@ _FILES = (
     PAYMENTS_NAME,
     *LOG_NAMES,
 )
+_WRITTEN_WHOLE = frozenset(
+    {POINTER_NAME, OWNER_NAME, RESULTS_NAME, SPREADSHEET_NAME, PAYMENTS_NAME}
+    | {RATINGS_NAME, PREFERENCES_NAME, CHECKS_NAME, REPORT_NAME}
+)
+"""Whoever is killed while writing one of them leaves a part of it under another name."""
 _MOST_POINTER_BYTES = 1 << 16
 _MOST_PATH_BYTES = 1 << 12
 
@@ -207,7 +212,7 @@ def was_worked_on(path: Path) -> bool:
 
 @contextmanager
 def held(folder: Folder) -> Iterator[None]:
-    """Be the only writer of a folder and of its state.
+    """Be the only writer of a folder and of its state; what earlier ones have left half written goes.
 
     Raises:
         FolderInUse: another process is; said at once.
@@ -215,6 +220,8 @@ def held(folder: Folder) -> Iterator[None]:
     with only_writer(folder.path), ExitStack() as also:
         if folder.state_folder != folder.path:
             also.enter_context(only_writer(folder.state_folder))
+        for place in {folder.path, folder.state_folder}:
+            remove_left(place, _WRITTEN_WHOLE)
         yield
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from nanobanana_batch.errors import UsageError
-from nanobanana_batch.files.disk import Disk, write_atomically
+from nanobanana_batch.files.disk import Disk, remove_left, write_atomically
 from nanobanana_batch.files.folder import POINTER_NAME, RESULTS_NAME, STATE_NAME, Folder, find, make
 from nanobanana_batch.files.standing import Look
 from nanobanana_batch.jobs.audit import Audit, make_audit
@@ -169,6 +169,7 @@ def write_merged(folders: Sequence[Folder], home: Path) -> Path:
             f"{home} is an output folder itself, and has a {RESULTS_NAME} of its own.",
             hint="Give another one with --out.",
         )
+    remove_left(home, {RESULTS_NAME})
     with ExitStack() as stack:
         readers = [stack.enter_context(open_reader(one.state, one.told())) for one in folders]
         write_atomically(Disk(), path, _pieces(folders, readers, home))

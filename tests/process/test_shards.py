@@ -58,8 +58,11 @@ def test_shards_on_their_own_make_each_row_once_and_are_merged_in_order(it: Benc
     assert paid(it) == ROWS
     home = it.folder / "outputs" / "small"
     folders = sorted(str(each) for each in home.glob("shard-*"))
+    half_written = home / f".results.csv.{2**31 - 2}.part"  # by one that was killed
+    half_written.write_text("id,")
     merged = cli("merge", *folders, *it.where[:2], cwd=it.folder)
     assert merged.returncode == 0, merged.stderr
+    assert not half_written.exists()
     assert f"{ROWS} of {ROWS} rows completed in 2 folders" in merged.stdout
     rows = results(home)
     assert [row["id"] for row in rows] == [f"row-{n}" for n in range(ROWS)]

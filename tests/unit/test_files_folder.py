@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import platform
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import pytest
 from nanobanana_batch.errors import DiskFailed, StateFailed, UsageError
 from nanobanana_batch.files import filesystem
 from nanobanana_batch.files.disk import Disk
-from nanobanana_batch.files.folder import POINTER_NAME, Folder, choose, create, find, was_worked_on
+from nanobanana_batch.files.folder import POINTER_NAME, Folder, choose, create, find, held, was_worked_on
+from nanobanana_batch.files.lock import LOCK_NAME
 
 MOUNTS = """\
 22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
@@ -149,3 +151,25 @@ def test_a_folder_that_cannot_be_made_for_want_of_space_is_a_disk_failure(tmp_pa
 
     with pytest.raises(DiskFailed):
         create(Folder(tmp_path / "out", tmp_path / "out"), Full(), worked_on=False)
+
+
+def test_what_a_writer_left_that_was_killed_is_removed_by_the_next_run(tmp_path: Path) -> None:
+    """A half results.csv of a million rows is large; one of a process that lives is still being written."""
+    out, state = tmp_path / "out", tmp_path / "state"
+    alive, none = os.getppid(), 2**31 - 2
+    left = {out / f".results.csv.{none}.part", out / f".checks.csv.{10**30}.part"}
+    left |= {state / f".output-dir.json.{none}.part"}
+    stays = {out / f".results.csv.{alive}.part", out / ".results.csv.1.part", out / ".results.csv.part"}
+    stays |= {out / f".mine.csv.{none}.part", out / f"results.csv.{none}.part", state / "notes"}
+    for path in left | stays:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("half")
+    with held(Folder(out, state)):
+        assert {path for path in (left | stays) if path.exists()} == stays
+
+
+def test_a_folder_of_that_name_stands_in_nobodys_way(tmp_path: Path) -> None:
+    """It cannot be removed, and need not be."""
+    (tmp_path / f".results.csv.{2**31 - 2}.part").mkdir()
+    with held(Folder(tmp_path, tmp_path)):
+        assert (tmp_path / LOCK_NAME).exists()
