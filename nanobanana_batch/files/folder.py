@@ -220,9 +220,13 @@ def held(folder: Folder) -> Iterator[None]:
     with only_writer(folder.path), ExitStack() as also:
         if folder.state_folder != folder.path:
             also.enter_context(only_writer(folder.state_folder))
-        for place in {folder.path, folder.state_folder}:
-            remove_left(place, _WRITTEN_WHOLE)
+        _remove_left(folder)
         yield
+
+
+def _remove_left(folder: Folder) -> None:
+    for place in {folder.path, folder.state_folder}:
+        remove_left(place, _WRITTEN_WHOLE)
 
 
 def make(path: Path, disk: Disk) -> None:
@@ -243,12 +247,15 @@ def make(path: Path, disk: Disk) -> None:
 def create(folder: Folder, disk: Disk, *, worked_on: bool) -> None:
     """Make what belongs into a folder, and the pointer if the state stands elsewhere. Hold its lock.
 
+    What earlier writers have left half written goes.
+
     Raises:
         UsageError: it cannot be made there.
         DiskFailed: the disk is full or refuses.
         StateFailed: the folder was worked on, but its state is gone.
     """
     refuse_amnesia(folder, worked_on=worked_on)
+    _remove_left(folder)
     make(folder.path / IMAGE_FOLDER, disk)
     if folder.state_folder != folder.path:
         make(folder.state_folder, disk)

@@ -58,6 +58,20 @@ def test_a_manifest_becomes_images_and_results(tmp_path: Path) -> None:
     assert (it.out / "results.csv").stat().st_mtime_ns == written
 
 
+def test_half_a_table_of_a_run_that_was_killed_goes_with_the_next_command_that_works(tmp_path: Path) -> None:
+    """With a run that has nothing to do, too; a command that only looks changes nothing."""
+    with bench(tmp_path, small_manifest(tmp_path, 2), latency_s=0.1) as it:
+        assert it.finish().returncode == 0
+        half = it.out / f".results.csv.{2**31 - 2}.part"
+        commands = {"run": [str(it.manifest), "--out", str(it.out)], "audit": [str(it.out), "--repair"]}
+        for command, words in commands.items():
+            half.write_text("id,")
+            cli("status", str(it.out), cwd=it.folder)
+            assert half.exists()
+            assert cli(command, *words, *it.where, cwd=it.folder).returncode == 0
+            assert not half.exists(), command
+
+
 def test_a_run_without_a_proxy_loads_neither_httpx_nor_what_it_does_not_show(tmp_path: Path) -> None:
     """They take as long as some hundred rows; no library of the tests (trio) comes in with them either."""
     program = (
