@@ -11,7 +11,6 @@ _ROWS = 120
 _MOST_REQUESTS = 2.0
 """Looser than the night's own: in so short a one, a dozen reads by chance are a twentieth of all requests.
 They go by the clock, too: where the machine is busy with something else there are more of them."""
-
 _STUCK_AFTER_S = 10.0
 """Nothing but stuck tasks takes so long, even where the machine stands still for some seconds."""
 
